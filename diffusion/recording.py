@@ -1,0 +1,300 @@
+"""The contract between measuring and analysing: what a recording holds.
+
+One training run is one recording. `FIELDS` declares every variable with its dimensions, type,
+unit, meaning and window rule; `pack` turns arrays into the dictionary that
+`xarray.Dataset.from_dict` takes, and `check` lists every fault of a dataset. The module itself
+needs numpy only: `check` uses a dataset's `dims`, `variables` and `attrs`.
+
+A *window* is the span of iterations after the previous record up to and including this one. A
+field whose cell method is `iteration: mean` is an average over the window, so that sparse records
+lose nothing; a `point` field is the value at the record.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+SCHEMA = 1
+CONVENTIONS = "CF-1.11"
+
+DIMENSIONS = (
+    "iteration",
+    "tensor",
+    "component",
+    "evaluation",
+    "radius",
+    "direction",
+    "checkpoint",
+    "group",
+)
+
+# Names and strings from files end in reports and error messages; longer ones are refused as
+# hostile or broken.
+NAME_LENGTH = 512
+ATTRIBUTE_LENGTH = 1_000_000
+
+
+@dataclass(frozen=True)
+class Field:
+    """One declared variable of a recording."""
+
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    units: str
+    meaning: str
+    cell_method: str = ""
+    required: bool = False
+
+
+class DatasetLike(Protocol):
+    """What `check` reads of a dataset; `xarray.Dataset` has it."""
+
+    @property
+    def sizes(self) -> Mapping[Any, int]:
+        """Length of each dimension."""
+        ...
+
+    @property
+    def variables(self) -> Mapping[Any, Any]:
+        """Variables and coordinates by name."""
+        ...
+
+    @property
+    def attrs(self) -> Mapping[Any, Any]:
+        """Attributes by name."""
+        ...
+
+
+class RecordError(ValueError):
+    """A recording that cannot be used, with every fault that was found.
+
+    Attributes:
+        source: the file, folder or run the faults were found in.
+        faults: one sentence a fault.
+    """
+
+    def __init__(self, source: str, faults: Iterable[str]) -> None:
+        self.source = str(source)
+        self.faults = tuple(faults)
+        super().__init__(f"{self.source}: " + "; ".join(self.faults))
+
+
+_POINT = "iteration: point"
+_MEAN = "iteration: mean"
+_SUM = "iteration: sum"
+_VARIANCE = "iteration: variance"
+_IT = ("iteration",)
+_TENSOR = ("tensor",)
+_ITxT = ("iteration", "tensor")
+
+_DECLARED = (
+    # coordinates along the dimensions
+    Field(
+        "iteration",
+        _IT,
+        "i8",
+        "1",
+        "committed optimizer updates; 0 is the initial state",
+        "",
+        True,
+    ),
+    Field("tensor", _TENSOR, "str", "", "name of the parameter tensor", "", True),
+    Field("tensor_size", _TENSOR, "i8", "1", "number of weights in the tensor", "", True),
+    # weights
+    Field(
+        "distance_sq", _ITxT, "f8", "1", "squared distance from the initial weights", _POINT, True
+    ),
+    Field("weight_sq", _ITxT, "f8", "1", "squared norm of the weights", _POINT, True),
+    Field(
+        "overlap", _ITxT, "f8", "1", "inner product of weights and initial weights", _POINT, True
+    ),
+    # gradient noise
+    Field(
+        "gradient_sq", _ITxT, "f8", "1", "unbiased signed estimate of the squared gradient", _MEAN
+    ),
+    Field(
+        "noise_trace", _ITxT, "f8", "1", "unbiased signed trace of the gradient covariance", _MEAN
+    ),
+    Field(
+        "mean_sq", _ITxT, "f8", "1", "squared norm of the update's gradient before clipping", _MEAN
+    ),
+    Field("gradient_sq_var", _IT, "f8", "1", "variance of the total gradient_sq", _VARIANCE),
+    Field("noise_trace_var", _IT, "f8", "1", "variance of the total noise_trace", _VARIANCE),
+    Field(
+        "gradient_noise_cov",
+        _IT,
+        "f8",
+        "1",
+        "covariance of total gradient_sq and noise_trace",
+        _VARIANCE,
+    ),
+    Field("units", _IT, "f8", "1", "units (independently sampled parts) in an update", _MEAN),
+    Field("unit_size", _IT, "f8", "1", "samples in a unit", _MEAN),
+    Field("noise_updates", _IT, "i8", "1", "updates with a finite noise estimate", _SUM),
+    Field("nonfinite_gradients", _IT, "i8", "1", "updates with an inf or NaN gradient", _SUM),
+    # training
+    Field("loss", _IT, "f8", "1", "training loss", _MEAN),
+    Field("loss_var", _IT, "f8", "1", "variance of the training loss", _VARIANCE),
+    Field("loss_updates", _IT, "i8", "1", "updates with a finite observed loss", _SUM),
+    Field("nonfinite_losses", _IT, "i8", "1", "updates with an inf or NaN loss", _SUM),
+    Field("learning_rate", _IT, "f8", "1", "learning rate of the first parameter group", _POINT),
+    Field("learning_rate_sum", _IT, "f8", "1", "learning rate summed since iteration 0", _POINT),
+    Field("clip_factor", _IT, "f8", "1", "factor that clipping applied to the gradient", _MEAN),
+    Field("loss_scale", _IT, "f8", "1", "loss scale of mixed precision", _MEAN),
+    Field("skipped", _IT, "i8", "1", "optimizer steps skipped by mixed precision", _SUM),
+    Field("samples", _IT, "f8", "1", "samples consumed since iteration 0", _POINT),
+    Field("epoch", _IT, "f8", "1", "passes over the training set since iteration 0", _POINT),
+    Field("wall_time", _IT, "f8", "s", "time since the probes were attached", _POINT),
+    Field(
+        "probe_seconds",
+        _IT,
+        "f8",
+        "s",
+        "host time spent in probes since they were attached",
+        _POINT,
+    ),
+    # what analysis groups by
+    Field("run", (), "str", "", "name of the run", "", True),
+    Field("batch_size", (), "i8", "1", "samples in an update, M", "", True),
+    Field("world_size", (), "i8", "1", "processes that trained the run"),
+    Field("base_learning_rate", (), "f8", "1", "learning rate at the first update"),
+    Field("scaling", (), "str", "", "rule from batch size to learning rate"),
+    Field("seed", (), "i8", "1", "seed of the run"),
+    Field("model", (), "str", "", "name of the network"),
+    Field("data", (), "str", "", "name of the data set"),
+    Field("data_size", (), "i8", "1", "samples in the training set, D"),
+    Field("optimizer", (), "str", "", "name of the optimizer"),
+    Field("momentum", (), "f8", "1", "momentum coefficient"),
+    Field("weight_decay", (), "f8", "1", "weight decay coefficient"),
+    Field("ghost_size", (), "i8", "1", "samples in a ghost batch of batch normalization"),
+)
+FIELDS: dict[str, Field] = {field.name: field for field in _DECLARED}
+COORDINATES = ("iteration", "tensor", "tensor_size") + tuple(
+    f.name for f in _DECLARED if not f.dims
+)
+
+
+def pack(values: Mapping[str, Any], attrs: Mapping[str, str | int | float] | None = None) -> dict:
+    """The dictionary form of a recording, as `xarray.Dataset.from_dict` takes it.
+
+    Arguments:
+        values: from field name to array; dimensions, type, unit and meaning come from `FIELDS`.
+        attrs: documentation of the run: text and numbers only.
+
+    Returns:
+        A dictionary with `coords`, `data_vars` and `attrs`; conventions and schema version are
+        added.
+
+    Raises:
+        ValueError: for a name that `FIELDS` does not declare, or an array of another number of
+            dimensions.
+
+    >>> packed = pack({"iteration": [0, 1], "loss": [float("nan"), 2.3], "batch_size": 8})
+    >>> packed["data_vars"]["loss"]["dims"]
+    ('iteration',)
+    """
+    unknown = sorted(set(values) - set(FIELDS))
+    if unknown:
+        raise ValueError(
+            f"values: undeclared fields {unknown}, expected names in recording.FIELDS"
+        )
+    entries = {name: _entry(FIELDS[name], value) for name, value in values.items()}
+    return {
+        "coords": {name: entry for name, entry in entries.items() if name in COORDINATES},
+        "data_vars": {name: entry for name, entry in entries.items() if name not in COORDINATES},
+        "attrs": {"Conventions": CONVENTIONS, "schema": SCHEMA, **(attrs or {})},
+    }
+
+
+def _entry(field: Field, value: Any) -> dict:
+    array = np.asarray(value, dtype=np.str_ if field.dtype == "str" else field.dtype)
+    if array.ndim != len(field.dims):
+        raise ValueError(f"{field.name}: found {array.ndim} dimensions, expected {field.dims}")
+    attrs = {"long_name": field.meaning}
+    if field.units:
+        attrs["units"] = field.units
+    if field.cell_method:
+        attrs["cell_methods"] = field.cell_method
+    return {"dims": field.dims, "data": array, "attrs": attrs}
+
+
+def check(dataset: DatasetLike, source: str = "dataset") -> None:
+    """Refuse a dataset that is no sound recording, listing every fault at once.
+
+    Arguments:
+        dataset: an `xarray.Dataset` or anything with `sizes`, `variables` and `attrs`.
+        source: the file or run to name in the message.
+
+    Raises:
+        RecordError: with one sentence a fault.
+    """
+    faults = [*_schema_faults(dataset), *_field_faults(dataset)]
+    if not faults:  # values are only looked at where shapes and types are sound
+        faults = [*_axis_faults(dataset), *_value_faults(dataset)]
+    if faults:
+        raise RecordError(source, faults)
+
+
+def _schema_faults(dataset: DatasetLike) -> Iterable[str]:
+    schema = dataset.attrs.get("schema")
+    if schema is None:
+        yield "attribute schema is missing: this is not a recording"
+    elif not isinstance(schema, int | np.integer) or int(schema) != SCHEMA:
+        yield f"schema version {str(schema)[:NAME_LENGTH]!r}, this version reads {SCHEMA}"
+    for name, value in dataset.attrs.items():
+        if isinstance(value, str) and len(value) > ATTRIBUTE_LENGTH:
+            name = str(name)[:NAME_LENGTH]
+            yield f"attribute {name} has {len(value)} characters, at most {ATTRIBUTE_LENGTH}"
+
+
+def _field_faults(dataset: DatasetLike) -> Iterable[str]:
+    for field in FIELDS.values():
+        if field.name not in dataset.variables:
+            if field.required:
+                yield f"{field.name} is missing"
+            continue
+        variable = dataset.variables[field.name]
+        if tuple(variable.dims) != field.dims:
+            yield f"{field.name} has dimensions {tuple(variable.dims)}, expected {field.dims}"
+        if not _is_of_type(variable.dtype, field.dtype):
+            yield f"{field.name} has type {variable.dtype}, expected {field.dtype}"
+
+
+def _is_of_type(found: np.dtype, expected: str) -> bool:
+    kinds = {"str": "UOST", "i8": "iu", "f8": "f"}
+    return np.dtype(found).kind in kinds[expected]
+
+
+def _axis_faults(dataset: DatasetLike) -> Iterable[str]:
+    iteration = np.asarray(dataset.variables["iteration"].values)
+    if iteration.size == 0:
+        yield "there is no record"
+    elif iteration[0] < 0:
+        yield f"iteration starts at {iteration[0]}, expected 0 or more"
+    falls = np.flatnonzero(np.diff(iteration) <= 0)
+    if falls.size:
+        at = int(falls[0])
+        yield f"iteration does not increase: {iteration[at]} is followed by {iteration[at + 1]}"
+    tensor = [str(name) for name in dataset.variables["tensor"].values]
+    if len(set(tensor)) < len(tensor):
+        yield f"tensor names repeat: {len(tensor)} names, {len(set(tensor))} different"
+    names = [*tensor, str(dataset.variables["run"].values)]
+    longest = max(map(len, names))
+    if longest > NAME_LENGTH:
+        yield f"a name has {longest} characters, at most {NAME_LENGTH}"
+
+
+def _value_faults(dataset: DatasetLike) -> Iterable[str]:
+    if int(dataset.variables["batch_size"].values) < 1:
+        yield f"batch_size is {int(dataset.variables['batch_size'].values)}, expected 1 or more"
+    if np.any(np.asarray(dataset.variables["tensor_size"].values) < 1):
+        yield "tensor_size has values below 1"
+    for name in ("distance_sq", "weight_sq"):
+        values = np.asarray(dataset.variables[name].values)
+        if np.any(values < 0):
+            yield f"{name} has {int(np.sum(values < 0))} negative values"
+        if not np.all(np.isfinite(values)):
+            yield f"{name} has {int(np.sum(~np.isfinite(values)))} values that are not finite"
