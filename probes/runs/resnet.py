@@ -1,0 +1,218 @@
+"""Residual networks of He et al. (2016), for images of any size and number of channels.
+
+Two designs share their blocks. The *small* one (depth 6n+2) starts with a 3x3 convolution and has
+three stages of n basic blocks; the *large* one (depths 18, 34, 50 and 101) starts with a strided
+7x7 convolution and a pooling, and has four stages.
+
+References:
+    He, Zhang, Ren, Sun (2016), Deep residual learning for image recognition, sections 3.3 and 4.2.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SHORTCUTS = ("padding", "projection")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The shape of a residual network.
+
+    Attributes:
+        blocks: residual blocks in each stage.
+        width: channels of the first stage; each later stage doubles it.
+        bottleneck: blocks of 1x1, 3x3, 1x1 convolutions instead of two 3x3 ones.
+        large: a stem for large images (7x7 with stride 2, then pooling).
+        shortcut: what carries the input past a block that changes its shape: `padding` with zero
+            channels (option A of the paper, no parameters) or `projection` by a 1x1 convolution
+            with batch normalization (option B).
+    """
+
+    blocks: tuple[int, ...]
+    width: int = 16
+    bottleneck: bool = False
+    large: bool = False
+    shortcut: str = "padding"
+
+
+_LARGE = {
+    18: Architecture((2, 2, 2, 2), 64, False, True, "projection"),
+    34: Architecture((3, 4, 6, 3), 64, False, True, "projection"),
+    50: Architecture((3, 4, 6, 3), 64, True, True, "projection"),
+    101: Architecture((3, 4, 23, 3), 64, True, True, "projection"),
+}
+
+
+def architecture(depth: int, *, width: int = 0, shortcut: str = "") -> Architecture:
+    """The residual network with that many weighted layers on its longest path.
+
+    Arguments:
+        depth: 18, 34, 50 or 101 for the large design, otherwise 6n+2 for the small one.
+        width: channels of the first stage; the paper's 64 or 16 when 0.
+        shortcut: one of `SHORTCUTS`; when empty, projection for the large design and padding for
+            the small one.
+
+    Raises:
+        ValueError: when no network has this depth, width or shortcut.
+
+    >>> architecture(44).blocks
+    (7, 7, 7)
+    """
+    if depth not in _LARGE and (depth < 8 or depth % 6 != 2):
+        raise ValueError(f"depth: found {depth}, expected 18, 34, 50, 101 or 6n+2 (8, 14, 20, …)")
+    if width < 0:
+        raise ValueError(f"width: found {width}, expected 1 or more, or 0 for the paper's width")
+    if shortcut not in ("", *SHORTCUTS):
+        raise ValueError(f"shortcut: found {shortcut!r}, expected one of {SHORTCUTS}")
+    paper = _LARGE.get(depth) or Architecture((depth // 6,) * 3)
+    return Architecture(
+        paper.blocks,
+        width or paper.width,
+        paper.bottleneck,
+        paper.large,
+        shortcut or paper.shortcut,
+    )
+
+
+class Padding(nn.Module):
+    """The shortcut without parameters: every `stride`-th pixel, and zeros as the new channels."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.added = outputs - inputs
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input in the shape of the block's output."""
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.added))
+
+
+class Basic(nn.Module):
+    """Two 3x3 convolutions around which the input is carried: y = relu(x' + f(x))."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, *, stride: int, shortcut: str) -> None:
+        super().__init__()
+        self.conv1 = _convolution(inputs, width, 3, stride)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _convolution(width, width, 3)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.shortcut = _shortcut(inputs, width, stride, shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images `(image, inputs, h, w)` to `(image, width, h / stride, w / stride)`."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return F.relu(y + self.shortcut(x))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions around which the input is carried; 4 times as wide at the end.
+
+    The stride is that of the 3x3 convolution. (In the paper it is that of the first 1x1; later
+    implementations moved it, at the same number of parameters.)
+    """
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, *, stride: int, shortcut: str) -> None:
+        super().__init__()
+        outputs = width * self.expansion
+        self.conv1 = _convolution(inputs, width, 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _convolution(width, width, 3, stride)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = _convolution(width, outputs, 1)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.shortcut = _shortcut(inputs, outputs, stride, shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images `(image, inputs, h, w)` to `(image, 4 width, h / stride, w / stride)`."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return F.relu(y + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """A residual network from images `(image, channel, h, w)` to scores `(image, class)`.
+
+    Initial weights: each convolution is normal with mean 0 and variance 2 / (k² outputs), the
+    fan-out form of He et al. (2015) that the code of Hoffer et al. (2017) uses; batch
+    normalization starts at scale 1 and shift 0; weights and biases of the last layer are uniform
+    in ±1/√inputs. They are drawn from torch's default generator.
+    """
+
+    def __init__(self, shape: Architecture, *, channels: int, classes: int) -> None:
+        super().__init__()
+        self.stem = _stem(channels, shape)
+        self.stages = nn.Sequential(*_stages(shape))
+        expansion = Bottleneck.expansion if shape.bottleneck else Basic.expansion
+        features = shape.width * 2 ** (len(shape.blocks) - 1) * expansion
+        self.head = nn.Linear(features, classes)
+        initialize(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores of the classes, before the softmax."""
+        return self.head(self.stages(self.stem(x)).mean(dim=(2, 3)))
+
+
+@torch.no_grad()
+def initialize(model: nn.Module) -> None:
+    """Draw the weights of `model` as `ResNet` describes, in the order of its modules."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            bound = 1 / math.sqrt(module.in_features)
+            nn.init.uniform_(module.weight, -bound, bound)
+            nn.init.uniform_(module.bias, -bound, bound)
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of trained weights."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+
+
+def _shortcut(inputs: int, outputs: int, stride: int, kind: str) -> nn.Module:
+    if inputs == outputs and stride == 1:
+        return nn.Identity()
+    if kind == "padding":
+        return Padding(inputs, outputs, stride)
+    return nn.Sequential(_convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+
+def _stem(channels: int, shape: Architecture) -> nn.Sequential:
+    if not shape.large:
+        return nn.Sequential(
+            _convolution(channels, shape.width, 3), nn.BatchNorm2d(shape.width), nn.ReLU()
+        )
+    return nn.Sequential(
+        _convolution(channels, shape.width, 7, 2),
+        nn.BatchNorm2d(shape.width),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2, padding=1),
+    )
+
+
+def _stages(shape: Architecture) -> Iterator[nn.Sequential]:
+    kind = Bottleneck if shape.bottleneck else Basic
+    inputs = shape.width
+    for stage, count in enumerate(shape.blocks):
+        width = shape.width * 2**stage
+        blocks: list[nn.Module] = []
+        for index in range(count):
+            stride = 2 if stage > 0 and index == 0 else 1
+            blocks.append(kind(inputs, width, stride=stride, shortcut=shape.shortcut))
+            inputs = width * kind.expansion
+        yield nn.Sequential(*blocks)
