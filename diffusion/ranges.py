@@ -1,0 +1,94 @@
+"""Checks of arguments at the public edge: each error names the argument, the value, the range."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def increasing(
+    values: ArrayLike, name: str, *, above: float = 0.0, least: int = 1
+) -> NDArray[np.float64]:
+    """Strictly increasing finite values, all greater than a bound.
+
+    Arguments:
+        values: what was passed `(*)`.
+        name: the argument's name, for the message.
+        above: the bound that the first value exceeds.
+        least: smallest number of values.
+
+    Returns:
+        The values as float64 `(value,)`.
+
+    Raises:
+        ValueError: when they do not increase, start too low, are not finite or too few.
+
+    >>> increasing([1, 2, 4], "times")
+    array([1., 2., 4.])
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size < least:
+        raise ValueError(f"{name}: found shape {array.shape}, expected {least} or more in a row")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: found values that are not finite, expected finite ones")
+    if array[0] <= above:
+        raise ValueError(f"{name}: starts at {array[0]:g}, expected values above {above:g}")
+    falls = np.flatnonzero(np.diff(array) <= 0)
+    if falls.size:
+        at = falls[0]
+        raise ValueError(
+            f"{name}: {array[at]:g} is followed by {array[at + 1]:g}, expected increasing values"
+        )
+    return array
+
+
+def between(
+    value: float,
+    name: str,
+    low: float,
+    high: float = np.inf,
+    *,
+    closed: tuple[bool, bool] = (False, False),
+) -> float:
+    """A number inside an interval.
+
+    Arguments:
+        value: what was passed.
+        name: the argument's name, for the message.
+        low: lower end.
+        high: upper end.
+        closed: whether each end belongs to the interval.
+
+    Returns:
+        The value as a float.
+
+    Raises:
+        ValueError: when it lies outside or is NaN.
+
+    >>> between(0.5, "hurst", 0, 1)
+    0.5
+    """
+    number = float(value)
+    above = number >= low if closed[0] else number > low
+    below = number <= high if closed[1] else number < high
+    if not (above and below):
+        left, right = "[" if closed[0] else "(", "]" if closed[1] else ")"
+        raise ValueError(
+            f"{name}: found {number:g}, expected a value in {left}{low:g}, {high:g}{right}"
+        )
+    return number
+
+
+def not_negative(value: float, name: str) -> float:
+    """A finite number ≥ 0, or a `ValueError` that names the argument."""
+    return between(value, name, 0.0, closed=(True, False))
+
+
+def positive(value: float, name: str) -> float:
+    """A finite number > 0, or a `ValueError` that names the argument."""
+    return between(value, name, 0.0)
+
+
+def count(value: int, name: str, *, least: int = 1) -> int:
+    """A whole number of at least `least`, or a `ValueError` that names the argument."""
+    if int(value) != value or value < least:
+        raise ValueError(f"{name}: found {value}, expected an integer >= {least}")
+    return int(value)

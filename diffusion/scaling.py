@@ -1,0 +1,245 @@
+"""What the batch size does: learning-rate rules, noise of an update, temperature, cost.
+
+Symbols: M batch size, D samples in the training set, η learning rate, S = tr Σ the trace of the
+per-sample gradient covariance, N number of weights, m momentum. Losses are means over the batch.
+"""
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .ranges import between, not_negative, positive
+
+Array = NDArray[np.float64]
+Rule = Literal["fixed", "sqrt", "exact_sqrt", "linear"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+
+def learning_rate(
+    rule: Rule,
+    base_learning_rate: float,
+    *,
+    batch_size: ArrayLike,
+    base_batch_size: float,
+    data_size: float | None = None,
+) -> Array:
+    """The learning rate that a rule assigns to a batch size.
+
+        fixed       η = η₀
+        sqrt        η = η₀·√(M/M₀)
+        exact_sqrt  η = η₀·√(c(M₀)/c(M)) with c(M) = (1 − M/D)/M
+        linear      η = η₀·M/M₀
+
+    The square roots keep the noise part of the squared update, η²·c(M)·S: `sqrt` for batches drawn
+    with replacement, `exact_sqrt` without, where it diverges at M = D because no learning rate
+    restores a noise that is absent. `linear` keeps the temperature and rescales time.
+
+    Arguments:
+        rule: one of `RULES`.
+        base_learning_rate: η₀ > 0.
+        batch_size: M `(*)`, samples.
+        base_batch_size: M₀, samples.
+        data_size: D, samples; `exact_sqrt` needs it.
+
+    Returns:
+        η `(*)`.
+
+    Raises:
+        ValueError: for an unknown rule, a size out of range, or `exact_sqrt` without data size or
+            with M or M₀ not below D.
+
+    References:
+        Hoffer, Hubara and Soudry (2017), Train longer, generalize better, for η ∝ √M.
+
+    >>> learning_rate("sqrt", 0.1, batch_size=[256, 1024], base_batch_size=256)
+    array([0.1, 0.2])
+    """
+    rate = positive(base_learning_rate, "base_learning_rate")
+    m = _sizes(batch_size, "batch_size")
+    base = positive(base_batch_size, "base_batch_size")
+    if rule == "fixed":
+        return np.full_like(m, rate)
+    if rule == "linear":
+        return rate * m / base
+    if rule == "sqrt":
+        return rate * np.sqrt(m / base)
+    if rule == "exact_sqrt":
+        return rate * np.sqrt(_noise(base, data_size) / _noise(m, data_size))
+    raise ValueError(f"rule: found {rule!r}, expected one of {RULES}")
+
+
+def noise_factor(batch_size: ArrayLike, data_size: float | None = None) -> Array:
+    """The factor c(M) between the per-sample covariance and that of the batch gradient.
+
+        cov(ĝ) = c(M)·Σ,    c(M) = 1/M with replacement, (1 − M/D)/M without
+
+    Without replacement Σ is the covariance over the training set with divisor D − 1, and the
+    equation is exact.
+
+    Arguments:
+        batch_size: M `(*)`, samples.
+        data_size: D, samples; None draws with replacement.
+
+    Returns:
+        c `(*)`, per sample; 0 for the full batch.
+
+    >>> noise_factor([10, 50, 100], data_size=100)
+    array([0.09, 0.01, 0.  ])
+    """
+    m = _sizes(batch_size, "batch_size")
+    if data_size is None:
+        return 1.0 / m
+    if not (m <= data_size).all():
+        raise ValueError(f"batch_size: found {m.max():g}, expected at most data_size {data_size}")
+    return (1.0 - m / data_size) / m
+
+
+def squared_update(
+    learning_rate: ArrayLike, batch_size: ArrayLike, *, gradient_sq: float, noise_trace: float
+) -> Array:
+    """The expected squared length of an update of plain SGD, η²(|G|² + S/M).
+
+    Arguments:
+        learning_rate: η `(*)`.
+        batch_size: M `(*)`, samples, drawn with replacement.
+        gradient_sq: |G|², gradient unit squared.
+        noise_trace: S, gradient unit squared.
+
+    Returns:
+        E‖Δw‖² `(*)`, in the unit of the weights squared.
+
+    >>> float(squared_update(0.5, 16, gradient_sq=4.0, noise_trace=64.0))
+    2.0
+    """
+    eta = np.asarray(learning_rate, dtype=np.float64)
+    return eta**2 * (gradient_sq + noise_trace * noise_factor(batch_size))
+
+
+def temperature(
+    learning_rate: ArrayLike,
+    batch_size: ArrayLike,
+    *,
+    noise_trace: float,
+    weights: int,
+    momentum: float = 0.0,
+) -> Array:
+    """The temperature of the Langevin equation that SGD follows when Σ = σ²·I.
+
+        T = η·S/(2·M·N·(1 − m)),    S = N·σ²
+
+    Small steps of SGD are then dw = −∇L ds + √(2T) dW in the time s = η·t/(1 − m). For any other Σ
+    this is an average over directions, and no single temperature exists.
+
+    Arguments:
+        learning_rate: η `(*)`.
+        batch_size: M `(*)`, samples.
+        noise_trace: S, gradient unit squared.
+        weights: N, number of weights.
+        momentum: m in [0, 1).
+
+    Returns:
+        T `(*)`, in the unit of the loss.
+
+    References:
+        Jastrzębski et al. (2017), Three Factors Influencing Minima in SGD, for η/M as the control
+        parameter.
+
+    >>> float(temperature(0.1, 64, noise_trace=256.0, weights=2, momentum=0.9).round(12))
+    1.0
+    """
+    mass = 1.0 - between(momentum, "momentum", 0.0, 1.0, closed=(True, False))
+    trace = not_negative(noise_trace, "noise_trace")
+    share = trace / (2.0 * positive(weights, "weights") * mass)
+    return np.asarray(learning_rate, dtype=np.float64) * share / _sizes(batch_size, "batch_size")
+
+
+def steps_to_target(
+    batch_size: ArrayLike, *, fewest_steps: float, critical_batch_size: float
+) -> Array:
+    """The iterations to a target loss at each batch size, S(M) = S_min·(1 + M_crit/M).
+
+    Arguments:
+        batch_size: M `(*)`, samples.
+        fewest_steps: S_min, iterations at an unlimited batch size.
+        critical_batch_size: M_crit = E_min/S_min, samples; there both costs double.
+
+    Returns:
+        Iterations `(*)`.
+
+    References:
+        McCandlish, Kaplan, Amodei et al. (2018), An Empirical Model of Large-Batch Training.
+
+    >>> steps_to_target([100, 400], fewest_steps=10.0, critical_batch_size=100.0)
+    array([20. , 12.5])
+    """
+    m = _sizes(batch_size, "batch_size")
+    critical = positive(critical_batch_size, "critical_batch_size")
+    return positive(fewest_steps, "fewest_steps") * (1.0 + critical / m)
+
+
+def examples_to_target(
+    batch_size: ArrayLike, *, fewest_steps: float, critical_batch_size: float
+) -> Array:
+    """The samples to a target loss at each batch size, E(M) = M·S(M) = E_min·(1 + M/M_crit).
+
+    Together with `steps_to_target` it satisfies (S/S_min − 1)(E/E_min − 1) = 1.
+
+    Arguments:
+        batch_size: M `(*)`, samples.
+        fewest_steps: S_min, iterations at an unlimited batch size.
+        critical_batch_size: M_crit = E_min/S_min, samples.
+
+    Returns:
+        Samples `(*)`.
+
+    References:
+        McCandlish, Kaplan, Amodei et al. (2018), An Empirical Model of Large-Batch Training.
+
+    >>> examples_to_target([100, 400], fewest_steps=10.0, critical_batch_size=100.0)
+    array([2000., 5000.])
+    """
+    steps = steps_to_target(
+        batch_size, fewest_steps=fewest_steps, critical_batch_size=critical_batch_size
+    )
+    return np.asarray(batch_size, dtype=np.float64) * steps
+
+
+def loss_gain(batch_size: ArrayLike, *, noise_scale: float) -> Array:
+    """The loss gained by the best step at a batch size over that of the true gradient.
+
+        ΔL(M)/ΔL_max = 1/(1 + B/M),    B = tr(HΣ)/(GᵀHG)
+
+    Arguments:
+        batch_size: M `(*)`, samples.
+        noise_scale: B, samples. The simple noise scale tr Σ/|G|² stands in for it when H ∝ I.
+
+    Returns:
+        The share `(*)`, dimensionless in (0, 1).
+
+    References:
+        McCandlish, Kaplan, Amodei et al. (2018), An Empirical Model of Large-Batch Training.
+
+    >>> loss_gain([100, 300], noise_scale=100.0)
+    array([0.5 , 0.75])
+    """
+    m = _sizes(batch_size, "batch_size")
+    return 1.0 / (1.0 + not_negative(noise_scale, "noise_scale") / m)
+
+
+def _noise(batch_size: ArrayLike, data_size: float | None) -> Array:
+    if data_size is None:
+        raise ValueError("data_size: found None, expected the training set's size")
+    if not (np.asarray(batch_size) < data_size).all():
+        raise ValueError(
+            f"batch_size, base_batch_size: found {np.max(batch_size):g}, expected values below"
+            f" data_size {data_size}: at the full batch no learning rate restores the noise"
+        )
+    return noise_factor(batch_size, data_size)
+
+
+def _sizes(batch_size: ArrayLike, name: str) -> Array:
+    m = np.asarray(batch_size, dtype=np.float64)
+    if not ((m > 0) & np.isfinite(m)).all():
+        raise ValueError(f"{name}: found {m.min():g}, expected finite values above 0")
+    return m

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from diffusion import displacement
+
+RNG = np.random.default_rng(5)
+WALK = np.cumsum(RNG.standard_normal((23, 3, 2)), axis=0) + 1e4  # far from the origin on purpose
+
+
+def test_lagged_msd_equals_the_double_loop():
+    found = displacement.lagged_msd(WALK)
+    for lag in range(len(WALK)):
+        total = np.zeros(3)
+        for k in range(len(WALK) - lag):
+            total += np.sum((WALK[k + lag] - WALK[k]) ** 2, axis=-1)
+        np.testing.assert_allclose(found[lag], total / (len(WALK) - lag), rtol=1e-9, atol=1e-9)
+
+
+def test_two_time_msd_equals_the_double_loop():
+    found = displacement.two_time_msd(WALK, [0, 7, 22])
+    for row, start in zip(found, (0, 7, 22), strict=True):
+        for t in range(len(WALK)):
+            for walker in range(3):
+                expected = sum(
+                    (WALK[t, walker, i] - WALK[start, walker, i]) ** 2 for i in range(2)
+                )
+                assert row[t, walker] == pytest.approx(expected, rel=1e-12)
+
+
+def test_two_time_msd_of_no_start_is_empty():
+    assert displacement.two_time_msd(WALK, np.empty(0, dtype=int)).shape == (0, 23, 3)
+
+
+def test_distance_msd_and_straightness_equal_loops():
+    d, r = displacement.distance(WALK), displacement.straightness(WALK)
+    msd = displacement.mean_squared_displacement(WALK)
+    for t in range(1, len(WALK)):
+        for w in range(3):
+            square = np.sum((WALK[t, w] - WALK[0, w]) ** 2)
+            length = sum(np.sum((WALK[s, w] - WALK[s - 1, w]) ** 2) for s in range(1, t + 1))
+            assert d[t, w] ** 2 == pytest.approx(square, rel=1e-12)
+            assert r[t - 1, w] == pytest.approx(square / length, rel=1e-12)
+        assert msd[t] == pytest.approx(np.mean(d[t] ** 2), rel=1e-12)
+
+
+def test_ballistic_motion_has_quadratic_displacement_and_straightness_t():
+    path = np.arange(50.0)[:, None] * np.array([0.6, 0.8])
+    np.testing.assert_allclose(displacement.lagged_msd(path), np.arange(50.0) ** 2, atol=1e-9)
+    np.testing.assert_allclose(displacement.straightness(path), np.arange(1.0, 50.0))
+
+
+def test_straightness_of_independent_steps_is_one_on_average():
+    path = np.cumsum(np.random.default_rng(1).standard_normal((40, 4000, 8)), axis=0)
+    mean = displacement.straightness(path).mean(axis=1)
+    # R has variance about 2/(8·…) per walker; 4,000 walkers put 0.05 beyond six standard errors
+    np.testing.assert_allclose(mean, 1.0, atol=0.05)
+
+
+def test_straightness_before_the_first_move_is_nan():
+    assert np.isnan(displacement.straightness(np.zeros((3, 1)))).all()
+
+
+@pytest.mark.parametrize(
+    ("curve", "kappa"),
+    [
+        (lambda t: 3 + 2 * np.log(t), lambda t: 0 * t),
+        (lambda t: 1 + 4 * t**0.3, lambda t: 0.3 + 0 * t),
+        (lambda t: np.log(t) ** 2.5, lambda t: 1.5 / np.log(t)),
+        (lambda t: -(t**-0.4), lambda t: -0.4 + 0 * t),
+        (lambda t: np.log1p(t / 50), lambda t: 1 / (1 + t / 50)),
+    ],
+    ids=["log", "power with offset", "power of the log", "saturation", "shifted log"],
+)
+def test_curvature_of_known_laws(curve, kappa):
+    t = np.geomspace(10, 1e5, 800)
+    found = displacement.curvature(t, curve(t))[2:-2]
+    np.testing.assert_allclose(found, kappa(t)[2:-2], atol=2e-3)
+
+
+def test_local_exponent_of_a_power_on_uneven_times():
+    t = np.sort(RNG.uniform(1, 100, 40))
+    np.testing.assert_allclose(displacement.local_exponent(t, 7 * t**1.7), 1.7, rtol=1e-10)
+
+
+def test_curvature_is_nan_where_the_curve_falls():
+    t = np.geomspace(1, 10, 6)
+    assert np.isnan(displacement.curvature(t, -np.log(t))).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: displacement.log_slope([1, 2, 2, 3], np.ones(4)), "times: 2 is followed by 2"),
+        (lambda: displacement.log_slope([0, 1, 2], np.ones(3)), "times: starts at 0"),
+        (lambda: displacement.log_slope([1, 2, 3], np.ones(4)), "values: found 4 times"),
+        (lambda: displacement.log_time_exponent([1, 2], [1, 2]), "times: starts at 1"),
+        (lambda: displacement.log_slope([1, np.nan, 3], np.ones(3)), "times: .* not finite"),
+        (lambda: displacement.log_slope([1, 2], np.ones(2)), r"times: found shape \(2,\)"),
+        (lambda: displacement.distance([1, 2]), r"path: found shape \(2,\)"),
+        (lambda: displacement.two_time_msd(WALK, [23]), "starts: found 23"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

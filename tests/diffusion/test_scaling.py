@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from diffusion import scaling
+
+M = np.array([32.0, 64, 256, 1000])
+
+
+def test_sqrt_rules_keep_the_noise_of_an_update():
+    for rule, data_size in (("sqrt", None), ("exact_sqrt", 4000)):
+        eta = scaling.learning_rate(
+            rule, 0.1, batch_size=M, base_batch_size=32, data_size=data_size
+        )
+        noise = eta**2 * scaling.noise_factor(M, data_size)
+        np.testing.assert_allclose(noise, noise[0], rtol=1e-12)
+
+
+def test_linear_rule_keeps_the_temperature_and_sqrt_lowers_it():
+    def temperatures(rule):
+        eta = scaling.learning_rate(rule, 0.1, batch_size=M, base_batch_size=32)
+        return scaling.temperature(eta, M, noise_trace=7.0, weights=3)
+
+    np.testing.assert_allclose(temperatures("linear"), temperatures("linear")[0], rtol=1e-12)
+    np.testing.assert_allclose(temperatures("sqrt") * M**0.5, temperatures("sqrt")[0] * 32**0.5)
+    np.testing.assert_allclose(temperatures("fixed") * M, temperatures("fixed")[0] * 32)
+
+
+@pytest.mark.parametrize("rule", scaling.RULES)
+def test_every_rule_returns_the_base_rate_at_the_base_batch_size(rule):
+    eta = scaling.learning_rate(rule, 0.3, batch_size=64, base_batch_size=64, data_size=1000)
+    assert float(eta) == pytest.approx(0.3, rel=1e-14)
+
+
+def test_covariance_without_replacement_equals_all_batches():
+    # the exact covariance over every subset of 3 out of 7 gradients, by enumeration
+    from itertools import combinations
+
+    gradients = np.random.default_rng(3).standard_normal((7, 2))
+    means = np.array(
+        [gradients[list(chosen)].mean(axis=0) for chosen in combinations(range(7), 3)]
+    )
+    expected = np.cov(means.T, bias=True)
+    found = scaling.noise_factor(3, data_size=7) * np.cov(gradients.T)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_squared_update_equals_simulated_updates():
+    rng = np.random.default_rng(8)
+    mean, sd = np.array([1.0, -0.5, 2.0]), np.array([1.0, 3.0, 0.2])
+    batch = mean + sd * rng.standard_normal((20_000, 8, 3))
+    simulated = np.mean(np.sum((0.2 * batch.mean(axis=1)) ** 2, axis=-1))
+    found = scaling.squared_update(0.2, 8, gradient_sq=mean @ mean, noise_trace=sd @ sd)
+    assert float(found) == pytest.approx(simulated, rel=0.02)
+
+
+def test_hyperbola_of_steps_and_examples():
+    steps = scaling.steps_to_target(M, fewest_steps=50.0, critical_batch_size=300.0)
+    examples = scaling.examples_to_target(M, fewest_steps=50.0, critical_batch_size=300.0)
+    np.testing.assert_allclose((steps / 50 - 1) * (examples / (50 * 300) - 1), 1.0, rtol=1e-12)
+    at_critical = scaling.steps_to_target(300, fewest_steps=50.0, critical_batch_size=300.0)
+    assert float(at_critical) == 100.0
+
+
+def test_loss_gain_equals_the_best_quadratic_step():
+    # E ΔL(ε) = ε|G|² − ε²/2·(GᵀHG + tr(HΣ)/M), maximized over ε on a grid
+    g, ghg, h_sigma, batch = 2.0, 3.0, 45.0, 10.0
+    rates = np.linspace(0, 1, 200_001)
+
+    def best(noise):
+        return (rates * g - rates**2 / 2 * (ghg + noise)).max()
+
+    found = scaling.loss_gain(batch, noise_scale=h_sigma / ghg)
+    assert float(found) == pytest.approx(best(h_sigma / batch) / best(0.0), rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rule": "cubic"}, "rule: found 'cubic', expected one of"),
+        ({"batch_size": 0}, "batch_size: found 0"),
+        ({"base_batch_size": -1}, "base_batch_size: found -1"),
+        ({"base_learning_rate": 0}, "base_learning_rate: found 0"),
+        ({"rule": "exact_sqrt"}, "data_size: found None"),
+        ({"rule": "exact_sqrt", "data_size": 128}, "found 128, expected values below data_size"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    arguments = {
+        "rule": "sqrt",
+        "base_learning_rate": 0.1,
+        "batch_size": 128,
+        "base_batch_size": 64,
+    }
+    arguments |= change
+    with pytest.raises(ValueError, match=message):
+        scaling.learning_rate(
+            arguments.pop("rule"), arguments.pop("base_learning_rate"), **arguments
+        )
+
+
+def test_batch_larger_than_the_data_and_momentum_one_are_refused():
+    with pytest.raises(ValueError, match="batch_size: found 9, expected at most data_size 8"):
+        scaling.noise_factor(9, 8)
+    with pytest.raises(ValueError, match=r"momentum: found 1, expected a value in \[0, 1\)"):
+        scaling.temperature(0.1, 8, noise_trace=1.0, weights=1, momentum=1.0)
