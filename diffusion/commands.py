@@ -108,4 +108,7 @@ def _overview(installed: dict[str, EntryPoint]) -> str:
 
 
 def _summary(entry: EntryPoint) -> str:
-    return (inspect.getdoc(entry.load()) or "").split("\n")[0]
+    try:
+        return (inspect.getdoc(entry.load()) or "").split("\n")[0]
+    except ImportError as error:  # a broken plug-in must not take the others along
+        return f"(cannot be loaded: {error})"

@@ -15,11 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .recorder import Recorder, attach
+    from .attachment import attach
+    from .recorder import Recorder
 
 __all__ = ["Recorder", "attach"]
 
-_HOMES = {"Recorder": ".recorder", "attach": ".recorder"}
+_HOMES = {"Recorder": ".recorder", "attach": ".attachment"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,267 @@
+"""From raw sums of updates to the window means of records.
+
+The device side of a probe only appends numbers. This module turns a batch of them, already summed
+over processes and copied to the host in one piece, into records: the formulas are those of
+`diffusion.noise` and `diffusion.windows`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffusion.noise import unit_estimates
+from diffusion.windows import Moments, merge, moments, nothing
+
+Array = NDArray[np.float64]
+Record = dict[str, float | int | Array]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The weights at one iteration: squares `(2, tensor)`, and the host's clocks in seconds."""
+
+    iteration: int
+    squares: Array
+    wall_time: float
+    probe_seconds: float
+
+
+@dataclass(frozen=True)
+class Updates:
+    """Raw sums of consecutive updates, over all processes.
+
+    Arguments:
+        unit_sq: S, squared norms of unit contributions summed over units `(update, tensor)`.
+        total_sq: Big, squared norm of the reduced gradient `(update, tensor)`.
+        units: number of units `(update,)`.
+        u: sum of squared unit weights `(update,)`.
+        v: sum of squared unit weights over unit sizes `(update,)`, per sample.
+        samples: samples consumed `(update,)`.
+        loss: mean of the finite losses observed `(update,)`; NaN where none was.
+        nonfinite_losses: inf or NaN losses observed `(update,)`.
+        learning_rate: learning rate used `(update,)`.
+    """
+
+    unit_sq: Array
+    total_sq: Array
+    units: Array
+    u: Array
+    v: Array
+    samples: Array
+    loss: Array
+    nonfinite_losses: Array
+    learning_rate: Array
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def part(self, start: int, stop: int) -> "Updates":
+        """The updates from position `start` up to `stop`."""
+        return Updates(**{name: value[start:stop] for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is kept of the updates since the last record, and the sums since iteration 0.
+
+    Arguments:
+        noise: sums of |G|² and tr Σ estimates over `totals.count` updates `(2, tensor)`.
+        mean_sq: sum of Big over `gradients` updates `(tensor,)`.
+        totals: moments of the total estimates of |G|² and tr Σ.
+        loss: moments of the loss.
+        sizes: moments of the number of units and of the unit size.
+        gradients: updates with a finite gradient.
+        nonfinite_gradients: updates without.
+        nonfinite_losses: updates with an inf or NaN loss.
+        learning_rate: of the last update.
+        learning_rate_sum: since iteration 0.
+        samples: since iteration 0.
+    """
+
+    noise: Array
+    mean_sq: Array
+    totals: Moments
+    loss: Moments
+    sizes: Moments
+    gradients: int
+    nonfinite_gradients: int
+    nonfinite_losses: int
+    learning_rate: float
+    learning_rate_sum: float
+    samples: float
+
+    def extend(self, updates: Updates) -> "Window":
+        """This window with more updates."""
+        if len(updates) == 0:
+            return self
+        noise, totals, finite = _estimates(updates)
+        return Window(
+            noise=self.noise + noise,
+            mean_sq=self.mean_sq + updates.total_sq[finite].sum(axis=0),
+            totals=merge(self.totals, totals),
+            loss=merge(self.loss, moments(updates.loss[:, None])),
+            sizes=merge(self.sizes, moments(_sizes(updates))),
+            gradients=self.gradients + int(finite.sum()),
+            nonfinite_gradients=self.nonfinite_gradients + int((~finite).sum()),
+            nonfinite_losses=self.nonfinite_losses + int(np.sum(updates.nonfinite_losses > 0)),
+            learning_rate=float(updates.learning_rate[-1]),
+            learning_rate_sum=self.learning_rate_sum + float(updates.learning_rate.sum()),
+            samples=self.samples + float(updates.samples.sum()),
+        )
+
+    def next(self) -> "Window":
+        """The window after a record: means start anew, sums since iteration 0 go on."""
+        return replace(
+            empty_window(len(self.mean_sq), self.learning_rate),
+            learning_rate_sum=self.learning_rate_sum,
+            samples=self.samples,
+        )
+
+    def fields(self) -> Record:
+        """Values of the record that closes this window, by field name."""
+        gradient_sq, noise_trace = _mean(self.noise, self.totals.count)
+        units, unit_size = _mean(self.sizes.mean, int(self.sizes.count > 0))
+        covariance = self.totals.covariance
+        return {
+            "gradient_sq": gradient_sq,
+            "noise_trace": noise_trace,
+            "mean_sq": _mean(self.mean_sq, self.gradients),
+            "gradient_sq_var": covariance[0, 0],
+            "noise_trace_var": covariance[1, 1],
+            "gradient_noise_cov": covariance[0, 1],
+            "units": units,
+            "unit_size": unit_size,
+            "noise_updates": self.totals.count,
+            "nonfinite_gradients": self.nonfinite_gradients,
+            "loss": _mean(self.loss.mean, int(self.loss.count > 0))[0],
+            "loss_var": self.loss.covariance[0, 0],
+            "loss_updates": self.loss.count,
+            "nonfinite_losses": self.nonfinite_losses,
+            "learning_rate": self.learning_rate,
+            "learning_rate_sum": self.learning_rate_sum,
+            "samples": self.samples,
+        }
+
+
+def empty_window(tensors: int, learning_rate: float) -> Window:
+    """The window before the first update of a run with so many tensors."""
+    return Window(
+        noise=np.zeros((2, tensors)),
+        mean_sq=np.zeros(tensors),
+        totals=nothing(2),
+        loss=nothing(1),
+        sizes=nothing(2),
+        gradients=0,
+        nonfinite_gradients=0,
+        nonfinite_losses=0,
+        learning_rate=learning_rate,
+        learning_rate_sum=0.0,
+        samples=0.0,
+    )
+
+
+def unit_weights(
+    units: Array,
+    weight_sq: Array,
+    weight_sq_over_size: Array,
+    *,
+    weighted: bool,
+    sized: bool,
+    batch_size: int,
+) -> tuple[Array, Array]:
+    """U = Σ a² and v = Σ a²/n from what was declared of the units.
+
+    Undeclared weights are equal, a = 1/units, and arrive here as 1; undeclared sizes are equal, n
+    = batch/units.
+
+    Arguments:
+        units: number of units `(update,)`.
+        weight_sq: Σ a² `(update,)`.
+        weight_sq_over_size: Σ a²/n `(update,)`; unused when sizes were not declared.
+        weighted: whether weights were declared.
+        sized: whether sizes were declared.
+        batch_size: samples in an update, M.
+
+    Returns:
+        u `(update,)` and v `(update,)`; NaN where no unit was seen.
+    """
+    units = np.where(units > 0, units, np.nan)
+    norm = 1.0 if weighted else units**2
+    u = weight_sq / norm
+    return u, (weight_sq_over_size / norm if sized else u * units / batch_size)
+
+
+def _estimates(updates: Updates) -> tuple[Array, Moments, NDArray[np.bool_]]:
+    """Sums of estimates `(2, tensor)`, moments of their totals, which gradients are finite.
+
+    An update of one unit has a gradient but no noise estimate; it is left out of the first two
+    only.
+    """
+    squares = np.hstack([updates.unit_sq, updates.total_sq])
+    finite: NDArray[np.bool_] = np.all(np.isfinite(squares), axis=1)
+    u, v = updates.u[:, None], updates.v[:, None]
+    with np.errstate(invalid="ignore"):  # inf − inf of an update that is left out below
+        estimates = unit_estimates(updates.unit_sq, updates.total_sq, u, v)
+    pair = np.stack([estimates.gradient_sq, estimates.noise_trace], axis=1)
+    totals = pair.sum(axis=2)
+    used = finite & np.isfinite(totals).all(axis=1)
+    return pair[used].sum(axis=0), moments(totals[used]), finite
+
+
+def _sizes(updates: Updates) -> Array:
+    units = np.where(updates.units > 0, updates.units, np.nan)
+    return np.stack([units, updates.samples / units], axis=1)
+
+
+def _mean(total: Array, count: int) -> Array:
+    return total / count if count else np.full_like(total, np.nan)
+
+
+def stacked(records: Sequence[Record]) -> dict[str, Array]:
+    """Records, each from field name to value, as arrays along the iteration dimension."""
+    return {name: np.stack([np.asarray(row[name]) for row in records]) for name in records[0]}
+
+
+def records_of(
+    window: Window,
+    updates: Updates,
+    measurements: Sequence[Measurement],
+    *,
+    start: int,
+    initial_sq: Array,
+) -> tuple[list[Record], Window]:
+    """Cut updates into windows that end at the measurements.
+
+    Arguments:
+        window: what was left open before.
+        updates: consecutive updates, the first of which is iteration `start` + 1.
+        measurements: of the weights, at increasing iterations covered by the updates.
+        start: last iteration before the updates.
+        initial_sq: ‖w0‖² `(tensor,)`.
+
+    Returns:
+        One record a measurement, and the window left open.
+    """
+    records, position = [], 0
+    for at in measurements:
+        window = window.extend(updates.part(position, at.iteration - start))
+        position = at.iteration - start
+        records.append({**_weight_fields(at, initial_sq), **window.fields()})
+        window = window.next()
+    return records, window.extend(updates.part(position, len(updates)))
+
+
+def _weight_fields(at: Measurement, initial_sq: Array) -> Record:
+    distance_sq, weight_sq = at.squares
+    return {
+        "iteration": at.iteration,
+        "distance_sq": distance_sq,
+        "weight_sq": weight_sq,
+        # ‖w − w0‖² = ‖w‖² + ‖w0‖² − 2⟨w, w0⟩. Solved for the inner product it loses no digits
+        # against ‖w‖².
+        "overlap": 0.5 * (weight_sq + initial_sq - distance_sq),
+        "wall_time": at.wall_time,
+        "probe_seconds": at.probe_seconds,
+    }
