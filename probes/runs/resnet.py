@@ -1,8 +1,6 @@
 """Residual networks of He et al. (2016), for images of any size and number of channels.
 
-Two designs share their blocks. The *small* one (depth 6n+2) starts with a 3x3 convolution and has
-three stages of n basic blocks; the *large* one (depths 18, 34, 50 and 101) starts with a strided
-7x7 convolution and a pooling, and has four stages.
+`architectures` says which depths and widths there are; this module builds them.
 
 References:
     He, Zhang, Ren, Sun (2016), Deep residual learning for image recognition, sections 3.3 and 4.2.
@@ -10,73 +8,12 @@ References:
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SHORTCUTS = ("padding", "projection")
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The shape of a residual network.
-
-    Attributes:
-        blocks: residual blocks in each stage.
-        width: channels of the first stage; each later stage doubles it.
-        bottleneck: blocks of 1x1, 3x3, 1x1 convolutions instead of two 3x3 ones.
-        large: a stem for large images (7x7 with stride 2, then pooling).
-        shortcut: what carries the input past a block that changes its shape: `padding` with zero
-            channels (option A of the paper, no parameters) or `projection` by a 1x1 convolution
-            with batch normalization (option B).
-    """
-
-    blocks: tuple[int, ...]
-    width: int = 16
-    bottleneck: bool = False
-    large: bool = False
-    shortcut: str = "padding"
-
-
-_LARGE = {
-    18: Architecture((2, 2, 2, 2), 64, False, True, "projection"),
-    34: Architecture((3, 4, 6, 3), 64, False, True, "projection"),
-    50: Architecture((3, 4, 6, 3), 64, True, True, "projection"),
-    101: Architecture((3, 4, 23, 3), 64, True, True, "projection"),
-}
-
-
-def architecture(depth: int, *, width: int = 0, shortcut: str = "") -> Architecture:
-    """The residual network with that many weighted layers on its longest path.
-
-    Arguments:
-        depth: 18, 34, 50 or 101 for the large design, otherwise 6n+2 for the small one.
-        width: channels of the first stage; the paper's 64 or 16 when 0.
-        shortcut: one of `SHORTCUTS`; when empty, projection for the large design and padding for
-            the small one.
-
-    Raises:
-        ValueError: when no network has this depth, width or shortcut.
-
-    >>> architecture(44).blocks
-    (7, 7, 7)
-    """
-    if depth not in _LARGE and (depth < 8 or depth % 6 != 2):
-        raise ValueError(f"depth: found {depth}, expected 18, 34, 50, 101 or 6n+2 (8, 14, 20, …)")
-    if width < 0:
-        raise ValueError(f"width: found {width}, expected 1 or more, or 0 for the paper's width")
-    if shortcut not in ("", *SHORTCUTS):
-        raise ValueError(f"shortcut: found {shortcut!r}, expected one of {SHORTCUTS}")
-    paper = _LARGE.get(depth) or Architecture((depth // 6,) * 3)
-    return Architecture(
-        paper.blocks,
-        width or paper.width,
-        paper.bottleneck,
-        paper.large,
-        shortcut or paper.shortcut,
-    )
+from .architectures import Architecture
 
 
 class Padding(nn.Module):

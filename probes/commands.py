@@ -1,0 +1,209 @@
+"""Sub-commands that train: `ultraslow train` and `ultraslow demo`.
+
+Heavy libraries are imported only inside what the commands return.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffusion.commands import CommandError, main
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from .runs.config import Config
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def train(parser: argparse.ArgumentParser) -> Run:
+    """Train one residual network on several processes and record it.
+
+    Example: the full batch by gradient accumulation, 9 microbatches on each of 2 processes
+
+        ultraslow train --batch-size 1440 --microbatch 80 --iterations 200
+
+    Settings may also come from a TOML file, `--config run.toml`, whose keys are the names of the
+    options with underscores; options given beside it overrule it.
+    """
+    from .runs.config import Config
+
+    parser.add_argument("--config", metavar="FILE", help="TOML file of settings")
+    for setting in fields(Config):
+        _add_option(parser, setting)
+    return _train
+
+
+def demo(parser: argparse.ArgumentParser) -> Run:
+    """Train a small distributed study with probes attached, test the predictions, write a report.
+
+    Example: two minutes on two cores, then open demo/report.html
+
+        ultraslow demo --folder demo
+    """
+    parser.add_argument("--folder", default="demo", help="where to write (default: demo)")
+    parser.add_argument(
+        "--quick", action="store_true", help="train for seconds only, to try it out"
+    )
+    return _demo
+
+
+def _add_option(parser: argparse.ArgumentParser, setting: "Field[Any]") -> None:
+    flag = "--" + setting.name.replace("_", "-")
+    choices = setting.metadata["choices"]
+    text = setting.metadata["meaning"]
+    shown = "" if setting.default == "" else f" (default: {setting.default})"
+    if isinstance(setting.default, bool):
+        parser.add_argument(
+            flag,
+            action=argparse.BooleanOptionalAction,
+            default=argparse.SUPPRESS,
+            help=text + shown,
+        )
+        return
+    parser.add_argument(
+        flag,
+        type=type(setting.default),
+        choices=choices or None,
+        default=argparse.SUPPRESS,
+        metavar=None if choices else type(setting.default).__name__.upper(),
+        help=text + shown,
+    )
+
+
+def _train(parsed: argparse.Namespace) -> int:
+    from .runs.config import ConfigError
+
+    try:
+        config = _configured(parsed)
+        count = _checked([config])
+    except ConfigError as error:
+        raise CommandError(str(error)) from error
+    _refuse_existing(config)
+    outcomes = _trained([config], count)
+    if outcomes is None:
+        return 1
+    print(f"held-out accuracy: {outcomes[config.run]:.1%}")
+    print(f"recording: {config.path}.nc")
+    return 0
+
+
+def _configured(parsed: argparse.Namespace) -> "Config":
+    """The settings of the file, overruled by those of the command line."""
+    from .runs.config import from_mapping, read
+
+    given = {name: value for name, value in vars(parsed).items() if name != "config"}
+    filed = read(parsed.config) if parsed.config else {}
+    return from_mapping({**filed, **given}, parsed.config or "settings")
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    from .runs.demo import study
+
+    configs = study(parsed.folder, quick=parsed.quick)
+    count = _checked(configs)
+    _clear(Path(parsed.folder), {config.run for config in configs})
+    print(_introduction(configs, count))
+    if _trained(configs, count) is None:
+        return 1
+    print(f"Recordings: {parsed.folder}/*.nc")
+    return main(["report", parsed.folder, "--output", str(Path(parsed.folder, "report.html"))])
+
+
+def _introduction(configs: Sequence["Config"], count: int) -> str:
+    sizes = sorted({config.batch_size for config in configs})
+    seeds = len({config.seed for config in configs})
+    listed = f"{', '.join(map(str, sizes[:-1]))} and {sizes[-1]} (all images)"
+    return (
+        f"Training {configs[0].model} on {sizes[-1]:,} images of digits: batch sizes {listed}"
+        f" × {seeds} seeds,\n{configs[0].iterations} iterations each on {count} processes, with"
+        " probes attached; then fitting growth laws and testing predictions."
+    )
+
+
+def _checked(configs: Sequence["Config"]) -> int:
+    """The number of processes on which the runs will train; refuses what cannot be trained."""
+    from .runs.config import check
+    from .runs.datasets import facts
+    from .runs.launch import processes
+
+    count = processes(configs[0])
+    for config in configs:
+        check(config, facts(config.data), count)
+    return count
+
+
+def _refuse_existing(config: "Config") -> None:
+    for found in (Path(f"{config.path}.nc"), config.path):
+        if found.exists():
+            raise CommandError(
+                f"name: found a recording at {found}, expected none;"
+                " choose another --name or --folder, or move it away"
+            )
+
+
+def _clear(folder: Path, own: set[str]) -> None:
+    """Remove an earlier demo's recordings from the folder, and refuse a folder with others'."""
+    found = [path for path in folder.glob("*") if path.suffix == ".nc" or path.is_dir()]
+    foreign = sorted(path.name for path in found if path.name.removesuffix(".nc") not in own)
+    if foreign:
+        raise CommandError(
+            f"--folder: found {', '.join(foreign[:3])} in {folder}, which no demo wrote;"
+            " expected an empty folder or an earlier demo's"
+        )
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _trained(configs: Sequence["Config"], count: int) -> Mapping[str, float] | None:
+    """Train under one progress bar: each run's held-out accuracy, or None after a failure."""
+    from .runs.launch import TrainingError, events
+
+    work = {config.run: config.microbatches(count) + 1 for config in configs}
+    outcomes: dict[str, float] = {}
+    failure = ""
+    with _bar(sum(config.iterations * work[config.run] for config in configs)) as bar:
+        try:
+            for event in events(configs, count):
+                _advance(bar, event, configs, work)
+                if event["event"] == "end":
+                    outcomes[event["run"]] = event["accuracy"]
+        except TrainingError as error:
+            failure = str(error)
+    if failure:
+        print(f"ultraslow: {failure}", file=sys.stderr)
+    return None if failure else outcomes
+
+
+def _bar(total: int) -> "tqdm[Any]":
+    from tqdm import tqdm
+
+    # Where there is no terminal to redraw a line on, a line now and then is enough.
+    interval = 0.1 if sys.stderr.isatty() else 15.0
+    layout = "{percentage:3.0f}% |{bar}| {elapsed} < {remaining}  {desc}"
+    # smoothing 0: the time left is judged by the mean speed, as runs differ in theirs.
+    return tqdm(total=total, desc="starting", bar_format=layout, mininterval=interval, smoothing=0)
+
+
+def _advance(
+    bar: "tqdm[Any]",
+    event: Mapping[str, Any],
+    configs: Sequence["Config"],
+    work: Mapping[str, int],
+) -> None:
+    if event["event"] == "start":
+        bar.unpause()  # the time that starting took is no measure of what is left
+        return
+    position = [config.run for config in configs].index(event["run"])
+    before = sum(config.iterations * work[config.run] for config in configs[:position])
+    iteration = event.get("iteration", configs[position].iterations)
+    place = f"run {position + 1}/{len(configs)}  " if len(configs) > 1 else ""
+    if "loss" in event:
+        text = f"{place}{event['run']}  iteration {iteration}  loss {event['loss']:.3f}"
+        bar.set_description_str(text, refresh=False)
+    bar.update(before + iteration * work[event["run"]] - bar.n)

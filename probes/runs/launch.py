@@ -1,0 +1,132 @@
+"""Starting reference runs on several processes, and hearing how they go.
+
+One torchrun trains a whole list of runs, because starting processes costs seconds. It writes one
+JSON object a line on its standard output; everything else it prints is kept for the case that it
+fails.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from .config import Config
+
+# Processes on a machine without GPUs when nothing else is asked for.
+_CPU_PROCESSES = 2
+# Seconds that processes have to end after they were asked to.
+_PATIENCE = 10.0
+
+
+class TrainingError(RuntimeError):
+    """A training that ended before its time; the message is what its processes said of it."""
+
+
+def processes(config: Config) -> int:
+    """How many processes a run trains on: as many as asked for, else one a GPU, or 2 without."""
+    if config.processes:
+        return config.processes
+    if config.device == "cpu":
+        return _CPU_PROCESSES
+    import torch
+
+    return torch.cuda.device_count() or _CPU_PROCESSES
+
+
+def events(configs: Sequence[Config], count: int) -> Iterator[Mapping[str, Any]]:
+    """Train runs one after the other on `count` processes, yielding what these tell.
+
+    Arguments:
+        configs: the runs, already checked.
+        count: number of processes.
+
+    Yields:
+        `{"event": "start"}` when the processes have met; `{"event": "at", "run", "iteration",
+        "loss"}` now and then; `{"event": "end", "run", "accuracy"}` after each run.
+
+    Raises:
+        TrainingError: when a process failed; the message names the file that holds its output.
+    """
+    with tempfile.TemporaryDirectory(prefix="ultraslow-") as folder:
+        runs, output = Path(folder, "runs.json"), Path(folder, "output.txt")
+        runs.write_text(json.dumps([asdict(config) for config in configs]), encoding="utf-8")
+        faults: list[str] = []
+        with output.open("w", encoding="utf-8") as kept, _started(runs, count, kept) as process:
+            for event in _heard(process, kept):
+                if event["event"] == "fault":
+                    faults.append(f"process {event['rank']}: {event['message']}")
+                else:
+                    yield event
+        if process.returncode:
+            raise TrainingError(_explanation(faults, output, Path(configs[0].folder)))
+
+
+def _heard(process: subprocess.Popen[str], kept: IO[str]) -> Iterator[Mapping[str, Any]]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = _event(line)
+        if event is None:
+            kept.write(line)
+        else:
+            yield event
+
+
+@contextmanager
+def _started(runs: Path, count: int, kept: IO[str]) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(count), "-m", "probes.runs.train", str(runs)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=kept, text=True, env=_environment(count)
+    )
+    try:
+        yield process
+        process.wait()
+    finally:
+        _stop(process)
+
+
+def _environment(count: int) -> dict[str, str]:
+    """The environment of the processes: what the user set, and what one machine needs."""
+    threads = max(1, (os.cpu_count() or 1) // count)
+    # Names of hosts need not resolve on a laptop or in a container; the loopback always does.
+    loopback = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+    return {"OMP_NUM_THREADS": str(threads), **loopback, **os.environ}
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """End a torchrun that still lives; it ends its processes when it is told to end."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _event(line: str) -> Mapping[str, Any] | None:
+    """The event on a line of output, or None where the line is something else."""
+    if not line.startswith('{"event":'):
+        return None
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None
+
+
+def _explanation(faults: list[str], output: Path, folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "training-output.txt"
+    text = output.read_text(encoding="utf-8", errors="replace")
+    kept.write_text(text, encoding="utf-8")
+    # The first fault is the cause; the other processes fail because they lose the first.
+    cause = faults[0] if faults else (text.strip().splitlines() or ["no output"])[-1]
+    return f"training failed: {cause} (all output: {kept})"

@@ -1,0 +1,254 @@
+"""The reference training loop: residual networks, DistributedDataParallel, gradient accumulation.
+
+Started on every process by torchrun, with a file that lists the runs:
+
+    python -m torch.distributed.run --standalone --nproc-per-node 2 -m probes.runs.train runs.json
+
+`probes.runs.launch` writes that file, starts the processes and reads what they tell: one JSON
+object a line on standard output.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+import probes
+from diffusion.schedule import log_spaced
+
+from .architectures import architecture
+from .config import Config, from_mapping
+from .datasets import Arrays, Facts, facts, load
+from .images import Images, Share, microbatches, normalized, on_device
+from .resnet import ResNet, parameter_count
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+# Reading the loss waits for the device, so progress is told this seldom.
+_TELL_SECONDS = 0.2
+# Held-out images in one forward pass.
+_EVALUATED_TOGETHER = 512
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this process stands: its rank, how many there are, its device."""
+
+    rank: int
+    processes: int
+    device: torch.device
+
+
+def train(config: Config, arrays: Arrays, place: Place, tell: Tell) -> None:
+    """Train one run from its seed to its last iteration, with probes attached.
+
+    Arguments:
+        config: what to train; see `config.check`.
+        arrays: the image set.
+        place: this process.
+        tell: takes progress and the outcome; called on rank 0 only.
+    """
+    known = facts(config.data)
+    train_images, test_images = on_device(arrays, place.device, samples=config.samples)
+    model = build(config, known, place)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=config.learning_rate(known.train_size),
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+    criterion = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+    updates = microbatches(
+        train_images,
+        known if config.augment else None,
+        Share(place.rank, place.processes, config.microbatches(place.processes)),
+        batch_size=config.batch_size,
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+    progress = Progress(config.run, tell if place.rank == 0 else _silent)
+    with probes.attach(
+        model,
+        optimizer,
+        config.path,
+        batch_size=config.batch_size,
+        schedule=log_spaced(config.iterations),
+        metadata=metadata(config, len(train_images), parameter_count(model), place.processes),
+    ) as recorder:
+        for iteration in range(1, config.iterations + 1):
+            loss = backward(model, criterion, next(updates), config.precision)
+            if config.clip:
+                nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            recorder.observe(loss=loss)
+            progress.at(iteration, loss)
+    progress.end(accuracy(model, test_images, place))
+
+
+def build(config: Config, known: Facts, place: Place) -> DistributedDataParallel:
+    """The network of a run, the same initial weights on every process.
+
+    Buffers are not sent around: each process normalizes with the statistics of its own
+    microbatches, and `accuracy` averages the running ones.
+    """
+    torch.manual_seed(config.seed)
+    shape = architecture(config.model, width=config.width, shortcut=config.shortcut)
+    network = ResNet(shape, channels=known.channels, classes=known.classes)
+    network = network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return DistributedDataParallel(network, broadcast_buffers=False)
+
+
+def backward(
+    model: DistributedDataParallel,
+    criterion: nn.Module,
+    parts: list[tuple[Tensor, Tensor]],
+    precision: str,
+) -> Tensor:
+    """Accumulate the gradient of the mean loss over all microbatches of all processes.
+
+    Arguments:
+        model: the network; gradients are reduced in the last backward pass only.
+        criterion: a loss that is a mean over its batch.
+        parts: inputs and targets of this process's microbatches, of equal sizes.
+        precision: arithmetic of the forward pass, `fp32` or `bf16`.
+
+    Returns:
+        The mean loss of this process's microbatches, a scalar on the device.
+    """
+    total = torch.zeros((), device=parts[0][0].device)
+    for index, (inputs, targets) in enumerate(parts):
+        last = index == len(parts) - 1
+        with nullcontext() if last else model.no_sync():
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                loss = criterion(model(inputs), targets) / len(parts)
+            loss.backward()
+        total += loss.detach()
+    return total
+
+
+@torch.no_grad()
+def accuracy(model: DistributedDataParallel, images: Images, place: Place) -> float:
+    """Share of the held-out images that are classified correctly; all processes call it.
+
+    Running statistics of batch normalization are first averaged over processes, since each has
+    seen its own microbatches.
+    """
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            dist.all_reduce(buffer)
+            buffer /= place.processes
+    model.eval()
+    parts = torch.arange(len(images), device=place.device)[place.rank :: place.processes]
+    correct = torch.zeros((), dtype=torch.int64, device=place.device)
+    for part in parts.split(_EVALUATED_TOGETHER):
+        scores = model.module(normalized(images.inputs[part], images))
+        correct += (scores.argmax(dim=1) == images.targets[part]).sum()
+    dist.all_reduce(correct)
+    return correct.item() / len(images)
+
+
+def metadata(config: Config, train_size: int, parameters: int, processes: int) -> dict[str, Any]:
+    """What the recording says of the run: coordinates to group by, then all settings.
+
+    Arguments:
+        config: the settings.
+        train_size: images that are trained on, D.
+        parameters: trained weights, N.
+        processes: how many processes train.
+    """
+    return {
+        "run": config.run,
+        "scaling": config.scaling,
+        "seed": config.seed,
+        "model": config.model,
+        "data": config.data,
+        "data_size": train_size,
+        "optimizer": "sgd",
+        "momentum": config.momentum,
+        "weight_decay": config.weight_decay,
+        "ghost_size": config.batch_size // (processes * config.microbatches(processes)),
+        "parameters": parameters,
+        "settings": asdict(config),
+    }
+
+
+class Progress:
+    """Tells how far a run is, seldom enough to cost nothing."""
+
+    def __init__(self, run: str, tell: Tell) -> None:
+        self._run = run
+        self._tell = tell
+        self._told = time.monotonic()
+        self._loss = float("nan")
+
+    def at(self, iteration: int, loss: Tensor) -> None:
+        """An update was made."""
+        if time.monotonic() - self._told > _TELL_SECONDS:
+            self._loss = loss.item()
+            self._tell(
+                {"event": "at", "run": self._run, "iteration": iteration, "loss": self._loss}
+            )
+            self._told = time.monotonic()
+
+    def end(self, accuracy: float) -> None:
+        """The run is over and its recording closed."""
+        self._tell({"event": "end", "run": self._run, "accuracy": accuracy})
+
+
+def main(path: str) -> None:
+    """Train the runs listed in a JSON file, one after the other, on the processes of torchrun."""
+    configs = [from_mapping(settings) for settings in json.loads(Path(path).read_text())]
+    place = join(configs[0].device)
+    if place.rank == 0:
+        tell({"event": "start"})
+    try:
+        for config, arrays in with_images(configs):
+            train(config, arrays, place, tell)
+    except Exception as error:
+        tell({"event": "fault", "rank": place.rank, "message": f"{type(error).__name__}: {error}"})
+        raise
+    dist.destroy_process_group()
+
+
+def with_images(configs: list[Config]) -> Iterator[tuple[Config, Arrays]]:
+    """Each run with its images; consecutive runs on the same set share them."""
+    for name, group in groupby(configs, key=lambda config: config.data):
+        arrays = load(name)
+        for config in group:
+            yield config, arrays
+
+
+def join(device: str) -> Place:
+    """Meet the other processes: nccl where each has a GPU of its own, else gloo."""
+    cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    dist.init_process_group("nccl" if cuda else "gloo")
+    rank = dist.get_rank()
+    place = torch.device("cuda", rank % torch.cuda.device_count()) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(place)
+    return Place(rank, dist.get_world_size(), place)
+
+
+def tell(event: Mapping[str, Any]) -> None:
+    """Write an event as one line, at once: lines below 4 kB of several processes do not mix."""
+    short = {key: v[:2000] if isinstance(v, str) else v for key, v in event.items()}
+    sys.stdout.write(json.dumps(short) + "\n")
+    sys.stdout.flush()
+
+
+def _silent(event: Mapping[str, Any]) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
