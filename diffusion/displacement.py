@@ -99,7 +99,7 @@ def two_time_msd(path: ArrayLike, starts: ArrayLike) -> Array:
     """
     x = _path(path)
     indices = np.atleast_1d(np.asarray(starts, dtype=np.int64))
-    if indices.size and not (0 <= indices.min() and indices.max() < len(x)):
+    if indices.size and not (indices.min() >= 0 and indices.max() < len(x)):
         raise ValueError(
             f"starts: found {indices.min()} … {indices.max()}, expected indices in [0, {len(x)})"
         )

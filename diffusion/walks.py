@@ -1,0 +1,369 @@
+"""Walkers on random potentials: the exact master equation on a line, Langevin motion in d dimensions.
+
+On a line the probabilities themselves are propagated, so a sample is one potential and time runs
+over as many decades as wanted. In d dimensions the walkers are simulated step by step.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import lapack
+
+from .landscape import FourierField
+from .ranges import between, count, increasing, not_negative, positive
+
+Array = NDArray[np.float64]
+
+# The singly diagonally implicit Runge–Kutta method of order 3 with three stages (Alexander 1977,
+# SIAM J. Numer. Anal. 14, 1006): γ is the root of 1/6 − 3γ/2 + 3γ² − γ³ that makes it L-stable. On
+# a linear equation one step is Σ_j w_j·(1 − γz)^{−j}; w follows from matching 1, z and z²/2, and γ
+# then matches z³/6. There is no constant term, so fast modes die as they should.
+_GAMMA = 0.4358665215084590
+_STAGES = np.linalg.solve(
+    [[1.0, 1.0, 1.0], [1.0, 2.0, 3.0], [1.0, 3.0, 6.0]], [1.0, 1 / _GAMMA, 0.5 / _GAMMA**2]
+)
+
+# Largest factor between neighbouring times: the error of ⟨x²⟩ on Sinai potentials is then 0.1 %.
+RATIO = 10**0.2
+# The first step ends here at the latest; rates are of order one.
+_FIRST = 1e-2
+# Rates beyond exp(300) would overflow the products with the longest steps.
+_STEEPEST = 300.0
+# Pivots held at once (32 MiB): the elimination runs over rows of all samples and steps in a block.
+_BLOCK = 4_000_000
+# Rows of pivots that are gathered before they are written out site by site.
+_ROWS = 16
+# The outermost sites on each side whose probability counts as having reached the edge.
+_EDGE_SHARE = 0.01
+
+
+class EdgeWarning(UserWarning):
+    """Walkers reached the end of the grid, which then holds them back."""
+
+
+@dataclass(frozen=True)
+class Occupation:
+    """Walkers on a line: moments of the exact probabilities, one row a potential.
+
+    Attributes:
+        times: t `(time,)`, in units of the time of a jump between equal neighbours.
+        mean: ⟨x⟩ `(sample, time)`, sites from the start.
+        mean_abs: ⟨|x|⟩ `(sample, time)`, sites.
+        mean_sq: ⟨x²⟩ `(sample, time)`, sites squared.
+        edge_probability: probability in the outermost 1 % of the sites on either side
+            `(sample, time)`.
+        final: probability of each site at the last time `(sample, site)`.
+    """
+
+    times: Array
+    mean: Array
+    mean_abs: Array
+    mean_sq: Array
+    edge_probability: Array
+    final: Array
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Walkers in d dimensions, recorded at some iterations.
+
+    Attributes:
+        iteration: `(record,)`, from 0.
+        position: x `(record, field, walker, dimension)`, in the unit of length.
+        path_sq: Σ‖Δx‖² up to the record `(record, field, walker)`, length squared.
+        potential: V at the record `(record, field, walker)`.
+    """
+
+    iteration: NDArray[np.int64]
+    position: Array
+    path_sq: Array
+    potential: Array
+
+    @property
+    def distance_sq(self) -> Array:
+        """‖x_t − x_0‖² `(record, field, walker)`."""
+        return np.sum((self.position - self.position[0]) ** 2, axis=-1)
+
+
+def occupation(
+    potential: ArrayLike,
+    times: ArrayLike,
+    *,
+    temperature: float,
+    ratio: float = RATIO,
+    edge_tolerance: float = 1e-3,
+) -> Occupation:
+    """The moments of a walker that starts at the middle site of each potential.
+
+        dp_i/dt = Σ_{j = i±1} [exp(−(V_i − V_j)/2T)·p_j − exp(−(V_j − V_i)/2T)·p_i]
+
+    with walls at both ends. Steps of an implicit method of order 3 grow with t. Each solves a
+    tridiagonal system by an elimination without subtractions, so no digit is lost however deep
+    the wells or long the steps are, and the probabilities add up to one without renormalizing.
+    Between wells they may undershoot zero by the method's error (1e-5 at the default ratio).
+
+    Arguments:
+        potential: V `(sample, site)` or `(site,)`, an odd number of sites.
+        times: t `(time,)`, increasing and positive.
+        temperature: T > 0, in the unit of V.
+        ratio: largest factor between the ends of a time step.
+        edge_tolerance: edge probability, averaged over samples, above which a warning is given.
+
+    Returns:
+        Moments of the probabilities at the given times.
+
+    Raises:
+        ValueError: when an argument is out of range, or the potential is too steep for the
+            temperature.
+
+    Warns:
+        EdgeWarning: when walkers reach the ends, with the probability.
+
+    References:
+        Oshanin, Rosso and Schehr (2013), Physical Review Letters 110, 100602.
+
+    >>> flat = occupation(np.zeros(201), [1.0, 10.0], temperature=1.0)
+    >>> flat.mean_sq.round(2)
+    array([[ 2., 20.]])
+    """
+    v = _potentials(potential)
+    t = increasing(times, "times")
+    temperature = positive(temperature, "temperature")
+    slope = np.diff(v, axis=1) / (2.0 * temperature)
+    if np.abs(slope).max() > _STEEPEST:
+        raise ValueError(
+            f"temperature: found {temperature:g}, expected at least"
+            f" {np.abs(slope).max() * temperature / _STEEPEST:g} for steps of this potential"
+        )
+    steps, last = _time_steps(t, between(ratio, "ratio", 1.0))
+    walk = _propagate(slope, steps, last)
+    result = Occupation(t, *walk)
+    _warn_at_edge(result, edge_tolerance)
+    return result
+
+
+def langevin(
+    field: FourierField,
+    records: ArrayLike,
+    *,
+    step: float,
+    temperature: float,
+    rng: np.random.Generator,
+    walkers: int = 1,
+) -> Trajectory:
+    """Overdamped Langevin motion from the origin, x ← x − h·∇V(x) + √(2Th)·ξ.
+
+    Each field is an independent landscape; the walkers on one field share it. Gradient descent with
+    learning rate η, batch size M and isotropic gradient noise of variance σ² a sample is the case
+    h = η, T = ησ²/(2M). T = 0 is descent without noise.
+
+    Arguments:
+        field: independent landscapes.
+        records: iterations to record `(record,)`, increasing, from 0 on.
+        step: h > 0; stable while h is well below 2 over the largest curvature.
+        temperature: T >= 0, in the unit of V.
+        rng: source of randomness.
+        walkers: walkers on each field.
+
+    Returns:
+        Positions, squared path and potential at the records.
+
+    Raises:
+        ValueError: when an argument is out of range.
+
+    >>> from diffusion.landscape import Spectrum, fourier_field
+    >>> rng = np.random.default_rng(0)
+    >>> field = fourier_field(Spectrum(1.0, 3), fields=2, rng=rng)
+    >>> langevin(field, [0, 10], step=0.01, temperature=0.3, rng=rng).position.shape
+    (2, 2, 1, 3)
+    """
+    at = increasing(records, "records", above=-1.0).astype(np.int64)
+    step = positive(step, "step")
+    noise = np.sqrt(2.0 * not_negative(temperature, "temperature") * step)
+    count(walkers, "walkers")
+    # Waves of a few dozen fields fit the cache; each block walks the whole time by itself.
+    size = max(1, 12_000 // (field.phases.shape[1] * walkers))
+    blocks = [slice(i, i + size) for i in range(0, len(field.phases), size)]
+    walks = [
+        _walk(field.part(block), at, step=step, noise=noise, rng=rng, walkers=walkers)
+        for block in blocks
+    ]
+    position, path_sq, potential = (
+        np.concatenate(parts, axis=1) for parts in zip(*walks, strict=True)
+    )
+    return Trajectory(at, position, path_sq, potential)
+
+
+def _walk(
+    field: FourierField,
+    records: NDArray[np.int64],
+    *,
+    step: float,
+    noise: float,
+    rng: np.random.Generator,
+    walkers: int,
+) -> tuple[Array, Array, Array]:
+    fields, dimension, _ = field.wave_vectors.shape
+    x = np.zeros((fields, walkers, dimension))
+    length = np.zeros((fields, walkers))
+    rows = []
+    for iteration in range(records[-1] + 1):
+        if iteration == records[len(rows)]:
+            rows.append((x.copy(), length.copy(), field.value(x)))
+        move = noise * rng.standard_normal(x.shape) - step * field.gradient(x)
+        length += np.sum(move**2, axis=-1)
+        x += move
+    position, path_sq, potential = (np.stack(column) for column in zip(*rows, strict=True))
+    return position, path_sq, potential
+
+
+def _potentials(potential: ArrayLike) -> Array:
+    v = np.atleast_2d(np.asarray(potential, dtype=np.float64))
+    if v.ndim != 2 or v.shape[1] < 3 or v.shape[1] % 2 == 0:
+        raise ValueError(f"potential: found shape {v.shape}, expected (sample, odd number >= 3)")
+    if not np.isfinite(v).all():
+        raise ValueError("potential: found values that are not finite, expected finite ones")
+    return v
+
+
+def _time_steps(times: Array, ratio: float) -> tuple[Array, NDArray[np.int64]]:
+    """Steps whose ends grow at most by the ratio, and the index of the one that ends at each time.
+
+    The first ends at 1e-2 or at the first time, whichever is earlier.
+    """
+    ends = [np.array([min(times[0], _FIRST)])]
+    last = []
+    for t in times:
+        before = ends[-1][-1]
+        n = int(np.ceil(np.log(t / before) / np.log(ratio) - 1e-9))
+        if n > 0:
+            ends.append(before * (t / before) ** (np.arange(1, n + 1) / n))
+        last.append(sum(map(len, ends)) - 1)
+    return np.diff(np.concatenate([[0.0], *ends])), np.array(last)
+
+
+def _propagate(
+    slope: Array, steps: Array, last: NDArray[np.int64]
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Moments at the recorded steps, from (V_{i+1} − V_i)/2T."""
+    samples, sites = slope.shape[0], slope.shape[1] + 1
+    x = np.arange(sites) - sites // 2
+    edge = max(1, round(_EDGE_SHARE * sites))
+    outer = (np.abs(x) > sites // 2 - edge).astype(np.float64)
+    weights = np.stack([x, np.abs(x), x**2, outer], axis=1)
+    moments = np.empty((samples, len(last), 4))
+    final = np.empty((samples, sites))
+    size = min(samples, max(1, _BLOCK // (sites * len(steps))))
+    pivots = np.empty((size, len(steps), sites))  # one buffer: fresh pages would cost more
+    for start in range(0, samples, size):
+        block = slope[start : start + size]
+        _eliminate(block, _GAMMA * steps, pivots)
+        for i, one in enumerate(block):
+            path = _one(_solver(one, _GAMMA * steps, pivots[i]), sites, last)
+            moments[start + i], final[start + i] = path @ weights, path[-1]
+    mean, mean_abs, mean_sq, at_edge = np.moveaxis(moments, -1, 0)
+    return mean, mean_abs, mean_sq, at_edge, final
+
+
+def _eliminate(slope: Array, steps: Array, pivots: Array) -> None:
+    """Pivots of I − Δt·W for all time steps and samples at once, into `(sample, step, site)`.
+
+    Columns of W add up to zero, so the pivot is u_i = s_i + Δt·up_i with
+
+        s_0 = 1,    s_{i+1} = 1 + Δt·down_i·s_i/u_i
+
+    where only positive numbers are added (the idea of Grassmann, Taksar and Heyman 1985,
+    Operations Research 33, 1107). The textbook form 1 + Δt·(up + down) − … loses the 1 at large Δt.
+    """
+    samples, gaps = slope.shape
+    up, down = np.exp(-slope.T)[:, :, None], np.exp(slope.T)[:, :, None]
+    escape, product = np.ones((2, samples, len(steps)))
+    rows = np.empty((_ROWS, samples, len(steps)))
+    for first in range(0, gaps, _ROWS):
+        n = min(_ROWS, gaps - first)
+        for i, pivot in zip(range(first, first + n), rows, strict=False):
+            np.multiply(up[i], steps, out=product)
+            np.add(escape, product, out=pivot)
+            escape /= pivot
+            np.multiply(down[i], steps, out=product)
+            escape *= product
+            escape += 1.0
+        pivots[:samples, :, first : first + n] = np.moveaxis(rows[:n], 0, -1)
+    pivots[:samples, :, gaps] = escape
+
+
+def _solver(slope: Array, steps: Array, pivots: Array) -> "_Symmetric | _General":
+    height = np.concatenate([[0.0], np.cumsum(slope)])
+    height -= height[len(slope) // 2]
+    if np.abs(height).max() < _STEEPEST:
+        return _Symmetric(pivots, -steps[:, None] / pivots[:, :-1], np.exp(-height))
+    up, down = np.exp(-slope), np.exp(slope)
+    return _General(pivots, -np.outer(steps, up) / pivots[:, :-1], -np.outer(steps, down))
+
+
+@dataclass(frozen=True)
+class _Symmetric:
+    """One potential's factors in the variables p·exp(V/2T), where W is symmetric.
+
+    LAPACK solves this form twice as fast; exp(V/2T) has to stay in range.
+    """
+
+    pivots: Array
+    lower: Array
+    gauge: Array
+
+    def solve(self, step: int, right: Array) -> Array:
+        """(I − γΔt·W)⁻¹ applied to one vector."""
+        return lapack.dpttrs(self.pivots[step], self.lower[step], right)[0]
+
+    def probability(self, vector: Array) -> Array:
+        """The vector as probabilities."""
+        return vector * self.gauge
+
+
+@dataclass(frozen=True)
+class _General:
+    """One potential's factors in the probabilities themselves, at any depth."""
+
+    pivots: Array
+    lower: Array
+    upper: Array
+
+    def solve(self, step: int, right: Array) -> Array:
+        """(I − γΔt·W)⁻¹ applied to one vector."""
+        order = np.arange(1, len(right) + 1, dtype=np.int32)
+        zero = np.zeros(len(right) - 2)
+        factors = (self.lower[step], self.pivots[step], self.upper[step], zero, order)
+        return lapack.dgttrs(*factors, right)[0]
+
+    def probability(self, vector: Array) -> Array:
+        """The vector as probabilities."""
+        return vector
+
+
+def _one(solver: _Symmetric | _General, sites: int, last: NDArray[np.int64]) -> Array:
+    """Probabilities `(time, site)` of one walker at the ends of the recorded steps."""
+    vector = np.zeros(sites)
+    vector[sites // 2] = 1.0
+    kept = np.empty((len(last), sites))
+    for step in range(last[-1] + 1):
+        first = solver.solve(step, vector)
+        second = solver.solve(step, first)
+        third = solver.solve(step, second)
+        vector = _STAGES[0] * first + _STAGES[1] * second + _STAGES[2] * third
+        kept[last == step] = solver.probability(vector)
+    return kept
+
+
+def _warn_at_edge(walk: Occupation, tolerance: float) -> None:
+    probability = walk.edge_probability.mean(axis=0)
+    if probability.max() > tolerance:
+        at = int(np.argmax(probability > tolerance))
+        warnings.warn(
+            f"edge probability reaches {probability.max():.2g} and passes {tolerance:g} at time"
+            f" {walk.times[at]:.3g}: a wider grid is needed for later times",
+            EdgeWarning,
+            stacklevel=3,
+        )
