@@ -54,7 +54,7 @@ def load(
 
     Returns:
         A tree whose nodes are recordings held in memory. Node names are made safe and unique; the
-        run's own name is its `run` coordinate. Each node has the attributes `source`, `sha256` and
+        run's own name is its `run` coordinate. Each node has the attributes `path`, `sha256` and
         `state` (`closed` or `live`); the tree has `unusable`.
 
     Raises:
@@ -105,7 +105,7 @@ def read(path: Path) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
         RecordError: when the recording cannot be used.
     """
     if not path.is_dir():
-        return _with_source(_read_file(path), path, [path], "closed"), ()
+        return _with_origin(_read_file(path), path, [path], "closed"), ()
     parts: list[xr.Dataset] = []
     sound: list[Path] = []
     left_out: list[Unusable] = []
@@ -122,7 +122,7 @@ def read(path: Path) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
         return read(path.with_name(path.name + ".nc"))
     if not parts:
         raise RecordError(str(path), [fault for item in left_out for fault in item.faults])
-    return _with_source(_join(path, parts), path, sound, "live"), tuple(left_out)
+    return _with_origin(_join(path, parts), path, sound, "live"), tuple(left_out)
 
 
 def _find_all(given: Sequence[str | os.PathLike[str]]) -> tuple[list[Path], list[Unusable]]:
@@ -280,11 +280,11 @@ def _seam_faults(parts: list[xr.Dataset]) -> Iterator[str]:
             yield f"the segment that starts at iteration {starts} differs in having {missing}"
 
 
-def _with_source(dataset: xr.Dataset, path: Path, files: Sequence[Path], state: str) -> xr.Dataset:
+def _with_origin(dataset: xr.Dataset, path: Path, files: Sequence[Path], state: str) -> xr.Dataset:
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())
-    return dataset.assign_attrs(source=str(path), sha256=digest.hexdigest(), state=state)
+    return dataset.assign_attrs(path=str(path), sha256=digest.hexdigest(), state=state)
 
 
 def _node_name(run: str, taken: Mapping[str, object]) -> str:

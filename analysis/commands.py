@@ -1,0 +1,206 @@
+"""The sub-commands that read recordings: info, fit, test and report."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diffusion.commands import CommandError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def info(parser: argparse.ArgumentParser) -> Run:
+    """Say what is in recordings: records, iterations, tensors, what was measured, and faults.
+
+    Example: ultraslow info runs/
+    """
+    _add_paths(parser)
+    _add_json(parser)
+    return _info
+
+
+def fit(parser: argparse.ArgumentParser) -> Run:
+    """Fit growth laws to the distance of each run and print the exponents.
+
+    Example: ultraslow fit runs/*.nc --tensors --output fits.nc
+    """
+    _add_paths(parser)
+    _add_level(parser)
+    parser.add_argument("--tensors", action="store_true", help="fit each tensor as well")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the fits as NetCDF")
+    _add_json(parser)
+    return _fit
+
+
+def test(parser: argparse.ArgumentParser) -> Run:
+    """Test the predictions of ultra-slow diffusion on recorded runs.
+
+    Example: ultraslow test runs/
+    """
+    _add_paths(parser)
+    _add_level(parser)
+    _add_json(parser)
+    return _test
+
+
+def report(parser: argparse.ArgumentParser) -> Run:
+    """Write a diagnostic page about recorded runs, and its numbers as JSON beside it.
+
+    Example: ultraslow report runs/ --output report.html
+    """
+    _add_paths(parser)
+    _add_level(parser)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("report.html"),
+        metavar="FILE",
+        help="page to write (default: report.html); the JSON file takes its name",
+    )
+    return _report
+
+
+def _add_paths(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="recordings, folders that hold some, folders of live runs, or globs",
+    )
+
+
+def _add_level(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--level",
+        type=_level,
+        default=0.95,
+        metavar="L",
+        help="confidence level of the intervals (default: 0.95)",
+    )
+
+
+def _level(text: str) -> float:
+    level = float(text)
+    if not 0.5 <= level < 1:
+        raise argparse.ArgumentTypeError(f"found {text}, expected a number from 0.5 to below 1")
+    return level
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from . import tables
+    from .provenance import inputs, plain
+    from .reader import unusable
+
+    runs = _load(arguments.paths, report_unusable=False)
+    if arguments.json:
+        faults = [{"source": item.source, "faults": item.faults} for item in unusable(runs)]
+        _print_json({"recordings": inputs(runs), "unusable": plain(faults)})
+        return 0
+    print(tables.info(runs))
+    return 0
+
+
+def _fit(arguments: argparse.Namespace) -> int:
+    from . import tables
+    from .curves import recordings
+    from .fits import fit_tensors, fit_totals
+    from .provenance import fit_rows
+
+    if arguments.output is not None:
+        _refuse_folder(arguments.output)
+    runs = recordings(_load(arguments.paths))
+    fits = fit_totals(runs, level=arguments.level, progress=_progress("fitting"))
+    tensors = None
+    if arguments.tensors:
+        tensors = fit_tensors(runs, level=arguments.level, progress=_progress("fitting tensors"))
+    if arguments.output is not None:
+        _save(fits, tensors, arguments.output)
+    if arguments.json:
+        both = {"fits": fit_rows(fits), "tensors": [] if tensors is None else fit_rows(tensors)}
+        _print_json(both)
+        return 0
+    print(tables.fits(fits))
+    if tensors is not None:
+        print("\n" + tables.fits(tensors))
+    return 0
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    from . import tables
+    from .curves import recordings
+    from .fits import fit_totals
+    from .hypotheses import test as test_predictions
+    from .provenance import verdict_rows
+
+    runs = _load(arguments.paths)
+    progress = _progress("fitting")
+    fits = fit_totals(recordings(runs), level=arguments.level, progress=progress)
+    verdicts = test_predictions(runs, level=arguments.level, fits=fits)
+    if arguments.json:
+        _print_json({"verdicts": verdict_rows(verdicts)})
+    else:
+        print(tables.verdicts(verdicts))
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from . import tables
+    from .page import report as write_report
+
+    _refuse_folder(arguments.output)
+    runs = _load(arguments.paths)
+    progress = _progress("fitting")
+    page = write_report(runs, arguments.output, level=arguments.level, progress=progress)
+    print(tables.verdicts(page.verdicts))
+    print(f"\nreport: {page.path}\nnumbers: {page.numbers}")
+    return 0
+
+
+def _load(paths: list[str], *, report_unusable: bool = True) -> "xr.DataTree":
+    from .reader import load, unusable
+
+    runs = load(paths, progress=_progress("reading"))
+    for item in unusable(runs) if report_unusable else ():
+        print(f"not used: {item.source}: {'; '.join(item.faults)}", file=sys.stderr)
+    return runs
+
+
+def _progress(title: str) -> Callable[[Iterable], Iterable]:
+    """A progress bar on standard error that shows up after a second and only in a terminal."""
+    from tqdm import tqdm
+
+    def wrap(items: Iterable) -> Iterable:
+        return tqdm(items, desc=title, delay=1, leave=False, disable=None)
+
+    return wrap
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise CommandError(f"--output: found the folder {path}, expected a file name")
+    if not path.absolute().parent.is_dir():
+        raise CommandError(f"--output: the folder {path.absolute().parent} does not exist")
+
+
+def _save(fits: "xr.Dataset", tensors: "xr.Dataset | None", path: Path) -> None:
+    import xarray as xr
+
+    groups = {"/": fits} if tensors is None else {"/": fits, "/tensors": tensors}
+    try:
+        xr.DataTree.from_dict(groups).to_netcdf(path, engine="netcdf4")
+    except OSError as error:
+        raise CommandError(f"--output: {path} cannot be written: {error.strerror}") from error
+
+
+def _print_json(content: object) -> None:
+    print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,175 @@
+"""What the analysis reads off a recording: distance curves, arms and the constant-rate phase."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+# A rate that stays within 1 % of its first value counts as constant: a change of the rate by 1 %
+# moves the logarithmic slope of a distance by about as much, far less than seeds differ.
+RATE_TOLERANCE = 0.01
+# What runs of one set must share to be compared: everything but batch size, rate and seed.
+SETTING = ("model", "data", "optimizer", "momentum", "weight_decay", "ghost_size", "weights")
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a run in which the learning rate is constant.
+
+    Attributes:
+        iteration: recorded iterations t ≥ 1 in it, shape (iteration,).
+        rate: the learning rate.
+        reason: why it is empty, in words; empty when it is not.
+    """
+
+    iteration: NDArray[np.int64]
+    rate: float
+    reason: str = ""
+
+    @property
+    def decades(self) -> float:
+        """log10 of the last over the first iteration."""
+        return (
+            float(np.log10(self.iteration[-1] / self.iteration[0])) if self.iteration.size else 0.0
+        )
+
+
+@dataclass(frozen=True, order=True)
+class Arm:
+    """What distinguishes groups of runs that differ by seed only."""
+
+    batch_size: int
+    scaling: str
+    rate: float
+
+    def __str__(self) -> str:
+        return f"batch size {self.batch_size}"
+
+
+def total_distance(run: xr.Dataset) -> xr.DataArray:
+    """Distance of all weights from their initial values.
+
+    d_t = (Σ_tensor ‖w_t − w_0‖²)^½
+
+    Arguments:
+        run: a recording.
+
+    Returns:
+        Distances `(iteration,)`, dimensionless.
+    """
+    return np.sqrt(run["distance_sq"].sum("tensor")).rename("distance")
+
+
+def constant_rate(run: xr.Dataset) -> Stretch:
+    """The longest stretch of a run, in decades, with a constant learning rate.
+
+    Both the rates at the records and the mean rates between them (from the summed rate) stay
+    within `RATE_TOLERANCE` of the stretch's first.
+
+    Arguments:
+        run: a recording.
+
+    Returns:
+        The stretch; empty, with a reason, when the rate was not recorded.
+    """
+    empty = np.empty(0, dtype=np.int64)
+    if "learning_rate" not in run:
+        return Stretch(empty, float("nan"), "the learning rate was not recorded")
+    started = run.isel(iteration=np.flatnonzero(run["iteration"].values >= 1))
+    iteration = started["iteration"].values
+    rate = started["learning_rate"].values
+    if not np.any(np.isfinite(rate) & (rate > 0)):
+        return Stretch(empty, float("nan"), "no record after iteration 0 has a positive rate")
+    starts, ends = _stretches(rate, _mean_rates(started))
+    longest = int(np.argmax(np.log(iteration[ends] / iteration[starts])))
+    chosen = slice(starts[longest], ends[longest] + 1)
+    return Stretch(iteration[chosen].astype(np.int64), float(rate[starts[longest]]))
+
+
+def _mean_rates(started: xr.Dataset) -> NDArray[np.float64]:
+    """Mean rate over the window that ends at each record but the first."""
+    if "learning_rate_sum" not in started:
+        return started["learning_rate"].values[1:]
+    gained = np.diff(started["learning_rate_sum"].values)
+    return gained / np.diff(started["iteration"].values)
+
+
+def _stretches(
+    rate: NDArray[np.float64], between: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last record of the stretch that starts at each record with a positive rate."""
+    starts = np.flatnonzero(np.isfinite(rate) & (rate > 0))
+    ends = [_end(rate, between, int(start)) for start in starts]
+    return starts, np.asarray(ends, dtype=np.int64)
+
+
+def _end(rate: NDArray[np.float64], between: NDArray[np.float64], start: int) -> int:
+    first = rate[start]
+    same = np.abs(rate[start + 1 :] - first) <= RATE_TOLERANCE * first
+    same &= np.abs(between[start:] - first) <= RATE_TOLERANCE * first
+    return start + (int(np.argmin(same)) if not same.all() else same.size)
+
+
+def recordings(runs: xr.DataTree) -> dict[str, xr.Dataset]:
+    """The recordings of a tree by node name, in order of batch size, seed and name."""
+    unordered = {name: node.to_dataset() for name, node in runs.children.items()}
+    return dict(sorted(unordered.items(), key=_rank))
+
+
+def _rank(item: tuple[str, xr.Dataset]) -> tuple[int, float, str]:
+    name, run = item
+    seed = label(run, "seed", math.inf)
+    return int(run["batch_size"].values), float(str(seed)), name
+
+
+def label(run: xr.Dataset, name: str, default: object = "") -> object:
+    """A scalar that runs are grouped by, as a plain value; the default where it is missing."""
+    return run[name].values.item() if name in run else default
+
+
+def arm(run: xr.Dataset) -> Arm:
+    """The arm a run belongs to: its batch size, scaling rule and learning rate."""
+    stretch = constant_rate(run)
+    return Arm(
+        int(run["batch_size"].values),
+        str(label(run, "scaling")),
+        float(f"{stretch.rate:.4g}"),
+    )
+
+
+def arms(runs: dict[str, xr.Dataset]) -> dict[Arm, list[str]]:
+    """Node names of the runs of each arm, in order of batch size."""
+    members: dict[Arm, list[str]] = {}
+    for name, run in runs.items():
+        members.setdefault(arm(run), []).append(name)
+    return dict(
+        sorted(members.items(), key=lambda item: (str(item[0].scaling), item[0].batch_size))
+    )
+
+
+def differences(runs: Iterable[xr.Dataset]) -> tuple[str, ...]:
+    """In what runs differ that ought to be equal, in words.
+
+    Arguments:
+        runs: recordings.
+
+    Returns:
+        One sentence for each of `SETTING` with several values.
+    """
+    values = [_setting(run) for run in runs]
+    listed = {name: sorted({str(value[name])[:60] for value in values}) for name in SETTING}
+    return tuple(f"{name}: {', '.join(found)}" for name, found in listed.items() if len(found) > 1)
+
+
+def _setting(run: xr.Dataset) -> dict[str, object]:
+    weights = int(run["tensor_size"].values.sum())
+    return {name: label(run, name) for name in SETTING if name != "weights"} | {"weights": weights}
+
+
+def seeds(runs: Sequence[xr.Dataset]) -> int:
+    """Number of independent runs: those with equal seeds count once, unnamed ones each."""
+    named = [label(run, "seed", None) for run in runs]
+    return len({seed for seed in named if seed is not None}) + named.count(None)

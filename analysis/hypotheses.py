@@ -1,0 +1,98 @@
+"""Predictions against recordings: one verdict a prediction."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from .collapse import collapse
+from .curves import recordings
+from .log_law import log_growth
+from .verdict import Verdict
+
+# Names and meanings of the columns, in the order of `_row`.
+COLUMNS = {
+    "statement": "what the prediction claims",
+    "verdict": "supported, contradicted or undecidable",
+    "effect": "estimated effect size",
+    "effect_low": "lower end of the effect's interval",
+    "effect_high": "upper end of the effect's interval",
+    "effect_meaning": "what the effect is",
+    "runs": "runs that entered",
+    "seeds": "fewest seeds in an arm",
+    "batch_sizes": "batch sizes that entered",
+    "assumptions": "conditions that were checked",
+    "reason": "why this verdict",
+    "needed": "what would decide it",
+}
+
+
+def test(runs: xr.DataTree, *, level: float = 0.95, fits: xr.Dataset | None = None) -> xr.Dataset:
+    """Verdicts on the predictions about how the distance grows.
+
+    Arguments:
+        runs: recordings, as `load` gives them.
+        level: confidence level of the intervals.
+        fits: `fits.fit_totals` of these runs at this level, when it is at hand.
+
+    Returns:
+        A Dataset along `prediction` with the variables of `COLUMNS`.
+    """
+    return as_dataset(verdicts(recordings(runs), level=level, fits=fits), level=level)
+
+
+# pytest would collect a function of this name wherever a test module imports it.
+test.__test__ = False  # type: ignore[attr-defined]
+
+
+def verdicts(
+    runs: dict[str, xr.Dataset], *, level: float = 0.95, fits: xr.Dataset | None = None
+) -> tuple[Verdict, ...]:
+    """Verdicts on the predictions as plain values.
+
+    Arguments:
+        runs: recordings by node name.
+        level: confidence level of the intervals.
+        fits: `fits.fit_totals` of these runs at this level, when it is at hand.
+
+    Returns:
+        One verdict a prediction, in the order of their numbers.
+    """
+    return (log_growth(runs, fits, level=level), collapse(runs, level=level))
+
+
+def as_dataset(found: Sequence[Verdict], *, level: float) -> xr.Dataset:
+    """Verdicts as a table.
+
+    Arguments:
+        found: the verdicts.
+        level: confidence level of their intervals.
+
+    Returns:
+        A Dataset along `prediction` with the variables of `COLUMNS`.
+    """
+    columns = zip(*(_row(item) for item in found), strict=True)
+    variables = {
+        name: ("prediction", np.asarray(values), {"long_name": meaning})
+        for (name, meaning), values in zip(COLUMNS.items(), columns, strict=True)
+    }
+    names = [item.prediction for item in found]
+    return xr.Dataset(variables, coords={"prediction": names}, attrs={"level": level})
+
+
+def _row(item: Verdict) -> tuple[str | float | int, ...]:
+    sample = item.sample
+    return (
+        item.statement,
+        item.verdict,
+        item.effect,
+        item.effect_low,
+        item.effect_high,
+        item.effect_meaning,
+        sample.runs,
+        sample.seeds,
+        ", ".join(map(str, sample.batch_sizes)),
+        "; ".join(item.assumptions),
+        item.reason,
+        item.needed,
+    )

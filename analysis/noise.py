@@ -1,0 +1,271 @@
+"""Noise scale of recorded runs, with intervals.
+
+B_simple = tr Σ/|G|² is the ratio of two means over many updates. Each recorded window holds a mean
+over its updates, so the estimate weights windows by their updates. Neighbouring windows are merged
+into blocks of about equal numbers of updates, and the interval comes from the spread between
+blocks: blocks longer than the correlation time are independent.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+
+BLOCKS = 20
+FEWEST_BLOCKS = 4
+# Beyond this relative error of |G|² the ratio's distribution is too skew for the jackknife.
+NOISY = 0.1
+BINS_PER_DECADE = 5
+
+
+@dataclass(frozen=True)
+class NoiseScale:
+    """An estimate of B_simple.
+
+    Attributes:
+        estimate: B_simple, samples; NaN when the mean of |G|² is not positive.
+        low: lower end of the interval, samples.
+        high: upper end; infinite when |G|² cannot be told from 0.
+        method: `jackknife` or `fieller`; empty when there is no interval.
+        updates: updates with an estimate.
+        blocks: independent blocks they make.
+        reason: why there is no interval or no upper end; empty otherwise.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    method: str
+    updates: int
+    blocks: int
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.low):
+            return f"unknown ({self.reason})"
+        if math.isinf(self.high):
+            return f"B ≥ {self.low:.3g}"
+        return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Block means of |G|² and tr Σ.
+
+    Attributes:
+        gradient_sq: mean estimates of |G|², shape (block,).
+        noise_trace: mean estimates of tr Σ, shape (block,).
+        updates: updates in a block, shape (block,).
+    """
+
+    gradient_sq: Array
+    noise_trace: Array
+    updates: Array
+
+
+def noise_interval(
+    gradient_sq: ArrayLike, noise_trace: ArrayLike, updates: ArrayLike, *, level: float = 0.95
+) -> NoiseScale:
+    """B_simple of a stretch of windows with its interval.
+
+    B = Σ n_k s_k / Σ n_k g_k. The interval is that of the delete-one-block jackknife, and
+    Fieller's, {B : (s̄ − B ḡ)² ≤ t² (V_s − 2BC + B²V_g)}, where the relative error of ḡ exceeds
+    `NOISY`.
+
+    References:
+        Busing, Meijer and van der Leeden (1999), Statistics and Computing 9, 3: the jackknife with
+        blocks of unequal size.
+        Fieller (1954), Journal of the Royal Statistical Society B 16, 175.
+
+    Arguments:
+        gradient_sq: window means g of the signed estimates of |G|², shape (window,).
+        noise_trace: window means s of the signed estimates of tr Σ, shape (window,).
+        updates: updates n in each window, shape (window,).
+        level: confidence level.
+
+    Returns:
+        The estimate, in samples.
+    """
+    moments = merge(gradient_sq, noise_trace, updates)
+    count = moments.updates.size
+    total = int(moments.updates.sum())
+    if count < FEWEST_BLOCKS:
+        reason = f"{count} windows with gradient noise, {FEWEST_BLOCKS} needed"
+        return NoiseScale(_ratio(moments), math.nan, math.nan, "", total, count, reason)
+    t = float(stats.t.ppf(0.5 + level / 2, count - 1))
+    if _relative_error(moments) > NOISY:
+        return fieller(moments, t)
+    error = jackknife_error(moments)
+    middle = _ratio(moments)
+    # On the scale of ln B the interval of a ratio of positive means is nearly symmetric.
+    width = math.exp(t * error / middle) if middle > 0 else math.nan
+    return NoiseScale(middle, middle / width, middle * width, "jackknife", total, count)
+
+
+def merge(gradient_sq: ArrayLike, noise_trace: ArrayLike, updates: ArrayLike) -> Moments:
+    """Windows merged in order into at most `BLOCKS` blocks of about equal numbers of updates.
+
+    Windows without updates or with an estimate that is not finite are left out.
+
+    Arguments:
+        gradient_sq: window means, shape (window,).
+        noise_trace: window means, shape (window,).
+        updates: updates in each window, shape (window,).
+
+    Returns:
+        The blocks; windows longer than a block stay whole.
+    """
+    g, s, n = (np.asarray(item, dtype=float) for item in (gradient_sq, noise_trace, updates))
+    kept = np.isfinite(g) & np.isfinite(s) & (n > 0)
+    g, s, n = g[kept], s[kept], n[kept]
+    ends = np.cumsum(n)
+    block = np.ceil(ends / (ends[-1] / BLOCKS) - 1e-9) if n.size else ends
+    starts = np.flatnonzero(np.diff(block, prepend=-1.0))
+    size = np.add.reduceat(n, starts) if n.size else n
+    sums = [np.add.reduceat(n * x, starts) if n.size else n for x in (g, s)]
+    return Moments(sums[0] / size, sums[1] / size, size)
+
+
+def _means(moments: Moments) -> tuple[float, float]:
+    weights = moments.updates
+    if not weights.size:
+        return math.nan, math.nan
+    return (
+        float(np.average(moments.gradient_sq, weights=weights)),
+        float(np.average(moments.noise_trace, weights=weights)),
+    )
+
+
+def _ratio(moments: Moments) -> float:
+    gradient_sq, noise_trace = _means(moments)
+    return noise_trace / gradient_sq if gradient_sq > 0 else math.nan
+
+
+def covariance(moments: Moments) -> Array:
+    """Covariance of the two weighted means, |G|² first.
+
+    C = Σ_j n_j (x_j − x̄)(x_j − x̄)ᵀ / ((J − 1) Σ_j n_j), for blocks whose variance falls as 1/n_j.
+
+    Arguments:
+        moments: J blocks.
+
+    Returns:
+        Shape (2, 2).
+    """
+    values = np.stack([moments.gradient_sq, moments.noise_trace])
+    centred = values - np.asarray(_means(moments))[:, None]
+    weights = moments.updates
+    return (centred * weights) @ centred.T / ((weights.size - 1) * weights.sum())
+
+
+def _relative_error(moments: Moments) -> float:
+    mean = _means(moments)[0]
+    return math.sqrt(covariance(moments)[0, 0]) / mean if mean > 0 else math.inf
+
+
+def jackknife_error(moments: Moments) -> float:
+    """Standard error of B by leaving out one block at a time.
+
+    With h_j = Σn/n_j and pseudo-values θ_j = h_j B − (h_j − 1) B_(−j), the variance is
+    (1/J) Σ_j (θ_j − θ̄)²/(h_j − 1), θ̄ being the jackknife estimate J·B − Σ_j (1 − 1/h_j) B_(−j).
+
+    References:
+        Busing, Meijer and van der Leeden (1999), Statistics and Computing 9, 3.
+
+    Arguments:
+        moments: J blocks.
+
+    Returns:
+        The standard error, in samples.
+    """
+    n, count = moments.updates, moments.updates.size
+    g, s = n * moments.gradient_sq, n * moments.noise_trace
+    whole = s.sum() / g.sum()
+    without = (s.sum() - s) / (g.sum() - g)
+    h = n.sum() / n
+    pseudo = h * whole - (h - 1) * without
+    centre = count * whole - np.sum((1 - 1 / h) * without)
+    return float(np.sqrt(np.mean((pseudo - centre) ** 2 / (h - 1))))
+
+
+def fieller(moments: Moments, t: float) -> NoiseScale:
+    """Fieller's interval for B, which stays right when |G|² may be 0.
+
+    Arguments:
+        moments: the blocks.
+        t: quantile of Student's t.
+
+    Returns:
+        The estimate; its upper end is infinite when the interval of |G|² reaches 0.
+    """
+    g, s = _means(moments)
+    c = covariance(moments)
+    quadratic = g**2 - t**2 * c[0, 0]
+    linear = s * g - t**2 * c[0, 1]
+    constant = s**2 - t**2 * c[1, 1]
+    root = math.sqrt(max(linear**2 - quadratic * constant, 0.0))
+    found = (_ratio(moments), "fieller", int(moments.updates.sum()), moments.updates.size)
+    estimate, method, updates, blocks = found
+    if quadratic > 0 and g > 0:
+        low, high = (linear - root) / quadratic, (linear + root) / quadratic
+        return NoiseScale(estimate, max(low, 0.0), high, method, updates, blocks)
+    # The set is all B above the positive root; none below 0 makes sense.
+    bounded = constant > 0 and quadratic < 0
+    low = (linear - root) / quadratic if bounded else 0.0
+    reason = "the squared gradient cannot be told from 0"
+    return NoiseScale(estimate, max(low, 0.0), math.inf, method, updates, blocks, reason)
+
+
+def run_noise_scale(run: xr.Dataset, *, level: float = 0.95) -> NoiseScale:
+    """B_simple over a whole run.
+
+    Arguments:
+        run: a recording.
+        level: confidence level.
+
+    Returns:
+        The estimate; without an interval, and with the reason, where no noise was recorded.
+    """
+    if not {"gradient_sq", "noise_trace", "noise_updates"} <= set(map(str, run.data_vars)):
+        reason = "no gradient noise was recorded"
+        return NoiseScale(math.nan, math.nan, math.nan, "", 0, 0, reason)
+    return noise_interval(*_windows(run), level=level)
+
+
+def noise_over_time(run: xr.Dataset, *, level: float = 0.95) -> xr.Dataset:
+    """B_simple in bins of equal length in ln t.
+
+    Arguments:
+        run: a recording.
+        level: confidence level.
+
+    Returns:
+        A Dataset along `iteration` (the geometric middle of each bin) with `estimate`, `low` and
+        `high`, in samples; empty where no noise was recorded.
+    """
+    found: list[NoiseScale] = []
+    centres: list[float] = []
+    if run_noise_scale(run, level=level).updates:
+        iteration = run["iteration"].values
+        g, s, n = _windows(run)
+        bins = np.floor(np.log10(np.maximum(iteration, 1)) * BINS_PER_DECADE)
+        for number in np.unique(bins[(iteration > 0) & (n > 0)]):
+            inside = (bins == number) & (iteration > 0)
+            found.append(noise_interval(g[inside], s[inside], n[inside], level=level))
+            centres.append(float(np.exp(np.mean(np.log(iteration[inside])))))
+    columns = {
+        name: [getattr(item, name) for item in found] for name in ("estimate", "low", "high")
+    }
+    variables = {name: ("iteration", np.asarray(values)) for name, values in columns.items()}
+    return xr.Dataset(variables, coords={"iteration": np.asarray(centres)})
+
+
+def _windows(run: xr.Dataset) -> tuple[Array, Array, Array]:
+    """Window means summed over tensors, and the updates in each window."""
+    totals = [run[name].sum("tensor", skipna=False) for name in ("gradient_sq", "noise_trace")]
+    return totals[0].values, totals[1].values, run["noise_updates"].values.astype(float)

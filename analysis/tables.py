@@ -1,0 +1,125 @@
+"""Tables for the terminal, readable at 100 columns."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+import xarray as xr
+
+from .curves import constant_rate, label, recordings
+from .provenance import fit_rows, verdict_rows
+from .reader import unusable
+from .text import interval, number, plural, printable
+
+WIDTH = 100
+_NAME = 30
+_MEASUREMENTS = {"loss": "loss", "noise_trace": "noise", "learning_rate": "rate"}
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Columns aligned with two spaces between them.
+
+    Arguments:
+        header: one title a column.
+        rows: texts by row and column.
+        left: number of leading columns set flush left; the others are flush right.
+
+    Returns:
+        The lines, the header first.
+
+    >>> print(table(["run", "p"], [["a", "0.1"], ["bb", "12"]]))
+    run    p
+    a    0.1
+    bb    12
+    """
+    lines = [header, *rows]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
+    return "\n".join(_line(line, widths, left) for line in lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
+    padded = [
+        cell.ljust(width) if k < left else cell.rjust(width)
+        for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(padded).rstrip()
+
+
+def info(runs: xr.DataTree) -> str:
+    """What is in each recording, and what could not be used."""
+    header = ("run", "batch", "seed", "iterations", "records", "tensors", "weights", "decades")
+    rows = [_info_row(run) for run in recordings(runs).values()]
+    lines = [table((*header, "state", "measured"), rows)]
+    for item in unusable(runs):
+        lines.append(f"not used: {printable(item.source, WIDTH)}")
+        lines += [f"  {printable(fault, 300)}" for fault in item.faults]
+    return "\n".join(lines)
+
+
+def _info_row(run: xr.Dataset) -> tuple[str, ...]:
+    measured = ["distance", *(word for name, word in _MEASUREMENTS.items() if name in run)]
+    return (
+        printable(str(run["run"].values), _NAME),
+        str(int(run["batch_size"])),
+        str(label(run, "seed", "–")),
+        str(int(run["iteration"][-1])),
+        str(run.sizes["iteration"]),
+        str(run.sizes["tensor"]),
+        f"{int(run['tensor_size'].sum()):,}",
+        f"{constant_rate(run).decades:.2f}",
+        str(run.attrs.get("state", "")),
+        ", ".join(measured),
+    )
+
+
+def fits(found: xr.Dataset) -> str:
+    """Exponents of growth fits with their intervals, one curve a line."""
+    by_tensor = "tensor" in found.dims
+    names = ("run", "tensor") if by_tensor else ("run", "batch", "seed")
+    header = (*names, "decades", "exponent p", "interval", "tells |p| ≥", "remark")
+    rows = [_fit_row(row, by_tensor) for row in fit_rows(found)]
+    level = found.attrs.get("level")
+    title = f"d = a + b·[(t + τ)^p − 1]/p; p = 0: log t, 0.5: diffusion; level {level}"
+    return f"{title}\n{table(header, rows, left=2 if by_tensor else 1)}"
+
+
+def _fit_row(row: dict, by_tensor: bool) -> tuple[str, ...]:
+    name = printable(row["run"], _NAME)
+    names = (
+        (name, printable(row["tensor"], _NAME)) if by_tensor else (name, str(row["batch_size"]))
+    )
+    ends = interval(_number(row["exponent_low"]), _number(row["exponent_high"]))
+    return (
+        *names,
+        *(() if by_tensor else (str(row["seed"]) or "–",)),
+        f"{row['decades']:.2f}",
+        number(_number(row["exponent"])),
+        ends,
+        number(_number(row["detectable"])),
+        "" if row["status"] == "ok" else printable(row["reason"] or row["status"], 40),
+    )
+
+
+def _number(value: float | str | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def verdicts(found: xr.Dataset) -> str:
+    """One paragraph a prediction: verdict, effect, reason, and what would decide it."""
+    return "\n\n".join(_verdict(row) for row in verdict_rows(found))
+
+
+def _verdict(row: dict) -> str:
+    effect = ""
+    if row["effect"] is not None:
+        ends = interval(_number(row["effect_low"]), _number(row["effect_high"]))
+        effect = f"{number(_number(row['effect']))} {ends}"
+    sample = f"{plural(row['runs'], 'run')}, batch sizes {row['batch_sizes'] or 'none'}"
+    lines = [f"{row['prediction']:4}{row['verdict'].upper():14}{effect:28}{sample}".rstrip()]
+    texts = [row["statement"], row["reason"]]
+    texts += [f"Would decide it: {row['needed']}."] if row["needed"] else []
+    for text in texts:
+        lines += textwrap.wrap(
+            printable(text, 600), WIDTH, initial_indent="    ", subsequent_indent="    "
+        )
+    return "\n".join(lines)

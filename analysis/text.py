@@ -1,0 +1,63 @@
+"""Numbers and names as people read them."""
+
+import math
+import unicodedata
+
+MINUS = "−"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number rounded to significant digits, with a thousands separator from 10,000 on.
+
+    >>> number(0.012345), number(-1234.6), number(1234567.0), number(float("inf")), number(1e-7)
+    ('0.0123', '−1235', '1,234,567', '∞', '1e-07')
+    """
+    if math.isnan(value):
+        return "–"
+    sign = MINUS if value < 0 else ""
+    size = abs(value)
+    if math.isinf(size):
+        return sign + "∞"
+    if size >= 1000:
+        return sign + (f"{size:,.0f}" if size >= 10_000 else f"{size:.0f}")
+    return sign + f"{size:.{digits}g}"
+
+
+def interval(low: float, high: float) -> str:
+    """An interval in brackets, or what is left of it where an end is missing.
+
+    >>> interval(-0.1, 0.25), interval(100.0, float("inf")), interval(float("nan"), 1.0)
+    ('[−0.1, 0.25]', '[100, ∞)', '–')
+    """
+    if math.isnan(low) or math.isnan(high):
+        return "–"
+    left = "(" if math.isinf(low) else "["
+    right = ")" if math.isinf(high) else "]"
+    return f"{left}{number(low)}, {number(high)}{right}"
+
+
+def printable(text: str, length: int = 80) -> str:
+    r"""Text from a file on one line, without control characters, at most `length` characters.
+
+    A run's name may hold terminal escapes or the characters that turn a line's direction round;
+    both could make a table say something else than it does.
+
+    >>> printable("a\x1b[31mb\nc"), printable("x" * 9, 5)
+    ('a�[31mb�c', 'xx…xx')
+    """
+    safe = "".join(
+        "�" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text
+    )
+    if len(safe) <= length:
+        return safe
+    head = length // 2
+    return f"{safe[:head]}…{safe[len(safe) - (length - head - 1) :]}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "run"), plural(2, "batch size")
+    ('1 run', '2 batch sizes')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
