@@ -7,6 +7,7 @@ blocks: blocks longer than the correlation time are independent.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -231,38 +232,40 @@ def run_noise_scale(run: xr.Dataset, *, level: float = 0.95) -> NoiseScale:
     Returns:
         The estimate; without an interval, and with the reason, where no noise was recorded.
     """
-    if not {"gradient_sq", "noise_trace", "noise_updates"} <= set(map(str, run.data_vars)):
-        reason = "no gradient noise was recorded"
+    if not _has_noise(run):
+        reason = str(run.attrs.get("noise_absent", "no gradient noise was recorded"))
         return NoiseScale(math.nan, math.nan, math.nan, "", 0, 0, reason)
     return noise_interval(*_windows(run), level=level)
 
 
-def noise_over_time(run: xr.Dataset, *, level: float = 0.95) -> xr.Dataset:
-    """B_simple in bins of equal length in ln t.
+def noise_over_time(runs: Sequence[xr.Dataset], *, level: float = 0.95) -> xr.Dataset:
+    """B_simple in bins of equal length in ln t, from all windows of equal runs together.
 
     Arguments:
-        run: a recording.
+        runs: recordings that differ by seed only; those without noise are left out.
         level: confidence level.
 
     Returns:
         A Dataset along `iteration` (the geometric middle of each bin) with `estimate`, `low` and
         `high`, in samples; empty where no noise was recorded.
     """
-    found: list[NoiseScale] = []
-    centres: list[float] = []
-    if run_noise_scale(run, level=level).updates:
-        iteration = run["iteration"].values
-        g, s, n = _windows(run)
-        bins = np.floor(np.log10(np.maximum(iteration, 1)) * BINS_PER_DECADE)
-        for number in np.unique(bins[(iteration > 0) & (n > 0)]):
-            inside = (bins == number) & (iteration > 0)
-            found.append(noise_interval(g[inside], s[inside], n[inside], level=level))
-            centres.append(float(np.exp(np.mean(np.log(iteration[inside])))))
-    columns = {
-        name: [getattr(item, name) for item in found] for name in ("estimate", "low", "high")
-    }
-    variables = {name: ("iteration", np.asarray(values)) for name, values in columns.items()}
-    return xr.Dataset(variables, coords={"iteration": np.asarray(centres)})
+    measured = [run for run in runs if _has_noise(run)]
+    iteration = np.concatenate([run["iteration"].values for run in measured] or [np.empty(0)])
+    windows = [_windows(run) for run in measured]
+    g, s, n = (np.concatenate([w[k] for w in windows] or [np.empty(0)]) for k in range(3))
+    bins = np.floor(np.log10(np.maximum(iteration, 1)) * BINS_PER_DECADE)
+    found: dict[float, NoiseScale] = {}
+    for number in np.unique(bins[(iteration > 0) & (n > 0)]):
+        inside = (bins == number) & (iteration > 0)
+        centre = float(np.exp(np.mean(np.log(iteration[inside]))))
+        found[centre] = noise_interval(g[inside], s[inside], n[inside], level=level)
+    columns = ("estimate", "low", "high")
+    variables = {k: ("iteration", [float(getattr(b, k)) for b in found.values()]) for k in columns}
+    return xr.Dataset(variables, coords={"iteration": list(found)})
+
+
+def _has_noise(run: xr.Dataset) -> bool:
+    return {"gradient_sq", "noise_trace", "noise_updates"} <= set(map(str, run.data_vars))
 
 
 def _windows(run: xr.Dataset) -> tuple[Array, Array, Array]:

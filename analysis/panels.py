@@ -1,0 +1,217 @@
+"""What the report's figures show, as plain values: curves, bands and dots."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import stats
+
+from .curves import total_distance
+from .growth import growth_curve
+from .noise import noise_over_time
+
+Array = NDArray[np.float64]
+
+ACROSS_SEEDS = 4
+TENSORS = 24
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A measured curve of one run.
+
+    Attributes:
+        batch_size: M.
+        iteration: t ≥ 1, shape (iteration,).
+        value: shape (iteration,).
+    """
+
+    batch_size: int
+    iteration: Array
+    value: Array
+
+
+@dataclass(frozen=True)
+class Band:
+    """A curve with an interval at each iteration, each of shape (iteration,)."""
+
+    iteration: Array
+    middle: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One estimate with its interval in a dot plot."""
+
+    row: int
+    batch_size: int
+    value: float
+    low: float
+    high: float
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class DotPlot:
+    """Dots and the labels of their rows; rows without a label repeat the one above."""
+
+    dots: tuple[Dot, ...]
+    rows: tuple[str, ...]
+
+
+def batch_sizes(runs: dict[str, xr.Dataset]) -> list[int]:
+    """Batch sizes of the runs, in order."""
+    return sorted({int(run["batch_size"].values) for run in runs.values()})
+
+
+def distances(runs: dict[str, xr.Dataset]) -> list[Curve]:
+    """Total distance of each run."""
+    return [_curve(run, total_distance(run)) for run in runs.values()]
+
+
+def losses(runs: dict[str, xr.Dataset]) -> list[Curve]:
+    """Training loss of each run that recorded it."""
+    return [_curve(run, run["loss"]) for run in runs.values() if "loss" in run]
+
+
+def _curve(run: xr.Dataset, values: xr.DataArray) -> Curve:
+    known = (values["iteration"].values >= 1) & np.isfinite(values.values)
+    iteration = values["iteration"].values[known].astype(float)
+    return Curve(int(run["batch_size"].values), iteration, values.values[known])
+
+
+def ratios(curves: Sequence[Curve]) -> list[Curve]:
+    """Curves over the geometric mean of those of the smallest batch size."""
+    smallest = min(curve.batch_size for curve in curves)
+    base = [curve for curve in curves if curve.batch_size == smallest and curve.value.size]
+    found = []
+    for curve in curves:
+        shared = _shared(curve, base)
+        time = np.log(curve.iteration[shared])
+        logs = [np.interp(time, np.log(item.iteration), np.log(item.value)) for item in base]
+        ratio = curve.value[shared] / np.exp(np.mean(logs, axis=0))
+        found.append(Curve(curve.batch_size, curve.iteration[shared], ratio))
+    return found
+
+
+def _shared(curve: Curve, base: Sequence[Curve]) -> NDArray[np.bool_]:
+    first = max((item.iteration[0] for item in base), default=math.inf)
+    last = min((item.iteration[-1] for item in base), default=-math.inf)
+    return (curve.iteration >= first) & (curve.iteration <= last)
+
+
+def laws(fits: xr.Dataset) -> dict[int, list[Band]]:
+    """Fitted laws of each batch size's runs, over the iterations they were fitted to."""
+    found: dict[int, list[Band]] = {}
+    for node in fits["node"].values.tolist():
+        fit = fits.sel(node=node)
+        if np.isfinite(float(fit["exponent"])):
+            found.setdefault(int(fit["batch_size"]), []).append(_law(fit))
+    return found
+
+
+def _law(fit: xr.Dataset) -> Band:
+    iteration = np.geomspace(float(fit["first"]), float(fit["last"]), 60)
+    middle = np.asarray(growth_curve(fit, iteration)).ravel()
+    sigma = float(fit["sigma"])
+    return Band(iteration, middle, middle - 2 * sigma, middle + 2 * sigma)
+
+
+def run_exponents(fits: xr.Dataset, *, level: float) -> DotPlot:
+    """Exponents run by run, grouped by batch size, and their mean where there are seeds enough."""
+    dots: list[Dot] = []
+    rows: list[str] = []
+    for size in np.unique(fits["batch_size"].values).tolist():
+        members = fits.isel(node=np.flatnonzero(fits["batch_size"].values == size))
+        first = len(rows)
+        for node in members["node"].values.tolist():
+            dots.append(_dot(members.sel(node=node), len(rows), size))
+            rows.append("")
+        if len(rows) - first >= ACROSS_SEEDS:
+            dots.append(_mean_dot(members["exponent"].values, len(rows), size, level=level))
+            rows.append("")
+        rows[first] = f"batch size {size}"
+    return DotPlot(tuple(dots), tuple(rows))
+
+
+def _dot(fit: xr.Dataset, row: int, size: int) -> Dot:
+    ends = (float(fit[name]) for name in ("exponent", "exponent_low", "exponent_high"))
+    return Dot(row, size, *ends)
+
+
+def _mean_dot(exponents: Array, row: int, size: int, *, level: float) -> Dot:
+    known = exponents[np.isfinite(exponents)]
+    if known.size < 2:
+        return Dot(row, size, math.nan, math.nan, math.nan, strong=True)
+    mean, error = float(known.mean()), float(known.std(ddof=1) / math.sqrt(known.size))
+    half = error * float(stats.t.ppf(0.5 + level / 2, known.size - 1))
+    return Dot(row, size, mean, mean - half, mean + half, strong=True)
+
+
+def largest_tensors(runs: dict[str, xr.Dataset], count: int = TENSORS) -> list[str]:
+    """Tensors that moved farthest at the end of their runs, in the order of the network."""
+    reached: dict[str, float] = {}
+    for run in runs.values():
+        last = run["distance_sq"].isel(iteration=-1).values
+        for name, value in zip(run["tensor"].values.tolist(), last.tolist(), strict=True):
+            reached[str(name)] = max(reached.get(str(name), 0.0), value)
+    chosen = set(sorted(reached, key=reached.__getitem__, reverse=True)[:count])
+    return [name for name in reached if name in chosen]
+
+
+def tensor_exponents(fits: xr.Dataset, tensors: Sequence[str], *, level: float) -> DotPlot:
+    """Exponents tensor by tensor, the runs of a batch size taken together."""
+    sizes = np.unique(fits["batch_size"].values).tolist()
+    dots: list[Dot] = []
+    rows: list[str] = []
+    for name in tensors:
+        for k, size in enumerate(sizes):
+            members = fits.isel(node=np.flatnonzero(fits["batch_size"].values == size))
+            dots.append(_pooled(members.sel(tensor=name), len(rows), size, level=level))
+            rows.append(name if k == 0 else "")
+    return DotPlot(tuple(dots), tuple(rows))
+
+
+def _pooled(fits: xr.Dataset, row: int, size: int, *, level: float) -> Dot:
+    """Mean across seeds with its t interval, or the runs' own intervals joined."""
+    exponents = fits["exponent"].values
+    known = np.isfinite(exponents)
+    if known.sum() >= ACROSS_SEEDS:
+        return _mean_dot(exponents, row, size, level=level)
+    if not known.any():
+        return Dot(row, size, math.nan, math.nan, math.nan)
+    low, high = fits["exponent_low"].values[known], fits["exponent_high"].values[known]
+    return Dot(row, size, float(exponents[known].mean()), float(low.min()), float(high.max()))
+
+
+def noise_bands(runs: dict[str, xr.Dataset], *, level: float) -> dict[int, Band]:
+    """Noise scale over time of each batch size, its runs taken together."""
+    found = {}
+    for size in batch_sizes(runs):
+        members = [run for run in runs.values() if int(run["batch_size"].values) == size]
+        scale = noise_over_time(members, level=level)
+        if scale.sizes["iteration"] and np.isfinite(scale["low"].values).any():
+            columns = (scale[name].values for name in ("estimate", "low", "high"))
+            found[size] = Band(scale["iteration"].values, *columns)
+    return found
+
+
+def spread_out(places: Sequence[float], gap: float) -> list[float]:
+    """Increasing places moved apart to at least `gap`, as little as may be.
+
+    >>> [round(x, 2) for x in spread_out([0.5, 0.5, 0.9], 0.1)]
+    [0.45, 0.55, 0.9]
+    """
+    blocks: list[list[float]] = []  # of places less the room that those before them take
+    for k, place in enumerate(places):
+        blocks.append([place - k * gap])
+        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
+            last = blocks.pop()
+            blocks[-1] += last
+    flat = [float(np.mean(block)) for block in blocks for _ in block]
+    return [place + k * gap for k, place in enumerate(flat)]
