@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
-from .recording import RecordError
+from .errors import RecordError
 
 GROUP = "ultraslow.commands"
 

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .errors import RecordError as RecordError
+
 SCHEMA = 1
 CONVENTIONS = "CF-1.11"
 
@@ -66,20 +68,6 @@ class DatasetLike(Protocol):
     def attrs(self) -> Mapping[Any, Any]:
         """Attributes by name."""
         ...
-
-
-class RecordError(ValueError):
-    """A recording that cannot be used, with every fault that was found.
-
-    Attributes:
-        source: the file, folder or run the faults were found in.
-        faults: one sentence a fault.
-    """
-
-    def __init__(self, source: str, faults: Iterable[str]) -> None:
-        self.source = str(source)
-        self.faults = tuple(faults)
-        super().__init__(f"{self.source}: " + "; ".join(self.faults))
 
 
 _POINT = "iteration: point"

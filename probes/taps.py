@@ -107,10 +107,11 @@ class GradientTap:
 
     def _fail(self, error: Exception) -> None:
         """Go silent; S of this process is NaN from here on, so no sum is silently short."""
-        self.close()
-        self._zero = self._zero.new_full((), torch.nan)
-        self._reset()
-        self._failed(error)
+        if self._handles:
+            self.close()
+            self._zero = self._zero.new_full((), torch.nan)
+            self._reset()
+            self._failed(error)
 
 
 def _after_backward(callback: Callable[[], None]) -> None:

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import probes
+
+
+def problem():
+    model = torch.nn.Linear(3, 1)
+    return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+
+
+def test_coordinates_and_attributes(tmp_path):
+    model, optimizer = problem()
+    metadata = {"seed": np.int64(3), "scaling": "sqrt", "data_size": 40, "note": {"a": 1}}
+    with probes.attach(model, optimizer, tmp_path / "b4-s3", batch_size=4, metadata=metadata):
+        model(torch.randn(4, 3)).mean().backward()
+        optimizer.step()
+    recording = xr.load_dataset(tmp_path / "b4-s3.nc")
+    expected = {
+        "run": "b4-s3",
+        "batch_size": 4,
+        "world_size": 1,
+        "seed": 3,
+        "scaling": "sqrt",
+        "optimizer": "SGD",
+        "base_learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+    }
+    assert {name: recording.coords[name].item() for name in expected} == expected
+    assert recording["tensor"].values.tolist() == ["weight", "bias"]
+    assert recording["tensor_size"].values.tolist() == [3, 1]
+    assert recording.attrs["config"] == '{"note": {"a": 1}}'
+    assert '"torch"' in recording.attrs["versions"]
+    assert recording["epoch"].values.tolist() == [0, 0.1]
+
+
+def test_frozen_parameters_are_left_out(tmp_path):
+    model, optimizer = problem()
+    model.bias.requires_grad_(False)
+    probes.attach(model, optimizer, tmp_path / "run", batch_size=4).close()
+    assert xr.load_dataset(tmp_path / "run.nc")["tensor"].values.tolist() == ["weight"]
+
+
+def test_faults_name_the_argument(tmp_path):
+    model, optimizer = problem()
+
+    def attach(model=model, optimizer=optimizer, path=tmp_path / "run", **options):
+        return probes.attach(model, optimizer, path, **{"batch_size": 4, **options})
+
+    frozen = torch.nn.Linear(3, 1).requires_grad_(False)
+    cases = [
+        ({"model": frozen}, ValueError, "model: found no trainable parameter"),
+        (
+            {"model": torch.nn.Linear(3, 1)},
+            ValueError,
+            "optimizer: does not own 2 of the model's 2 .* the first is 'weight'",
+        ),
+        ({"batch_size": 0}, ValueError, "batch_size: found 0"),
+        ({"probes": ["distance", "gns"]}, ValueError, r"probes: found \['gns'\]"),
+        ({"schedule": [3, 2]}, ValueError, r"schedule: found \[3, 2\], expected increasing"),
+        ({"schedule": [0.5]}, ValueError, r"schedule: found \[0.5\], expected increasing"),
+        ({"metadata": {"seed": "three"}}, TypeError, r"metadata\['seed'\]: found 'three'"),
+    ]
+    for options, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            attach(**options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_attaching_twice_and_over_a_recording_is_refused(tmp_path):
+    model, optimizer = problem()
+    recorder = probes.attach(model, optimizer, tmp_path / "run", batch_size=4)
+    with pytest.raises(ValueError, match="already attached"):
+        probes.attach(model, optimizer, tmp_path / "other", batch_size=4)
+    recorder.close()
+    with pytest.raises(FileExistsError, match=r"found a recording at .*run\.nc"):
+        probes.attach(model, optimizer, tmp_path / "run", batch_size=4)

@@ -1,0 +1,126 @@
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from diffusion.noise import noise_scale
+from probes.taps import GradientTap
+
+SPEC = importlib.util.spec_from_file_location("ddp_run", Path(__file__).with_name("ddp_run.py"))
+runs = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(runs)
+
+
+def mean_estimates(path):
+    recording = xr.load_dataset(path)
+    updates = recording["noise_updates"]
+    means = [
+        float((recording[name].sum("tensor") * updates).sum() / updates.sum())
+        for name in ("gradient_sq", "noise_trace")
+    ]
+    return *means, int(updates.sum()), recording
+
+
+def assert_truth(path, units):
+    gradient_sq, noise_trace, updates, recording = mean_estimates(path)
+    assert updates == runs.UPDATES
+    assert np.all(recording["units"].values[1:] == units)
+    # 500 updates of effective dimension 1024: standard errors of about 0.3 % (theory of the
+    # estimators, see diffusion.noise_theory); 3 % is the figure to keep.
+    assert noise_scale(gradient_sq, noise_trace) == pytest.approx(16, rel=0.03)
+    assert gradient_sq == pytest.approx(4, rel=0.03)
+    assert noise_trace == pytest.approx(64, rel=0.03)
+
+
+def test_toy_in_a_plain_module_with_two_units(tmp_path):
+    runs.toy(tmp_path / "plain", updates=runs.UPDATES, microbatches=2, microbatch=16)
+    assert_truth(tmp_path / "plain.nc", units=2)
+
+
+def test_toy_with_gradient_accumulation(tmp_path):
+    runs.toy(tmp_path / "accumulated", updates=runs.UPDATES, microbatches=8, microbatch=4)
+    assert_truth(tmp_path / "accumulated.nc", units=8)
+
+
+def test_toy_under_ddp(two_processes):
+    assert_truth(two_processes / "ddp.nc", units=2)
+
+
+def test_toy_under_ddp_with_no_sync(two_processes):
+    assert_truth(two_processes / "ddp-accumulated.nc", units=8)
+
+
+def tapped(model):
+    faults = []
+    tap = GradientTap(list(model.parameters()), processes=1, failed=faults.append)
+    return tap, faults
+
+
+def test_sums_equal_those_of_separate_backward_passes():
+    model = runs.network().double()
+    batches = [(torch.randn(4, 1, 8, 8).double(), torch.randint(3, (4,))) for _ in range(3)]
+    tap, _ = tapped(model.eval())
+
+    def gradients(loss):
+        return torch.autograd.grad(loss, list(model.parameters()))
+
+    losses = [
+        torch.nn.functional.cross_entropy(model(inputs), targets) / 3
+        for inputs, targets in batches
+    ]
+    parts = [gradients(loss) for loss in losses]
+    tap.take()  # autograd.grad ran the hooks too
+    for inputs, targets in batches:
+        (torch.nn.functional.cross_entropy(model(inputs), targets) / 3).backward()
+    units, unit_sq, total_sq = tap.take()
+    assert units == 3
+    twin = [sum(float(part[i].square().sum()) for part in parts) for i in range(len(parts[0]))]
+    total = [float(sum(part[i] for part in parts).square().sum()) for i in range(len(parts[0]))]
+    np.testing.assert_allclose(unit_sq, twin, rtol=1e-12)
+    np.testing.assert_allclose(total_sq, total, rtol=1e-12)
+
+
+def test_a_parameter_without_gradient_counts_as_zero():
+    model = torch.nn.ModuleList([torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)])
+    tap, _ = tapped(model)
+    model[0](torch.ones(1, 2)).sum().backward()
+    _, unit_sq, total_sq = tap.take()
+    assert unit_sq.tolist() == total_sq.tolist() == pytest.approx([2, 1, 0, 0])
+
+
+def test_a_backward_pass_that_raised_leaves_no_trace():
+    model = torch.nn.Linear(2, 1, bias=False)
+    tap, faults = tapped(model)
+    broken = model(torch.ones(1, 2)).sum()
+    first = model.weight.register_hook(lambda gradient: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        broken.backward()
+    first.remove()
+    model(torch.ones(1, 2)).sum().backward()
+    units, unit_sq, _ = tap.take()
+    assert (units, faults) == (1, [])
+    assert unit_sq.tolist() == pytest.approx([2])
+
+
+def test_low_precision_gradients_neither_overflow_nor_vanish():
+    model = torch.nn.Linear(2, 1, bias=False).half()
+    tap, _ = tapped(model)
+    model.weight.backward(torch.tensor([[300.0, 1e-4]]).half())
+    _, unit_sq, _ = tap.take()
+    assert float(unit_sq) == pytest.approx(9e4 + 1e-8)
+    model.weight.grad = None
+    model.weight.backward(torch.tensor([[0.0, 1e-4]]).half())
+    assert float(tap.take()[1]) == pytest.approx(1e-8, rel=1e-3)
+
+
+def test_a_failure_silences_the_tap_and_poisons_its_sums(monkeypatch):
+    model = torch.nn.Linear(2, 1)
+    tap, faults = tapped(model)
+    monkeypatch.setattr("probes.taps.square", lambda gradient: 1 / 0)
+    model(torch.ones(1, 2)).sum().backward()
+    assert [type(fault) for fault in faults] == [ZeroDivisionError]
+    assert torch.isnan(tap.take()[1]).all()
+    assert model.weight.grad.tolist() == [[1, 1]]
