@@ -1,4 +1,4 @@
-"""The error that carries the faults of a recording; apart, so that commands start without
+"""The error that carries a recording's faults; apart, so that commands start without numpy."""
 numpy.
 """
 

@@ -1,0 +1,43 @@
+# `make` lists what can be made.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench certify docs clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/demo  ## install, train a small distributed sweep, fit, test, report (3 minutes)
+	@$(BIN)/ultraslow demo
+
+test: .venv/test  ## install what the tests need and run them
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet
+
+lint: .venv/dev  ## style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: .venv/test  ## measure speed; prints a table and writes bench.json
+	@$(BIN)/python tests/benchmarks/run.py
+
+certify: .venv/test  ## simulate the error rates of the statistics (20 minutes)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/statistics -m slow --quiet
+
+docs: .venv/test  ## regenerate the pages and pictures of docs/
+	@$(BIN)/python docs/build.py
+
+clean:  ## remove the environment, the demo and caches
+	rm -rf .venv demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}")'
+	@$(PYTHON) -m venv .venv
+
+# Stamps: an environment is installed again when its versions change.
+.venv/demo .venv/test .venv/dev: .venv/%: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing ultraslow[$*] into .venv (a minute or two)"
+	@$(INSTALL) --editable '.[$*]'
+	@touch $@
