@@ -1,6 +1,4 @@
 """The error that carries a recording's faults; apart, so that commands start without numpy."""
-numpy.
-"""
 
 from collections.abc import Iterable
 
