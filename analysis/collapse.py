@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
-from .curves import Arm, arms, constant_rate, differences, seeds, total_distance
+from .curves import Arm, arms, constant_rate, differences, one_per_seed, seeds, total_distance
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict, decide
 
 PREDICTION = "P2"
@@ -23,8 +23,8 @@ EFFECT = "ratio of distances, largest over smallest batch size, last common deca
 SCALING = "sqrt"
 MARGIN = 0.10
 SEEDS = 2
-# The claim is about the slow phase. In the first updates d ∝ learning rate at any batch size, so the
-# earliest decade can only differ; the last one is compared.
+# The claim is about the slow phase. In the first updates d ∝ learning rate at any batch size, so
+# the earliest decade can only differ; the last one is compared.
 DECADES = 2.0
 _RATE_TOLERANCE = 0.01
 _TIMES = 3
@@ -78,7 +78,7 @@ def collapse(
     Returns:
         The verdict, with the ratio of the extremes.
     """
-    candidates = {name: run for name, run in runs.items() if _is_scaled(run)}
+    candidates = one_per_seed({name: run for name, run in runs.items() if _is_scaled(run)})
     blank = Verdict(PREDICTION, STATEMENT, UNDECIDABLE, "", EFFECT, sample=_sample(candidates))
     missing = _missing_arm(runs, candidates)
     if missing is not None:
@@ -138,6 +138,8 @@ def _unsound(runs: dict[str, xr.Dataset]) -> tuple[str, str] | None:
     if unlike:
         reason = f"The runs differ in what they should share ({'; '.join(unlike)})."
         return reason, "test the sets of equal runs apart"
+    if any(constant_rate(run).reason for run in runs.values()):
+        return "The learning rate of some runs was not recorded.", "runs with a recorded rate"
     unscaled = _departure_from_rule(runs)
     if unscaled:
         return unscaled, "runs whose rates do follow √M"

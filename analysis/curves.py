@@ -21,7 +21,7 @@ class Stretch:
 
     Attributes:
         iteration: recorded iterations t ≥ 1 in it, shape (iteration,).
-        rate: the learning rate.
+        rate: the learning rate; NaN where it is unknown.
         reason: why it is empty, in words; empty when it is not.
     """
 
@@ -39,7 +39,7 @@ class Stretch:
 
 @dataclass(frozen=True, order=True)
 class Arm:
-    """What distinguishes groups of runs that differ by seed only."""
+    """What distinguishes groups of runs that differ by seed only; an unknown rate is 0."""
 
     batch_size: int
     scaling: str
@@ -60,7 +60,7 @@ def total_distance(run: xr.Dataset) -> xr.DataArray:
     Returns:
         Distances `(iteration,)`, dimensionless.
     """
-    return np.sqrt(run["distance_sq"].sum("tensor")).rename("distance")
+    return (run["distance_sq"].sum("tensor") ** 0.5).rename("distance")
 
 
 def constant_rate(run: xr.Dataset) -> Stretch:
@@ -136,7 +136,7 @@ def arm(run: xr.Dataset) -> Arm:
     return Arm(
         int(run["batch_size"].values),
         str(label(run, "scaling")),
-        float(f"{stretch.rate:.4g}"),
+        float(f"{stretch.rate:.4g}") if stretch.iteration.size else 0.0,
     )
 
 
@@ -167,6 +167,18 @@ def differences(runs: Iterable[xr.Dataset]) -> tuple[str, ...]:
 def _setting(run: xr.Dataset) -> dict[str, object]:
     weights = int(run["tensor_size"].values.sum())
     return {name: label(run, name) for name in SETTING if name != "weights"} | {"weights": weights}
+
+
+def one_per_seed(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """The runs without those that repeat the seed of an earlier one in the same arm.
+
+    A repeated seed is a copy or a rerun and no further draw; it would narrow intervals wrongly.
+    """
+    kept: dict[tuple[Arm, object], str] = {}
+    for name, run in runs.items():
+        seed = label(run, "seed", None)
+        kept.setdefault((arm(run), name if seed is None else seed), name)
+    return {name: runs[name] for name in kept.values()}
 
 
 def seeds(runs: Sequence[xr.Dataset]) -> int:

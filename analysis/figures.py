@@ -8,6 +8,7 @@ size, from a map that keeps its order for colour-blind readers and in grey.
 import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,7 +20,7 @@ from .panels import Band, Curve, Dot, spread_out
 from .text import number, printable
 
 INK, QUIET, FAINT, RULE = "#1f2328", "#6b7280", "#c9ced6", "#e5e8ec"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 8.0,
     "axes.edgecolor": QUIET,
@@ -42,6 +43,8 @@ _STYLE = {
     "lines.solid_capstyle": "round",
     # Text stays text: it can be selected, scales with the page and makes files small.
     "svg.fonttype": "none",
+    # Names come from files; a dollar sign in one is no formula.
+    "text.parse_math": False,
 }
 SMALL, WIDE = (3.5, 2.5), (4.7, 3.1)
 
@@ -96,8 +99,8 @@ def _log_time(axes: Axes, label: str = "iteration") -> None:
     axes.set_xlabel(label)
 
 
-def _grid(axes: Axes, which: str = "y") -> None:
-    axes.grid(axis=which, color=RULE, linewidth=0.6)
+def _grid(axes: Axes) -> None:
+    axes.grid(axis="y", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
@@ -122,7 +125,11 @@ def distance(
                 axes.plot(curve.iteration, curve.value, color=FAINT, linewidth=0.6, zorder=1)
         for curve in curves:
             if curve.batch_size == batch_size:
-                style = {"color": colours[batch_size], "markersize": 2.2, "alpha": 0.75}
+                style: dict[str, Any] = {
+                    "color": colours[batch_size],
+                    "markersize": 2.2,
+                    "alpha": 0.75,
+                }
                 axes.plot(curve.iteration, curve.value, "o", markeredgewidth=0, zorder=3, **style)
         for fit in fits:
             axes.fill_between(fit.iteration, fit.low, fit.high, color=INK, alpha=0.12, linewidth=0)
@@ -246,8 +253,6 @@ def exponents(
         _paint_dots(axes, dots, (low, high), colours)
         labelled = [k for k, row in enumerate(rows) if row]
         axes.set_yticks(labelled, [printable(rows[k], 34) for k in labelled])
-        for text in axes.get_yticklabels():
-            text.set_parse_math(False)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.spines["left"].set_visible(False)
         axes.set_xlim(low, high)
@@ -257,7 +262,11 @@ def exponents(
     return _draw((WIDE[0], 0.75 + 0.145 * len(rows)), name, paint)
 
 
-_ABOVE = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "fontsize": 7.5}
+_ABOVE: dict[str, Any] = {
+    "xycoords": ("data", "axes fraction"),
+    "textcoords": "offset points",
+    "fontsize": 7.5,
+}
 
 
 def _exponent_range(dots: Sequence[Dot]) -> tuple[float, float]:
@@ -293,7 +302,12 @@ def _mark_open_ends(axes: Axes, dot: Dot, span: tuple[float, float], colour: str
         (_end(dot.high, np.inf) > span[1], span[1], ">"),
     ):
         if beyond:
-            style = {"color": colour, "markersize": 4, "markeredgewidth": 0, "clip_on": False}
+            style: dict[str, Any] = {
+                "color": colour,
+                "markersize": 4,
+                "markeredgewidth": 0,
+                "clip_on": False,
+            }
             axes.plot(place, dot.row, marker, **style)
 
 
@@ -328,4 +342,8 @@ def noise_scale(scale: Band, *, batch_size: int, limits: tuple[float, float], co
     return _draw(SMALL, f"noise-{batch_size}", paint)
 
 
-_RIGHT = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "fontsize": 7.5}
+_RIGHT: dict[str, Any] = {
+    "xycoords": ("axes fraction", "data"),
+    "textcoords": "offset points",
+    "fontsize": 7.5,
+}

@@ -44,7 +44,7 @@ def fit_tensors(
         As `fit_totals`, along `node` and `tensor`; tensors that a run does not have are missing.
     """
     curves = {
-        name: _window(np.sqrt(run["distance_sq"]).rename("distance"), run)
+        name: _window((run["distance_sq"] ** 0.5).rename("distance"), run)
         for name, run in runs.items()
     }
     return _labelled(_fit(curves, level=level, progress=progress), runs)

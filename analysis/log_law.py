@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from .curves import Arm, arms, differences, seeds
+from .curves import Arm, arms, differences, one_per_seed, seeds
 from .fits import fit_totals
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict, decide
 
@@ -88,11 +88,12 @@ def log_growth(
     Returns:
         The verdict, with the exponent that is farthest from 0.
     """
+    runs = one_per_seed(runs)
     unlike = differences(runs.values())
     if unlike:
         reason = f"The runs differ in what they should share ({'; '.join(unlike)})."
         return _undecided(runs, reason, needed="test the sets of equal runs apart")
-    fits = fit_totals(runs, level=level) if fits is None else fits
+    fits = fit_totals(runs, level=level) if fits is None else fits.sel(node=list(runs))
     usable, left_out = _usable(fits)
     if not usable:
         return _undecided(runs, _all_left_out(left_out), needed=_shortage(fits))

@@ -7,7 +7,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from .text import interval, number, plural, printable
+from .text import interval, number, plural, printable, real
 
 _TEMPLATES = files(__package__) / "templates"
 # A configuration is documentation, not data: what is longer stands in the JSON file.
@@ -83,8 +83,8 @@ def _effect(row: dict[str, Any]) -> str:
     below = f'<div class="small">{escape(row["effect_meaning"], 200)}<br>{escape(sample)}</div>'
     if row["effect"] is None:
         return below
-    ends = interval(float(row["effect_low"]), float(row["effect_high"]))
-    value = number(float(row["effect"]))
+    ends = interval(real(row["effect_low"]), real(row["effect_high"]))
+    value = number(real(row["effect"]))
     return f'<div class="effect">{value}</div><div class="small">{ends}</div>{below}'
 
 
@@ -93,7 +93,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, text: int) ->
     kinds = ["text" if k < text else "" for k in range(len(header))]
     head = "".join(f'<th class="{k}">{h}</th>' for h, k in zip(header, kinds, strict=True))
     body = "\n".join(_table_row(row, kinds) for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    inside = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="scroll"><table>{inside}</table></div>'
 
 
 def _table_row(row: Sequence[str], kinds: Sequence[str]) -> str:

@@ -253,7 +253,7 @@ def noise_over_time(runs: Sequence[xr.Dataset], *, level: float = 0.95) -> xr.Da
     iteration = np.concatenate([run["iteration"].values for run in measured] or [np.empty(0)])
     windows = [_windows(run) for run in measured]
     g, s, n = (np.concatenate([w[k] for w in windows] or [np.empty(0)]) for k in range(3))
-    bins = np.floor(np.log10(np.maximum(iteration, 1)) * BINS_PER_DECADE)
+    bins = _bins(np.maximum(iteration, 1))
     found: dict[float, NoiseScale] = {}
     for number in np.unique(bins[(iteration > 0) & (n > 0)]):
         inside = (bins == number) & (iteration > 0)
@@ -262,6 +262,12 @@ def noise_over_time(runs: Sequence[xr.Dataset], *, level: float = 0.95) -> xr.Da
     columns = ("estimate", "low", "high")
     variables = {k: ("iteration", [float(getattr(b, k)) for b in found.values()]) for k in columns}
     return xr.Dataset(variables, coords={"iteration": list(found)})
+
+
+def _bins(iteration: Array) -> Array:
+    """Bin of each iteration; the last one takes what is left over at the end."""
+    place = np.log10(iteration) * BINS_PER_DECADE
+    return np.minimum(np.floor(place), max(np.floor(place.max(initial=0) + 0.5) - 1, 0))
 
 
 def _has_noise(run: xr.Dataset) -> bool:

@@ -140,8 +140,8 @@ def run_exponents(fits: xr.Dataset, *, level: float) -> DotPlot:
 
 
 def _dot(fit: xr.Dataset, row: int, size: int) -> Dot:
-    ends = (float(fit[name]) for name in ("exponent", "exponent_low", "exponent_high"))
-    return Dot(row, size, *ends)
+    low, high = float(fit["exponent_low"]), float(fit["exponent_high"])
+    return Dot(row, size, float(fit["exponent"]), low, high)
 
 
 def _mean_dot(exponents: Array, row: int, size: int, *, level: float) -> Dot:

@@ -182,7 +182,7 @@ def _nothing_usable(
     if len(faults) == 1:
         return RecordError(faults[0].source, faults[0].faults)
     listed = [f"{item.source}: {fault}" for item in faults for fault in item.faults]
-    where = ", ".join(map(os.fspath, given)) if given else "no path given"
+    where = ", ".join(os.fspath(item) for item in given) if given else "no path given"
     return RecordError(where, ["no usable recording", *listed])
 
 

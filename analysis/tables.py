@@ -1,6 +1,5 @@
 """Tables for the terminal, readable at 100 columns."""
 
-import math
 import textwrap
 from collections.abc import Sequence
 
@@ -9,7 +8,7 @@ import xarray as xr
 from .curves import constant_rate, label, recordings
 from .provenance import fit_rows, verdict_rows
 from .reader import unusable
-from .text import interval, number, plural, printable
+from .text import interval, number, plural, printable, real
 
 WIDTH = 100
 _NAME = 30
@@ -88,20 +87,16 @@ def _fit_row(row: dict, by_tensor: bool) -> tuple[str, ...]:
     names = (
         (name, printable(row["tensor"], _NAME)) if by_tensor else (name, str(row["batch_size"]))
     )
-    ends = interval(_number(row["exponent_low"]), _number(row["exponent_high"]))
+    ends = interval(real(row["exponent_low"]), real(row["exponent_high"]))
     return (
         *names,
         *(() if by_tensor else (str(row["seed"]) or "–",)),
         f"{row['decades']:.2f}",
-        number(_number(row["exponent"])),
+        number(real(row["exponent"])),
         ends,
-        number(_number(row["detectable"])),
+        number(real(row["detectable"])),
         "" if row["status"] == "ok" else printable(row["reason"] or row["status"], 40),
     )
-
-
-def _number(value: float | str | None) -> float:
-    return math.nan if value is None else float(value)
 
 
 def verdicts(found: xr.Dataset) -> str:
@@ -112,8 +107,8 @@ def verdicts(found: xr.Dataset) -> str:
 def _verdict(row: dict) -> str:
     effect = ""
     if row["effect"] is not None:
-        ends = interval(_number(row["effect_low"]), _number(row["effect_high"]))
-        effect = f"{number(_number(row['effect']))} {ends}"
+        ends = interval(real(row["effect_low"]), real(row["effect_high"]))
+        effect = f"{number(real(row['effect']))} {ends}"
     sample = f"{plural(row['runs'], 'run')}, batch sizes {row['batch_sizes'] or 'none'}"
     lines = [f"{row['prediction']:4}{row['verdict'].upper():14}{effect:28}{sample}".rstrip()]
     texts = [row["statement"], row["reason"]]

@@ -36,6 +36,15 @@ def interval(low: float, high: float) -> str:
     return f"{left}{number(low)}, {number(high)}{right}"
 
 
+def real(value: float | str | None) -> float:
+    """The number behind what JSON holds in its place: None is NaN, "inf" and "-inf" are infinite.
+
+    >>> real(None), real("-inf"), real(2)
+    (nan, -inf, 2.0)
+    """
+    return math.nan if value is None else float(value)
+
+
 def printable(text: str, length: int = 80) -> str:
     r"""Text from a file on one line, without control characters, at most `length` characters.
 

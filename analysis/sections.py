@@ -1,0 +1,220 @@
+"""The parts of the report's page, from its first paragraph to the table of runs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from . import figures, markup, panels
+from .collapse import MARGIN as RATIO_MARGIN
+from .log_law import MARGIN as EXPONENT_MARGIN
+from .text import interval, number, plural, real
+
+_HASH_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that the page shows."""
+
+    runs: dict[str, xr.Dataset]
+    verdicts: xr.Dataset
+    fits: xr.Dataset
+    tensor_fits: xr.Dataset
+    tensors: list[str]
+    level: float
+    colours: dict[int, str]
+
+
+def whole_page(found: Findings, content: dict[str, Any]) -> str:
+    """The report's page.
+
+    Arguments:
+        found: what the figures show.
+        content: what the JSON file holds.
+
+    Returns:
+        HTML.
+    """
+    rows = content["verdicts"]
+    bad = [(item["source"], item["faults"]) for item in content["unusable"]]
+    return markup.page(
+        "How the weights moved",
+        [
+            _header(found, content),
+            f'<div class="verdicts">{"".join(map(markup.verdict, rows))}</div>',
+            _distance(found),
+            _exponents(found),
+            _noise(found),
+            _loss(found),
+            markup.section("Not used", "Paths that gave no recording.", markup.faults(bad)),
+            _provenance(found, content),
+        ],
+    )
+
+
+def _header(found: Findings, content: dict[str, Any]) -> str:
+    made = f"ultraslow {content['versions']['ultraslow']} · {content['created'][:10]}"
+    what = {f"{row['model']} on {row['data']}" for row in content["inputs"] if row["model"]}
+    overline = [made, plural(len(found.runs), "run"), *sorted(what)[:2]]
+    answer = " ".join(_sentence(row) for row in content["verdicts"])
+    return (
+        f'<header><p class="overline">{markup.escape(" · ".join(overline))}</p>'
+        f'<h1>How the weights moved</h1><p class="answer">{answer}</p></header>'
+    )
+
+
+# What the verdicts say, in the words of the page's first paragraph.
+_ANSWERS = {
+    "P1": {
+        "supported": "The distance from the initial weights grows <b>like log t</b>",
+        "contradicted": "The distance from the initial weights does <b>not</b> grow like log t",
+        "undecidable": "Whether the distance grows like log t is <b>undecidable</b> so far",
+    },
+    "P2": {
+        "supported": "Under √M learning rates the batch sizes' curves <b>coincide</b>",
+        "contradicted": "Under √M learning rates the batch sizes' curves do <b>not</b> coincide",
+        "undecidable": "Whether curves coincide under √M learning rates is <b>undecidable</b>",
+    },
+}
+_EFFECTS = {"P1": "exponent", "P2": "ratio of largest to smallest batch size"}
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    answer = _ANSWERS[row["prediction"]][row["verdict"]]
+    if row["effect"] is None:
+        return f"{answer}."
+    ends = interval(real(row["effect_low"]), real(row["effect_high"]))
+    effect = f"{_EFFECTS[row['prediction']]} {number(real(row['effect']))} {ends}"
+    return f"{answer} ({effect})."
+
+
+def _distance(found: Findings) -> str:
+    curves = panels.distances(found.runs)
+    laws = panels.laws(found.fits)
+    small = [
+        figures.distance(curves, laws.get(size, []), batch_size=size, colours=found.colours)
+        for size in found.colours
+    ]
+    fitted = sum(map(len, laws.values()))
+    caption = (
+        f"Dots: total distance at each record of {plural(len(curves), 'run')}, other batch "
+        f"sizes in grey. Lines: fitted laws ({plural(fitted, 'run')}) over the constant learning "
+        "rate, with two residual standard deviations. A straight line is growth like log t."
+    )
+    return markup.section(
+        "Distance from the initial weights",
+        "‖w_t − w_0‖ over all tensors, against iterations on a logarithmic axis.",
+        markup.figure(small, caption),
+        _overlay(found, curves),
+    )
+
+
+def _overlay(found: Findings, curves: list[panels.Curve]) -> str:
+    if len(found.colours) < 2:
+        return ""
+    last = min(float(curve.iteration[-1]) for curve in curves)
+    both = [
+        figures.together(curves, colours=found.colours, title="distance, all runs", log=False),
+        figures.ratios(
+            panels.ratios(curves),
+            margin=RATIO_MARGIN,
+            span=(last / 10, last),
+            colours=found.colours,
+        ),
+    ]
+    caption = (
+        f"{plural(len(curves), 'run')}, named by batch size. Right: curves that coincide "
+        f"stay in the grey band of ±{RATIO_MARGIN:.0%}; the verdict looks at the decade right of "
+        "the dashed line."
+    )
+    return f'<div style="height:36px"></div>{markup.figure(both, caption)}'
+
+
+def _exponents(found: Findings) -> str:
+    by_run = panels.run_exponents(found.fits, level=found.level)
+    by_tensor = panels.tensor_exponents(found.tensor_fits, found.tensors, level=found.level)
+    options: dict[str, Any] = {"margin": EXPONENT_MARGIN, "colours": found.colours}
+    both = [
+        figures.exponents(plot.dots, plot.rows, name=name, **options)
+        for name, plot in (("run-exponents", by_run), ("tensor-exponents", by_tensor))
+    ]
+    caption = (
+        f"Left: one row a run with its {found.level:.0%} interval; a diamond is the mean over "
+        "four or more seeds. Right: the tensors that moved farthest "
+        f"({plural(len(found.tensors), 'tensor')}), one row "
+        "a batch size. Arrow heads: the interval goes on. Grey band: counts as log t."
+    )
+    return markup.section(
+        "Exponents",
+        "p in d = a + b·[(t + τ)^p − 1]/p: 0 is log t, ½ is √t, 1 is t, below 0 saturates.",
+        markup.figure(both, caption),
+    )
+
+
+def _noise(found: Findings) -> str:
+    bands = panels.noise_bands(found.runs, level=found.level)
+    limits = _noise_limits(bands)
+    small = [
+        figures.noise_scale(band, batch_size=size, limits=limits, colour=found.colours[size])
+        for size, band in bands.items()
+    ]
+    caption = (
+        f"B_simple = tr Σ/|G|² in samples with its {found.level:.0%} interval, the runs of a "
+        "batch size taken together. Dashed: the batch size. Below the noise scale an update is "
+        "mostly noise, above it mostly gradient."
+    )
+    return markup.section("Gradient noise scale", "", markup.figure(small, caption))
+
+
+def _noise_limits(bands: dict[int, panels.Band]) -> tuple[float, float]:
+    values = [np.asarray([float(size)]) for size in bands]
+    for band in bands.values():
+        values += [band.middle, band.low]
+    known = np.concatenate(values) if values else np.ones(1)
+    known = known[np.isfinite(known) & (known > 0)]
+    return float(known.min()) / 2, float(known.max()) * 2
+
+
+def _loss(found: Findings) -> str:
+    curves = [curve for curve in panels.losses(found.runs) if curve.value.size]
+    if not curves:
+        return ""
+    log = all((curve.value > 0).all() for curve in curves)
+    drawn = figures.together(curves, colours=found.colours, title="training loss", log=log)
+    caption = f"Mean over the updates since the last record, {plural(len(curves), 'run')}."
+    return markup.section("Training loss", "", markup.figure([drawn], caption))
+
+
+_HEADER = ("run", "batch size", "seed", "rate", "scaling", "iterations", "records", "decades")
+
+
+def _provenance(found: Findings, content: dict[str, Any]) -> str:
+    rows = [_run_row(row, found.colours) for row in content["inputs"]]
+    used = " · ".join(f"{name} {version}" for name, version in content["versions"].items())
+    attributes = {row["node"]: row["attributes"] for row in content["inputs"]}
+    return markup.section(
+        "Runs",
+        "Decades: the longest stretch of constant learning rate. Hashes are SHA-256.",
+        markup.table((*_HEADER, "state", "hash", "path"), rows, text=1),
+        *(markup.details(f"attributes of {name}", value) for name, value in attributes.items()),
+        f'<p class="small">{markup.escape(used, 400)}</p>',
+    )
+
+
+def _run_row(row: dict[str, Any], colours: dict[int, str]) -> list[str]:
+    rate = row["learning_rate"]
+    cells = [
+        "–" if row["seed"] is None else row["seed"],
+        "–" if rate is None else number(rate),
+        row["scaling"] or "–",
+        row["last_iteration"],
+        row["records"],
+        f"{row['constant_rate_decades']:.2f}",
+        row["state"],
+    ]
+    size = markup.swatch(colours[row["batch_size"]], str(row["batch_size"]))
+    origin = [f"<code>{markup.escape(row['sha256'][:_HASH_LENGTH])}</code>"]
+    origin += [f"<code>{markup.escape(row['path'], 48)}</code>"]
+    return [markup.escape(row["run"], 40), size, *map(markup.escape, cells), *origin]

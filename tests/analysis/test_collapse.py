@@ -1,0 +1,113 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.collapse import collapse, log_ratio
+from analysis.curves import Arm
+
+
+def sweep(make, slopes, *, seeds=3, **options):
+    """Runs whose distances have the given slopes by batch size."""
+    return {
+        f"b{size}-s{seed}": make(
+            batch_size=size, seed=seed, slope=slope * (1 + 0.005 * seed), **options
+        )
+        for size, slope in slopes.items()
+        for seed in range(seeds)
+    }
+
+
+def test_curves_that_coincide_are_supported(make):
+    verdict = collapse(sweep(make, {64: 1.0, 256: 1.0, 1024: 1.0}))
+    assert verdict.verdict == "supported"
+    assert verdict.effect_low < 1 < verdict.effect_high
+    assert (verdict.sample.runs, verdict.sample.seeds) == (9, 3)
+    assert verdict.sample.batch_sizes == (64, 256, 1024)
+    assert "constant in the compared decade" in verdict.assumptions[0]
+
+
+def test_the_effect_is_the_ratio_of_the_extremes(make):
+    # d = 1 + b ln t: over the last decade, in ln t, the mean of ln of the ratio by quadrature.
+    time = np.linspace(math.log(300), math.log(3000), 2001)
+    expected = math.exp(np.mean(np.log((1 + 2 * time) / (1 + time))))
+    verdict = collapse(sweep(make, {64: 1.0, 1024: 2.0}))
+    assert verdict.verdict == "contradicted"
+    assert verdict.effect == pytest.approx(expected, rel=0.005)
+    assert verdict.effect_low < expected < verdict.effect_high
+    assert "iterations 300 to 3000" in verdict.reason
+
+
+def test_a_batch_size_in_the_middle_that_differs_is_not_supported(make):
+    verdict = collapse(sweep(make, {64: 1.0, 256: 1.5, 1024: 1.0}))
+    assert verdict.verdict == "undecidable"
+    assert (
+        "batch 256 over batch 64" in verdict.reason
+        or "batch 1024 over batch 256" in verdict.reason
+    )
+
+
+def test_curves_that_cross_are_not_supported(make):
+    runs = sweep(make, {64: 1.0}) | sweep(make, {1024: 0.11}, exponent=0.4)
+    assert collapse(runs).verdict != "supported"
+
+
+def test_a_ratio_near_the_margin_is_undecidable_and_says_how_many_seeds(make):
+    verdict = collapse(sweep(make, {64: 1.0, 1024: 1.12}, seeds=2))
+    assert verdict.verdict == "undecidable"
+    assert "seeds" in verdict.needed
+
+
+def test_welchs_interval_equals_scipys():
+    rng = np.random.default_rng(0)
+    above, below = rng.normal(1, 0.1, 5), rng.normal(0.9, 0.3, 3)
+    logs = {Arm(2, "sqrt", 1.0): above, Arm(1, "sqrt", 1.0): below}
+    found = log_ratio(*logs, logs, level=0.9)
+    expected = stats.ttest_ind(above, below, equal_var=False).confidence_interval(0.9)
+    np.testing.assert_allclose([found.low, found.high], expected)
+
+
+SHORTAGES = {
+    "no rule": ({64: 1.0, 1024: 1.0}, {"scaling": "linear"}, "found: linear", "scaling 'sqrt'"),
+    "rule missing": ({64: 1.0, 1024: 1.0}, {"scaling": None}, "found: none recorded", "'sqrt'"),
+    "one batch size": ({64: 1.0}, {}, "Only batch size 64", "a second batch size"),
+    "one seed": (
+        {64: 1.0, 256: 1.0},
+        {"seeds": 1},
+        "Fewer than two",
+        "batch size 64, batch size 256",
+    ),
+    "equal rates": ({64: 1.0, 256: 1.0}, {"rate": 0.1}, "do not follow √M", "do follow √M"),
+    "no rate": (
+        {64: 1.0, 256: 1.0},
+        {"learning_rate": None},
+        "rate of some runs was not recorded",
+        "recorded rate",
+    ),
+    "short": ({64: 1.0, 256: 1.0}, {"last": 50}, "only from iteration 1 to 50", "iteration 100"),
+}
+
+
+@pytest.mark.parametrize("case", SHORTAGES)
+def test_what_is_missing_is_named(make, case):
+    slopes, options, reason, needed = SHORTAGES[case]
+    verdict = collapse(sweep(make, slopes, **options))
+    assert verdict.verdict == "undecidable"
+    assert reason in verdict.reason
+    assert needed in verdict.needed
+    assert math.isnan(verdict.effect)
+
+
+def test_runs_of_another_model_are_not_compared(make):
+    runs = sweep(make, {64: 1.0}) | sweep(make, {256: 1.0}, model="resnet20")
+    verdict = collapse(runs)
+    assert verdict.verdict == "undecidable"
+    assert "model: resnet20, resnet8" in verdict.reason
+
+
+def test_two_recordings_of_one_seed_are_one_seed(make):
+    runs = sweep(make, {64: 1.0, 256: 1.0}, seeds=1)
+    verdict = collapse(runs | {f"{name}-again": run for name, run in runs.items()})
+    assert verdict.verdict == "undecidable"
+    assert "Fewer than two batch sizes have 2 seeds" in verdict.reason

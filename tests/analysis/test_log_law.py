@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+from analysis.log_law import log_growth
+
+NAMES = ("exponent", "exponent_low", "exponent_high", "detectable")
+
+
+def arms(make, seeds, sizes=(64,), **options):
+    return {
+        f"b{size}-s{seed}": make(run=f"b{size}-s{seed}", batch_size=size, seed=seed, **options)
+        for size in sizes
+        for seed in range(seeds)
+    }
+
+
+def fitted(runs, exponents, *, half=0.02, detectable=0.03, decades=3.5):
+    """Fits of runs as `fit_totals` gives them, with chosen exponents."""
+    exponents = np.asarray(exponents, dtype=float)
+    columns = {
+        "exponent": exponents,
+        "exponent_low": exponents - half,
+        "exponent_high": exponents + half,
+        "detectable": np.full(exponents.size, detectable),
+        "decades": np.full(exponents.size, decades),
+        "first": np.ones(exponents.size, dtype=int),
+        "last": np.full(exponents.size, 3000),
+        "reason": np.where(np.isfinite(exponents), "", "too few records"),
+    }
+    return xr.Dataset(
+        {name: ("node", values) for name, values in columns.items()},
+        coords={
+            "node": list(runs),
+            "run": ("node", list(runs)),
+            "batch_size": ("node", [int(run["batch_size"]) for run in runs.values()]),
+        },
+    )
+
+
+def test_with_four_seeds_the_interval_is_students_t_across_seeds(make):
+    runs = arms(make, 5)
+    exponents = [0.01, -0.01, 0.02, 0.0, -0.015]
+    verdict = log_growth(runs, fitted(runs, exponents))
+    expected = stats.ttest_1samp(exponents, 0).confidence_interval(0.95)
+    np.testing.assert_allclose([verdict.effect_low, verdict.effect_high], expected)
+    assert verdict.verdict == "supported"
+    assert "mean of 5 seeds at batch size 64" in verdict.effect_meaning
+    assert verdict.sample.seeds == 5
+    assert "across seeds" in verdict.assumptions[1]
+
+
+def test_with_fewer_seeds_each_run_speaks_for_itself(make):
+    runs = arms(make, 3)
+    verdict = log_growth(runs, fitted(runs, [0.0, 0.02, -0.01]))
+    assert verdict.verdict == "supported"
+    assert verdict.effect == 0.02
+    assert "spread between seeds is not covered" in verdict.assumptions[1]
+
+
+@pytest.mark.parametrize(
+    ("exponents", "verdict"),
+    [
+        ([0.0, 0.01, -0.01, 0.005], "supported"),
+        ([0.30, 0.32, 0.29, 0.31], "contradicted"),
+        ([-0.30, -0.32, -0.29, -0.31], "contradicted"),
+        ([0.04, 0.10, 0.07, 0.06], "undecidable"),
+        ([0.0, 0.2, -0.2, 0.1], "undecidable"),
+    ],
+)
+def test_one_arm_is_judged_by_its_interval_against_the_margin(make, exponents, verdict):
+    runs = arms(make, 4)
+    assert log_growth(runs, fitted(runs, exponents)).verdict == verdict
+
+
+def test_one_arm_beyond_the_margin_contradicts_whatever_the_others_say(make):
+    runs = arms(make, 4, sizes=(64, 256))
+    verdict = log_growth(runs, fitted(runs, [0, 0.01, -0.01, 0, 0.3, 0.31, 0.29, 0.3]))
+    assert verdict.verdict == "contradicted"
+    assert "batch size 256" in verdict.reason
+    assert "a power of t" in verdict.reason
+
+
+def test_one_arm_that_is_open_leaves_all_open(make):
+    runs = arms(make, 4, sizes=(64, 256))
+    verdict = log_growth(runs, fitted(runs, [0, 0.01, -0.01, 0, 0.0, 0.1, -0.1, 0.05]))
+    assert verdict.verdict == "undecidable"
+    assert "batch size 256" in verdict.reason
+
+
+def test_many_arms_need_intervals_that_hold_jointly(make):
+    runs = arms(make, 4, sizes=(64, 128, 256, 512, 1024))
+    spread = 0.035 * np.array([-1.5, -0.5, 0.5, 1.5]) / np.std([-1.5, -0.5, 0.5, 1.5], ddof=1)
+    exponents = np.tile(0.01 * spread, 5)
+    exponents[-4:] = 0.12 + spread
+    # The last arm's 95 % interval is 0.12 ± 0.056 and beyond 0.05; at 99 % it is 0.12 ± 0.102.
+    alone = {name: run for name, run in runs.items() if "1024" in name}
+    assert log_growth(alone, fitted(alone, exponents[-4:])).verdict == "contradicted"
+    assert log_growth(runs, fitted(runs, exponents)).verdict == "undecidable"
+
+
+def test_undecidable_says_how_many_seeds_or_decades(make):
+    runs = arms(make, 1)
+    verdict = log_growth(runs, fitted(runs, [0.0], half=0.2, detectable=0.28))
+    # se = 0.28/2.8 = 0.1; an interval inside ±0.05 with 80 % power needs 3.24 se ≤ 0.05: a ratio
+    # of 6.48, hence 42 seeds or 3.5 · 6.48^0.4 = 7.4 decades.
+    assert verdict.verdict == "undecidable"
+    assert "about 42 seeds" in verdict.needed
+    assert "7.4 decades" in verdict.needed
+
+
+def test_an_unbounded_interval_is_undecidable(make):
+    runs = arms(make, 1)
+    fits = fitted(runs, [0.3], detectable=np.inf)
+    fits["exponent_low"][:], fits["exponent_high"][:] = -np.inf, np.inf
+    verdict = log_growth(runs, fits)
+    assert verdict.verdict == "undecidable"
+    assert "not identified" in verdict.needed
+
+
+def test_short_and_failed_runs_are_left_out_and_named(make):
+    runs = arms(make, 3)
+    fits = fitted(runs, [0.0, np.nan, 0.9])
+    fits["decades"][2] = 1.2
+    verdict = log_growth(runs, fits)
+    assert verdict.verdict == "supported"
+    assert verdict.sample.runs == 1
+    assert "left out b64-s1: too few records" in verdict.assumptions
+    assert any(
+        "1.20 decades of constant learning rate, 2.5 needed" in a for a in verdict.assumptions
+    )
+
+
+def test_a_set_of_short_runs_is_undecidable_and_says_how_long(make):
+    runs = arms(make, 4)
+    verdict = log_growth(runs, fitted(runs, [0, 0, 0, 0], decades=2.0))
+    assert verdict.verdict == "undecidable"
+    assert "2.00 decades of constant learning rate, 2.5 needed" in verdict.reason
+    assert "(and 3 more)" in verdict.reason
+    assert "from iteration 1 to 3000" in verdict.needed
+
+
+def test_runs_of_another_kind_are_not_thrown_together(make):
+    runs = arms(make, 2) | {"other": make(data="cifar10", seed=9)}
+    verdict = log_growth(runs, fitted(runs, [0.0] * 3))
+    assert verdict.verdict == "undecidable"
+    assert "data: cifar10, digits" in verdict.reason
+
+
+def test_a_copy_of_a_run_is_no_further_seed(make):
+    runs = arms(make, 2)
+    doubled = runs | {f"{name}-copy": run for name, run in runs.items()}
+    assert log_growth(doubled, fitted(doubled, [0.0] * 4)).sample.runs == 2

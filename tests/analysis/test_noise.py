@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+
+from analysis.noise import (
+    Moments,
+    covariance,
+    fieller,
+    jackknife_error,
+    merge,
+    noise_interval,
+    noise_over_time,
+    run_noise_scale,
+)
+
+
+def moments(rng, *, blocks=18, noise=0.3, size=None):
+    updates = rng.integers(5, 50, blocks).astype(float) if size is None else np.full(blocks, size)
+    spread = noise / np.sqrt(updates)
+    return Moments(
+        2.0 * (1 + spread * rng.standard_normal(blocks)),
+        100.0 * (1 + spread * rng.standard_normal(blocks)),
+        updates,
+    )
+
+
+def test_the_estimate_is_the_ratio_of_means_weighted_by_updates():
+    # By hand: Σ n s = 1·10 + 3·30 = 100, Σ n g = 1·2 + 3·1 = 5.
+    assert noise_interval([2.0, 1.0], [10.0, 30.0], [1, 3]).estimate == 20.0
+
+
+def test_merging_keeps_sums_and_order_and_leaves_out_what_is_not_finite():
+    rng = np.random.default_rng(0)
+    g, s, n = rng.normal(size=60), rng.normal(size=60), rng.integers(0, 9, 60)
+    g[7], s[9] = np.nan, np.inf
+    kept = np.isfinite(g) & np.isfinite(s) & (n > 0)
+    merged = merge(g, s, n)
+    assert merged.updates.sum() == n[kept].sum()
+    assert merged.updates.size <= 20
+    np.testing.assert_allclose(np.sum(merged.updates * merged.gradient_sq), np.sum((g * n)[kept]))
+    np.testing.assert_allclose(np.sum(merged.updates * merged.noise_trace), np.sum((s * n)[kept]))
+
+
+def test_equal_windows_make_blocks_of_equal_size():
+    merged = merge(np.ones(100), np.ones(100), np.full(100, 3))
+    assert merged.updates.tolist() == [15.0] * 20
+
+
+def test_jackknife_equals_leaving_out_blocks_one_by_one():
+    given = moments(np.random.default_rng(1), size=10.0)
+    g, s = given.gradient_sq, given.noise_trace
+    left_out = [np.delete(s, j).sum() / np.delete(g, j).sum() for j in range(g.size)]
+    # With equal blocks the delete-m_j jackknife is the ordinary one, (J − 1)/J Σ (B_j − B̄)².
+    count = g.size
+    expected = np.sqrt((count - 1) / count * np.sum((left_out - np.mean(left_out)) ** 2))
+    np.testing.assert_allclose(jackknife_error(given), expected, rtol=1e-10)
+
+
+def test_covariance_equals_its_definition_block_by_block():
+    given = moments(np.random.default_rng(2))
+    n = given.updates
+    mean_g, mean_s = (
+        np.average(given.gradient_sq, weights=n),
+        np.average(given.noise_trace, weights=n),
+    )
+    expected = np.zeros((2, 2))
+    for weight, g, s in zip(n, given.gradient_sq, given.noise_trace, strict=True):
+        step = np.array([g - mean_g, s - mean_s])
+        expected += weight * np.outer(step, step)
+    np.testing.assert_allclose(covariance(given), expected / ((n.size - 1) * n.sum()))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_ends_of_fiellers_interval_solve_its_equation(seed):
+    given = moments(np.random.default_rng(seed), noise=3.0)
+    found = fieller(given, 2.1)
+    c = covariance(given)
+    g = np.average(given.gradient_sq, weights=given.updates)
+    s = np.average(given.noise_trace, weights=given.updates)
+    for b in filter(np.isfinite, (found.low, found.high)):
+        left = (s - b * g) ** 2
+        np.testing.assert_allclose(left, 2.1**2 * (c[1, 1] - 2 * b * c[0, 1] + b**2 * c[0, 0]))
+
+
+def test_both_methods_agree_where_the_gradient_is_precise():
+    given = moments(np.random.default_rng(3), blocks=20, noise=0.1, size=40.0)
+    jackknife = noise_interval(given.gradient_sq, given.noise_trace, given.updates)
+    assert jackknife.method == "jackknife"
+    exact = fieller(given, 2.093)  # t quantile at 0.975 with 19 degrees of freedom
+    np.testing.assert_allclose([jackknife.low, jackknife.high], [exact.low, exact.high], rtol=2e-3)
+
+
+@pytest.mark.parametrize("mean", [0.5, -0.5])
+def test_a_gradient_that_may_be_zero_leaves_a_lower_bound_only(mean):
+    rng = np.random.default_rng(4)
+    g = mean + 5 * rng.standard_normal(40)
+    s = 100 + rng.standard_normal(40)
+    found = noise_interval(g, s, np.full(40, 10))
+    assert found.high == np.inf
+    assert found.low > 0
+    assert str(found).startswith("B ≥ ")
+    assert "cannot be told from 0" in found.reason
+
+
+@pytest.mark.parametrize("windows", [0, 1, 3])
+def test_too_few_windows_give_a_reason_and_no_interval(windows):
+    found = noise_interval(np.ones(windows), np.ones(windows), np.ones(windows))
+    assert np.isnan(found.low)
+    assert found.reason == f"{windows} windows with gradient noise, 4 needed"
+
+
+def test_a_recording_gives_back_its_noise_scale(make):
+    found = run_noise_scale(make(last=20_000))
+    assert found.low < 200 < found.high  # conftest.B_SIMPLE
+    assert found.high / found.low < 1.1
+    assert found.updates == 20_000
+
+
+def test_a_recording_without_noise_says_why(make):
+    run = make(gradient_sq=None, noise_trace=None, noise_updates=None)
+    assert run_noise_scale(run).reason == "no gradient noise was recorded"
+    run.attrs["noise_absent"] = "every update had one unit"
+    assert run_noise_scale(run).reason == "every update had one unit"
+    assert noise_over_time([run]).sizes["iteration"] == 0
+
+
+def test_noise_over_time_follows_a_growing_noise_scale(make):
+    runs = [make(seed=seed, last=10_000) for seed in range(3)]
+    growth = 1 + runs[0]["iteration"] / 1000
+    grown = [run.assign(noise_trace=run["noise_trace"] * growth) for run in runs]
+    found = noise_over_time(grown)
+    expected = 200 * (1 + found["iteration"] / 1000)
+    late = found["iteration"] > 100
+    np.testing.assert_allclose(found["estimate"][late], expected[late], rtol=0.1)
+    assert bool((found["low"] < found["high"])[late].all())
