@@ -1,0 +1,158 @@
+"""Restricted likelihood of the growth family under a menu of noise models.
+
+The curve d = a + b u(t; p, τ) is linear in a and b, so both are eliminated exactly (variable
+projection), and σ² with them. What remains for noise shape C is
+
+    ℓ(p, τ, C) = −(n − 2)/2 ln RSS − ½ ln|C| − ½ ln|X'C⁻¹X| + ½ ln|X'X|,   X = [1, u(p, τ)],
+
+where the last term makes restricted likelihoods comparable between different X. Everything that
+does not depend on a series is computed once per set of times (`Frame`); everything that does not
+depend on (p, τ) is computed once per series (`Moments`).
+
+References:
+    Golub and Pereyra (1973), SIAM J. Numer. Anal. 10, 413: variable projection.
+    Harville (1974), Biometrika 61, 383: the restricted likelihood with its determinant terms.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .growth_family import Basis, family_basis
+from .noise_models import NoiseModel, covariance, handicap
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What all series recorded at the same times share.
+
+    Attributes:
+        basis: the growth family at these times.
+        models: the noise menu, of length (model,).
+        whiteners: F with F'F = C⁻¹ less its projection on the constant, (model, time, time).
+        loads: C⁻¹-projected basis vectors, (model, time, rank).
+        grams: basis vectors' inner products in that metric, (model, rank, rank).
+        constants: −½ ln|C| − ½ ln(1'C⁻¹1) + ½ ln n, less the model's handicap, (model,).
+    """
+
+    basis: Basis
+    models: tuple[NoiseModel, ...]
+    whiteners: Array
+    loads: Array
+    grams: Array
+    constants: Array
+
+    @property
+    def freedom(self) -> int:
+        """Residual degrees of freedom n − 2."""
+        return self.basis.times.size - 2
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What the likelihood needs to know of each series.
+
+    Attributes:
+        power: squared length of the whitened series less its mean, (series, model).
+        loads: inner products with the basis vectors, (series, model, rank).
+    """
+
+    power: Array
+    loads: Array
+
+    def __getitem__(self, rows: Index) -> Self:
+        return type(self)(self.power[rows], self.loads[rows])
+
+
+def frame(times: Array, models: tuple[NoiseModel, ...], *, onsets: tuple[float, float]) -> Frame:
+    """Shared quantities of all series recorded at given times.
+
+    Arguments:
+        times: t, shape (time,), increasing and positive, iterations.
+        models: the noise menu.
+        onsets: the smallest and the largest onset allowed, iterations.
+
+    Returns:
+        The frame.
+    """
+    basis = family_basis(times, onsets)
+    parts = [_whitener(covariance(model, times)) for model in models]
+    whiteners = np.stack([part[0] for part in parts])
+    turned = whiteners @ basis.vectors
+    return Frame(
+        basis,
+        models,
+        whiteners,
+        whiteners.transpose(0, 2, 1) @ turned,
+        turned.transpose(0, 2, 1) @ turned,
+        np.array([part[1] for part in parts]) - [handicap(model) for model in models],
+    )
+
+
+def _whitener(shape: Array) -> tuple[Array, float]:
+    """F as in `Frame.whiteners`, and the series-independent part of the likelihood."""
+    root = np.linalg.cholesky(shape)
+    inverse = np.linalg.inv(root)
+    ones = inverse.sum(axis=1)
+    length = float(ones @ ones)
+    projected = inverse - np.outer(ones, ones @ inverse) / length
+    log_det = 2 * float(np.sum(np.log(np.diagonal(root))))
+    return projected, 0.5 * (-log_det - np.log(length) + np.log(shape.shape[0]))
+
+
+def moments(frame: Frame, values: Array) -> Moments:
+    """Sufficient statistics of each series under each noise model.
+
+    Arguments:
+        frame: the shared quantities.
+        values: d, shape (series, time).
+
+    Returns:
+        The moments.
+    """
+    centred = values - values.mean(axis=1, keepdims=True)
+    power = np.empty((values.shape[0], len(frame.models)))
+    for index, whitener in enumerate(frame.whiteners):
+        white = centred @ whitener.T
+        power[:, index] = np.einsum("st,st->s", white, white)
+    flat = frame.loads.transpose(1, 0, 2).reshape(values.shape[1], -1)
+    return Moments(power, (centred @ flat).reshape(*power.shape, -1))
+
+
+def log_likelihood(frame: Frame, moments: Moments, curve: Array) -> Array:
+    """ℓ of each series at its own member of the family, under every noise model.
+
+    Arguments:
+        frame: the shared quantities.
+        moments: of the series.
+        curve: the members' coordinates, shape (series, rank).
+
+    Returns:
+        ℓ, shape (series, model).
+    """
+    length = lengths(frame, curve)
+    fitted = np.einsum("smr,sr->sm", moments.loads, curve, optimize=False)
+    return (
+        combine(frame, moments.power, fitted, length)
+        + 0.5 * np.log(np.einsum("sr,sr->s", curve, curve))[:, None]
+    )
+
+
+def lengths(frame: Frame, curve: Array) -> Array:
+    """Squared length of family members in each model's metric, shape (series, model)."""
+    rank = curve.shape[1]
+    turned = curve @ frame.grams.transpose(1, 0, 2).reshape(rank, -1)
+    return np.einsum("smr,sr->sm", turned.reshape(curve.shape[0], -1, rank), curve)
+
+
+def combine(frame: Frame, power: Array, fitted: Array, length: Array) -> Array:
+    """ℓ less ½ ln|u|², from the inner products of one or many family members."""
+    residual = power - fitted**2 / length
+    # A curve without noise leaves only rounding, of either sign.
+    residual = np.maximum(residual, 1e-26 + 1e-14 * power)
+    return frame.constants - 0.5 * frame.freedom * np.log(residual) - 0.5 * np.log(length)

@@ -1,0 +1,152 @@
+"""Menu of noise models for a growth curve, on the times it was recorded at.
+
+A distance is an accumulated sum, its record at one time is close to its record at the next, and
+the curve's shape may not be taken for the noise or the noise for the shape. No single model does:
+the menu holds independent noise, correlations that fade in ln t or in t, random walks in either,
+each also with independent noise added, and standard deviations that change as a power of t. The
+likelihood chooses among its items; what the choice costs is left to calibration.
+
+References:
+    Jones (1993), Longitudinal Data with Serial Correlation: continuous-time autoregression.
+    Pinheiro and Bates (2000), Mixed-Effects Models in S and S-PLUS, §5.2–5.3: corCAR1, varPower.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+WALKS = ("walk_log_t", "walk_t")
+KINDS = ("white", "ar_log_t", "ou_t", *WALKS)
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Shape C of a noise covariance σ²C.
+
+    Attributes:
+        kind: one of `KINDS`.
+        length: correlation length, in units of ln t for `ar_log_t` and of iterations for `ou_t`;
+            0 elsewhere.
+        nugget: share of independent noise in the variance, in [0, 1); for a random walk, the
+            variance of the independent noise over the walk's variance between the first and the
+            last record.
+        power: δ of a standard deviation ∝ t^δ, 0 for a constant one.
+    """
+
+    kind: str
+    length: float = 0.0
+    nugget: float = 0.0
+    power: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: found {self.kind!r}, expected one of {', '.join(KINDS)}")
+
+    @property
+    def wanders(self) -> bool:
+        """Whether the noise is a random walk, whose variance grows without bound."""
+        return self.kind in WALKS
+
+
+def label(model: NoiseModel) -> str:
+    """Short text naming a noise model and its parameters.
+
+    >>> label(NoiseModel("ar_log_t", length=0.5, nugget=0.25))
+    'ar_log_t(length=0.5) + white(0.25)'
+    """
+    length = f"(length={model.length:.3g})" if model.length else ""
+    nugget = f" + white({model.nugget:.3g})" if model.nugget else ""
+    power = f", sd ~ t^{model.power:.2g}" if model.power else ""
+    return f"{model.kind}{length}{nugget}{power}"
+
+
+def covariance(model: NoiseModel, times: Array) -> Array:
+    """Shape C of the noise covariance.
+
+    C_ij = t_i^δ t_j^δ [(1 − ν) k_ij + ν δ_ij] with k = e^{−|ln t_i − ln t_j|/ℓ} for `ar_log_t`,
+    e^{−|t_i − t_j|/ℓ} for `ou_t`; for the walks k = min(s_i, s_j) + 1, s the clock ln t or t from
+    0 at the first to 1 at the last record, and C = k + ν δ. The 1 is immaterial, since the curve's
+    offset is free.
+
+    Arguments:
+        model: the noise model.
+        times: t, shape (time,), increasing, iterations.
+
+    Returns:
+        C, shape (time, time); the diagonal is 1 for a stationary model.
+    """
+    same = np.eye(times.size)
+    if model.kind == "white":
+        shape = same
+    elif model.wanders:
+        shape = _walk(np.log(times) if model.kind == "walk_log_t" else times) + model.nugget * same
+    else:
+        clock = np.log(times) if model.kind == "ar_log_t" else times
+        kernel = np.exp(-np.abs(clock[:, None] - clock) / model.length)
+        shape = (1 - model.nugget) * kernel + model.nugget * same
+    spread = np.exp(model.power * (np.log(times) - np.log(times).mean()))
+    return spread[:, None] * shape * spread
+
+
+def _walk(clock: Array) -> Array:
+    progress = (clock - clock[0]) / (clock[-1] - clock[0])
+    return np.minimum(progress[:, None], progress) + 1.0
+
+
+def handicap(model: NoiseModel) -> float:
+    """Log-likelihood by which a model must surpass plain independent noise to be preferred.
+
+    Without it, records that are independent are fitted with a spurious correlation so often that
+    95 % intervals cover 98 %; with 1 a parameter, as in Akaike's criterion, a correlation hidden
+    by independent noise is missed and they cover 90 %. The values between were chosen by
+    simulation (tests/statistics).
+    """
+    return 0.7 * (model.kind != "white") + 0.4 * (model.power != 0)
+
+
+def menu(times: Array) -> tuple[NoiseModel, ...]:
+    """Noise models among which the likelihood chooses, scaled to the times.
+
+    Arguments:
+        times: t, shape (time,), increasing and positive, iterations.
+
+    Returns:
+        The models, from the plainest to the most structured.
+    """
+    log_range = np.log(times[-1] / times[0])
+    spacing = log_range / (times.size - 1)
+    near, far = 0.6 * spacing, 0.4 * log_range
+    lengths = np.geomspace(near, max(far, 4 * near), 8)
+    delays = np.geomspace(3 * times[0], max(times[-1] / 3, 30 * times[0]), 8)
+    powers = np.log([1 / 8, 1 / 3, 3, 8]) / log_range
+    return (
+        NoiseModel("white"),
+        *(NoiseModel("ar_log_t", length) for length in lengths),
+        *(NoiseModel("ar_log_t", *pair) for pair in product(lengths[3:], (0.25, 0.6))),
+        *(NoiseModel("ou_t", delay) for delay in delays),
+        *(NoiseModel("ou_t", delay, 0.4) for delay in delays[1::3]),
+        *(NoiseModel("walk_log_t", nugget=share) for share in (0.0, 0.02, 0.1)),
+        *(NoiseModel("walk_t", nugget=share) for share in (0.0, 0.003, 0.03)),
+        *(NoiseModel("white", power=power) for power in powers),
+        *(NoiseModel("ar_log_t", n, power=p) for n, p in product(lengths[1:7:2], powers)),
+    )
+
+
+def simulate(model: NoiseModel, times: Array, count: int, *, rng: np.random.Generator) -> Array:
+    """Gaussian noise with covariance C.
+
+    Arguments:
+        model: the noise model.
+        times: t, shape (time,), increasing, iterations.
+        count: how many series.
+        rng: source of random numbers.
+
+    Returns:
+        Noise with σ = 1, shape (count, time).
+    """
+    root = np.linalg.cholesky(covariance(model, times))
+    return rng.standard_normal((count, times.size)) @ root.T

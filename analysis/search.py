@@ -1,0 +1,325 @@
+"""Maximum of the growth likelihood: a shared lattice first, Gauss–Newton steps after.
+
+A lattice over (p, τ), the same for all series, finds the neighbourhood of the maximum without
+starting values. Its spacing would be coarse beside the standard error of a clean curve, and a
+test statistic taken from it would be worthless, so each series then climbs from its lattice point
+to its own maximum, choosing its noise model anew on the way. Every step is kept only where it
+raises the likelihood.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .growth_family import EXPONENT_HIGH, EXPONENT_LOW
+from .likelihood import Frame, Moments, lengths, log_likelihood
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+SPACING = 0.125  # of the lattice in p; 0 is one of its points
+_CHUNK = 256  # series at a time: the lattice's values then stay in cache
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Members of the family on a grid of exponents and onsets.
+
+    Attributes:
+        exponents: p, shape (exponent,).
+        shifts: s = ln(t₁ + τ), shape (shift,).
+        curves: coordinates of each member, (exponent · shift, rank).
+        models: indices of the noise models the lattice is searched under.
+        weights: factor of RSS that turns it into exp(−2ℓ/(n − 2)), (model, exponent · shift).
+        scales: 1/|u| in each model's metric, (model, exponent · shift).
+    """
+
+    exponents: Array
+    shifts: Array
+    curves: Array
+    models: tuple[int, ...]
+    weights: Array
+    scales: Array
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where each series stands on its likelihood surface.
+
+    Attributes:
+        exponent: p, shape (series,).
+        shift: s = ln(t₁ + τ), shape (series,).
+        model: index of the noise model, shape (series,).
+        value: ℓ there, shape (series,).
+    """
+
+    exponent: Array
+    shift: Array
+    model: Index
+    value: Array
+
+    def __getitem__(self, rows: Index) -> Self:
+        return type(self)(
+            self.exponent[rows], self.shift[rows], self.model[rows], self.value[rows]
+        )
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The best of the lattice at each exponent.
+
+    Attributes:
+        exponents: p, shape (exponent,).
+        value: ℓ, the largest over onsets and the lattice's noise models, (series, exponent).
+        shift: s of that point, (series, exponent).
+    """
+
+    exponents: Array
+    value: Array
+    shift: Array
+
+    def __getitem__(self, rows: Index) -> Self:
+        return type(self)(self.exponents, self.value[rows], self.shift[rows])
+
+
+def lattice(frame: Frame) -> Lattice:
+    """Grid over the family for the models that differ most from each other.
+
+    Arguments:
+        frame: shared quantities of the time grid.
+
+    Returns:
+        The lattice.
+    """
+    exponents = np.arange(EXPONENT_LOW, EXPONENT_HIGH + SPACING / 2, SPACING)
+    shifts = _shifts(frame)
+    p, s = (axis.ravel() for axis in np.meshgrid(exponents, shifts, indexing="ij"))
+    curves = frame.basis.coordinates(p, s)
+    models = _contrasting(frame)
+    length = lengths(frame, curves)[:, list(models)].T
+    constant = frame.constants[list(models), None] + 0.5 * np.log(
+        np.einsum("gr,gr->g", curves, curves)
+    )
+    weights = np.exp(-2 / frame.freedom * (constant - 0.5 * np.log(length)))
+    return Lattice(exponents, shifts, curves, models, weights, 1 / np.sqrt(length))
+
+
+def _shifts(frame: Frame) -> Array:
+    low, high = frame.basis.shift_low, frame.basis.shift_high
+    if high - low < 1e-9:
+        return np.array([low])
+    return np.linspace(low, high, max(3, 1 + round((high - low) / 0.6)))
+
+
+def _contrasting(frame: Frame) -> tuple[int, ...]:
+    """One model of each kind, with the middle one of the correlated kinds."""
+    plain = [i for i, model in enumerate(frame.models) if not model.nugget and not model.power]
+    groups = [[i for i in plain if frame.models[i].kind == kind] for kind in _kinds(frame)]
+    return tuple(group[len(group) // 2] for group in groups if group)
+
+
+def _kinds(frame: Frame) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(model.kind for model in frame.models))
+
+
+def scan(frame: Frame, lattice: Lattice, moments: Moments) -> Scan:
+    """Lattice maximum of each series at each exponent.
+
+    Arguments:
+        frame: shared quantities of the time grid.
+        lattice: the grid.
+        moments: of the series.
+
+    Returns:
+        The scan; its values lie below the true profile by what the lattice's spacing costs.
+    """
+    count = moments.power.shape[0]
+    starts = range(0, count, _CHUNK)
+    parts = [_scan_chunk(lattice, moments[np.arange(i, min(i + _CHUNK, count))]) for i in starts]
+    best = np.concatenate([part[0] for part in parts], axis=1).T
+    shift = np.concatenate([part[1] for part in parts], axis=1).T
+    value = -0.5 * frame.freedom * np.log(best)
+    return Scan(lattice.exponents, value, lattice.shifts[shift])
+
+
+def _scan_chunk(lattice: Lattice, moments: Moments) -> tuple[Array, Index]:
+    shape = (lattice.exponents.size, lattice.shifts.size, moments.power.shape[0])
+    best = np.full(shape, np.inf)
+    for row, model in enumerate(lattice.models):
+        fitted = (lattice.curves * lattice.scales[row][:, None]) @ moments.loads[:, model].T
+        residual = moments.power[:, model] - np.square(fitted, out=fitted)
+        np.maximum(residual, 1e-14 * moments.power[:, model], out=residual)
+        residual *= lattice.weights[row][:, None]
+        np.minimum(best, residual.reshape(shape), out=best)
+    shift = best.argmin(axis=1)
+    return np.take_along_axis(best, shift[:, None], axis=1)[:, 0], shift
+
+
+def settle(frame: Frame, moments: Moments, exponent: Array, shift: Array) -> Point:
+    """The best noise model at given points.
+
+    Arguments:
+        frame: shared quantities of the time grid.
+        moments: of the series.
+        exponent: p, shape (series,).
+        shift: s, shape (series,).
+
+    Returns:
+        The points, with their model and value.
+    """
+    value = log_likelihood(frame, moments, frame.basis.coordinates(exponent, shift))
+    model = value.argmax(axis=1)
+    return Point(exponent, shift, model, np.take_along_axis(value, model[:, None], 1)[:, 0])
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Gradients r and information A of a step in (p, s), each of shape (series,)."""
+
+    p: Array
+    s: Array
+    pp: Array
+    ps: Array
+    ss: Array
+
+
+def slopes(frame: Frame, moments: Moments, point: Point) -> Slopes:
+    """Gauss–Newton gradient and information of the projected problem, not yet divided by σ².
+
+    g_θ = b P⊥ ∂u/∂θ, r_θ = ⟨g_θ, d⟩, A_θφ = ⟨g_θ, g_φ⟩ for θ, φ ∈ {p, s}, where P⊥ removes the
+    constant and u, in the metric of the point's noise model.
+
+    References:
+        Kaufman (1975), BIT 15, 49: the derivative of the projection that is kept here.
+
+    Arguments:
+        frame: shared quantities of the time grid.
+        moments: of the series.
+        point: where to take them.
+
+    Returns:
+        The inner products.
+    """
+    vectors = np.stack(frame.basis.tangent(point.exponent, point.shift))
+    turned = np.empty_like(vectors)
+    for model in np.unique(point.model):
+        rows = point.model == model
+        turned[:, rows] = vectors[:, rows] @ frame.grams[model]
+    gram = np.einsum("isr,jsr->ijs", turned, vectors)
+    data = np.einsum(
+        "isr,sr->is", vectors, moments.loads[np.arange(point.model.size), point.model]
+    )
+    slope = data[0] / gram[0, 0]
+    inner = gram - gram[:, :1] * gram[:1] / gram[0, 0]
+    right = slope * (data - gram[:, 0] * slope)
+    return Slopes(
+        right[1], right[2], slope**2 * inner[1, 1], slope**2 * inner[1, 2], slope**2 * inner[2, 2]
+    )
+
+
+Step = Callable[[Slopes, Array], tuple[Array, Array]]
+
+
+def onset_step(at: Slopes, damping: Array) -> tuple[Array, Array]:
+    """Damped step in the onset alone."""
+    return np.zeros_like(at.s), _ratio(at.s, at.ss * (1 + damping))
+
+
+def exponent_step(at: Slopes, damping: Array) -> tuple[Array, Array]:
+    """Damped step in the exponent alone."""
+    return _ratio(at.p, at.pp * (1 + damping)), np.zeros_like(at.p)
+
+
+def joint_step(at: Slopes, damping: Array) -> tuple[Array, Array]:
+    """Damped step in exponent and onset."""
+    pp, ss = at.pp * (1 + damping), at.ss * (1 + damping)
+    determinant = pp * ss - at.ps**2
+    free = determinant > 1e-12 * pp * ss
+    safe = np.where(free, determinant, 1.0)
+    single = exponent_step(at, damping)[0]
+    p = np.where(free, (ss * at.p - at.ps * at.s) / safe, single)
+    return p, np.where(free, (pp * at.s - at.ps * at.p) / safe, 0.0)
+
+
+def _ratio(top: Array, bottom: Array) -> Array:
+    return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), 0.0)
+
+
+def climb(frame: Frame, moments: Moments, point: Point, step: Step, *, rounds: int) -> Point:
+    """Points moved uphill by damped Gauss–Newton steps, noise models chosen anew at each.
+
+    Arguments:
+        frame: shared quantities of the time grid.
+        moments: of the series.
+        point: where to start.
+        step: `joint_step`, `onset_step` or `exponent_step`.
+        rounds: how many steps.
+
+    Returns:
+        Points at least as high as those given.
+    """
+    damping = np.full(point.value.shape, 1e-3)
+    for _ in range(rounds):
+        trial = _move(frame, point, *step(slopes(frame, moments, point), damping))
+        trial = settle(frame, moments, trial.exponent, trial.shift)
+        better = trial.value > point.value
+        rows = np.flatnonzero(better)
+        point = with_rows(point, trial[rows], rows)
+        damping = np.where(better, damping / 5, damping * 20)
+    return point
+
+
+def _move(frame: Frame, point: Point, along_p: Array, along_s: Array) -> Point:
+    p = np.clip(point.exponent + np.clip(along_p, -0.5, 0.5), EXPONENT_LOW, EXPONENT_HIGH)
+    low, high = frame.basis.shift_low, frame.basis.shift_high
+    return replace(
+        point, exponent=p, shift=np.clip(point.shift + np.clip(along_s, -2, 2), low, high)
+    )
+
+
+def with_rows(whole: Point, part: Point, rows: Index) -> Point:
+    """Points of which some rows are replaced by those of another set."""
+    columns = [getattr(whole, item.name).copy() for item in fields(Point)]
+    for column, item in zip(columns, fields(Point), strict=True):
+        column[rows] = getattr(part, item.name)
+    return Point(*columns)
+
+
+def maximum(frame: Frame, moments: Moments, scan: Scan, *, rounds: int = 6) -> Point:
+    """The maximum of each series' likelihood over p, τ and the noise menu.
+
+    Arguments:
+        frame: shared quantities of the time grid.
+        moments: of the series.
+        scan: the lattice's view of the same series.
+        rounds: Gauss–Newton steps.
+
+    Returns:
+        The maxima.
+    """
+    best = scan.value.argmax(axis=1)
+    rows = np.arange(best.size)
+    start = settle(frame, moments, scan.exponents[best], scan.shift[rows, best])
+    return climb(frame, moments, start, joint_step, rounds=rounds)
+
+
+def profile(
+    frame: Frame, moments: Moments, exponent: Array, shift: Array, *, rounds: int = 3
+) -> Point:
+    """The maximum over τ and the noise menu at given exponents.
+
+    Arguments:
+        frame: shared quantities of the time grid.
+        moments: of the series.
+        exponent: p, shape (series,).
+        shift: s to start from, shape (series,).
+        rounds: Gauss–Newton steps.
+
+    Returns:
+        The constrained maxima.
+    """
+    start = settle(frame, moments, exponent, shift)
+    return climb(frame, moments, start, onset_step, rounds=rounds)
