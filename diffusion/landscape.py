@@ -158,8 +158,8 @@ def fourier_field(spectrum: Spectrum, *, fields: int, rng: np.random.Generator) 
     """Independent d-dimensional fields from a band of random plane waves.
 
     Each log-spaced bin of wave numbers holds one wave of random direction and phase, its wave
-    number drawn uniformly in ln k inside the bin; a_j² = A·|k_j|^{−α}·Δln k, where A makes the full
-    integral over k equal to c²·r^α.
+    number drawn uniformly in ln k inside the bin; a_j² = A·|k_j|^{−α}·Δln k, where A makes the
+    full integral over k equal to c²·r^α.
 
     Arguments:
         spectrum: exponent, strength and band.
@@ -190,8 +190,8 @@ def expected_structure(spectrum: Spectrum, distance: ArrayLike) -> Array:
 
         D(r) = A·∫ k^{−α}·(1 − Ω_d(k·r)) dln k over [k_min, k_max]
 
-    Ω_d(u) = Γ(d/2)·(2/u)^{d/2−1}·J_{d/2−1}(u) is the mean of cos(u·cos θ) over directions. Over all
-    k the integral is c²·r^α.
+    Ω_d(u) = Γ(d/2)·(2/u)^{d/2−1}·J_{d/2−1}(u) is the mean of cos(u·cos θ) over directions. Over
+    all k the integral is c²·r^α.
 
     Arguments:
         spectrum: exponent, strength and band.
@@ -211,7 +211,7 @@ def expected_structure(spectrum: Spectrum, distance: ArrayLike) -> Array:
     width = np.log(spectrum.k_max / spectrum.k_min) / points
     k = spectrum.k_min * np.exp(width * (np.arange(points) + 0.5))
     weights = _density(spectrum) * k**-spectrum.alpha * width
-    lost = [weights @ (1.0 - _mean_wave(k * radius, spectrum.dimension)) for radius in r.flat]
+    lost = [weights @ _lost(k * radius, spectrum.dimension) for radius in r.flat]
     return np.reshape(lost, r.shape)
 
 
@@ -292,10 +292,14 @@ def _density(spectrum: Spectrum) -> float:
     return float(spectrum.strength**2 * a * 2**a / (special.gamma(1 - a / 2) * ratio))
 
 
-def _mean_wave(u: Array, dimension: int) -> Array:
-    """Ω_d(u), the mean of a plane wave over directions."""
-    order = dimension / 2 - 1
-    if order == -0.5:
-        return np.cos(u)
-    safe = np.maximum(u, 1e-8)
-    return special.gamma(dimension / 2) * (2 / safe) ** order * special.jv(order, safe)
+def _lost(u: Array, dimension: int) -> Array:
+    """1 − Ω_d(u), by its power series at small u, where the difference would cancel."""
+    half = dimension / 2
+    series, term = np.zeros_like(u), np.ones_like(u)
+    for m in range(1, 8):  # u < 1: the first term left out is below 1e-15
+        term = term * -(u**2) / (4.0 * m * (half + m - 1.0))
+        series -= term
+    safe = np.maximum(u, 1.0)
+    order = half - 1.0
+    mean = special.gamma(half) * (2.0 / safe) ** order * special.jv(order, safe)
+    return np.where(u < 1.0, series, 1.0 - mean)

@@ -1,4 +1,4 @@
-"""Walkers on random potentials: the exact master equation on a line, Langevin motion in d dimensions.
+"""Walkers on random potentials: the master equation on a line, Langevin motion in d dimensions.
 
 On a line the probabilities themselves are propagated, so a sample is one potential and time runs
 over as many decades as wanted. In d dimensions the walkers are simulated step by step.
@@ -155,9 +155,9 @@ def langevin(
 ) -> Trajectory:
     """Overdamped Langevin motion from the origin, x ← x − h·∇V(x) + √(2Th)·ξ.
 
-    Each field is an independent landscape; the walkers on one field share it. Gradient descent with
-    learning rate η, batch size M and isotropic gradient noise of variance σ² a sample is the case
-    h = η, T = ησ²/(2M). T = 0 is descent without noise.
+    Each field is an independent landscape; the walkers on one field share it. Gradient descent
+    with learning rate η, batch size M and isotropic gradient noise of variance σ² a sample is the
+    case h = η, T = ησ²/(2M). T = 0 is descent without noise.
 
     Arguments:
         field: independent landscapes.
@@ -208,7 +208,7 @@ def _walk(
     fields, dimension, _ = field.wave_vectors.shape
     x = np.zeros((fields, walkers, dimension))
     length = np.zeros((fields, walkers))
-    rows = []
+    rows: list[tuple[Array, Array, Array]] = []
     for iteration in range(records[-1] + 1):
         if iteration == records[len(rows)]:
             rows.append((x.copy(), length.copy(), field.value(x)))
@@ -275,7 +275,8 @@ def _eliminate(slope: Array, steps: Array, pivots: Array) -> None:
         s_0 = 1,    s_{i+1} = 1 + Δt·down_i·s_i/u_i
 
     where only positive numbers are added (the idea of Grassmann, Taksar and Heyman 1985,
-    Operations Research 33, 1107). The textbook form 1 + Δt·(up + down) − … loses the 1 at large Δt.
+    Operations Research 33, 1107). The textbook form 1 + Δt·(up + down) − … loses the 1 at large
+    Δt.
     """
     samples, gaps = slope.shape
     up, down = np.exp(-slope.T)[:, :, None], np.exp(slope.T)[:, :, None]

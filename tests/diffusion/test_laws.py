@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from scipy.optimize import curve_fit
+
+from diffusion import laws, null_laws
+
+ALL = {law.name: law for law in (*laws.LAWS, *null_laws.NULL_LAWS.values())}
+TIMES = np.geomspace(1, 1e4, 60)
+
+
+@pytest.mark.parametrize("law", ALL.values(), ids=ALL)
+def test_slope_is_the_derivative_of_the_distance(law):
+    step = 1e-6
+    wide = np.sort(np.concatenate([TIMES * (1 - step), TIMES * (1 + step)]))
+    d = law.distance(wide, law.example)
+    numerical = (d[1::2] - d[::2]) / (wide[1::2] - wide[::2])
+    # central differences: relative error step² plus rounding of d, 1e-16·d/(2·step·t)
+    rounding = 1e-15 * d[::2] / (2 * step * TIMES)
+    np.testing.assert_allclose(
+        law.slope(TIMES, law.example), numerical, rtol=1e-5, atol=2 * rounding.max()
+    )
+
+
+@pytest.mark.parametrize("law", ALL.values(), ids=ALL)
+def test_distance_is_finite_positive_and_grows_in_the_example(law):
+    d = law.distance(TIMES, law.example)
+    assert np.isfinite(d).all(), law.name
+    assert (d > 0).all(), law.name
+    assert (np.diff(d) >= 0).all(), law.name
+
+
+@pytest.mark.parametrize("law", ALL.values(), ids=ALL)
+def test_every_parameter_outside_its_range_is_named(law):
+    for parameter in law.parameters:
+        if parameter.low == -np.inf:
+            continue
+        wrong = parameter.low - 1.0
+        value = np.full(30, wrong) if parameter.modes else wrong
+        with pytest.raises(ValueError, match=f"{parameter.name}: found {wrong:g}, expected"):
+            law.distance(TIMES, {**law.example, parameter.name: value})
+
+
+@pytest.mark.parametrize("law", ALL.values(), ids=ALL)
+def test_missing_and_unknown_parameters_are_listed(law):
+    with pytest.raises(ValueError, match="parameters: found"):
+        law.distance(TIMES, {**law.example, "colour": 1.0})
+    with pytest.raises(ValueError, match="parameters: found"):
+        law.distance(TIMES, {})
+
+
+def test_names_are_unique_and_every_law_names_its_source():
+    assert len(ALL) == len(laws.LAWS) + len(null_laws.NULL_LAWS) - 1  # N6 is the power law
+    for law in ALL.values():
+        assert law.source, law.name
+        assert law.formula, law.name
+        assert set(law.example) == {p.name for p in law.parameters}, law.name
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1e-9, -1e-9, 1e-7])
+def test_growth_basis_is_continuous_at_the_logarithm(exponent):
+    found = laws.growth_basis(TIMES, exponent=exponent, onset=2.0)
+    log_time = np.log(TIMES + 2.0)
+    # the next term of the expansion is p·ln²t/2
+    np.testing.assert_allclose(found, log_time + exponent * log_time**2 / 2, rtol=1e-11)
+
+
+def test_log_power_at_alpha_two_is_the_shifted_logarithm():
+    a = laws.LOG_POWER.distance(TIMES, {"scale": 0.7, "time_unit": 9.0, "alpha": 2.0})
+    b = laws.SHIFTED_LOG.distance(TIMES, {"scale": 0.7, "onset": 9.0})
+    np.testing.assert_allclose(a, b, rtol=1e-14)
+
+
+def test_alpha_above_two_is_refused_with_its_range():
+    with pytest.raises(ValueError, match=r"alpha: found 2.5, expected a value in \(0, 2\]"):
+        laws.LOG_POWER.distance(TIMES, {"scale": 1.0, "time_unit": 1.0, "alpha": 2.5})
+
+
+def test_mode_arrays_and_numbers_are_told_apart():
+    with pytest.raises(ValueError, match=r"curvatures: found shape \(\), expected \(mode,\)"):
+        null_laws.QUADRATIC.distance(
+            TIMES, {"learning_rate": 0.1, "curvatures": 1.0, "start": [1.0]}
+        )
+
+
+def test_negative_exponents_saturate_almost_exponentially():
+    p, tau = -4.0, 100.0
+    onset = -p * tau
+    u = laws.growth_basis(TIMES, exponent=p, onset=onset)
+    start = laws.growth_basis([0.0], exponent=p, onset=onset)
+    share = (u - start) / (-1 / p - start)  # of the way to the limit at u = 1/|p|
+    np.testing.assert_allclose(share, 1 - (1 + TIMES / onset) ** p, atol=1e-5)
+    # (1 − x/p)^p differs from e^(−x) by x²e^(−x)/(2|p|) at most
+    np.testing.assert_allclose(share, 1 - np.exp(-TIMES / tau), atol=0.28 / -p)
+
+
+def test_a_fit_recovers_a_law():
+    truth = {"scale": 1.5, "onset": 20.0}
+    d = laws.SHIFTED_LOG.distance(TIMES, truth)
+
+    def model(t, scale, onset):
+        return laws.SHIFTED_LOG.distance(t, {"scale": scale, "onset": onset})
+
+    found, _ = curve_fit(model, TIMES, d, p0=[1.0, 5.0])
+    np.testing.assert_allclose(found, list(truth.values()), rtol=1e-6)

@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+
+from diffusion import displacement, landscape, null_laws, sgd
+from diffusion.null_laws import NULL_LAWS
+
+RECORDS = np.unique(np.geomspace(1, 1000, 30).astype(int))
+H = np.geomspace(1e-3, 1.0, 40)
+
+
+def mean_distance(motion):
+    return np.sqrt(motion.distance_sq.mean(axis=1))
+
+
+def test_n1_equals_gradient_descent_to_1e_10():
+    start = np.random.default_rng(0).standard_normal(40)
+    motion = sgd.quadratic_descent(H, start, RECORDS, learning_rate=0.7)
+    found = NULL_LAWS["N1"].distance(
+        RECORDS, {"learning_rate": 0.7, "curvatures": H, "start": start}
+    )
+    np.testing.assert_allclose(found, mean_distance(motion), rtol=1e-10)
+
+
+def test_n1_with_log_uniform_curvatures_is_a_logarithm_without_noise_or_barriers():
+    h = np.geomspace(1e-7, 1.0, 700)
+    t = np.geomspace(1e2, 1e5, 40)
+    d = NULL_LAWS["N1"].distance(t, {"learning_rate": 0.9, "curvatures": h, "start": np.ones(700)})
+    slope = displacement.log_slope(t, d**2)
+    # 100 modes a decade of h, each switched on once ηht passes 1
+    np.testing.assert_allclose(slope[2:-2], 100 / np.log(10), rtol=0.03)
+
+
+def test_n2_equals_simulated_descent_to_1_percent():
+    rng = np.random.default_rng(1)
+    start, noise = np.full(40, 0.3), 3.0 * H
+    motion = sgd.noisy_quadratic(
+        H, start, RECORDS, noise=noise, learning_rate=0.5, batch_size=4, walkers=2000, rng=rng
+    )
+    found = NULL_LAWS["N2"].distance(
+        RECORDS,
+        {
+            "learning_rate": 0.5,
+            "batch_size": 4.0,
+            "curvatures": H,
+            "start": start,
+            "noise": noise,
+        },
+    )
+    np.testing.assert_allclose(found, mean_distance(motion), rtol=0.01)
+
+
+def test_n2_without_noise_is_n1():
+    shared = {"learning_rate": 0.5, "curvatures": H, "start": np.ones(40)}
+    noisy = {**shared, "batch_size": 8.0, "noise": np.zeros(40)}
+    np.testing.assert_allclose(
+        NULL_LAWS["N2"].distance(RECORDS, noisy), NULL_LAWS["N1"].distance(RECORDS, shared)
+    )
+
+
+def test_n2_amplitude_squared_goes_with_rate_over_batch_size():
+    def squared(rate, batch):
+        example = {**null_laws.NOISY_QUADRATIC.example, "learning_rate": rate, "batch_size": batch}
+        # equal η·t, so that the same modes have moved
+        return null_laws.NOISY_QUADRATIC.distance(RECORDS / rate, example) ** 2
+
+    np.testing.assert_allclose(squared(0.02, 4.0), squared(0.01, 2.0), rtol=0.02)
+    np.testing.assert_allclose(squared(0.01, 4.0), squared(0.01, 2.0) / 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.02], ids=["N3", "N4"])
+def test_n3_and_n4_equal_simulated_descent_to_1_percent(decay):
+    rng = np.random.default_rng(2)
+    shared = {"learning_rate": 0.05, "gradient_norm": 8.0, "start_norm": 3.0}
+    motion = sgd.scale_invariant(
+        RECORDS, dimension=100, weight_decay=decay, walkers=400, rng=rng, **shared
+    )
+    law = NULL_LAWS["N4" if decay else "N3"]
+    found = law.distance(RECORDS, {**shared, "weight_decay": decay} if decay else shared)
+    np.testing.assert_allclose(found, mean_distance(motion), rtol=0.01)
+
+
+def test_n4_keeps_the_overlap_that_its_formula_assumes():
+    rng = np.random.default_rng(3)
+    motion = sgd.scale_invariant(
+        RECORDS,
+        dimension=60,
+        start_norm=3.0,
+        gradient_norm=8.0,
+        learning_rate=0.05,
+        weight_decay=0.02,
+        walkers=100,
+        rng=rng,
+    )
+    expected = 9.0 * np.exp(-0.05 * 0.02 * RECORDS)
+    # the overlap fluctuates by about ‖w_t‖‖w₀‖/√(dimension·walkers) = 0.2 once it has decayed
+    np.testing.assert_allclose(motion.overlap.mean(axis=1), expected, atol=0.8)
+
+
+def test_n4_with_vanishing_decay_is_n3():
+    shared = {"learning_rate": 0.05, "gradient_norm": 8.0, "start_norm": 3.0}
+    for decay in (0.0, 1e-12):
+        np.testing.assert_allclose(
+            NULL_LAWS["N4"].distance(RECORDS, {**shared, "weight_decay": decay}),
+            NULL_LAWS["N3"].distance(RECORDS, shared),
+            rtol=1e-6,
+        )
+
+
+def test_n5_equals_gradient_descent_to_1_percent():
+    # mirror images about the first axis: the component along it is a one-dimensional flow
+    x = np.array([[0.8, 0.5], [0.8, -0.5], [0.8, 1.5], [0.8, -1.5]])
+    motion = sgd.separable_logistic(x, RECORDS, learning_rate=0.05)
+    found = NULL_LAWS["N5"].distance(RECORDS, {"learning_rate": 0.05, "margin": 0.8})
+    np.testing.assert_allclose(found, mean_distance(motion), rtol=0.01)
+
+
+def test_n5_late_slope_is_one_over_the_margin_for_any_separable_data():
+    # support vectors (1, 0) and (0, 1) by hand: the margin is 1/√2, other points lie further out
+    x = np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 1.5], [1.0, 3.0]])
+    records = np.unique(np.geomspace(1000, 100_000, 12).astype(int))
+    d = mean_distance(sgd.separable_logistic(x, records, learning_rate=1.0))
+    slope = displacement.log_slope(records, d)
+    np.testing.assert_allclose(slope[1:-1], np.sqrt(2), rtol=0.02)
+
+
+def test_n6_equals_fractional_brownian_motion_to_1_percent():
+    # many independent coordinates of a fractional Brownian path; c = 2H = 0.7
+    reach, coordinates = 64, 60_000
+    paths = landscape.fractional_brownian(
+        reach, hurst=0.35, samples=coordinates, rng=np.random.default_rng(4)
+    )[:, reach:]
+    t = np.array([1, 4, 16, 64])
+    simulated = np.sqrt(np.mean(paths[:, t] ** 2, axis=0))
+    found = NULL_LAWS["N6"].distance(t, {"scale": 1.0, "exponent": 0.35})
+    # the standard error of a root mean square of 60,000 normals is 0.3 %
+    np.testing.assert_allclose(found, simulated, rtol=0.01)
+
+
+def test_n7_equals_a_simulated_drifting_walk_to_1_percent():
+    gradient, noise = np.array([0.3, 0.0, -0.1]), np.array([1.0, 4.0, 0.5])
+    motion = sgd.drifting_walk(
+        gradient,
+        RECORDS,
+        noise=noise,
+        learning_rate=0.1,
+        batch_size=8,
+        walkers=30_000,
+        rng=np.random.default_rng(5),
+    )
+    found = NULL_LAWS["N7"].distance(
+        RECORDS,
+        {
+            "learning_rate": 0.1,
+            "batch_size": 8.0,
+            "gradient_sq": gradient @ gradient,
+            "noise_trace": noise.sum(),
+        },
+    )
+    np.testing.assert_allclose(found, mean_distance(motion), rtol=0.01)
+
+
+def test_overshooting_modes_are_refused():
+    with pytest.raises(ValueError, match="found the product 1.4, expected values in"):
+        null_laws.QUADRATIC.distance(
+            RECORDS, {"learning_rate": 0.7, "curvatures": [2.0], "start": [1.0]}
+        )

@@ -1,0 +1,205 @@
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+from diffusion import landscape, walks
+
+RNG = np.random.default_rng(1)
+POTENTIAL = landscape.random_walk(40, samples=3, rng=RNG)
+
+
+def generator(v, temperature):
+    n = len(v)
+    w = np.zeros((n, n))
+    for i in range(n):
+        for j in (i - 1, i + 1):
+            if 0 <= j < n:
+                rate = np.exp(-(v[j] - v[i]) / (2 * temperature))
+                w[j, i] += rate
+                w[i, i] -= rate
+    return w
+
+
+def exact_moments(v, times, temperature):
+    x = np.arange(len(v)) - len(v) // 2
+    start = (x == 0).astype(float)
+    p = [expm(generator(v, temperature) * t) @ start for t in times]
+    return np.array([[q @ x, q @ np.abs(x), q @ x**2] for q in p])
+
+
+@pytest.mark.filterwarnings("ignore::diffusion.walks.EdgeWarning")
+def test_moments_equal_the_matrix_exponential():
+    times = np.array([0.1, 1.0, 10.0, 300.0])
+    found = walks.occupation(POTENTIAL, times, temperature=0.7, ratio=1.1)
+    for sample, v in enumerate(POTENTIAL):
+        mean, mean_abs, mean_sq = exact_moments(v, times, 0.7).T
+        np.testing.assert_allclose(found.mean_sq[sample], mean_sq, rtol=2e-4)
+        np.testing.assert_allclose(found.mean_abs[sample], mean_abs, rtol=2e-4)
+        np.testing.assert_allclose(found.mean[sample], mean, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::diffusion.walks.EdgeWarning")
+def test_the_error_falls_with_the_third_power_of_the_step():
+    times = [30.0]
+    exact = exact_moments(POTENTIAL[0], times, 1.0)[0, 2]
+    error = [
+        abs(walks.occupation(POTENTIAL[0], times, temperature=1.0, ratio=r).mean_sq[0, 0] - exact)
+        for r in (1.8, 1.8**0.5)
+    ]
+    assert 5 < error[0] / error[1] < 12  # 8 for order 3
+
+
+@pytest.mark.filterwarnings("ignore::diffusion.walks.EdgeWarning")
+def test_the_walk_ends_in_the_boltzmann_distribution():
+    found = walks.occupation(POTENTIAL, [1e14], temperature=0.5)
+    weights = np.exp(-POTENTIAL / 0.5)
+    expected = weights / weights.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found.final, expected, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::diffusion.walks.EdgeWarning")
+def test_probability_is_conserved_through_twenty_decades():
+    v = landscape.random_walk(200, samples=4, rng=np.random.default_rng(2))
+    found = walks.occupation(v, np.geomspace(1e-2, 1e18, 6), temperature=0.3)
+    np.testing.assert_allclose(found.final.sum(axis=1), 1.0, rtol=1e-12)
+    assert found.final.min() > -1e-4
+
+
+@pytest.mark.filterwarnings("ignore::diffusion.walks.EdgeWarning")
+def test_deep_potentials_take_the_general_form_with_the_same_result(monkeypatch):
+    shallow = walks.occupation(POTENTIAL, [1.0, 1e5], temperature=1.0)
+    monkeypatch.setattr(walks, "_solver", general_solver)
+    general = walks.occupation(POTENTIAL, [1.0, 1e5], temperature=1.0)
+    np.testing.assert_allclose(general.mean_sq, shallow.mean_sq, rtol=1e-10)
+
+
+def general_solver(slope, steps, pivots):
+    up, down = np.exp(-slope), np.exp(slope)
+    lower = -np.outer(steps, up) / pivots[:, :-1]
+    return walks._General(pivots, lower, -np.outer(steps, down))
+
+
+@pytest.mark.filterwarnings("ignore::diffusion.walks.EdgeWarning")
+def test_a_steep_slope_is_walked_down_at_its_known_speed():
+    # constant slope F: jumps down at rate e^{F/2T}, up at e^{−F/2T}; the sites are 900 deep in
+    # V/2T, beyond what the symmetric form can hold
+    v = -6.0 * np.arange(-150, 151)
+    found = walks.occupation(v, [1.0, 2.0], temperature=1.0, ratio=1.05)
+    speed = np.exp(3.0) - np.exp(-3.0)
+    np.testing.assert_allclose(found.mean[0], speed * np.array([1.0, 2.0]), rtol=1e-3)
+
+
+def test_blocks_of_samples_do_not_matter(monkeypatch):
+    v = landscape.random_walk(60, samples=5, rng=np.random.default_rng(4))
+    together = walks.occupation(v, [1.0, 50.0], temperature=1.0, edge_tolerance=1.0)
+    monkeypatch.setattr(walks, "_BLOCK", 1)
+    apart = walks.occupation(v, [1.0, 50.0], temperature=1.0, edge_tolerance=1.0)
+    np.testing.assert_array_equal(apart.mean_sq, together.mean_sq)
+
+
+def test_the_edge_is_warned_about_with_its_probability():
+    with pytest.warns(walks.EdgeWarning, match=r"edge probability reaches 0\.0\d+ .* at time"):
+        found = walks.occupation(np.zeros(41), [1.0, 1e3], temperature=1.0)
+    # uniform in the end: one site of 41 on either side
+    assert found.edge_probability[0, -1] == pytest.approx(2 / 41, rel=0.01)
+    assert found.edge_probability[0, 0] < 1e-6
+
+
+def test_flat_field_gives_free_diffusion():
+    spectrum = landscape.Spectrum(1.0, 3, strength=1e-12, modes=4)
+    rng = np.random.default_rng(5)
+    field = landscape.fourier_field(spectrum, fields=200, rng=rng)
+    walk = walks.langevin(field, [0, 40], step=0.05, temperature=0.7, rng=rng, walkers=10)
+    # ⟨x²⟩ = 2dTt = 2·3·0.7·2; the standard error over 2,000 walkers is 1.8 %
+    assert walk.distance_sq[-1].mean() == pytest.approx(8.4, rel=0.06)
+    np.testing.assert_allclose(walk.path_sq[-1].mean(), 8.4, rtol=0.02)
+
+
+def test_langevin_equals_a_naive_loop():
+    spectrum = landscape.Spectrum(1.0, 2, modes=6)
+    field = landscape.fourier_field(spectrum, fields=2, rng=np.random.default_rng(6))
+    walk = walks.langevin(
+        field, [0, 3, 8], step=0.1, temperature=0.4, rng=np.random.default_rng(7), walkers=3
+    )
+    rng = np.random.default_rng(7)
+    x, kept = np.zeros((2, 3, 2)), {}
+    for iteration in range(9):
+        kept[iteration] = x.copy()
+        xi = rng.standard_normal((2, 3, 2))
+        for f in range(2):
+            for w in range(3):
+                gradient = np.zeros(2)
+                for m in range(6):
+                    k = field.wave_vectors[f, :, m]
+                    angle = k @ x[f, w] + field.phases[f, m]
+                    gradient -= field.amplitudes[f, m] * np.sin(angle) * k
+                x[f, w] += -0.1 * gradient + np.sqrt(2 * 0.4 * 0.1) * xi[f, w]
+    for row, iteration in enumerate((0, 3, 8)):
+        np.testing.assert_allclose(walk.position[row], kept[iteration], atol=1e-12)
+
+
+def test_without_noise_the_walker_freezes_in_a_minimum():
+    spectrum = landscape.Spectrum(1.0, 3, k_min=0.01, k_max=2.0, modes=60)
+    rng = np.random.default_rng(8)
+    field = landscape.fourier_field(spectrum, fields=20, rng=rng)
+    records = [0, 1000, 3000, 10_000]
+    walk = walks.langevin(field, records, step=0.2, temperature=0.0, rng=rng)
+    frozen = walk.distance_sq[-1].mean()
+    assert frozen > 1.0
+    assert frozen == pytest.approx(walk.distance_sq[-2].mean(), rel=0.02)
+    assert (np.diff(walk.potential, axis=0) <= 1e-9).all()  # descent never climbs
+
+
+def test_at_low_temperature_two_walkers_on_one_field_stay_together():
+    spectrum = landscape.Spectrum(1.0, 3, k_min=0.01, k_max=2.0, modes=60)
+    rng = np.random.default_rng(9)
+    field = landscape.fourier_field(spectrum, fields=20, rng=rng)
+    walk = walks.langevin(field, [0, 500], step=0.2, temperature=0.0, rng=rng, walkers=2)
+    np.testing.assert_array_equal(walk.position[:, :, 0], walk.position[:, :, 1])
+
+
+FIELD = landscape.fourier_field(landscape.Spectrum(1.0, 2, modes=3), fields=1, rng=RNG)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: walks.occupation(POTENTIAL, [1.0], temperature=-1),
+            r"temperature: found -1, expected a value in \(0, inf\)",
+        ),
+        (
+            lambda: walks.occupation(POTENTIAL, [1.0], temperature=1e-4),
+            "temperature: found 0.0001, expected at least",
+        ),
+        (
+            lambda: walks.occupation(POTENTIAL, [2.0, 1.0], temperature=1),
+            "times: 2 is followed by 1",
+        ),
+        (lambda: walks.occupation(POTENTIAL, [0.0], temperature=1), "times: starts at 0"),
+        (
+            lambda: walks.occupation(POTENTIAL, [1.0], temperature=1, ratio=1.0),
+            "ratio: found 1, expected a value in",
+        ),
+        (lambda: walks.occupation(np.zeros(4), [1.0], temperature=1), r"found shape \(1, 4\)"),
+        (
+            lambda: walks.occupation([0.0, np.nan, 0.0], [1.0], temperature=1),
+            "potential: found values that are not finite",
+        ),
+        (
+            lambda: walks.langevin(FIELD, [0, 1], step=0.1, temperature=-0.5, rng=RNG),
+            r"temperature: found -0.5, expected a value in \[0, inf\)",
+        ),
+        (
+            lambda: walks.langevin(FIELD, [0, 1], step=0, temperature=1, rng=RNG),
+            "step: found 0",
+        ),
+        (
+            lambda: walks.langevin(FIELD, [1, 0], step=0.1, temperature=1, rng=RNG),
+            "records: 1 is followed by 0",
+        ),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
