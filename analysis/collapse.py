@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from .curves import Arm, arms, constant_rate, differences, one_per_seed, seeds, total_distance
+from .text import interval, rounded
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict, decide
 
 PREDICTION = "P2"
@@ -52,9 +53,9 @@ class Ratio:
     high: float
 
     def __str__(self) -> str:
-        ends = f"[{math.exp(self.low):.3g}, {_safe_exp(self.high):.3g}]"
+        ends = interval(math.exp(self.low), _safe_exp(self.high), show=rounded)
         sizes = f"batch {self.numerator.batch_size} over batch {self.denominator.batch_size}"
-        return f"{math.exp(self.log):.3g} {ends} ({sizes})"
+        return f"{rounded(math.exp(self.log))} {ends} ({sizes})"
 
 
 def collapse(
@@ -253,12 +254,12 @@ def log_ratio(numerator: Arm, denominator: Arm, logs: Curves, *, level: float) -
 def _reason(word: str, extremes: Ratio, widest: Ratio, *, span: str, margin: float) -> str:
     if word == SUPPORTED:
         return (
-            f"Over {span} every pair of batch sizes agrees within {margin:.0%}; "
+            f"Over {span} every pair of batch sizes agrees within ±{margin:.0%}; "
             f"the least certain pair is {widest}."
         )
     if word == CONTRADICTED:
-        return f"Over {span} the ratio of distances is {extremes}, beyond {margin:.0%}."
-    return f"Over {span} a ratio of distances is {widest}, not settled against {margin:.0%}."
+        return f"Over {span} the ratio of distances is {extremes}, beyond ±{margin:.0%}."
+    return f"Over {span} a ratio of distances is {widest}, not settled against ±{margin:.0%}."
 
 
 def _needed(widest: Ratio, count: int, limit: float) -> str:

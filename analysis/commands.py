@@ -87,8 +87,8 @@ def _add_level(parser: argparse.ArgumentParser) -> None:
 
 def _level(text: str) -> float:
     level = float(text)
-    if not 0.5 <= level < 1:
-        raise argparse.ArgumentTypeError(f"found {text}, expected a number from 0.5 to below 1")
+    if not 0.8 <= level <= 0.99:
+        raise argparse.ArgumentTypeError(f"found {text}, expected a number from 0.8 to 0.99")
     return level
 
 
@@ -119,10 +119,10 @@ def _fit(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         _refuse_folder(arguments.output)
     runs = recordings(_load(arguments.paths))
-    fits = fit_totals(runs, level=arguments.level, progress=_progress("fitting"))
+    fits = fit_totals(runs, level=arguments.level, progress=_advance("fitting"))
     tensors = None
     if arguments.tensors:
-        tensors = fit_tensors(runs, level=arguments.level, progress=_progress("fitting tensors"))
+        tensors = fit_tensors(runs, level=arguments.level, progress=_advance("fitting tensors"))
     if arguments.output is not None:
         _save(fits, tensors, arguments.output)
     if arguments.json:
@@ -143,7 +143,7 @@ def _test(arguments: argparse.Namespace) -> int:
     from .provenance import verdict_rows
 
     runs = _load(arguments.paths)
-    progress = _progress("fitting")
+    progress = _advance("fitting")
     fits = fit_totals(recordings(runs), level=arguments.level, progress=progress)
     verdicts = test_predictions(runs, level=arguments.level, fits=fits)
     if arguments.json:
@@ -159,7 +159,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
     _refuse_folder(arguments.output)
     runs = _load(arguments.paths)
-    progress = _progress("fitting")
+    progress = _advance("fitting")
     page = write_report(runs, arguments.output, level=arguments.level, progress=progress)
     print(tables.verdicts(page.verdicts))
     print(f"\nreport: {page.path}\nnumbers: {page.numbers}")
@@ -183,6 +183,21 @@ def _progress(title: str) -> Callable[[Iterable], Iterable]:
         return tqdm(items, desc=title, delay=1, leave=False, disable=None)
 
     return wrap
+
+
+def _advance(title: str) -> Callable[[int, int], None]:
+    """The same bar, moved on by numbers of series."""
+    from tqdm import tqdm
+
+    bar = tqdm(desc=title, delay=1, leave=False, disable=None, unit="series")
+
+    def move(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done)
+        if bar.n >= total:
+            bar.close()
+
+    return move
 
 
 def _refuse_folder(path: Path) -> None:

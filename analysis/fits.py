@@ -1,6 +1,6 @@
 """Growth fits of whole sets of runs, over the phase of constant learning rate."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
@@ -8,19 +8,20 @@ import xarray as xr
 from .curves import constant_rate, label, total_distance
 from .growth import fit_growth
 
-Progress = Callable[[Iterable], Iterable]
+# Called with the number of series fitted since the last call and the number of all.
+Progress = Callable[[int, int], None]
 Curves = dict[str, xr.DataArray]
 
 
 def fit_totals(
-    runs: dict[str, xr.Dataset], *, level: float = 0.95, progress: Progress = iter
+    runs: dict[str, xr.Dataset], *, level: float = 0.95, progress: Progress | None = None
 ) -> xr.Dataset:
     """Growth fits of each run's total distance.
 
     Arguments:
         runs: recordings by node name.
         level: confidence level of the intervals.
-        progress: wraps the sets of curves while they are fitted, as `tqdm.tqdm` does.
+        progress: called with the number of series fitted since the last call and of all.
 
     Returns:
         `fit_growth`'s Dataset along `node`, with `run`, `batch_size` and `seed` as coordinates and
@@ -31,14 +32,14 @@ def fit_totals(
 
 
 def fit_tensors(
-    runs: dict[str, xr.Dataset], *, level: float = 0.95, progress: Progress = iter
+    runs: dict[str, xr.Dataset], *, level: float = 0.95, progress: Progress | None = None
 ) -> xr.Dataset:
     """Growth fits of each tensor's distance, run by run.
 
     Arguments:
         runs: recordings by node name.
         level: confidence level of the intervals.
-        progress: wraps the sets of curves while they are fitted.
+        progress: called with the number of series fitted since the last call and of all.
 
     Returns:
         As `fit_totals`, along `node` and `tensor`; tensors that a run does not have are missing.
@@ -51,21 +52,29 @@ def fit_tensors(
 
 
 def _window(distance: xr.DataArray, run: xr.Dataset) -> xr.DataArray:
-    plain = distance.sel(iteration=constant_rate(run).iteration)
-    return plain.reset_coords(drop=True)
+    plain = distance.reset_coords(drop=True)
+    stretch = constant_rate(run).iteration
+    if not stretch.size:  # a curve without values: its fit says that there is nothing to fit
+        return plain.isel(iteration=[0]).assign_coords(iteration=[1]) * np.nan
+    return plain.sel(iteration=stretch)
 
 
-def _fit(curves: Curves, *, level: float, progress: Progress) -> xr.Dataset:
+def _fit(curves: Curves, *, level: float, progress: Progress | None) -> xr.Dataset:
     """Fit curves that share their axes in one call: calibration is then shared as well."""
     alike: dict[tuple, list[str]] = {}
     for name, curve in curves.items():
         axes = tuple(tuple(curve[dim].values.tolist()) for dim in map(str, curve.dims))
         alike.setdefault(axes, []).append(name)
+    total = sum(curve.size // curve.sizes["iteration"] for curve in curves.values())
+    advance = None if progress is None else lambda done, _: progress(done, total)
     parts = []
-    for names in progress(alike.values()):
+    for names in alike.values():
         stacked = xr.concat([curves[name] for name in names], dim="node")
-        parts.append(fit_growth(stacked.assign_coords(node=list(names)), level=level))
-    joined = xr.concat(parts, dim="node", combine_attrs="override")
+        stacked = stacked.assign_coords(node=list(names))
+        parts.append(fit_growth(stacked, level=level, progress=advance))
+    # Tensors that only some runs have: numbers become NaN, texts empty.
+    filled = xr.align(*parts, join="outer", exclude=["node"], copy=False)
+    joined = xr.concat(filled, dim="node", combine_attrs="override")
     return joined.sel(node=list(curves))
 
 

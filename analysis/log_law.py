@@ -7,7 +7,6 @@ that trajectory and not of the next seed.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from scipy import stats
 
 from .curves import Arm, arms, differences, one_per_seed, seeds
 from .fits import fit_totals
+from .text import interval, rounded
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict, decide
 
 PREDICTION = "P1"
@@ -32,7 +32,8 @@ _DETECTABLE, _EQUIVALENCE = 2.8, 3.24
 # se ∝ (σ/D)/(Λ √n) with D = bΛ and n ∝ Λ, hence se ∝ Λ^−2.5 in the decades Λ.
 _DECADES_POWER = 2.5
 
-Refit = Callable[[float], xr.Dataset]
+# Critical values are simulated up to this level.
+_HIGHEST = 0.99
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def _judge(
     if CONTRADICTED in words and len(estimates) > 1:
         # A verdict for all arms from the worst of them needs intervals that hold jointly.
         joint = 1 - (1 - level) / len(estimates)
-        wide = fits if _across(runs) else fit_totals(runs, level=joint)
+        wide = fits if _across(runs) else _widened(runs, joint)
         estimates = _estimates(runs, wide, level=joint)
         words = [decide(item.low, item.high, margin) for item in estimates]
     word = _overall(words)
@@ -169,6 +170,15 @@ def _judge(
         assumptions=_assumptions(runs, fits),
         needed=_needed(worst, margin) if word == UNDECIDABLE else "",
     )
+
+
+def _widened(runs: dict[str, xr.Dataset], level: float) -> xr.Dataset:
+    """Fits at a higher level; beyond `_HIGHEST` intervals are stretched as a normal one would."""
+    fits = fit_totals(runs, level=min(level, _HIGHEST))
+    stretch = float(stats.norm.ppf(0.5 + level / 2) / stats.norm.ppf(0.5 + _HIGHEST / 2))
+    middle = fits["exponent"]
+    ends = {name: fits[name] - middle for name in ("exponent_low", "exponent_high")}
+    return fits.assign({name: middle + max(stretch, 1.0) * end for name, end in ends.items()})
 
 
 def _across(runs: dict[str, xr.Dataset]) -> bool:
@@ -232,8 +242,8 @@ def _deciding(estimates: list[Estimate], words: list[str], word: str) -> Estimat
 
 
 def _reason(worst: Estimate, word: str, margin: float) -> str:
-    interval = f"[{worst.low:.3g}, {worst.high:.3g}]"
-    found = f"p = {worst.exponent:.3g} {interval} ({worst.name})"
+    ends = interval(worst.low, worst.high, show=rounded)
+    found = f"p = {rounded(worst.exponent)} {ends} ({worst.name})"
     if word == SUPPORTED:
         return f"Every interval lies inside ±{margin:g}; the farthest from 0 is {found}."
     if word == CONTRADICTED:

@@ -7,7 +7,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from .text import interval, number, plural, printable, real
+from .text import interval, plural, printable, real, rounded
 
 _TEMPLATES = files(__package__) / "templates"
 # A configuration is documentation, not data: what is longer stands in the JSON file.
@@ -83,8 +83,8 @@ def _effect(row: dict[str, Any]) -> str:
     below = f'<div class="small">{escape(row["effect_meaning"], 200)}<br>{escape(sample)}</div>'
     if row["effect"] is None:
         return below
-    ends = interval(real(row["effect_low"]), real(row["effect_high"]))
-    value = number(real(row["effect"]))
+    ends = interval(real(row["effect_low"]), real(row["effect_high"]), show=rounded)
+    value = rounded(real(row["effect"]))
     return f'<div class="effect">{value}</div><div class="small">{ends}</div>{below}'
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import xarray as xr
 from . import figures, panels
 from .collapse import MARGIN as RATIO_MARGIN
 from .curves import recordings
-from .fits import fit_tensors, fit_totals
+from .fits import Progress, fit_tensors, fit_totals
 from .hypotheses import test
 from .log_law import MARGIN as EXPONENT_MARGIN
 from .provenance import fit_rows, inputs, noise_rows, now, plain, verdict_rows, versions
@@ -41,7 +40,7 @@ def report(
     path: str | os.PathLike[str],
     *,
     level: float = 0.95,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress | None = None,
 ) -> Report:
     """Write a diagnostic page about recorded runs.
 
@@ -53,7 +52,7 @@ def report(
         runs: recordings, as `load` gives them.
         path: the page to write; an existing one is replaced.
         level: confidence level of all intervals.
-        progress: wraps the sets of curves while they are fitted.
+        progress: called with the number of series fitted since the last call and of all.
 
     Returns:
         The paths written and the verdicts.
@@ -74,7 +73,7 @@ def _write(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def _findings(runs: xr.DataTree, *, level: float, progress: Callable) -> Findings:
+def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> Findings:
     by_name = recordings(runs)
     fits = fit_totals(by_name, level=level, progress=progress)
     tensors = panels.largest_tensors(by_name)

@@ -117,9 +117,8 @@ def laws(fits: xr.Dataset) -> dict[int, list[Band]]:
 
 def _law(fit: xr.Dataset) -> Band:
     iteration = np.geomspace(float(fit["first"]), float(fit["last"]), 60)
-    middle = np.asarray(growth_curve(fit, iteration)).ravel()
-    sigma = float(fit["sigma"])
-    return Band(iteration, middle, middle - 2 * sigma, middle + 2 * sigma)
+    curve = growth_curve(fit, iteration, level=fit.attrs["level"])
+    return Band(iteration, *(curve[name].values for name in ("distance", "low", "high")))
 
 
 def run_exponents(fits: xr.Dataset, *, level: float) -> DotPlot:

@@ -9,7 +9,7 @@ import xarray as xr
 from . import figures, markup, panels
 from .collapse import MARGIN as RATIO_MARGIN
 from .log_law import MARGIN as EXPONENT_MARGIN
-from .text import interval, number, plural, real
+from .text import interval, number, plural, real, rounded
 
 _HASH_LENGTH = 12
 
@@ -85,8 +85,8 @@ def _sentence(row: dict[str, Any]) -> str:
     answer = _ANSWERS[row["prediction"]][row["verdict"]]
     if row["effect"] is None:
         return f"{answer}."
-    ends = interval(real(row["effect_low"]), real(row["effect_high"]))
-    effect = f"{_EFFECTS[row['prediction']]} {number(real(row['effect']))} {ends}"
+    ends = interval(real(row["effect_low"]), real(row["effect_high"]), show=rounded)
+    effect = f"{_EFFECTS[row['prediction']]} {rounded(real(row['effect']))} {ends}"
     return f"{answer} ({effect})."
 
 
@@ -101,7 +101,7 @@ def _distance(found: Findings) -> str:
     caption = (
         f"Dots: total distance at each record of {plural(len(curves), 'run')}, other batch "
         f"sizes in grey. Lines: fitted laws ({plural(fitted, 'run')}) over the constant learning "
-        "rate, with two residual standard deviations. A straight line is growth like log t."
+        f"rate with {found.level:.0%} bands. A straight line is growth like log t."
     )
     return markup.section(
         "Distance from the initial weights",

@@ -8,7 +8,7 @@ import xarray as xr
 from .curves import constant_rate, label, recordings
 from .provenance import fit_rows, verdict_rows
 from .reader import unusable
-from .text import interval, number, plural, printable, real
+from .text import interval, plural, printable, real, rounded
 
 WIDTH = 100
 _NAME = 30
@@ -87,14 +87,14 @@ def _fit_row(row: dict, by_tensor: bool) -> tuple[str, ...]:
     names = (
         (name, printable(row["tensor"], _NAME)) if by_tensor else (name, str(row["batch_size"]))
     )
-    ends = interval(real(row["exponent_low"]), real(row["exponent_high"]))
+    ends = interval(real(row["exponent_low"]), real(row["exponent_high"]), show=rounded)
     return (
         *names,
         *(() if by_tensor else (str(row["seed"]) or "–",)),
         f"{row['decades']:.2f}",
-        number(real(row["exponent"])),
+        rounded(real(row["exponent"])),
         ends,
-        number(real(row["detectable"])),
+        rounded(real(row["detectable"])),
         "" if row["status"] == "ok" else printable(row["reason"] or row["status"], 40),
     )
 
@@ -107,10 +107,10 @@ def verdicts(found: xr.Dataset) -> str:
 def _verdict(row: dict) -> str:
     effect = ""
     if row["effect"] is not None:
-        ends = interval(real(row["effect_low"]), real(row["effect_high"]))
-        effect = f"{number(real(row['effect']))} {ends}"
+        ends = interval(real(row["effect_low"]), real(row["effect_high"]), show=rounded)
+        effect = f"{rounded(real(row['effect']))} {ends}"
     sample = f"{plural(row['runs'], 'run')}, batch sizes {row['batch_sizes'] or 'none'}"
-    lines = [f"{row['prediction']:4}{row['verdict'].upper():14}{effect:28}{sample}".rstrip()]
+    lines = [f"{row['prediction']:4}{row['verdict'].upper():14}{effect:26}  {sample}".rstrip()]
     texts = [row["statement"], row["reason"]]
     texts += [f"Would decide it: {row['needed']}."] if row["needed"] else []
     for text in texts:

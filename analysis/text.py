@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from collections.abc import Callable
 
 MINUS = "−"
 
@@ -23,7 +24,19 @@ def number(value: float, digits: int = 3) -> str:
     return sign + f"{size:.{digits}g}"
 
 
-def interval(low: float, high: float) -> str:
+def rounded(value: float) -> str:
+    """A number with at most three decimals and about four digits, as effects are shown.
+
+    >>> rounded(1.35), rounded(-0.00012), rounded(0.0519), rounded(123.4), rounded(float("-inf"))
+    ('1.350', '0.000', '0.052', '123.4', '−∞')
+    """
+    if not math.isfinite(value) or abs(value) >= 1000:
+        return number(value)
+    text = f"{abs(value):.{3 if abs(value) < 10 else 2 if abs(value) < 100 else 1}f}"
+    return MINUS + text if value < 0 and float(text) else text
+
+
+def interval(low: float, high: float, *, show: Callable[[float], str] = number) -> str:
     """An interval in brackets, or what is left of it where an end is missing.
 
     >>> interval(-0.1, 0.25), interval(100.0, float("inf")), interval(float("nan"), 1.0)
@@ -33,7 +46,7 @@ def interval(low: float, high: float) -> str:
         return "–"
     left = "(" if math.isinf(low) else "["
     right = ")" if math.isinf(high) else "]"
-    return f"{left}{number(low)}, {number(high)}{right}"
+    return f"{left}{show(low)}, {show(high)}{right}"
 
 
 def real(value: float | str | None) -> float:
