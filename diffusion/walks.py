@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import lapack
 
-from .landscape import FourierField
+from .fields import FourierField
 from .ranges import between, count, increasing, not_negative, positive
+from .tridiagonal import STEEPEST, General, Symmetric, eliminate, solver
 
 Array = NDArray[np.float64]
 
@@ -29,12 +29,8 @@ _STAGES = np.linalg.solve(
 RATIO = 10**0.2
 # The first step ends here at the latest; rates are of order one.
 _FIRST = 1e-2
-# Rates beyond exp(300) would overflow the products with the longest steps.
-_STEEPEST = 300.0
 # Pivots held at once (32 MiB): the elimination runs over rows of all samples and steps in a block.
 _BLOCK = 4_000_000
-# Rows of pivots that are gathered before they are written out site by site.
-_ROWS = 16
 # The outermost sites on each side whose probability counts as having reached the edge.
 _EDGE_SHARE = 0.01
 
@@ -132,10 +128,10 @@ def occupation(
     t = increasing(times, "times")
     temperature = positive(temperature, "temperature")
     slope = np.diff(v, axis=1) / (2.0 * temperature)
-    if np.abs(slope).max() > _STEEPEST:
+    if np.abs(slope).max() > STEEPEST:
         raise ValueError(
             f"temperature: found {temperature:g}, expected at least"
-            f" {np.abs(slope).max() * temperature / _STEEPEST:g} for steps of this potential"
+            f" {np.abs(slope).max() * temperature / STEEPEST:g} for steps of this potential"
         )
     steps, last = _time_steps(t, between(ratio, "ratio", 1.0))
     walk = _propagate(slope, steps, last)
@@ -173,7 +169,7 @@ def langevin(
     Raises:
         ValueError: when an argument is out of range.
 
-    >>> from diffusion.landscape import Spectrum, fourier_field
+    >>> from diffusion.fields import Spectrum, fourier_field
     >>> rng = np.random.default_rng(0)
     >>> field = fourier_field(Spectrum(1.0, 3), fields=2, rng=rng)
     >>> langevin(field, [0, 10], step=0.01, temperature=0.3, rng=rng).position.shape
@@ -259,102 +255,25 @@ def _propagate(
     pivots = np.empty((size, len(steps), sites))  # one buffer: fresh pages would cost more
     for start in range(0, samples, size):
         block = slope[start : start + size]
-        _eliminate(block, _GAMMA * steps, pivots)
+        eliminate(block, _GAMMA * steps, pivots)
         for i, one in enumerate(block):
-            path = _one(_solver(one, _GAMMA * steps, pivots[i]), sites, last)
+            path = _one(solver(one, _GAMMA * steps, pivots[i]), sites, last)
             moments[start + i], final[start + i] = path @ weights, path[-1]
     mean, mean_abs, mean_sq, at_edge = np.moveaxis(moments, -1, 0)
     return mean, mean_abs, mean_sq, at_edge, final
 
 
-def _eliminate(slope: Array, steps: Array, pivots: Array) -> None:
-    """Pivots of I − Δt·W for all time steps and samples at once, into `(sample, step, site)`.
-
-    Columns of W add up to zero, so the pivot is u_i = s_i + Δt·up_i with
-
-        s_0 = 1,    s_{i+1} = 1 + Δt·down_i·s_i/u_i
-
-    where only positive numbers are added (the idea of Grassmann, Taksar and Heyman 1985,
-    Operations Research 33, 1107). The textbook form 1 + Δt·(up + down) − … loses the 1 at large
-    Δt.
-    """
-    samples, gaps = slope.shape
-    up, down = np.exp(-slope.T)[:, :, None], np.exp(slope.T)[:, :, None]
-    escape, product = np.ones((2, samples, len(steps)))
-    rows = np.empty((_ROWS, samples, len(steps)))
-    for first in range(0, gaps, _ROWS):
-        n = min(_ROWS, gaps - first)
-        for i, pivot in zip(range(first, first + n), rows, strict=False):
-            np.multiply(up[i], steps, out=product)
-            np.add(escape, product, out=pivot)
-            escape /= pivot
-            np.multiply(down[i], steps, out=product)
-            escape *= product
-            escape += 1.0
-        pivots[:samples, :, first : first + n] = np.moveaxis(rows[:n], 0, -1)
-    pivots[:samples, :, gaps] = escape
-
-
-def _solver(slope: Array, steps: Array, pivots: Array) -> "_Symmetric | _General":
-    height = np.concatenate([[0.0], np.cumsum(slope)])
-    height -= height[len(slope) // 2]
-    if np.abs(height).max() < _STEEPEST:
-        return _Symmetric(pivots, -steps[:, None] / pivots[:, :-1], np.exp(-height))
-    up, down = np.exp(-slope), np.exp(slope)
-    return _General(pivots, -np.outer(steps, up) / pivots[:, :-1], -np.outer(steps, down))
-
-
-@dataclass(frozen=True)
-class _Symmetric:
-    """One potential's factors in the variables p·exp(V/2T), where W is symmetric.
-
-    LAPACK solves this form twice as fast; exp(V/2T) has to stay in range.
-    """
-
-    pivots: Array
-    lower: Array
-    gauge: Array
-
-    def solve(self, step: int, right: Array) -> Array:
-        """(I − γΔt·W)⁻¹ applied to one vector."""
-        return lapack.dpttrs(self.pivots[step], self.lower[step], right)[0]
-
-    def probability(self, vector: Array) -> Array:
-        """The vector as probabilities."""
-        return vector * self.gauge
-
-
-@dataclass(frozen=True)
-class _General:
-    """One potential's factors in the probabilities themselves, at any depth."""
-
-    pivots: Array
-    lower: Array
-    upper: Array
-
-    def solve(self, step: int, right: Array) -> Array:
-        """(I − γΔt·W)⁻¹ applied to one vector."""
-        order = np.arange(1, len(right) + 1, dtype=np.int32)
-        zero = np.zeros(len(right) - 2)
-        factors = (self.lower[step], self.pivots[step], self.upper[step], zero, order)
-        return lapack.dgttrs(*factors, right)[0]
-
-    def probability(self, vector: Array) -> Array:
-        """The vector as probabilities."""
-        return vector
-
-
-def _one(solver: _Symmetric | _General, sites: int, last: NDArray[np.int64]) -> Array:
+def _one(system: Symmetric | General, sites: int, last: NDArray[np.int64]) -> Array:
     """Probabilities `(time, site)` of one walker at the ends of the recorded steps."""
     vector = np.zeros(sites)
     vector[sites // 2] = 1.0
     kept = np.empty((len(last), sites))
     for step in range(last[-1] + 1):
-        first = solver.solve(step, vector)
-        second = solver.solve(step, first)
-        third = solver.solve(step, second)
+        first = system.solve(step, vector)
+        second = system.solve(step, first)
+        third = system.solve(step, second)
         vector = _STAGES[0] * first + _STAGES[1] * second + _STAGES[2] * third
-        kept[last == step] = solver.probability(vector)
+        kept[last == step] = system.probability(vector)
     return kept
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from diffusion import landscape, walks
+from diffusion import fields, landscape, tridiagonal, walks
 
 RNG = np.random.default_rng(1)
 POTENTIAL = landscape.random_walk(40, samples=3, rng=RNG)
@@ -68,7 +68,7 @@ def test_probability_is_conserved_through_twenty_decades():
 @pytest.mark.filterwarnings("ignore::diffusion.walks.EdgeWarning")
 def test_deep_potentials_take_the_general_form_with_the_same_result(monkeypatch):
     shallow = walks.occupation(POTENTIAL, [1.0, 1e5], temperature=1.0)
-    monkeypatch.setattr(walks, "_solver", general_solver)
+    monkeypatch.setattr(walks, "solver", general_solver)
     general = walks.occupation(POTENTIAL, [1.0, 1e5], temperature=1.0)
     np.testing.assert_allclose(general.mean_sq, shallow.mean_sq, rtol=1e-10)
 
@@ -76,7 +76,7 @@ def test_deep_potentials_take_the_general_form_with_the_same_result(monkeypatch)
 def general_solver(slope, steps, pivots):
     up, down = np.exp(-slope), np.exp(slope)
     lower = -np.outer(steps, up) / pivots[:, :-1]
-    return walks._General(pivots, lower, -np.outer(steps, down))
+    return tridiagonal.General(pivots, lower, -np.outer(steps, down))
 
 
 @pytest.mark.filterwarnings("ignore::diffusion.walks.EdgeWarning")
@@ -106,9 +106,9 @@ def test_the_edge_is_warned_about_with_its_probability():
 
 
 def test_flat_field_gives_free_diffusion():
-    spectrum = landscape.Spectrum(1.0, 3, strength=1e-12, modes=4)
+    spectrum = fields.Spectrum(1.0, 3, strength=1e-12, modes=4)
     rng = np.random.default_rng(5)
-    field = landscape.fourier_field(spectrum, fields=200, rng=rng)
+    field = fields.fourier_field(spectrum, fields=200, rng=rng)
     walk = walks.langevin(field, [0, 40], step=0.05, temperature=0.7, rng=rng, walkers=10)
     # ⟨x²⟩ = 2dTt = 2·3·0.7·2; the standard error over 2,000 walkers is 1.8 %
     assert walk.distance_sq[-1].mean() == pytest.approx(8.4, rel=0.06)
@@ -116,8 +116,8 @@ def test_flat_field_gives_free_diffusion():
 
 
 def test_langevin_equals_a_naive_loop():
-    spectrum = landscape.Spectrum(1.0, 2, modes=6)
-    field = landscape.fourier_field(spectrum, fields=2, rng=np.random.default_rng(6))
+    spectrum = fields.Spectrum(1.0, 2, modes=6)
+    field = fields.fourier_field(spectrum, fields=2, rng=np.random.default_rng(6))
     walk = walks.langevin(
         field, [0, 3, 8], step=0.1, temperature=0.4, rng=np.random.default_rng(7), walkers=3
     )
@@ -139,9 +139,9 @@ def test_langevin_equals_a_naive_loop():
 
 
 def test_without_noise_the_walker_freezes_in_a_minimum():
-    spectrum = landscape.Spectrum(1.0, 3, k_min=0.01, k_max=2.0, modes=60)
+    spectrum = fields.Spectrum(1.0, 3, k_min=0.01, k_max=2.0, modes=60)
     rng = np.random.default_rng(8)
-    field = landscape.fourier_field(spectrum, fields=20, rng=rng)
+    field = fields.fourier_field(spectrum, fields=20, rng=rng)
     records = [0, 1000, 3000, 10_000]
     walk = walks.langevin(field, records, step=0.2, temperature=0.0, rng=rng)
     frozen = walk.distance_sq[-1].mean()
@@ -151,14 +151,14 @@ def test_without_noise_the_walker_freezes_in_a_minimum():
 
 
 def test_at_low_temperature_two_walkers_on_one_field_stay_together():
-    spectrum = landscape.Spectrum(1.0, 3, k_min=0.01, k_max=2.0, modes=60)
+    spectrum = fields.Spectrum(1.0, 3, k_min=0.01, k_max=2.0, modes=60)
     rng = np.random.default_rng(9)
-    field = landscape.fourier_field(spectrum, fields=20, rng=rng)
+    field = fields.fourier_field(spectrum, fields=20, rng=rng)
     walk = walks.langevin(field, [0, 500], step=0.2, temperature=0.0, rng=rng, walkers=2)
     np.testing.assert_array_equal(walk.position[:, :, 0], walk.position[:, :, 1])
 
 
-FIELD = landscape.fourier_field(landscape.Spectrum(1.0, 2, modes=3), fields=1, rng=RNG)
+FIELD = fields.fourier_field(fields.Spectrum(1.0, 2, modes=3), fields=1, rng=RNG)
 
 
 @pytest.mark.parametrize(
