@@ -52,10 +52,14 @@ class Ratio:
     low: float
     high: float
 
-    def __str__(self) -> str:
+    def short(self) -> str:
+        """The ratio with its interval."""
         ends = interval(math.exp(self.low), _safe_exp(self.high), show=rounded)
+        return f"{rounded(math.exp(self.log))} {ends}"
+
+    def __str__(self) -> str:
         sizes = f"batch {self.numerator.batch_size} over batch {self.denominator.batch_size}"
-        return f"{rounded(math.exp(self.log))} {ends} ({sizes})"
+        return f"{self.short()} ({sizes})"
 
 
 def collapse(
@@ -65,8 +69,9 @@ def collapse(
 
     Supported when every pair of batch sizes agrees within `margin` at the start, in the middle and
     at the end of the last common decade. Contradicted when the ratio of the largest to the
-    smallest batch size, over that decade, lies beyond the margin; this pair is chosen
-    beforehand, so no correction for the number of pairs is due.
+    smallest batch size lies beyond the margin both over that decade and at its end, so that a
+    difference that is dying out decides nothing. This pair is chosen beforehand; no correction for
+    the number of pairs is due.
 
     References:
         Welch (1947), Biometrika 34, 28: two samples of unequal variance.
@@ -196,34 +201,44 @@ def _judge(
 ) -> Verdict:
     limit = math.log1p(margin)
     extremes = log_ratio(max(curves), min(curves), _means(curves), level=level)
+    at_end = log_ratio(max(curves), min(curves), _at(curves, -1), level=level)
     everywhere = _pairs_in_time(curves, level=level)
     word = UNDECIDABLE
     if all(decide(ratio.low, ratio.high, limit) == SUPPORTED for ratio in everywhere):
         word = SUPPORTED
-    elif decide(extremes.low, extremes.high, limit) == CONTRADICTED:
+    elif _beyond(extremes, limit) * _beyond(at_end, limit) > 0:
         word = CONTRADICTED
     widest = max(everywhere, key=lambda ratio: max(abs(ratio.low), abs(ratio.high)))
     span = f"iterations {times[0]:.0f} to {times[-1]:.0f}"
     return replace(
         blank,
         verdict=word,
-        reason=_reason(word, extremes, widest, span=span, margin=margin),
+        reason=_reason(word, (extremes, at_end, widest), span=span, margin=margin),
         effect=math.exp(extremes.log),
         effect_low=math.exp(extremes.low),
         effect_high=_safe_exp(extremes.high),
         assumptions=(*blank.assumptions, _between_seeds(curves)),
-        needed=_needed(widest, blank.sample.seeds, limit) if word == UNDECIDABLE else "",
+        needed=_needed((at_end, widest), blank.sample.seeds, limit) if word == UNDECIDABLE else "",
     )
+
+
+def _beyond(ratio: Ratio, limit: float) -> int:
+    """1 above the margin, −1 below it, 0 where the interval touches it."""
+    return int(ratio.low > limit) - int(ratio.high < -limit)
 
 
 def _means(curves: Curves) -> Curves:
     return {arm: values.mean(axis=1) for arm, values in curves.items()}
 
 
+def _at(curves: Curves, column: int) -> Curves:
+    return {arm: values[:, column] for arm, values in curves.items()}
+
+
 def _pairs_in_time(curves: Curves, *, level: float) -> list[Ratio]:
     columns = np.linspace(0, _GRID - 1, _TIMES).astype(int)
     return [
-        log_ratio(above, below, {a: v[:, column] for a, v in curves.items()}, level=level)
+        log_ratio(above, below, _at(curves, column), level=level)
         for below, above in combinations(sorted(curves), 2)
         for column in columns
     ]
@@ -251,23 +266,29 @@ def log_ratio(numerator: Arm, denominator: Arm, logs: Curves, *, level: float) -
     return Ratio(numerator, denominator, middle, middle - half, middle + half)
 
 
-def _reason(word: str, extremes: Ratio, widest: Ratio, *, span: str, margin: float) -> str:
+def _reason(word: str, found: tuple[Ratio, Ratio, Ratio], *, span: str, margin: float) -> str:
+    extremes, at_end, widest = found
     if word == SUPPORTED:
         return (
             f"Over {span} every pair of batch sizes agrees within ±{margin:.0%}; "
-            f"the least certain pair is {widest}."
+            f"the least certain ratio is {widest}."
         )
+    mean = f"Over {span} the ratio of distances is {extremes}, at the end {at_end.short()}"
     if word == CONTRADICTED:
-        return f"Over {span} the ratio of distances is {extremes}, beyond ±{margin:.0%}."
-    return f"Over {span} a ratio of distances is {widest}, not settled against ±{margin:.0%}."
+        return f"{mean}: beyond ±{margin:.0%}."
+    return f"{mean}: neither within ±{margin:.0%} nor beyond it throughout."
 
 
-def _needed(widest: Ratio, count: int, limit: float) -> str:
-    half, gap = (widest.high - widest.low) / 2, abs(limit - abs(widest.log))
+def _needed(found: tuple[Ratio, Ratio], count: int, limit: float) -> str:
+    """Seeds that would carry the less certain of two intervals off the margin."""
+    ratio = max(found, key=lambda item: item.high - item.low)
+    half, gap = (ratio.high - ratio.low) / 2, abs(limit - abs(ratio.log))
     more = math.ceil(count * (half / gap) ** 2) if gap > 0 else math.inf
     if more > 1000:
-        return "hardly more seeds: the ratio lies at the margin itself"
-    return f"about {max(more, count + 1)} seeds a batch size instead of {count}"
+        return "hardly more seeds: a ratio lies at the margin itself"
+    if more <= count:
+        return "longer runs: the ratio still changes within the last decade"
+    return f"about {more} seeds a batch size instead of {count}"
 
 
 def _between_seeds(curves: Curves) -> str:

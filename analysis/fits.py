@@ -24,8 +24,9 @@ def fit_totals(
         progress: called with the number of series fitted since the last call and of all.
 
     Returns:
-        `fit_growth`'s Dataset along `node`, with `run`, `batch_size` and `seed` as coordinates and
-        the window's `first`, `last` and `decades`.
+        `fit_growth`'s Dataset along `node`, with `run`, `batch_size` and `seed` as coordinates,
+        the window's `first`, `last` and `decades`, and `grown_decades`, the decades beyond the
+        fitted onset τ: log10 of (last + τ)/(first + τ).
     """
     curves = {name: _window(total_distance(run), run) for name, run in runs.items()}
     return _labelled(_fit(curves, level=level, progress=progress), runs)
@@ -91,4 +92,8 @@ def _labelled(fits: xr.Dataset, runs: dict[str, xr.Dataset]) -> xr.Dataset:
         "decades": [window.decades for window in windows],
     }
     fits = fits.assign_coords({name: ("node", values) for name, values in coordinates.items()})
-    return fits.assign({name: ("node", np.asarray(values)) for name, values in columns.items()})
+    fits = fits.assign({name: ("node", np.asarray(values)) for name, values in columns.items()})
+    onset = fits["onset"].fillna(0.0)
+    return fits.assign(
+        grown_decades=np.log10((fits["last"] + onset) / (fits["first"] + onset).clip(min=1))
+    )

@@ -15,7 +15,7 @@ from scipy import stats
 
 from .curves import Arm, arms, differences, one_per_seed, seeds
 from .fits import fit_totals
-from .text import interval, rounded
+from .text import interval, number, rounded
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict, decide
 
 PREDICTION = "P1"
@@ -46,7 +46,7 @@ class Estimate:
         low: lower end of the interval.
         high: upper end.
         error: standard error.
-        decades: log10 of the last over the first iteration.
+        decades: of growth beyond the onset.
         seeds: number of runs behind it.
     """
 
@@ -96,8 +96,8 @@ def log_growth(
         return _undecided(runs, reason, needed="test the sets of equal runs apart")
     fits = fit_totals(runs, level=level) if fits is None else fits.sel(node=list(runs))
     usable, left_out = _usable(fits)
-    if not usable:
-        return _undecided(runs, _all_left_out(left_out), needed=_shortage(fits))
+    if len(usable) < len(left_out) or not usable:
+        return _undecided(runs, _all_left_out(left_out, len(runs)), needed=_shortage(fits))
     kept = {name: runs[name] for name in usable}
     verdict = _judge(kept, fits.sel(node=usable), level=level, margin=margin)
     return replace(verdict, assumptions=(*verdict.assumptions, *left_out))
@@ -112,7 +112,11 @@ def _undecided(runs: dict[str, xr.Dataset], reason: str, *, needed: str) -> Verd
 
 
 def _usable(fits: xr.Dataset) -> tuple[list[str], tuple[str, ...]]:
-    """Nodes whose fit can speak on P1, and why the others cannot."""
+    """Nodes whose fit can speak on P1, and why the others cannot.
+
+    Before its onset τ a law is a straight line whatever its exponent. A run that has not gone on
+    for `DECADES` beyond it shows the end of its first phase and not yet its law.
+    """
     usable, left_out = [], []
     for node in fits["node"].values.tolist():
         fit = fits.sel(node=node)
@@ -125,25 +129,28 @@ def _usable(fits: xr.Dataset) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _shortcoming(fit: xr.Dataset) -> str:
-    decades = float(fit["decades"])
+    decades, grown = float(fit["decades"]), float(fit["grown_decades"])
     if decades < DECADES:
         return f"{decades:.2f} decades of constant learning rate, {DECADES} needed"
     if not math.isfinite(float(fit["exponent"])):
         return str(fit["reason"].values)
+    if grown < DECADES:
+        onset = number(round(float(fit["onset"])))
+        return f"growth sets in at iteration {onset}, {grown:.2f} decades before the end"
     return ""
 
 
-def _all_left_out(left_out: tuple[str, ...]) -> str:
-    more = f" (and {len(left_out) - 1} more)" if len(left_out) > 1 else ""
-    return f"No run can be used: {left_out[0].removeprefix('left out ')}{more}."
+def _all_left_out(left_out: tuple[str, ...], total: int) -> str:
+    share = "No run" if len(left_out) == total else f"Only {total - len(left_out)} of {total} runs"
+    return f"{share} can be used; {left_out[-1]}."
 
 
 def _shortage(fits: xr.Dataset) -> str:
-    last = max(int(fits["last"].max()), 1)
-    first = max(int(fits["first"].min()), 1)
-    return (
-        f"a constant learning rate from iteration {first} to {max(int(first * 10**DECADES), last)}"
-    )
+    """The iteration until which the slowest run to set in would have to go on."""
+    onset = fits["onset"].fillna(0.0)
+    last = (fits["first"].clip(min=1) + onset) * 10**DECADES - onset
+    longest = max(float(last.max()), float(fits["last"].max()))
+    return f"a constant learning rate up to iteration {number(float(f'{longest:.2g}'))} or more"
 
 
 def _judge(
@@ -215,7 +222,7 @@ def across_seeds(arm: Arm, fits: xr.Dataset, *, level: float) -> Estimate:
     half = error * float(stats.t.ppf(0.5 + level / 2, exponent.size - 1))
     mean = float(exponent.mean())
     name = f"mean of {exponent.size} seeds at {arm}"
-    decades = float(fits["decades"].min())
+    decades = float(fits["grown_decades"].min())
     return Estimate(name, mean, mean - half, mean + half, error, decades, exponent.size)
 
 
@@ -223,7 +230,7 @@ def _within(fit: xr.Dataset) -> Estimate:
     low, high = float(fit["exponent_low"]), float(fit["exponent_high"])
     error = float(fit["detectable"]) / _DETECTABLE
     name = f"run {str(fit['run'].values)[:80]}"
-    return Estimate(name, float(fit["exponent"]), low, high, error, float(fit["decades"]))
+    return Estimate(name, float(fit["exponent"]), low, high, error, float(fit["grown_decades"]))
 
 
 def _overall(words: list[str]) -> str:
@@ -263,11 +270,12 @@ def _sample(runs: dict[str, xr.Dataset]) -> Sample:
 
 
 def _assumptions(runs: dict[str, xr.Dataset], fits: xr.Dataset) -> tuple[str, ...]:
-    decades = fits["decades"].values
+    decades = fits["grown_decades"].values
     shortest = int(np.argmin(decades))
     first, last = int(fits["first"][shortest]), int(fits["last"][shortest])
     rate = (
-        f"constant learning rate over {decades.min():.2f} decades (iterations {first} to {last})"
+        f"constant learning rate, {decades.min():.2f} decades beyond the onset of growth "
+        f"(iterations {first} to {last})"
     )
     if _across(runs):
         return (rate, "intervals across seeds, which are independent runs")

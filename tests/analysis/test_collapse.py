@@ -53,6 +53,15 @@ def test_curves_that_cross_are_not_supported(make):
     assert collapse(runs).verdict != "supported"
 
 
+def test_a_difference_that_dies_out_decides_nothing(make):
+    # d = 1 + ln t against 1 + 3.75 (1 − t^−0.45)/0.45, which are equal at t = 3000.
+    runs = sweep(make, {64: 1.0}) | sweep(make, {1024: 3.75}, exponent=-0.45)
+    verdict = collapse(runs)
+    assert verdict.effect_low > 1.1
+    assert verdict.verdict == "undecidable"
+    assert "longer runs" in verdict.needed
+
+
 def test_a_ratio_near_the_margin_is_undecidable_and_says_how_many_seeds(make):
     verdict = collapse(sweep(make, {64: 1.0, 1024: 1.12}, seeds=2))
     assert verdict.verdict == "undecidable"

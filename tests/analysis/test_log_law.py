@@ -25,6 +25,8 @@ def fitted(runs, exponents, *, half=0.02, detectable=0.03, decades=3.5):
         "exponent_high": exponents + half,
         "detectable": np.full(exponents.size, detectable),
         "decades": np.full(exponents.size, decades),
+        "grown_decades": np.full(exponents.size, decades),
+        "onset": np.zeros(exponents.size),
         "first": np.ones(exponents.size, dtype=int),
         "last": np.full(exponents.size, 3000),
         "reason": np.where(np.isfinite(exponents), "", "too few records"),
@@ -120,25 +122,38 @@ def test_an_unbounded_interval_is_undecidable(make):
 
 
 def test_short_and_failed_runs_are_left_out_and_named(make):
-    runs = arms(make, 3)
-    fits = fitted(runs, [0.0, np.nan, 0.9])
+    runs = arms(make, 6)
+    fits = fitted(runs, [0.0, np.nan, 0.9, 0.9, 0.0, 0.01])
     fits["decades"][2] = 1.2
+    fits["grown_decades"][3] = 1.1
+    fits["onset"][3] = 240.0
     verdict = log_growth(runs, fits)
     assert verdict.verdict == "supported"
-    assert verdict.sample.runs == 1
-    assert "left out b64-s1: too few records" in verdict.assumptions
-    assert any(
-        "1.20 decades of constant learning rate, 2.5 needed" in a for a in verdict.assumptions
+    assert verdict.sample.runs == 3
+    assert verdict.assumptions[2:] == (
+        "left out b64-s1: too few records",
+        "left out b64-s2: 1.20 decades of constant learning rate, 2.5 needed",
+        "left out b64-s3: growth sets in at iteration 240, 1.10 decades before the end",
     )
+
+
+def test_a_minority_of_usable_runs_does_not_speak_for_all(make):
+    runs = arms(make, 3)
+    verdict = log_growth(runs, fitted(runs, [0.0, np.nan, np.nan]))
+    assert verdict.verdict == "undecidable"
+    assert verdict.reason.startswith("Only 1 of 3 runs can be used; left out b64-s2")
 
 
 def test_a_set_of_short_runs_is_undecidable_and_says_how_long(make):
     runs = arms(make, 4)
-    verdict = log_growth(runs, fitted(runs, [0, 0, 0, 0], decades=2.0))
+    fits = fitted(runs, [0, 0, 0, 0], decades=2.0)
+    fits["onset"][1] = 9.0
+    verdict = log_growth(runs, fits)
     assert verdict.verdict == "undecidable"
     assert "2.00 decades of constant learning rate, 2.5 needed" in verdict.reason
-    assert "(and 3 more)" in verdict.reason
-    assert "from iteration 1 to 3000" in verdict.needed
+    assert verdict.reason.startswith("No run can be used")
+    # (1 + 9)·10^2.5 − 9 = 3153
+    assert "up to iteration 3200 or more" in verdict.needed
 
 
 def test_runs_of_another_kind_are_not_thrown_together(make):
