@@ -133,7 +133,7 @@ P5 = Prediction(
 P6 = Prediction(
     "P6",
     "No noise, no growth",
-    "Full-batch gradient descent from the same state stops within the distance of a local minimum.",
+    "Full-batch gradient descent from the same state stops at the distance of a local minimum.",
     "distance of descent without noise against that with noise",
     "descent without noise that grows by the same law",
     (*_DISTANCE, "batch_size", "data_size"),
@@ -178,7 +178,7 @@ P9 = Prediction(
 P10 = Prediction(
     "P10",
     "Slope, temperature and landscape close",
-    "At α = 2 the log-slope is T/c, with c the slope of the standard deviation of loss differences.",
+    "At α = 2 the log-slope is T/c, with c the standard deviation of loss differences a distance.",
     "the three measured independently",
     "a mismatch beyond a factor of 3",
     (*_DISTANCE, *_NOISE, "loss along directions at several radii"),

@@ -1,7 +1,7 @@
-"""Walkers on random potentials: the master equation on a line, Langevin motion in d dimensions.
+"""Walkers on a random potential on a line: the exact master equation in log-spaced time.
 
-On a line the probabilities themselves are propagated, so a sample is one potential and time runs
-over as many decades as wanted. In d dimensions the walkers are simulated step by step.
+The probabilities themselves are propagated, so a sample is one potential and time runs over as
+many decades as wanted. The module `langevin` has walkers in d dimensions, simulated step by step.
 """
 
 import warnings
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .fields import FourierField
-from .ranges import between, count, increasing, not_negative, positive
+from .ranges import between, increasing, positive
 from .tridiagonal import STEEPEST, General, Symmetric, eliminate, solver
 
 Array = NDArray[np.float64]
@@ -59,28 +58,6 @@ class Occupation:
     mean_sq: Array
     edge_probability: Array
     final: Array
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """Walkers in d dimensions, recorded at some iterations.
-
-    Attributes:
-        iteration: `(record,)`, from 0.
-        position: x `(record, field, walker, dimension)`, in the unit of length.
-        path_sq: Σ‖Δx‖² up to the record `(record, field, walker)`, length squared.
-        potential: V at the record `(record, field, walker)`.
-    """
-
-    iteration: NDArray[np.int64]
-    position: Array
-    path_sq: Array
-    potential: Array
-
-    @property
-    def distance_sq(self) -> Array:
-        """‖x_t − x_0‖² `(record, field, walker)`."""
-        return np.sum((self.position - self.position[0]) ** 2, axis=-1)
 
 
 def occupation(
@@ -138,81 +115,6 @@ def occupation(
     result = Occupation(t, *walk)
     _warn_at_edge(result, edge_tolerance)
     return result
-
-
-def langevin(
-    field: FourierField,
-    records: ArrayLike,
-    *,
-    step: float,
-    temperature: float,
-    rng: np.random.Generator,
-    walkers: int = 1,
-) -> Trajectory:
-    """Overdamped Langevin motion from the origin, x ← x − h·∇V(x) + √(2Th)·ξ.
-
-    Each field is an independent landscape; the walkers on one field share it. Gradient descent
-    with learning rate η, batch size M and isotropic gradient noise of variance σ² a sample is the
-    case h = η, T = ησ²/(2M). T = 0 is descent without noise.
-
-    Arguments:
-        field: independent landscapes.
-        records: iterations to record `(record,)`, increasing, from 0 on.
-        step: h > 0; stable while h is well below 2 over the largest curvature.
-        temperature: T >= 0, in the unit of V.
-        rng: source of randomness.
-        walkers: walkers on each field.
-
-    Returns:
-        Positions, squared path and potential at the records.
-
-    Raises:
-        ValueError: when an argument is out of range.
-
-    >>> from diffusion.fields import Spectrum, fourier_field
-    >>> rng = np.random.default_rng(0)
-    >>> field = fourier_field(Spectrum(1.0, 3), fields=2, rng=rng)
-    >>> langevin(field, [0, 10], step=0.01, temperature=0.3, rng=rng).position.shape
-    (2, 2, 1, 3)
-    """
-    at = increasing(records, "records", above=-1.0).astype(np.int64)
-    step = positive(step, "step")
-    noise = np.sqrt(2.0 * not_negative(temperature, "temperature") * step)
-    count(walkers, "walkers")
-    # Waves of a few dozen fields fit the cache; each block walks the whole time by itself.
-    size = max(1, 12_000 // (field.phases.shape[1] * walkers))
-    blocks = [slice(i, i + size) for i in range(0, len(field.phases), size)]
-    walks = [
-        _walk(field.part(block), at, step=step, noise=noise, rng=rng, walkers=walkers)
-        for block in blocks
-    ]
-    position, path_sq, potential = (
-        np.concatenate(parts, axis=1) for parts in zip(*walks, strict=True)
-    )
-    return Trajectory(at, position, path_sq, potential)
-
-
-def _walk(
-    field: FourierField,
-    records: NDArray[np.int64],
-    *,
-    step: float,
-    noise: float,
-    rng: np.random.Generator,
-    walkers: int,
-) -> tuple[Array, Array, Array]:
-    fields, dimension, _ = field.wave_vectors.shape
-    x = np.zeros((fields, walkers, dimension))
-    length = np.zeros((fields, walkers))
-    rows: list[tuple[Array, Array, Array]] = []
-    for iteration in range(records[-1] + 1):
-        if iteration == records[len(rows)]:
-            rows.append((x.copy(), length.copy(), field.value(x)))
-        move = noise * rng.standard_normal(x.shape) - step * field.gradient(x)
-        length += np.sum(move**2, axis=-1)
-        x += move
-    position, path_sq, potential = (np.stack(column) for column in zip(*rows, strict=True))
-    return position, path_sq, potential
 
 
 def _potentials(potential: ArrayLike) -> Array:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from diffusion import fields, landscape, tridiagonal, walks
+from diffusion import landscape, tridiagonal, walks
 
 RNG = np.random.default_rng(1)
 POTENTIAL = landscape.random_walk(40, samples=3, rng=RNG)
@@ -105,62 +105,6 @@ def test_the_edge_is_warned_about_with_its_probability():
     assert found.edge_probability[0, 0] < 1e-6
 
 
-def test_flat_field_gives_free_diffusion():
-    spectrum = fields.Spectrum(1.0, 3, strength=1e-12, modes=4)
-    rng = np.random.default_rng(5)
-    field = fields.fourier_field(spectrum, fields=200, rng=rng)
-    walk = walks.langevin(field, [0, 40], step=0.05, temperature=0.7, rng=rng, walkers=10)
-    # ⟨x²⟩ = 2dTt = 2·3·0.7·2; the standard error over 2,000 walkers is 1.8 %
-    assert walk.distance_sq[-1].mean() == pytest.approx(8.4, rel=0.06)
-    np.testing.assert_allclose(walk.path_sq[-1].mean(), 8.4, rtol=0.02)
-
-
-def test_langevin_equals_a_naive_loop():
-    spectrum = fields.Spectrum(1.0, 2, modes=6)
-    field = fields.fourier_field(spectrum, fields=2, rng=np.random.default_rng(6))
-    walk = walks.langevin(
-        field, [0, 3, 8], step=0.1, temperature=0.4, rng=np.random.default_rng(7), walkers=3
-    )
-    rng = np.random.default_rng(7)
-    x, kept = np.zeros((2, 3, 2)), {}
-    for iteration in range(9):
-        kept[iteration] = x.copy()
-        xi = rng.standard_normal((2, 3, 2))
-        for f in range(2):
-            for w in range(3):
-                gradient = np.zeros(2)
-                for m in range(6):
-                    k = field.wave_vectors[f, :, m]
-                    angle = k @ x[f, w] + field.phases[f, m]
-                    gradient -= field.amplitudes[f, m] * np.sin(angle) * k
-                x[f, w] += -0.1 * gradient + np.sqrt(2 * 0.4 * 0.1) * xi[f, w]
-    for row, iteration in enumerate((0, 3, 8)):
-        np.testing.assert_allclose(walk.position[row], kept[iteration], atol=1e-12)
-
-
-def test_without_noise_the_walker_freezes_in_a_minimum():
-    spectrum = fields.Spectrum(1.0, 3, k_min=0.01, k_max=2.0, modes=60)
-    rng = np.random.default_rng(8)
-    field = fields.fourier_field(spectrum, fields=20, rng=rng)
-    records = [0, 1000, 3000, 10_000]
-    walk = walks.langevin(field, records, step=0.2, temperature=0.0, rng=rng)
-    frozen = walk.distance_sq[-1].mean()
-    assert frozen > 1.0
-    assert frozen == pytest.approx(walk.distance_sq[-2].mean(), rel=0.02)
-    assert (np.diff(walk.potential, axis=0) <= 1e-9).all()  # descent never climbs
-
-
-def test_at_low_temperature_two_walkers_on_one_field_stay_together():
-    spectrum = fields.Spectrum(1.0, 3, k_min=0.01, k_max=2.0, modes=60)
-    rng = np.random.default_rng(9)
-    field = fields.fourier_field(spectrum, fields=20, rng=rng)
-    walk = walks.langevin(field, [0, 500], step=0.2, temperature=0.0, rng=rng, walkers=2)
-    np.testing.assert_array_equal(walk.position[:, :, 0], walk.position[:, :, 1])
-
-
-FIELD = fields.fourier_field(fields.Spectrum(1.0, 2, modes=3), fields=1, rng=RNG)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -185,18 +129,6 @@ FIELD = fields.fourier_field(fields.Spectrum(1.0, 2, modes=3), fields=1, rng=RNG
         (
             lambda: walks.occupation([0.0, np.nan, 0.0], [1.0], temperature=1),
             "potential: found values that are not finite",
-        ),
-        (
-            lambda: walks.langevin(FIELD, [0, 1], step=0.1, temperature=-0.5, rng=RNG),
-            r"temperature: found -0.5, expected a value in \[0, inf\)",
-        ),
-        (
-            lambda: walks.langevin(FIELD, [0, 1], step=0, temperature=1, rng=RNG),
-            "step: found 0",
-        ),
-        (
-            lambda: walks.langevin(FIELD, [1, 0], step=0.1, temperature=1, rng=RNG),
-            "records: 1 is followed by 0",
         ),
     ],
 )
