@@ -1,6 +1,7 @@
 """Attaching probes to a model and its optimizer."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diffusion.schedule import log_spaced
-
 from .description import attributes, check_scalars, coordinates
-from .processes import parameter_names, processes_of
+from .precision import scale_of
+from .processes import Processes, is_sharded, parameter_names, processes_of
 from .recorder import Recorder
+from .sharded import ShardedTap
 from .store import SegmentStore
+from .taps import GradientTap
+from .times import schedule_of
 from .writer import RecordingWriter
 
-# A default schedule must not end before the run does.
-_LAST = 10**9
 _PROBES = frozenset({"distance", "noise"})
 
 
@@ -30,32 +31,32 @@ def attach(
     probes: Collection[str] | None = None,
     schedule: Sequence[int] | NDArray[np.integer] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    scaler: torch.amp.GradScaler | None = None,
     flush_seconds: float = 60.0,
-) -> "Recorder":
+) -> Recorder:
     """Attach probes to a training run; the weights at this moment are w0.
 
-    Attach after wrapping the model in DistributedDataParallel, on every process. Weight distance,
-    learning rate,
-    samples and times are always recorded; the loss when it is observed; gradient noise by default.
+    Attach on every process, after the model was wrapped (DistributedDataParallel, `fully_shard`,
+    `torch.compile`). Weight distance, learning rate, samples and times are always recorded, the
+    loss when it is observed, gradient noise by default.
 
     A *unit* is one backward pass on one process. Units are taken to be equal: each holds
-    batch_size/units samples
-    and the losses are scaled so that gradients add up to the update's mean gradient (divide the
-    loss of each of k
-    accumulated microbatches by k). Where they are not, declare each with `Recorder.unit`.
+    batch_size/units samples, and losses are scaled so that gradients add up to the update's mean
+    gradient (divide the loss of each of k accumulated microbatches by k). Where they are not
+    equal,
+    declare each with `Recorder.unit`.
 
     Arguments:
-        model: the module, or its DistributedDataParallel wrapper.
-        optimizer: the optimizer of the model's parameters; one step is one iteration.
-        path: where to record: a live folder of this name, closed to `path` + `.nc`; written by
-            rank 0.
+        model: the module as it is trained.
+        optimizer: the optimizer of its parameters; one step is one iteration.
+        path: where rank 0 records: a live folder of this name, closed to `path` + `.nc`.
         batch_size: samples in an update over all processes, M.
         probes: which probes to run, of `distance` (always on) and `noise`; all when None.
-        schedule: iterations to record at; 0 and the last iteration are always recorded. Log-spaced
-            when None.
+        schedule: iterations to record at, log-spaced when None; 0 and the last are always
+            recorded.
         metadata: of the run. Keys that `diffusion.recording.FIELDS` declares without dimensions
-            (seed, model, data,
-            scaling, …) become coordinates, the rest is stored as JSON.
+            (seed, model, data, scaling, …) become coordinates, the rest is stored as JSON.
+        scaler: the gradient scaler of mixed precision; gradients are measured unscaled.
         flush_seconds: about how much time may be lost when the process is killed.
 
     Returns:
@@ -63,48 +64,51 @@ def attach(
 
     Raises:
         ValueError: for a model without trainable parameters, an optimizer that does not own them,
-            a recorder that is
-            already attached, or an argument out of range.
+            a recorder that is already attached, or an argument out of range.
         FileExistsError: when there is already a recording at `path`.
     """
     tensors = parameter_names(model)
     metadata = metadata or {}
     _check(optimizer, tensors, batch_size=batch_size, probes=probes)
     check_scalars(metadata)
+    asked = schedule_of(schedule)
     store = SegmentStore(path)
     processes = processes_of(model)
+    parameters = list(tensors.values())
     static = {
         "run": store.folder.name,
         "batch_size": batch_size,
         "world_size": processes.size,
         "tensor": list(tensors),
-        "tensor_size": [parameter.numel() for parameter in tensors.values()],
+        "tensor_size": [parameter.numel() for parameter in parameters],
         **coordinates(optimizer, metadata),
     }
     noise = probes is None or "noise" in probes
-    writer = RecordingWriter(store, static, attributes(metadata), noise)
     return Recorder(
-        list(tensors.values()),
+        model,
+        parameters,
         optimizer,
-        writer,
+        writer=RecordingWriter(store, static, attributes(metadata), noise, scaler is not None),
         processes=processes,
+        tap=_tap(model, parameters, processes, scaler) if noise else None,
         batch_size=batch_size,
-        schedule=_schedule(schedule),
+        schedule=asked,
+        scaler=scaler,
         flush_seconds=flush_seconds,
     )
 
 
-def _schedule(schedule: Sequence[int] | NDArray[np.integer] | None) -> frozenset[int]:
-    if schedule is None:
-        return frozenset(log_spaced(_LAST).tolist())
-    iterations = np.asarray(schedule)
-    if (
-        iterations.ndim != 1
-        or iterations.dtype.kind not in "iu"
-        or np.any(np.diff(iterations) <= 0)
-    ):
-        raise ValueError(f"schedule: found {schedule!r}, expected increasing integers")
-    return frozenset(iterations.tolist())
+def _tap(
+    model: torch.nn.Module,
+    parameters: list[torch.nn.Parameter],
+    processes: Processes,
+    scaler: torch.amp.GradScaler | None,
+) -> Callable[[Callable[[Exception], None]], GradientTap]:
+    """What makes the tap that fits the model, once it is known whom to tell of failures."""
+    make = partial(ShardedTap, model) if is_sharded(model) else GradientTap
+    return lambda failed: make(
+        parameters, processes=processes.size, failed=failed, scale=partial(scale_of, scaler)
+    )
 
 
 def _check(
@@ -124,9 +128,7 @@ def _check(
             f"parameters, the first is {strange[0]!r}"
         )
     if batch_size < 1:
-        raise ValueError(
-            f"batch_size: found {batch_size}, expected samples in an update, 1 or more"
-        )
+        raise ValueError(f"batch_size: found {batch_size}, expected samples in an update, >= 1")
     unknown = sorted(set(probes or ()) - _PROBES)
     if unknown:
         raise ValueError(f"probes: found {unknown}, expected names of {sorted(_PROBES)}")

@@ -39,7 +39,11 @@ def square(values: Tensor) -> Tensor:
 
     Low-precision values are widened before they are squared: 300² overflows in float16.
     """
+    if values.is_cuda:  # one kernel, which adds in a tree and needs no dense memory
+        return torch.linalg.vector_norm(values, dtype=_wide(values.dtype)).double().square()
     flat = _flatten(values)
+    if flat.numel() == 0:  # a process may hold no part of a sharded tensor
+        return flat.new_zeros((), dtype=torch.float64)
     norms = torch.linalg.vector_norm(_rows(flat), dim=1, dtype=_wide(flat.dtype)).double()
     return torch.dot(norms, norms)
 

@@ -1,27 +1,55 @@
 """Rows of raw sums that wait on the device for the next flush.
 
 Reading one number from an accelerator stalls it. So updates append device scalars, and a flush
-moves all of them: one collective to add over processes, one copy to the host.
+moves all of them: one vector, added over processes in one collective and copied to the host in one
+piece. What several processes hold alike is divided by the number of copies before it is added.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .processes import Processes
 from .units import UnitShares
 from .updates import Measurement, Updates, unit_weights
 
+# Columns of a row beside the squares of S and Big: see `Pending._rows`.
+_COLUMNS = 11
+
+
+@dataclass(frozen=True)
+class Row:
+    """One committed update on this process.
+
+    Arguments:
+        unit_sq: S of this process's units `(tensor,)`.
+        total_sq: Big of this process's part of the gradient `(tensor,)`.
+        clip: squared norm of a witness tensor's gradient before and after clipping `(2,)`.
+        shares: what is known of the units.
+        learning_rate: of the first parameter group.
+        loss_scale: of mixed precision; NaN where there is none.
+        skipped: optimizer steps skipped before this one.
+    """
+
+    unit_sq: Tensor
+    total_sq: Tensor
+    clip: Tensor
+    shares: UnitShares
+    learning_rate: float | Tensor
+    loss_scale: float | Tensor
+    skipped: int
+
 
 @dataclass(frozen=True)
 class Mark:
-    """A measurement of the weights, and the host's clocks when it was taken."""
+    """Measurements of the weights by name, and the host's clocks when they were taken."""
 
     iteration: int
-    squares: Tensor
+    values: Mapping[str, Tensor]
     wall_time: float
     probe_seconds: float
 
@@ -44,28 +72,18 @@ class Pending:
 
     device: torch.device
     tensors: int
-    unit_sq: list[Tensor] = field(default_factory=list)
-    total_sq: list[Tensor] = field(default_factory=list)
-    shares: list[UnitShares] = field(default_factory=list)
-    learning_rates: list[float | Tensor] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     losses: list[list[Tensor]] = field(default_factory=lambda: [[]])
     marks: list[Mark] = field(default_factory=list)
 
-    def __len__(self) -> int:
-        return len(self.unit_sq)
-
-    def add_update(
-        self, unit_sq: Tensor, total_sq: Tensor, shares: UnitShares, learning_rate: float | Tensor
-    ) -> None:
+    def add(self, row: Row) -> None:
         """Append a committed update."""
-        self.unit_sq.append(unit_sq)
-        self.total_sq.append(total_sq)
-        self.shares.append(shares)
-        # A tensor learning rate is changed in place by its scheduler.
-        self.learning_rates.append(
-            learning_rate.detach().clone() if isinstance(learning_rate, Tensor) else learning_rate
-        )
+        self.rows.append(row)
         self.losses.append([])
+
+    def emptied(self) -> "Pending":
+        """What waits after a flush: nothing but the losses of the update in the making."""
+        return Pending(self.device, self.tensors, losses=self.losses[-1:])
 
     def reduce(
         self, processes: Processes, *, seconds: float, weighted: bool, sized: bool, batch_size: int
@@ -75,8 +93,7 @@ class Pending:
         Arguments:
             processes: the processes that train together; all of them call this at the same
                 iteration.
-            seconds: time since the last flush on this process; its mean over processes comes back,
-                per update.
+            seconds: time since the last flush on this process.
             weighted: whether weights of units were declared.
             sized: whether sizes of units were declared.
             batch_size: samples in an update, M.
@@ -84,80 +101,124 @@ class Pending:
         Returns:
             The updates, the measurements of the weights, and the mean time of an update.
         """
-        added = processes.add(self._addends(seconds))
-        host = torch.cat([added, self._replicated()]).cpu().numpy()
-        count, width = len(self), self.tensors
-        rows = host[: added.numel() - 1].reshape(count, width + 7)
-        total_sq, rates, squares = np.split(
-            host[added.numel() :], [count * width, count * (width + 1)]
+        parts = [self._rows(processes), *self._measured(processes), self._vector([seconds])]
+        host = processes.add(torch.cat([part.flatten() for part in parts])).cpu().numpy()
+        lengths = [part.numel() for part in parts]
+        rows, *measured, total = np.split(host, np.cumsum(lengths)[:-1])
+        count = len(self.rows)
+        skipped = np.array([row.skipped for row in self.rows], dtype=np.int64)
+        updates = _updates(
+            rows.reshape(count, -1) if count else np.zeros((0, 2 * self.tensors + _COLUMNS)),
+            skipped,
+            weighted=weighted,
+            sized=sized,
+            batch_size=batch_size,
         )
-        loss_sum, losses, nonfinite, units, weight_sq, over_size, samples = rows[:, width:].T
-        u, v = unit_weights(
-            units, weight_sq, over_size, weighted=weighted, sized=sized, batch_size=batch_size
-        )
-        updates = Updates(
-            unit_sq=rows[:, :width],
-            total_sq=total_sq.reshape(count, width),
-            units=units,
-            u=u,
-            v=v,
-            samples=samples if sized else np.full(count, float(batch_size)),
-            loss=np.divide(loss_sum, losses, out=np.full(count, np.nan), where=losses > 0),
-            nonfinite_losses=nonfinite,
-            learning_rate=rates,
-        )
-        mean_seconds = float(host[added.numel() - 1]) / processes.size
-        measurements = [
-            Measurement(mark.iteration, square, mark.wall_time, mark.probe_seconds)
-            for mark, square in zip(self.marks, squares.reshape(-1, 2, width), strict=True)
-        ]
-        return Reduced(updates, measurements, mean_seconds / max(count, 1))
+        mean_seconds = float(total[0]) / processes.size / max(count, 1)
+        return Reduced(updates, self._measurements(measured), mean_seconds)
 
-    def emptied(self) -> "Pending":
-        """What waits after a flush: nothing but the losses of the update in the making."""
-        return Pending(self.device, self.tensors, losses=self.losses[-1:])
-
-    def _addends(self, seconds: float) -> Tensor:
-        """Per update: S by tensor, loss sum, count and faults, unit shares; then `seconds`."""
-        shares = [(s.units, s.weight_sq, s.weight_sq_over_size, s.samples) for s in self.shares]
-        rows = torch.cat(
+    def _rows(self, processes: Processes) -> Tensor:
+        """`(update, column)`: S, Big, clip, loss, unit shares, learning rate, loss scale."""
+        if not self.rows:
+            return self._vector([])
+        shares = [(s.units, s.weight_sq, s.weight_sq_over_size, s.samples) for s in self._shares()]
+        copies, size = processes.copies, processes.size
+        return torch.cat(
             [
-                self._stack(self.unit_sq, self.tensors),
+                torch.stack([row.unit_sq for row in self.rows]),
+                torch.stack([row.total_sq for row in self.rows]) / copies,
+                torch.stack([row.clip for row in self.rows]) / copies,
                 self._loss_columns(),
-                torch.tensor(shares, dtype=torch.float64, device=self.device).reshape(-1, 4),
+                self._vector(shares),
+                self._column([row.learning_rate for row in self.rows]) / size,
+                self._column([row.loss_scale for row in self.rows]) / size,
             ],
             dim=1,
         )
-        return torch.cat([rows.flatten(), rows.new_tensor([seconds])])
+
+    def _shares(self) -> list[UnitShares]:
+        return [row.shares for row in self.rows]
 
     def _loss_columns(self) -> Tensor:
-        columns = torch.zeros(len(self), 3, dtype=torch.float64, device=self.device)
+        columns = torch.zeros(len(self.rows), 3, dtype=torch.float64, device=self.device)
         observed = [(row, loss) for row, losses in enumerate(self.losses[:-1]) for loss in losses]
         if observed:
             rows = torch.tensor([row for row, _ in observed], device=self.device)
             losses = torch.stack([loss for _, loss in observed])
             finite = torch.isfinite(losses)
             entries = torch.stack([losses.where(finite, losses.new_zeros(())), finite, ~finite], 1)
-            columns.index_add_(0, rows, entries.double())
+            columns.index_add_(0, rows, entries)
         return columns
 
-    def _replicated(self) -> Tensor:
-        """What every process knows alike: Big by update and tensor, learning rates, marks."""
-        rates = self.learning_rates
-        if any(isinstance(rate, Tensor) for rate in rates):
-            columns = [torch.as_tensor(r, dtype=torch.float64, device=self.device) for r in rates]
-            rate_column = torch.stack(columns)
-        else:
-            rate_column = torch.tensor(rates, dtype=torch.float64, device=self.device)
-        return torch.cat(
-            [
-                self._stack(self.total_sq, self.tensors).flatten(),
-                rate_column.flatten(),
-                self._stack([mark.squares for mark in self.marks], 2 * self.tensors).flatten(),
-            ]
-        )
+    def _measured(self, processes: Processes) -> list[Tensor]:
+        return [value / processes.copies for mark in self.marks for value in mark.values.values()]
 
-    def _stack(self, rows: Sequence[Tensor], width: int) -> Tensor:
-        if not rows:
-            return torch.zeros(0, width, dtype=torch.float64, device=self.device)
-        return torch.stack([row.flatten() for row in rows])
+    def _measurements(self, measured: list[NDArray[np.float64]]) -> list[Measurement]:
+        """The vectors of all marks, in the order of `_measured`, back at their marks."""
+        vectors = iter(measured)
+        return [
+            Measurement(
+                mark.iteration,
+                {name: next(vectors).reshape(value.shape) for name, value in mark.values.items()},
+                mark.wall_time,
+                mark.probe_seconds,
+            )
+            for mark in self.marks
+        ]
+
+    def _vector(self, values: Sequence[float] | Sequence[tuple[float, ...]]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=self.device)
+
+    def _column(self, values: Sequence[float | Tensor]) -> Tensor:
+        """`(update, 1)`; a scheduler may keep its learning rate on the device."""
+        if any(isinstance(value, Tensor) for value in values):
+            column = torch.stack([self._vector([0.0])[0] + value for value in values])
+        else:
+            column = self._vector([float(value) for value in values])
+        return column[:, None]
+
+
+def _updates(
+    rows: NDArray[np.float64],
+    skipped: NDArray[np.int64],
+    *,
+    weighted: bool,
+    sized: bool,
+    batch_size: int,
+) -> Updates:
+    tensors = (rows.shape[1] - _COLUMNS) // 2
+    (
+        before,
+        after,
+        loss_sum,
+        losses,
+        nonfinite,
+        units,
+        weight_sq,
+        over_size,
+        samples,
+        rate,
+        scale,
+    ) = rows[:, 2 * tensors :].T
+    u, v = unit_weights(
+        units, weight_sq, over_size, weighted=weighted, sized=sized, batch_size=batch_size
+    )
+    return Updates(
+        unit_sq=rows[:, :tensors],
+        total_sq=rows[:, tensors : 2 * tensors],
+        units=units,
+        u=u,
+        v=v,
+        samples=samples if sized else np.full(len(rows), float(batch_size)),
+        loss=_ratio(loss_sum, losses),
+        nonfinite_losses=nonfinite,
+        learning_rate=rate,
+        clip_factor=np.sqrt(_ratio(after, before)),
+        loss_scale=scale,
+        skipped=skipped,
+    )
+
+
+def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """NaN where there is nothing to divide by."""
+    return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)

@@ -1,20 +1,34 @@
-"""Which processes train a run together, and the one collective that probes need."""
+"""Which processes train a run together, what each holds, and the collective that probes need."""
 
+import gc
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.nn.parallel import DistributedDataParallel
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes whose gradients are averaged; rank 0 of them writes the recording."""
+    """The processes whose gradients are averaged; rank 0 of them writes the recording.
+
+    Arguments:
+        size: number of processes, W.
+        rank: this one's place among them.
+        groups: process groups that cover them; summing over one after the other sums over all.
+        copies: how many of them hold the same weights: all under DDP, one under FSDP2, the
+            replicas under HSDP.
+    """
 
     size: int = 1
     rank: int = 0
-    group: dist.ProcessGroup | None = None
+    groups: tuple[dist.ProcessGroup, ...] = ()
+    copies: int = 1
 
     @property
     def writes(self) -> bool:
@@ -23,17 +37,32 @@ class Processes:
 
     def add(self, values: Tensor) -> Tensor:
         """Sum over processes, in place where there are several."""
-        if self.group is not None:
-            dist.all_reduce(values, group=self.group)
+        for group in self.groups:
+            dist.all_reduce(values, group=group)
         return values
 
 
 def processes_of(model: torch.nn.Module) -> Processes:
-    """The processes of a module: several under DistributedDataParallel, else this one alone."""
-    if not isinstance(model, DistributedDataParallel):
-        return Processes()
-    group = model.process_group
-    return Processes(dist.get_world_size(group), dist.get_rank(group), group)
+    """The processes of a module: several under DDP, FSDP2 and HSDP, else this one alone.
+
+    Raises:
+        ValueError: for weights that are distributed in another way.
+    """
+    if isinstance(model, DistributedDataParallel):
+        size = dist.get_world_size(model.process_group)
+        return Processes(size, dist.get_rank(model.process_group), (model.process_group,), size)
+    sharded = [p for p in model.parameters() if isinstance(p, DTensor)]
+    return _mesh_processes(sharded) if sharded else Processes()
+
+
+def is_sharded(model: torch.nn.Module) -> bool:
+    """Whether the module's weights are sharded by `fully_shard`."""
+    return any(isinstance(module, FSDPModule) for module in model.modules())
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process holds."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def parameter_names(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -42,10 +71,46 @@ def parameter_names(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     >>> list(parameter_names(torch.nn.Linear(2, 1)))
     ['weight', 'bias']
     """
+    prefix = "module." if isinstance(model, DistributedDataParallel) else ""
     return {
-        name.replace("_orig_mod.", "").removeprefix(
-            "module." if isinstance(model, DistributedDataParallel) else ""
-        ): parameter
+        name.removeprefix(prefix).replace("_orig_mod.", ""): parameter
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }
+
+
+def was_wrapped(model: torch.nn.Module, parameters: Sequence[torch.nn.Parameter]) -> bool:
+    """Whether a module was distributed since these parameters were read from it.
+
+    `fully_shard` replaces the parameters. DDP leaves no trace on the module, so it is looked for
+    among all live objects, which takes some milliseconds and is done once.
+    """
+    now = {id(parameter) for parameter in parameter_names(model).values()}
+    if now != {id(parameter) for parameter in parameters}:
+        return True
+    if isinstance(model, DistributedDataParallel) or not dist.is_initialized():
+        return False
+    wrappers = (o for o in gc.get_objects() if type(o) is DistributedDataParallel)
+    return any(wrapper.module is model for wrapper in wrappers)
+
+
+def _mesh_processes(parameters: Sequence[DTensor]) -> Processes:
+    layouts = {(p.device_mesh, tuple(map(str, p.placements))) for p in parameters}
+    mesh, placements = parameters[0].device_mesh, parameters[0].placements
+    if len(layouts) > 1 or not all(isinstance(p, Shard | Replicate) for p in placements):
+        found = sorted({str(layout) for _, layout in layouts})
+        raise ValueError(
+            f"model: found weights distributed as {found}, "
+            "expected one mesh of fully_shard, sharded or replicated and sharded"
+        )
+    coordinate = mesh.get_coordinate() or [0] * mesh.ndim
+    rank = 0
+    for index, length in zip(coordinate, mesh.shape, strict=True):
+        rank = rank * length + index
+    replicated = [
+        s for s, p in zip(mesh.shape, placements, strict=True) if isinstance(p, Replicate)
+    ]
+    everyone = mesh.size() == dist.get_world_size()
+    axes = [mesh.get_group(axis) for axis in range(mesh.ndim)]
+    groups = (dist.distributed_c10d._get_default_group(),) if everyone else tuple(axes)
+    return Processes(mesh.size(), rank, groups, math.prod(replicated))

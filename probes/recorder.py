@@ -8,7 +8,7 @@ segment.
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -18,15 +18,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .distance import squared_distances
-from .pending import Mark, Pending
-from .processes import Processes
-from .taps import GradientTap
-from .units import DeclaredUnits
+from .distance import square, squared_distances
+from .pending import Mark, Pending, Row
+from .precision import scale_of, witness
+from .processes import Processes, local, was_wrapped
+from .taps import GradientTap, Seen
+from .times import Schedule
+from .units import DeclaredUnits, misfits
 from .updates import empty_window, records_of
 from .writer import RecordingWriter
 
-# Rows held on the device between flushes: 256 × (2·161 + 8) × 8 bytes = 0.7 MB for ResNet-50.
+# Rows held on the device between flushes: 256 × (2·161 + 11) × 8 bytes = 0.7 MB for ResNet-50.
 _ROWS = 256
 # The first flush comes early, so that a user sees a recording appear; later ones are
 # `flush_seconds` apart.
@@ -38,40 +40,48 @@ class Recorder:
 
     def __init__(
         self,
+        model: torch.nn.Module,
         parameters: list[torch.nn.Parameter],
         optimizer: torch.optim.Optimizer,
-        writer: RecordingWriter,
         *,
+        writer: RecordingWriter,
         processes: Processes,
+        tap: Callable[[Callable[[Exception], None]], GradientTap] | None,
         batch_size: int,
-        schedule: frozenset[int],
+        schedule: Schedule,
+        scaler: torch.amp.GradScaler | None,
         flush_seconds: float,
     ) -> None:
         self.iteration = 0
+        self._model = model
         self._parameters = parameters
         self._optimizer = optimizer
         self._writer = writer
         self._processes = processes
         self._batch_size = batch_size
         self._schedule = schedule
+        self._scaler = scaler
         self._flush_seconds = flush_seconds
         self._row_limit = _FIRST_ROWS
         self._units = DeclaredUnits(self._warn)
         self._closed = False
         self._seconds = 0.0
+        self._skipped = 0
+        self._warned: set[str] = set()
         self._open()
         self._started = self._flushed = time.monotonic()
-        self._initial = [p.detach().clone() for p in parameters]
-        self._pending = Pending(parameters[0].device, len(parameters))
+        self._initial = [local(p).detach().clone() for p in parameters]
+        self._pending = Pending(self._initial[0].device, len(parameters))
         self._window = empty_window(len(parameters), float(_learning_rate(optimizer)))
         self._initial_sq: NDArray[np.float64] | None = None
         self._mark()
-        self._tap = (
-            GradientTap(parameters, processes=processes.size, failed=self._noise_failed)
-            if writer.noise
-            else None
-        )
-        self._step_hook = optimizer.register_step_post_hook(self._committed)
+        self._tap = tap(self._noise_failed) if tap else None
+        self._witness = witness([p.numel() for p in parameters])
+        self._clipped_sq = self._nothing()
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._clipped),
+            optimizer.register_step_post_hook(self._committed),
+        ]
 
     def observe(self, *, loss: Tensor | float) -> None:
         """Give the recorder the training loss, without waiting for it.
@@ -89,7 +99,9 @@ class Recorder:
                 raise ValueError(f"loss: found shape {tuple(value.shape)}, expected one value")
             # Before the step the loss belongs to the update in the making, after it to the one
             # just committed.
-            making = len(self._pending) == 0 or (self._tap is not None and self._tap.units > 0)
+            making = len(self._pending.rows) == 0 or (
+                self._tap is not None and self._tap.units > 0
+            )
             self._pending.losses[-1 if making else -2].append(value.double().clone().reshape(()))
 
     def unit(self, *, size: float, weight: float | None = None) -> None:
@@ -116,6 +128,8 @@ class Recorder:
                 self._mark()
             self._flush()
             self._detach()
+            if self._schedule.beyond(self.iteration):
+                self._warn(f"the schedule goes beyond the last iteration, {self.iteration}")
             if self._processes.writes:
                 self._writer.close()
         return self._writer.store.file
@@ -137,7 +151,7 @@ class Recorder:
         if kind is None:
             self.close()
         elif not self._closed:
-            if self._processes.group is None:
+            if not self._processes.groups:
                 self._flush()
             self._detach()
 
@@ -156,33 +170,81 @@ class Recorder:
         if float(faults) > 0:
             raise OSError(f"path: rank 0 could not record at {self._writer.store.folder}")
 
+    def _clipped(self, *_: object) -> None:
+        """The optimizer is about to step: see what clipping made of the witness's gradient."""
+        gradient = self._parameters[self._witness].grad
+        if self._tap is not None and gradient is not None:
+            with self._timed():
+                self._clipped_sq = square(local(gradient))
+
     def _committed(self, *_: object) -> None:
         """One update was committed: flush what is due, then append this one."""
         with self._timed():
-            if len(self._pending) >= self._row_limit:
+            if self._is_void():
+                return
+            if len(self._pending.rows) >= self._row_limit:
                 self._flush()
             self.iteration += 1
-            units, unit_sq, total_sq = self._take()
-            rate = _learning_rate(self._optimizer)
-            self._pending.add_update(unit_sq, total_sq, self._units.take(units), rate)
-            if self.iteration in self._schedule:
+            self._pending.add(self._row())
+            if self.iteration == 1 and was_wrapped(self._model, self._parameters):
+                self._warn(
+                    "the model was wrapped after the probes were attached, so they do not see the "
+                    "whole run; wrap first, then attach"
+                )
+            if self._schedule.due(self.iteration):
                 self._mark()
 
-    def _take(self) -> tuple[int, Tensor, Tensor]:
+    def _is_void(self) -> bool:
+        """Whether a fused optimizer was called but skipped the step, which only the device knows.
+
+        Reading it waits for the device; other optimizers are not called at all for a skipped step.
+        """
+        found = getattr(self._optimizer, "found_inf", None)
+        if found is None or not float(found):
+            return False
+        self._skipped += 1
+        if self._tap is not None:
+            self._tap.take()
+        return True
+
+    def _row(self) -> Row:
+        rate = _learning_rate(self._optimizer)
+        # A scheduler changes a learning rate on the device in place.
+        rate = rate.detach().clone() if isinstance(rate, Tensor) else rate
+        scale = scale_of(self._scaler)
+        seen = self._seen()
+        return Row(
+            unit_sq=seen.unit_sq,
+            total_sq=seen.total_sq,
+            clip=torch.stack([seen.total_sq[self._witness], self._clipped_sq]),
+            shares=self._units.take(seen.units),
+            learning_rate=rate,
+            loss_scale=float("nan") if scale is None else scale.double(),
+            skipped=self._skips(seen),
+        )
+
+    def _seen(self) -> Seen:
         if self._tap is None:
-            nothing = torch.zeros(
-                len(self._parameters), dtype=torch.float64, device=self._pending.device
-            )
-            return 1, nothing, nothing
-        self._seconds += self._tap.seconds
-        return self._tap.take()
+            nothing = self._nothing().expand(len(self._parameters))
+            return Seen(1, nothing, nothing, 0, 0.0)
+        seen = self._tap.take()
+        self._seconds += seen.seconds
+        return seen
+
+    def _skips(self, seen: Seen) -> int:
+        skips, self._skipped = self._skipped + seen.discarded, 0
+        return skips
+
+    def _nothing(self) -> Tensor:
+        return torch.full((), torch.nan, dtype=torch.float64, device=self._initial[0].device)
 
     def _mark(self) -> None:
         """Measure the weights at this iteration."""
         with self._timed():
-            squares = squared_distances(self._parameters, self._initial)
+            weights = [local(p) for p in self._parameters]
+            values = {"squares": squared_distances(weights, self._initial)}
         wall_time = time.monotonic() - self._started
-        self._pending.marks.append(Mark(self.iteration, squares, wall_time, self._seconds))
+        self._pending.marks.append(Mark(self.iteration, values, wall_time, self._seconds))
         self._marked = self.iteration
 
     def _flush(self) -> None:
@@ -196,12 +258,12 @@ class Recorder:
             batch_size=self._batch_size,
         )
         if self._initial_sq is None:  # the first measurement is of w0 itself
-            self._initial_sq = reduced.measurements[0].squares[1]
+            self._initial_sq = reduced.measurements[0].values["squares"][1]
         records, self._window = records_of(
             self._window,
             reduced.updates,
             reduced.measurements,
-            start=self.iteration - len(self._pending),
+            start=self.iteration - len(self._pending.rows),
             initial_sq=self._initial_sq,
         )
         self._pending = self._pending.emptied()
@@ -209,11 +271,14 @@ class Recorder:
         # The same on every process, because it comes from the reduced time: they flush together.
         self._row_limit = int(np.clip(self._flush_seconds / reduced.update_seconds, 1, _ROWS))
         if self._processes.writes:
+            for misfit in misfits(reduced.updates, self._batch_size, sized=self._units.sized):
+                self._warn(misfit)
             self._writer.write(records)
 
     def _detach(self) -> None:
         self._closed = True
-        self._step_hook.remove()
+        for hook in self._hooks:
+            hook.remove()
         if self._tap is not None:
             self._tap.close()
 
@@ -221,9 +286,11 @@ class Recorder:
         self._warn(f"the noise probe failed and was switched off: {error!r}")
 
     def _warn(self, message: str) -> None:
-        warnings.warn(
-            f"recording {self._writer.store.folder}: {message}", RuntimeWarning, stacklevel=3
-        )
+        """Warn, once for each message."""
+        if message not in self._warned:
+            self._warned.add(message)
+            text = f"recording {self._writer.store.folder}: {message}"
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
 
     def _check_open(self, method: str) -> None:
         if self._closed:

@@ -13,20 +13,59 @@ DDP's. The slot for DDP's communication hook stays free.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from .distance import square
+from .processes import local
+
+
+class Handle(Protocol):
+    """What undoes a hook."""
+
+    def remove(self) -> None:
+        """Undo it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a tap saw of one update on this process; squares `(tensor,)` in float64.
+
+    Arguments:
+        units: units on this process.
+        unit_sq: S, squared norms of this process's unit contributions, summed over units.
+        total_sq: Big, squared norms of this process's part of the reduced gradient.
+        discarded: gradients that were cleared without a step, as mixed precision does when it
+            skips one.
+        seconds: host time spent.
+    """
+
+    units: int
+    unit_sq: Tensor
+    total_sq: Tensor
+    discarded: int
+    seconds: float
 
 
 class GradientTap:
-    """Squared gradient norms per tensor, of the units of an update and of the update."""
+    """Squared gradient norms per tensor, of the units of an update and of the update.
+
+    For plain and DDP modules. `ShardedTap` inherits the bookkeeping and differs in how a unit is
+    seen.
+    """
 
     def __init__(
-        self, parameters: Sequence[Tensor], *, processes: int, failed: Callable[[Exception], None]
+        self,
+        parameters: Sequence[Tensor],
+        *,
+        processes: int,
+        failed: Callable[[Exception], None],
+        scale: Callable[[], Tensor | None] = lambda: None,
     ) -> None:
         """Hook the parameters.
 
@@ -34,33 +73,28 @@ class GradientTap:
             parameters: trainable parameters; their order is the order of all results.
             processes: W, how many processes average their gradients.
             failed: told of the first exception, after which the tap is silent.
+            scale: loss scale in force during a backward pass; None where there is none.
         """
         self.units = 0
-        self.seconds = 0.0
         self._parameters = list(parameters)
         self._processes = processes
         self._failed = failed
+        self._scale = scale
         self._zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
-        self._seen: dict[int, Tensor] = {}
         self._task = -1  # identifies a backward pass; a pass that raised leaves no trace behind
-        self._handles: list[RemovableHandle] = [
-            p.register_hook(partial(self._see, index)) for index, p in enumerate(self._parameters)
-        ]
+        self._squares: dict[int, Tensor] = {}
+        self._discarded = 0
+        self._seconds = 0.0
         self._reset()
+        self._handles: list[Handle] = []
+        self._hook()
 
-    def take(self) -> tuple[int, Tensor, Tensor]:
-        """What was seen since the last call.
-
-        Returns:
-            The number of units on this process; S, squared norms of this process's contributions
-            summed over
-            units `(tensor,)`; Big, squared norms of the reduced gradient `(tensor,)`; float64.
-            Under DDP, S of all
-            processes add up to the update's S; Big is the same everywhere.
-        """
-        taken = (self.units, self._unit_sq / self._processes**2, self._total_sq)
+    def take(self) -> Seen:
+        """What was seen since the last call."""
+        seen = Seen(self.units, self._unit_sq, self._total_sq, self._discarded, self._seconds)
+        self._discarded, self._seconds = 0, 0.0
         self._reset()
-        return taken
+        return seen
 
     def close(self) -> None:
         """Remove the hooks."""
@@ -68,23 +102,36 @@ class GradientTap:
             handle.remove()
         self._handles = []
 
+    def _hook(self) -> None:
+        self._handles = [
+            p.register_hook(partial(self._see, index)) for index, p in enumerate(self._parameters)
+        ]
+
     def _reset(self) -> None:
         self.units = 0
-        self.seconds = 0.0
         self._unit_sq = self._zero.expand(len(self._parameters))
         self._total_sq = self._unit_sq
 
     def _see(self, index: int, gradient: Tensor) -> None:
         start = time.perf_counter()
         try:
-            task = torch._C._current_graph_task_id()
-            if task != self._task:
-                self._task, self._seen = task, {}
+            if self._begins():
                 _after_backward(self._queue_behind_reduction)
-            self._seen[index] = square(gradient)
+            self._squares[index] = square(gradient)
         except Exception as error:
             self._fail(error)
-        self.seconds += time.perf_counter() - start
+        self._seconds += time.perf_counter() - start
+
+    def _begins(self) -> bool:
+        """Whether a backward pass begins; what was cleared before it is then forgotten."""
+        task = torch._C._current_graph_task_id()
+        if task == self._task:
+            return False
+        self._task, self._squares = task, {}
+        if self.units and all(p.grad is None for p in self._parameters):
+            self._discarded += 1
+            self._reset()
+        return True
 
     def _queue_behind_reduction(self) -> None:
         _after_backward(self._end_backward)
@@ -92,13 +139,24 @@ class GradientTap:
     def _end_backward(self) -> None:
         start = time.perf_counter()
         try:
-            self._unit_sq = self._unit_sq + self._stack(self._seen)
-            gradients = {i: p.grad for i, p in enumerate(self._parameters) if p.grad is not None}
-            self._total_sq = self._stack({i: square(g) for i, g in gradients.items()})
-            self.units += 1
+            self._count_unit(self._stack(self._squares) / self._processes**2)
+            self._read_total()
         except Exception as error:
             self._fail(error)
-        self.seconds += time.perf_counter() - start
+        self._seconds += time.perf_counter() - start
+
+    def _count_unit(self, squares: Tensor) -> None:
+        self._unit_sq = self._unit_sq + squares / self._scale_sq()
+        self.units += 1
+
+    def _read_total(self) -> None:
+        gradients = {i: p.grad for i, p in enumerate(self._parameters) if p.grad is not None}
+        squares = {i: square(local(gradient)) for i, gradient in gradients.items()}
+        self._total_sq = self._stack(squares) / self._scale_sq()
+
+    def _scale_sq(self) -> Tensor | float:
+        scale = self._scale()
+        return 1.0 if scale is None else scale.double().square()
 
     def _stack(self, squares: dict[int, Tensor]) -> Tensor:
         """One vector `(tensor,)`; a parameter that took no part has gradient zero."""

@@ -1,7 +1,11 @@
 """What a user declares of unequal units."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+import numpy as np
+
+from .updates import Updates
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class DeclaredUnits:
         """Sums over the units declared since the last call.
 
         Arguments:
-            units: backward passes seen meanwhile.
+            units: units seen meanwhile.
 
         Returns:
             Their shares; NaN, with a warning, when another number of units was declared.
@@ -57,10 +61,42 @@ class DeclaredUnits:
         if not self.sized:
             return UnitShares(units, float(units), 0.0, 0.0)
         samples = sum(size for size, _ in declared)
-        if len(declared) != units:
-            self._warn(f"{len(declared)} units were declared, {units} backward passes were seen")
+        if units == 0 or len(declared) % units:
+            self._warn(f"{len(declared)} units were declared, {units} were seen")
             return UnitShares(units, float("nan"), float("nan"), samples)
-        shares = [(1.0 if weight is None else weight, size) for size, weight in declared]
-        return UnitShares(
-            units, sum(a * a for a, _ in shares), sum(a * a / n for a, n in shares), samples
+        # Several declarations a unit: microbatches whose gradients are accumulated before
+        # reduction.
+        merged = len(declared) // units
+        parts = [declared[start : start + merged] for start in range(0, len(declared), merged)]
+        weight_sq = sum(sum(_weight(a, merged) for _, a in part) ** 2 for part in parts)
+        over_size = sum(_weight(a, merged) ** 2 / size for size, a in declared)
+        return UnitShares(units, weight_sq, over_size, samples)
+
+
+def _weight(declared: float | None, merged: int) -> float:
+    """A microbatch's share: as declared, or an equal part of its unit's weight of 1."""
+    return 1.0 / merged if declared is None else declared
+
+
+def misfits(updates: Updates, batch_size: int, *, sized: bool) -> Iterator[str]:
+    """What is odd about the units of updates, seen beside the batch size.
+
+    Arguments:
+        updates: over all processes.
+        batch_size: samples in an update, M, as the user gave it.
+        sized: whether sizes of units were declared.
+
+    Yields:
+        One sentence a misfit.
+    """
+    odd = np.flatnonzero(np.abs(updates.samples - batch_size) > 0.5)
+    if odd.size:
+        found = updates.samples[odd[0]]
+        yield f"batch_size is {batch_size}, but the declared units hold {found:g} samples"
+    uneven = np.flatnonzero(batch_size % np.maximum(updates.units, 1))
+    if uneven.size and not sized:
+        found = updates.units[uneven[0]]
+        yield (
+            f"batch_size is {batch_size}, which {found:g} equal units cannot share; declare units "
+            "that are not equal with Recorder.unit"
         )

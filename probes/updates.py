@@ -5,7 +5,7 @@ over processes and copied to the host in one piece, into records: the formulas a
 `diffusion.noise` and `diffusion.windows`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,10 +20,17 @@ Record = dict[str, float | int | Array]
 
 @dataclass(frozen=True)
 class Measurement:
-    """The weights at one iteration: squares `(2, tensor)`, and the host's clocks in seconds."""
+    """What was measured of the weights at one iteration, and the host's clocks in seconds.
+
+    Arguments:
+        iteration: when.
+        values: by name; `squares` holds ‖w−w0‖² and ‖w‖² `(2, tensor)`, the rest are fields.
+        wall_time: since attaching.
+        probe_seconds: spent in probes since attaching.
+    """
 
     iteration: int
-    squares: Array
+    values: Mapping[str, Array]
     wall_time: float
     probe_seconds: float
 
@@ -42,6 +49,9 @@ class Updates:
         loss: mean of the finite losses observed `(update,)`; NaN where none was.
         nonfinite_losses: inf or NaN losses observed `(update,)`.
         learning_rate: learning rate used `(update,)`.
+        clip_factor: what clipping multiplied the gradient by `(update,)`; NaN where unknown.
+        loss_scale: of mixed precision `(update,)`; NaN where there is none.
+        skipped: steps skipped before each update `(update,)`.
     """
 
     unit_sq: Array
@@ -53,6 +63,9 @@ class Updates:
     loss: Array
     nonfinite_losses: Array
     learning_rate: Array
+    clip_factor: Array
+    loss_scale: Array
+    skipped: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.units)
@@ -72,6 +85,9 @@ class Window:
         totals: moments of the total estimates of |G|² and tr Σ.
         loss: moments of the loss.
         sizes: moments of the number of units and of the unit size.
+        clip_factor: moments of the clip factor.
+        loss_scale: moments of the loss scale.
+        skipped: steps skipped by mixed precision.
         gradients: updates with a finite gradient.
         nonfinite_gradients: updates without.
         nonfinite_losses: updates with an inf or NaN loss.
@@ -85,6 +101,9 @@ class Window:
     totals: Moments
     loss: Moments
     sizes: Moments
+    clip_factor: Moments
+    loss_scale: Moments
+    skipped: int
     gradients: int
     nonfinite_gradients: int
     nonfinite_losses: int
@@ -103,6 +122,9 @@ class Window:
             totals=merge(self.totals, totals),
             loss=merge(self.loss, moments(updates.loss[:, None])),
             sizes=merge(self.sizes, moments(_sizes(updates))),
+            clip_factor=merge(self.clip_factor, moments(updates.clip_factor[:, None])),
+            loss_scale=merge(self.loss_scale, moments(updates.loss_scale[:, None])),
+            skipped=self.skipped + int(updates.skipped.sum()),
             gradients=self.gradients + int(finite.sum()),
             nonfinite_gradients=self.nonfinite_gradients + int((~finite).sum()),
             nonfinite_losses=self.nonfinite_losses + int(np.sum(updates.nonfinite_losses > 0)),
@@ -122,7 +144,7 @@ class Window:
     def fields(self) -> Record:
         """Values of the record that closes this window, by field name."""
         gradient_sq, noise_trace = _mean(self.noise, self.totals.count)
-        units, unit_size = _mean(self.sizes.mean, int(self.sizes.count > 0))
+        units, unit_size = _known(self.sizes)
         covariance = self.totals.covariance
         return {
             "gradient_sq": gradient_sq,
@@ -135,13 +157,16 @@ class Window:
             "unit_size": unit_size,
             "noise_updates": self.totals.count,
             "nonfinite_gradients": self.nonfinite_gradients,
-            "loss": _mean(self.loss.mean, int(self.loss.count > 0))[0],
+            "loss": _known(self.loss)[0],
             "loss_var": self.loss.covariance[0, 0],
             "loss_updates": self.loss.count,
             "nonfinite_losses": self.nonfinite_losses,
             "learning_rate": self.learning_rate,
             "learning_rate_sum": self.learning_rate_sum,
             "samples": self.samples,
+            "clip_factor": _known(self.clip_factor)[0],
+            "loss_scale": _known(self.loss_scale)[0],
+            "skipped": self.skipped,
         }
 
 
@@ -153,6 +178,9 @@ def empty_window(tensors: int, learning_rate: float) -> Window:
         totals=nothing(2),
         loss=nothing(1),
         sizes=nothing(2),
+        clip_factor=nothing(1),
+        loss_scale=nothing(1),
+        skipped=0,
         gradients=0,
         nonfinite_gradients=0,
         nonfinite_losses=0,
@@ -219,6 +247,10 @@ def _mean(total: Array, count: int) -> Array:
     return total / count if count else np.full_like(total, np.nan)
 
 
+def _known(window: Moments) -> Array:
+    return window.mean if window.count else np.full_like(window.mean, np.nan)
+
+
 def stacked(records: Sequence[Record]) -> dict[str, Array]:
     """Records, each from field name to value, as arrays along the iteration dimension."""
     return {name: np.stack([np.asarray(row[name]) for row in records]) for name in records[0]}
@@ -254,8 +286,9 @@ def records_of(
 
 
 def _weight_fields(at: Measurement, initial_sq: Array) -> Record:
-    distance_sq, weight_sq = at.squares
+    distance_sq, weight_sq = at.values["squares"]
     return {
+        **{name: value for name, value in at.values.items() if name != "squares"},
         "iteration": at.iteration,
         "distance_sq": distance_sq,
         "weight_sq": weight_sq,

@@ -21,7 +21,15 @@ _NOISE_FIELDS = (
     "gradient_noise_cov",
     "noise_updates",
 )
-_GRADIENT_FIELDS = (*_NOISE_FIELDS, "mean_sq", "units", "unit_size", "nonfinite_gradients")
+_GRADIENT_FIELDS = (
+    *_NOISE_FIELDS,
+    "mean_sq",
+    "units",
+    "unit_size",
+    "nonfinite_gradients",
+    "clip_factor",
+)
+_SCALE_FIELDS = ("loss_scale", "skipped")
 _ONE_UNIT = (
     "every update had one unit: a single process without gradient accumulation sees one gradient "
     "an update, which holds no information about its noise"
@@ -42,6 +50,7 @@ class RecordingWriter:
     static: Mapping[str, object]
     attributes: Mapping[str, str]
     noise: bool
+    scaled: bool = False
     waiting: list[Record] = field(default_factory=list)
     _several_units: bool | None = None
     _warned: bool = False
@@ -74,11 +83,12 @@ class RecordingWriter:
         """Records as a dataset that is a valid recording by itself."""
         values = {**self.static, **stacked(records)}
         attributes = dict(self.attributes)
-        absent: Sequence[str] = ()
+        absent: tuple[str, ...] = ()
         if not self.noise:
             absent, attributes["noise_absent"] = _GRADIENT_FIELDS, _SWITCHED_OFF
         elif not self._several_units:
             absent, attributes["noise_absent"] = _NOISE_FIELDS, _ONE_UNIT
+        absent = (*absent, *(() if self.scaled else _SCALE_FIELDS))
         present = {name: value for name, value in values.items() if name not in absent}
         if "data_size" in present:
             present["epoch"] = np.asarray(present["samples"]) / present["data_size"]

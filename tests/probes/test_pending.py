@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from probes.pending import Mark, Pending
+from probes.pending import Mark, Pending, Row
 from probes.processes import Processes
 from probes.units import UnitShares
 
@@ -14,16 +14,21 @@ def reduce(pending):
     return pending.reduce(Processes(), seconds=3.0, weighted=False, sized=False, batch_size=8)
 
 
+def row(unit_sq, total_sq, *, units=2, learning_rate=0.5, skipped=0):
+    shares = UnitShares(units, float(units), 0.0, 0.0)
+    clip = vector(4.0, 1.0)
+    return Row(vector(*unit_sq), vector(*total_sq), clip, shares, learning_rate, 8.0, skipped)
+
+
 def test_everything_comes_back_in_its_place():
     pending = Pending(torch.device("cpu"), 2)
     pending.losses[-1] += [vector(1.0)[0], vector(3.0)[0]]
-    pending.add_update(vector(1, 2), vector(3, 4), UnitShares(2, 2.0, 0.0, 0.0), 0.5)
-    pending.add_update(
-        vector(5, 6), vector(7, 8), UnitShares(4, 4.0, 0.0, 0.0), torch.tensor(0.25)
-    )
+    pending.add(row((1, 2), (3, 4)))
+    pending.add(row((5, 6), (7, 8), units=4, learning_rate=torch.tensor(0.25), skipped=1))
     pending.losses[-2].append(vector(float("inf"))[0])
     pending.losses[-1].append(vector(9.0)[0])
-    pending.marks.append(Mark(2, torch.tensor([[1.0, 2], [3, 4]], dtype=torch.float64), 0.5, 0.1))
+    values = {"squares": vector(1, 2, 3, 4).reshape(2, 2), "sketch": vector(5, 6, 7)}
+    pending.marks.append(Mark(2, values, 0.5, 0.1))
     found = reduce(pending)
     assert found.updates.unit_sq.tolist() == [[1, 2], [5, 6]]
     assert found.updates.total_sq.tolist() == [[3, 4], [7, 8]]
@@ -35,9 +40,13 @@ def test_everything_comes_back_in_its_place():
     assert np.isnan(found.updates.loss[1])
     assert found.updates.nonfinite_losses.tolist() == [0, 1]
     assert found.updates.learning_rate.tolist() == [0.5, 0.25]
-    assert [(m.iteration, m.squares.tolist()) for m in found.measurements] == [
-        (2, [[1, 2], [3, 4]])
-    ]
+    assert found.updates.clip_factor.tolist() == [0.5, 0.5]
+    assert found.updates.loss_scale.tolist() == [8, 8]
+    assert found.updates.skipped.tolist() == [0, 1]
+    (measured,) = found.measurements
+    assert measured.iteration == 2
+    assert measured.values["squares"].tolist() == [[1, 2], [3, 4]]
+    assert measured.values["sketch"].tolist() == [5, 6, 7]
     assert found.update_seconds == 1.5
     assert [float(loss) for loss in pending.emptied().losses[0]] == [9.0]
 
@@ -46,11 +55,3 @@ def test_nothing_pending_is_no_fault():
     found = reduce(Pending(torch.device("cpu"), 2))
     assert len(found.updates) == 0
     assert found.measurements == []
-
-
-def test_a_learning_rate_tensor_is_read_when_it_was_used():
-    pending = Pending(torch.device("cpu"), 1)
-    rate = torch.tensor(0.5)
-    pending.add_update(vector(1), vector(1), UnitShares(1, 1.0, 0.0, 0.0), rate)
-    rate.fill_(0.1)
-    assert reduce(pending).updates.learning_rate.tolist() == [0.5]

@@ -4,7 +4,7 @@ from probes.processes import Processes, parameter_names, processes_of
 
 
 def test_a_plain_module_trains_alone():
-    assert processes_of(torch.nn.Linear(1, 1)) == Processes(1, 0, None)
+    assert processes_of(torch.nn.Linear(1, 1)) == Processes(1, 0, (), 1)
     assert Processes().add(torch.ones(2)).tolist() == [1, 1]
 
 

@@ -116,7 +116,7 @@ def record(path, *, units=2, updates=5, observe="after backward", **options):
     model, optimizer = problem()
     losses = []
     with probes.attach(
-        model, optimizer, path, batch_size=4, schedule=range(100), **options
+        model, optimizer, path, batch_size=4, schedule=range(updates), **options
     ) as recorder:
         for _ in range(updates):
             values = []
@@ -182,9 +182,9 @@ def test_unequal_units_are_right_once_declared(tmp_path):
 
 def test_units_that_were_not_all_declared_are_left_out_with_a_warning(tmp_path):
     model, optimizer = problem()
-    with pytest.warns(RuntimeWarning, match="1 units were declared, 2 backward passes"):  # noqa: SIM117
+    with pytest.warns(RuntimeWarning, match="1 units were declared, 2 were seen"):  # noqa: SIM117
         with probes.attach(model, optimizer, tmp_path / "run", batch_size=4) as recorder:
-            recorder.unit(size=2)
+            recorder.unit(size=4)
             model(torch.randn(2, 3)).mean().backward()
             step(model, optimizer, torch.randn(2, 3))
     assert xr.load_dataset(tmp_path / "run.nc")["noise_updates"].values.tolist() == [0, 0]
@@ -192,16 +192,14 @@ def test_units_that_were_not_all_declared_are_left_out_with_a_warning(tmp_path):
 
 def test_inf_and_nan_are_events_and_spoil_nothing(tmp_path):
     model, optimizer = problem()
-    with probes.attach(model, optimizer, tmp_path / "run", batch_size=4, schedule=[3]) as recorder:
+    with probes.attach(model, optimizer, tmp_path / "run", batch_size=6, schedule=[3]) as recorder:
         for index in range(3):
-            for _ in range(2):
-                model(torch.ones(2, 3)).mean().mul(0.5).backward()
-            if index == 1:
-                model.weight.grad.fill_(0.0)
-                broken = model(torch.ones(2, 3)).mean() * float("inf")
-                broken.backward()
-                model.weight.grad.zero_()
+            for unit in range(3):
+                broken = index == 1 and unit == 2
+                loss = model(torch.ones(2, 3)).mean() / 3
+                (loss * float("inf") if broken else loss).backward()
             recorder.observe(loss=float("nan") if index == 1 else 2.0)
+            model.weight.grad.nan_to_num_(0.0, 0.0, 0.0)
             optimizer.step()
             optimizer.zero_grad()
     last = xr.load_dataset(tmp_path / "run.nc").isel(iteration=-1)
@@ -211,6 +209,49 @@ def test_inf_and_nan_are_events_and_spoil_nothing(tmp_path):
     assert float(last["mean_sq"].sum()) == pytest.approx(3.0)
 
 
+def test_a_batch_size_that_the_units_contradict_is_said_once(tmp_path):
+    model, optimizer = problem()
+    with pytest.warns(RuntimeWarning) as caught:  # noqa: SIM117
+        with probes.attach(model, optimizer, tmp_path / "a", batch_size=5) as recorder:
+            for _ in range(3):
+                model(torch.ones(2, 3)).mean().backward()
+                step(model, optimizer, torch.ones(2, 3))
+    with pytest.warns(RuntimeWarning) as declared:  # noqa: SIM117
+        with probes.attach(model, optimizer, tmp_path / "b", batch_size=5) as recorder:
+            for _ in range(3):
+                recorder.unit(size=4)
+                step(model, optimizer, torch.ones(4, 3))
+    assert [str(warning.message).split(": ", 1)[1] for warning in [*caught, *declared]] == [
+        "batch_size is 5, which 2 equal units cannot share; declare units that are not equal with "
+        "Recorder.unit",
+        "batch_size is 5, but the declared units hold 4 samples",
+    ]
+
+
+def test_clipping_is_measured(tmp_path):
+    model, optimizer = problem()
+    with probes.attach(model, optimizer, tmp_path / "run", batch_size=4, schedule=[2]):
+        for limit in (1.0, 100.0):
+            (model(torch.ones(4, 3)).mean() * 10).backward()  # gradient norm 10·√3
+            torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
+            optimizer.step()
+            optimizer.zero_grad()
+    factor = float(xr.load_dataset(tmp_path / "run.nc")["clip_factor"][-1])
+    assert factor == pytest.approx((1 / (10 * 3**0.5) + 1) / 2, rel=1e-5)
+
+
+def test_a_schedule_beyond_the_run_and_wrapping_after_attaching_are_said(tmp_path):
+    model, optimizer = problem()
+    with pytest.warns(RuntimeWarning, match="the schedule goes beyond the last iteration, 1"):  # noqa: SIM117
+        with probes.attach(model, optimizer, tmp_path / "run", batch_size=4, schedule=[1, 9]):
+            step(model, optimizer, torch.ones(4, 3))
+    recorder = probes.attach(model, optimizer, tmp_path / "wrapped", batch_size=4)
+    model.weight = torch.nn.Parameter(model.weight.detach().clone())  # as fully_shard does
+    with pytest.warns(RuntimeWarning, match="wrap first, then attach"):
+        step(model, optimizer, torch.ones(4, 3))
+    recorder.close()
+
+
 def test_a_live_recording_can_be_read_and_closing_replaces_it(tmp_path):
     model, optimizer = problem()
     recorder = probes.attach(
@@ -218,7 +259,7 @@ def test_a_live_recording_can_be_read_and_closing_replaces_it(tmp_path):
         optimizer,
         tmp_path / "run",
         batch_size=4,
-        schedule=log_spaced(100),
+        schedule=log_spaced(20),
         flush_seconds=0.0,
     )
     for _ in range(20):
@@ -259,7 +300,7 @@ def test_an_exception_in_training_keeps_what_was_recorded(tmp_path):
 def test_a_disk_that_refuses_stops_nothing_and_loses_nothing(tmp_path, monkeypatch):
     model, optimizer = problem()
     recorder = probes.attach(
-        model, optimizer, tmp_path / "run", batch_size=4, schedule=range(50), flush_seconds=0.0
+        model, optimizer, tmp_path / "run", batch_size=4, schedule=range(12), flush_seconds=0.0
     )
     folder = tmp_path / "run"
     with warnings.catch_warnings(record=True) as caught:

@@ -75,8 +75,9 @@ def test_sums_equal_those_of_separate_backward_passes():
     tap.take()  # autograd.grad ran the hooks too
     for inputs, targets in batches:
         (torch.nn.functional.cross_entropy(model(inputs), targets) / 3).backward()
-    units, unit_sq, total_sq = tap.take()
-    assert units == 3
+    seen = tap.take()
+    unit_sq, total_sq = seen.unit_sq, seen.total_sq
+    assert seen.units == 3
     twin = [sum(float(part[i].square().sum()) for part in parts) for i in range(len(parts[0]))]
     total = [float(sum(part[i] for part in parts).square().sum()) for i in range(len(parts[0]))]
     np.testing.assert_allclose(unit_sq, twin, rtol=1e-12)
@@ -87,8 +88,8 @@ def test_a_parameter_without_gradient_counts_as_zero():
     model = torch.nn.ModuleList([torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)])
     tap, _ = tapped(model)
     model[0](torch.ones(1, 2)).sum().backward()
-    _, unit_sq, total_sq = tap.take()
-    assert unit_sq.tolist() == total_sq.tolist() == pytest.approx([2, 1, 0, 0])
+    seen = tap.take()
+    assert seen.unit_sq.tolist() == seen.total_sq.tolist() == pytest.approx([2, 1, 0, 0])
 
 
 def test_a_backward_pass_that_raised_leaves_no_trace():
@@ -100,20 +101,19 @@ def test_a_backward_pass_that_raised_leaves_no_trace():
         broken.backward()
     first.remove()
     model(torch.ones(1, 2)).sum().backward()
-    units, unit_sq, _ = tap.take()
-    assert (units, faults) == (1, [])
-    assert unit_sq.tolist() == pytest.approx([2])
+    seen = tap.take()
+    assert (seen.units, faults) == (1, [])
+    assert seen.unit_sq.tolist() == pytest.approx([2])
 
 
 def test_low_precision_gradients_neither_overflow_nor_vanish():
     model = torch.nn.Linear(2, 1, bias=False).half()
     tap, _ = tapped(model)
     model.weight.backward(torch.tensor([[300.0, 1e-4]]).half())
-    _, unit_sq, _ = tap.take()
-    assert float(unit_sq) == pytest.approx(9e4 + 1e-8)
+    assert float(tap.take().unit_sq) == pytest.approx(9e4 + 1e-8)
     model.weight.grad = None
     model.weight.backward(torch.tensor([[0.0, 1e-4]]).half())
-    assert float(tap.take()[1]) == pytest.approx(1e-8, rel=1e-3)
+    assert float(tap.take().unit_sq) == pytest.approx(1e-8, rel=1e-3)
 
 
 def test_a_failure_silences_the_tap_and_poisons_its_sums(monkeypatch):
@@ -122,5 +122,27 @@ def test_a_failure_silences_the_tap_and_poisons_its_sums(monkeypatch):
     monkeypatch.setattr("probes.taps.square", lambda gradient: 1 / 0)
     model(torch.ones(1, 2)).sum().backward()
     assert [type(fault) for fault in faults] == [ZeroDivisionError]
-    assert torch.isnan(tap.take()[1]).all()
+    assert torch.isnan(tap.take().unit_sq).all()
     assert model.weight.grad.tolist() == [[1, 1]]
+
+
+def test_gradients_cleared_without_a_step_are_discarded():
+    model = torch.nn.Linear(2, 1, bias=False)
+    tap, _ = tapped(model)
+    model(torch.ones(1, 2)).sum().backward()
+    model.zero_grad()  # as after a step that mixed precision skipped
+    model(2 * torch.ones(1, 2)).sum().backward()
+    seen = tap.take()
+    assert (seen.units, seen.discarded) == (1, 1)
+    assert float(seen.unit_sq) == pytest.approx(8.0)
+
+
+def test_the_loss_scale_is_undone():
+    model = torch.nn.Linear(2, 1, bias=False)
+    scale = torch.tensor(1024.0)
+    tap = GradientTap(
+        list(model.parameters()), processes=1, failed=pytest.fail, scale=lambda: scale
+    )
+    (model(torch.ones(1, 2)).sum() * scale).backward()
+    seen = tap.take()
+    assert float(seen.unit_sq) == float(seen.total_sq) == pytest.approx(2.0)

@@ -18,11 +18,14 @@ def updates(count, tensors=3):
         loss=RNG.random(count),
         nonfinite_losses=np.zeros(count),
         learning_rate=RNG.random(count),
+        clip_factor=RNG.random(count),
+        loss_scale=np.full(count, np.nan),
+        skipped=np.zeros(count, dtype=int),
     )
 
 
 def measurement(iteration, tensors=3):
-    return Measurement(iteration, RNG.random((2, tensors)), 1.0, 0.1)
+    return Measurement(iteration, {"squares": RNG.random((2, tensors))}, 1.0, 0.1)
 
 
 def records_in_flushes(whole, marks, cuts):
@@ -52,6 +55,7 @@ def test_window_means_equal_a_plain_average_however_flushes_fall():
             )
             np.testing.assert_allclose(found["mean_sq"][row], whole.total_sq[part].mean(0))
             np.testing.assert_allclose(found["loss"][row], whole.loss[part].mean())
+            np.testing.assert_allclose(found["clip_factor"][row], whole.clip_factor[part].mean())
             if stop - start > 1:
                 covariance = np.cov(totals[:, part])
                 np.testing.assert_allclose(found["gradient_sq_var"][row], covariance[0, 0])
@@ -81,7 +85,7 @@ def test_overlap_is_the_inner_product():
     (record,), _ = records_of(
         empty_window(1, 0.1),
         updates(0, tensors=1),
-        [Measurement(0, squares, 0.0, 0.0)],
+        [Measurement(0, {"squares": squares}, 0.0, 0.0)],
         start=0,
         initial_sq=np.array([np.sum(w0**2)]),
     )

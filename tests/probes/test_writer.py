@@ -2,7 +2,7 @@ import numpy as np
 
 from diffusion.recording import check
 from probes.store import SegmentStore
-from probes.updates import Measurement, empty_window, records_of
+from probes.updates import Measurement, Updates, empty_window, records_of
 from probes.writer import RecordingWriter
 
 
@@ -12,13 +12,13 @@ def test_the_first_record_waits_until_units_are_known(tmp_path):
     writer = RecordingWriter(store, static, {}, noise=True)
     store.open()
     window = empty_window(1, 0.1)
-    at_start = Measurement(0, np.array([[0.0], [2.0]]), 0.0, 0.0)
+    at_start = Measurement(0, {"squares": np.array([[0.0], [2.0]])}, 0.0, 0.0)
     (record,), _ = records_of(
         window, window_updates(0), [at_start], start=0, initial_sq=np.ones(1)
     )
     writer.write([record])
     assert store.segments() == []
-    later = Measurement(2, np.array([[1.0], [2.0]]), 0.0, 0.0)
+    later = Measurement(2, {"squares": np.array([[1.0], [2.0]])}, 0.0, 0.0)
     (record,), _ = records_of(window, window_updates(2), [later], start=0, initial_sq=np.ones(1))
     writer.write([record])
     assert len(store.segments()) == 1
@@ -28,8 +28,6 @@ def test_the_first_record_waits_until_units_are_known(tmp_path):
 
 
 def window_updates(count):
-    from probes.updates import Updates
-
     ones = np.ones(count)
     return Updates(
         unit_sq=np.ones((count, 1)),
@@ -41,4 +39,7 @@ def window_updates(count):
         loss=ones,
         nonfinite_losses=0 * ones,
         learning_rate=0.1 * ones,
+        clip_factor=ones,
+        loss_scale=np.nan * ones,
+        skipped=np.zeros(count, dtype=int),
     )
