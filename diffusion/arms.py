@@ -1,0 +1,93 @@
+"""What a simulator is given and what it gives: an arm of a set of runs, and a track."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .ranges import count
+from .scaling import Rule, learning_rate, noise_factor
+
+Array = NDArray[np.float64]
+Iterations = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What distinguishes the runs of a set.
+
+    Attributes:
+        batch_size: M, samples.
+        base_learning_rate: η₀, at the base batch size.
+        base_batch_size: M₀, samples.
+        scaling: rule from batch size to learning rate.
+        data_size: D, samples; 0 draws batches with replacement.
+        seed: seed of the run.
+    """
+
+    batch_size: int = 64
+    base_learning_rate: float = 0.05
+    base_batch_size: int = 64
+    scaling: Rule = "sqrt"
+    data_size: int = 0
+    seed: int = 0
+
+    @property
+    def rate(self) -> float:
+        """The learning rate η(M)."""
+        return float(
+            learning_rate(
+                self.scaling,
+                self.base_learning_rate,
+                batch_size=count(self.batch_size, "batch_size"),
+                base_batch_size=count(self.base_batch_size, "base_batch_size"),
+                data_size=self.data_size or None,
+            )
+        )
+
+    @property
+    def heat(self) -> float:
+        """T(M)/T(M₀), the temperature relative to that of the base batch size."""
+        size = self.data_size or None
+        noise = noise_factor([self.batch_size, self.base_batch_size], size)
+        return self.rate / self.base_learning_rate * float(noise[0] / noise[1])
+
+    def landscape_rng(self) -> np.random.Generator:
+        """Randomness that all batch sizes of a seed share."""
+        return np.random.default_rng([self.seed, 0])
+
+    def noise_rng(self) -> np.random.Generator:
+        """Randomness of this run alone."""
+        return np.random.default_rng([self.seed, 1, self.batch_size])
+
+
+@dataclass(frozen=True)
+class Track:
+    """The motion of one simulated run, `(record,)` each.
+
+    Attributes:
+        distance_sq: ‖w_t − w_0‖².
+        weight_sq: ‖w_t‖².
+        overlap: ⟨w_t, w_0⟩.
+        weights: number of weights.
+        loss: loss at the record, or None.
+        gradient_sq: |G|² at the record, or None.
+        noise_trace: S = tr Σ, the same everywhere; 0 where unknown.
+    """
+
+    distance_sq: Array
+    weight_sq: Array
+    overlap: Array
+    weights: int
+    loss: Array | None = None
+    gradient_sq: Array | None = None
+    noise_trace: float = 0.0
+
+
+class Simulator(Protocol):
+    """One kind of motion with its settings; a frozen dataclass."""
+
+    def track(self, arm: Arm, records: Iterations) -> Track:
+        """The motion of one arm at the given iterations."""
+        ...

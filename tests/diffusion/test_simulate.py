@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pytest
+
+from diffusion import simulate
+from diffusion.arms import Arm
+from diffusion.recording import check
+from diffusion.simulators import DriftingWalk, FieldWalk, LawCurve, NoisyQuadratic
+
+ARM = Arm(batch_size=128, seed=3)
+
+
+class Variable:
+    def __init__(self, entry):
+        self.dims = tuple(entry["dims"])
+        self.values = np.asarray(entry["data"])
+        self.dtype = self.values.dtype
+
+
+class Dataset:
+    """The part of a dataset that `check` reads, without xarray."""
+
+    def __init__(self, packed):
+        entries = packed["coords"] | packed["data_vars"]
+        self.variables = {name: Variable(entry) for name, entry in entries.items()}
+        self.attrs = packed["attrs"]
+        self.sizes = {
+            dim: size
+            for variable in self.variables.values()
+            for dim, size in zip(variable.dims, variable.values.shape, strict=True)
+        }
+
+
+def column(packed, name):
+    return np.asarray(packed["data_vars"][name]["data"])
+
+
+@pytest.mark.parametrize("kind", simulate.KINDS)
+def test_every_kind_packs_a_sound_recording_with_its_truth(kind):
+    packed = simulate.recording(simulate.simulator(kind), ARM, 60)
+    check(Dataset(packed))
+    truth = json.loads(packed["attrs"]["truth"])
+    assert truth["seed"] == 3
+    assert truth["learning_rate"] == pytest.approx(0.05 * 2**0.5)
+    d, w, o = (column(packed, name) for name in ("distance_sq", "weight_sq", "overlap"))
+    np.testing.assert_allclose(d, w - 2 * o + w[0], atol=1e-9 * w.max())
+    assert d[0] == 0.0
+    assert d[-1] > 0.0
+
+
+@pytest.mark.parametrize("kind", simulate.KINDS)
+def test_a_seed_determines_the_run(kind):
+    one, two = (simulate.recording(simulate.simulator(kind), ARM, 30) for _ in range(2))
+    np.testing.assert_array_equal(column(one, "distance_sq"), column(two, "distance_sq"))
+
+
+def test_sets_hold_every_batch_size_and_seed():
+    runs = simulate.recordings(
+        LawCurve(noise=0.0, batch_exponent=0.5), batch_sizes=[32, 128], seeds=[0, 1], iterations=50
+    )
+    assert len(runs) == 4
+    small, large = (column(runs[f"LawCurve-sqrt-b{m}-s0"], "distance_sq") for m in (32, 128))
+    np.testing.assert_allclose(large, 4.0 * small)
+
+
+def test_noise_estimates_scatter_about_the_truth():
+    walk = DriftingWalk(dimension=50, gradient_sq=4.0, noise_trace=64.0)
+    packed = [simulate.recording(walk, Arm(batch_size=32, seed=s), 40) for s in range(60)]
+    for name, truth in (("gradient_sq", 4.0), ("noise_trace", 64.0)):
+        last = np.array([column(one, name)[-1, 0] for one in packed])
+        assert last.mean() == pytest.approx(truth, abs=4 * last.std() / 60**0.5)
+        assert np.isnan(column(packed[0], name)[0, 0])  # no update yet
+
+
+def test_settings_are_read_from_text():
+    kind = simulate.simulator("law", {"parameters": '{"exponent": 0.3}', "noise": "0"})
+    assert kind == LawCurve(parameters={"exponent": 0.3}, noise=0.0)
+    assert simulate.simulator("quadratic", {"modes": "7"}) == NoisyQuadratic(modes=7)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: simulate.simulator("comet"), "kind: found 'comet', expected one of"),
+        (
+            lambda: simulate.simulator("field", {"colour": 1}),
+            r"settings of field: found \['colour'",
+        ),
+        (
+            lambda: simulate.simulator("field", {"modes": "many"}),
+            "modes: found 'many', expected a value like 100",
+        ),
+        (lambda: simulate.recording(FieldWalk(alpha=3.0), ARM, 10), "alpha: found 3"),
+        (lambda: simulate.recording(LawCurve(law="cubic"), ARM, 10), "law: found 'cubic'"),
+        (lambda: simulate.recording(LawCurve(), ARM, 0), "iterations: found 0"),
+        (
+            lambda: simulate.recording(FieldWalk(temperature=-1.0), ARM, 10),
+            "temperature: found -1",
+        ),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
