@@ -1,0 +1,216 @@
+"""Write a page and a picture for each growth law and null law into docs/laws.
+
+python docs/laws.py
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+
+from diffusion import displacement, landscape, sgd
+from diffusion.laws import LAWS, Law, Parameter
+from diffusion.null_laws import NULL_LAWS
+
+FOLDER = Path(__file__).parent / "laws"
+TIMES = np.geomspace(1, 1000, 400)
+RECORDS = np.unique(np.geomspace(1, 1000, 16).astype(int))
+
+# What each law looks like on a logarithmic axis, and what tells it apart.
+READING = {
+    "growth": "A straight line against ln t at p = 0 once t ≫ τ₀; bent up for p > 0 and down for"
+    " p < 0. Over a decade nearly every other law looks like a member of this family, so p with"
+    " its interval is what a fit should report.",
+    "log_power": "κ = (2/α − 1)/ln t at late times: it drifts to 0 as slowly as 1/ln t, so over a"
+    " few decades it is hard to tell from a small power.",
+    "power": "κ is constant and equal to the exponent.",
+    "offset_power": "κ is constant and equal to p whatever the offset is; a straight line in a"
+    " log–log plot needs offset 0.",
+    "shifted_log": "κ = τ₀/(t + τ₀): linear growth first, a logarithm after a decade or two.",
+    "saturation": "Diffusion until τ, then nothing: κ falls without limit.",
+    "quadratic": "With curvatures spread evenly in ln h, every decade of t relaxes the next decade"
+    " of modes. d² is a logarithm between 1/(η·h_max) and 1/(η·h_min), with no noise and no"
+    " barriers.",
+    "noisy_quadratic": "With noise ∝ curvature the wandering of each mode saturates at its own"
+    " time, and d² is a logarithm again. Its height goes with η/M, which tells it from gradient"
+    " descent.",
+    "scale_invariant": "d ∝ t^½ while d ≪ ‖w₀‖, d ∝ t^¼ later: the growing norm slows the"
+    " rotation.",
+    "scale_invariant_decay": "Rotation continues at the rate ηλ until the start is forgotten; the"
+    " distance ends at √(w_eq² + ‖w₀‖²).",
+    "separable": "A true logarithm with slope 1/margin, without noise, barriers or batches.",
+    "crossover": "d ∝ t^½ before the crossover at t = S/(M·|G|²) iterations, d ∝ t after it.",
+}
+
+
+def simulated() -> dict[str, Callable[[], np.ndarray]]:
+    """Distances at `RECORDS` by simulation at each null law's example parameters."""
+    rng = np.random.default_rng(0)
+
+    def example(name: str) -> dict:
+        return dict(next(law for law in NULL_LAWS.values() if law.name == name).example)
+
+    def quadratic() -> np.ndarray:
+        p = example("quadratic")
+        rate = p["learning_rate"]
+        return root(
+            sgd.quadratic_descent(p["curvatures"], p["start"], RECORDS, learning_rate=rate)
+        )
+
+    def noisy() -> np.ndarray:
+        p = example("noisy_quadratic")
+        h, start = p.pop("curvatures"), p.pop("start")
+        return root(sgd.noisy_quadratic(h, start, RECORDS, walkers=400, rng=rng, **p))
+
+    def invariant(name: str) -> np.ndarray:
+        return root(
+            sgd.scale_invariant(RECORDS, dimension=100, walkers=100, rng=rng, **example(name))
+        )
+
+    def separable() -> np.ndarray:
+        p = example("separable")
+        x = np.array([[p["margin"], 0.5], [p["margin"], -0.5]])
+        return root(sgd.separable_logistic(x, RECORDS, learning_rate=p["learning_rate"]))
+
+    def power() -> np.ndarray:
+        p = example("power")
+        paths = landscape.fractional_brownian(1000, hurst=p["exponent"], samples=2000, rng=rng)
+        return p["scale"] * np.sqrt(np.mean(paths[:, 1000 + RECORDS] ** 2, axis=0))
+
+    def crossover() -> np.ndarray:
+        p = example("crossover")
+        return root(
+            sgd.drifting_walk(
+                np.full(50, np.sqrt(p["gradient_sq"] / 50)),
+                RECORDS,
+                noise=np.full(50, p["noise_trace"] / 50),
+                learning_rate=p["learning_rate"],
+                batch_size=p["batch_size"],
+                walkers=100,
+                rng=rng,
+            )
+        )
+
+    return {
+        "quadratic": quadratic,
+        "noisy_quadratic": noisy,
+        "scale_invariant": lambda: invariant("scale_invariant"),
+        "scale_invariant_decay": lambda: invariant("scale_invariant_decay"),
+        "separable": separable,
+        "power": power,
+        "crossover": crossover,
+    }
+
+
+def root(motion: sgd.Motion) -> np.ndarray:
+    """Root mean square distance over walkers."""
+    return np.sqrt(motion.distance_sq.mean(axis=1))
+
+
+def picture(law: Law, points: np.ndarray | None) -> None:
+    """Distance and its bend κ against the logarithm of time."""
+    d = law.distance(TIMES, law.example)
+    figure, (top, bottom) = plt.subplots(
+        2, 1, figsize=(5, 4.2), sharex=True, height_ratios=[2, 1], layout="constrained"
+    )
+    top.semilogx(TIMES, d, color="#1b6ca8", label="closed form")
+    if points is not None:
+        top.plot(RECORDS, points, "o", color="#c44e2b", markersize=4, label="simulated")
+        top.legend(frameon=False)
+    top.set_ylabel("distance d")
+    kappa = displacement.curvature(TIMES, d)[2:-2]
+    bottom.plot(TIMES[2:-2], kappa, color="#1b6ca8")
+    bottom.axhline(0.0, color="0.6", linewidth=0.8)
+    bottom.set_ylim(max(-2.0, kappa.min() - 0.1), min(2.0, kappa.max() + 0.1))
+    bottom.set_ylabel("bend κ")
+    bottom.set_xlabel("iteration t")
+    figure.savefig(FOLDER / f"{law.name}.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+def page(law: Law, *, has_points: bool) -> str:
+    """The page of one law in Markdown."""
+    points = " Points: simulation at the same parameters." if has_points else ""
+    return f"""# {law.title}
+
+    {law.formula}
+
+![{law.title}]({law.name}.svg)
+
+Line: the closed form at the example's parameters.{points} The lower panel is the bend
+κ = d ln s/d ln t of the local slope s = dd/d ln t; a logarithm has κ = 0.
+
+{READING[law.name]}
+
+| parameter | symbol | meaning | range | unit | example |
+|---|---|---|---|---|---|
+{rows(law)}
+
+Source: {law.source}.
+
+In code: `{module(law)}`, with `distance(times, parameters)` and `slope(times, parameters)`.
+"""
+
+
+def rows(law: Law) -> str:
+    """The table of parameters."""
+    return "\n".join(
+        f"| `{p.name}` | {p.symbol} | {p.meaning} | {interval(p)} | {p.units} |"
+        f" {shown(np.asarray(law.example[p.name]))} |"
+        for p in law.parameters
+    )
+
+
+def interval(parameter: Parameter) -> str:
+    """The range of a parameter with its brackets."""
+    left, right = "[" if parameter.closed[0] else "(", "]" if parameter.closed[1] else ")"
+    ends = [f"{end:g}".replace("inf", "∞") for end in (parameter.low, parameter.high)]
+    return f"{left}{ends[0]}, {ends[1]}{right}" + (" a mode" if parameter.modes else "")
+
+
+def shown(value: np.ndarray) -> str:
+    """A number, or the ends of an array."""
+    if value.ndim == 0:
+        return f"{value:g}"
+    return f"{value[0]:g} … {value[-1]:g} ({len(value)} modes)"
+
+
+def module(law: Law) -> str:
+    """Where the law is found."""
+    home = "laws" if law in LAWS else "null_laws"
+    return f"diffusion.{home}.{law.name.upper()}"
+
+
+def index(laws: list[Law]) -> str:
+    """The list of pages."""
+    lines = "\n".join(f"- [{law.title}]({law.name}.md): `{law.formula}`" for law in laws)
+    return f"""# Growth laws
+
+What the distance d(t) = ‖w_t − w_0‖ would be. The null laws N1–N7 grow slowly without any random
+landscape: a logarithmic curve says little until they have been compared with it. The pages and
+pictures are written by `python docs/laws.py`; `tests/diffusion/test_laws.py` checks every
+derivative and `tests/diffusion/test_null_laws.py` every null law against its simulator.
+
+{lines}
+"""
+
+
+def main() -> None:
+    """Write all pages."""
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.hashsalt": "ultraslow", "font.size": 9, "svg.fonttype": "none"})
+    FOLDER.mkdir(exist_ok=True)
+    laws = list(dict.fromkeys([law.name for law in (*LAWS, *NULL_LAWS.values())]))
+    known = {law.name: law for law in (*LAWS, *NULL_LAWS.values())}
+    points = simulated()
+    for name in laws:
+        picture(known[name], points[name]() if name in points else None)
+        text = page(known[name], has_points=name in points)
+        (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
+    (FOLDER / "README.md").write_text(index([known[name] for name in laws]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
