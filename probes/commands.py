@@ -129,12 +129,11 @@ def _introduction(configs: Sequence["Config"], count: int) -> str:
 def _checked(configs: Sequence["Config"]) -> int:
     """The number of processes on which the runs will train; refuses what cannot be trained."""
     from .runs.config import check
-    from .runs.datasets import facts
     from .runs.launch import processes
 
     count = processes(configs[0])
     for config in configs:
-        check(config, facts(config.data), count)
+        check(config, count)
     return count
 
 

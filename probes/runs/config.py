@@ -9,7 +9,7 @@ from typing import Any
 from diffusion.scaling import RULES, Rule, learning_rate
 
 from .architectures import SHORTCUTS, architecture
-from .datasets import NAMES, Facts
+from .datasets import NAMES, Facts, facts
 
 
 class ConfigError(ValueError):
@@ -127,12 +127,11 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ConfigError(str(path), [f"not a TOML file: {error}"]) from error
 
 
-def check(config: Config, facts: Facts, processes: int) -> None:
+def check(config: Config, processes: int) -> None:
     """Refuse settings that cannot be trained, before anything starts.
 
     Arguments:
         config: the settings.
-        facts: what is known of the image set.
         processes: how many processes will train.
 
     Raises:
@@ -140,8 +139,9 @@ def check(config: Config, facts: Facts, processes: int) -> None:
     """
     faults = [*_choice_faults(config), *_range_faults(config)]
     if not faults:  # sizes are only compared where each is sensible by itself
-        faults = [*_batch_faults(config, config.samples or facts.train_size, processes)]
-        faults += _fit_faults(config, facts)
+        known = facts(config.data)
+        faults = [*_batch_faults(config, config.samples or known.train_size, processes)]
+        faults += _fit_faults(config, known)
     if faults:
         raise ConfigError(config.run, faults)
 
@@ -197,9 +197,9 @@ def _batch_faults(config: Config, train_size: int, processes: int) -> Iterator[s
         )
 
 
-def _fit_faults(config: Config, facts: Facts) -> Iterator[str]:
-    if config.samples > facts.train_size:
-        yield f"samples: found {config.samples}, expected at most {facts.train_size}"
+def _fit_faults(config: Config, known: Facts) -> Iterator[str]:
+    if config.samples > known.train_size:
+        yield f"samples: found {config.samples}, expected at most {known.train_size}"
     try:
         architecture(config.model, width=config.width, shortcut=config.shortcut)
     except ValueError as error:

@@ -63,6 +63,8 @@ def on_device(arrays: Arrays, device: torch.device, *, samples: int = 0) -> tupl
     train = torch.from_numpy(arrays.train_images[: samples or None])
     labels = torch.from_numpy(arrays.train_labels[: samples or None])
     deviation, mean = torch.std_mean(train.double(), dim=(0, 2, 3), correction=0)
+    # No contrast at all must not become a division by zero; bytes that vary do so by more than 1.
+    deviation = deviation.clamp_min(1.0)
     scale = (mean.float()[:, None, None], deviation.float()[:, None, None])
     test, test_labels = torch.from_numpy(arrays.test_images), torch.from_numpy(arrays.test_labels)
     return (

@@ -54,18 +54,24 @@ def events(configs: Sequence[Config], count: int) -> Iterator[Mapping[str, Any]]
     Raises:
         TrainingError: when a process failed; the message names the file that holds its output.
     """
-    with tempfile.TemporaryDirectory(prefix="ultraslow-") as folder:
-        runs, output = Path(folder, "runs.json"), Path(folder, "output.txt")
+    folder = Path(configs[0].folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    faults: list[str] = []
+    left = {config.run for config in configs}
+    with tempfile.TemporaryDirectory(prefix="ultraslow-") as scratch:
+        runs, output = Path(scratch, "runs.json"), Path(scratch, "output.txt")
         runs.write_text(json.dumps([asdict(config) for config in configs]), encoding="utf-8")
-        faults: list[str] = []
         with output.open("w", encoding="utf-8") as kept, _started(runs, count, kept) as process:
             for event in _heard(process, kept):
                 if event["event"] == "fault":
                     faults.append(f"process {event['rank']}: {event['message']}")
-                else:
-                    yield event
-        if process.returncode:
-            raise TrainingError(_explanation(faults, output, Path(configs[0].folder)))
+                    continue
+                if event["event"] == "end":
+                    left.discard(event["run"])
+                yield event
+        # A process that dies while it exits has lost nothing: every recording is closed.
+        if process.returncode and left:
+            raise TrainingError(_explanation(faults, output, folder))
 
 
 def _heard(process: subprocess.Popen[str], kept: IO[str]) -> Iterator[Mapping[str, Any]]:
@@ -85,11 +91,12 @@ def _started(runs: Path, count: int, kept: IO[str]) -> Iterator[subprocess.Popen
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=kept, text=True, env=_environment(count)
     )
-    try:
-        yield process
-        process.wait()
-    finally:
-        _stop(process)
+    with process:  # waits and closes the pipe
+        try:
+            yield process
+        except BaseException:
+            _stop(process)
+            raise
 
 
 def _environment(count: int) -> dict[str, str]:
@@ -101,9 +108,7 @@ def _environment(count: int) -> dict[str, str]:
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """End a torchrun that still lives; it ends its processes when it is told to end."""
-    if process.poll() is not None:
-        return
+    """End a torchrun; it ends its processes when it is told to end."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(_PATIENCE)
@@ -123,10 +128,15 @@ def _event(line: str) -> Mapping[str, Any] | None:
 
 
 def _explanation(faults: list[str], output: Path, folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "training-output.txt"
     text = output.read_text(encoding="utf-8", errors="replace")
     kept.write_text(text, encoding="utf-8")
-    # The first fault is the cause; the other processes fail because they lose the first.
-    cause = faults[0] if faults else (text.strip().splitlines() or ["no output"])[-1]
-    return f"training failed: {cause} (all output: {kept})"
+    # Whose fault was the cause and who only lost the others is for the reader to judge.
+    causes = sorted(faults) or [_exit_code(text)]
+    return "\n  ".join(["training failed", *causes, f"all output is in {kept}"])
+
+
+def _exit_code(text: str) -> str:
+    """What torchrun says of a process that could not say anything itself."""
+    found = [line.strip() for line in text.splitlines() if line.strip().startswith("exitcode")]
+    return f"a process ended with {found[-1]}" if found else "torchrun could not start it"

@@ -8,6 +8,8 @@ Started on every process by torchrun, with a file that lists the runs:
 object a line on standard output.
 """
 
+import gc
+import inspect
 import json
 import sys
 import time
@@ -36,6 +38,11 @@ Tell = Callable[[Mapping[str, Any]], None]
 
 # Reading the loss waits for the device, so progress is told this seldom.
 _TELL_SECONDS = 0.2
+# The option that keeps buffers where they are was renamed; the old name warns where both exist.
+_OPTIONS = inspect.signature(DistributedDataParallel).parameters
+_BUFFERS_STAY: dict[str, Any] = {
+    "forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS else "broadcast_buffers": False
+}
 # Held-out images in one forward pass.
 _EVALUATED_TOGETHER = 512
 
@@ -105,7 +112,7 @@ def build(config: Config, known: Facts, place: Place) -> DistributedDataParallel
     shape = architecture(config.model, width=config.width, shortcut=config.shortcut)
     network = ResNet(shape, channels=known.channels, classes=known.classes)
     network = network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return DistributedDataParallel(network, broadcast_buffers=False)
+    return DistributedDataParallel(network, **_BUFFERS_STAY)
 
 
 def backward(
@@ -217,6 +224,8 @@ def main(path: str) -> None:
     except Exception as error:
         tell({"event": "fault", "rank": place.rank, "message": f"{type(error).__name__}: {error}"})
         raise
+    gc.collect()  # networks hold the processes' connections; these must not outlive the group
+    dist.barrier()
     dist.destroy_process_group()
 
 

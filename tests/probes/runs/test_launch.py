@@ -1,0 +1,51 @@
+import os
+
+import pytest
+
+from probes.runs.config import Config
+from probes.runs.launch import TrainingError, events, processes
+
+
+def test_a_folder_that_cannot_be_made_is_found_before_anything_starts(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Not a directory"):
+        list(events([Config(folder=str(tmp_path / "file" / "runs"))], 2))
+
+
+def test_a_failed_training_says_why_and_keeps_its_output(tmp_path):
+    config = Config(folder=str(tmp_path), name="taken", batch_size=2, iterations=1, device="cpu")
+    (tmp_path / "taken.nc").write_text("not a recording")
+    with pytest.raises(TrainingError, match="process 0: .*found a recording at .*taken.nc"):
+        list(events([config], 2))
+    assert "Traceback" in (tmp_path / "training-output.txt").read_text()
+    assert (tmp_path / "taken.nc").read_text() == "not a recording"
+
+
+def test_number_of_processes():
+    assert processes(Config(processes=3)) == 3
+    assert processes(Config(device="cpu")) == 2
+
+
+def test_stopping_early_leaves_no_process(tmp_path):
+    config = Config(folder=str(tmp_path), batch_size=2, iterations=10**6, device="cpu")
+    told = events([config], 2)
+    while next(told)["event"] != "at":
+        pass
+    before = children()
+    told.close()
+    assert before
+    assert not children()
+
+
+def children():
+    """Command lines of living torchrun processes that train in this process's tree."""
+    found = []
+    for number in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{number}/cmdline", "rb") as file:
+                line = file.read().decode()
+        except OSError:
+            continue
+        if "probes.runs.train" in line:
+            found.append(line)
+    return found
