@@ -276,7 +276,8 @@ def _reason(word: str, found: tuple[Ratio, Ratio, Ratio], *, span: str, margin: 
     mean = f"Over {span} the ratio of distances is {extremes}, at the end {at_end.short()}"
     if word == CONTRADICTED:
         return f"{mean}: beyond ±{margin:.0%}."
-    return f"{mean}: neither within ±{margin:.0%} nor beyond it throughout."
+    rest = f"neither within ±{margin:.0%} nor beyond it throughout"
+    return f"{mean}: {rest}; of all pairs the farthest apart is {widest}."
 
 
 def _needed(found: tuple[Ratio, Ratio], count: int, limit: float) -> str:

@@ -121,5 +121,5 @@ def details(summary: str, content: Any) -> str:
     listed = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
     if len(listed) > _CONFIG_LENGTH:
         listed = f"{listed[:_CONFIG_LENGTH]}\n… cut; the whole stands in the JSON file"
-    shown = html.escape(listed, quote=True)
+    shown = "\n".join(escape(line, _CONFIG_LENGTH) for line in listed.split("\n"))
     return f"<details><summary>{escape(summary)}</summary><pre>{shown}</pre></details>"

@@ -69,8 +69,11 @@ def report(
 def _write(path: Path, text: str) -> None:
     """Write under a temporary name and rename, so that a failure leaves no half page."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", errors="replace")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> Findings:
@@ -82,11 +85,19 @@ def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> 
         runs=by_name,
         verdicts=test(runs, level=level, fits=fits),
         fits=fits,
-        tensor_fits=fit_tensors(shown, level=level, progress=progress),
+        tensor_fits=fit_tensors(
+            shown, level=level, intervals=_some_arm_is_small(fits), progress=progress
+        ),
         tensors=tensors,
         level=level,
         colours=figures.palette(panels.batch_sizes(by_name)),
     )
+
+
+def _some_arm_is_small(fits: xr.Dataset) -> bool:
+    """Whether a tensor's interval somewhere is that of single runs and not across seeds."""
+    counts = np.unique(fits["batch_size"].values, return_counts=True)[1]
+    return bool(counts.min() < panels.ACROSS_SEEDS)
 
 
 def _with_tensors(run: xr.Dataset, tensors: list[str]) -> xr.Dataset:

@@ -16,7 +16,8 @@ from .noise import noise_over_time
 Array = NDArray[np.float64]
 
 ACROSS_SEEDS = 4
-TENSORS = 24
+# More rows cannot be read, and more series make the report slow.
+TENSORS, TENSOR_SERIES = 24, 1200
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,12 @@ def _mean_dot(exponents: Array, row: int, size: int, *, level: float) -> Dot:
     return Dot(row, size, mean, mean - half, mean + half, strong=True)
 
 
-def largest_tensors(runs: dict[str, xr.Dataset], count: int = TENSORS) -> list[str]:
-    """Tensors that moved farthest at the end of their runs, in the order of the network."""
+def largest_tensors(runs: dict[str, xr.Dataset]) -> list[str]:
+    """Tensors that moved farthest at the end of their runs, in the order of the network.
+
+    At most `TENSORS`, and fewer where their fits would be more than `TENSOR_SERIES`.
+    """
+    count = min(TENSORS, max(TENSOR_SERIES // len(runs), 8))
     reached: dict[str, float] = {}
     for run in runs.values():
         last = run["distance_sq"].isel(iteration=-1).values

@@ -1,6 +1,7 @@
 """Tables for the terminal, readable at 100 columns."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 
 import xarray as xr
@@ -11,7 +12,7 @@ from .reader import unusable
 from .text import interval, plural, printable, real, rounded
 
 WIDTH = 100
-_NAME = 30
+_NAME = 28
 _MEASUREMENTS = {"loss": "loss", "noise_trace": "noise", "learning_rate": "rate"}
 
 
@@ -79,7 +80,17 @@ def fits(found: xr.Dataset) -> str:
     rows = [_fit_row(row, by_tensor) for row in fit_rows(found)]
     level = found.attrs.get("level")
     title = f"d = a + b·[(t + τ)^p − 1]/p; p = 0: log t, 0.5: diffusion; level {level}"
-    return f"{title}\n{table(header, rows, left=2 if by_tensor else 1)}"
+    return f"{title}\n{table(header, rows, left=2 if by_tensor else 1)}{_remarks(found)}"
+
+
+def _remarks(found: xr.Dataset) -> str:
+    """Why fits are not plainly ok, each reason once with the number of its curves."""
+    reasons = Counter(row["reason"] for row in fit_rows(found) if row["status"] != "ok")
+    lines = [
+        textwrap.fill(f"{count} × {printable(reason, 300)}", WIDTH, subsequent_indent="    ")
+        for reason, count in reasons.most_common()
+    ]
+    return "".join(f"\n{line}" for line in lines)
 
 
 def _fit_row(row: dict, by_tensor: bool) -> tuple[str, ...]:
@@ -95,7 +106,7 @@ def _fit_row(row: dict, by_tensor: bool) -> tuple[str, ...]:
         rounded(real(row["exponent"])),
         ends,
         rounded(real(row["detectable"])),
-        "" if row["status"] == "ok" else printable(row["reason"] or row["status"], 40),
+        "" if row["status"] == "ok" else row["status"].replace("_", " "),
     )
 
 
