@@ -99,6 +99,8 @@ _DECLARED = (
     Field(
         "overlap", _ITxT, "f8", "1", "inner product of weights and initial weights", _POINT, True
     ),
+    Field("step_sq", _ITxT, "f8", "1", "squared lengths of single updates, added", _SUM),
+    Field("sketch", ("iteration", "component"), "f8", "1", "count sketch of w − w0", _POINT),
     # gradient noise
     Field(
         "gradient_sq", _ITxT, "f8", "1", "unbiased signed estimate of the squared gradient", _MEAN

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from .description import attributes, check_scalars, coordinates
+from .measurements import SKETCH_SEED, Measurements
 from .precision import scale_of
 from .processes import Processes, is_sharded, parameter_names, processes_of
 from .recorder import Recorder
@@ -19,7 +20,8 @@ from .taps import GradientTap
 from .times import schedule_of
 from .writer import RecordingWriter
 
-_PROBES = frozenset({"distance", "noise"})
+_DEFAULT = ("distance", "noise")
+_PROBES = (*_DEFAULT, "path", "trajectory")
 
 
 def attach(
@@ -51,7 +53,9 @@ def attach(
         optimizer: the optimizer of its parameters; one step is one iteration.
         path: where rank 0 records: a live folder of this name, closed to `path` + `.nc`.
         batch_size: samples in an update over all processes, M.
-        probes: which probes to run, of `distance` (always on) and `noise`; all when None.
+        probes: which probes to run, of `distance` (always on), `noise`, `path` and `trajectory`
+            (see
+            `probes.measurements` for their cost); the first two when None.
         schedule: iterations to record at, log-spaced when None; 0 and the last are always
             recorded.
         metadata: of the run. Keys that `diffusion.recording.FIELDS` declares without dimensions
@@ -83,12 +87,17 @@ def attach(
         "tensor_size": [parameter.numel() for parameter in parameters],
         **coordinates(optimizer, metadata),
     }
-    noise = probes is None or "noise" in probes
+    chosen = _DEFAULT if probes is None else probes
+    noise = "noise" in chosen
+    documented = attributes(metadata)
+    if "trajectory" in chosen:
+        documented["sketch_seed"] = str(SKETCH_SEED)
     return Recorder(
         model,
         parameters,
         optimizer,
-        writer=RecordingWriter(store, static, attributes(metadata), noise, scaler is not None),
+        writer=RecordingWriter(store, static, documented, noise, scaler is not None),
+        measurements=Measurements(parameters, probes=chosen),
         processes=processes,
         tap=_tap(model, parameters, processes, scaler) if noise else None,
         batch_size=batch_size,
@@ -129,9 +138,9 @@ def _check(
         )
     if batch_size < 1:
         raise ValueError(f"batch_size: found {batch_size}, expected samples in an update, >= 1")
-    unknown = sorted(set(probes or ()) - _PROBES)
+    unknown = sorted(set(probes or ()).difference(_PROBES))
     if unknown:
-        raise ValueError(f"probes: found {unknown}, expected names of {sorted(_PROBES)}")
+        raise ValueError(f"probes: found {unknown}, expected names of {list(_PROBES)}")
     hooks = optimizer._optimizer_step_post_hooks.values()
     if any(isinstance(getattr(hook, "__self__", None), Recorder) for hook in hooks):
         raise ValueError("optimizer: a recorder is already attached to it; close that one first")

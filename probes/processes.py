@@ -65,6 +65,29 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
+def first_index(tensor: Tensor) -> int:
+    """Position of the first local value in the whole tensor, row-major.
+
+    `fully_shard` cuts the first dimension into chunks of equal length, the last ones shorter.
+
+    Raises:
+        ValueError: for a tensor that is cut along another dimension.
+    """
+    if not isinstance(tensor, DTensor):
+        return 0
+    axes = [axis for axis, placement in enumerate(tensor.placements) if placement.is_shard()]
+    if any(not tensor.placements[axis].is_shard(0) for axis in axes) or len(axes) > 1:
+        raise ValueError(
+            f"parameter: found {tensor.placements}, expected one cut along dimension 0"
+        )
+    rows = tensor.shape[0]
+    start = 0
+    for axis in axes:
+        chunk = -(-rows // tensor.device_mesh.shape[axis])
+        start = min(tensor.device_mesh.get_local_rank(axis) * chunk, rows)
+    return start * (tensor.numel() // rows if rows else 0)
+
+
 def parameter_names(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """Trainable parameters by the name they have in the unwrapped model; shared ones once.
 

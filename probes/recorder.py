@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .distance import square, squared_distances
+from .distance import square
+from .measurements import Measurements
 from .pending import Mark, Pending, Row
 from .precision import scale_of, witness
 from .processes import Processes, local, was_wrapped
@@ -45,6 +46,7 @@ class Recorder:
         optimizer: torch.optim.Optimizer,
         *,
         writer: RecordingWriter,
+        measurements: Measurements,
         processes: Processes,
         tap: Callable[[Callable[[Exception], None]], GradientTap] | None,
         batch_size: int,
@@ -70,8 +72,8 @@ class Recorder:
         self._warned: set[str] = set()
         self._open()
         self._started = self._flushed = time.monotonic()
-        self._initial = [local(p).detach().clone() for p in parameters]
-        self._pending = Pending(self._initial[0].device, len(parameters))
+        self._measurements = measurements
+        self._pending = Pending(measurements.initial[0].device, len(parameters))
         self._window = empty_window(len(parameters), float(_learning_rate(optimizer)))
         self._initial_sq: NDArray[np.float64] | None = None
         self._mark()
@@ -186,6 +188,7 @@ class Recorder:
                 self._flush()
             self.iteration += 1
             self._pending.add(self._row())
+            self._measurements.update()
             if self.iteration == 1 and was_wrapped(self._model, self._parameters):
                 self._warn(
                     "the model was wrapped after the probes were attached, so they do not see the "
@@ -236,13 +239,12 @@ class Recorder:
         return skips
 
     def _nothing(self) -> Tensor:
-        return torch.full((), torch.nan, dtype=torch.float64, device=self._initial[0].device)
+        return torch.full((), torch.nan, dtype=torch.float64, device=self._pending.device)
 
     def _mark(self) -> None:
         """Measure the weights at this iteration."""
         with self._timed():
-            weights = [local(p) for p in self._parameters]
-            values = {"squares": squared_distances(weights, self._initial)}
+            values = self._measurements.mark()
         wall_time = time.monotonic() - self._started
         self._pending.marks.append(Mark(self.iteration, values, wall_time, self._seconds))
         self._marked = self.iteration

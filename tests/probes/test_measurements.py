@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import probes
+from diffusion.sketch import two_time
+from probes.measurements import Measurements
+
+
+def test_the_path_adds_single_steps_and_starts_anew_at_each_record():
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    measurements = Measurements([parameter], probes=["path"])
+    for step in (1.0, 2.0):
+        with torch.no_grad():
+            parameter += step
+        measurements.update()
+    first = measurements.mark()
+    with torch.no_grad():
+        parameter -= 3.0
+    measurements.update()
+    second = measurements.mark()
+    assert float(first["step_sq"]) == pytest.approx(3 * (1 + 4))
+    assert float(second["step_sq"]) == pytest.approx(3 * 9)
+    assert first["squares"].flatten().tolist() == pytest.approx([27.0, 27.0])
+    assert second["squares"].tolist() == [[0.0], [0.0]]
+
+
+def test_optional_probes_reach_the_recording(tmp_path):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(40, 50)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    weights = []
+    with probes.attach(
+        model,
+        optimizer,
+        tmp_path / "run",
+        batch_size=4,
+        probes=["path", "trajectory"],
+        schedule=[0, 5, 20],
+    ):
+        for step in range(20):
+            if step in (0, 5):
+                weights.append(
+                    torch.cat([p.detach().flatten().double() for p in model.parameters()])
+                )
+            model(torch.randn(4, 40)).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        weights.append(torch.cat([p.detach().flatten().double() for p in model.parameters()]))
+    recording = xr.load_dataset(tmp_path / "run.nc")
+    assert recording.attrs["sketch_seed"] == "0"
+    true = [[float((s - t).square().sum()) for t in weights] for s in weights]
+    estimate = two_time(recording["sketch"].values)
+    assert np.all(np.abs(estimate.value - true) <= 5 * estimate.standard_error)
+    assert np.all(recording["step_sq"].sum("tensor").values[1:] > 0)
