@@ -276,7 +276,7 @@ SATURATION = Law(
         Parameter("limit", "d∞", "distance at which growth ends", 0.0, units="weight"),
         Parameter("time_constant", "τ", "relaxation time of d²", 0.0, units="iteration"),
     ),
-    "Ornstein and Uhlenbeck (1930), Physical Review 36, 823: a walk in a parabola",
+    "Uhlenbeck and Ornstein (1930), Physical Review 36, 823: a walk in a parabola",
     {"limit": 8.0, "time_constant": 150.0},
     _saturation,
     _saturation_rate,

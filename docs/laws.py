@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 
-from diffusion import displacement, landscape, sgd
+from diffusion import displacement, landscape, sgd, walks
 from diffusion.laws import LAWS, Law, Parameter
 from diffusion.null_laws import NULL_LAWS
 
@@ -183,6 +183,48 @@ def module(law: Law) -> str:
     return f"diffusion.{home}.{law.name.upper()}"
 
 
+def walkers_picture() -> None:
+    """Effective exponent of ⟨x²⟩ in ln t on three potentials, from exact probabilities."""
+    times = np.geomspace(1e1, 1e9, 17)
+    figure, axis = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    for hurst, temperature, color in (
+        (0.25, 0.3, "#1b6ca8"),
+        (0.5, 1.0, "#c44e2b"),
+        (0.75, 1.0, "#4a8c3a"),
+    ):
+        v = landscape.fractional_brownian(
+            2500, hurst=hurst, samples=300, rng=np.random.default_rng(1)
+        )
+        moments = walks.occupation(v, times, temperature=temperature, edge_tolerance=0.05)
+        q = displacement.log_time_exponent(times, moments.mean_sq.mean(axis=0))
+        axis.semilogx(np.sqrt(times[1:] * times[:-1]), q, color=color, label=f"α = {2 * hurst:g}")
+        axis.axhline(2 / hurst, color=color, linestyle=":", linewidth=1)
+    axis.set_xlabel("time t")
+    axis.set_ylabel("q = d ln⟨x²⟩/d ln ln t")
+    axis.set_ylim(0, 9)
+    axis.legend(frameon=False)
+    figure.savefig(FOLDER / "walkers.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+WALKERS = """# How slowly the activated law is reached
+
+![Effective exponents on a line](walkers.svg)
+
+A walker on a line in a random potential with D(r) = r^α, the exact probabilities of 300 potentials
+averaged. The effective exponent q of ⟨x²⟩ ∝ (ln t)^q should end at 4/α (dotted). For α = 0.5 it is
+far from it after nine decades, and for α = 1.5 it comes from above. An exponent that is fitted to
+three decades of a training run therefore does not identify α, even if the picture of a walk on a
+random potential is right.
+
+The curves are noisy at late times because few potentials with distant valleys carry the average.
+
+In code: `diffusion.landscape.fractional_brownian`, `diffusion.walks.occupation` and
+`diffusion.displacement.log_time_exponent`. `tests/statistics/test_walks.py` compares the exponents
+and Sinai's limit law with references.
+"""
+
+
 def index(laws: list[Law]) -> str:
     """The list of pages."""
     lines = "\n".join(f"- [{law.title}]({law.name}.md): `{law.formula}`" for law in laws)
@@ -194,6 +236,7 @@ pictures are written by `python docs/laws.py`; `tests/diffusion/test_laws.py` ch
 derivative and `tests/diffusion/test_null_laws.py` every null law against its simulator.
 
 {lines}
+- [How slowly the activated law is reached](walkers.md)
 """
 
 
@@ -209,6 +252,8 @@ def main() -> None:
         picture(known[name], points[name]() if name in points else None)
         text = page(known[name], has_points=name in points)
         (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
+    walkers_picture()
+    (FOLDER / "walkers.md").write_text(WALKERS, encoding="utf-8")
     (FOLDER / "README.md").write_text(index([known[name] for name in laws]), encoding="utf-8")
 
 

@@ -1,3 +1,6 @@
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.optimize import curve_fit
@@ -102,3 +105,15 @@ def test_a_fit_recovers_a_law():
 
     found, _ = curve_fit(model, TIMES, d, p0=[1.0, 5.0])
     np.testing.assert_allclose(found, list(truth.values()), rtol=1e-6)
+
+
+def test_the_pages_of_the_laws_are_those_that_the_code_writes():
+    source = Path(__file__).parents[2] / "docs" / "laws.py"
+    spec = importlib.util.spec_from_file_location("law_pages", source)
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    points = pages.simulated()
+    for name, law in ALL.items():
+        written = (pages.FOLDER / f"{name}.md").read_text(encoding="utf-8")
+        assert written == pages.page(law, has_points=name in points), name
+        assert (pages.FOLDER / f"{name}.svg").exists(), name

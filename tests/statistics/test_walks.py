@@ -8,7 +8,7 @@ standard errors are not known; they are taken to be those of our samples at its 
 import numpy as np
 import pytest
 
-from diffusion import displacement, fields, landscape, langevin, sinai, walks
+from diffusion import displacement, fields, landscape, langevin, scaling, sinai, walks
 
 pytestmark = [
     pytest.mark.slow,
@@ -141,9 +141,26 @@ def test_slopes_fall_under_the_square_root_rule_and_agree_under_the_linear_one()
     assert error.max() < 0.15 * linear.min()
 
 
-def log_slope(field, rule, batch_size, base_rate=0.02, span=500.0):
+def test_every_rule_has_the_slope_of_its_temperature():
+    # at M = 16: T/T(1) = 1 linear, 1/4 sqrt, 1/16 fixed, and 1/16 exact_sqrt out of D = 17
+    field = fields.fourier_field(BAND, fields=40, rng=np.random.default_rng(20))
+    slopes = {rule: log_slope(field, rule, 16) for rule in ("linear", "sqrt", "fixed")}
+    slopes["exact_sqrt"] = log_slope(field, "exact_sqrt", 16, data_size=17)
+    print(slopes)
+    for warm, cold in (("linear", "sqrt"), ("sqrt", "fixed"), ("sqrt", "exact_sqrt")):
+        apart = np.hypot(slopes[warm][1], slopes[cold][1])
+        assert slopes[warm][0] - slopes[cold][0] > 2 * apart, (warm, cold)
+    same = np.hypot(slopes["fixed"][1], slopes["exact_sqrt"][1])
+    assert abs(slopes["fixed"][0] - slopes["exact_sqrt"][0]) < 3 * same
+
+
+def log_slope(field, rule, batch_size, *, base_rate=0.02, span=500.0, data_size=None):
     """Mean slope dd/d ln t over the last decade of Σ η = span, and its standard error."""
-    rate = base_rate * (batch_size if rule == "linear" else batch_size**0.5)
+    rate = float(
+        scaling.learning_rate(
+            rule, base_rate, batch_size=batch_size, base_batch_size=1, data_size=data_size
+        )
+    )
     last = round(span / rate)
     records = np.unique(np.geomspace(last / 10, last, 25).astype(int))
     walk = langevin.sgd_walk(
@@ -153,7 +170,9 @@ def log_slope(field, rule, batch_size, base_rate=0.02, span=500.0):
         batch_size=batch_size,
         base_batch_size=1,
         base_learning_rate=base_rate,
-        noise_variance=2 * 0.5 / base_rate,  # T = 0.5 at M = 1
+        # T = 0.5 at M = 1
+        noise_variance=2 * 0.5 / (base_rate * float(scaling.noise_factor(1, data_size))),
+        data_size=data_size,
         rng=np.random.default_rng(17),
     )
     distance = np.sqrt(walk.distance_sq[1:, :, 0])
