@@ -7,21 +7,18 @@ blocks: blocks longer than the correlation time are independent.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Array = NDArray[np.float64]
 
-BLOCKS = 20
+BLOCKS = (20, 10, 5)
 FEWEST_BLOCKS = 4
 # Beyond this relative error of |G|² the ratio's distribution is too skew for the jackknife.
 NOISY = 0.1
-BINS_PER_DECADE = 5
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def noise_interval(
     Returns:
         The estimate, in samples.
     """
-    moments = merge(gradient_sq, noise_trace, updates)
+    moments = independent_blocks(gradient_sq, noise_trace, updates)
     count = moments.updates.size
     total = int(moments.updates.sum())
     if count < FEWEST_BLOCKS:
@@ -108,8 +105,45 @@ def noise_interval(
     return NoiseScale(middle, middle / width, middle * width, "jackknife", total, count)
 
 
-def merge(gradient_sq: ArrayLike, noise_trace: ArrayLike, updates: ArrayLike) -> Moments:
-    """Windows merged in order into at most `BLOCKS` blocks of about equal numbers of updates.
+def independent_blocks(
+    gradient_sq: ArrayLike, noise_trace: ArrayLike, updates: ArrayLike
+) -> Moments:
+    """The finest of some block lengths at which neighbouring blocks do not look correlated.
+
+    Blocks shorter than the correlation time differ too little, and intervals from them are too
+    short. A correlation of neighbours above one standard error, 1/√J, asks for longer blocks.
+
+    Arguments:
+        gradient_sq: window means, shape (window,).
+        noise_trace: window means, shape (window,).
+        updates: updates in each window, shape (window,).
+
+    Returns:
+        The blocks.
+    """
+    for blocks in BLOCKS:
+        moments = merge(gradient_sq, noise_trace, updates, blocks=blocks)
+        values = (moments.gradient_sq, moments.noise_trace)
+        if max(map(neighbour_correlation, values)) <= 1 / math.sqrt(max(moments.updates.size, 1)):
+            break
+    return moments
+
+
+def neighbour_correlation(values: Array) -> float:
+    """Correlation of each value with the next one; 0 for fewer than three.
+
+    >>> round(neighbour_correlation(np.array([1.0, 2.0, 3.0, 4.0])), 3)
+    0.25
+    """
+    centred = values - values.mean() if values.size else values
+    total = float(np.sum(centred**2))
+    return float(np.sum(centred[1:] * centred[:-1])) / total if values.size > 2 and total else 0.0
+
+
+def merge(
+    gradient_sq: ArrayLike, noise_trace: ArrayLike, updates: ArrayLike, *, blocks: int = 20
+) -> Moments:
+    """Windows merged in order into at most `blocks` blocks of about equal numbers of updates.
 
     Windows without updates or with an estimate that is not finite are left out.
 
@@ -117,6 +151,7 @@ def merge(gradient_sq: ArrayLike, noise_trace: ArrayLike, updates: ArrayLike) ->
         gradient_sq: window means, shape (window,).
         noise_trace: window means, shape (window,).
         updates: updates in each window, shape (window,).
+        blocks: how many to make at most.
 
     Returns:
         The blocks; windows longer than a block stay whole.
@@ -125,7 +160,7 @@ def merge(gradient_sq: ArrayLike, noise_trace: ArrayLike, updates: ArrayLike) ->
     kept = np.isfinite(g) & np.isfinite(s) & (n > 0)
     g, s, n = g[kept], s[kept], n[kept]
     ends = np.cumsum(n)
-    block = np.ceil(ends / (ends[-1] / BLOCKS) - 1e-9) if n.size else ends
+    block = np.ceil(ends / (ends[-1] / blocks) - 1e-9) if n.size else ends
     starts = np.flatnonzero(np.diff(block, prepend=-1.0))
     size = np.add.reduceat(n, starts) if n.size else n
     sums = [np.add.reduceat(n * x, starts) if n.size else n for x in (g, s)]
@@ -220,61 +255,3 @@ def fieller(moments: Moments, t: float) -> NoiseScale:
     low = (linear - root) / quadratic if bounded else 0.0
     reason = "the squared gradient cannot be told from 0"
     return NoiseScale(estimate, max(low, 0.0), math.inf, method, updates, blocks, reason)
-
-
-def run_noise_scale(run: xr.Dataset, *, level: float = 0.95) -> NoiseScale:
-    """B_simple over a whole run.
-
-    Arguments:
-        run: a recording.
-        level: confidence level.
-
-    Returns:
-        The estimate; without an interval, and with the reason, where no noise was recorded.
-    """
-    if not _has_noise(run):
-        reason = str(run.attrs.get("noise_absent", "no gradient noise was recorded"))
-        return NoiseScale(math.nan, math.nan, math.nan, "", 0, 0, reason)
-    return noise_interval(*_windows(run), level=level)
-
-
-def noise_over_time(runs: Sequence[xr.Dataset], *, level: float = 0.95) -> xr.Dataset:
-    """B_simple in bins of equal length in ln t, from all windows of equal runs together.
-
-    Arguments:
-        runs: recordings that differ by seed only; those without noise are left out.
-        level: confidence level.
-
-    Returns:
-        A Dataset along `iteration` (the geometric middle of each bin) with `estimate`, `low` and
-        `high`, in samples; empty where no noise was recorded.
-    """
-    measured = [run for run in runs if _has_noise(run)]
-    iteration = np.concatenate([run["iteration"].values for run in measured] or [np.empty(0)])
-    windows = [_windows(run) for run in measured]
-    g, s, n = (np.concatenate([w[k] for w in windows] or [np.empty(0)]) for k in range(3))
-    bins = _bins(np.maximum(iteration, 1))
-    found: dict[float, NoiseScale] = {}
-    for number in np.unique(bins[(iteration > 0) & (n > 0)]):
-        inside = (bins == number) & (iteration > 0)
-        centre = float(np.exp(np.mean(np.log(iteration[inside]))))
-        found[centre] = noise_interval(g[inside], s[inside], n[inside], level=level)
-    columns = ("estimate", "low", "high")
-    variables = {k: ("iteration", [float(getattr(b, k)) for b in found.values()]) for k in columns}
-    return xr.Dataset(variables, coords={"iteration": list(found)})
-
-
-def _bins(iteration: Array) -> Array:
-    """Bin of each iteration; the last one takes what is left over at the end."""
-    place = np.log10(iteration) * BINS_PER_DECADE
-    return np.minimum(np.floor(place), max(np.floor(place.max(initial=0) + 0.5) - 1, 0))
-
-
-def _has_noise(run: xr.Dataset) -> bool:
-    return {"gradient_sq", "noise_trace", "noise_updates"} <= set(map(str, run.data_vars))
-
-
-def _windows(run: xr.Dataset) -> tuple[Array, Array, Array]:
-    """Window means summed over tensors, and the updates in each window."""
-    totals = [run[name].sum("tensor", skipna=False) for name in ("gradient_sq", "noise_trace")]
-    return totals[0].values, totals[1].values, run["noise_updates"].values.astype(float)

@@ -11,7 +11,7 @@ from scipy import stats
 
 from .curves import total_distance
 from .growth import growth_curve
-from .noise import noise_over_time
+from .recorded_noise import noise_over_time
 
 Array = NDArray[np.float64]
 

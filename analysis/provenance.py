@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from .curves import constant_rate, label, recordings
-from .noise import run_noise_scale
+from .recorded_noise import run_noise_scale
 
 VERSIONS = ("ultraslow", "numpy", "scipy", "statsmodels", "xarray", "netCDF4", "matplotlib")
 _LABELS = ("seed", "scaling", "model", "data", "optimizer", "world_size")

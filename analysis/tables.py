@@ -12,7 +12,7 @@ from .reader import unusable
 from .text import interval, plural, printable, real, rounded
 
 WIDTH = 100
-_NAME = 28
+_NAME = 24
 _MEASUREMENTS = {"loss": "loss", "noise_trace": "noise", "learning_rate": "rate"}
 
 

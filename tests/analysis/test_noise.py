@@ -7,9 +7,8 @@ from analysis.noise import (
     fieller,
     jackknife_error,
     merge,
+    neighbour_correlation,
     noise_interval,
-    noise_over_time,
-    run_noise_scale,
 )
 
 
@@ -108,27 +107,11 @@ def test_too_few_windows_give_a_reason_and_no_interval(windows):
     assert found.reason == f"{windows} windows with gradient noise, 4 needed"
 
 
-def test_a_recording_gives_back_its_noise_scale(make):
-    found = run_noise_scale(make(last=20_000))
-    assert found.low < 200 < found.high  # conftest.B_SIMPLE
-    assert found.high / found.low < 1.1
-    assert found.updates == 20_000
-
-
-def test_a_recording_without_noise_says_why(make):
-    run = make(gradient_sq=None, noise_trace=None, noise_updates=None)
-    assert run_noise_scale(run).reason == "no gradient noise was recorded"
-    run.attrs["noise_absent"] = "every update had one unit"
-    assert run_noise_scale(run).reason == "every update had one unit"
-    assert noise_over_time([run]).sizes["iteration"] == 0
-
-
-def test_noise_over_time_follows_a_growing_noise_scale(make):
-    runs = [make(seed=seed, last=10_000) for seed in range(3)]
-    growth = 1 + runs[0]["iteration"] / 1000
-    grown = [run.assign(noise_trace=run["noise_trace"] * growth) for run in runs]
-    found = noise_over_time(grown)
-    expected = 200 * (1 + found["iteration"] / 1000)
-    late = found["iteration"] > 100
-    np.testing.assert_allclose(found["estimate"][late], expected[late], rtol=0.1)
-    assert bool((found["low"] < found["high"])[late].all())
+def test_correlated_blocks_are_merged_further():
+    rng = np.random.default_rng(5)
+    walk = np.repeat(rng.standard_normal(10), 20)  # constant over 20 updates
+    g, s, n = 10 + walk, 100 + walk, np.ones(200)
+    fine = merge(g, s, n)
+    assert fine.updates.size == 20
+    assert neighbour_correlation(fine.gradient_sq) > 0.3
+    assert noise_interval(g, s, n).blocks < 20
