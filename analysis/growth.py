@@ -52,7 +52,7 @@ def fit_growth(
     onset: float | None = None,
     learning_rate: xr.DataArray | None = None,
     calibrate: bool = True,
-    draws: int = 1000,
+    draws: int = 600,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> xr.Dataset:

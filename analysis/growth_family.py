@@ -131,5 +131,5 @@ def family_basis(times: Array, onsets: tuple[float, float]) -> Basis:
     curves /= np.linalg.norm(curves, axis=1, keepdims=True)
     _, size, vectors = np.linalg.svd(curves, full_matrices=False)
     # The tangent vectors are limits of differences of members, hence the small threshold.
-    rank = int(np.sum(size > 1e-10 * size[0]))
+    rank = int(np.sum(size > 1e-8 * size[0]))
     return Basis(times, unit, np.ascontiguousarray(vectors[:rank].T), onsets)

@@ -125,7 +125,7 @@ def moments(frame: Frame, values: Array) -> Moments:
 
 
 def log_likelihood(frame: Frame, moments: Moments, curve: Array) -> Array:
-    """ℓ of each series at its own member of the family, under every noise model.
+    """Restricted log-likelihood of each series at its own member of the family, for every model.
 
     Arguments:
         frame: the shared quantities.
@@ -135,24 +135,36 @@ def log_likelihood(frame: Frame, moments: Moments, curve: Array) -> Array:
     Returns:
         ℓ, shape (series, model).
     """
+    fitted = (moments.loads @ curve[:, :, None])[:, :, 0]
     length = lengths(frame, curve)
-    fitted = np.einsum("smr,sr->sm", moments.loads, curve, optimize=False)
-    return (
-        combine(frame, moments.power, fitted, length)
-        + 0.5 * np.log(np.einsum("sr,sr->s", curve, curve))[:, None]
-    )
+    own = combine(frame.constants, frame.freedom, moments.power, fitted=fitted, length=length)
+    return own + 0.5 * np.log(np.einsum("sr,sr->s", curve, curve))[:, None]
 
 
 def lengths(frame: Frame, curve: Array) -> Array:
     """Squared length of family members in each model's metric, shape (series, model)."""
-    rank = curve.shape[1]
-    turned = curve @ frame.grams.transpose(1, 0, 2).reshape(rank, -1)
-    return np.einsum("smr,sr->sm", turned.reshape(curve.shape[0], -1, rank), curve)
+    # One product with the distinct elements of each Gram matrix: no array of (series, model, rank).
+    rows, columns = np.triu_indices(curve.shape[1])
+    weight = np.where(rows == columns, 1.0, 2.0)[:, None] * frame.grams[:, rows, columns].T
+    return (curve[:, rows] * curve[:, columns]) @ weight
 
 
-def combine(frame: Frame, power: Array, fitted: Array, length: Array) -> Array:
-    """ℓ less ½ ln|u|², from the inner products of one or many family members."""
+def combine(
+    constant: Array | float, freedom: int, power: Array, *, fitted: Array, length: Array
+) -> Array:
+    """Restricted log-likelihood less ½ ln|u|², from inner products.
+
+    Arguments:
+        constant: as in `Frame.constants`.
+        freedom: n − 2.
+        power: ⟨d, d⟩ in the metric of the noise.
+        fitted: ⟨d, u⟩.
+        length: ⟨u, u⟩.
+
+    Returns:
+        ℓ − ½ ln|u|², of the broadcast shape.
+    """
     residual = power - fitted**2 / length
     # A curve without noise leaves only rounding, of either sign.
     residual = np.maximum(residual, 1e-26 + 1e-14 * power)
-    return frame.constants - 0.5 * frame.freedom * np.log(residual) - 0.5 * np.log(length)
+    return constant - 0.5 * freedom * np.log(residual) - 0.5 * np.log(length)

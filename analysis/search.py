@@ -9,18 +9,19 @@ raises the likelihood.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .growth_family import EXPONENT_HIGH, EXPONENT_LOW
-from .likelihood import Frame, Moments, lengths, log_likelihood
+from .likelihood import Frame, Moments, combine, lengths, log_likelihood
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 SPACING = 0.125  # of the lattice in p; 0 is one of its points
+_REVISIONS = 3  # of the noise model
 _CHUNK = 256  # series at a time: the lattice's values then stay in cache
 
 
@@ -175,10 +176,10 @@ def settle(frame: Frame, moments: Moments, exponent: Array, shift: Array) -> Poi
     return Point(exponent, shift, model, np.take_along_axis(value, model[:, None], 1)[:, 0])
 
 
-@dataclass(frozen=True)
-class Slopes:
-    """Gradients r and information A of a step in (p, s), each of shape (series,)."""
+class Slopes(NamedTuple):
+    """ℓ, and gradients r and information A of a step in (p, s), each of shape (series,)."""
 
+    value: Array
     p: Array
     s: Array
     pp: Array
@@ -198,26 +199,36 @@ def slopes(frame: Frame, moments: Moments, point: Point) -> Slopes:
     Arguments:
         frame: shared quantities of the time grid.
         moments: of the series.
-        point: where to take them.
+        point: where to take them; its value is not read.
 
     Returns:
-        The inner products.
+        The inner products, and ℓ, which they contain.
     """
     vectors = np.stack(frame.basis.tangent(point.exponent, point.shift))
-    turned = np.empty_like(vectors)
-    for model in np.unique(point.model):
-        rows = point.model == model
-        turned[:, rows] = vectors[:, rows] @ frame.grams[model]
-    gram = np.einsum("isr,jsr->ijs", turned, vectors)
-    data = np.einsum(
-        "isr,sr->is", vectors, moments.loads[np.arange(point.model.size), point.model]
-    )
+    gram = _metric(frame, vectors, point.model)
+    rows = np.arange(point.model.size)
+    data = np.einsum("isr,sr->is", vectors, moments.loads[rows, point.model])
     slope = data[0] / gram[0, 0]
-    inner = gram - gram[:, :1] * gram[:1] / gram[0, 0]
+    inner = slope**2 * (gram - gram[:, :1] * gram[:1] / gram[0, 0])
     right = slope * (data - gram[:, 0] * slope)
-    return Slopes(
-        right[1], right[2], slope**2 * inner[1, 1], slope**2 * inner[1, 2], slope**2 * inner[2, 2]
+    own = combine(
+        frame.constants[point.model],
+        frame.freedom,
+        moments.power[rows, point.model],
+        fitted=data[0],
+        length=gram[0, 0],
     )
+    value = own + 0.5 * np.log(np.einsum("sr,sr->s", vectors[0], vectors[0]))
+    return Slopes(value, right[1], right[2], inner[1, 1], inner[1, 2], inner[2, 2])
+
+
+def _metric(frame: Frame, vectors: Array, model: Index) -> Array:
+    """Inner products of each series' vectors under its own noise model, (vector, vector, series)."""
+    turned = np.empty_like(vectors)
+    order = np.argsort(model, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(model[order])) + 1):
+        turned[:, rows] = vectors[:, rows] @ frame.grams[model[rows[0]]]
+    return np.einsum("isr,jsr->ijs", turned, vectors)
 
 
 Step = Callable[[Slopes, Array], tuple[Array, Array]]
@@ -228,19 +239,13 @@ def onset_step(at: Slopes, damping: Array) -> tuple[Array, Array]:
     return np.zeros_like(at.s), _ratio(at.s, at.ss * (1 + damping))
 
 
-def exponent_step(at: Slopes, damping: Array) -> tuple[Array, Array]:
-    """Damped step in the exponent alone."""
-    return _ratio(at.p, at.pp * (1 + damping)), np.zeros_like(at.p)
-
-
 def joint_step(at: Slopes, damping: Array) -> tuple[Array, Array]:
-    """Damped step in exponent and onset."""
+    """Damped step in exponent and onset, in the exponent alone where the onset is undetermined."""
     pp, ss = at.pp * (1 + damping), at.ss * (1 + damping)
     determinant = pp * ss - at.ps**2
     free = determinant > 1e-12 * pp * ss
     safe = np.where(free, determinant, 1.0)
-    single = exponent_step(at, damping)[0]
-    p = np.where(free, (ss * at.p - at.ps * at.s) / safe, single)
+    p = np.where(free, (ss * at.p - at.ps * at.s) / safe, _ratio(at.p, pp))
     return p, np.where(free, (pp * at.s - at.ps * at.p) / safe, 0.0)
 
 
@@ -249,25 +254,42 @@ def _ratio(top: Array, bottom: Array) -> Array:
 
 
 def climb(frame: Frame, moments: Moments, point: Point, step: Step, *, rounds: int) -> Point:
-    """Points moved uphill by damped Gauss–Newton steps, noise models chosen anew at each.
+    """Points moved uphill, with the noise model chosen anew after each ascent until it stays.
 
     Arguments:
         frame: shared quantities of the time grid.
         moments: of the series.
         point: where to start.
-        step: `joint_step`, `onset_step` or `exponent_step`.
-        rounds: how many steps.
+        step: `joint_step` or `onset_step`.
+        rounds: Gauss–Newton steps of an ascent.
 
     Returns:
         Points at least as high as those given.
     """
+    rows = np.arange(point.value.size)
+    for _ in range(_REVISIONS):
+        part = moments[rows]
+        higher = _ascend(frame, part, point[rows], step, rounds=rounds)
+        settled = settle(frame, part, higher.exponent, higher.shift)
+        point = with_rows(point, settled, rows)
+        rows = rows[settled.model != higher.model]
+        if rows.size == 0:
+            break
+    return point
+
+
+def _ascend(frame: Frame, moments: Moments, point: Point, step: Step, *, rounds: int) -> Point:
+    """Damped Gauss–Newton ascent under one noise model for each series."""
+    at = slopes(frame, moments, point)
     damping = np.full(point.value.shape, 1e-3)
     for _ in range(rounds):
-        trial = _move(frame, point, *step(slopes(frame, moments, point), damping))
-        trial = settle(frame, moments, trial.exponent, trial.shift)
-        better = trial.value > point.value
-        rows = np.flatnonzero(better)
-        point = with_rows(point, trial[rows], rows)
+        trial = _move(frame, point, *step(at, damping))
+        there = slopes(frame, moments, trial)
+        better = there.value > at.value
+        at = Slopes(*(np.where(better, new, old) for new, old in zip(there, at, strict=True)))
+        exponent = np.where(better, trial.exponent, point.exponent)
+        shift = np.where(better, trial.shift, point.shift)
+        point = Point(exponent, shift, point.model, at.value)
         damping = np.where(better, damping / 5, damping * 20)
     return point
 

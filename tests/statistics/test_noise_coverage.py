@@ -25,7 +25,7 @@ def simulate(last, correlation, spread, *, rng):
 
 
 # last iteration, correlation of neighbouring updates, relative spread of |G|² per update, and the
-# coverage to reach. A 16-update block of the first short case is shorter than the correlation
+# coverage to reach. In the last case a block of 16 updates is shorter than the correlation
 # time of 19 updates, so its interval is known to be too short; it may not get worse.
 CASES = [
     (3000, 0.0, 0.3, 0.93),
