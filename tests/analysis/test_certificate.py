@@ -1,0 +1,75 @@
+"""The certificate against the formula, and its edge cases."""
+
+import numpy as np
+import pytest
+
+from analysis.certificate import certify, detectable_formula, summary, unit_growth
+from analysis.noise_models import NoiseModel
+from analysis.series import Settings
+
+TIMES = np.geomspace(10, 1e5, 60)
+
+
+def test_formula_agrees_with_the_spread_of_estimates_for_a_known_onset():
+    certificate = certify(
+        TIMES,
+        NoiseModel("white"),
+        scale=0.01,
+        draws=300,
+        settings=Settings(onset=0.0, calibrate=False),
+        rng=np.random.default_rng(0),
+    )
+    # The formula is 2.80 standard errors; sd of p̂ from 300 draws is known to 4 %.
+    assert certificate.spread[0] * 2.80 == pytest.approx(certificate.formula, rel=0.15)
+    assert certificate.detectable == pytest.approx(certificate.formula, rel=0.15)
+    assert certificate.rejected[2] > 0.99  # p = 0.1 is ten standard errors away
+    assert abs(certificate.covered[0] - 0.95) < 0.05
+
+
+def test_formula_by_hand():
+    # 2.8016 · 26.833 · 0.01 / (ln 1e4 · √60) with √720 = 26.833.
+    expected = 2.8016 * 26.833 * 0.01 / (9.21034 * 7.74597)
+    assert detectable_formula(TIMES, NoiseModel("white"), scale=0.01) == pytest.approx(
+        expected, rel=1e-4
+    )
+
+
+def test_formula_grows_with_correlation_and_is_silent_on_walks():
+    correlated = NoiseModel("ar_log_t", length=0.5)
+    white = detectable_formula(TIMES, NoiseModel("white"), scale=0.01)
+    assert detectable_formula(TIMES, correlated, scale=0.01) > 2 * white
+    assert detectable_formula(TIMES, NoiseModel("walk_log_t"), scale=0.01) == np.inf
+
+
+def test_summary_names_every_figure():
+    certificate = certify(
+        TIMES,
+        NoiseModel("white"),
+        scale=0.05,
+        draws=50,
+        settings=Settings(calibrate=False),
+        rng=np.random.default_rng(1),
+    )
+    text = summary(certificate)
+    assert text.count("interval holds it") == 3
+    assert "smallest |p| told from 0" in text
+
+
+def test_growth_runs_from_0_to_1():
+    for exponent in (-1.0, 0.0, 0.5):
+        curve = unit_growth(TIMES, exponent)
+        assert (curve[0], curve[-1]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"exponents": (0.1,)}, "exponents: found"), ({"scale": 0.0}, "scale: found 0.0")],
+)
+def test_messages(options, message):
+    with pytest.raises(ValueError, match=message):
+        certify(
+            TIMES,
+            NoiseModel("white"),
+            **{"scale": 0.01, **options},
+            rng=np.random.default_rng(0),
+        )
