@@ -94,7 +94,7 @@ def valley_bottom(potential: ArrayLike, barrier: float) -> NDArray[np.int64]:
     sites *= [[1], [-1]]
     rows, first = np.arange(len(v)), np.argmin(climbs, axis=0)
     here, there = bottoms[first, rows], bottoms[1 - first, rows]
-    leaves = (climbs.max(axis=0) - here < rise) & (there < here)
+    leaves = (np.maximum(climbs.max(axis=0), 0.0) - here < rise) & (there < here)
     return sites[np.where(leaves, 1 - first, first), rows].astype(np.int64)
 
 
@@ -111,5 +111,7 @@ def _side(v: Array, rise: float) -> tuple[Array, Array, Array]:
     rows = np.arange(len(v))
     bottom_value = lowest[rows, risen.argmax(axis=1)]
     bottom = np.argmax(v <= bottom_value[:, None], axis=1)
-    climb = np.maximum.accumulate(v, axis=1)[rows, bottom]
+    # The start itself is left out: from the top of a hill the walker takes the lower neighbour.
+    highest = np.maximum.accumulate(v[:, 1:], axis=1)
+    climb = np.where(bottom > 0, highest[rows, np.maximum(bottom, 1) - 1], 0.0)
     return bottom.astype(np.float64), climb, bottom_value

@@ -87,6 +87,41 @@ def test_curvature_is_nan_where_the_curve_falls():
     assert np.isnan(displacement.curvature(t, -np.log(t))).all()
 
 
+def test_two_time_displacement_is_symmetric_and_holds_the_distance():
+    table = displacement.two_time_msd(WALK, np.arange(len(WALK)))
+    np.testing.assert_allclose(table, table.swapaxes(0, 1))
+    np.testing.assert_array_equal(np.diagonal(table), 0.0)
+    np.testing.assert_allclose(table[0], displacement.distance(WALK) ** 2)
+
+
+def test_shifts_and_rotations_change_no_displacement():
+    rotation, _ = np.linalg.qr(np.random.default_rng(2).standard_normal((2, 2)))
+    moved = WALK @ rotation + np.array([5.0, -3.0])
+    for measure in (
+        displacement.distance,
+        displacement.lagged_msd,
+        displacement.straightness,
+        displacement.mean_squared_displacement,
+    ):
+        np.testing.assert_allclose(measure(moved), measure(WALK), rtol=1e-7, atol=1e-7)
+
+
+def test_lagged_msd_of_a_stationary_path_levels_off_where_the_distance_does():
+    # independent points: every lag has twice the variance, d = 4
+    path = np.random.default_rng(3).standard_normal((4000, 4))
+    found = displacement.lagged_msd(path)[1:100]
+    np.testing.assert_allclose(found, 8.0, rtol=0.1)
+
+
+def test_slope_of_several_series_is_that_of_each():
+    t = np.geomspace(1, 50, 12)
+    d = np.stack([np.log(t), t**0.5], axis=1)
+    for i in range(2):
+        np.testing.assert_array_equal(
+            displacement.log_slope(t, d)[:, i], displacement.log_slope(t, d[:, i])
+        )
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -72,6 +72,38 @@ def test_part_keeps_the_potentials():
     np.testing.assert_array_equal(field.part(slice(1, 3)).value(x[1:3]), field.value(x)[1:3])
 
 
+def test_increments_are_gaussian_and_isotropic():
+    spectrum = fields.Spectrum(1.0, 3, k_min=0.01, k_max=10.0, modes=200)
+    rng = np.random.default_rng(9)
+    field = fields.fourier_field(spectrum, fields=3000, rng=rng)
+    start = np.zeros((3000, 1, 3))
+    for direction in ([2.0, 0, 0], [0, 0, 2.0], np.full(3, 2 / 3**0.5)):
+        change = (field.value(start + np.array(direction)) - field.value(start))[:, 0]
+        expected = float(fields.expected_structure(spectrum, 2.0))
+        assert np.mean(change**2) == pytest.approx(expected, rel=4 * (2 / 3000) ** 0.5)
+        kurtosis = np.mean(change**4) / np.mean(change**2) ** 2
+        # 200 waves leave an excess kurtosis of order −0.1; the standard error is √(24/3000)
+        assert kurtosis == pytest.approx(3.0, abs=0.1 + 4 * (24 / 3000) ** 0.5)
+
+
+def test_strength_multiplies_the_potential():
+    one, three = (
+        fields.fourier_field(
+            fields.Spectrum(1.2, 2, strength=c), fields=2, rng=np.random.default_rng(3)
+        )
+        for c in (1.0, 3.0)
+    )
+    x = np.random.default_rng(4).standard_normal((2, 5, 2))
+    np.testing.assert_allclose(three.value(x), 3.0 * one.value(x))
+
+
+def test_small_distances_are_smooth():
+    # below the shortest wave D ∝ r²
+    spectrum = fields.Spectrum(0.8, 4, k_max=10.0)
+    d = fields.expected_structure(spectrum, [1e-4, 1e-3])
+    assert d[1] / d[0] == pytest.approx(100.0, rel=1e-4)
+
+
 RNG = np.random.default_rng(0)
 
 

@@ -50,6 +50,33 @@ def test_measured_structure_equals_a_double_loop():
         assert found.standard_error[column] == pytest.approx(error, rel=1e-12)
 
 
+def test_fractional_potentials_at_one_half_have_independent_steps():
+    v = landscape.fractional_brownian(
+        200, hurst=0.5, samples=500, rng=np.random.default_rng(7), scale=2.0
+    )
+    steps = np.diff(v, axis=1)
+    assert steps.std() == pytest.approx(2.0, rel=0.01)
+    neighbours = np.mean(steps[:, 1:] * steps[:, :-1]) / 4.0
+    assert abs(neighbours) < 4 / np.sqrt(steps.size)
+
+
+def test_scale_multiplies_the_potential():
+    for make in (
+        landscape.random_walk,
+        lambda *a, **k: landscape.fractional_brownian(*a, hurst=0.3, **k),
+    ):
+        one, three = (
+            make(20, samples=2, rng=np.random.default_rng(1), scale=s) for s in (1.0, 3.0)
+        )
+        np.testing.assert_allclose(three, 3.0 * one)
+
+
+def test_over_samples_gives_mean_and_standard_error():
+    found = landscape.over_samples(np.array([1.0]), np.array([[1.0], [3.0], [5.0]]))
+    assert found.value[0] == 3.0
+    assert found.standard_error[0] == pytest.approx(2.0 / 3**0.5)
+
+
 RNG = np.random.default_rng(0)
 
 

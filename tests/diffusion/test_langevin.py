@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import special
 
 from diffusion import fields, langevin
 
@@ -105,6 +106,33 @@ def test_blocks_cover_all_fields(monkeypatch):
     monkeypatch.setattr(langevin, "_BLOCK", 12)
     apart = langevin.langevin(field, [50], **still)
     np.testing.assert_allclose(apart.position, together.position, rtol=1e-12)
+
+
+def test_a_single_wave_slows_diffusion_by_the_bessel_factor():
+    # Lifson and Jackson (1962): D = T/I₀(a/T)² in V = a·cos(x)
+    a, temperature, walkers = 1.0, 0.7, 4000
+    wave = fields.FourierField(np.array([[a]]), np.array([[[1.0]]]), np.array([[0.0]]))
+    walk = langevin.langevin(
+        wave,
+        [0, 800, 2400],
+        step=0.02,
+        temperature=temperature,
+        rng=np.random.default_rng(11),
+        walkers=walkers,
+    )
+    spread = walk.position[:, 0, :, 0].var(axis=1)
+    found = (spread[2] - spread[1]) / (2 * 1600 * 0.02)
+    # standard error of the two variances: √(2/4000) each, relative
+    assert found == pytest.approx(temperature / special.i0(a / temperature) ** 2, rel=0.1)
+
+
+def test_distance_and_path_start_at_zero_and_the_path_only_grows():
+    rng = np.random.default_rng(12)
+    field = fields.fourier_field(fields.Spectrum(1.0, 3, modes=10), fields=3, rng=rng)
+    walk = langevin.langevin(field, range(6), step=0.1, temperature=0.5, rng=rng)
+    np.testing.assert_array_equal(walk.distance_sq[0], 0.0)
+    steps = np.sum(np.diff(walk.position, axis=0) ** 2, axis=-1)
+    np.testing.assert_allclose(np.diff(walk.path_sq, axis=0), steps, rtol=1e-10)
 
 
 FIELD = fields.fourier_field(fields.Spectrum(1.0, 2, modes=3), fields=1, rng=RNG)

@@ -75,6 +75,40 @@ def test_ratio_error_equals_repeated_measurements():
     assert error < 0.6 * (found.bias_factor - 1)
 
 
+def covariance(weights, sizes):
+    return noise_theory.estimate_covariance(
+        weights, sizes, projected_noise=PROJECTED, noise_sq_trace=SQ_TRACE
+    )
+
+
+def test_the_order_of_units_does_not_matter():
+    one, two = covariance([0.5, 0.3, 0.2], [5, 3, 2]), covariance([0.2, 0.5, 0.3], [2, 5, 3])
+    for name in ("gradient_sq_var", "noise_trace_var", "covariance"):
+        assert getattr(one, name) == pytest.approx(getattr(two, name), rel=1e-12)
+
+
+def test_more_units_of_the_same_batch_are_never_worse():
+    found = [covariance(np.full(k, 1 / k), np.full(k, 64 / k)) for k in (2, 4, 8, 64)]
+    assert (np.diff([one.gradient_sq_var for one in found]) < 0).all()
+    assert (np.diff([one.noise_trace_var for one in found]) < 0).all()
+
+
+def test_variances_have_the_unit_of_the_gradient_to_the_fourth():
+    small = covariance([0.5, 0.5], [4, 4])
+    large = noise_theory.estimate_covariance(
+        [0.5, 0.5], [4, 4], projected_noise=81 * PROJECTED, noise_sq_trace=81 * SQ_TRACE
+    )
+    assert large.gradient_sq_var == pytest.approx(81 * small.gradient_sq_var)
+    assert large.covariance == pytest.approx(81 * small.covariance)
+
+
+def test_more_updates_shrink_the_error_like_the_root():
+    one = noise_theory.ratio_error(0.3, 5.0, covariance([0.5, 0.5], [4, 4]), updates=100)
+    four = noise_theory.ratio_error(0.3, 5.0, covariance([0.5, 0.5], [4, 4]), updates=400)
+    assert one.relative_sd == pytest.approx(2 * four.relative_sd)
+    assert one.bias_factor - 1 == pytest.approx(4 * (four.bias_factor - 1))
+
+
 def test_crossover_is_where_drift_equals_diffusion():
     gradient_sq, noise_trace, batch = 0.5, 200.0, 16.0
     t = float(noise_theory.drift_crossover(noise_trace / gradient_sq, batch))

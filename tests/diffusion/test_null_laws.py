@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 from diffusion import displacement, landscape, null_laws, sgd
 from diffusion.null_laws import NULL_LAWS
@@ -157,6 +158,66 @@ def test_n7_equals_a_simulated_drifting_walk_to_1_percent():
         },
     )
     np.testing.assert_allclose(found, mean_distance(motion), rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"),
+    [
+        (
+            "N4",
+            # d‖w‖⁴/dt = 2η²g² − 4ηλ‖w‖⁴ and d⟨w, w₀⟩/dt = −ηλ⟨w, w₀⟩
+            lambda t, y: [2 * 0.05**2 * 64 - 4 * 0.05 * 0.02 * y[0], -0.05 * 0.02 * y[1]],
+        ),
+        ("N5", lambda t, y: [0.05 / (1 + np.exp(y[0] * 0.8)) * 0.8]),
+    ],
+)
+def test_closed_forms_solve_their_differential_equations(name, rate):
+    start = [81.0, 9.0] if name == "N4" else [0.0]
+    t = np.array([1.0, 30.0, 1000.0])
+    solution = solve_ivp(rate, (0, 1000), start, t_eval=t, rtol=1e-10, atol=1e-12).y
+    if name == "N4":
+        parameters = {
+            "learning_rate": 0.05,
+            "weight_decay": 0.02,
+            "gradient_norm": 8.0,
+            "start_norm": 3.0,
+        }
+        expected = np.sqrt(np.sqrt(solution[0]) + 9.0 - 2 * solution[1])
+    else:
+        parameters = {"learning_rate": 0.05, "margin": 0.8}
+        expected = solution[0]
+    np.testing.assert_allclose(NULL_LAWS[name].distance(t, parameters), expected, rtol=1e-7)
+
+
+def test_n2_ends_at_its_stationary_variance():
+    example = {**null_laws.NOISY_QUADRATIC.example, "start": np.ones(30)}
+    h, c = example["curvatures"], example["noise"]
+    variance = 0.5 * c / (16 * h * (2 - 0.5 * h))
+    late = NULL_LAWS["N2"].distance([1e7], example)
+    # the start is forgotten: its square adds to the distance once per mode
+    assert late[0] ** 2 == pytest.approx(30 + variance.sum(), rel=1e-9)
+
+
+def test_n3_goes_from_the_root_to_the_fourth_root_of_time():
+    t = np.geomspace(1e-3, 1e12, 400)
+    d = NULL_LAWS["N3"].distance(t, null_laws.SCALE_INVARIANT.example)
+    exponent = displacement.local_exponent(t, d)
+    assert exponent[2] == pytest.approx(0.5, abs=1e-3)
+    assert exponent[-3] == pytest.approx(0.25, abs=1e-3)
+
+
+def test_n7_turns_from_diffusion_to_drift_at_the_crossover():
+    from diffusion.noise_theory import drift_crossover
+
+    example = null_laws.CROSSOVER.example
+    t = float(
+        drift_crossover(example["noise_trace"] / example["gradient_sq"], example["batch_size"])
+    )
+    times = t * np.geomspace(1e-4, 1e4, 401)
+    exponent = displacement.local_exponent(times, NULL_LAWS["N7"].distance(times, example))
+    assert exponent[2] == pytest.approx(0.5, abs=1e-3)
+    assert exponent[200] == pytest.approx(0.75, abs=1e-3)  # where both parts are equal
+    assert exponent[-3] == pytest.approx(1.0, abs=1e-3)
 
 
 def test_overshooting_modes_are_refused():

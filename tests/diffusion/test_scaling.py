@@ -73,6 +73,45 @@ def test_loss_gain_equals_the_best_quadratic_step():
     assert float(found) == pytest.approx(best(h_sigma / batch) / best(0.0), rel=1e-8)
 
 
+@pytest.mark.parametrize("rule", scaling.RULES)
+def test_rules_compose(rule):
+    def rate(base, start, end):
+        return float(
+            scaling.learning_rate(
+                rule, base, batch_size=end, base_batch_size=start, data_size=5000
+            )
+        )
+
+    assert rate(rate(0.1, 32, 256), 256, 1000) == pytest.approx(rate(0.1, 32, 1000), rel=1e-12)
+
+
+@pytest.mark.parametrize("rule", scaling.RULES)
+def test_rates_do_not_fall_with_the_batch_size(rule):
+    eta = scaling.learning_rate(rule, 0.1, batch_size=M, base_batch_size=32, data_size=5000)
+    assert (np.diff(eta) >= 0).all()
+
+
+def test_exact_rule_becomes_the_root_rule_on_large_data_and_exceeds_it_on_small():
+    def eta(rule, data_size):
+        return scaling.learning_rate(
+            rule, 0.1, batch_size=M, base_batch_size=32, data_size=data_size
+        )
+
+    np.testing.assert_allclose(eta("exact_sqrt", 1e9), eta("sqrt", None), rtol=1e-6)
+    assert (eta("exact_sqrt", 1500)[1:] > eta("sqrt", None)[1:]).all()
+
+
+def test_temperature_equals_the_spread_of_sgd_in_a_parabola():
+    # small steps in V = h·w²/2 with gradient variance σ²/M: ⟨w²⟩ = T/h
+    rate, h, variance, batch = 0.01, 1.0, 40.0, 8
+    rng = np.random.default_rng(0)
+    w = np.zeros(20_000)
+    for _ in range(600):
+        w -= rate * (h * w + np.sqrt(variance / batch) * rng.standard_normal(w.shape))
+    found = scaling.temperature(rate, batch, noise_trace=variance, weights=1)
+    assert np.mean(w**2) * h == pytest.approx(float(found), rel=0.04)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

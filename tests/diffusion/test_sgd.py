@@ -72,6 +72,50 @@ def test_scale_invariant_gradients_are_orthogonal():
     np.testing.assert_allclose(motion.overlap[1], 4.0, rtol=1e-12)
 
 
+def test_momentum_has_its_stationary_variance():
+    # ⟨w²⟩ = η·c·(1 + m)/(M·h·(1 − m)·(2(1 + m) − ηh)), the fixed point of the covariance of (w, b)
+    rate, m, h, c, batch = 0.1, 0.8, np.array([0.5, 2.0]), np.array([3.0, 1.0]), 4
+    motion = sgd.noisy_quadratic(
+        h,
+        [0, 0],
+        [400],
+        noise=c,
+        learning_rate=rate,
+        batch_size=batch,
+        walkers=20_000,
+        rng=RNG(3),
+        momentum=m,
+    )
+    variance = rate * c * (1 + m) / (batch * h * (1 - m) * (2 * (1 + m) - rate * h))
+    assert motion.weight_sq[-1].mean() == pytest.approx(variance.sum(), rel=0.04)
+
+
+def test_decay_leads_to_the_equilibrium_norm():
+    # w_eq⁴ = η·g²/(2λ), from either side
+    for start in (1.0, 6.0):
+        motion = sgd.scale_invariant(
+            [6000],
+            dimension=50,
+            start_norm=start,
+            gradient_norm=5.0,
+            learning_rate=0.02,
+            weight_decay=0.02,
+            walkers=2,
+            rng=RNG(4),
+        )
+        np.testing.assert_allclose(motion.weight_sq[-1] ** 2, 0.02 * 25 / 0.04, rtol=0.02)
+
+
+def test_logistic_descent_finds_the_direction_of_the_margin():
+    # support vectors (1, 0) and (0, 1): the margin direction is their bisector
+    x = np.array([[1.0, 0.0], [0.0, 1.0], [3.0, 1.0]])
+    motion = sgd.separable_logistic(x, [0, 1, 5000], learning_rate=1.0)
+    np.testing.assert_array_equal(motion.overlap, 0.0)
+    # the first step from 0 is half the mean of the data
+    assert motion.weight_sq[1, 0] == pytest.approx(np.sum((x.mean(axis=0) / 2) ** 2), rel=1e-12)
+    assert motion.weight_sq[2, 0] > 50
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

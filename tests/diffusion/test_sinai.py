@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from diffusion import landscape, sinai
+from diffusion import landscape, sinai, walks
 
 # A Gaussian walk crosses a level with a mean overshoot of −ζ(½)/√(2π) standard deviations
 # (Chernoff 1965); a valley has one at its bottom and one at its rim.
@@ -59,6 +59,31 @@ def test_valley_bottom_equals_a_walker_that_is_followed():
     v = landscape.random_walk(400, samples=20, rng=np.random.default_rng(2))
     followed = [naive_bottom(row, 4.0) for row in v]
     np.testing.assert_array_equal(sinai.valley_bottom(v, 4.0), followed)
+
+
+def test_mirrored_potentials_have_mirrored_valleys():
+    v = landscape.random_walk(600, samples=50, rng=np.random.default_rng(3))
+    found = sinai.valley_bottom(v, 5.0)
+    np.testing.assert_array_equal(sinai.valley_bottom(v[:, ::-1], 5.0), -found)
+
+
+def test_higher_barriers_lead_to_lower_valleys():
+    v = landscape.random_walk(1500, samples=50, rng=np.random.default_rng(4))
+    rows = np.arange(50)
+    heights = [v[rows, 1500 + sinai.valley_bottom(v, b)] for b in (1.0, 3.0, 6.0)]
+    assert (np.diff(heights, axis=0) <= 0).all()
+    assert (np.array(heights) <= 0).all()
+
+
+def test_a_cold_walker_sits_in_the_valley():
+    # at low temperature the exact probabilities gather at the bottom of Γ = T·ln t
+    v = landscape.random_walk(150, samples=40, rng=np.random.default_rng(5))
+    temperature, barrier = 0.05, 5.0
+    time = np.exp(barrier / temperature)
+    walk = walks.occupation(v, [time], temperature=temperature, edge_tolerance=1.0)
+    at_bottom = walk.final[np.arange(40), 150 + sinai.valley_bottom(v, barrier)]
+    # rates carry prefactors and neighbouring wells share, so not every sample agrees
+    assert np.median(at_bottom) > 0.9
 
 
 def test_a_grid_without_a_rim_is_refused():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import special
 from scipy.linalg import expm
 
 from diffusion import landscape, tridiagonal, walks
@@ -103,6 +104,66 @@ def test_the_edge_is_warned_about_with_its_probability():
     # uniform in the end: one site of 41 on either side
     assert found.edge_probability[0, -1] == pytest.approx(2 / 41, rel=0.01)
     assert found.edge_probability[0, 0] < 1e-6
+
+
+def test_flat_potential_gives_the_bessel_distribution():
+    # jumps left and right at rate 1 each: p_i(t) = e^(−2t)·I_i(2t)
+    x = np.arange(-60, 61)
+    found = walks.occupation(np.zeros(121), [7.0], temperature=1.0, ratio=1.05)
+    np.testing.assert_allclose(found.final[0], special.ive(np.abs(x), 14.0), atol=2e-5)
+
+
+def test_periodic_potential_slows_diffusion_by_the_known_factor():
+    # the lattice form of Lifson and Jackson (1962): D = 1/(⟨e^(−V/T)⟩·⟨1/g⟩) with the
+    # conductances g = exp(−(V_i + V_{i+1})/2T)
+    period = np.array([0.0, 1.5, -0.5, 2.0, 0.3])
+    v = np.tile(period, 101)
+    after = np.roll(period, -1)
+    diffusion = 1 / (np.exp(-period).mean() * np.exp((period + after) / 2).mean())
+    found = walks.occupation(v, [300.0, 600.0], temperature=1.0, ratio=1.1)
+    growth = np.diff(found.mean_sq[0] - found.mean[0] ** 2)[0] / 300.0
+    assert growth == pytest.approx(2 * diffusion, rel=1e-3)
+
+
+def test_parabola_gives_the_equipartition_variance():
+    stiffness, temperature = 0.02, 0.9
+    x = np.arange(-80, 81)
+    found = walks.occupation(stiffness * x**2 / 2, [1e6], temperature=temperature)
+    # the sum over sites equals the integral to better than e^(−2π²T/k)
+    assert found.mean_sq[0, 0] == pytest.approx(temperature / stiffness, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::diffusion.walks.EdgeWarning")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v, t: (v + 17.0, t),
+        lambda v, t: (3.0 * v, 3.0 * t),
+        lambda v, t: (v[:, ::-1], t),
+    ],
+    ids=["raised", "steeper and warmer", "mirrored"],
+)
+def test_what_cannot_matter_does_not(change):
+    times = [0.5, 20.0, 1e4]
+    v, temperature = change(POTENTIAL, 0.8)
+    found = walks.occupation(v, times, temperature=temperature)
+    expected = walks.occupation(POTENTIAL, times, temperature=0.8)
+    np.testing.assert_allclose(found.mean_sq, expected.mean_sq, rtol=1e-9)
+    np.testing.assert_allclose(np.abs(found.mean), np.abs(expected.mean), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::diffusion.walks.EdgeWarning")
+def test_moments_obey_their_inequalities():
+    found = walks.occupation(POTENTIAL, np.geomspace(0.1, 1e6, 8), temperature=0.5)
+    assert (np.abs(found.mean) <= found.mean_abs * (1 + 1e-9)).all()
+    assert (found.mean_abs**2 <= found.mean_sq * (1 + 1e-9)).all()
+
+
+@pytest.mark.filterwarnings("ignore::diffusion.walks.EdgeWarning")
+def test_other_times_hardly_change_a_moment():
+    alone = walks.occupation(POTENTIAL, [1e3], temperature=1.0).mean_sq[:, 0]
+    among = walks.occupation(POTENTIAL, [0.3, 4.0, 77.0, 1e3], temperature=1.0).mean_sq[:, -1]
+    np.testing.assert_allclose(alone, among, rtol=0.005)
 
 
 @pytest.mark.parametrize(
