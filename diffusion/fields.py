@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from .landscape import Structure, over_samples
-from .ranges import between, count, positive
+from .ranges import between, count, none_negative, positive
 
 Array = NDArray[np.float64]
 
@@ -132,7 +132,7 @@ def expected_structure(spectrum: Spectrum, distance: ArrayLike) -> Array:
     >>> bool(abs(expected_structure(band, 5.0) / (2.0**2 * 5.0) - 1) < 0.01)
     True
     """
-    r = np.asarray(distance, dtype=np.float64)
+    r = none_negative(distance, "distance")
     # Midpoints in ln k, dense enough to resolve the oscillations of Ω at the largest k·r.
     widest = float(np.max(r, initial=0.0)) * spectrum.k_max
     points = int(2000 + 20 * widest)
@@ -160,7 +160,7 @@ def measured_structure(
     Returns:
         D(r) at each distance and its standard error over fields.
     """
-    r = np.atleast_1d(np.asarray(distance, dtype=np.float64))
+    r = np.atleast_1d(none_negative(distance, "distance"))
     shape = (len(field.phases), count(pairs, "pairs"), field.wave_vectors.shape[1])
     squares = []
     for radius in r:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .fields import FourierField
-from .ranges import count, increasing, not_negative, positive
+from .ranges import count, iterations, not_negative, positive
 from .scaling import Rule, learning_rate, noise_factor
 
 Array = NDArray[np.float64]
@@ -74,7 +74,7 @@ def langevin(
     >>> langevin(field, [0, 10], step=0.01, temperature=0.3, rng=rng).position.shape
     (2, 2, 1, 3)
     """
-    at = increasing(records, "records", above=-1.0).astype(np.int64)
+    at = iterations(records, "records")
     step = positive(step, "step")
     noise = np.sqrt(2.0 * not_negative(temperature, "temperature") * step)
     count(walkers, "walkers")

@@ -40,6 +40,40 @@ def increasing(
     return array
 
 
+def iterations(values: ArrayLike, name: str) -> NDArray[np.int64]:
+    """Strictly increasing iterations from 0 on.
+
+    Arguments:
+        values: what was passed `(iteration,)`.
+        name: the argument's name, for the message.
+
+    Returns:
+        The values as int64 `(iteration,)`.
+
+    Raises:
+        ValueError: when they are not whole, do not increase or start below 0.
+
+    >>> iterations([0, 10, 20], "records")
+    array([ 0, 10, 20])
+    """
+    array = increasing(values, name, above=-1.0)
+    broken = array[array != np.floor(array)]
+    if broken.size or array[0] < 0:
+        raise ValueError(
+            f"{name}: found {broken[0] if broken.size else array[0]:g}, expected iterations >= 0"
+        )
+    return array.astype(np.int64)
+
+
+def none_negative(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Finite numbers >= 0 of any shape, or a `ValueError` that names the argument."""
+    array = np.asarray(values, dtype=np.float64)
+    wrong = array[~(np.isfinite(array) & (array >= 0))]
+    if wrong.size:
+        raise ValueError(f"{name}: found {wrong.flat[0]:g}, expected finite values >= 0")
+    return array
+
+
 def between(
     value: float,
     name: str,

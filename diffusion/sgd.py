@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranges import between, count, increasing, not_negative, positive
+from .ranges import between, count, iterations, none_negative, not_negative, positive
 
 Array = NDArray[np.float64]
 
@@ -96,7 +96,7 @@ def noisy_quadratic(
         1907.04164.
     """
     h, w0 = _modes(curvatures, start)
-    sd = np.sqrt(np.asarray(noise, dtype=np.float64) / positive(batch_size, "batch_size"))
+    sd = np.sqrt(none_negative(noise, "noise") / positive(batch_size, "batch_size"))
     rate = _stable(learning_rate, h)
     m = between(momentum, "momentum", 0, 1, closed=(True, False))
     first = np.tile(w0, (count(walkers, "walkers"), 1))
@@ -172,6 +172,8 @@ def separable_logistic(inputs: ArrayLike, records: ArrayLike, *, learning_rate: 
         Soudry et al. (2018), The implicit bias of gradient descent on separable data.
     """
     x = np.asarray(inputs, dtype=np.float64)
+    if x.ndim != 2 or not x.size:
+        raise ValueError(f"inputs: found shape {x.shape}, expected (sample, dimension)")
     rate = positive(learning_rate, "learning_rate")
 
     def move(w: Array) -> Array:
@@ -206,7 +208,7 @@ def drifting_walk(
         All walkers, from 0.
     """
     mean = np.asarray(gradient, dtype=np.float64)
-    sd = np.sqrt(np.asarray(noise, dtype=np.float64) / positive(batch_size, "batch_size"))
+    sd = np.sqrt(none_negative(noise, "noise") / positive(batch_size, "batch_size"))
     rate = positive(learning_rate, "learning_rate")
 
     def move(w: Array) -> Array:
@@ -216,7 +218,7 @@ def drifting_walk(
 
 
 def _run(start: Array, move: Callable[[Array], Array], records: ArrayLike) -> Motion:
-    at = increasing(records, "records", above=-1.0).astype(np.int64)
+    at = iterations(records, "records")
     squares = np.empty((3, len(at), len(start)))
     w, row = start, 0
     for iteration in range(at[-1] + 1):

@@ -127,7 +127,14 @@ def recordings(
 
     Returns:
         From run name to packed recording.
+
+    Raises:
+        ValueError: without a batch size or seed, or when a setting is out of range.
     """
+    if not batch_sizes or not seeds:
+        raise ValueError(
+            f"batch_sizes, seeds: found {list(batch_sizes)}, {list(seeds)}, expected one or more"
+        )
     base = base or Arm(base_batch_size=min(batch_sizes))
     arms = [replace(base, batch_size=m, seed=s) for m in batch_sizes for s in seeds]
     packed = [recording(kind, arm, iterations) for arm in arms]

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_walks.py [--json FILE]
 
-Both sides of each ratio run in this process, one after the other, and the best of some repetitions
-counts.
+Both sides of each ratio run in this process, one after the other; the best of some repetitions
+counts, in processor seconds, so that other work on the machine hardly matters.
 """
 
 import argparse
@@ -24,7 +24,7 @@ LOOP_RATIO = 1.06  # of the reference recipe: about 530 steps of backward Euler
 
 
 def measure() -> dict[str, float]:
-    """All figures by name; times in seconds unless the name says otherwise."""
+    """All figures by name; times in processor seconds unless the name says otherwise."""
     return {**line_solver(), **field_walker()}
 
 
@@ -97,12 +97,12 @@ def field_walker(walkers: int = 64, modes: int = 200, steps: int = 100) -> dict[
 
 
 def best(call: Callable[[], object], repetitions: int = 3) -> tuple[float, np.ndarray]:
-    """The shortest time of some calls, and what the last returned."""
+    """The fewest processor seconds of some calls, and what the last returned."""
     seconds = []
     for _ in range(repetitions):
-        start = time.perf_counter()
+        start = time.process_time()
         result = call()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return min(seconds), result  # type: ignore[return-value]
 
 

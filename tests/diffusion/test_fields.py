@@ -112,6 +112,10 @@ RNG = np.random.default_rng(0)
     [
         (lambda: fields.Spectrum(2.0, 3), r"alpha: found 2, expected a value in \(0, 2\)"),
         (lambda: fields.Spectrum(0.0, 3), "alpha: found 0"),
+        (
+            lambda: fields.expected_structure(fields.Spectrum(1.0, 3), [1.0, -2.0]),
+            "distance: found -2",
+        ),
         (lambda: fields.Spectrum(1.0, 0), "dimension: found 0, expected an integer >= 1"),
         (lambda: fields.Spectrum(1.0, 3, k_min=20.0), r"k_min: found 20.*\(0, 10\)"),
         (

@@ -29,6 +29,25 @@ def test_infinity_is_no_positive_number():
         ranges.positive(np.inf, "rate")
 
 
+def test_iterations_are_whole_and_increase_from_zero():
+    np.testing.assert_array_equal(ranges.iterations(np.array([0.0, 3.0]), "records"), [0, 3])
+    for wrong, message in (
+        ([0, 0.5], "records: found 0.5, expected iterations >= 0"),
+        ([-0.5, 1], "records: found -0.5"),
+        ([-1, 0], "records: starts at -1"),
+        ([2, 2], "records: 2 is followed by 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ranges.iterations(wrong, "records")
+
+
+def test_negative_and_missing_numbers_are_named():
+    np.testing.assert_array_equal(ranges.none_negative([[0.0, 2.0]], "noise"), [[0.0, 2.0]])
+    for wrong in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"noise: found {wrong:g}, expected finite"):
+            ranges.none_negative([1.0, wrong], "noise")
+
+
 def test_counts_are_whole():
     assert ranges.count(3, "n") == 3
     for wrong in (0, 2.5, -1):

@@ -136,6 +136,16 @@ def test_logistic_descent_finds_the_direction_of_the_margin():
             "records: 3 is followed by 3",
         ),
         (
+            lambda: sgd.drifting_walk(
+                [1.0], [1], noise=[-2.0], learning_rate=1, batch_size=1, walkers=1, rng=RNG(0)
+            ),
+            "noise: found -2, expected finite values >= 0",
+        ),
+        (
+            lambda: sgd.separable_logistic([1.0, 2.0], [1], learning_rate=1),
+            r"inputs: found shape \(2,\)",
+        ),
+        (
             lambda: sgd.scale_invariant(
                 [1], dimension=1, start_norm=1, gradient_norm=1, learning_rate=1, rng=RNG(0)
             ),

@@ -75,6 +75,10 @@ def test_settings_are_read_from_text():
             "modes: found 'many', expected a value like 100",
         ),
         (lambda: simulate.recording(FieldWalk(alpha=3.0), ARM, 10), "alpha: found 3"),
+        (
+            lambda: simulate.recordings(FieldWalk(), batch_sizes=[], seeds=[0], iterations=9),
+            "batch_sizes, seeds: found",
+        ),
         (lambda: simulate.recording(LawCurve(law="cubic"), ARM, 10), "law: found 'cubic'"),
         (lambda: simulate.recording(LawCurve(), ARM, 0), "iterations: found 0"),
         (
