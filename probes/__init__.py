@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .attachment import attach
     from .recorder import Recorder
+    from .verification import verify
 
-__all__ = ["Recorder", "attach"]
+__all__ = ["Recorder", "attach", "verify"]
 
-_HOMES = {"Recorder": ".recorder", "attach": ".attachment"}
+_HOMES = {"Recorder": ".recorder", "attach": ".attachment", "verify": ".verification"}
 
 
 def __getattr__(name: str) -> Any:
