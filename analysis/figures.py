@@ -46,7 +46,7 @@ _STYLE: dict[Any, Any] = {
     # Names come from files; a dollar sign in one is no formula.
     "text.parse_math": False,
 }
-SMALL, WIDE = (3.5, 2.5), (4.7, 3.1)
+SMALL, WIDE, TALL = (3.5, 2.5), (4.7, 3.1), 6.0
 
 
 def palette(batch_sizes: Sequence[int]) -> dict[int, str]:
@@ -105,32 +105,36 @@ def _grid(axes: Axes) -> None:
 
 
 def distance(
-    curves: Sequence[Curve], fits: Sequence[Band], *, batch_size: int, colours: Mapping[int, str]
+    curves: Sequence[Curve],
+    fits: Sequence[Band],
+    *,
+    behind: Sequence[Curve],
+    batch_size: int,
+    colour: str,
 ) -> str:
-    """Distance of one batch size against log t, all others behind it, with fitted laws.
+    """Distance of one batch size against log t, others behind it, with fitted laws.
 
     Arguments:
-        curves: all runs of the set.
+        curves: this batch size's runs.
+        behind: runs to show in grey for comparison.
         fits: fitted laws of this batch size's runs.
         batch_size: the one in front.
-        colours: from `palette`.
+        colour: of this batch size.
 
     Returns:
         SVG text.
     """
 
     def paint(axes: Axes) -> None:
+        for curve in behind:
+            axes.plot(curve.iteration, curve.value, color=FAINT, linewidth=0.6, zorder=1)
         for curve in curves:
-            if curve.batch_size != batch_size:
-                axes.plot(curve.iteration, curve.value, color=FAINT, linewidth=0.6, zorder=1)
-        for curve in curves:
-            if curve.batch_size == batch_size:
-                style: dict[str, Any] = {
-                    "color": colours[batch_size],
-                    "markersize": 2.2,
-                    "alpha": 0.75,
-                }
-                axes.plot(curve.iteration, curve.value, "o", markeredgewidth=0, zorder=3, **style)
+            style: dict[str, Any] = {
+                "color": colour,
+                "markersize": 2.2,
+                "alpha": 0.75,
+            }
+            axes.plot(curve.iteration, curve.value, "o", markeredgewidth=0, zorder=3, **style)
         for fit in fits:
             axes.fill_between(fit.iteration, fit.low, fit.high, color=INK, alpha=0.12, linewidth=0)
             axes.plot(fit.iteration, fit.middle, color=INK, linewidth=0.9, zorder=4)
@@ -259,7 +263,8 @@ def exponents(
         axes.set_ylim(len(rows) - 0.3, -0.7)
         axes.set_xlabel("exponent p")
 
-    return _draw((WIDE[0], 0.75 + 0.145 * len(rows)), name, paint)
+    height = min(0.145 * len(rows), max(TALL, 0.06 * len(rows)))
+    return _draw((WIDE[0], 0.75 + height), name, paint)
 
 
 _ABOVE: dict[str, Any] = {

@@ -74,7 +74,8 @@ def log_growth(
     """Verdict on P1.
 
     Supported when the interval of every arm lies inside ±`margin`; contradicted when that of one
-    arm, at a level that allows for the number of arms, lies wholly beyond it.
+    arm, with half the error shared among all arms, lies wholly beyond it. The interval given with
+    a contradiction is that wider one.
 
     References:
         Ibragimov and Müller (2010), Journal of Business & Economic Statistics 28, 453: the t
@@ -104,8 +105,7 @@ def log_growth(
 
 
 def _undecided(runs: dict[str, xr.Dataset], reason: str, *, needed: str) -> Verdict:
-    sizes = tuple(sorted({int(run["batch_size"].values) for run in runs.values()}))
-    sample = Sample(runs=len(runs), seeds=0, batch_sizes=sizes)
+    sample = _sample(runs)
     return Verdict(
         PREDICTION, STATEMENT, UNDECIDABLE, reason, EFFECT, sample=sample, needed=needed
     )
@@ -158,9 +158,11 @@ def _judge(
 ) -> Verdict:
     estimates = _estimates(runs, fits, level=level)
     words = [decide(item.low, item.high, margin) for item in estimates]
-    if CONTRADICTED in words and len(estimates) > 1:
-        # A verdict for all arms from the worst of them needs intervals that hold jointly.
-        joint = 1 - (1 - level) / len(estimates)
+    if CONTRADICTED in words:
+        # A verdict for all arms from the worst of them needs intervals that hold jointly. The
+        # exponents of noisy runs are skew, and t intervals of a few of them too short in the tail:
+        # with the error halved, simulated sets are contradicted wrongly in less than 2 %.
+        joint = 1 - (1 - level) / (2 * len(estimates))
         wide = fits if _across(runs) else _widened(runs, joint)
         estimates = _estimates(runs, wide, level=joint)
         words = [decide(item.low, item.high, margin) for item in estimates]

@@ -62,21 +62,25 @@ def figure(panels: Sequence[str], caption: str) -> str:
 def verdict(row: dict[str, Any]) -> str:
     """One prediction: word, claim with reason, effect with interval."""
     needed = f"<p>What would decide it: {escape(row['needed'], 300)}.</p>" if row["needed"] else ""
+    checked = _checked(row["assumptions"]) if row["assumptions"] else ""
     return f"""<article class="verdict">
 <div><span class="word {escape(row["verdict"])}">{escape(row["verdict"])}</span>
 <div class="number">{escape(row["prediction"])}</div></div>
 <div><p class="claim">{escape(row["statement"], 300)}</p>
-<p>{escape(row["reason"], 900)}</p>{needed}
-<p class="small">Checked: {escape(row["assumptions"] or "nothing", 1200)}.</p></div>
+<p>{escape(row["reason"], 900)}</p>{needed}{checked}</div>
 <div>{_effect(row)}</div>
 </article>"""
+
+
+def _checked(assumptions: str) -> str:
+    return f'<p class="small">Checked: {escape(assumptions, 1200)}.</p>'
 
 
 def _effect(row: dict[str, Any]) -> str:
     sample = ", ".join(
         [
             plural(row["runs"], "run"),
-            f"{plural(row['seeds'], 'seed')} an arm or more",
+            f"{plural(row['seeds'], 'seed')} or more a batch size",
             f"batch sizes {row['batch_sizes'] or 'none'}",
         ]
     )

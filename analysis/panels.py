@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 ACROSS_SEEDS = 4
 # More rows cannot be read, and more series make the report slow.
 TENSORS, TENSOR_SERIES = 24, 1200
+BEHIND = 3
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,16 @@ def batch_sizes(runs: dict[str, xr.Dataset]) -> list[int]:
 def distances(runs: dict[str, xr.Dataset]) -> list[Curve]:
     """Total distance of each run."""
     return [_curve(run, total_distance(run)) for run in runs.values()]
+
+
+def parted(curves: Sequence[Curve], batch_size: int) -> tuple[list[Curve], list[Curve]]:
+    """Curves of one batch size, and up to `BEHIND` of each other to set them against."""
+    own = [curve for curve in curves if curve.batch_size == batch_size]
+    behind: dict[int, list[Curve]] = {}
+    for curve in curves:
+        if curve.batch_size != batch_size:
+            behind.setdefault(curve.batch_size, []).append(curve)
+    return own, [curve for members in behind.values() for curve in members[:BEHIND]]
 
 
 def losses(runs: dict[str, xr.Dataset]) -> list[Curve]:

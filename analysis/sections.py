@@ -93,15 +93,16 @@ def _sentence(row: dict[str, Any]) -> str:
 def _distance(found: Findings) -> str:
     curves = panels.distances(found.runs)
     laws = panels.laws(found.fits)
-    small = [
-        figures.distance(curves, laws.get(size, []), batch_size=size, colours=found.colours)
-        for size in found.colours
-    ]
+    small = []
+    for size, colour in found.colours.items():
+        own, behind = panels.parted(curves, size)
+        fits = laws.get(size, [])
+        small.append(figures.distance(own, fits, behind=behind, batch_size=size, colour=colour))
     fitted = sum(map(len, laws.values()))
     caption = (
-        f"Dots: total distance at each record of {plural(len(curves), 'run')}, other batch "
-        f"sizes in grey. Lines: fitted laws ({plural(fitted, 'run')}) over the constant learning "
-        f"rate with {found.level:.0%} bands. A straight line is growth like log t."
+        f"Dots: total distance at each record of {plural(len(curves), 'run')}, some of the other "
+        f"batch sizes in grey. Lines: fitted laws ({plural(fitted, 'run')}) over the constant "
+        f"learning rate with {found.level:.0%} bands. A straight line is growth like log t."
     )
     return markup.section(
         "Distance from the initial weights",
