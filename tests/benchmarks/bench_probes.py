@@ -1,0 +1,118 @@
+"""What probes cost: steps with and without them alternate in one process, so the machine's mood
+cancels.
+
+    python tests/benchmarks/bench_probes.py           # the distance kernel and, under torchrun,
+    DDP steps
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+import probes
+from probes.distance import squared_distances
+from probes.runs.architectures import architecture
+from probes.runs.resnet import ResNet
+
+STEPS = 60
+
+
+def distance_kernel(repeats=40):
+    """Time of one distance measurement of ResNet-50 over the time to read both vectors once."""
+    model = ResNet(architecture("resnet50"), channels=3, classes=1000)
+    weights = [p.detach() for p in model.parameters()]
+    initial = [w + 1e-3 * torch.randn_like(w) for w in weights]
+    flat, flat0 = (torch.cat([w.flatten() for w in tensors]) for tensors in (weights, initial))
+    reads, measurements = [], []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        torch.dot(flat, flat0)
+        middle = time.perf_counter()
+        squared_distances(weights, initial)
+        reads.append(middle - start)
+        measurements.append(time.perf_counter() - middle)
+    return min(measurements) / min(reads)  # other programs only ever add time
+
+
+class Arm:
+    """One network with its optimizer, trained a step at a time."""
+
+    def __init__(self, images):
+        torch.manual_seed(0)
+        self.model = DistributedDataParallel(
+            ResNet(architecture("resnet20"), channels=3, classes=10)
+        )
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05, momentum=0.9)
+        self.inputs = torch.randn(images, 3, 32, 32)
+        self.targets = torch.randint(10, (images,))
+        self.recorder = None
+
+    def step(self):
+        start = time.perf_counter()
+        loss = torch.nn.functional.cross_entropy(self.model(self.inputs), self.targets)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.recorder:
+            self.recorder.observe(loss=loss)
+        return time.perf_counter() - start
+
+
+def ddp_steps(images=64):
+    """Bare and probed ResNet-20 steps in turn; the ratio of total times, on rank 0."""
+    dist.init_process_group("gloo")
+    bare, probed = Arm(images), Arm(images)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run"
+        with probes.attach(
+            probed.model, probed.optimizer, path, batch_size=2 * images
+        ) as recorder:
+            probed.recorder = recorder
+            for _ in range(5):
+                bare.step(), probed.step()
+            times = [(bare.step(), probed.step()) for _ in range(STEPS)]
+    ratios = sorted(p / b for b, p in times)
+    quarter = STEPS // 4
+    # Interquartile mean of paired ratios: a step that the machine interrupted tells nothing.
+    ratio = statistics.fmean(ratios[quarter:-quarter])
+    if dist.get_rank() == 0:
+        bare_ms = 1e3 * statistics.median(b for b, _ in times)
+        print(json.dumps({"ratio": ratio, "bare_ms": bare_ms}))
+    dist.destroy_process_group()
+
+
+def under_torchrun():
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, __file__, "ddp"], capture_output=True, text=True, env=environment, check=True
+    )
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+
+
+def measure():
+    """Figures by name."""
+    torch.set_num_threads(1)
+    step = under_torchrun()
+    return {
+        "probed ÷ bare step, ResNet-20, DDP 2 × 64 (≤ 1.03)": step["ratio"],
+        "bare step, ms": step["bare_ms"],
+        "distance at ResNet-50 size ÷ torch.dot (≤ 1.6)": distance_kernel(),
+    }
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["ddp"]:
+        ddp_steps()
+    else:
+        for name, figure in measure().items():
+            print(f"{name:60} {figure:.3f}")
