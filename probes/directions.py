@@ -55,6 +55,9 @@ def filter_normalized(parameters: Sequence[Tensor]) -> Ensemble:
     Arguments:
         parameters: the tensors that move, one of two dimensions or more among them.
 
+    Raises:
+        ValueError: when all have one dimension.
+
     References:
         Li, Xu, Taylor, Studer and Goldstein (2018), Visualizing the loss landscape of neural nets.
     """

@@ -10,9 +10,8 @@ sign bits, its rows are moved by their shifts in one gather, and added in float6
 are one bit of sign a weight and 8 bytes a row of k weights: 0.13 bytes a weight for k = 1024.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -125,18 +124,24 @@ class Sketcher:
         Raises:
             ValueError: when a tensor is missing or has another size.
         """
-        part = _parts(weights, initial, self._sizes)
+        _check_sizes("weights", weights, self._sizes)
+        if initial is not None:
+            _check_sizes("initial", initial, self._sizes)
         double = any(w.dtype == torch.float64 for w in weights)
-        rows = max((len(block.windows) for block in self._blocks), default=0)
         dtype = torch.float64 if double else torch.float32
+        rows = max((len(block.windows) for block in self._blocks), default=0)
         work = torch.empty(4 * rows * self.components, dtype=dtype, device=self.device)
         total = torch.zeros(self.components, dtype=torch.float64, device=self.device)
         for block in self._blocks:
-            total += self._sketch(block, part, work)
+            total += self._sketch(block, weights, initial, work)
         return total
 
     def _sketch(
-        self, block: _Block, part: Callable[[int], tuple[Tensor, Tensor | None]], work: Tensor
+        self,
+        block: _Block,
+        weights: Sequence[Tensor],
+        initial: Sequence[Tensor] | None,
+        work: Tensor,
     ) -> Tensor:
         """The sketch of one block, in a workspace of four times its size."""
         k = self.components
@@ -146,7 +151,7 @@ class Sketcher:
             values.zero_()
         for piece in block.pieces:
             target = values[piece.place : piece.place + piece.stop - piece.start]
-            _subtract(*part(piece.tensor), slice(piece.start, piece.stop), out=target)
+            _differences(piece, weights, initial, target)
         _flip_signs(values.view(-1, GROUP, k), block.signs, self._bits, scratch=moved)
         # With each row twice side by side, a row moved cyclically is one window of k values.
         doubled.view(-1, 2, k).copy_(values.view(-1, 1, k))
@@ -185,29 +190,31 @@ def _pieces(sizes: Sequence[int], starts: Sequence[int], length: int) -> dict[in
     return blocks
 
 
-def _parts(
-    weights: Sequence[Tensor], initial: Sequence[Tensor] | None, sizes: Sequence[int]
-) -> Callable[[int], tuple[Tensor, Tensor | None]]:
-    """From the position of a tensor to w and w0 in row-major order, copies one at a time."""
-    for name, tensors in (("weights", weights), ("initial", initial)):
-        found = sizes if tensors is None else [tensor.numel() for tensor in tensors]
-        if list(found) != list(sizes):
-            raise ValueError(f"{name}: found tensors of sizes {found}, expected {list(sizes)}")
-
-    @lru_cache(maxsize=1)
-    def part(tensor: int) -> tuple[Tensor, Tensor | None]:
-        w0 = None if initial is None else initial[tensor].detach().reshape(-1)
-        return weights[tensor].detach().reshape(-1), w0
-
-    return part
+def _check_sizes(name: str, tensors: Sequence[Tensor], sizes: Sequence[int]) -> None:
+    found = [tensor.numel() for tensor in tensors]
+    if found != list(sizes):
+        raise ValueError(f"{name}: found tensors of sizes {found}, expected {list(sizes)}")
 
 
-def _subtract(weight: Tensor, initial: Tensor | None, part: slice, *, out: Tensor) -> None:
-    """Some differences w − w0, in the precision of `out`."""
+def _differences(
+    piece: _Piece, weights: Sequence[Tensor], initial: Sequence[Tensor] | None, out: Tensor
+) -> None:
+    """The differences w − w0 of one piece, in row-major order and in the precision of `out`."""
+    weight = _values(weights[piece.tensor].detach(), piece.start, piece.stop)
     if initial is None:
-        out.copy_(weight[part])
+        out.copy_(weight)
     else:
-        torch.sub(weight[part].to(out.dtype), initial[part].to(out.dtype), out=out)
+        w0 = _values(initial[piece.tensor].detach(), piece.start, piece.stop)
+        torch.sub(weight.to(out.dtype), w0.to(out.dtype), out=out)
+
+
+def _values(tensor: Tensor, start: int, stop: int) -> Tensor:
+    """Values `start` to `stop` in row-major order; copies only what is stored in another one."""
+    if tensor.is_contiguous():
+        return tensor.view(-1)[start:stop]
+    row = tensor.numel() // len(tensor)
+    first, last = start // row, -(-stop // row)
+    return tensor[first:last].reshape(-1)[start - first * row : stop - first * row]
 
 
 def _flip_signs(values: Tensor, signs: Tensor, bits: Tensor, *, scratch: Tensor) -> None:

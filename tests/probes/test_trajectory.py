@@ -76,13 +76,17 @@ def test_shards_add_up(parts, k):
 
 
 def test_memory_layout_does_not_show():
-    weights, initial = tensors(1), tensors(2)
-    expected = sketcher().measure(weights, initial)
-    weights[0] = weights[0].to(memory_format=torch.channels_last)
-    assert not weights[0].is_contiguous()
-    assert_same(sketcher().measure(weights, initial), expected)
-    initial[0] = initial[0].to(memory_format=torch.channels_last)
-    assert_same(sketcher().measure(weights, initial), expected)
+    shapes = [(7,), (300, 50, 3, 3), (11, 2, 5, 4)]  # the second one crosses a block boundary
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    weights, initial = tensors(1, shapes), tensors(2, shapes)
+    expected = sketcher(sizes=sizes).measure(weights, initial)
+    for changed in (weights, initial):
+        for index in (1, 2):
+            changed[index] = changed[index].to(memory_format=torch.channels_last)
+            assert not changed[index].is_contiguous()
+        assert_same(sketcher(sizes=sizes).measure(weights, initial), expected)
+    strided = [torch.stack([w, w + 1], dim=-1)[..., 0] for w in weights]
+    assert_same(sketcher(sizes=sizes).measure(strided, initial), expected)
 
 
 def test_order_of_the_tensors_does_not_show():
