@@ -32,6 +32,7 @@ Array = NDArray[np.float64]
 EXPONENT_NODES = np.array([-1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0])
 SIGNAL_NODES = np.array([4.0, 10.0, 40.0])
 ONSET_NODES = np.array([0.0, 0.12, 0.35, 0.7])  # of the range of ln(t₁ + τ)
+_SHARPNESS = 3.0  # of the weights of noise models
 _IMPLAUSIBLE = 0.05  # weight, relative to the best noise model's, below which one is passed over
 _TAIL = np.array([3.0, 2.5, 2.0, 1.6, 1.3, 1.0, 0.8, 0.6])  # quantiles averaged, in 1 − level
 
@@ -163,11 +164,11 @@ def _decoded(code: int) -> Cell:
 
 
 def plausibility(at: Surface, point: Point) -> Array:
-    """Weights of the noise models at constrained maxima, ∝ (likelihood/largest likelihood)².
+    """Weights of the noise models at constrained maxima, ∝ (likelihood/largest likelihood)³.
 
     With all weight on the best model the critical value ignores that the model was chosen, and is
-    too small where a correlation hides under independent noise; with weights ∝ likelihood it is too
-    large for independent records. The square was settled by simulation (tests/statistics).
+    too small where a correlation hides under independent noise; with weights ∝ likelihood it is
+    too large for independent records. The cube was settled by simulation (tests/statistics).
 
     Arguments:
         at: the surfaces.
@@ -178,7 +179,7 @@ def plausibility(at: Surface, point: Point) -> Array:
     """
     curve = at.frame.basis.coordinates(point.exponent, point.shift)
     value = log_likelihood(at.frame, at.moments, curve)
-    weight = np.exp(2 * (value - value.max(axis=1, keepdims=True)))
+    weight = np.exp(_SHARPNESS * (value - value.max(axis=1, keepdims=True)))
     weight[weight < _IMPLAUSIBLE] = 0.0
     return weight / weight.sum(axis=1, keepdims=True)
 

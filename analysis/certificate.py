@@ -134,8 +134,8 @@ def detectable_formula(
 
     (z_{(1+level)/2} + z_{0.8}) · √720 (σ/D) / (Λ √n_eff), with D the total growth, Λ = ln(t_n/t_1)
     and n_eff = n (1 − ρ)/(1 + ρ), ρ the correlation of neighbouring records. It follows from
-    u ≈ L + pL²/2 near p = 0, L = ln t. Fitting the onset about doubles it, and it does not hold for
-    random walks, whose ρ is not defined: there it is inf.
+    u ≈ L + pL²/2 near p = 0, L = ln t. Fitting the onset about doubles it, and it does not hold
+    for random walks, whose ρ is not defined: there it is inf.
 
     Arguments:
         times: t, shape (time,), iterations.

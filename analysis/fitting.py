@@ -95,7 +95,7 @@ def fit_grid(
         high=high,
         offset=offset,
         slope=slope,
-        onset=np.exp(at.peak.shift) - frame.basis.times[0],
+        onset=np.maximum(np.exp(at.peak.shift) - frame.basis.times[0], 0.0),
         model=at.peak.model,
         sigma=sigma,
         signal=signal(at, at.peak),

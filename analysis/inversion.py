@@ -102,7 +102,7 @@ def _raised(at: Surface, point: Point) -> Point:
 
 
 def standard_error(at: Surface, point: Point) -> Array:
-    """Asymptotic standard error of the exponent, σ̂ (A_pp − A_ps²/A_ss)^{−½}.
+    """Asymptotic standard error of the exponent, σ̂ (A_pp − A_ps²/A_ss)^{−½}; A_ps = 0 where the onset is known.
 
     Arguments:
         at: the surfaces.
@@ -112,7 +112,8 @@ def standard_error(at: Surface, point: Point) -> Array:
         The standard errors, shape (series,); inf where the curve has no information on p.
     """
     inner = slopes(at.frame, at.moments, point)
-    lost = np.where(inner.ss > 0, inner.ps**2 / np.where(inner.ss > 0, inner.ss, 1.0), 0.0)
+    free = (inner.ss > 0) & (at.frame.basis.shift_high > at.frame.basis.shift_low)
+    lost = np.where(free, inner.ps**2 / np.where(free, inner.ss, 1.0), 0.0)
     information = np.maximum(inner.pp - lost, 1e-9 * inner.pp)
     root = np.sqrt(np.where(information > 0, information, 1.0))
     return np.where(information > 0, residual_scale(at, point) / root, np.inf)

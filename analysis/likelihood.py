@@ -143,7 +143,8 @@ def log_likelihood(frame: Frame, moments: Moments, curve: Array) -> Array:
 
 def lengths(frame: Frame, curve: Array) -> Array:
     """Squared length of family members in each model's metric, shape (series, model)."""
-    # One product with the distinct elements of each Gram matrix: no array of (series, model, rank).
+    # One product with the distinct elements of each Gram matrix: no array of (series, model,
+    # rank).
     rows, columns = np.triu_indices(curve.shape[1])
     weight = np.where(rows == columns, 1.0, 2.0)[:, None] * frame.grams[:, rows, columns].T
     return (curve[:, rows] * curve[:, columns]) @ weight

@@ -153,8 +153,8 @@ def calibration_ratio(fits: xr.Dataset, *, dim: str = "run") -> xr.DataArray:
         dim: the dimension that counts runs.
 
     Returns:
-        The ratio, over the other dimensions; NaN with fewer than two runs, 0 where no run's interval
-        is bounded.
+        The ratio, over the other dimensions; NaN with fewer than two runs, 0 where no run's
+        interval is bounded.
     """
     usable = fits["exponent"].where(np.isfinite(fits["exponent"]))
     spread = usable.std(dim, ddof=1)

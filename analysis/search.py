@@ -231,22 +231,35 @@ def _metric(frame: Frame, vectors: Array, model: Index) -> Array:
     return np.einsum("isr,jsr->ijs", turned, vectors)
 
 
-Step = Callable[[Slopes, Array], tuple[Array, Array]]
+Step = Callable[[Frame, Point, Slopes, Array], tuple[Array, Array]]
 
 
-def onset_step(at: Slopes, damping: Array) -> tuple[Array, Array]:
-    """Damped step in the onset alone."""
-    return np.zeros_like(at.s), _ratio(at.s, at.ss * (1 + damping))
+def onset_step(frame: Frame, point: Point, at: Slopes, damping: Array) -> tuple[Array, Array]:
+    """The same p, and s after a damped step in the onset alone."""
+    return point.exponent, _bounded_shift(frame, point, _ratio(at.s, at.ss * (1 + damping)))
 
 
-def joint_step(at: Slopes, damping: Array) -> tuple[Array, Array]:
-    """Damped step in exponent and onset, in the exponent alone where the onset is undetermined."""
+def joint_step(frame: Frame, point: Point, at: Slopes, damping: Array) -> tuple[Array, Array]:
+    """Both p and s after a damped step, each within its range.
+
+    Where the onset would leave its range it stops there, and p takes the step that is best given
+    how far the onset went: δp = (r_p − A_ps δs)/A_pp.
+    """
     pp, ss = at.pp * (1 + damping), at.ss * (1 + damping)
     determinant = pp * ss - at.ps**2
     free = determinant > 1e-12 * pp * ss
-    safe = np.where(free, determinant, 1.0)
-    p = np.where(free, (ss * at.p - at.ps * at.s) / safe, _ratio(at.p, pp))
-    return p, np.where(free, (pp * at.s - at.ps * at.p) / safe, 0.0)
+    along_s = np.where(free, (pp * at.s - at.ps * at.p) / np.where(free, determinant, 1.0), 0.0)
+    shift = _bounded_shift(frame, point, along_s)
+    along_p = _ratio(at.p - at.ps * (shift - point.shift), pp)
+    exponent = np.clip(point.exponent + np.clip(along_p, -0.5, 0.5), EXPONENT_LOW, EXPONENT_HIGH)
+    held = (exponent == point.exponent) & (along_p != 0)
+    alone = onset_step(frame, point, at, damping)[1]
+    return exponent, np.where(held, alone, shift)
+
+
+def _bounded_shift(frame: Frame, point: Point, along: Array) -> Array:
+    moved = point.shift + np.clip(along, -2, 2)
+    return np.clip(moved, frame.basis.shift_low, frame.basis.shift_high)
 
 
 def _ratio(top: Array, bottom: Array) -> Array:
@@ -283,23 +296,15 @@ def _ascend(frame: Frame, moments: Moments, point: Point, step: Step, *, rounds:
     at = slopes(frame, moments, point)
     damping = np.full(point.value.shape, 1e-3)
     for _ in range(rounds):
-        trial = _move(frame, point, *step(at, damping))
-        there = slopes(frame, moments, trial)
+        exponent, shift = step(frame, point, at, damping)
+        there = slopes(frame, moments, replace(point, exponent=exponent, shift=shift))
         better = there.value > at.value
         at = Slopes(*(np.where(better, new, old) for new, old in zip(there, at, strict=True)))
-        exponent = np.where(better, trial.exponent, point.exponent)
-        shift = np.where(better, trial.shift, point.shift)
+        exponent = np.where(better, exponent, point.exponent)
+        shift = np.where(better, shift, point.shift)
         point = Point(exponent, shift, point.model, at.value)
         damping = np.where(better, damping / 5, damping * 20)
     return point
-
-
-def _move(frame: Frame, point: Point, along_p: Array, along_s: Array) -> Point:
-    p = np.clip(point.exponent + np.clip(along_p, -0.5, 0.5), EXPONENT_LOW, EXPONENT_HIGH)
-    low, high = frame.basis.shift_low, frame.basis.shift_high
-    return replace(
-        point, exponent=p, shift=np.clip(point.shift + np.clip(along_s, -2, 2), low, high)
-    )
 
 
 def with_rows(whole: Point, part: Point, rows: Index) -> Point:

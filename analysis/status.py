@@ -156,5 +156,5 @@ def _edge(facts: Facts) -> Assessment | None:
 def _wandering(facts: Facts) -> Assessment | None:
     if not facts.wanders or facts.signal > ROUNDING:
         return None
-    text = "the residuals wander like a random walk; more records would not pin the slope down"
+    text = "the residuals wander like a random walk, and more records would not pin the slope down"
     return Assessment("noise_nonstationary", text)

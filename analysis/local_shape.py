@@ -1,0 +1,173 @@
+"""Local shape of a growth curve: how its slope in ln t changes along the curve.
+
+With L = ln t and s = dd/dL the local slope, κ = d ln s/dL is 0 for a logarithm, p for a power t^p,
+(q − 1)/L for (ln t)^q, and falls without bound for saturation. A flat κ is a power law; a drifting
+one names what mimics it: an onset decays to 0 as 1/(1 + t/τ).
+
+The curve is smoothed by a cubic spline in ln t with few pieces, fitted by generalized least
+squares with the noise of the growth fit, and the band is simultaneous: it holds the spline's whole
+κ with the stated probability. What the spline is too stiff to follow is not in the band.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline
+from scipy.stats import norm
+
+from .noise_models import NoiseModel, covariance
+
+Array = NDArray[np.float64]
+
+_DEGREE = 3
+# Below this many standard errors the slope's sign is in doubt, and κ, its logarithmic derivative,
+# has no meaning and no finite spread.
+_LEAST_SLOPE = 4.0
+
+
+@dataclass(frozen=True)
+class LocalShape:
+    """κ along a curve with simultaneous bands, each field of shape (time,).
+
+    Attributes:
+        times: t, iterations.
+        shape: κ; NaN where the slope is not told from 0.
+        low: lower edge of its band.
+        high: upper edge.
+        slope: s = dd/d ln t, unit of the distance.
+        slope_low: lower edge of the slope's band.
+        slope_high: upper edge.
+        reason: where κ is missing and why, or empty.
+    """
+
+    times: Array
+    shape: Array
+    low: Array
+    high: Array
+    slope: Array
+    slope_low: Array
+    slope_high: Array
+    reason: str
+
+
+def local_shape(
+    times: Array,
+    values: Array,
+    noise: NoiseModel,
+    *,
+    pieces: int | None = None,
+    level: float = 0.95,
+    draws: int = 2000,
+    rng: np.random.Generator,
+) -> LocalShape:
+    """Local shape κ(ln t) of one curve with simultaneous bands.
+
+    κ = s'/s with s = dd/d ln t; edges κ̂ ± m·se, with m the `level` quantile of the largest
+    standardized error over all times in draws from the coefficients' distribution.
+
+    Arguments:
+        times: t > 0, shape (time,), increasing, iterations.
+        values: d, shape (time,), finite.
+        noise: the noise, for example that of the growth fit.
+        pieces: of the spline; by default one a decade and at least one.
+        level: confidence level of the whole band.
+        draws: simulated coefficient vectors.
+        rng: source of random numbers.
+
+    Returns:
+        κ and the slope with their bands.
+
+    Raises:
+        ValueError: with fewer records than the spline has coefficients, plus two.
+    """
+    clock = np.log(times)
+    count = pieces or max(1, round((clock[-1] - clock[0]) / np.log(10)))
+    if times.size < count + _DEGREE + 2:
+        raise ValueError(
+            f"times: found {times.size} records, expected at least {count + _DEGREE + 2} "
+            f"for a spline of {count} pieces"
+        )
+    designs = spline_designs(clock, count)
+    coefficients, spread = _least_squares(designs[0], values, covariance(noise, times))
+    root = np.linalg.cholesky(spread + 1e-14 * np.trace(spread) * np.eye(len(spread)))
+    sample = coefficients + rng.standard_normal((draws, coefficients.size)) @ root.T
+    slope, slope_error = designs[1] @ coefficients, _errors(designs[1], spread)
+    clear = np.abs(slope) > _LEAST_SLOPE * slope_error
+    low, shape, high = _shape_band(designs, coefficients, spread, sample, clear, level=level)
+    reach = _reach((sample - coefficients) @ designs[1].T / _positive(slope_error), level)
+    return LocalShape(
+        times,
+        shape,
+        low,
+        high,
+        slope,
+        slope - reach * slope_error,
+        slope + reach * slope_error,
+        "" if clear.all() else f"slope not told from 0 at {int((~clear).sum())} of {times.size} times",
+    )
+
+
+def spline_designs(clock: Array, pieces: int) -> tuple[Array, Array, Array]:
+    """Cubic B-splines in ln t and their first two derivatives at the recorded times.
+
+    Arguments:
+        clock: ln t, shape (time,).
+        pieces: polynomial pieces, of equal length.
+
+    Returns:
+        Three arrays of shape (time, pieces + 3).
+    """
+    inner = np.linspace(clock[0], clock[-1], pieces + 1)
+    knots = np.concatenate([[clock[0]] * _DEGREE, inner, [clock[-1]] * _DEGREE])
+    basis = BSpline(knots, np.eye(pieces + _DEGREE), _DEGREE)
+    return basis(clock), basis.derivative(1)(clock), basis.derivative(2)(clock)
+
+
+def _least_squares(design: Array, values: Array, shape: Array) -> tuple[Array, Array]:
+    """Generalized-least-squares coefficients and their estimated covariance."""
+    root = np.linalg.cholesky(shape)
+    white, data = np.linalg.solve(root, design), np.linalg.solve(root, values)
+    inverse = np.linalg.inv(white.T @ white)
+    coefficients = inverse @ (white.T @ data)
+    residual = data - white @ coefficients
+    variance = float(residual @ residual) / (design.shape[0] - design.shape[1])
+    return coefficients, variance * inverse
+
+
+def _errors(rows: Array, spread: Array) -> Array:
+    return np.sqrt(np.maximum(np.einsum("tc,cd,td->t", rows, spread, rows), 0.0))
+
+
+def _positive(errors: Array) -> Array:
+    return np.where(errors > 0, errors, 1.0)
+
+
+def _reach(standardized: Array, level: float) -> float:
+    """Quantile of the largest absolute value in each draw, at least the pointwise one."""
+    pointwise = float(norm.ppf((1 + level) / 2))
+    if standardized.shape[1] == 0:
+        return pointwise
+    return max(pointwise, float(np.quantile(np.abs(standardized).max(axis=1), level)))
+
+
+def _shape_band(
+    designs: tuple[Array, Array, Array],
+    coefficients: Array,
+    spread: Array,
+    sample: Array,
+    clear: NDArray[np.bool_],
+    *,
+    level: float,
+) -> tuple[Array, Array, Array]:
+    """Lower edge, κ and upper edge; NaN where the slope is not clear of 0."""
+    first, second = designs[1][clear], designs[2][clear]
+    slope, change = first @ coefficients, second @ coefficients
+    gradient = (second - (change / slope)[:, None] * first) / slope[:, None]
+    error = _errors(gradient, spread)
+    drawn = (sample @ second.T) / (sample @ first.T)
+    reach = _reach((drawn - change / slope) / _positive(error), level)
+    edges = np.full((3, clear.size), np.nan)
+    edges[1, clear] = change / slope
+    edges[0, clear], edges[2, clear] = edges[1, clear] - reach * error, edges[1, clear] + reach *
+    error return edges[0], edges[1], edges[2]

@@ -1,0 +1,104 @@
+"""Critical values: reading simulated samples, and what the simulation yields in a regular case."""
+
+import threading
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from analysis.calibration import (
+    EXPONENT_NODES,
+    Asymptotic,
+    Calibrated,
+    Cell,
+    nodes,
+    null_ratios,
+    plausibility,
+    smooth_quantile,
+    tail,
+)
+from analysis.inversion import constrained, surface
+from analysis.likelihood import frame, moments
+from analysis.noise_models import NoiseModel, simulate
+from analysis.search import lattice
+
+TIMES = np.geomspace(10, 1e5, 40)
+WHITE = (NoiseModel("white"),)
+REGULAR = frame(TIMES, WHITE, onsets=(0.0, 0.0))
+CELL = Cell(0, int(np.flatnonzero(EXPONENT_NODES == 0)[0]), 2, 0)
+
+
+def log_curves(shared, count=50, scale=0.01):
+    noise = simulate(NoiseModel("white"), TIMES, count, rng=np.random.default_rng(0))
+    values = np.log(TIMES) / 9 + scale * noise
+    at = surface(shared, lattice(shared), moments(shared, values))
+    return constrained(at, np.zeros(count))
+
+
+def test_quantile_of_a_chi_squared_sample_is_its_own():
+    sample = np.sort(chi2.ppf((np.arange(20_000) + 0.5) / 20_000, 1))
+    for level in (0.8, 0.9, 0.95, 0.99):
+        assert smooth_quantile(level)(sample) == pytest.approx(chi2.ppf(level, 1), rel=1e-3)
+        assert smooth_quantile(level)(3 * sample) == pytest.approx(
+            3 * chi2.ppf(level, 1), rel=1e-3
+        )
+
+
+def test_tail_counts_the_sample_at_or_above_and_is_never_0():
+    sample = np.array([1.0, 2.0, 2.0, 5.0])
+    assert tail(sample, np.array([0.0, 2.0, 6.0])) == pytest.approx([1.0, 4 / 5, 1 / 5])
+
+
+def test_known_noise_and_onset_give_nearly_chi_squared():
+    source = Calibrated(lattice(REGULAR), draws=2000)
+    sample = null_ratios(REGULAR, CELL, source)
+    # REML with n − 2 = 38 degrees of freedom: c = 38 ln(1 + F/37), F₁,₃₇ at 95 % = 4.105, so 3.99.
+    assert smooth_quantile(0.95)(sample) == pytest.approx(3.99, rel=0.12)
+
+
+def test_a_cell_does_not_depend_on_which_cells_came_before():
+    first, second = (Calibrated(lattice(REGULAR), draws=200) for _ in range(2))
+    at, point = log_curves(REGULAR)
+    loud_at, loud_point = log_curves(REGULAR, scale=0.3)
+    first.critical(loud_at, loud_point, 0.95)
+    assert first.critical(at, point, 0.95) == pytest.approx(second.critical(at, point, 0.95))
+
+
+def test_threads_share_the_cells():
+    source = Calibrated(lattice(REGULAR), draws=200)
+    at, point = log_curves(REGULAR)
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(source.critical(at, point, 0.95)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(values, found[0]) for values in found)
+    assert set(source.samples) == {CELL}
+
+
+def test_small_p_values_go_with_ratios_beyond_the_critical_value():
+    at, point = log_curves(REGULAR, count=400)
+    source = Calibrated(lattice(REGULAR), draws=1000)
+    p_values = source.p_value(at, point)
+    assert 0.02 < np.mean(p_values < 0.05) < 0.08
+    assert p_values == pytest.approx(Asymptotic().p_value(at, point), abs=0.06)
+
+
+def test_weights_of_noise_models_sum_to_1_and_favour_the_truth():
+    models = (NoiseModel("white"), NoiseModel("walk_log_t"))
+    shared = frame(TIMES, models, onsets=(0.0, 0.0))
+    weight = plausibility(*log_curves(shared))
+    assert weight.sum(axis=1) == pytest.approx(1.0)
+    assert np.all(weight[:, 0] > 0.99)
+
+
+def test_nodes_are_the_nearest():
+    at, point = log_curves(REGULAR)
+    exponent, strength, onset = nodes(at, point).T
+    assert set(EXPONENT_NODES[exponent]) == {0.0}
+    assert set(strength) == {2}
+    assert set(onset) == {0}
