@@ -1,0 +1,9 @@
+"""Regenerate the pages and pictures of docs/ from the code they describe.
+
+python docs/build.py
+"""
+
+import laws
+
+if __name__ == "__main__":
+    laws.main()
