@@ -58,6 +58,44 @@ def nothing(k: int) -> Moments:
     return Moments(0, np.zeros(k), np.zeros((k, k)))
 
 
+def extend(window: Moments, rows: ArrayLike) -> Moments:
+    """Moments of what is in the window and of more finite rows, added one after the other.
+
+        mean ← mean + (x − mean)/n,  scatter ← scatter + (x − mean_before)(x − mean_after)ᵀ
+
+    Rows that arrive in other chunks give the same bits, so that a result does not depend on when
+    a run was written to disk.
+
+    Arguments:
+        window: moments so far.
+        rows: one row an update `(update, k)`; a row that holds an inf or NaN is left out whole.
+
+    Returns:
+        Their moments.
+
+    References:
+        Welford (1962), Note on a method for calculating corrected sums of squares and products,
+        Technometrics 4.
+
+    >>> extend(moments([[1.0], [3.0]]), [[8.0]])
+    Moments(count=3, mean=array([4.]), scatter=array([[26.]]))
+    """
+    rows = np.asarray(rows, dtype=np.float64)
+    finite = rows[np.isfinite(rows).all(axis=1)]
+    count, mean, scatter = window.count, window.mean.tolist(), window.scatter.tolist()
+    for row in finite.tolist():  # plain numbers: a few of them cost less than an array
+        count += 1
+        before = [x - m for x, m in zip(row, mean, strict=True)]
+        mean = [m + b / count for m, b in zip(mean, before, strict=True)]
+        after = [x - m for x, m in zip(row, mean, strict=True)]
+        scatter = [
+            [s + b * a for s, a in zip(line, after, strict=True)]
+            for line, b in zip(scatter, before, strict=True)
+        ]
+    k = window.mean.size
+    return Moments(count, np.array(mean), np.array(scatter).reshape(k, k))
+
+
 def merge(first: Moments, second: Moments) -> Moments:
     """Moments of two sets of rows together.
 

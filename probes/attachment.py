@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from .description import attributes, check_scalars, coordinates
 from .measurements import SKETCH_SEED, Measurements
+from .opening import Request, begin
 from .precision import scale_of
 from .processes import Processes, is_sharded, parameter_names, processes_of
 from .recorder import Recorder
+from .resume import Resume
 from .sharded import ShardedTap
 from .store import SegmentStore
 from .taps import GradientTap
@@ -35,8 +37,10 @@ def attach(
     metadata: Mapping[str, Any] | None = None,
     scaler: torch.amp.GradScaler | None = None,
     flush_seconds: float = 60.0,
+    resume: Resume | None = None,
+    close_on_sigterm: bool = True,
 ) -> Recorder:
-    """Attach probes to a training run; the weights at this moment are w0.
+    """Attach probes to a training run; the weights at this moment are w0, unless it is resumed.
 
     Attach on every process, after the model was wrapped (DistributedDataParallel, `fully_shard`,
     `torch.compile`). Weight distance, learning rate, samples and times are always recorded, the
@@ -45,8 +49,11 @@ def attach(
     A *unit* is one backward pass on one process. Units are taken to be equal: each holds
     batch_size/units samples, and losses are scaled so that gradients add up to the update's mean
     gradient (divide the loss of each of k accumulated microbatches by k). Where they are not
-    equal,
-    declare each with `Recorder.unit`.
+    equal, declare each with `Recorder.unit`.
+
+    w0 is saved beside the recording, and a resumed run is measured from it: load the checkpoint
+    first, then attach with `resume`. The number of processes and the sharding may differ from
+    before.
 
     Arguments:
         model: the module as it is trained.
@@ -54,22 +61,31 @@ def attach(
         path: where rank 0 records: a live folder of this name, closed to `path` + `.nc`.
         batch_size: samples in an update over all processes, M.
         probes: which probes to run, of `distance` (always on), `noise`, `path` and `trajectory`
-            (see
-            `probes.measurements` for their cost); the first two when None.
+            (see `probes.measurements` for their cost); the first two when None.
         schedule: iterations to record at, log-spaced when None; 0 and the last are always
             recorded.
         metadata: of the run. Keys that `diffusion.recording.FIELDS` declares without dimensions
             (seed, model, data, scaling, …) become coordinates, the rest is stored as JSON.
         scaler: the gradient scaler of mixed precision; gradients are measured unscaled.
         flush_seconds: about how much time may be lost when the process is killed.
+        resume: to go on with the recording at `path`: what `Recorder.state_dict` returned for the
+            checkpoint; or the checkpoint's iteration; or True for the last iteration on disk, or
+            to begin where there is no recording yet. Later records are dropped. All processes
+            resume or none. None for a new recording.
+        close_on_sigterm: whether SIGTERM closes the recording before the process ends. A handler
+            that is already set is called after the recording was brought to disk. Several
+            processes cannot agree on a moment to flush; theirs stays live.
 
     Returns:
         The recorder, a context manager.
 
     Raises:
         ValueError: for a model without trainable parameters, an optimizer that does not own them,
-            a recorder that is already attached, or an argument out of range.
-        FileExistsError: when there is already a recording at `path`.
+            a recorder that is already attached, an argument out of range, or a recording that
+            does not fit the run that resumes it.
+        FileExistsError: when there is already a recording at `path`, or somebody records there.
+        FileNotFoundError: when there is nothing to resume.
+        OSError: when w0 or the recording cannot be written, here or on another process.
     """
     tensors = parameter_names(model)
     metadata = metadata or {}
@@ -92,18 +108,40 @@ def attach(
     documented = attributes(metadata)
     if "trajectory" in chosen:
         documented["sketch_seed"] = str(SKETCH_SEED)
+    measurements = Measurements(parameters, probes=chosen)
+    request = Request(
+        store,
+        tensors,
+        processes,
+        measurements,
+        static,
+        documented,
+        frozenset(chosen) | ({"scaler"} if scaler is not None else set()),
+        float(optimizer.param_groups[0]["lr"]),
+    )
+    beginning = begin(request, resume)
     return Recorder(
         model,
         parameters,
         optimizer,
-        writer=RecordingWriter(store, static, documented, noise, scaler is not None),
-        measurements=Measurements(parameters, probes=chosen),
+        beginning=beginning,
+        writer=RecordingWriter(
+            store,
+            beginning.static,
+            beginning.attributes,
+            noise,
+            scaler is not None,
+            waiting=list(beginning.state.waiting),
+            several_units=beginning.several_units,
+        ),
+        measurements=measurements,
         processes=processes,
         tap=_tap(model, parameters, processes, scaler) if noise else None,
         batch_size=batch_size,
         schedule=asked,
         scaler=scaler,
         flush_seconds=flush_seconds,
+        close_on_sigterm=close_on_sigterm,
     )
 
 

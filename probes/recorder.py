@@ -9,24 +9,28 @@ segment.
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .distance import square
+from .ledger import Ledger
 from .measurements import Measurements
-from .pending import Mark, Pending, Row
+from .opening import Beginning
+from .pending import Mark, Pending, Reduced, Row
 from .precision import scale_of, witness
 from .processes import Processes, local, was_wrapped
+from .resume import to_plain
 from .taps import GradientTap, Seen
+from .termination import Termination
 from .times import Schedule
 from .units import DeclaredUnits, misfits
-from .updates import empty_window, records_of
+from .updates import Measurement
 from .writer import RecordingWriter
 
 # Rows held on the device between flushes: 256 × (2·161 + 11) × 8 bytes = 0.7 MB for ResNet-50.
@@ -45,6 +49,7 @@ class Recorder:
         parameters: list[torch.nn.Parameter],
         optimizer: torch.optim.Optimizer,
         *,
+        beginning: Beginning,
         writer: RecordingWriter,
         measurements: Measurements,
         processes: Processes,
@@ -53,8 +58,10 @@ class Recorder:
         schedule: Schedule,
         scaler: torch.amp.GradScaler | None,
         flush_seconds: float,
+        close_on_sigterm: bool,
     ) -> None:
-        self.iteration = 0
+        past = beginning.state
+        self.iteration = past.iteration
         self._model = model
         self._parameters = parameters
         self._optimizer = optimizer
@@ -66,17 +73,20 @@ class Recorder:
         self._flush_seconds = flush_seconds
         self._row_limit = _FIRST_ROWS
         self._units = DeclaredUnits(self._warn)
-        self._closed = False
-        self._seconds = 0.0
-        self._skipped = 0
+        self._closed = self._stepping = False
+        self._seconds = past.probe_seconds
+        self._skipped = past.skipped
         self._warned: set[str] = set()
-        self._open()
-        self._started = self._flushed = time.monotonic()
+        self._flushed = time.monotonic()
+        self._started = self._flushed - past.wall_time
         self._measurements = measurements
         self._pending = Pending(measurements.initial[0].device, len(parameters))
-        self._window = empty_window(len(parameters), float(_learning_rate(optimizer)))
-        self._initial_sq: NDArray[np.float64] | None = None
-        self._mark()
+        self._ledger = Ledger(past, beginning.initial_sq)
+        self._marked = beginning.marked
+        listens = {"flush": self._save, "close": self._terminate}
+        self._termination = Termination(**listens) if close_on_sigterm else nullcontext()
+        if self._marked < 0:
+            self._mark()
         self._tap = tap(self._noise_failed) if tap else None
         self._witness = witness([p.numel() for p in parameters])
         self._clipped_sq = self._nothing()
@@ -117,24 +127,46 @@ class Recorder:
         self._check_open("unit")
         self._units.declare(size, weight)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a later run needs to go on from here; save it with the model's checkpoint.
+
+        Every process calls it, between two updates, after the last loss was observed. Give it to
+        `probes.attach` as `resume`. What processes return differs in one thing: rank 0's state
+        also holds the records that a disk refused.
+
+        Returns:
+            Numbers, texts and tensors, a few times the size of a record.
+        """
+        self._check_open("state_dict")
+        with self._timed():
+            marked = self._marked
+            self._mark()
+            self._marked = marked
+            reduced = self._reduce()
+            *measurements, now = reduced.measurements
+            self._enter(reduced, measurements)
+            waiting = self._writer.waiting
+            return to_plain(self._ledger.state(now, skipped=self._skipped, waiting=waiting))
+
     def close(self) -> Path:
         """Record the last iteration, write everything and close the recording to one file.
 
         Every process calls it. Closing twice does nothing.
 
         Returns:
-            The closed file.
+            The closed file; the live folder when the disk refused it, which is warned of.
         """
         if not self._closed:
-            if self._marked != self.iteration:
-                self._mark()
-            self._flush()
-            self._detach()
-            if self._schedule.beyond(self.iteration):
-                self._warn(f"the schedule goes beyond the last iteration, {self.iteration}")
-            if self._processes.writes:
-                self._writer.close()
-        return self._writer.store.file
+            with self._timed():
+                if self._marked != self.iteration and not self._stepping:
+                    self._mark()
+                self._flush()
+                self._detach()
+                if self._schedule.beyond(self.iteration):
+                    self._warn(f"the schedule goes beyond the last iteration, {self.iteration}")
+                if self._processes.writes:
+                    self._writer.close()
+        return self._writer.path
 
     def __enter__(self) -> "Recorder":
         return self
@@ -153,27 +185,31 @@ class Recorder:
         if kind is None:
             self.close()
         elif not self._closed:
-            if not self._processes.groups:
-                self._flush()
-            self._detach()
+            self._save()
+            self._leave()
 
-    def _open(self) -> None:
-        """Make the live folder on rank 0; all processes fail together when it cannot be made."""
-        fault: OSError | None = None
+    def _save(self) -> None:
+        """Bring to disk what one process can without the others, at any moment."""
+        if not self._processes.groups and not self._closed:
+            with self._timed():
+                self._flush()
+
+    def _terminate(self) -> None:
+        """The process is about to end, perhaps in the middle of an update."""
+        if self._processes.groups:
+            self._leave()
+        else:
+            self.close()
+
+    def _leave(self) -> None:
+        """Leave the recording live, for a later run to go on."""
+        self._detach()
         if self._processes.writes:
-            try:
-                self._writer.store.open()
-            except OSError as error:
-                fault = error
-        device = self._parameters[0].device
-        faults = self._processes.add(torch.tensor([float(fault is not None)], device=device))
-        if fault is not None:
-            raise fault
-        if float(faults) > 0:
-            raise OSError(f"path: rank 0 could not record at {self._writer.store.folder}")
+            self._writer.leave()
 
     def _clipped(self, *_: object) -> None:
         """The optimizer is about to step: see what clipping made of the witness's gradient."""
+        self._stepping = True
         gradient = self._parameters[self._witness].grad
         if self._tap is not None and gradient is not None:
             with self._timed():
@@ -182,6 +218,7 @@ class Recorder:
     def _committed(self, *_: object) -> None:
         """One update was committed: flush what is due, then append this one."""
         with self._timed():
+            self._stepping = False
             if self._is_void():
                 return
             if len(self._pending.rows) >= self._row_limit:
@@ -251,6 +288,15 @@ class Recorder:
 
     def _flush(self) -> None:
         """Bring everything that waits to the host and write the records that are complete."""
+        try:
+            reduced = self._reduce()
+        except RuntimeError as error:  # another process died, or the device is out of memory
+            self._warn(f"stopped, as what was measured could not be collected: {error}")
+            self._leave()
+            return
+        self._enter(reduced, reduced.measurements)
+
+    def _reduce(self) -> Reduced:
         now = time.monotonic()
         reduced = self._pending.reduce(
             self._processes,
@@ -259,17 +305,12 @@ class Recorder:
             sized=self._units.sized,
             batch_size=self._batch_size,
         )
-        if self._initial_sq is None:  # the first measurement is of w0 itself
-            self._initial_sq = reduced.measurements[0].values["squares"][1]
-        records, self._window = records_of(
-            self._window,
-            reduced.updates,
-            reduced.measurements,
-            start=self.iteration - len(self._pending.rows),
-            initial_sq=self._initial_sq,
-        )
         self._pending = self._pending.emptied()
         self._flushed = now
+        return reduced
+
+    def _enter(self, reduced: Reduced, measurements: list[Measurement]) -> None:
+        records = self._ledger.enter(reduced.updates, measurements)
         # The same on every process, because it comes from the reduced time: they flush together.
         self._row_limit = int(np.clip(self._flush_seconds / reduced.update_seconds, 1, _ROWS))
         if self._processes.writes:
@@ -283,6 +324,8 @@ class Recorder:
             hook.remove()
         if self._tap is not None:
             self._tap.close()
+        if isinstance(self._termination, Termination):
+            self._termination.stop()
 
     def _noise_failed(self, error: Exception) -> None:
         self._warn(f"the noise probe failed and was switched off: {error!r}")
@@ -301,10 +344,11 @@ class Recorder:
     @contextmanager
     def _timed(self) -> Iterator[None]:
         start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds += time.perf_counter() - start
+        with self._termination:
+            try:
+                yield
+            finally:
+                self._seconds += time.perf_counter() - start
 
 
 def _learning_rate(optimizer: torch.optim.Optimizer) -> float | Tensor:

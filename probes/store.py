@@ -4,23 +4,33 @@ A live recording is a folder of segments. Each is written under a temporary name
 and renamed, so a reader sees whole segments only and a killed run loses what was not yet written,
 nothing else. Every segment is a valid recording of its own records; they join along `iteration`.
 Closing writes all records to one `.nc` beside the folder in the same way, and only then removes
-the segments.
+the segments. At any moment the `.nc`, where there is one, or else the segments hold all records.
 
 Nothing is locked or appended to: `to_netcdf(mode="a")` would replace the first records instead of
-adding to them, and network file systems lock badly.
+adding to them, and network file systems lock badly. Every file ends with a seal
+(`diffusion.seal`), which shows any damage.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
+
+from diffusion.recording import RecordError, check
+from diffusion.seal import is_broken, seal
+
+from .lease import Lease
 
 SUFFIX = ".nc"
 _SEGMENT = "segment-*.nc"
 # Compression costs milliseconds once, at close; float64 sums shrink by about a fifth, counters
 # almost to nothing.
-_ENCODING = {"zlib": True, "complevel": 4, "shuffle": True}
+_COMPRESSION = {"zlib": True, "complevel": 4, "shuffle": True}
+# Values in a compressed chunk at most: whole variables of a usual run are one chunk.
+_CHUNK = 1 << 18
 
 
 class SegmentStore:
@@ -31,47 +41,132 @@ class SegmentStore:
         path = Path(path)
         self.folder = path.with_suffix("") if path.suffix == SUFFIX else path
         self.file = self.folder.with_name(self.folder.name + SUFFIX)
+        self.lease = Lease(self.folder)
 
-    def open(self) -> None:
-        """Make the live folder.
+    def open(self, *, resume: bool = False) -> None:
+        """Make the live folder and take its lease.
+
+        Arguments:
+            resume: whether a recording of this name is to be continued.
 
         Raises:
-            FileExistsError: when there is already a recording of this name, live or closed.
+            FileExistsError: when somebody records here or, unless it is to be resumed, when there
+                is already a recording of this name, live or closed.
         """
-        for found in [self.file, *self.segments()]:
+        for found in [] if resume else [self.file, *self.segments()]:
             if found.exists():
                 raise FileExistsError(
-                    f"path: found a recording at {found}; choose another path or move it away"
+                    f"path: found a recording at {found}; choose another path, move it away, or "
+                    "continue it with resume"
                 )
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.lease.acquire(take_over=resume)
 
     def segments(self) -> list[Path]:
         """Whole segments in the order of their records."""
         return sorted(self.folder.glob(_SEGMENT)) if self.folder.is_dir() else []
 
+    def read(self) -> xr.Dataset | None:
+        """All records, live or closed; None when there are none.
+
+        Raises:
+            RecordError: when a file is damaged or segments do not fit.
+        """
+        parts = [self.file] if self.file.exists() else self.segments()
+        return join([read(part) for part in parts], str(self.folder)) if parts else None
+
     def write(self, records: xr.Dataset) -> Path:
-        """Add a segment that holds the given records; it is on disk when this returns."""
-        target = self.folder / f"segment-{int(records['iteration'][0]):012d}.nc"
-        _write_whole(target, lambda temporary: _to_netcdf(records, temporary))
+        """Add a segment that holds the given records; it is on disk when this returns.
+
+        Raises:
+            TakenOver: when another process records here now.
+            OSError, RuntimeError: when the disk refuses; nothing is left behind.
+        """
+        self.lease.check()
+        target = self._segment(int(records["iteration"][0]))
+        _write_whole(target, records)
         return target
 
+    def cut(self, last: int) -> None:
+        """Make a closed recording live again and drop the records after an iteration.
+
+        Arguments:
+            last: last iteration to keep.
+        """
+        self._clear_away()
+        if self.file.exists():
+            self._finish()
+            os.replace(self.file, self._segment(0))
+            _sync(self.file.parent)
+        # From the end, so that at any moment what is left is a recording without a gap.
+        for segment in reversed(self.segments()):
+            records = read(segment)
+            kept = records.isel(iteration=records["iteration"].values <= last)
+            if kept.sizes["iteration"] == 0:
+                segment.unlink()
+            elif kept.sizes["iteration"] < records.sizes["iteration"]:
+                _write_whole(segment, kept)
+
     def compact(self) -> Path:
-        """Join all segments into the closed file, then remove them."""
-        segments = self.segments()
-        if not segments:
-            raise FileNotFoundError(f"{self.folder}: found no segments to close")
-        records = join([_read(segment) for segment in segments])
-        _write_whole(self.file, lambda temporary: _to_netcdf(records, temporary, compress=True))
-        for segment in segments:
-            segment.unlink()
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        """Join all segments into the closed file, then remove them and give the lease back.
+
+        Called again after a crash within, it finishes what is left to do.
+
+        Raises:
+            TakenOver: when another process records here now.
+        """
+        self.lease.check()
+        if not self.file.exists():
+            parts = self.segments()
+            if not parts:
+                raise FileNotFoundError(f"{self.folder}: found no segments to close")
+            records = join([read(part) for part in parts], str(self.folder))
+            _write_whole(self.file, records, compress=True)
+        self._finish()
+        self.close()
         return self.file
 
+    def close(self) -> None:
+        """Give the lease back; an empty folder goes."""
+        self.lease.release()
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
-def join(parts: list[xr.Dataset]) -> xr.Dataset:
-    """Records of consecutive segments of one recording as one dataset."""
-    return xr.concat(
+    def _segment(self, first: int) -> Path:
+        return self.folder / f"segment-{first:012d}.nc"
+
+    def _finish(self) -> None:
+        """Remove the segments that the closed file holds as well."""
+        segments = self.segments()
+        closed = read(self.file)["iteration"].values if segments else np.array([])
+        for segment in segments:
+            extra = np.setdiff1d(read(segment)["iteration"].values, closed)
+            if extra.size:
+                raise FileExistsError(
+                    f"path: {segment} holds iteration {extra[0]}, which {self.file} does not; "
+                    "these are two recordings, move one of them away"
+                )
+        for segment in segments:
+            segment.unlink()
+
+    def _clear_away(self) -> None:
+        """Remove what a killed writer left half written."""
+        for left in (*self.folder.glob(".segment-*.tmp"), _temporary(self.file)):
+            left.unlink(missing_ok=True)
+
+
+def join(parts: list[xr.Dataset], source: str = "recording") -> xr.Dataset:
+    """Records of consecutive segments of one recording as one dataset.
+
+    Attributes are those of the last segment, which knows of resumptions.
+
+    Raises:
+        RecordError: when the segments do not follow one another.
+    """
+    faults = [fault for pair in pairwise(parts) for fault in seam_faults(*pair)]
+    if faults:
+        raise RecordError(source, faults)
+    joined = xr.concat(
         parts,
         dim="iteration",
         data_vars="minimal",
@@ -80,30 +175,84 @@ def join(parts: list[xr.Dataset]) -> xr.Dataset:
         join="override",
         combine_attrs="override",
     )
+    return joined.assign_attrs(parts[-1].attrs)
 
 
-def _read(path: Path) -> xr.Dataset:
-    with xr.open_dataset(path, engine="netcdf4") as dataset:
-        return dataset.load()
+def seam_faults(earlier: xr.Dataset, later: xr.Dataset) -> Iterator[str]:
+    """Why the records of one segment cannot follow those of another; nothing when they can."""
+    ends, starts = int(earlier["iteration"][-1]), int(later["iteration"][0])
+    if starts <= ends:
+        yield f"segments overlap: one ends at iteration {ends}, the next starts at {starts}"
+    if not np.array_equal(earlier["tensor"], later["tensor"]):
+        yield f"the segment that starts at iteration {starts} has other tensors"
+    other = sorted(map(str, set(earlier.variables) ^ set(later.variables)))
+    if other:
+        yield f"the segment that starts at iteration {starts} differs in having {other}"
 
 
-def _to_netcdf(records: xr.Dataset, path: Path, *, compress: bool = False) -> None:
-    numeric = [name for name, values in records.variables.items() if values.dtype.kind in "iuf"]
-    encoding = {name: _ENCODING for name in numeric if compress and records[name].ndim}
-    records.to_netcdf(path, engine="netcdf4", unlimited_dims=["iteration"], encoding=encoding)
+def read(path: Path) -> xr.Dataset:
+    """The records of one file, checked.
+
+    Raises:
+        RecordError: when the file is damaged or no recording.
+    """
+    try:
+        content = path.read_bytes()
+        if not content:
+            raise RecordError(str(path), ["has zero bytes"])
+        if is_broken(content):
+            raise RecordError(str(path), ["is damaged: its bytes do not fit its checksum"])
+        with xr.open_dataset(path, engine="netcdf4", decode_times=False) as dataset:
+            records = dataset.load()
+    except RecordError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise RecordError(str(path), [f"cannot be read: {error}"]) from error
+    check(records, str(path))
+    return records
 
 
-def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
-    """Write under a temporary name, sync, rename: the target is absent or whole."""
-    temporary = target.with_name(f".{target.name}.tmp")
+def _write_whole(target: Path, records: xr.Dataset, *, compress: bool = False) -> None:
+    """Write under a temporary name, seal, sync, rename: the target is absent, old or whole."""
+    _replace(target, lambda temporary: _to_netcdf(records, temporary, compress=compress))
+
+
+def _replace(target: Path, write: Callable[[Path], None]) -> None:
+    temporary = _temporary(target)
     try:
         write(temporary)
-        _sync(temporary)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _sync(target.parent)
+
+
+def _to_netcdf(records: xr.Dataset, path: Path, *, compress: bool) -> None:
+    records.to_netcdf(path, engine="netcdf4", encoding=_encoding(records) if compress else {})
+    with path.open("r+b") as file:
+        mark = seal(file.read())
+        file.write(mark)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _encoding(records: xr.Dataset) -> dict[str, dict[str, object]]:
+    numeric = {n: v for n, v in records.variables.items() if v.ndim and v.dtype.kind in "iuf"}
+    return {
+        str(name): {**_COMPRESSION, "chunksizes": _chunks(values.shape)}
+        for name, values in numeric.items()
+    }
+
+
+def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """All of a small variable, as many leading rows of a large one as fit a chunk."""
+    row = max(1, int(np.prod(shape[1:])))
+    return (max(1, min(shape[0], _CHUNK // row)), *shape[1:])
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name}.tmp")
 
 
 def _sync(path: Path) -> None:

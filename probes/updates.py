@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusion.noise import unit_estimates
-from diffusion.windows import Moments, merge, moments, nothing
+from diffusion.windows import Moments, extend, nothing
 
 Array = NDArray[np.float64]
 Record = dict[str, float | int | Array]
@@ -112,25 +112,29 @@ class Window:
     samples: float
 
     def extend(self, updates: Updates) -> "Window":
-        """This window with more updates."""
+        """This window with more updates.
+
+        They are added one after the other, so that the numbers do not depend, to the last bit, on
+        when updates were brought to the host.
+        """
         if len(updates) == 0:
             return self
         noise, totals, finite = _estimates(updates)
         return Window(
-            noise=self.noise + noise,
-            mean_sq=self.mean_sq + updates.total_sq[finite].sum(axis=0),
-            totals=merge(self.totals, totals),
-            loss=merge(self.loss, moments(updates.loss[:, None])),
-            sizes=merge(self.sizes, moments(_sizes(updates))),
-            clip_factor=merge(self.clip_factor, moments(updates.clip_factor[:, None])),
-            loss_scale=merge(self.loss_scale, moments(updates.loss_scale[:, None])),
+            noise=_added(self.noise, noise),
+            mean_sq=_added(self.mean_sq, updates.total_sq[finite]),
+            totals=extend(self.totals, totals),
+            loss=extend(self.loss, updates.loss[:, None]),
+            sizes=extend(self.sizes, _sizes(updates)),
+            clip_factor=extend(self.clip_factor, updates.clip_factor[:, None]),
+            loss_scale=extend(self.loss_scale, updates.loss_scale[:, None]),
             skipped=self.skipped + int(updates.skipped.sum()),
             gradients=self.gradients + int(finite.sum()),
             nonfinite_gradients=self.nonfinite_gradients + int((~finite).sum()),
             nonfinite_losses=self.nonfinite_losses + int(np.sum(updates.nonfinite_losses > 0)),
             learning_rate=float(updates.learning_rate[-1]),
-            learning_rate_sum=self.learning_rate_sum + float(updates.learning_rate.sum()),
-            samples=self.samples + float(updates.samples.sum()),
+            learning_rate_sum=float(_added(self.learning_rate_sum, updates.learning_rate)),
+            samples=float(_added(self.samples, updates.samples)),
         )
 
     def next(self) -> "Window":
@@ -221,8 +225,8 @@ def unit_weights(
     return u, (weight_sq_over_size / norm if sized else u * units / batch_size)
 
 
-def _estimates(updates: Updates) -> tuple[Array, Moments, NDArray[np.bool_]]:
-    """Sums of estimates `(2, tensor)`, moments of their totals, which gradients are finite.
+def _estimates(updates: Updates) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Estimates `(update, 2, tensor)`, their totals `(update, 2)`, which gradients are finite.
 
     An update of one unit has a gradient but no noise estimate; it is left out of the first two
     only.
@@ -235,7 +239,12 @@ def _estimates(updates: Updates) -> tuple[Array, Moments, NDArray[np.bool_]]:
     pair = np.stack([estimates.gradient_sq, estimates.noise_trace], axis=1)
     totals = pair.sum(axis=2)
     used = finite & np.isfinite(totals).all(axis=1)
-    return pair[used].sum(axis=0), moments(totals[used]), finite
+    return pair[used], totals[used], finite
+
+
+def _added(total: Array | float, rows: Array) -> Array:
+    """A sum with more rows, in their order: numpy's own sums depend on how many there are."""
+    return np.add.accumulate(np.concatenate([np.asarray(total)[None], rows]))[-1]
 
 
 def _sizes(updates: Updates) -> Array:

@@ -1,15 +1,17 @@
 """From records to files: what rank 0 does at a flush."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from diffusion.recording import pack
+from diffusion.recording import RecordError, pack
 
+from .lease import TakenOver
 from .store import SegmentStore
 from .updates import Record, stacked
 
@@ -37,13 +39,18 @@ _ONE_UNIT = (
 _SWITCHED_OFF = "the noise probe was switched off"
 
 
+# Records that a disk refuses are kept up to this many bytes: about 8,000 records of ResNet-50.
+HELD_BYTES = 1 << 26
+
+
 @dataclass
 class RecordingWriter:
-    """Writes records as segments.
+    """Writes records as segments; never stops a training.
 
     What a full or vanished disk refused is kept and tried again at the next flush, with one
-    warning: a recorder never
-    stops a training.
+    warning. When more is kept than `held_bytes`, every second kept record is dropped, again with
+    a warning, and the recording's attribute `records_dropped` counts them. When another process
+    has taken the recording over, nothing more is written.
     """
 
     store: SegmentStore
@@ -52,8 +59,16 @@ class RecordingWriter:
     noise: bool
     scaled: bool = False
     waiting: list[Record] = field(default_factory=list)
-    _several_units: bool | None = None
-    _warned: bool = False
+    several_units: bool | None = None
+    held_bytes: int = HELD_BYTES
+    dropped: int = 0
+    lost: bool = False
+    _warned: set[str] = field(default_factory=set)
+
+    @property
+    def path(self) -> Path:
+        """Where the recording is: the closed file once there is one, the live folder before."""
+        return self.store.file if self.store.file.exists() else self.store.folder
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records, and those that waited, as one segment.
@@ -61,32 +76,67 @@ class RecordingWriter:
         The record of iteration 0 waits for the first update, which shows whether there is any
         noise to record.
         """
+        if self.lost:
+            return
         self.waiting.extend(records)
-        if self._several_units is None:
-            self._several_units = _several_units(self.waiting)
-        if self.waiting and self._several_units is not None:
-            self._try_to_write()
+        if self.several_units is None:
+            self.several_units = _several_units(self.waiting)
+        if self.waiting and self.several_units is not None:
+            self._try(self._write_waiting, "could not write")
+        self._bound()
 
-    def close(self) -> Path:
-        """Write what waits and join all segments into the closed file.
-
-        Raises:
-            OSError: when the disk still refuses; the segments written so far remain.
-        """
-        self._several_units = bool(self._several_units)
+    def close(self) -> None:
+        """Write what waits and join all segments into the closed file, or warn that it failed."""
+        if self.lost:
+            return
+        self.several_units = bool(self.several_units)
+        self._warned.clear()
         if self.waiting:
-            self.store.write(self.dataset(self.waiting))
-            self.waiting = []
-        return self.store.compact()
+            self._try(self._write_waiting, f"lost {len(self.waiting)} records at its end")
+        if not self.lost:
+            self._try(self.store.compact, "was left live, in its folder")
+        self.leave()
+
+    def leave(self) -> None:
+        """Give the recording back as it is."""
+        with suppress(OSError):
+            self.store.close()
+
+    def _write_waiting(self) -> None:
+        self.store.write(self.dataset(self.waiting))
+        self.waiting = []
+
+    def _try(self, action: Callable[[], object], failed: str) -> None:
+        try:
+            action()
+        except TakenOver as error:
+            self.lost, self.waiting = True, []
+            self._warn(f"stopped: {error}")
+        except (OSError, RuntimeError, MemoryError, RecordError) as error:
+            # netCDF reports a full disk as one of the first two
+            self._warn(f"{failed} ({error})")
+
+    def _bound(self) -> None:
+        """Keep what waits within bounds; every second record still covers all of the run."""
+        held = sum(
+            np.asarray(value).nbytes for record in self.waiting for value in record.values()
+        )
+        if held > self.held_bytes:
+            kept = self.waiting[::2]
+            self.dropped += len(self.waiting) - len(kept)
+            self.waiting = kept
+            self._warn("the disk still refuses; every second record that waits is dropped")
 
     def dataset(self, records: Sequence[Record]) -> xr.Dataset:
         """Records as a dataset that is a valid recording by itself."""
         values = {**self.static, **stacked(records)}
         attributes = dict(self.attributes)
+        if self.dropped:
+            attributes["records_dropped"] = str(self.dropped)
         absent: tuple[str, ...] = ()
         if not self.noise:
             absent, attributes["noise_absent"] = _GRADIENT_FIELDS, _SWITCHED_OFF
-        elif not self._several_units:
+        elif not self.several_units:
             absent, attributes["noise_absent"] = _NOISE_FIELDS, _ONE_UNIT
         absent = (*absent, *(() if self.scaled else _SCALE_FIELDS))
         present = {name: value for name, value in values.items() if name not in absent}
@@ -94,23 +144,14 @@ class RecordingWriter:
             present["epoch"] = np.asarray(present["samples"]) / present["data_size"]
         return xr.Dataset.from_dict(pack(present, attributes))
 
-    def _try_to_write(self) -> None:
-        try:
-            self.store.write(self.dataset(self.waiting))
-        except (OSError, RuntimeError) as error:  # netCDF reports a full disk as either
-            self._warn(error)
-        else:
-            self.waiting = []
-
-    def _warn(self, error: Exception) -> None:
-        if not self._warned:
-            warnings.warn(
-                f"recording {self.store.folder}: could not write ({error}); "
-                "records are kept in memory and tried again at every flush",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        self._warned = True
+    def _warn(self, message: str) -> None:
+        """Warn, once for each kind of message."""
+        kind = message.partition(" (")[0]
+        if kind not in self._warned:
+            self._warned.add(kind)
+            kept = "; records are kept in memory and tried again at every flush"
+            text = message + (kept if kind == "could not write" else "")
+            warnings.warn(f"recording {self.store.folder}: {text}", RuntimeWarning, stacklevel=2)
 
 
 def _several_units(records: Sequence[Record]) -> bool | None:

@@ -1,0 +1,137 @@
+"""Whose recording it is: a small file that names the process that writes.
+
+Network file systems lock badly, so nothing is locked. The file is created exclusively, which makes
+a second recorder on the same machine notice the first. A recorder on another machine cannot be
+asked whether it lives; a resumed run takes the lease over from it, and the former owner finds a
+foreign lease before its next write and stops.
+"""
+
+import json
+import os
+import socket
+import uuid
+from pathlib import Path
+
+NAME = "lease.json"
+
+
+class TakenOver(Exception):
+    """Another process records to this path now."""
+
+
+class Lease:
+    """The right to write to a live folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name the file; nothing is created yet."""
+        self.path = folder / NAME
+        self._token = ""
+
+    def acquire(self, *, take_over: bool = False) -> None:
+        """Take the lease; a dead owner on this machine loses it.
+
+        Arguments:
+            take_over: whether an owner on another machine loses it as well.
+
+        Raises:
+            FileExistsError: when somebody else records here.
+        """
+        token = uuid.uuid4().hex
+        found = _text(self.path)
+        if found is not None:
+            self._displace(found, take_over=take_over)
+        try:
+            with self.path.open("x") as file:
+                file.write(json.dumps({**_owner(), "token": token}))
+        except FileExistsError:
+            raise FileExistsError(
+                f"path: another process began to record at {self.path.parent} at the same time"
+            ) from None
+        self._token = token
+
+    def check(self) -> None:
+        """Refuse to go on when the lease is somebody else's.
+
+        Raises:
+            TakenOver: when it was taken over or removed.
+            OSError: when the folder is gone or cannot be read.
+        """
+        if self._token and _token(_text(self.path)) != self._token:
+            os.stat(self.path.parent)
+            raise TakenOver(
+                f"{self.path} is not this process's any more: another process records here"
+            )
+
+    def release(self) -> None:
+        """Give the lease back, if it is still this one's."""
+        if self._token and _token(_text(self.path)) == self._token:
+            self.path.unlink(missing_ok=True)
+        self._token = ""
+
+    def _displace(self, found: str, *, take_over: bool) -> None:
+        owner = _parsed(found)
+        here = owner.get("host") == socket.gethostname()
+        if (here and _lives(owner)) or not (here or take_over):
+            raise FileExistsError(
+                f"path: process {owner.get('pid')} on {owner.get('host')} records at "
+                f"{self.path.parent}; stop it or choose another path"
+                + ("" if here else f". If it is dead, resume, or remove {self.path}")
+            )
+        # Of two processes that find the same stale lease, one succeeds in moving it away.
+        aside = self.path.with_name(f".{NAME}.{uuid.uuid4().hex}")
+        try:
+            os.rename(self.path, aside)
+        except FileNotFoundError:
+            return
+        moved = _text(aside)
+        if moved != found and not self.path.exists():
+            os.rename(aside, self.path)  # somebody took it over in between: give it back
+            raise FileExistsError(f"path: another process records at {self.path.parent}")
+        aside.unlink(missing_ok=True)
+
+
+def _owner() -> dict[str, str | int]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def _lives(owner: dict) -> bool:
+    """Whether the process of this machine is alive, and not another one of the same number."""
+    pid = owner.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return bool(_started(pid) == owner.get("started"))
+
+
+def _started(pid: int) -> str:
+    """When a process started, in the kernel's ticks; empty where there is no /proc."""
+    try:
+        # The command's name, in brackets, may hold anything; the start is the 20th word after it.
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return stat.rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _parsed(text: str | None) -> dict:
+    try:
+        owner = json.loads(text or "{}")
+    except ValueError:
+        return {}  # cut off by a crash: nobody's
+    return owner if isinstance(owner, dict) else {}
+
+
+def _token(text: str | None) -> str:
+    return str(_parsed(text).get("token", ""))

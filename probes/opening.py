@@ -1,0 +1,357 @@
+"""Beginning to record: a new recording, or one that goes on.
+
+All processes take part, and fail together: what fails on one is told to all before any of them
+waits for another. Nothing of an old recording is changed before everything was found to fit.
+"""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from diffusion.recording import RecordError
+
+from . import initial
+from .distance import squared_distances
+from .measurements import Measurements
+from .processes import Processes, local
+from .resume import Resume, State, from_plain, from_records
+from .store import SegmentStore
+from .updates import empty_window
+
+_T = TypeVar("_T")
+_DIGEST = hashlib.sha256().digest_size
+# By these fields a recording shows which probes made it.
+_TRACES = {"noise": "mean_sq", "path": "step_sq", "trajectory": "sketch", "scaler": "skipped"}
+# What may differ between the parts of a run without a word.
+_MAY_DIFFER = ("world_size", "base_learning_rate", "run")
+# The squared distance of the same weights, read again from a checkpoint.
+_SAME = 1e-3
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be recorded.
+
+    Arguments:
+        store: where.
+        parameters: of the model, by name.
+        processes: that train together.
+        measurements: of the weights; its w0 is overwritten when a recording goes on.
+        static: values of the recording's coordinates.
+        attributes: of the recording.
+        probes: names of the probes that run, `scaler` among them with mixed precision.
+        learning_rate: at this moment.
+    """
+
+    store: SegmentStore
+    parameters: Mapping[str, torch.nn.Parameter]
+    processes: Processes
+    measurements: Measurements
+    static: Mapping[str, object]
+    attributes: Mapping[str, str]
+    probes: frozenset[str]
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where a recorder begins.
+
+    Arguments:
+        state: what is known of the past.
+        marked: the last iteration recorded; −1 for none.
+        initial_sq: ‖w0‖² `(tensor,)`.
+        static: values of the recording's coordinates.
+        attributes: of the recording.
+        several_units: whether updates have several units; None when not known yet.
+    """
+
+    state: State
+    marked: int
+    initial_sq: NDArray[np.float64]
+    static: Mapping[str, object]
+    attributes: Mapping[str, str]
+    several_units: bool | None = None
+
+
+def begin(request: Request, resume: Resume | None) -> Beginning:
+    """Open the recording.
+
+    Arguments:
+        request: what is to be recorded.
+        resume: None for a new recording; True to go on at the last record or, where there is no
+            recording, to begin one; an iteration; a recorder's state.
+
+    Raises:
+        OSError: when the recording cannot be opened, here or on another process.
+        ValueError: when what is there does not fit.
+    """
+    resumes = resume is not None and resume is not False
+    asking = float(_added(request, [float(resumes)])[0])
+    if asking not in (0.0, request.processes.size):
+        raise ValueError(
+            f"resume: given on {asking:.0f} of {request.processes.size} processes, expected on "
+            "all or none"
+        )
+    try:
+        return _anew(request) if not resumes else _on(request, _given(request, resume))
+    except BaseException:
+        if request.processes.writes:
+            request.store.close()
+        raise
+
+
+def _given(request: Request, resume: Resume | None) -> Resume:
+    """The state that was given, read; an iteration or True as they are."""
+
+    def read() -> Resume | State:
+        if isinstance(resume, Mapping):
+            return from_plain(resume, len(request.parameters))
+        if not isinstance(resume, bool | int | np.integer) or resume < 0:
+            raise ValueError(
+                f"resume: found {resume!r}, expected True, an iteration >= 0 or a state"
+            )
+        return resume if isinstance(resume, bool) else int(resume)
+
+    return _together(request, read)
+
+
+def _anew(request: Request, *, resume: bool = False) -> Beginning:
+    store, processes = request.store, request.processes
+    _together(request, lambda: store.open(resume=resume) if processes.writes else None)
+    _together(request, lambda: _refuse_initial(store) if processes.writes else None)
+    part = initial.part_of(list(request.parameters.values()), processes)
+    digests = np.zeros((part.count, _DIGEST))
+    try:
+        digest = _together(
+            request,
+            lambda: initial.save(store.folder, part, request.parameters) if part.saves else b"",
+        )
+    except BaseException:
+        if part.saves:
+            (store.folder / part.name).unlink(missing_ok=True)
+        raise
+    if part.saves:
+        digests[part.index] = list(digest)
+    whole = _added(request, digests.flatten().tolist()).astype(np.uint8)
+    names = [initial.name_of(index, part.count) for index in range(part.count)]
+    return _fresh(request, names, initial.combined([whole.tobytes()]))
+
+
+def _fresh(request: Request, names: list[str], digest: str) -> Beginning:
+    """The beginning of a run, w0 being the weights of this moment and on disk."""
+    tensors = len(request.parameters)
+    step_sq = np.zeros(tensors) if "path" in request.probes else None
+    window = empty_window(tensors, request.learning_rate)
+    attributes = {**request.attributes, **_saved_as(names, digest)}
+    state = State(0, window, step_sq=step_sq, initial=digest)
+    return Beginning(state, -1, _squares(request)[2], request.static, attributes)
+
+
+def _saved_as(names: list[str], digest: str) -> dict[str, str]:
+    return {"initial_weights": json.dumps(names), "initial_sha256": digest}
+
+
+def _on(request: Request, resume: Any) -> Beginning:
+    store, writes = request.store, request.processes.writes
+    found = _together(request, lambda: _found(request, resume) if writes else None)
+    there, iteration, recorded = _added(
+        request, [1.0, found.state.iteration, found.marked + 1.0] if found else [0.0] * 3
+    )
+    if not there:
+        return _anew(request, resume=True)
+    w0 = request.measurements.initial
+    _together(request, lambda: initial.load(store.folder, request.parameters, w0))
+    if not recorded and not iteration:
+        _together(request, lambda: _refuse_other_weights(request))
+    _together(request, lambda: store.cut(int(iteration)) if writes else None)
+    distance_sq, _, initial_sq = _squares(request)
+    if found is None:
+        state = State(int(iteration), empty_window(len(w0), 0.0))
+        found = Beginning(state, int(recorded) - 1, initial_sq, request.static, {})
+    _warn_of_other_weights(store, found.state, float(distance_sq.sum()))
+    return replace(found, initial_sq=initial_sq)
+
+
+def _found(request: Request, resume: Any) -> Beginning | None:
+    """What is on disk, on the process that writes; None when there is nothing."""
+    store = request.store
+    there = store.file.exists() or store.segments() or initial.files(store.folder)
+    if not there:
+        if resume is True:
+            return None
+        raise FileNotFoundError(f"path: found no recording at {store.folder} to resume")
+    store.open(resume=True)
+    records = _readable(store)
+    if records is None:
+        return _unrecorded(request, resume)
+    _refuse_other_run(request, records)
+    if isinstance(resume, State):
+        state = resume
+    else:
+        last = int(records["iteration"][-1])
+        state = from_records(records, last if resume is True else resume)
+    _refuse_other_initial(store, state, initial.identity(store.folder))
+    return _continued(request, state, records)
+
+
+def _readable(store: SegmentStore) -> xr.Dataset | None:
+    try:
+        return store.read()
+    except RecordError as error:
+        advice = "repair the recording with probes.repair, then resume"
+        raise RecordError(error.source, [*error.faults, advice]) from error
+
+
+def _unrecorded(request: Request, resume: Any) -> Beginning:
+    """A run that was killed before its first record was on disk."""
+    folder, tensors = request.store.folder, len(request.parameters)
+    digest, marked = initial.identity(folder), -1
+    if isinstance(resume, State):
+        _refuse_other_initial(request.store, resume, digest)
+        marked = int(resume.waiting[-1]["iteration"]) if resume.waiting else -1
+        state = resume
+    elif resume is True or resume == 0:
+        state = State(0, empty_window(tensors, request.learning_rate), initial=digest)
+    else:
+        raise FileNotFoundError(
+            f"path: found no record in {folder} to resume at iteration {resume}"
+        )
+    names = [file.name for file in initial.files(folder)]
+    attributes = {**request.attributes, **_saved_as(names, digest)}
+    return Beginning(state, marked, np.zeros(tensors), request.static, attributes)
+
+
+def _continued(request: Request, state: State, records: xr.Dataset) -> Beginning:
+    kept = records["iteration"].values[records["iteration"].values <= state.iteration]
+    last = int(kept[-1]) if kept.size else -1
+    waiting = tuple(record for record in state.waiting if int(record["iteration"]) > last)
+    marked = int(waiting[-1]["iteration"]) if waiting else last
+    part = {"iteration": state.iteration, "world_size": request.processes.size}
+    if np.isnan(state.distance_sq):
+        part["unrecorded_since"] = last
+        _warn(
+            request.store,
+            f"iteration {state.iteration} is not recorded: what was measured since iteration "
+            f"{last} is lost, and its samples and learning rates are estimated; pass the "
+            "recorder's state_dict of the checkpoint to lose nothing",
+        )
+    resumed = [*json.loads(records.attrs.get("resumed", "[]")), part]
+    attributes = {**records.attrs, "resumed": json.dumps(resumed)}
+    static = {name: records[name].values[()] for name in request.static if name in records}
+    several = "gradient_sq" in records
+    return Beginning(
+        replace(state, waiting=waiting), marked, np.zeros(0), static, attributes, several
+    )
+
+
+def _refuse_other_run(request: Request, records: xr.Dataset) -> None:
+    """A run goes on with the same tensors, batch and probes; the rest is warned of."""
+    for name in ("tensor", "tensor_size", "batch_size"):
+        found, expected = np.asarray(request.static[name]), records[name].values
+        if not np.array_equal(found, expected):
+            raise ValueError(
+                f"{name}: found {_named(found)}, the recording at {request.store.folder} has "
+                f"{_named(expected)}"
+            )
+    for probe, field in _TRACES.items():
+        if (field in records) != (probe in request.probes):
+            had = "has" if field in records else "has no"
+            raise ValueError(
+                f"probes: the recording {had} {field}, which {probe!r} makes; resume with the "
+                "same probes and scaler"
+            )
+    others = [n for n in request.static if n in records and records[n].ndim == 0]
+    changed = [n for n in others if records[n].values[()] != request.static[n]]
+    changed = [name for name in changed if name not in _MAY_DIFFER]
+    if changed:
+        told = ", ".join(f"{n} {records[n].values[()]}" for n in changed)
+        _warn(request.store, f"goes on with its own {told}, and not with what was given now")
+
+
+def _named(values: NDArray[Any]) -> str:
+    listed = np.atleast_1d(values).tolist()
+    return f"{listed}" if len(listed) <= 6 else f"{len(listed)} values, {listed[:3]} …"
+
+
+def _refuse_initial(store: SegmentStore) -> None:
+    saved = initial.files(store.folder)
+    if saved:
+        raise FileExistsError(
+            f"path: found initial weights of an earlier run at {saved[0]}; choose another path or "
+            "move the folder away"
+        )
+
+
+def _refuse_other_initial(store: SegmentStore, state: State, digest: str) -> None:
+    if digest and state.initial and state.initial != digest:
+        raise ValueError(
+            f"path: the initial weights in {store.folder} have the checksum {digest[:12]}…, "
+            f"expected {state.initial[:12]}…: they are those of another run"
+        )
+
+
+def _refuse_other_weights(request: Request) -> None:
+    weights = [local(parameter).detach() for parameter in request.parameters.values()]
+    same = map(torch.equal, weights, request.measurements.initial)
+    if not all(same):
+        raise ValueError(
+            f"path: found initial weights in {request.store.folder} but no record, and the model "
+            "has other weights; to begin anew, remove the folder"
+        )
+
+
+def _warn_of_other_weights(store: SegmentStore, state: State, distance_sq: float) -> None:
+    if not np.isclose(state.distance_sq, distance_sq, rtol=_SAME, equal_nan=True) and np.isfinite(
+        state.distance_sq
+    ):
+        _warn(
+            store,
+            f"the weights are {distance_sq**0.5:.6g} from the initial ones, but were "
+            f"{state.distance_sq**0.5:.6g} at iteration {state.iteration}; load the checkpoint of "
+            "that iteration before attaching",
+        )
+
+
+def _squares(request: Request) -> NDArray[np.float64]:
+    """‖w−w0‖², ‖w‖² and ‖w0‖² per tensor, over all processes `(3, tensor)`."""
+    w0 = request.measurements.initial
+    weights = [local(parameter).detach() for parameter in request.parameters.values()]
+    parts = torch.cat([squared_distances(weights, w0), squared_distances(w0, w0)[1:]])
+    return request.processes.add(parts / request.processes.copies).cpu().numpy()
+
+
+def _added(request: Request, values: list[float]) -> NDArray[np.float64]:
+    device = request.measurements.initial[0].device
+    added = request.processes.add(torch.tensor(values, dtype=torch.float64, device=device))
+    return added.cpu().numpy()
+
+
+def _together(request: Request, action: Callable[[], _T]) -> _T:
+    """Act on this process; where one process fails, all do."""
+    fault, result = None, None
+    try:
+        result = action()
+    except Exception as error:
+        fault = error
+    failed = _added(request, [float(fault is not None)])[0]
+    if fault is not None:
+        raise fault
+    if failed:
+        raise OSError(
+            f"path: another process could not open the recording at {request.store.folder}; its "
+            "own error tells why"
+        )
+    return result  # type: ignore[return-value]
+
+
+def _warn(store: SegmentStore, message: str) -> None:
+    warnings.warn(f"recording {store.folder}: {message}", RuntimeWarning, stacklevel=2)

@@ -1,0 +1,163 @@
+"""What a recorder has to know of the past to go on: its state, from a checkpoint or from disk.
+
+A state holds the iteration, the window since the last record, the sums since iteration 0 and the
+clocks. As a dictionary of numbers, texts and tensors it fits any checkpoint and is read back by
+`torch.load(..., weights_only=True)`. The records themselves, and w0, stay with the recording.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from diffusion.windows import Moments
+
+from .updates import Record, Window, empty_window
+
+_VERSION = 1
+Resume = bool | int | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class State:
+    """The past of a recorder.
+
+    Arguments:
+        iteration: updates committed.
+        window: updates since the last record, and sums since iteration 0.
+        skipped: steps skipped since the last update.
+        step_sq: path since the last record `(tensor,)`; None where it is not measured.
+        wall_time: seconds since the first attaching, without those between runs.
+        probe_seconds: of them spent in probes.
+        distance_sq: ‖w−w0‖² at this iteration; NaN where unknown.
+        initial: SHA-256 of w0.
+        waiting: records that are not on disk.
+    """
+
+    iteration: int
+    window: Window
+    skipped: int = 0
+    step_sq: NDArray[np.float64] | None = None
+    wall_time: float = 0.0
+    probe_seconds: float = 0.0
+    distance_sq: float = float("nan")
+    initial: str = ""
+    waiting: tuple[Record, ...] = ()
+
+
+def to_plain(state: State) -> dict[str, Any]:
+    """A state as numbers, texts, tensors, lists and dictionaries."""
+    return {"version": _VERSION, **_plain(state)}
+
+
+def from_plain(plain: Mapping[str, Any], tensors: int) -> State:
+    """A state as `to_plain` gave it.
+
+    Arguments:
+        plain: from `Recorder.state_dict`.
+        tensors: of the model.
+
+    Raises:
+        ValueError: for anything else, or a state of another number of tensors.
+    """
+    if plain.get("version") != _VERSION:
+        raise ValueError(
+            f"resume: found a state of version {plain.get('version')!r}, expected {_VERSION}, as "
+            "Recorder.state_dict returns it"
+        )
+    missing = [field.name for field in fields(State) if field.name not in plain]
+    if missing:
+        raise ValueError(f"resume: the state lacks {missing}")
+    model = State(0, empty_window(tensors, 0.0))
+    values = {field.name: plain[field.name] for field in fields(State)}
+    window = _window(plain["window"], model.window)
+    if window.mean_sq.shape != (tensors,):
+        raise ValueError(
+            f"resume: found a state of {window.mean_sq.size} tensors, the model has {tensors}"
+        )
+    waiting = tuple({k: _array(v) for k, v in record.items()} for record in plain["waiting"])
+    return State(
+        **{**values, "window": window, "waiting": waiting, "step_sq": _array(plain["step_sq"])}
+    )
+
+
+def from_records(records: xr.Dataset, iteration: int) -> State:
+    """The state at an iteration as far as the records tell it.
+
+    At a recorded iteration it is exact. Elsewhere the updates since the record before are lost:
+    the window begins at the iteration, and samples and learning rates are counted on a straight
+    line between the records around it, or on at the last rate.
+
+    Arguments:
+        records: of the run, iteration 0 among them.
+        iteration: to go on from.
+
+    Raises:
+        ValueError: for an iteration before the first record.
+    """
+    times = records["iteration"].values
+    if iteration < times[0]:
+        raise ValueError(
+            f"resume: found iteration {iteration}, expected {times[0]} or later, where the "
+            "recording begins"
+        )
+    last = int(np.searchsorted(times, iteration, side="right")) - 1
+    at = records.isel(iteration=last)
+    window = empty_window(records.sizes["tensor"], float(at["learning_rate"]))
+    window = replace(
+        window,
+        samples=_count(records, "samples", iteration, float(at["batch_size"])),
+        learning_rate_sum=_count(records, "learning_rate_sum", iteration, window.learning_rate),
+    )
+    exact = int(times[last]) == iteration
+    return State(
+        iteration,
+        window,
+        step_sq=np.zeros(records.sizes["tensor"]) if "step_sq" in records else None,
+        wall_time=float(at["wall_time"]),
+        probe_seconds=float(at["probe_seconds"]),
+        distance_sq=float(at["distance_sq"].sum()) if exact else float("nan"),
+        initial=str(records.attrs.get("initial_sha256", "")),
+    )
+
+
+def _count(records: xr.Dataset, name: str, iteration: int, each: float) -> float:
+    """A sum since iteration 0 at an iteration that need not be recorded."""
+    times, sums = records["iteration"].values, records[name].values
+    beyond = max(iteration, int(times[-1]))
+    ahead = sums[-1] + each * (beyond - times[-1])
+    return float(np.interp(iteration, np.append(times, beyond), np.append(sums, ahead)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, State | Window | Moments):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.array(value))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _array(value: Any) -> Any:
+    return value.numpy() if isinstance(value, torch.Tensor) else value
+
+
+def _window(plain: Mapping[str, Any], like: Window) -> Window:
+    """Nested dictionaries back as a window."""
+    values = {}
+    for field in fields(like):
+        entry = plain[field.name]
+        nested = isinstance(getattr(like, field.name), Moments)
+        values[field.name] = (
+            Moments(entry["count"], _array(entry["mean"]), _array(entry["scatter"]))
+            if nested
+            else _array(entry)
+        )
+    return Window(**values)
