@@ -1,6 +1,7 @@
 """Growth fits of whole sets of runs, over the phase of constant learning rate."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -14,6 +15,15 @@ Curves = dict[str, xr.DataArray]
 
 # What means nothing without simulated critical values.
 _CALIBRATED = ("exponent_low", "exponent_high", "detectable", "critical", "log_p_value")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of `fit_growth`'s options is chosen here."""
+
+    level: float
+    calibrate: bool = True
+    draws: int = 1000
 
 
 def fit_totals(
@@ -32,7 +42,7 @@ def fit_totals(
         fitted onset τ: log10 of (last + τ)/(first + τ).
     """
     curves = {name: _window(total_distance(run), run) for name, run in runs.items()}
-    return _labelled(_fit(curves, level=level, progress=progress), runs)
+    return _labelled(_fit(curves, Settings(level), progress=progress), runs)
 
 
 def fit_tensors(
@@ -40,6 +50,7 @@ def fit_tensors(
     *,
     level: float = 0.95,
     intervals: bool = True,
+    draws: int = 1000,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """Growth fits of each tensor's distance, run by run.
@@ -49,6 +60,7 @@ def fit_tensors(
         level: confidence level of the intervals.
         intervals: whether to simulate the critical values that intervals need; without, their ends
             are NaN, and fitting takes a tenth of the time.
+        draws: simulated series a critical value.
         progress: called with the number of series fitted since the last call and of all.
 
     Returns:
@@ -58,7 +70,8 @@ def fit_tensors(
         name: _window((run["distance_sq"] ** 0.5).rename("distance"), run)
         for name, run in runs.items()
     }
-    fits = _fit(curves, level=level, progress=progress, calibrate=intervals)
+    settings = Settings(level, calibrate=intervals, draws=draws)
+    fits = _fit(curves, settings, progress=progress)
     if not intervals:
         fits = fits.assign({name: fits[name] * np.nan for name in _CALIBRATED})
     return _labelled(fits, runs)
@@ -72,9 +85,7 @@ def _window(distance: xr.DataArray, run: xr.Dataset) -> xr.DataArray:
     return plain.sel(iteration=stretch)
 
 
-def _fit(
-    curves: Curves, *, level: float, progress: Progress | None, calibrate: bool = True
-) -> xr.Dataset:
+def _fit(curves: Curves, settings: Settings, *, progress: Progress | None) -> xr.Dataset:
     """Fit curves that share their axes in one call: calibration is then shared as well."""
     alike: dict[tuple, list[str]] = {}
     for name, curve in curves.items():
@@ -86,7 +97,15 @@ def _fit(
     for names in alike.values():
         stacked = xr.concat([curves[name] for name in names], dim="node")
         stacked = stacked.assign_coords(node=list(names))
-        parts.append(fit_growth(stacked, level=level, calibrate=calibrate, progress=advance))
+        parts.append(
+            fit_growth(
+                stacked,
+                level=settings.level,
+                calibrate=settings.calibrate,
+                draws=settings.draws,
+                progress=advance,
+            )
+        )
     # Tensors that only some runs have: numbers become NaN, texts empty.
     filled = xr.align(*parts, join="outer", exclude=["node"], copy=False)
     joined = xr.concat(filled, dim="node", combine_attrs="override")

@@ -20,6 +20,10 @@ from .reader import unusable
 from .sections import Findings, whole_page
 
 
+# Exponents of tensors are for looking at; verdicts rest on totals, which are simulated more often.
+TENSOR_DRAWS = 200
+
+
 @dataclass(frozen=True)
 class Report:
     """What was written.
@@ -86,7 +90,11 @@ def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> 
         verdicts=test(runs, level=level, fits=fits),
         fits=fits,
         tensor_fits=fit_tensors(
-            shown, level=level, intervals=_some_arm_is_small(fits), progress=progress
+            shown,
+            level=level,
+            intervals=_some_arm_is_small(fits),
+            draws=TENSOR_DRAWS,
+            progress=progress,
         ),
         tensors=tensors,
         level=level,
@@ -113,6 +121,7 @@ def _numbers(runs: xr.DataTree, found: Findings) -> dict[str, Any]:
             "exponent_margin": EXPONENT_MARGIN,
             "ratio_margin": RATIO_MARGIN,
             "tensors": found.tensors,
+            "tensor_draws": TENSOR_DRAWS,
         },
         "inputs": inputs(runs),
         "unusable": plain([vars(item) for item in unusable(runs)]),
