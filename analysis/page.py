@@ -19,7 +19,6 @@ from .provenance import fit_rows, inputs, noise_rows, now, plain, verdict_rows, 
 from .reader import unusable
 from .sections import Findings, whole_page
 
-
 # Exponents of tensors are for looking at; verdicts rest on totals, which are simulated more often.
 TENSOR_DRAWS = 200
 
