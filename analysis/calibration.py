@@ -23,9 +23,10 @@ from scipy.stats import chi2
 
 from .growth_family import regressor
 from .inversion import Surface, constrained, signal, surface
+from .lattice import Lattice
 from .likelihood import Frame, lengths, log_likelihood, moments
 from .noise_models import simulate
-from .search import Lattice, Point
+from .search import Point
 
 Array = NDArray[np.float64]
 
@@ -109,7 +110,9 @@ class Calibrated:
         for index, cell in enumerate(situations):
             members = which == index
             values[members] = read(self.samples[cell], found[members])
-        return np.bincount(rows, weight[rows, models] * values, minlength=weight.shape[0])
+        total = np.zeros(weight.shape[0])
+        np.add.at(total, rows, weight[rows, models] * values)
+        return total
 
     def _simulate(self, frame: Frame, wanted: list[Cell]) -> None:
         missing = [cell for cell in wanted if cell not in self.samples]

@@ -20,9 +20,10 @@ from .inversion import (
     standard_error,
     surface,
 )
+from .lattice import Lattice
 from .likelihood import Frame, moments
 from .noise_models import covariance
-from .search import Lattice, Point
+from .search import Point
 
 Array = NDArray[np.float64]
 

@@ -14,19 +14,9 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from .growth_family import EXPONENT_HIGH, EXPONENT_LOW
+from .lattice import Lattice, Scan, scan
 from .likelihood import Frame, Moments
-from .search import (
-    Lattice,
-    Point,
-    Scan,
-    climb,
-    joint_step,
-    maximum,
-    profile,
-    scan,
-    slopes,
-    with_rows,
-)
+from .search import Point, climb, joint_step, maximum, profile, slopes, with_rows
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -102,7 +92,9 @@ def _raised(at: Surface, point: Point) -> Point:
 
 
 def standard_error(at: Surface, point: Point) -> Array:
-    """Asymptotic standard error of the exponent, σ̂ (A_pp − A_ps²/A_ss)^{−½}; A_ps = 0 where the onset is known.
+    """Asymptotic standard error of the exponent, σ̂ (A_pp − A_ps²/A_ss)^{−½}.
+
+    A_ps counts as 0 where the onset is known.
 
     Arguments:
         at: the surfaces.

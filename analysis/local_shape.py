@@ -104,7 +104,7 @@ def local_shape(
         slope,
         slope - reach * slope_error,
         slope + reach * slope_error,
-        "" if clear.all() else f"slope not told from 0 at {int((~clear).sum())} of {times.size} times",
+        _missing(clear),
     )
 
 
@@ -143,6 +143,12 @@ def _positive(errors: Array) -> Array:
     return np.where(errors > 0, errors, 1.0)
 
 
+def _missing(clear: NDArray[np.bool_]) -> str:
+    if clear.all():
+        return ""
+    return f"slope not told from 0 at {int((~clear).sum())} of {clear.size} times"
+
+
 def _reach(standardized: Array, level: float) -> float:
     """Quantile of the largest absolute value in each draw, at least the pointwise one."""
     pointwise = float(norm.ppf((1 + level) / 2))
@@ -167,7 +173,7 @@ def _shape_band(
     error = _errors(gradient, spread)
     drawn = (sample @ second.T) / (sample @ first.T)
     reach = _reach((drawn - change / slope) / _positive(error), level)
-    edges = np.full((3, clear.size), np.nan)
-    edges[1, clear] = change / slope
-    edges[0, clear], edges[2, clear] = edges[1, clear] - reach * error, edges[1, clear] + reach *
-    error return edges[0], edges[1], edges[2]
+    low, middle, high = np.full((3, clear.size), np.nan)
+    middle[clear] = change / slope
+    low[clear], high[clear] = middle[clear] - reach * error, middle[clear] + reach * error
+    return low, middle, high

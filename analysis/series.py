@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from .calibration import Asymptotic, Calibrated, CriticalValues
 from .fitting import GridFit, fit_grid
+from .lattice import Lattice, lattice
 from .likelihood import Frame, frame
 from .noise_models import NoiseModel, menu
-from .search import Lattice, lattice
 from .status import Assessment, Facts, assess, unusable
 
 Array = NDArray[np.float64]

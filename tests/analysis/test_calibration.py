@@ -18,9 +18,9 @@ from analysis.calibration import (
     tail,
 )
 from analysis.inversion import constrained, surface
+from analysis.lattice import lattice
 from analysis.likelihood import frame, moments
 from analysis.noise_models import NoiseModel, simulate
-from analysis.search import lattice
 
 TIMES = np.geomspace(10, 1e5, 40)
 WHITE = (NoiseModel("white"),)

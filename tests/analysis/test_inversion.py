@@ -12,9 +12,9 @@ from analysis.inversion import (
     standard_error,
     surface,
 )
+from analysis.lattice import lattice
 from analysis.likelihood import frame, moments
 from analysis.noise_models import NoiseModel, menu, simulate
-from analysis.search import lattice
 
 TIMES = np.geomspace(10, 1e5, 40)
 FRAME = frame(TIMES, menu(TIMES), onsets=(0.0, 1e4))

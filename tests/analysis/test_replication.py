@@ -46,7 +46,7 @@ def test_interval_across_runs_covers_with_runs_of_unequal_precision():
 def test_two_arms_use_the_smaller_arm():
     first, second = [1.0, 1.2, 0.8, 1.1], [0.5, 0.4, 0.6]
     found = between_arms(first, second)
-    # Means 1.025 and 0.5, variances 0.0291667 and 0.01: error² = 0.00729167 + 0.00333333 = 0.010625,
+    # Means 1.025 and 0.5, variances 0.0291667 and 0.01, so error² = 0.00729167 + 0.00333333,
     # and t_{0.975, 2} = 4.30265.
     half = 4.302653 * np.sqrt(0.010625)
     assert found.mean == pytest.approx(0.525)

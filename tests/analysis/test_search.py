@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from analysis.lattice import lattice, scan
 from analysis.likelihood import frame, log_likelihood, moments
 from analysis.noise_models import NoiseModel, menu, simulate
-from analysis.search import joint_step, lattice, maximum, onset_step, profile, scan, settle, slopes
+from analysis.search import joint_step, maximum, onset_step, profile, settle, slopes
 
 TIMES = np.geomspace(2, 2e3, 25)
 FRAME = frame(TIMES, menu(TIMES), onsets=(0.0, 200.0))
@@ -38,8 +39,8 @@ def test_maximum_is_not_below_a_brute_force_search():
     data = series()
     found = maximum(FRAME, data, scan(FRAME, GRID, data))
     brute = brute_force(data, np.linspace(-0.4, 0.4, 33))
-    # The steps leave out the determinants' slopes (0.05), and with only 25 records some series in a
-    # hundred keep to the maximum of a second noise model.
+    # The steps leave out the determinants' slopes (0.05), and with only 25 records some series in
+    # a hundred keep to the maximum of a second noise model.
     assert np.mean(found.value >= brute - 0.05) > 0.85
     assert np.all(found.value > brute - 2.0)
 
@@ -52,14 +53,6 @@ def test_profile_near_the_truth_is_not_below_a_brute_force_search(exponent):
     found = profile(FRAME, data, np.full(100, exponent), seen.shift[:, column])
     assert np.mean(found.value >= brute_force(data, [exponent]) - 0.05) > 0.85
     assert np.all(found.exponent == exponent)
-
-
-def test_scan_never_lies_above_the_likelihood_it_samples():
-    data = series(5)
-    seen = scan(FRAME, GRID, data)
-    for column, exponent in enumerate(seen.exponents):
-        point = settle(FRAME, data, np.full(5, exponent), seen.shift[:, column])
-        assert np.all(seen.value[:, column] <= point.value + 1e-6)
 
 
 def test_value_inside_the_slopes_is_the_likelihood():

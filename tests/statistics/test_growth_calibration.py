@@ -1,8 +1,8 @@
 """Size, coverage and power of the growth fits on simulated runs; writes calibration_table.md.
 
 Sixty records, evenly spaced in ln t over 3, 4 or 5 decades from iteration 10; the curve grows by 1
-in all and the noise has a standard deviation of 1.1 % of that (for a random walk: gathered over the
-window). The eight noise types are those that ordinary regression gets wrong most often.
+in all and the noise has a standard deviation of 1.1 % of that (for a random walk: gathered over
+the window). The eight noise types are those that ordinary regression gets wrong most often.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 
 from analysis.calibration import Asymptotic
 from analysis.fitting import fit_grid
-from analysis.noise_models import NoiseModel, simulate
+from analysis.noise_models import NoiseModel, covariance, simulate
 from analysis.series import Settings, grid_parts
 
 pytestmark = pytest.mark.slow
@@ -91,8 +91,8 @@ def table(rows):
         "# Coverage of 95 % intervals of p, and share of series whose test rejects the log law",
         "",
         f"{COUNT} simulated series a cell (standard error 0.7 % at 5 %), {RECORDS} records, noise",
-        f"{100 * SCALE:.1f} % of the total growth, onset fitted. Each cell: coverage / rejections.",
-        "In the rows of the log law the rejections are the size of the 5 % test, elsewhere its power.",
+        f"{100 * SCALE:.1f} % of the total growth, onset fitted. Each cell: coverage, rejections.",
+        "For the log law the rejections are the size of the 5 % test, elsewhere its power.",
         "Written by `pytest tests/statistics -m slow`.",
         "",
         "| decades | truth | " + " | ".join(names) + " |",
@@ -127,14 +127,8 @@ def test_power_against_a_square_root_of_time(rows):
 
 def heavy_tailed(noise, times, *, rng):
     """Student noise of 4 degrees of freedom, correlated as the model says, unit variance."""
-    root = np.linalg.cholesky(noise_covariance(noise, times))
+    root = np.linalg.cholesky(covariance(noise, times))
     return rng.standard_t(4, (COUNT, times.size)) / np.sqrt(2) @ root.T
-
-
-def noise_covariance(noise, times):
-    from analysis.noise_models import covariance
-
-    return covariance(noise, times)
 
 
 @pytest.mark.parametrize("name", ["white", "AR 0.7", "AR 0.9"])
