@@ -34,6 +34,7 @@ EXPONENT_NODES = np.array([-1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0])
 SIGNAL_NODES = np.array([4.0, 10.0, 40.0])
 ONSET_NODES = np.array([0.0, 0.12, 0.35, 0.7])  # of the range of ln(t₁ + τ)
 _SHARPNESS = 3.0  # of the weights of noise models
+_COUNTED = 0.02  # p-value below which draws are too few to count
 _IMPLAUSIBLE = 0.05  # weight, relative to the best noise model's, below which one is passed over
 _TAIL = np.array([3.0, 2.5, 2.0, 1.6, 1.3, 1.0, 0.8, 0.6])  # quantiles averaged, in 1 − level
 
@@ -94,7 +95,7 @@ class Calibrated:
         return self._look_up(at, point, lambda sample, _: read(sample))
 
     def p_value(self, at: Surface, point: Point) -> Array:
-        """The share of simulated ratios beyond each series' own."""
+        """The share of simulated ratios beyond each series' own, extrapolated below 2 %."""
         return self._look_up(at, point, tail)
 
     def _look_up(
@@ -232,5 +233,19 @@ def smooth_quantile(level: float) -> Callable[[Array], float]:
 
 
 def tail(sample: Array, found: Array) -> Array:
-    """Share of a sorted sample at or above each value, never quite 0: (1 + #)/(1 + draws)."""
-    return (1 + sample.size - np.searchsorted(sample, found)) / (1 + sample.size)
+    """Share of a sorted sample at or above each value.
+
+    (1 + #)/(1 + draws) where that exceeds 2 %; below, where too few draws lie, the tail of the
+    multiple of χ² that has the sample's 95 % quantile, which is an extrapolation.
+
+    Arguments:
+        sample: likelihood ratios, shape (draw,).
+        found: values, shape (series,).
+
+    Returns:
+        The shares, shape (series,).
+    """
+    counted = (1 + sample.size - np.searchsorted(sample, found)) / (1 + sample.size)
+    scale = smooth_quantile(0.95)(sample) / chi2.ppf(0.95, 1)
+    smooth = chi2.sf(found / scale, 1)
+    return np.where(counted > _COUNTED, counted, np.minimum(counted, smooth))

@@ -101,8 +101,8 @@ def handicap(model: NoiseModel) -> float:
     """Log-likelihood by which a model must surpass plain independent noise to be preferred.
 
     Without it, records that are independent are fitted with a spurious correlation so often that
-    95 % intervals cover 98 %; with 1 a parameter, as in Akaike's criterion, a correlation hidden
-    by independent noise is missed and they cover 90 %. The values between were chosen by
+    intervals are too long; with 1 a parameter, as in Akaike's criterion, a correlation hidden by
+    independent noise is missed and they are too short. The values between were chosen by
     simulation (tests/statistics).
     """
     return 0.7 * (model.kind != "white") + 0.4 * (model.power != 0)

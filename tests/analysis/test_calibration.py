@@ -44,9 +44,15 @@ def test_quantile_of_a_chi_squared_sample_is_its_own():
         )
 
 
-def test_tail_counts_the_sample_at_or_above_and_is_never_0():
+def test_tail_counts_the_sample_at_or_above():
     sample = np.array([1.0, 2.0, 2.0, 5.0])
     assert tail(sample, np.array([0.0, 2.0, 6.0])) == pytest.approx([1.0, 4 / 5, 1 / 5])
+
+
+def test_tail_beyond_the_sample_is_extrapolated_and_falls():
+    sample = np.sort(3 * chi2.ppf((np.arange(600) + 0.5) / 600, 1))
+    found = tail(sample, 3 * chi2.isf([0.05, 1e-3, 1e-5, 1e-8], 1))
+    assert found == pytest.approx([0.05, 1e-3, 1e-5, 1e-8], rel=0.1)
 
 
 def test_known_noise_and_onset_give_nearly_chi_squared():
