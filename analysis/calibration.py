@@ -30,7 +30,7 @@ from .search import Point
 
 Array = NDArray[np.float64]
 
-EXPONENT_NODES = np.array([-1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0])
+EXPONENT_NODES = np.array([-1.5, -1.0, -0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
 SIGNAL_NODES = np.array([4.0, 10.0, 40.0])
 ONSET_NODES = np.array([0.0, 0.12, 0.35, 0.7])  # of the range of ln(t₁ + τ)
 _SHARPNESS = 3.0  # of the weights of noise models
@@ -84,7 +84,7 @@ class Calibrated:
     """
 
     grid: Lattice
-    draws: int = 600
+    draws: int = 1000
     seed: int = 0
     samples: dict[Cell, Array] = field(default_factory=dict)
     locks: dict[Cell, Lock] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from scipy.stats import chi2, norm
 
 from .fitting import gradients
 from .growth_family import regressor
-from .noise_models import label
+from .noise_models import NoiseModel, label
 from .series import SeriesFits, Settings, fit_table
 
 Array = NDArray[np.float64]
@@ -52,7 +52,7 @@ def fit_growth(
     onset: float | None = None,
     learning_rate: xr.DataArray | None = None,
     calibrate: bool = True,
-    draws: int = 600,
+    draws: int = 1000,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> xr.Dataset:
@@ -82,7 +82,8 @@ def fit_growth(
 
     Returns:
         Over the dimensions of the series: `exponent`, `exponent_low`, `exponent_high` (±inf where
-        unbounded), `offset`, `slope`, `onset`, `noise_model`, `sigma`, `status`, `reason`,
+        unbounded), `offset`, `slope`, `onset`, `noise_model` (as text; `noise_kind`,
+        `noise_length`, `noise_nugget` and `noise_power` in parts), `sigma`, `status`, `reason`,
         `detectable` (smallest |p| that such a series would tell from 0 four times out of five),
         `log_p_value` (of p = 0), `log_ratio`, `critical` (at p̂), `signal` (slope over its error),
         `records`, `parameter_covariance` (asymptotic). For a random walk, `sigma` is the standard
@@ -173,6 +174,10 @@ def _dataset(fits: SeriesFits, distance: xr.DataArray, settings: Settings) -> xr
     }
     columns["records"] = fits.records
     columns["noise_model"] = np.array([label(m) if m else "none" for m in fits.noise], dtype=str)
+    columns["noise_kind"] = np.array([m.kind if m else "none" for m in fits.noise], dtype=str)
+    for part in ("length", "nugget", "power"):
+        numbers = [getattr(m, part) if m else np.nan for m in fits.noise]
+        columns[f"noise_{part}"] = np.array(numbers, dtype=np.float64)
     columns["status"] = np.array([a.status for a in fits.assessments], dtype=str)
     columns["reason"] = np.array([a.reason for a in fits.assessments], dtype=str)
     data = {name: (dims, column.reshape(shape)) for name, column in columns.items()}
@@ -197,6 +202,22 @@ def _described(table: xr.Dataset, distance: xr.DataArray, settings: Settings) ->
         draws=settings.draws,
         seed=settings.seed,
     )
+
+
+def fitted_noise(fit: xr.Dataset) -> NoiseModel | None:
+    """The noise model of one series' fit, for `local_shape` and `certify`.
+
+    Arguments:
+        fit: a row of what `fit_growth` returned, without dimensions of series.
+
+    Returns:
+        The model, None where the series was not fitted.
+    """
+    kind = str(fit["noise_kind"].item())
+    if kind == "none":
+        return None
+    length, nugget, power = (fit[f"noise_{part}"].item() for part in ("length", "nugget", "power"))
+    return NoiseModel(kind, length, nugget, power)
 
 
 def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) -> xr.Dataset:

@@ -92,7 +92,7 @@ def start_scan(
     *,
     level: float = 0.95,
     calibrate: bool = True,
-    draws: int = 600,
+    draws: int = 1000,
     seed: int = 0,
 ) -> xr.Dataset:
     """Growth fits of the same series from several first iterations on.

@@ -44,7 +44,7 @@ class Settings:
     level: float = 0.95
     onset: float | None = None
     calibrate: bool = True
-    draws: int = 600
+    draws: int = 1000
     seed: int = 0
     progress: Callable[[int, int], None] | None = None
 

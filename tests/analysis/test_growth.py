@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.growth import fit_growth, growth_curve
+from analysis.growth import fit_growth, fitted_noise, growth_curve
+from analysis.noise_models import label
 
 TIMES = np.geomspace(10, 1e5, 60)
 
@@ -181,3 +182,11 @@ def test_band_of_the_curve_covers_pointwise():
 def test_curve_of_a_series_that_was_not_fitted_is_missing():
     fit = fit_growth(series(np.ones(60)), calibrate=False)
     assert np.isnan(growth_curve(fit, TIMES).distance).all()
+
+
+def test_noise_of_a_fit_can_be_taken_out_of_it():
+    fit = fit_growth(runs(1, 2), calibrate=False).isel(run=0)
+    for tensor in range(2):
+        one = fit.isel(tensor=tensor)
+        assert label(fitted_noise(one)) == one.noise_model.item()
+    assert fitted_noise(fit_growth(series(np.ones(60)), calibrate=False)) is None
