@@ -77,13 +77,7 @@ def _add_option(parser: argparse.ArgumentParser, setting: "Field[Any]") -> None:
 
 
 def _train(parsed: argparse.Namespace) -> int:
-    from .runs.config import ConfigError
-
-    try:
-        config = _configured(parsed)
-        count = _checked([config])
-    except ConfigError as error:
-        raise CommandError(str(error)) from error
+    [config], count = _checked([_configured(parsed)])
     _refuse_existing(config)
     outcomes = _trained([config], count)
     if outcomes is None:
@@ -95,18 +89,20 @@ def _train(parsed: argparse.Namespace) -> int:
 
 def _configured(parsed: argparse.Namespace) -> "Config":
     """The settings of the file, overruled by those of the command line."""
-    from .runs.config import from_mapping, read
+    from .runs.config import ConfigError, from_mapping, read
 
     given = {name: value for name, value in vars(parsed).items() if name != "config"}
-    filed = read(parsed.config) if parsed.config else {}
-    return from_mapping({**filed, **given}, parsed.config or "settings")
+    try:
+        filed = read(parsed.config) if parsed.config else {}
+        return from_mapping({**filed, **given}, parsed.config or "settings")
+    except ConfigError as error:
+        raise CommandError(str(error)) from error
 
 
 def _demo(parsed: argparse.Namespace) -> int:
     from .runs.demo import study
 
-    configs = study(parsed.folder, quick=parsed.quick)
-    count = _checked(configs)
+    configs, count = _checked(study(parsed.folder, quick=parsed.quick))
     _clear(Path(parsed.folder), {config.run for config in configs})
     print(_introduction(configs, count))
     if _trained(configs, count) is None:
@@ -126,15 +122,17 @@ def _introduction(configs: Sequence["Config"], count: int) -> str:
     )
 
 
-def _checked(configs: Sequence["Config"]) -> int:
-    """The number of processes on which the runs will train; refuses what cannot be trained."""
-    from .runs.config import check
+def _checked(configs: Sequence["Config"]) -> tuple[list["Config"], int]:
+    """The runs as they will be trained, and on how many processes; refuses what cannot be."""
+    from .runs.checks import checked
+    from .runs.config import ConfigError
     from .runs.launch import processes
 
     count = processes(configs[0])
-    for config in configs:
-        check(config, count)
-    return count
+    try:
+        return [checked(config, count) for config in configs], count
+    except ConfigError as error:
+        raise CommandError(str(error)) from error
 
 
 def _refuse_existing(config: "Config") -> None:

@@ -1,4 +1,4 @@
-"""Shapes of the residual networks of He et al. (2016), by name.
+"""Shapes of residual networks by name, known without building them.
 
 Two designs share their blocks. The *small* one (depth 6n+2) starts with a 3x3 convolution and has
 three stages of n basic blocks; the *large* one (depths 18, 34, 50 and 101) starts with a strided
@@ -8,7 +8,9 @@ References:
     He, Zhang, Ren, Sun (2016), Deep residual learning for image recognition, sections 3.3 and 4.2.
 """
 
+import re
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 SHORTCUTS = ("padding", "projection")
 
@@ -73,7 +75,51 @@ def _paper(name: str) -> Architecture:
         return _LARGE[depth]
     if depth < 8 or depth % 6 != 2:
         raise ValueError(
-            f"model: found {name!r}, expected resnet18, resnet34, resnet50, resnet101 or resnet"
-            " followed by 6n+2 (resnet8, resnet14, resnet20, …)"
+            f"model: found {name!r}, expected resnet18, resnet34, resnet50, resnet101, resnet"
+            " followed by 6n+2 (resnet8, resnet14, …), wrnD-K with D = 6n+4 (wrn16-4, …) or"
+            " MODULE:FACTORY"
         )
     return Architecture((depth // 6,) * 3)
+
+
+def wide_architecture(name: str) -> tuple[int, int] | None:
+    """Blocks in a stage and widening factor of `wrnD-K`; None for any other name.
+
+    References:
+        Zagoruyko and Komodakis (2016), Wide residual networks: WRN-D-K has depth D = 6n + 4.
+
+    >>> wide_architecture("wrn28-10")
+    (4, 10)
+    """
+    found = re.fullmatch(r"wrn(\d+)-(\d+)", name)
+    if found is None:
+        return None
+    depth, widening = map(int, found.groups())
+    return ((depth - 4) // 6, widening) if depth >= 10 and depth % 6 == 4 and widening else None
+
+
+def check_model(name: str, *, width: int, shortcut: str) -> None:
+    """Refuse a network that `models.build` could not build.
+
+    Raises:
+        ValueError: naming what was found and what was expected.
+    """
+    module, _, factory = name.partition(":")
+    if factory:
+        if not _is_installed(module):
+            raise ValueError(f"model: found {name!r}, expected a module that can be imported")
+    elif wide_architecture(name) is None:
+        architecture(name, width=width, shortcut=shortcut)
+        return
+    if width or shortcut:
+        raise ValueError(
+            f"width, shortcut: found {width}, {shortcut!r} with model {name!r}, expected them"
+            " with a model named resnet only"
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

@@ -1,15 +1,27 @@
 """What a reference run is: every setting, its type, its meaning, and what makes it impossible."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from diffusion.scaling import RULES, Rule, learning_rate
 
-from .architectures import SHORTCUTS, architecture
-from .datasets import NAMES, Facts, facts
+from .architectures import SHORTCUTS
+from .datasets import NAMES
+from .regimes import (
+    adapted_epochs,
+    cosine_decay,
+    iterations_of,
+    milestones_of,
+    polynomial_decay,
+    step_decay,
+    warm_up,
+)
+
+OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw", "adagrad", "rmsprop", "lars", "lamb")
+DECAYS = ("constant", "step", "polynomial", "cosine")
 
 
 class ConfigError(ValueError):
@@ -35,9 +47,12 @@ class Config:
     folder: str = _setting("runs", "folder of the recordings")
     name: str = _setting("", "name of the run and its recording; made from the settings if empty")
     data: str = _setting("digits", "image set", *NAMES)
+    data_folder: str = _setting("", "folder of the image set's files; the digits need none")
     samples: int = _setting(0, "train on the first so many images of the set only; 0: on all")
     augment: bool = _setting(True, "shift (and mirror, where the set allows it) images at random")
-    model: str = _setting("resnet8", "network: resnet followed by its depth")
+    model: str = _setting(
+        "resnet8", "network: resnet and depth, wrnDEPTH-WIDENING or MODULE:FACTORY"
+    )
     width: int = _setting(0, "channels of the first stage; 0: those of the paper")
     shortcut: str = _setting(
         "", "shortcut where a block changes shape; empty: the paper's", "", *SHORTCUTS
@@ -46,12 +61,30 @@ class Config:
     microbatch: int = _setting(
         0, "samples in one backward pass, also those that share batch statistics; 0: M / processes"
     )
+    ghost_size: int = _setting(
+        0, "samples in a ghost batch of batch normalization; 0: a microbatch"
+    )
     iterations: int = _setting(400, "updates to make")
+    epochs: float = _setting(0.0, "passes over the training set to make; 0: count iterations")
+    adapt_epochs: bool = _setting(
+        False, "regime adaptation: as many updates as the epochs have at the base batch size"
+    )
+    optimizer: str = _setting("sgd", "optimizer", *OPTIMIZERS)
     base_learning_rate: float = _setting(0.05, "learning rate at the base batch size")
     base_batch_size: int = _setting(0, "batch size at which the base rate holds; 0: M itself")
     scaling: Rule = _setting("sqrt", "rule from batch size to learning rate", *RULES)
+    warm_up: int = _setting(0, "iterations over which the rate rises linearly from 0")
+    decay: str = _setting("constant", "how the rate falls over the run", *DECAYS)
+    milestones: str = _setting("0.5,0.75", "fractions of the run at which a step decay steps")
+    decay_factor: float = _setting(0.1, "what a step decay multiplies the rate by")
+    decay_power: float = _setting(2.0, "power of a polynomial decay")
     momentum: float = _setting(0.9, "momentum coefficient")
     weight_decay: float = _setting(0.0, "weight decay coefficient")
+    decay_vectors: bool = _setting(True, "decay biases and normalization as well")
+    reset_momentum: bool = _setting(False, "forget momentum at each epoch, as in Hoffer's code")
+    gradient_noise: float = _setting(
+        0.0, "standard deviation of normal noise added to each gradient component"
+    )
     clip: float = _setting(0.0, "clip the gradient to this norm; 0: never")
     label_smoothing: float = _setting(0.0, "weight of the uniform distribution in the targets")
     seed: int = _setting(0, "seed of initial weights, batches and augmentation")
@@ -74,14 +107,51 @@ class Config:
         """Backward passes of one process in an update."""
         return self.batch_size // (processes * self.microbatch) if self.microbatch else 1
 
-    def learning_rate(self, train_size: int) -> float:
-        """The learning rate that the scaling rule gives this batch size."""
+    def train_size(self, available: int) -> int:
+        """Images that are trained on, D, of those that the set has."""
+        return self.samples or available
+
+    def resolved(self, available: int) -> "Config":
+        """The same run with its length in iterations where it was given in epochs."""
+        if not self.epochs:
+            return self
+        base = self.base_batch_size or self.batch_size
+        epochs = self.epochs
+        if self.adapt_epochs:
+            epochs = adapted_epochs(epochs, batch_size=self.batch_size, base_batch_size=base)
+        size = self.train_size(available)
+        iterations = iterations_of(epochs, data_size=size, batch_size=self.batch_size)
+        return replace(self, iterations=iterations)
+
+    def rate(self, iteration: int, peak: float) -> float:
+        """The learning rate of an update: warm-up times decay times the peak rate."""
+        return peak * warm_up(iteration, self.warm_up) * self._decay(iteration)
+
+    def _decay(self, iteration: int) -> float:
+        last = self.iterations
+        match self.decay:
+            case "step":
+                return step_decay(
+                    iteration, milestones_of(self.milestones, last), self.decay_factor
+                )
+            case "polynomial":
+                return polynomial_decay(iteration, last, self.decay_power)
+            case "cosine":
+                return cosine_decay(iteration, last)
+        return 1.0
+
+    def peak_rate(self, available: int) -> float:
+        """The learning rate that the scaling rule gives this batch size.
+
+        Arguments:
+            available: training images of the set.
+        """
         rate = learning_rate(
             self.scaling,
             self.base_learning_rate,
             batch_size=self.batch_size,
             base_batch_size=self.base_batch_size or self.batch_size,
-            data_size=self.samples or train_size,
+            data_size=self.train_size(available),
         )
         return float(rate)
 
@@ -127,80 +197,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise ConfigError(str(path), [f"not a TOML file: {error}"]) from error
 
 
-def check(config: Config, processes: int) -> None:
-    """Refuse settings that cannot be trained, before anything starts.
-
-    Arguments:
-        config: the settings.
-        processes: how many processes will train.
-
-    Raises:
-        ConfigError: with every fault.
-    """
-    faults = [*_choice_faults(config), *_range_faults(config)]
-    if not faults:  # sizes are only compared where each is sensible by itself
-        known = facts(config.data)
-        faults = [*_batch_faults(config, config.samples or known.train_size, processes)]
-        faults += _fit_faults(config, known)
-    if faults:
-        raise ConfigError(config.run, faults)
-
-
 def _is_a(value: Any, kind: type) -> bool:
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is kind
-
-
-def _choice_faults(config: Config) -> Iterator[str]:
-    for setting in fields(Config):
-        found, choices = getattr(config, setting.name), setting.metadata["choices"]
-        if choices and found not in choices:
-            listed = ", ".join(map(repr, choices))
-            yield f"{setting.name}: found {found!r}, expected one of {listed}"
-    if config.name and Path(config.name).name != config.name:
-        yield f"name: found {config.name!r}, expected a file name without folders"
-
-
-def _range_faults(config: Config) -> Iterator[str]:
-    for name in ("batch_size", "iterations"):
-        if getattr(config, name) < 1:
-            yield f"{name}: found {getattr(config, name)}, expected 1 or more"
-    for name in ("samples", "width", "microbatch", "base_batch_size", "seed", "processes"):
-        if getattr(config, name) < 0:
-            yield f"{name}: found {getattr(config, name)}, expected 0 or more"
-    if not 0 < config.base_learning_rate < float("inf"):
-        yield f"base_learning_rate: found {config.base_learning_rate}, expected a number above 0"
-    for name in ("weight_decay", "clip"):
-        if not 0 <= getattr(config, name) < float("inf"):
-            yield f"{name}: found {getattr(config, name)}, expected 0 or more"
-    for name in ("momentum", "label_smoothing"):
-        if not 0 <= getattr(config, name) < 1:
-            yield f"{name}: found {getattr(config, name)}, expected a number from 0 up to below 1"
-
-
-def _batch_faults(config: Config, train_size: int, processes: int) -> Iterator[str]:
-    batch, micro = config.batch_size, config.microbatch
-    if batch > train_size:
-        yield f"batch_size: found {batch}, expected at most the {train_size} training images"
-    if micro and batch % (processes * micro):
-        yield (
-            f"batch_size: found {batch}, expected a multiple of processes × microbatch"
-            f" = {processes} × {micro} = {processes * micro}"
-        )
-    if batch % processes:
-        yield f"batch_size: found {batch}, expected a multiple of the {processes} processes"
-    if config.scaling == "exact_sqrt" and max(batch, config.base_batch_size) >= train_size:
-        yield (
-            f"batch_size: found {batch}, expected less than the {train_size} training images:"
-            " scaling = exact_sqrt has no learning rate at the full batch"
-        )
-
-
-def _fit_faults(config: Config, known: Facts) -> Iterator[str]:
-    if config.samples > known.train_size:
-        yield f"samples: found {config.samples}, expected at most {known.train_size}"
-    try:
-        architecture(config.model, width=config.width, shortcut=config.shortcut)
-    except ValueError as error:
-        yield str(error)

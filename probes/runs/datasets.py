@@ -1,11 +1,14 @@
 """Image sets as arrays of bytes, read from where they already are; nothing is downloaded."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-NAMES = ("digits",)
+from . import cifar_files, idx_files
+
+NAMES = ("digits", "fashion-mnist", "cifar10", "cifar100", "folder")
 
 # Fixed, so that all runs of a study share their training set whatever their own seeds are.
 _SPLIT_SEED = 20170524
@@ -13,7 +16,7 @@ _SPLIT_SEED = 20170524
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of an image set before an image is read.
+    """What is known of an image set before its images are read.
 
     Attributes:
         name: the name of the set.
@@ -21,7 +24,8 @@ class Facts:
         test_size: held-out images.
         classes: number of classes.
         channels: colour channels.
-        side: height and width in pixels.
+        height: in pixels.
+        width: in pixels.
         shift: pixels by which augmentation may move an image.
         mirror: whether augmentation may exchange left and right.
     """
@@ -31,7 +35,8 @@ class Facts:
     test_size: int
     classes: int
     channels: int
-    side: int
+    height: int
+    width: int
     shift: int
     mirror: bool
 
@@ -47,29 +52,63 @@ class Arrays:
 
 
 # 1,797 images split 80 to 20; 1,440 = 2⁵·3²·5 training images divide into many batch sizes.
-_DIGITS = Facts("digits", 1440, 357, 10, 1, 8, 1, False)
+_DIGITS = Facts("digits", 1440, 357, 10, 1, 8, 8, 1, False)
+# Shift and mirror of CIFAR are those of He et al. (2016), section 4.2: 4 pixels, and mirror.
+_CIFAR_SHIFT = 4
+_FASHION_SHIFT = 2
+# Of images of unknown content: an eighth of their height, as for CIFAR.
+_FOLDER_SHIFT = 8
 
 
-def facts(name: str) -> Facts:
-    """What is known of the image set with one of `NAMES`.
+def facts(name: str, folder: str = "") -> Facts:
+    """What is known of an image set, after checking that its files are there.
+
+    Arguments:
+        name: one of `NAMES`.
+        folder: where its files are; the digits need none.
 
     Raises:
-        ValueError: for a name that is not among them.
+        ValueError: for an unknown name, a missing folder, or files that are not as expected.
+        FileNotFoundError: for missing files.
     """
-    if name != "digits":
+    if name not in NAMES:
         raise ValueError(f"data: found {name!r}, expected one of {', '.join(NAMES)}")
-    return _DIGITS
+    if name == "digits":
+        return _DIGITS
+    home = _folder(name, folder)
+    match name:
+        case "fashion-mnist":
+            return _idx_facts(name, home)
+        case "folder":
+            return _folder_facts(name, home)
+    return _cifar_facts(name, home)
 
 
-def load(name: str) -> Arrays:
-    """The images of the set with one of `NAMES`.
+def load(name: str, folder: str = "") -> Arrays:
+    """The images of a set.
+
+    Arguments:
+        name: one of `NAMES`.
+        folder: where its files are; the digits need none.
 
     Raises:
-        ValueError: for a name that is not among them.
-        ModuleNotFoundError: when the package that ships the images is not installed.
+        ValueError: for an unknown name, a missing folder, or files that are not as expected.
+        FileNotFoundError: for missing files.
+        ModuleNotFoundError: when the package that ships the digits is not installed.
     """
-    known = facts(name)
-    return split(*_digits(), train_size=known.train_size)
+    known = facts(name, folder)
+    home = Path(folder)
+    match name:
+        case "digits":
+            return split(*_digits(), train_size=known.train_size)
+        case "fashion-mnist":
+            return Arrays(*_idx(home, "train"), *_idx(home, "test"))
+        case "folder":
+            from .image_folders import listing, read
+
+            return Arrays(*read(listing(home, "train")), *read(listing(home, "test")))
+    parts = [cifar_files.read(home, known.classes, part) for part in ("train", "test")]
+    return Arrays(*parts[0], *parts[1])
 
 
 def split(images: NDArray[np.uint8], labels: NDArray[np.int64], *, train_size: int) -> Arrays:
@@ -85,6 +124,14 @@ def split(images: NDArray[np.uint8], labels: NDArray[np.int64], *, train_size: i
     return Arrays(images[train], labels[train], images[test], labels[test])
 
 
+def _folder(name: str, folder: str) -> Path:
+    if not folder:
+        raise ValueError(f"data_folder: found none, expected the folder of the files of {name}")
+    if not Path(folder).is_dir():
+        raise ValueError(f"data_folder: found no folder {folder}, expected that of {name}")
+    return Path(folder)
+
+
 def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
         from sklearn.datasets import load_digits
@@ -95,3 +142,39 @@ def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         ) from error
     images, labels = load_digits(return_X_y=True)  # grey levels 0 to 16
     return images.reshape(-1, 1, 8, 8).astype(np.uint8), labels.astype(np.int64)
+
+
+def _idx_facts(name: str, home: Path) -> Facts:
+    train, height, width = idx_files.shape_of(home, "train", "images")
+    test = idx_files.shape_of(home, "test", "images")[0]
+    for part, images in (("train", train), ("test", test)):
+        labels = idx_files.shape_of(home, part, "labels")[0]
+        if labels != images:
+            raise ValueError(f"{home}: found {labels} {part} labels, expected {images}")
+    return Facts(name, train, test, 10, 1, height, width, _FASHION_SHIFT, True)
+
+
+def _idx(home: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    labels = idx_files.read(home, part, "labels").astype(np.int64)
+    return idx_files.read(home, part, "images")[:, None], labels
+
+
+def _cifar_facts(name: str, home: Path) -> Facts:
+    classes = int(name.removeprefix("cifar"))
+    for part in ("train", "test"):
+        cifar_files.files(home, classes, part)
+    sizes = (cifar_files.IMAGES["train"], cifar_files.IMAGES["test"])
+    side = cifar_files.SIDE
+    return Facts(name, *sizes, classes, 3, side, side, _CIFAR_SHIFT, True)
+
+
+def _folder_facts(name: str, home: Path) -> Facts:
+    from .image_folders import listing, shape_of
+
+    train, test = listing(home, "train"), listing(home, "test")
+    if train.classes != test.classes:
+        odd = sorted(set(train.classes) ^ set(test.classes))
+        raise ValueError(f"{home}: found classes in one part only ({', '.join(odd[:5])})")
+    channels, height, width = shape_of(train.paths[0])
+    sizes = (len(train.paths), len(test.paths), len(train.classes))
+    return Facts(name, *sizes, channels, height, width, height // _FOLDER_SHIFT, True)

@@ -36,9 +36,9 @@ class Basic(nn.Module):
 
     def __init__(self, inputs: int, width: int, *, stride: int, shortcut: str) -> None:
         super().__init__()
-        self.conv1 = _convolution(inputs, width, 3, stride)
+        self.conv1 = convolution(inputs, width, 3, stride)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _convolution(width, width, 3)
+        self.conv2 = convolution(width, width, 3)
         self.bn2 = nn.BatchNorm2d(width)
         self.shortcut = _shortcut(inputs, width, stride, shortcut)
 
@@ -61,11 +61,11 @@ class Bottleneck(nn.Module):
     def __init__(self, inputs: int, width: int, *, stride: int, shortcut: str) -> None:
         super().__init__()
         outputs = width * self.expansion
-        self.conv1 = _convolution(inputs, width, 1)
+        self.conv1 = convolution(inputs, width, 1)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _convolution(width, width, 3, stride)
+        self.conv2 = convolution(width, width, 3, stride)
         self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = _convolution(width, outputs, 1)
+        self.conv3 = convolution(width, outputs, 1)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.shortcut = _shortcut(inputs, outputs, stride, shortcut)
 
@@ -112,13 +112,14 @@ def initialize(model: nn.Module) -> None:
             nn.init.uniform_(module.bias, -bound, bound)
 
 
+def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+    """A square convolution without bias that keeps the image's size at stride 1."""
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+
+
 def parameter_count(model: nn.Module) -> int:
     """Number of trained weights."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
-def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
 
 
 def _shortcut(inputs: int, outputs: int, stride: int, kind: str) -> nn.Module:
@@ -126,16 +127,16 @@ def _shortcut(inputs: int, outputs: int, stride: int, kind: str) -> nn.Module:
         return nn.Identity()
     if kind == "padding":
         return Padding(inputs, outputs, stride)
-    return nn.Sequential(_convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+    return nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
 
 
 def _stem(channels: int, shape: Architecture) -> nn.Sequential:
     if not shape.large:
         return nn.Sequential(
-            _convolution(channels, shape.width, 3), nn.BatchNorm2d(shape.width), nn.ReLU()
+            convolution(channels, shape.width, 3), nn.BatchNorm2d(shape.width), nn.ReLU()
         )
     return nn.Sequential(
-        _convolution(channels, shape.width, 7, 2),
+        convolution(channels, shape.width, 7, 2),
         nn.BatchNorm2d(shape.width),
         nn.ReLU(),
         nn.MaxPool2d(3, stride=2, padding=1),

@@ -12,8 +12,7 @@ import gc
 import inspect
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -24,20 +23,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 import probes
 from diffusion.schedule import log_spaced
 
-from .architectures import architecture
 from .config import Config, from_mapping
 from .datasets import Arrays, Facts, facts, load
 from .images import Images, Share, microbatches, normalized, on_device
-from .resnet import ResNet, parameter_count
+from .injection import inject
+from .models import build
+from .optimizers import optimizer_of
+from .resnet import parameter_count
+from .telling import Progress, Tell, silent, tell
 
-Tell = Callable[[Mapping[str, Any]], None]
-
-# Reading the loss waits for the device, so progress is told this seldom.
-_TELL_SECONDS = 0.2
 # The option that keeps buffers where they are was renamed; the old name warns where both exist.
 _OPTIONS = inspect.signature(DistributedDataParallel).parameters
 _BUFFERS_STAY: dict[str, Any] = {
@@ -60,20 +59,16 @@ def train(config: Config, arrays: Arrays, place: Place, tell: Tell) -> None:
     """Train one run from its seed to its last iteration, with probes attached.
 
     Arguments:
-        config: what to train; see `config.check`.
+        config: what to train; see `checks.checked`.
         arrays: the image set.
         place: this process.
         tell: takes progress and the outcome; called on rank 0 only.
     """
-    known = facts(config.data)
+    known = facts(config.data, config.data_folder)
     train_images, test_images = on_device(arrays, place.device, samples=config.samples)
-    model = build(config, known, place)
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=config.learning_rate(known.train_size),
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
+    model = distributed(config, known, place)
+    peak = config.peak_rate(known.train_size)
+    optimizer = optimizer_of(model, config, learning_rate=config.rate(1, peak))
     criterion = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
     updates = microbatches(
         train_images,
@@ -82,7 +77,7 @@ def train(config: Config, arrays: Arrays, place: Place, tell: Tell) -> None:
         batch_size=config.batch_size,
         generator=torch.Generator().manual_seed(config.seed),
     )
-    progress = Progress(config.run, tell if place.rank == 0 else _silent)
+    progress = Progress(config.run, tell if place.rank == 0 else silent)
     with probes.attach(
         model,
         optimizer,
@@ -91,7 +86,12 @@ def train(config: Config, arrays: Arrays, place: Place, tell: Tell) -> None:
         schedule=log_spaced(config.iterations),
         metadata=metadata(config, len(train_images), parameter_count(model), place.processes),
     ) as recorder:
+        if config.gradient_noise:
+            inject(optimizer, config.gradient_noise, config.seed)
         for iteration in range(1, config.iterations + 1):
+            set_rate(optimizer, config.rate(iteration, peak))
+            if config.reset_momentum and starts_epoch(iteration, config, len(train_images)):
+                optimizer.state.clear()
             loss = backward(model, criterion, next(updates), config.precision)
             if config.clip:
                 nn.utils.clip_grad_norm_(model.parameters(), config.clip)
@@ -102,17 +102,27 @@ def train(config: Config, arrays: Arrays, place: Place, tell: Tell) -> None:
     progress.end(accuracy(model, test_images, place))
 
 
-def build(config: Config, known: Facts, place: Place) -> DistributedDataParallel:
+def distributed(config: Config, known: Facts, place: Place) -> DistributedDataParallel:
     """The network of a run, the same initial weights on every process.
 
     Buffers are not sent around: each process normalizes with the statistics of its own
     microbatches, and `accuracy` averages the running ones.
     """
     torch.manual_seed(config.seed)
-    shape = architecture(config.model, width=config.width, shortcut=config.shortcut)
-    network = ResNet(shape, channels=known.channels, classes=known.classes)
+    network = build(config, known)
     network = network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return DistributedDataParallel(network, **_BUFFERS_STAY)
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Give all parameter groups the learning rate of the next update."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def starts_epoch(iteration: int, config: Config, train_size: int) -> bool:
+    """Whether an update is the first of a pass over the training set, but not of the run."""
+    return iteration > 1 and (iteration - 1) % (train_size // config.batch_size) == 0
 
 
 def backward(
@@ -180,36 +190,14 @@ def metadata(config: Config, train_size: int, parameters: int, processes: int) -
         "model": config.model,
         "data": config.data,
         "data_size": train_size,
-        "optimizer": "sgd",
-        "momentum": config.momentum,
+        "optimizer": config.optimizer,
+        "momentum": 0.0 if config.optimizer == "adagrad" else config.momentum,
         "weight_decay": config.weight_decay,
-        "ghost_size": config.batch_size // (processes * config.microbatches(processes)),
+        "ghost_size": config.ghost_size
+        or config.batch_size // (processes * config.microbatches(processes)),
         "parameters": parameters,
         "settings": asdict(config),
     }
-
-
-class Progress:
-    """Tells how far a run is, seldom enough to cost nothing."""
-
-    def __init__(self, run: str, tell: Tell) -> None:
-        self._run = run
-        self._tell = tell
-        self._told = time.monotonic()
-        self._loss = float("nan")
-
-    def at(self, iteration: int, loss: Tensor) -> None:
-        """An update was made."""
-        if time.monotonic() - self._told > _TELL_SECONDS:
-            self._loss = loss.item()
-            self._tell(
-                {"event": "at", "run": self._run, "iteration": iteration, "loss": self._loss}
-            )
-            self._told = time.monotonic()
-
-    def end(self, accuracy: float) -> None:
-        """The run is over and its recording closed."""
-        self._tell({"event": "end", "run": self._run, "accuracy": accuracy})
 
 
 def main(path: str) -> None:
@@ -231,8 +219,8 @@ def main(path: str) -> None:
 
 def with_images(configs: list[Config]) -> Iterator[tuple[Config, Arrays]]:
     """Each run with its images; consecutive runs on the same set share them."""
-    for name, group in groupby(configs, key=lambda config: config.data):
-        arrays = load(name)
+    for (name, folder), group in groupby(configs, key=lambda c: (c.data, c.data_folder)):
+        arrays = load(name, folder)
         for config in group:
             yield config, arrays
 
@@ -246,17 +234,6 @@ def join(device: str) -> Place:
     if cuda:
         torch.cuda.set_device(place)
     return Place(rank, dist.get_world_size(), place)
-
-
-def tell(event: Mapping[str, Any]) -> None:
-    """Write an event as one line, at once: lines below 4 kB of several processes do not mix."""
-    short = {key: v[:2000] if isinstance(v, str) else v for key, v in event.items()}
-    sys.stdout.write(json.dumps(short) + "\n")
-    sys.stdout.flush()
-
-
-def _silent(event: Mapping[str, Any]) -> None:
-    pass
 
 
 if __name__ == "__main__":

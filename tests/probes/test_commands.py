@@ -87,18 +87,6 @@ def test_demo_end_to_end(tmp_path, capsys):
             assert np.isfinite(recording["noise_trace"].sum("tensor").values[1:]).all()
 
 
-def test_demo_covers_batch_sizes_up_to_the_full_training_set():
-    configs = study("demo")
-    assert max(config.batch_size for config in configs) == 1440
-    assert len({config.batch_size for config in configs}) >= 3
-    assert len({config.seed for config in configs}) >= 2
-    # One size of the microbatches: batch statistics and noise units agree.
-    assert len({config.microbatch for config in configs}) == 1
-    # √M rates: the square of the rate over M is the same for all.
-    ratios = [config.learning_rate(1440) ** 2 / config.batch_size for config in configs]
-    assert max(ratios) == pytest.approx(min(ratios))
-
-
 def test_demo_refuses_a_folder_with_other_recordings(tmp_path, capsys):
     (tmp_path / "precious.nc").write_text("")
     assert main(["demo", "--folder", str(tmp_path)]) == 2

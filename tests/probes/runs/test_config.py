@@ -1,57 +1,8 @@
 import re
-from dataclasses import replace
 
 import pytest
 
-from probes.runs.config import Config, ConfigError, check, from_mapping, read
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"batch_size": 2000},
-            "batch_size: found 2000, expected at most the 1440 training images",
-        ),
-        ({"batch_size": 0}, "batch_size: found 0, expected 1 or more"),
-        ({"batch_size": 81}, "batch_size: found 81, expected a multiple of the 2 processes"),
-        (
-            {"batch_size": 160, "microbatch": 30},
-            "batch_size: found 160, expected a multiple of processes × microbatch = 2 × 30 = 60",
-        ),
-        ({"samples": 1441}, "samples: found 1441, expected at most 1440"),
-        ({"samples": 100}, "batch_size: found 160, expected at most the 100 training images"),
-        ({"iterations": 0}, "iterations: found 0, expected 1 or more"),
-        ({"model": "resnet9"}, "model: found 'resnet9', expected resnet18"),
-        ({"shortcut": "none"}, "shortcut: found 'none', expected one of '', 'padding'"),
-        ({"scaling": "cubic"}, "scaling: found 'cubic', expected one of 'fixed', 'sqrt'"),
-        ({"data": "mnist"}, "data: found 'mnist', expected one of 'digits'"),
-        ({"momentum": 1.0}, "momentum: found 1.0, expected a number from 0 up to below 1"),
-        ({"weight_decay": -1.0}, "weight_decay: found -1.0, expected 0 or more"),
-        ({"base_learning_rate": 0.0}, "base_learning_rate: found 0.0, expected a number above 0"),
-        ({"base_learning_rate": float("nan")}, "base_learning_rate: found nan"),
-        ({"name": "a/b"}, "name: found 'a/b', expected a file name without folders"),
-        (
-            {"batch_size": 1440, "scaling": "exact_sqrt"},
-            "batch_size: found 1440, expected less than the 1440 training images",
-        ),
-    ],
-)
-def test_every_fault_names_key_found_and_expected(changes, message):
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        check(replace(Config(), **changes), 2)
-
-
-def test_all_faults_are_listed():
-    config = Config(batch_size=0, iterations=0, momentum=2.0)
-    with pytest.raises(ConfigError) as caught:
-        check(config, 2)
-    assert len(caught.value.faults) == 3
-
-
-@pytest.mark.parametrize("processes", [1, 2, 3, 4])
-def test_full_batch_is_accepted(processes):
-    check(Config(batch_size=1440, microbatch=60), processes)
+from probes.runs.config import Config, ConfigError, from_mapping, read
 
 
 @pytest.mark.parametrize(
@@ -89,16 +40,36 @@ def test_toml(tmp_path):
 )
 def test_learning_rate_of_each_rule(scaling, factor):
     config = Config(scaling=scaling, batch_size=640, base_batch_size=160, base_learning_rate=0.1)
-    assert config.learning_rate(1440) == pytest.approx(0.1 * factor)
+    assert config.peak_rate(1440) == pytest.approx(0.1 * factor)
 
 
 def test_without_a_base_batch_size_every_rule_is_the_base_rate():
     for scaling in ("fixed", "sqrt", "linear", "exact_sqrt"):
         config = Config(scaling=scaling, base_learning_rate=0.3)
-        assert config.learning_rate(1440) == pytest.approx(0.3), scaling
+        assert config.peak_rate(1440) == pytest.approx(0.3), scaling
 
 
 def test_microbatches_add_up_to_the_batch():
     config = Config(batch_size=1440, microbatch=80)
     assert config.microbatches(2) * 2 * 80 == 1440
     assert Config(batch_size=1440).microbatches(2) == 1
+
+
+def test_length_in_epochs():
+    config = Config(batch_size=480, epochs=2.5)
+    assert config.resolved(1440).iterations == 8  # ⌈2.5 · 3⌉
+    assert config.resolved(1440).resolved(1440) == config.resolved(1440)
+    assert Config(iterations=7).resolved(1440).iterations == 7
+
+
+def test_regime_adaptation_makes_as_many_updates_at_every_batch_size():
+    for batch_size in (60, 120, 480, 1440):
+        config = Config(batch_size=batch_size, base_batch_size=60, epochs=3, adapt_epochs=True)
+        assert config.resolved(1440).iterations == 3 * 1440 // 60, batch_size
+
+
+def test_rate_over_a_run():
+    config = Config(iterations=100, warm_up=10, decay="step", milestones="0.5", decay_factor=0.1)
+    rates = [config.rate(t, 2.0) for t in (1, 10, 50, 51, 100)]
+    assert rates == pytest.approx([0.2, 2.0, 2.0, 0.2, 0.2])
+    assert Config().rate(123, 0.5) == 0.5

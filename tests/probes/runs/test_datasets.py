@@ -6,9 +6,9 @@ from probes.runs.datasets import facts, load, split
 
 def test_digits_are_what_their_facts_say():
     known, arrays = facts("digits"), load("digits")
-    side, channels = known.side, known.channels
-    assert arrays.train_images.shape == (known.train_size, channels, side, side)
-    assert arrays.test_images.shape == (known.test_size, channels, side, side)
+    shape = (known.channels, known.height, known.width)
+    assert arrays.train_images.shape == (known.train_size, *shape)
+    assert arrays.test_images.shape == (known.test_size, *shape)
     assert set(arrays.train_labels) == set(arrays.test_labels) == set(range(known.classes))
     assert arrays.train_images.dtype == np.uint8
     assert arrays.train_images.max() == 16  # grey levels of the source

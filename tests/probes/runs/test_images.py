@@ -15,7 +15,7 @@ from probes.runs.images import (
 )
 
 CPU = torch.device("cpu")
-MOVED = Facts("made", 24, 0, 2, 3, 6, 2, True)
+MOVED = Facts("made", 24, 0, 2, 3, 6, 6, 2, True)
 
 
 def generator(seed=0):
@@ -122,7 +122,7 @@ def test_augmentation_uses_every_offset_equally_often():
     inputs[:, :, 2, 2] = 255
     one = torch.ones(1, 1, 1)
     images = Images(inputs, torch.arange(50), 0 * one, one)
-    moved = Facts("made", 50, 0, 2, 1, 5, 1, False)
+    moved = Facts("made", 50, 0, 2, 1, 5, 5, 1, False)
     stream = microbatches(images, moved, Share(), batch_size=50, generator=generator())
     counts = sum(next(stream)[0][0].sum(dim=(0, 1)) / 255 for _ in range(180)).numpy()
     assert np.count_nonzero(counts) == 9

@@ -21,6 +21,9 @@ COMMON = Config(
 )
 # What the wall clock decides.
 TIMES = ["wall_time", "probe_seconds"]
+# Last iterations and ghost sizes that are not 6 and 60.
+LAST = {"full": 2, "wide": 2, "longer": 80}
+GHOSTS = {"full": 120, "longer": 80, "ghosts": 30, "small-parts": 30}
 
 
 def trained(configs, processes):
@@ -40,6 +43,13 @@ def variants(folder):
         replace(common, name="full", batch_size=1440, microbatch=120, iterations=2),
         replace(common, name="clipped", clip=1e-3),
         replace(common, name="decayed", weight_decay=0.1),
+        replace(common, name="ghosts", ghost_size=30),
+        replace(common, name="small-parts", microbatch=30),
+        replace(common, name="noisy", gradient_noise=3.0),
+        replace(common, name="cosine", decay="cosine", warm_up=3),
+        replace(common, name="forgetful", batch_size=720, reset_momentum=True),
+        replace(common, name="steady", batch_size=720),
+        replace(common, name="wide", model="wrn10-1", width=0, optimizer="adamw", iterations=2),
         replace(common, name="bf16", precision="bf16"),
         replace(common, name="longer", width=8, batch_size=160, microbatch=80, iterations=80),
     ]
@@ -67,8 +77,8 @@ def test_recordings_are_sound_and_complete(two):
     for name, recording in recordings.items():
         check(recording, name)
         assert str(recording["run"].values) == name
-        assert recording["iteration"].values[-1] == {"full": 2, "longer": 80}.get(name, 6)
-        assert int(recording["ghost_size"]) == {"full": 120, "longer": 80}.get(name, 60)
+        assert recording["iteration"].values[-1] == LAST.get(name, 6)
+        assert int(recording["ghost_size"]) == GHOSTS.get(name, 60)
         assert int(recording["world_size"]) == 2
         assert int(recording["data_size"]) == 1440
 
@@ -115,6 +125,41 @@ def test_weight_decay_shrinks_weights(two):
     recordings, _ = two
     decayed, plain = (recordings[name]["weight_sq"].sum("tensor") for name in ("decayed", "plain"))
     assert float(decayed[-1]) < float(plain[-1])
+
+
+def test_ghost_batches_equal_microbatches_of_their_size(two):
+    recordings, _ = two
+    ghosts, parts = recordings["ghosts"], recordings["small-parts"]
+    np.testing.assert_allclose(distance(ghosts)[1:], distance(parts)[1:], rtol=1e-5)
+    assert int(ghosts["ghost_size"]) == int(parts["ghost_size"]) == 30
+    assert ghosts["units"].values[1] == 4
+    assert parts["units"].values[1] == 8
+
+
+def test_injected_noise_moves_the_weights(two):
+    recordings, _ = two
+    noisy = recordings["noisy"]
+    count = int(noisy["tensor_size"].sum())
+    # ‖Δw₁‖² = η²·(‖g‖² + N·s² + …); N·s² = 9·N dwarfs the gradient.
+    assert distance(noisy)[1] == pytest.approx(0.1 * 3.0 * count**0.5, rel=0.05)
+    # The probes saw the gradient before the noise, on an update whose weights are still the same.
+    assert float(noisy["mean_sq"].sum("tensor")[1]) == pytest.approx(
+        float(recordings["plain"]["mean_sq"].sum("tensor")[1]), rel=1e-5
+    )
+
+
+def test_learning_rates_of_a_regime_are_recorded(two):
+    recordings, _ = two
+    expected = [0.1 * min(1, t / 3) * (1 + np.cos(np.pi * (t - 1) / 6)) / 2 for t in range(1, 7)]
+    np.testing.assert_allclose(recordings["cosine"]["learning_rate"].values[1:], expected)
+
+
+def test_momentum_is_forgotten_at_each_epoch_only_where_asked(two):
+    recordings, _ = two
+    forgetful, steady = distance(recordings["forgetful"]), distance(recordings["steady"])
+    # Two updates make an epoch: the paths part at the third.
+    assert np.array_equal(forgetful[:3], steady[:3])
+    assert np.all(forgetful[3:] < steady[3:])
 
 
 def test_bf16_trains_like_fp32(two):

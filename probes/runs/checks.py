@@ -1,0 +1,124 @@
+"""What makes the settings of a run impossible, found before anything starts."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+
+from .architectures import check_model
+from .config import Config, ConfigError
+from .datasets import Facts, facts
+from .regimes import milestones_of
+
+_AT_LEAST_0 = (
+    "samples",
+    "width",
+    "microbatch",
+    "ghost_size",
+    "base_batch_size",
+    "warm_up",
+    "seed",
+    "processes",
+)
+_FINITE_AT_LEAST_0 = ("epochs", "weight_decay", "gradient_noise", "clip", "decay_power")
+
+
+def checked(config: Config, processes: int) -> Config:
+    """The run as it will be trained; refuses settings that cannot be, before anything starts.
+
+    Arguments:
+        config: the settings.
+        processes: how many processes will train.
+
+    Returns:
+        The settings, with the length in iterations where it was given in epochs.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    faults = [*_choice_faults(config), *_range_faults(config)]
+    if faults:  # sizes are only compared where each is sensible by itself
+        raise ConfigError(config.run, faults)
+    try:
+        known = facts(config.data, config.data_folder)
+    except (ValueError, OSError) as error:
+        raise ConfigError(config.run, [str(error)]) from error
+    faults = [*_batch_faults(config, config.train_size(known.train_size), processes)]
+    faults += [*_fit_faults(config, known), *_regime_faults(config)]
+    if faults:
+        raise ConfigError(config.run, faults)
+    return config.resolved(known.train_size)
+
+
+def _choice_faults(config: Config) -> Iterator[str]:
+    for setting in fields(Config):
+        found, choices = getattr(config, setting.name), setting.metadata["choices"]
+        if choices and found not in choices:
+            listed = ", ".join(map(repr, choices))
+            yield f"{setting.name}: found {found!r}, expected one of {listed}"
+    if config.name and Path(config.name).name != config.name:
+        yield f"name: found {config.name!r}, expected a file name without folders"
+
+
+def _range_faults(config: Config) -> Iterator[str]:
+    for name in ("batch_size", "iterations"):
+        if getattr(config, name) < 1:
+            yield f"{name}: found {getattr(config, name)}, expected 1 or more"
+    for name in _AT_LEAST_0:
+        if getattr(config, name) < 0:
+            yield f"{name}: found {getattr(config, name)}, expected 0 or more"
+    if not 0 < config.base_learning_rate < float("inf"):
+        yield f"base_learning_rate: found {config.base_learning_rate}, expected a number above 0"
+    for name in _FINITE_AT_LEAST_0:
+        if not 0 <= getattr(config, name) < float("inf"):
+            yield f"{name}: found {getattr(config, name)}, expected 0 or more"
+    for name in ("momentum", "label_smoothing"):
+        if not 0 <= getattr(config, name) < 1:
+            yield f"{name}: found {getattr(config, name)}, expected a number from 0 up to below 1"
+
+
+def _batch_faults(config: Config, train_size: int, processes: int) -> Iterator[str]:
+    batch, micro = config.batch_size, config.microbatch
+    if batch > train_size:
+        yield f"batch_size: found {batch}, expected at most the {train_size} training images"
+    if micro and batch % (processes * micro):
+        yield (
+            f"batch_size: found {batch}, expected a multiple of processes × microbatch"
+            f" = {processes} × {micro} = {processes * micro}"
+        )
+    share = micro or batch // processes
+    if config.ghost_size and share % config.ghost_size:
+        yield f"ghost_size: found {config.ghost_size}, expected a divisor of {share} images"
+    if batch % processes:
+        yield f"batch_size: found {batch}, expected a multiple of the {processes} processes"
+    if config.scaling == "exact_sqrt" and max(batch, config.base_batch_size) >= train_size:
+        yield (
+            f"batch_size: found {batch}, expected less than the {train_size} training images:"
+            " scaling = exact_sqrt has no learning rate at the full batch"
+        )
+
+
+def _fit_faults(config: Config, known: Facts) -> Iterator[str]:
+    if config.samples > known.train_size:
+        yield f"samples: found {config.samples}, expected at most {known.train_size}"
+    try:
+        check_model(config.model, width=config.width, shortcut=config.shortcut)
+    except ValueError as error:
+        yield str(error)
+
+
+def _regime_faults(config: Config) -> Iterator[str]:
+    if config.decay == "step":
+        try:
+            milestones_of(config.milestones, config.iterations)
+        except ValueError as error:
+            yield str(error)
+    if config.adapt_epochs and not config.epochs:
+        yield "adapt_epochs: found true with epochs 0, expected a number of epochs to adapt"
+    if config.optimizer == "nesterov" and not config.momentum:
+        yield "momentum: found 0 with optimizer nesterov, expected a number above 0"
+    if config.optimizer in ("lars", "lamb") and find_spec("pytorch_optimizer") is None:
+        yield (
+            f"optimizer: found {config.optimizer!r}, which comes with the package"
+            " pytorch-optimizer, expected it to be installed"
+        )

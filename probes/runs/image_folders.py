@@ -1,0 +1,110 @@
+"""Image sets as folders of image files: `train/<class>/<file>` and `test/<class>/<file>`.
+
+`val` may stand for `test`, as in ImageNet's usual layout. All images must have one size, because
+they live in memory as one array.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+_NAMES = {"train": ("train",), "test": ("test", "val")}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of one part.
+
+    Attributes:
+        paths: image files, sorted by class and name.
+        labels: their classes, numbered in the order of `classes`.
+        classes: names of the classes, sorted.
+    """
+
+    paths: tuple[Path, ...]
+    labels: tuple[int, ...]
+    classes: tuple[str, ...]
+
+
+def listing(folder: Path, part: str) -> Listing:
+    """The image files of a part, found without reading any.
+
+    Arguments:
+        folder: holds a folder for each part.
+        part: `train` or `test`.
+
+    Raises:
+        FileNotFoundError: when the folder of the part is missing.
+        ValueError: when there are no classes, or a class has no images.
+    """
+    home = _home(folder, part)
+    classes = sorted(path.name for path in home.iterdir() if path.is_dir())
+    if not classes:
+        raise ValueError(f"{home}: found no folders, expected one for each class")
+    by_class = [_images(home / name) for name in classes]
+    paths = [path for images in by_class for path in images]
+    labels = [label for label, images in enumerate(by_class) for _ in images]
+    return Listing(tuple(paths), tuple(labels), tuple(classes))
+
+
+def shape_of(path: Path) -> tuple[int, int, int]:
+    """Channels, height and width of an image file; grey images have one channel.
+
+    Raises:
+        ValueError: when the file is no readable image.
+    """
+    channels, height, width = _pixels(path).shape
+    return channels, height, width
+
+
+def read(files: Listing) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images `(image, channel, height, width)` and labels `(image,)` of a part.
+
+    Raises:
+        ValueError: naming the first file that is no readable image or has another shape than the
+            first image.
+    """
+    expected = shape_of(files.paths[0])
+    images = np.empty((len(files.paths), *expected), dtype=np.uint8)
+    for index, path in enumerate(files.paths):
+        pixels = _pixels(path)
+        if pixels.shape != expected:
+            raise ValueError(
+                f"{path}: found shape {pixels.shape} (channels, height, width), expected"
+                f" {expected} as in {files.paths[0].name}"
+            )
+        images[index] = pixels
+    return images, np.asarray(files.labels, dtype=np.int64)
+
+
+def _home(folder: Path, part: str) -> Path:
+    for name in _NAMES[part]:
+        if (folder / name).is_dir():
+            return folder / name
+    raise FileNotFoundError(
+        f"data_folder: found no folder {' or '.join(_NAMES[part])} in {folder}, expected it with"
+        " a folder for each class"
+    )
+
+
+def _images(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise ValueError(
+            f"{folder}: found no images of this class, expected files ending in"
+            f" {', '.join(SUFFIXES)}"
+        )
+    return found
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            values = np.asarray(image if image.mode == "L" else image.convert("RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{path}: not a readable image: {error}") from error
+    return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)

@@ -1,0 +1,51 @@
+"""What the processes of a training tell the command that started them."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+# Reading the loss waits for the device, so progress is told this seldom.
+_TELL_SECONDS = 0.2
+# Lines shorter than a pipe's buffer are written in one piece, so those of several processes do
+# not mix.
+_LONGEST = 2000
+
+
+def tell(event: Mapping[str, Any]) -> None:
+    """Write an event as one line of JSON on standard output, at once."""
+    short = {key: v[:_LONGEST] if isinstance(v, str) else v for key, v in event.items()}
+    sys.stdout.write(json.dumps(short) + "\n")
+    sys.stdout.flush()
+
+
+def silent(event: Mapping[str, Any]) -> None:
+    """Tell nothing."""
+
+
+class Progress:
+    """Tells how far a run is, seldom enough to cost nothing."""
+
+    def __init__(self, run: str, tell: Tell) -> None:
+        self._run = run
+        self._tell = tell
+        self._told = time.monotonic()
+        self._loss = float("nan")
+
+    def at(self, iteration: int, loss: Tensor) -> None:
+        """An update was made."""
+        if time.monotonic() - self._told > _TELL_SECONDS:
+            self._loss = loss.item()
+            self._tell(
+                {"event": "at", "run": self._run, "iteration": iteration, "loss": self._loss}
+            )
+            self._told = time.monotonic()
+
+    def end(self, accuracy: float) -> None:
+        """The run is over and its recording closed."""
+        self._tell({"event": "end", "run": self._run, "accuracy": accuracy})

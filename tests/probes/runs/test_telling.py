@@ -1,0 +1,30 @@
+import json
+
+import pytest
+import torch
+
+from probes.runs import telling
+from probes.runs.telling import Progress, tell
+
+
+def test_an_event_is_one_line_of_json(capsys):
+    tell({"event": "fault", "rank": 1, "message": "a\nb" * 3000})
+    [line] = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert told["rank"] == 1
+    assert len(line) < 4096  # what a pipe takes in one piece
+
+
+def test_progress_is_told_seldom_and_the_end_always(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(telling.time, "monotonic", lambda: now[0])
+    told = []
+    progress = Progress("run", told.append)
+    for iteration in range(1, 101):
+        now[0] += 0.01
+        progress.at(iteration, torch.tensor(2.0))
+    progress.end(0.5)
+    # One second of updates at one event in more than 0.2 seconds.
+    assert 3 <= len(told) - 1 <= 5
+    assert told[0] == {"event": "at", "run": "run", "iteration": 21, "loss": 2.0}
+    assert told[-1] == {"event": "end", "run": "run", "accuracy": pytest.approx(0.5)}
