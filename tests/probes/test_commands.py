@@ -76,6 +76,10 @@ def test_train_records_and_names_the_recording(tmp_path, capsys):
 
 def test_demo_end_to_end(tmp_path, capsys):
     folder = tmp_path / "demo"
+    stale = folder / study("")[0].run  # what an earlier demo left is replaced
+    stale.mkdir(parents=True)
+    stale.with_name(stale.name + ".nc").write_text("stale")
+    (stale / "segment-000000000000.nc").write_text("stale")
     assert main(["demo", "--folder", str(folder), "--quick"]) == 0
     assert (folder / "report.html").stat().st_size > 1000
     assert "report.html" in capsys.readouterr().out
