@@ -82,7 +82,12 @@ def _train(parsed: argparse.Namespace) -> int:
     outcomes = _trained([config], count)
     if outcomes is None:
         return 1
-    print(f"held-out accuracy: {outcomes[config.run]:.1%}")
+    end = outcomes[config.run]
+    speed = config.iterations * config.batch_size / end["seconds"]
+    print(
+        f"{config.iterations} iterations in {end['seconds']:.1f} s, {speed:,.0f} images a second"
+    )
+    print(f"held-out accuracy: {end['accuracy']:.1%}")
     print(f"recording: {config.path}.nc")
     return 0
 
@@ -128,8 +133,8 @@ def _checked(configs: Sequence["Config"]) -> tuple[list["Config"], int]:
     from .runs.config import ConfigError
     from .runs.launch import processes
 
-    count = processes(configs[0])
     try:
+        count = processes(configs[0])
         return [checked(config, count) for config in configs], count
     except ConfigError as error:
         raise CommandError(str(error)) from error
@@ -157,19 +162,19 @@ def _clear(folder: Path, own: set[str]) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _trained(configs: Sequence["Config"], count: int) -> Mapping[str, float] | None:
-    """Train under one progress bar: each run's held-out accuracy, or None after a failure."""
+def _trained(configs: Sequence["Config"], count: int) -> Mapping[str, Mapping[str, float]] | None:
+    """Train under one progress bar: the last event of each run, or None after a failure."""
     from .runs.launch import TrainingError, events
 
     work = {config.run: config.microbatches(count) + 1 for config in configs}
-    outcomes: dict[str, float] = {}
+    outcomes: dict[str, Mapping[str, float]] = {}
     failure = ""
     with _bar(sum(config.iterations * work[config.run] for config in configs)) as bar:
         try:
             for event in events(configs, count):
                 _advance(bar, event, configs, work)
                 if event["event"] == "end":
-                    outcomes[event["run"]] = event["accuracy"]
+                    outcomes[event["run"]] = event
         except TrainingError as error:
             failure = str(error)
     if failure:

@@ -95,8 +95,14 @@ class Config:
     @property
     def run(self) -> str:
         """The run's name: the given one, or the settings that tell runs of a study apart."""
-        made = f"{self.model}-{self.data}-{self.scaling}-b{self.batch_size}-s{self.seed}"
+        model = self.model.replace(":", ".")
+        made = f"{model}-{self.data_name}-{self.scaling}-b{self.batch_size}-s{self.seed}"
         return self.name or made
+
+    @property
+    def data_name(self) -> str:
+        """The image set's name; that of its folder where it is a folder of images."""
+        return Path(self.data_folder).resolve().name if self.data == "folder" else self.data
 
     @property
     def path(self) -> Path:

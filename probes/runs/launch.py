@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from .config import Config
+from .config import Config, ConfigError
 
 # Processes on a machine without GPUs when nothing else is asked for.
 _CPU_PROCESSES = 2
@@ -30,14 +30,23 @@ class TrainingError(RuntimeError):
 
 
 def processes(config: Config) -> int:
-    """How many processes a run trains on: as many as asked for, else one a GPU, or 2 without."""
-    if config.processes:
-        return config.processes
+    """How many processes a run trains on: as many as asked for, else one a GPU, or 2 without.
+
+    Raises:
+        ConfigError: when the machine has fewer GPUs than the run needs.
+    """
     if config.device == "cpu":
-        return _CPU_PROCESSES
+        return config.processes or _CPU_PROCESSES
     import torch
 
-    return torch.cuda.device_count() or _CPU_PROCESSES
+    found = torch.cuda.device_count()
+    count = config.processes or found or _CPU_PROCESSES
+    if count > found and (found or config.device == "cuda"):
+        raise ConfigError(
+            config.run,
+            [f"device: found {found} GPUs, expected {count}, one a process, or device cpu"],
+        )
+    return count
 
 
 def events(configs: Sequence[Config], count: int) -> Iterator[Mapping[str, Any]]:
@@ -49,7 +58,8 @@ def events(configs: Sequence[Config], count: int) -> Iterator[Mapping[str, Any]]
 
     Yields:
         `{"event": "start"}` when the processes have met; `{"event": "at", "run", "iteration",
-        "loss"}` now and then; `{"event": "end", "run", "accuracy"}` after each run.
+        "loss"}` now and then; `{"event": "end", "run", "accuracy", "seconds"}` after each run, with
+        the held-out accuracy and the time that its updates took.
 
     Raises:
         TrainingError: when a process failed; the message names the file that holds its output.

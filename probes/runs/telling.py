@@ -34,18 +34,22 @@ class Progress:
     def __init__(self, run: str, tell: Tell) -> None:
         self._run = run
         self._tell = tell
-        self._told = time.monotonic()
-        self._loss = float("nan")
+        self._started = self._told = time.monotonic()
+        self._seconds = float("nan")
 
     def at(self, iteration: int, loss: Tensor) -> None:
         """An update was made."""
         if time.monotonic() - self._told > _TELL_SECONDS:
-            self._loss = loss.item()
             self._tell(
-                {"event": "at", "run": self._run, "iteration": iteration, "loss": self._loss}
+                {"event": "at", "run": self._run, "iteration": iteration, "loss": loss.item()}
             )
             self._told = time.monotonic()
 
+    def trained(self) -> None:
+        """The last update was made."""
+        self._seconds = time.monotonic() - self._started
+
     def end(self, accuracy: float) -> None:
         """The run is over and its recording closed."""
-        self._tell({"event": "end", "run": self._run, "accuracy": accuracy})
+        outcome = {"accuracy": accuracy, "seconds": self._seconds}
+        self._tell({"event": "end", "run": self._run, **outcome})

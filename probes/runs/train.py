@@ -11,6 +11,7 @@ object a line on standard output.
 import gc
 import inspect
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -99,6 +100,7 @@ def train(config: Config, arrays: Arrays, place: Place, tell: Tell) -> None:
             optimizer.zero_grad()
             recorder.observe(loss=loss)
             progress.at(iteration, loss)
+        progress.trained()
     progress.end(accuracy(model, test_images, place))
 
 
@@ -188,7 +190,7 @@ def metadata(config: Config, train_size: int, parameters: int, processes: int) -
         "scaling": config.scaling,
         "seed": config.seed,
         "model": config.model,
-        "data": config.data,
+        "data": config.data_name,
         "data_size": train_size,
         "optimizer": config.optimizer,
         "momentum": 0.0 if config.optimizer == "adagrad" else config.momentum,
@@ -228,12 +230,11 @@ def with_images(configs: list[Config]) -> Iterator[tuple[Config, Arrays]]:
 def join(device: str) -> Place:
     """Meet the other processes: nccl where each has a GPU of its own, else gloo."""
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    dist.init_process_group("nccl" if cuda else "gloo")
-    rank = dist.get_rank()
-    place = torch.device("cuda", rank % torch.cuda.device_count()) if cuda else torch.device("cpu")
+    here = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
     if cuda:
-        torch.cuda.set_device(place)
-    return Place(rank, dist.get_world_size(), place)
+        torch.cuda.set_device(here)
+    dist.init_process_group("nccl" if cuda else "gloo", device_id=here if cuda else None)
+    return Place(dist.get_rank(), dist.get_world_size(), here)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ def test_train_records_and_names_the_recording(tmp_path, capsys):
     told = capsys.readouterr()
     assert f"recording: {tmp_path / 'first'}.nc" in told.out
     assert re.search(r"held-out accuracy: \d+\.\d%", told.out)
+    assert re.search(r"3 iterations in [\d.]+ s, [\d,]+ images a second", told.out)
     with xr.open_dataset(tmp_path / "first.nc") as recording:
         assert recording["iteration"].values.tolist() == [0, 1, 2, 3]
 

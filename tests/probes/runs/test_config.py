@@ -73,3 +73,9 @@ def test_rate_over_a_run():
     rates = [config.rate(t, 2.0) for t in (1, 10, 50, 51, 100)]
     assert rates == pytest.approx([0.2, 2.0, 2.0, 0.2, 0.2])
     assert Config().rate(123, 0.5) == 0.5
+
+
+def test_runs_are_named_by_what_tells_them_apart(tmp_path):
+    config = Config(data="folder", data_folder=str(tmp_path / "flowers"), model="nets:small")
+    assert config.run == "nets.small-flowers-sqrt-b160-s0"
+    assert Config(name="mine", folder="here").path.as_posix() == "here/mine"

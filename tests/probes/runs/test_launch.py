@@ -1,8 +1,9 @@
 import os
 
 import pytest
+import torch
 
-from probes.runs.config import Config
+from probes.runs.config import Config, ConfigError
 from probes.runs.launch import TrainingError, events, processes
 
 
@@ -22,8 +23,14 @@ def test_a_failed_training_says_why_and_keeps_its_output(tmp_path):
 
 
 def test_number_of_processes():
-    assert processes(Config(processes=3)) == 3
+    assert processes(Config(device="cpu", processes=3)) == 3
     assert processes(Config(device="cpu")) == 2
+
+
+def test_more_processes_than_gpus_are_refused():
+    found = torch.cuda.device_count()
+    with pytest.raises(ConfigError, match=f"device: found {found} GPUs, expected {found + 1}"):
+        processes(Config(device="cuda", processes=found + 1))
 
 
 def test_stopping_early_leaves_no_process(tmp_path):
