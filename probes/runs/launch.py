@@ -58,8 +58,8 @@ def events(configs: Sequence[Config], count: int) -> Iterator[Mapping[str, Any]]
 
     Yields:
         `{"event": "start"}` when the processes have met; `{"event": "at", "run", "iteration",
-        "loss"}` now and then; `{"event": "end", "run", "accuracy", "seconds"}` after each run, with
-        the held-out accuracy and the time that its updates took.
+        "loss"}` now and then; `{"event": "end", "run", "accuracy", "seconds"}` after each run,
+        with the held-out accuracy and the time that its updates took.
 
     Raises:
         TrainingError: when a process failed; the message names the file that holds its output.
