@@ -35,6 +35,7 @@ SIGNAL_NODES = np.array([4.0, 10.0, 40.0])
 ONSET_NODES = np.array([0.0, 0.12, 0.35, 0.7])  # of the range of ln(t₁ + τ)
 _SHARPNESS = 3.0  # of the weights of noise models
 _COUNTED = 0.02  # p-value below which draws are too few to count
+_CONSIDERED = 3  # noise models whose critical values are averaged, at most
 _IMPLAUSIBLE = 0.05  # weight, relative to the best noise model's, below which one is passed over
 _TAIL = np.array([3.0, 2.5, 2.0, 1.6, 1.3, 1.0, 0.8, 0.6])  # quantiles averaged, in 1 − level
 
@@ -184,7 +185,9 @@ def plausibility(at: Surface, point: Point) -> Array:
     curve = at.frame.basis.coordinates(point.exponent, point.shift)
     value = log_likelihood(at.frame, at.moments, curve)
     weight = np.exp(_SHARPNESS * (value - value.max(axis=1, keepdims=True)))
-    weight[weight < _IMPLAUSIBLE] = 0.0
+    rank = min(_CONSIDERED, weight.shape[1])
+    least = np.partition(weight, -rank, axis=1)[:, -rank, None]
+    weight[(weight < least) | (weight < _IMPLAUSIBLE)] = 0.0
     return weight / weight.sum(axis=1, keepdims=True)
 
 

@@ -5,6 +5,7 @@ in all and the noise has a standard deviation of 1.1 % of that (for a random wal
 the window). The eight noise types are those that ordinary regression gets wrong most often.
 """
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,13 @@ def rows():
     return found
 
 
+def commit():
+    """Short name of the commit the figures belong to, "unknown" outside a repository."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=TABLE.parent)
+    return found.stdout.strip() or "unknown"
+
+
 def table(rows):
     names = list(dict.fromkeys(row[1] for row in rows))
     cells = {row[:3]: row[3:] for row in rows}
@@ -93,7 +101,7 @@ def table(rows):
         f"{COUNT} simulated series a cell (standard error 0.7 % at 5 %), {RECORDS} records, noise",
         f"{100 * SCALE:.1f} % of the total growth, onset fitted. Each cell: coverage, rejections.",
         "For the log law the rejections are the size of the 5 % test, elsewhere its power.",
-        "Written by `pytest tests/statistics -m slow`.",
+        f"Written by `pytest tests/statistics -m slow` at commit {commit()}.",
         "",
         "| decades | truth | " + " | ".join(names) + " |",
         "|" + "---|" * (2 + len(names)),
