@@ -20,7 +20,7 @@ lint: .venv/dev  ## style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: .venv/test  ## measure speed; prints a table and writes bench.json
+bench: .venv/test .venv/bench  ## measure speed; prints a table and writes bench.json
 	@$(BIN)/python tests/benchmarks/run.py
 
 certify: .venv/test  ## simulate the error rates of the statistics (20 minutes)
@@ -37,7 +37,7 @@ clean:  ## remove the environment, the demo and caches
 	@$(PYTHON) -m venv .venv
 
 # Stamps: an environment is installed again when its versions change.
-.venv/demo .venv/test .venv/dev: .venv/%: pyproject.toml constraints.txt | .venv/bin/python
+.venv/demo .venv/test .venv/dev .venv/bench: .venv/%: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing ultraslow[$*] into .venv (a minute or two)"
 	@$(INSTALL) --editable '.[$*]'
 	@touch $@
