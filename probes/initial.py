@@ -174,6 +174,15 @@ def identity(folder: Path) -> str:
     return combined([bytes.fromhex(source.digest) for source in saved])
 
 
+def verify(path: Path) -> None:
+    """Refuse a damaged file.
+
+    Raises:
+        ValueError: when it cannot be read or its values do not have its checksum.
+    """
+    _refuse_damaged(_saved(path))
+
+
 def combined(digests: Sequence[bytes]) -> str:
     """One SHA-256 of those of the parts, in their order."""
     return hashlib.sha256(b"".join(digests)).hexdigest()

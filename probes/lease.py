@@ -57,7 +57,7 @@ class Lease:
             OSError: when the folder is gone or cannot be read.
         """
         if self._token and _token(_text(self.path)) != self._token:
-            os.stat(self.path.parent)
+            os.scandir(self.path.parent).close()  # a vanished folder is not a foreign lease
             raise TakenOver(
                 f"{self.path} is not this process's any more: another process records here"
             )

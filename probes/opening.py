@@ -109,10 +109,10 @@ def begin(request: Request, resume: Resume | None) -> Beginning:
         raise
 
 
-def _given(request: Request, resume: Resume | None) -> Resume:
+def _given(request: Request, resume: Resume | None) -> int | State:
     """The state that was given, read; an iteration or True as they are."""
 
-    def read() -> Resume | State:
+    def read() -> int | State:
         if isinstance(resume, Mapping):
             return from_plain(resume, len(request.parameters))
         if not isinstance(resume, bool | int | np.integer) or resume < 0:

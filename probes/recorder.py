@@ -18,15 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .distance import square
 from .ledger import Ledger
 from .measurements import Measurements
 from .opening import Beginning
-from .pending import Mark, Pending, Reduced, Row
-from .precision import scale_of, witness
-from .processes import Processes, local, was_wrapped
+from .pending import Mark, Pending, Reduced
+from .processes import Processes, was_wrapped
 from .resume import to_plain
-from .taps import GradientTap, Seen
+from .rows import RowReader
+from .taps import GradientTap
 from .termination import Termination
 from .times import Schedule
 from .units import DeclaredUnits, misfits
@@ -38,6 +37,8 @@ _ROWS = 256
 # The first flush comes early, so that a user sees a recording appear; later ones are
 # `flush_seconds` apart.
 _FIRST_ROWS = 4
+# A clock may stand still between two flushes.
+_TICK = 1e-9
 
 
 class Recorder:
@@ -62,20 +63,18 @@ class Recorder:
     ) -> None:
         past = beginning.state
         self.iteration = past.iteration
+        self._first = past.iteration + 1
         self._model = model
         self._parameters = parameters
-        self._optimizer = optimizer
         self._writer = writer
         self._processes = processes
         self._batch_size = batch_size
         self._schedule = schedule
-        self._scaler = scaler
         self._flush_seconds = flush_seconds
         self._row_limit = _FIRST_ROWS
         self._units = DeclaredUnits(self._warn)
-        self._closed = self._stepping = False
+        self._closed = self._stepping = self._busy = False
         self._seconds = past.probe_seconds
-        self._skipped = past.skipped
         self._warned: set[str] = set()
         self._flushed = time.monotonic()
         self._started = self._flushed - past.wall_time
@@ -87,11 +86,16 @@ class Recorder:
         self._termination = Termination(**listens) if close_on_sigterm else nullcontext()
         if self._marked < 0:
             self._mark()
-        self._tap = tap(self._noise_failed) if tap else None
-        self._witness = witness([p.numel() for p in parameters])
-        self._clipped_sq = self._nothing()
+        self._rows = RowReader(
+            optimizer,
+            parameters,
+            tap=tap(self._noise_failed) if tap else None,
+            units=self._units,
+            scaler=scaler,
+            skipped=past.skipped,
+        )
         self._hooks = [
-            optimizer.register_step_pre_hook(self._clipped),
+            optimizer.register_step_pre_hook(self._begin_step),
             optimizer.register_step_post_hook(self._committed),
         ]
 
@@ -111,9 +115,7 @@ class Recorder:
                 raise ValueError(f"loss: found shape {tuple(value.shape)}, expected one value")
             # Before the step the loss belongs to the update in the making, after it to the one
             # just committed.
-            making = len(self._pending.rows) == 0 or (
-                self._tap is not None and self._tap.units > 0
-            )
+            making = len(self._pending.rows) == 0 or self._rows.units > 0
             self._pending.losses[-1 if making else -2].append(value.double().clone().reshape(()))
 
     def unit(self, *, size: float, weight: float | None = None) -> None:
@@ -146,7 +148,7 @@ class Recorder:
             *measurements, now = reduced.measurements
             self._enter(reduced, measurements)
             waiting = self._writer.waiting
-            return to_plain(self._ledger.state(now, skipped=self._skipped, waiting=waiting))
+            return to_plain(self._ledger.state(now, skipped=self._rows.skipped, waiting=waiting))
 
     def close(self) -> Path:
         """Record the last iteration, write everything and close the recording to one file.
@@ -158,14 +160,7 @@ class Recorder:
         """
         if not self._closed:
             with self._timed():
-                if self._marked != self.iteration and not self._stepping:
-                    self._mark()
-                self._flush()
-                self._detach()
-                if self._schedule.beyond(self.iteration):
-                    self._warn(f"the schedule goes beyond the last iteration, {self.iteration}")
-                if self._processes.writes:
-                    self._writer.close()
+                self._end()
         return self._writer.path
 
     def __enter__(self) -> "Recorder":
@@ -188,6 +183,18 @@ class Recorder:
             self._save()
             self._leave()
 
+    def _end(self) -> None:
+        if self._marked != self.iteration and not self._stepping:
+            self._mark()
+        self._flush()
+        if self._closed:  # it could not be flushed
+            return
+        self._detach()
+        if self._schedule.beyond(self.iteration):
+            self._warn(f"the schedule goes beyond the last iteration, {self.iteration}")
+        if self._processes.writes:
+            self._writer.close()
+
     def _save(self) -> None:
         """Bring to disk what one process can without the others, at any moment."""
         if not self._processes.groups and not self._closed:
@@ -207,76 +214,36 @@ class Recorder:
         if self._processes.writes:
             self._writer.leave()
 
-    def _clipped(self, *_: object) -> None:
-        """The optimizer is about to step: see what clipping made of the witness's gradient."""
+    def _begin_step(self, *_: object) -> None:
+        """The optimizer is about to step."""
         self._stepping = True
-        gradient = self._parameters[self._witness].grad
-        if self._tap is not None and gradient is not None:
-            with self._timed():
-                self._clipped_sq = square(local(gradient))
+        with self._timed():
+            self._rows.before_step()
 
     def _committed(self, *_: object) -> None:
         """One update was committed: flush what is due, then append this one."""
         with self._timed():
             self._stepping = False
-            if self._is_void():
+            if self._rows.is_void():
                 return
             if len(self._pending.rows) >= self._row_limit:
                 self._flush()
-            self.iteration += 1
-            self._pending.add(self._row())
-            self._measurements.update()
-            if self.iteration == 1 and was_wrapped(self._model, self._parameters):
-                self._warn(
-                    "the model was wrapped after the probes were attached, so they do not see the "
-                    "whole run; wrap first, then attach"
-                )
-            if self._schedule.due(self.iteration):
-                self._mark()
+            if not self._closed:
+                self._append()
 
-    def _is_void(self) -> bool:
-        """Whether a fused optimizer was called but skipped the step, which only the device knows.
-
-        Reading it waits for the device; other optimizers are not called at all for a skipped step.
-        """
-        found = getattr(self._optimizer, "found_inf", None)
-        if found is None or not float(found):
-            return False
-        self._skipped += 1
-        if self._tap is not None:
-            self._tap.take()
-        return True
-
-    def _row(self) -> Row:
-        rate = _learning_rate(self._optimizer)
-        # A scheduler changes a learning rate on the device in place.
-        rate = rate.detach().clone() if isinstance(rate, Tensor) else rate
-        scale = scale_of(self._scaler)
-        seen = self._seen()
-        return Row(
-            unit_sq=seen.unit_sq,
-            total_sq=seen.total_sq,
-            clip=torch.stack([seen.total_sq[self._witness], self._clipped_sq]),
-            shares=self._units.take(seen.units),
-            learning_rate=rate,
-            loss_scale=float("nan") if scale is None else scale.double(),
-            skipped=self._skips(seen),
-        )
-
-    def _seen(self) -> Seen:
-        if self._tap is None:
-            nothing = self._nothing().expand(len(self._parameters))
-            return Seen(1, nothing, nothing, 0, 0.0)
-        seen = self._tap.take()
-        self._seconds += seen.seconds
-        return seen
-
-    def _skips(self, seen: Seen) -> int:
-        skips, self._skipped = self._skipped + seen.discarded, 0
-        return skips
-
-    def _nothing(self) -> Tensor:
-        return torch.full((), torch.nan, dtype=torch.float64, device=self._pending.device)
+    def _append(self) -> None:
+        self.iteration += 1
+        row, seconds = self._rows.read()
+        self._seconds += seconds
+        self._pending.add(row)
+        self._measurements.update()
+        if self.iteration == self._first and was_wrapped(self._model, self._parameters):
+            self._warn(
+                "the model was wrapped after the probes were attached, so they do not see the "
+                "whole run; wrap first, then attach"
+            )
+        if self._schedule.due(self.iteration):
+            self._mark()
 
     def _mark(self) -> None:
         """Measure the weights at this iteration."""
@@ -312,7 +279,8 @@ class Recorder:
     def _enter(self, reduced: Reduced, measurements: list[Measurement]) -> None:
         records = self._ledger.enter(reduced.updates, measurements)
         # The same on every process, because it comes from the reduced time: they flush together.
-        self._row_limit = int(np.clip(self._flush_seconds / reduced.update_seconds, 1, _ROWS))
+        seconds = max(reduced.update_seconds, _TICK)
+        self._row_limit = int(np.clip(self._flush_seconds / seconds, 1, _ROWS))
         if self._processes.writes:
             for misfit in misfits(reduced.updates, self._batch_size, sized=self._units.sized):
                 self._warn(misfit)
@@ -322,8 +290,7 @@ class Recorder:
         self._closed = True
         for hook in self._hooks:
             hook.remove()
-        if self._tap is not None:
-            self._tap.close()
+        self._rows.close()
         if isinstance(self._termination, Termination):
             self._termination.stop()
 
@@ -343,13 +310,11 @@ class Recorder:
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
-        start = time.perf_counter()
+        """Count the time spent in probes once, and keep SIGTERM waiting meanwhile."""
+        start, outermost, self._busy = time.perf_counter(), not self._busy, True
         with self._termination:
             try:
                 yield
             finally:
-                self._seconds += time.perf_counter() - start
-
-
-def _learning_rate(optimizer: torch.optim.Optimizer) -> float | Tensor:
-    return optimizer.param_groups[0]["lr"]
+                self._busy = not outermost
+                self._seconds += (time.perf_counter() - start) * outermost

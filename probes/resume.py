@@ -151,13 +151,10 @@ def _array(value: Any) -> Any:
 
 def _window(plain: Mapping[str, Any], like: Window) -> Window:
     """Nested dictionaries back as a window."""
-    values = {}
+    values: dict[str, Any] = {}
     for field in fields(like):
         entry = plain[field.name]
-        nested = isinstance(getattr(like, field.name), Moments)
-        values[field.name] = (
-            Moments(entry["count"], _array(entry["mean"]), _array(entry["scatter"]))
-            if nested
-            else _array(entry)
-        )
+        if isinstance(getattr(like, field.name), Moments):
+            entry = Moments(entry["count"], _array(entry["mean"]), _array(entry["scatter"]))
+        values[field.name] = _array(entry)
     return Window(**values)

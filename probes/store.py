@@ -12,7 +12,7 @@ adding to them, and network file systems lock badly. Every file ends with a seal
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -107,10 +107,13 @@ class SegmentStore:
             elif kept.sizes["iteration"] < records.sizes["iteration"]:
                 _write_whole(segment, kept)
 
-    def compact(self) -> Path:
+    def compact(self, attributes: Mapping[str, str] | None = None) -> Path:
         """Join all segments into the closed file, then remove them and give the lease back.
 
         Called again after a crash within, it finishes what is left to do.
+
+        Arguments:
+            attributes: added to those of the recording.
 
         Raises:
             TakenOver: when another process records here now.
@@ -121,7 +124,7 @@ class SegmentStore:
             if not parts:
                 raise FileNotFoundError(f"{self.folder}: found no segments to close")
             records = join([read(part) for part in parts], str(self.folder))
-            _write_whole(self.file, records, compress=True)
+            _write_whole(self.file, records.assign_attrs(attributes or {}), compress=True)
         self._finish()
         self.close()
         return self.file
