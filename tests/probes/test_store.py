@@ -3,13 +3,17 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from diffusion.recording import check, pack
-from probes.store import SegmentStore, join
+from diffusion.recording import RecordError, check, pack
+from probes.store import SegmentStore, join, read
 
 
 def records(*iterations):
@@ -86,6 +90,170 @@ def test_join_keeps_static_variables_static():
     joined = join([records(0), records(1)])
     assert joined["tensor_size"].dims == ("tensor",)
     assert joined["batch_size"].dims == ()
+
+
+class Stopped(Exception):
+    """The process ends here."""
+
+
+CALLS = [(os, "replace"), (os, "fsync"), (os, "rename"), (Path, "unlink"), (Path, "rmdir")]
+
+
+def stopped_at(monkeypatch, call, action):
+    """Run an action until its k-th change of the disk, which does not happen; whether it did."""
+    count = 0
+
+    def counting(real):
+        def change(*arguments, **options):
+            nonlocal count
+            count += 1
+            if count >= call:  # whatever would clean up after a crash does not run either
+                raise Stopped
+            return real(*arguments, **options)
+
+        return change
+
+    with monkeypatch.context() as patch:
+        for owner, name in CALLS:
+            patch.setattr(owner, name, counting(getattr(owner, name)))
+        try:
+            action()
+        except Stopped:
+            return True
+    return False
+
+
+def on_disk(path):
+    return SegmentStore(path).read()["iteration"].values.tolist()
+
+
+def live(path):
+    store = SegmentStore(path)
+    store.open()
+    for iterations in [(0,), (1, 2, 5), (9,)]:
+        store.write(records(*iterations))
+    return store
+
+
+def test_a_crash_anywhere_in_closing_loses_nothing_and_closing_again_finishes(
+    tmp_path, monkeypatch
+):
+    call, stopped = 0, True
+    while stopped:
+        call += 1
+        path = tmp_path / f"run{call}"
+        store = live(path)
+        stopped = stopped_at(monkeypatch, call, store.compact)
+        assert on_disk(path) == [0, 1, 2, 5, 9]
+        SegmentStore(path).compact()
+        xr.testing.assert_identical(xr.load_dataset(f"{path}.nc"), records(0, 1, 2, 5, 9))
+        assert SegmentStore(path).segments() == []
+    assert call > 6  # sync and rename of the file, sync of the folder, three segments, the lease
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_crash_anywhere_in_resuming_keeps_all_records_that_are_to_be_kept(
+    tmp_path, monkeypatch, closed
+):
+    call, stopped = 0, True
+    while stopped:
+        call += 1
+        path = tmp_path / f"run{call}"
+        store = live(path)
+        if closed:
+            store.compact()
+            SegmentStore(path).open(resume=True)
+        stopped = stopped_at(monkeypatch, call, lambda store=store: store.cut(2))
+        found = on_disk(path)
+        assert found[:3] == [0, 1, 2]
+        assert found == [0, 1, 2, 5, 9][: len(found)]
+        again = SegmentStore(path)
+        again.cut(2)
+        again.write(records(3))
+        assert on_disk(path) == [0, 1, 2, 3]
+        again.compact()
+        assert on_disk(path) == [0, 1, 2, 3]
+    assert call > 3
+
+
+def test_a_crash_within_closing_is_finished_by_resuming(tmp_path, monkeypatch):
+    """The closed file is there and so are some segments."""
+    store = live(tmp_path / "run")
+    assert stopped_at(monkeypatch, 4, store.compact)
+    assert store.file.exists()
+    assert len(store.segments()) == 3
+    store.cut(9)
+    assert [file.name for file in store.segments()] == ["segment-000000000000.nc"]
+    assert on_disk(tmp_path / "run") == [0, 1, 2, 5, 9]
+
+
+def test_two_recordings_under_one_name_are_not_merged(tmp_path):
+    store = live(tmp_path / "run")
+    records(0, 1).to_netcdf(tmp_path / "run.nc")
+    with pytest.raises(FileExistsError, match="holds iteration 2, which .* does not"):
+        store.compact()
+    assert len(store.segments()) == 3
+
+
+def test_segments_that_do_not_follow_one_another_are_refused():
+    other = records(3).assign_coords(tensor=["a", "c"])
+    for second, fault in [
+        (records(0, 3), "segments overlap: one ends at iteration 1, the next starts at 0"),
+        (other, "the segment that starts at iteration 3 has other tensors"),
+        (records(3).drop_vars("samples"), r"iteration 3 differs in having \['samples'\]"),
+    ]:
+        with pytest.raises(RecordError, match=fault):
+            join([records(0, 1), second], "run")
+
+
+def test_other_programs_read_a_sealed_file_and_edit_it(tmp_path):
+    store = live(tmp_path / "run")
+    file = store.compact()
+    with netCDF4.Dataset(file) as plain:
+        assert plain["iteration"][:].tolist() == [0, 1, 2, 5, 9]
+    with netCDF4.Dataset(file, "a") as edited:
+        edited.setncattr("comment", "x" * 70_000)
+    assert read(file).attrs["comment"] == "x" * 70_000
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(data=st.data())
+def test_any_damage_is_an_error_or_harmless(tmp_path, data):
+    """Bytes are flipped, cut off, inserted or repeated anywhere in a closed file."""
+    path = tmp_path / "whole.nc"
+    if not path.exists():
+        live(tmp_path / "run").compact().rename(path)
+    content = path.read_bytes()
+    start = data.draw(st.integers(0, len(content) - 1))
+    stop = data.draw(st.integers(start, min(start + 600, len(content))))
+    new = data.draw(st.binary(max_size=40))
+    damaged = tmp_path / "damaged.nc"
+    damaged.write_bytes(content[:start] + new + content[stop:])
+    try:
+        found = read(damaged)
+    except RecordError as error:
+        assert error.source == str(damaged)
+    else:
+        xr.testing.assert_identical(found, read(path))
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_conventions_are_kept(tmp_path, closed):
+    """A checker of the CF conventions, where it is installed, finds no error."""
+    runner = pytest.importorskip("compliance_checker.runner")
+    runner.CheckSuite.load_all_available_checkers()
+    store = live(tmp_path / "run")
+    file = store.compact() if closed else store.segments()[1]
+    passed, errors = runner.ComplianceChecker.run_checker(
+        str(file), ["cf:1.11"], verbose=0, criteria="lenient", output_filename=str(tmp_path / "o")
+    )
+    assert passed, (tmp_path / "o").read_text()
+    assert not errors
 
 
 WRITER = """
