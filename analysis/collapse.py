@@ -1,25 +1,35 @@
 """P2: with learning rates ∝ √M the distance curves of all batch sizes coincide per iteration.
 
 One number stands for a run: the mean of ln d over the last decade of iterations that all runs have
-in common, in ln t. Runs are compared by ratios, seeds are the sample, and the variance is not
-pooled over arms, since larger batches may spread less.
+in common, in ln t.
 """
 
 import math
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import stats
 
-from .curves import Arm, arms, constant_rate, differences, one_per_seed, seeds, total_distance
-from .text import interval, rounded
+from diffusion.predictions import PREDICTIONS
+
+from .curves import arms, constant_rate, differences, label, one_per_seed, seeds, total_distance
+from .distance_ratio import (
+    Curves,
+    Ratio,
+    at_column,
+    common_window,
+    last_common_decade,
+    log_curves,
+    log_ratio,
+    means,
+    pairs_in_time,
+    ratio_of,
+)
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict, decide
 
 PREDICTION = "P2"
-STATEMENT = "With learning rates ∝ √M, distances at all batch sizes coincide per iteration."
+STATEMENT = PREDICTIONS[PREDICTION].statement
 EFFECT = "ratio of distances, largest over smallest batch size, last common decade"
 SCALING = "sqrt"
 MARGIN = 0.10
@@ -28,38 +38,6 @@ SEEDS = 2
 # the earliest decade can only differ; the last one is compared.
 DECADES = 2.0
 _RATE_TOLERANCE = 0.01
-_TIMES = 3
-_GRID = 33
-
-Curves = dict[Arm, NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Logarithm of the ratio of two arms' distances, with its interval.
-
-    Attributes:
-        numerator: the arm above.
-        denominator: the arm below.
-        log: mean difference of ln d.
-        low: lower end of its interval.
-        high: upper end.
-    """
-
-    numerator: Arm
-    denominator: Arm
-    log: float
-    low: float
-    high: float
-
-    def short(self) -> str:
-        """The ratio with its interval."""
-        ends = interval(math.exp(self.low), _safe_exp(self.high), show=rounded)
-        return f"{rounded(math.exp(self.log))} {ends}"
-
-    def __str__(self) -> str:
-        sizes = f"batch {self.numerator.batch_size} over batch {self.denominator.batch_size}"
-        return f"{self.short()} ({sizes})"
 
 
 def collapse(
@@ -72,9 +50,6 @@ def collapse(
     smallest batch size lies beyond the margin both over that decade and at its end, so that a
     difference that is dying out decides nothing. This pair is chosen beforehand; no correction for
     the number of pairs is due.
-
-    References:
-        Welch (1947), Biometrika 34, 28: two samples of unequal variance.
 
     Arguments:
         runs: recordings by node name.
@@ -94,8 +69,8 @@ def collapse(
     unsound = _unsound(chosen)
     if unsound is not None:
         return replace(blank, reason=unsound[0], needed=unsound[1])
-    times = _last_common_decade(chosen)
-    return _judge(blank, _log_curves(chosen, times), times, level=level, margin=margin)
+    times = last_common_decade(chosen)
+    return _judge(blank, log_curves(chosen, times), times, level=level, margin=margin)
 
 
 def _is_scaled(run: xr.Dataset) -> bool:
@@ -149,12 +124,29 @@ def _unsound(runs: dict[str, xr.Dataset]) -> tuple[str, str] | None:
     unscaled = _departure_from_rule(runs)
     if unscaled:
         return unscaled, "runs whose rates do follow √M"
-    first, last = _common_window(runs)
+    first, last = common_window(runs)
     if last < 10 * first or last < 10**DECADES:
         return (
             f"The runs share a constant learning rate only from iteration {first} to {last}.",
-            f"runs with a constant rate up to iteration {max(int(10**DECADES), 10 * first)}",
+            f"training on with a constant learning rate until iteration "
+            f"{max(int(10**DECADES), 10 * first)} or later",
         )
+    return _unmeasured(runs)
+
+
+def _unmeasured(runs: dict[str, xr.Dataset]) -> tuple[str, str] | None:
+    """Runs without a distance somewhere in the compared decade: diverged, or at rest."""
+    times = last_common_decade(runs)
+    for run in runs.values():
+        distance = total_distance(run)
+        inside = (distance["iteration"] >= times[0]) & (distance["iteration"] <= times[-1])
+        values = distance.values[inside.values]
+        wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+        if wrong.size:
+            at = int(distance["iteration"].values[inside.values][wrong[0]])
+            name = str(run["run"].values)[:80]
+            reason = f"The distance of run {name} is {values[wrong[0]]:g} at iteration {at}."
+            return reason, "runs whose weights move and stay finite over the last common decade"
     return None
 
 
@@ -169,40 +161,13 @@ def _departure_from_rule(runs: dict[str, xr.Dataset]) -> str:
     return ""
 
 
-def _common_window(runs: dict[str, xr.Dataset]) -> tuple[int, int]:
-    stretches = [constant_rate(run).iteration for run in runs.values()]
-    if not all(item.size for item in stretches):
-        return 1, 0
-    return max(int(item[0]) for item in stretches), min(int(item[-1]) for item in stretches)
-
-
-def _last_common_decade(runs: dict[str, xr.Dataset]) -> NDArray[np.float64]:
-    last = _common_window(runs)[1]
-    return np.geomspace(last / 10, last, _GRID)
-
-
-def _log_curves(runs: dict[str, xr.Dataset], times: NDArray[np.float64]) -> Curves:
-    """Each arm's ln d on common times, linear in ln t between records."""
-    return {
-        arm: np.stack([_log_distance(runs[name], times) for name in names])
-        for arm, names in arms(runs).items()
-    }
-
-
-def _log_distance(run: xr.Dataset, times: NDArray[np.float64]) -> NDArray[np.float64]:
-    distance = total_distance(run)
-    known = (distance["iteration"].values >= 1) & (distance.values > 0)
-    at = np.log(distance["iteration"].values[known])
-    return np.interp(np.log(times), at, np.log(distance.values[known]))
-
-
 def _judge(
     blank: Verdict, curves: Curves, times: NDArray[np.float64], *, level: float, margin: float
 ) -> Verdict:
     limit = math.log1p(margin)
-    extremes = log_ratio(max(curves), min(curves), _means(curves), level=level)
-    at_end = log_ratio(max(curves), min(curves), _at(curves, -1), level=level)
-    everywhere = _pairs_in_time(curves, level=level)
+    extremes = log_ratio(max(curves), min(curves), means(curves), level=level)
+    at_end = log_ratio(max(curves), min(curves), at_column(curves, -1), level=level)
+    everywhere = pairs_in_time(curves, level=level)
     word = UNDECIDABLE
     if all(decide(ratio.low, ratio.high, limit) == SUPPORTED for ratio in everywhere):
         word = SUPPORTED
@@ -214,9 +179,9 @@ def _judge(
         blank,
         verdict=word,
         reason=_reason(word, (extremes, at_end, widest), span=span, margin=margin),
-        effect=math.exp(extremes.log),
-        effect_low=math.exp(extremes.low),
-        effect_high=_safe_exp(extremes.high),
+        effect=ratio_of(extremes.log),
+        effect_low=ratio_of(extremes.low),
+        effect_high=ratio_of(extremes.high),
         assumptions=(*blank.assumptions, _between_seeds(curves)),
         needed=_needed((at_end, widest), blank.sample.seeds, limit) if word == UNDECIDABLE else "",
     )
@@ -225,45 +190,6 @@ def _judge(
 def _beyond(ratio: Ratio, limit: float) -> int:
     """1 above the margin, −1 below it, 0 where the interval touches it."""
     return int(ratio.low > limit) - int(ratio.high < -limit)
-
-
-def _means(curves: Curves) -> Curves:
-    return {arm: values.mean(axis=1) for arm, values in curves.items()}
-
-
-def _at(curves: Curves, column: int) -> Curves:
-    return {arm: values[:, column] for arm, values in curves.items()}
-
-
-def _pairs_in_time(curves: Curves, *, level: float) -> list[Ratio]:
-    columns = np.linspace(0, _GRID - 1, _TIMES).astype(int)
-    return [
-        log_ratio(above, below, _at(curves, column), level=level)
-        for below, above in combinations(sorted(curves), 2)
-        for column in columns
-    ]
-
-
-def log_ratio(numerator: Arm, denominator: Arm, logs: Curves, *, level: float) -> Ratio:
-    """Ratio of two arms' distances from one ln d a run, by Welch's interval.
-
-    Arguments:
-        numerator: the arm above.
-        denominator: the arm below.
-        logs: ln d of each arm's runs, shape (run,).
-        level: confidence level.
-
-    Returns:
-        The ratio's logarithm with its interval.
-    """
-    above, below = logs[numerator], logs[denominator]
-    variance = [above.var(ddof=1) / above.size, below.var(ddof=1) / below.size]
-    total = sum(variance)
-    parts = variance[0] ** 2 / (above.size - 1) + variance[1] ** 2 / (below.size - 1)
-    freedom = total**2 / parts if parts > 0 else float(min(above.size, below.size) - 1)
-    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * math.sqrt(total)
-    middle = float(above.mean() - below.mean())
-    return Ratio(numerator, denominator, middle, middle - half, middle + half)
 
 
 def _reason(word: str, found: tuple[Ratio, Ratio, Ratio], *, span: str, margin: float) -> str:
@@ -288,7 +214,7 @@ def _needed(found: tuple[Ratio, Ratio], count: int, limit: float) -> str:
     if more > 1000:
         return "hardly more seeds: a ratio lies at the margin itself"
     if more <= count:
-        return "longer runs: the ratio still changes within the last decade"
+        return "longer runs, as the ratio still changes within the last decade"
     return f"about {more} seeds a batch size instead of {count}"
 
 
@@ -302,8 +228,17 @@ def _assumptions(
 ) -> tuple[str, ...]:
     few = sorted(set(_sizes(candidates)) - set(_sizes(chosen)))
     noted = [f"rates ∝ √M within {_RATE_TOLERANCE:.0%}, constant in the compared decade"]
+    noted += [_ghost_batches(chosen)]
     noted += [f"batch size {size} left out: fewer than {SEEDS} seeds" for size in few]
     return tuple(noted)
+
+
+def _ghost_batches(runs: dict[str, xr.Dataset]) -> str:
+    """The claim is about ghost batch normalization; recordings may not know of any."""
+    sizes = {label(run, "ghost_size", None) for run in runs.values()}
+    if None in sizes:
+        return "ghost batch size not recorded, so that this part of the claim is not checked"
+    return f"batch statistics over {', '.join(map(str, sorted(sizes, key=str)))} samples"
 
 
 def _sizes(runs: dict[str, xr.Dataset]) -> tuple[int, ...]:
@@ -313,7 +248,3 @@ def _sizes(runs: dict[str, xr.Dataset]) -> tuple[int, ...]:
 def _sample(runs: dict[str, xr.Dataset]) -> Sample:
     members = [[runs[name] for name in names] for names in arms(runs).values()]
     return Sample(len(runs), min((seeds(arm) for arm in members), default=0), _sizes(runs))
-
-
-def _safe_exp(value: float) -> float:
-    return math.exp(value) if value < 700 else math.inf

@@ -52,7 +52,7 @@ class Arm:
 def total_distance(run: xr.Dataset) -> xr.DataArray:
     """Distance of all weights from their initial values.
 
-    d_t = (Σ_tensor ‖w_t − w_0‖²)^½
+    d_t = (Σ_tensor ‖w_t − w_0‖²)^½; NaN where that of a tensor is unknown.
 
     Arguments:
         run: a recording.
@@ -60,7 +60,7 @@ def total_distance(run: xr.Dataset) -> xr.DataArray:
     Returns:
         Distances `(iteration,)`, dimensionless.
     """
-    return (run["distance_sq"].sum("tensor") ** 0.5).rename("distance")
+    return (run["distance_sq"].sum("tensor", skipna=False) ** 0.5).rename("distance")
 
 
 def constant_rate(run: xr.Dataset) -> Stretch:

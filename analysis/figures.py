@@ -16,37 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from .panels import Band, Curve, Dot, spread_out
+from .figure_style import ABOVE, FAINT, INK, METADATA, QUIET, RIGHT, RULE, SMALL, STYLE, TALL, WIDE
+from .markup import inline_svg
+from .panels import Band, Curve, Dot, exponent_range, spread_out
 from .text import number, printable
-
-INK, QUIET, FAINT, RULE = "#1f2328", "#6b7280", "#c9ced6", "#e5e8ec"
-_STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.size": 8.0,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": QUIET,
-    "axes.linewidth": 0.6,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 8.5,
-    "axes.titlelocation": "left",
-    "axes.titlecolor": INK,
-    "axes.unicode_minus": True,
-    "text.color": INK,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 3,
-    "ytick.major.size": 3,
-    "lines.linewidth": 1.1,
-    "lines.solid_capstyle": "round",
-    # Text stays text: it can be selected, scales with the page and makes files small.
-    "svg.fonttype": "none",
-    # Names come from files; a dollar sign in one is no formula.
-    "text.parse_math": False,
-}
-SMALL, WIDE, TALL = (3.5, 2.5), (4.7, 3.1), 6.0
 
 
 def palette(batch_sizes: Sequence[int]) -> dict[int, str]:
@@ -64,31 +37,19 @@ def palette(batch_sizes: Sequence[int]) -> dict[int, str]:
 
 def _draw(size: tuple[float, float], name: str, paint: Callable[[Axes], None]) -> str:
     """An SVG of one pair of axes; `name` keeps the identifiers of figures on one page apart."""
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         # Glyphs that this machine's font lacks are drawn by the reader's browser.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
         paint(axes)
         text = io.StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata=_METADATA)
-    return _inline(text.getvalue())
-
-
-def _inline(svg: str) -> str:
-    """The SVG element alone, sized by the page and not by itself."""
-    start = svg.index("<svg")
-    head, rest = svg[start:].split(">", 1)
-    kept = [part for part in head.split("\n") if part]
-    attributes = " ".join(kept).split('" ')
-    sized = [a for a in attributes if not a.lstrip("<svg ").startswith(("width=", "height="))]
-    return '" '.join(sized) + ">" + rest
+        figure.savefig(text, format="svg", transparent=True, metadata=METADATA)
+    return inline_svg(text.getvalue())
 
 
 # Plain digits: set formulas would be placed by this machine's font and shown in the reader's.
 _POWERS = FuncFormatter(lambda value, _: number(value))
-# Nothing of the file's metadata, least of all its date: equal numbers give equal figures.
-_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def _log_time(axes: Axes, label: str = "iteration") -> None:
@@ -109,6 +70,7 @@ def distance(
     fits: Sequence[Band],
     *,
     behind: Sequence[Curve],
+    top: float,
     batch_size: int,
     colour: str,
 ) -> str:
@@ -118,6 +80,7 @@ def distance(
         curves: this batch size's runs.
         behind: runs to show in grey for comparison.
         fits: fitted laws of this batch size's runs.
+        top: upper limit of the ordinate, shared by all batch sizes.
         batch_size: the one in front.
         colour: of this batch size.
 
@@ -129,17 +92,13 @@ def distance(
         for curve in behind:
             axes.plot(curve.iteration, curve.value, color=FAINT, linewidth=0.6, zorder=1)
         for curve in curves:
-            style: dict[str, Any] = {
-                "color": colour,
-                "markersize": 2.2,
-                "alpha": 0.75,
-            }
+            style: dict[str, Any] = {"color": colour, "markersize": 2.2, "alpha": 0.75}
             axes.plot(curve.iteration, curve.value, "o", markeredgewidth=0, zorder=3, **style)
         for fit in fits:
             axes.fill_between(fit.iteration, fit.low, fit.high, color=INK, alpha=0.12, linewidth=0)
             axes.plot(fit.iteration, fit.middle, color=INK, linewidth=0.9, zorder=4)
         axes.set_title(f"batch size {batch_size}")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, top)
         _log_time(axes)
         _grid(axes)
 
@@ -248,12 +207,12 @@ def exponents(
     """
 
     def paint(axes: Axes) -> None:
-        low, high = _exponent_range(dots)
+        low, high = exponent_range(dots)
         axes.axvspan(-margin, margin, color=INK, alpha=0.06, linewidth=0)
         for place, law in ((0.0, "log t"), (0.5, "√t"), (1.0, "t")):
             if low <= place <= high:
                 axes.axvline(place, color=FAINT, linewidth=0.7, zorder=1)
-                axes.annotate(law, (place, 1.0), (0, 3), **_ABOVE, ha="center", color=QUIET)
+                axes.annotate(law, (place, 1.0), (0, 3), **ABOVE, ha="center", color=QUIET)
         _paint_dots(axes, dots, (low, high), colours)
         labelled = [k for k, row in enumerate(rows) if row]
         axes.set_yticks(labelled, [printable(rows[k], 34) for k in labelled])
@@ -267,44 +226,24 @@ def exponents(
     return _draw((WIDE[0], 0.75 + height), name, paint)
 
 
-_ABOVE: dict[str, Any] = {
-    "xycoords": ("data", "axes fraction"),
-    "textcoords": "offset points",
-    "fontsize": 7.5,
-}
-
-
-def _exponent_range(dots: Sequence[Dot]) -> tuple[float, float]:
-    """Room for all estimates and for the finite ends of most intervals."""
-    values = [x for dot in dots for x in (dot.value, dot.low, dot.high) if np.isfinite(x)]
-    if not values:
-        return -0.5, 1.1
-    low, high = np.percentile(values, [2, 98])
-    return min(-0.15, max(low - 0.05, -2.0)), max(0.6, min(high + 0.05, 1.6))
-
-
 def _paint_dots(
     axes: Axes, dots: Sequence[Dot], span: tuple[float, float], colours: Mapping[int, str]
 ) -> None:
     for dot in dots:
         colour = colours[dot.batch_size]
         if np.isfinite(dot.value):
-            ends = np.clip([_end(dot.low, -np.inf), _end(dot.high, np.inf)], *span)
+            ends = np.clip(dot.ends, *span)
             axes.plot(ends, [dot.row, dot.row], color=colour, linewidth=2.2 if dot.strong else 1.0)
             marker, size = ("D", 4.5) if dot.strong else ("o", 3.2)
             axes.plot(dot.value, dot.row, marker, color=colour, markersize=size, markeredgewidth=0)
             _mark_open_ends(axes, dot, span, colour)
 
 
-def _end(value: float, missing: float) -> float:
-    return missing if np.isnan(value) else value
-
-
 def _mark_open_ends(axes: Axes, dot: Dot, span: tuple[float, float], colour: str) -> None:
     """Arrow heads where an interval goes on beyond the figure."""
     for beyond, place, marker in (
-        (_end(dot.low, -np.inf) < span[0], span[0], "<"),
-        (_end(dot.high, np.inf) > span[1], span[1], ">"),
+        (dot.ends[0] < span[0], span[0], "<"),
+        (dot.ends[1] > span[1], span[1], ">"),
     ):
         if beyond:
             style: dict[str, Any] = {
@@ -340,15 +279,8 @@ def noise_scale(scale: Band, *, batch_size: int, limits: tuple[float, float], co
         axes.plot(scale.iteration, scale.middle, "o-", color=colour, markersize=2.6)
         axes.axhline(batch_size, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         note = f"M = {number(batch_size)}"
-        axes.annotate(note, (1.0, batch_size), (0, 3), ha="right", **_RIGHT)
+        axes.annotate(note, (1.0, batch_size), (0, 3), ha="right", **RIGHT)
         axes.set_title(f"batch size {batch_size}")
         _grid(axes)
 
     return _draw(SMALL, f"noise-{batch_size}", paint)
-
-
-_RIGHT: dict[str, Any] = {
-    "xycoords": ("axes fraction", "data"),
-    "textcoords": "offset points",
-    "fontsize": 7.5,
-}

@@ -7,18 +7,22 @@ that trajectory and not of the next seed.
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 from scipy import stats
 
-from .curves import Arm, arms, differences, one_per_seed, seeds
+from .curves import arms, differences, one_per_seed, seeds
+from .exponents import Estimate, across_seeds, within_run
 from .fits import fit_totals
-from .text import interval, number, rounded
+from .text import interval, number, plural, rounded
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict, decide
 
 PREDICTION = "P1"
+# P1 allows (ln t)^(2/α) for any α of the landscape; this is its case α = 2, which the exponent
+# p = 0 stands for. An exponent other than 0 speaks against this case and not against all of P1.
 STATEMENT = "With a constant learning rate the distance from the initial weights grows like log t."
 EFFECT = "exponent p of the distance (0: log t, 0.5: diffusion, 1: ballistic)"
 # A law of exponent 0.05 differs from the logarithm by 12 % of D one decade beyond three decades of
@@ -26,42 +30,17 @@ EFFECT = "exponent p of the distance (0: log t, 0.5: diffusion, 1: ballistic)"
 MARGIN = 0.05
 DECADES = 2.5
 SEEDS = 4
-# Smallest exponent told from 0 with 80 % power is 2.8 standard errors; an interval inside the
-# margin with 80 % power needs a margin of 1.96 + 1.28 of them.
-_DETECTABLE, _EQUIVALENCE = 2.8, 3.24
+# An interval inside the margin with 80 % power needs a margin of 1.96 + 1.28 standard errors.
+_EQUIVALENCE = 3.24
 # se ∝ (σ/D)/(Λ √n) with D = bΛ and n ∝ Λ, hence se ∝ Λ^−2.5 in the decades Λ.
 _DECADES_POWER = 2.5
+# No training goes on for longer than this many decades of iterations.
+_LONGEST = 8.0
+# More reasons than this make the sentence unreadable.
+_REASONS = 3
 
 # Critical values are simulated up to this level.
 _HIGHEST = 0.99
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """An exponent with its interval, of an arm or of a run.
-
-    Attributes:
-        name: whose it is, in words.
-        exponent: p.
-        low: lower end of the interval.
-        high: upper end.
-        error: standard error.
-        decades: of growth beyond the onset.
-        seeds: number of runs behind it.
-    """
-
-    name: str
-    exponent: float
-    low: float
-    high: float
-    error: float
-    decades: float
-    seeds: int = 1
-
-    @property
-    def farthest(self) -> float:
-        """Distance of the interval's far end from 0."""
-        return max(abs(self.low), abs(self.high))
 
 
 def log_growth(
@@ -98,10 +77,11 @@ def log_growth(
     fits = fit_totals(runs, level=level) if fits is None else fits.sel(node=list(runs))
     usable, left_out = _usable(fits)
     if len(usable) < len(left_out) or not usable:
-        return _undecided(runs, _all_left_out(left_out, len(runs)), needed=_shortage(fits))
+        return _undecided(runs, _mostly_left_out(left_out, len(runs)), needed=_shortage(fits))
     kept = {name: runs[name] for name in usable}
     verdict = _judge(kept, fits.sel(node=usable), level=level, margin=margin)
-    return replace(verdict, assumptions=(*verdict.assumptions, *left_out))
+    noted = [f"left out {run}: {why}" for run, why in left_out.items()]
+    return replace(verdict, assumptions=(*verdict.assumptions, *noted))
 
 
 def _undecided(runs: dict[str, xr.Dataset], reason: str, *, needed: str) -> Verdict:
@@ -111,21 +91,27 @@ def _undecided(runs: dict[str, xr.Dataset], reason: str, *, needed: str) -> Verd
     )
 
 
-def _usable(fits: xr.Dataset) -> tuple[list[str], tuple[str, ...]]:
+def _usable(fits: xr.Dataset) -> tuple[list[str], dict[str, str]]:
     """Nodes whose fit can speak on P1, and why the others cannot.
 
     Before its onset τ a law is a straight line whatever its exponent. A run that has not gone on
     for `DECADES` beyond it shows the end of its first phase and not yet its law.
     """
-    usable, left_out = [], []
+    usable: list[str] = []
+    left_out: dict[str, str] = {}
     for node in fits["node"].values.tolist():
         fit = fits.sel(node=node)
         why = _shortcoming(fit)
         if why:
-            left_out.append(f"left out {str(fit['run'].values)[:80]}: {why}")
+            left_out[_unused_name(str(fit["run"].values)[:80], left_out)] = why
         else:
             usable.append(node)
-    return usable, tuple(left_out)
+    return usable, left_out
+
+
+def _unused_name(run: str, left_out: dict[str, str]) -> str:
+    """The run's name, told apart from runs of the same name."""
+    return run if run not in left_out else f"{run} ({len(left_out) + 1})"
 
 
 def _shortcoming(fit: xr.Dataset) -> str:
@@ -140,17 +126,39 @@ def _shortcoming(fit: xr.Dataset) -> str:
     return ""
 
 
-def _all_left_out(left_out: tuple[str, ...], total: int) -> str:
-    share = "No run" if len(left_out) == total else f"Only {total - len(left_out)} of {total} runs"
-    return f"{share} can be used; {left_out[-1]}."
+def _mostly_left_out(left_out: dict[str, str], total: int) -> str:
+    """Why too few runs can be used, each reason once with the number of its runs."""
+    kept = total - len(left_out)
+    share = f"Only {kept} of {total} runs can be used" if kept else _none_of(total)
+    reasons = Counter(left_out.values()).most_common()
+    if len(reasons) == 1:
+        return f"{share}: {reasons[0][0]}."
+    listed = [f"{why} ({plural(count, 'run')})" for why, count in reasons[:_REASONS]]
+    more = sum(count for _, count in reasons[_REASONS:])
+    listed += [f"others in the JSON file ({plural(more, 'run')})"] if more else []
+    return f"{share}: {'; '.join(listed)}."
+
+
+def _none_of(total: int) -> str:
+    return "The run cannot be used" if total == 1 else f"None of the {total} runs can be used"
 
 
 def _shortage(fits: xr.Dataset) -> str:
-    """The iteration until which the slowest run to set in would have to go on."""
+    """What to do, in plain words: mostly, until which iteration to train on."""
+    if not (fits["last"] > 0).any():
+        return "recordings that hold the learning rate: nothing else says where it was constant"
     onset = fits["onset"].fillna(0.0)
-    last = (fits["first"].clip(min=1) + onset) * 10**DECADES - onset
-    longest = max(float(last.max()), float(fits["last"].max()))
-    return f"a constant learning rate up to iteration {number(float(f'{longest:.2g}'))} or more"
+    # The run that sets in last has to go on longest.
+    last = float(((fits["first"].clip(min=1) + onset) * 10**DECADES - onset).max())
+    reached = int(fits["last"].max())
+    if last <= int(fits["last"].min()):
+        return f"more records in the phase of constant learning rate, up to iteration {reached}"
+    target = number(float(f"{last:.2g}"))
+    return (
+        f"training on at the same constant learning rate until iteration {target} or later; it "
+        f"was constant up to iteration {number(reached)}, and the law shows only in {DECADES:g} "
+        "decades after the onset of growth"
+    )
 
 
 def _judge(
@@ -202,37 +210,8 @@ def _estimates(runs: dict[str, xr.Dataset], fits: xr.Dataset, *, level: float) -
         if len(names) >= SEEDS:
             found.append(across_seeds(arm, members, level=level))
         else:
-            found.extend(_within(members.sel(node=name)) for name in names)
+            found.extend(within_run(members.sel(node=name)) for name in names)
     return found
-
-
-def across_seeds(arm: Arm, fits: xr.Dataset, *, level: float) -> Estimate:
-    """Mean exponent of an arm with its t interval across seeds.
-
-    p̄ ± t_{S−1} · s/√S
-
-    Arguments:
-        arm: the arm.
-        fits: fits of its S runs along `node`.
-        level: confidence level.
-
-    Returns:
-        The estimate.
-    """
-    exponent = fits["exponent"].values
-    error = float(exponent.std(ddof=1) / math.sqrt(exponent.size))
-    half = error * float(stats.t.ppf(0.5 + level / 2, exponent.size - 1))
-    mean = float(exponent.mean())
-    name = f"mean of {exponent.size} seeds at {arm}"
-    decades = float(fits["grown_decades"].min())
-    return Estimate(name, mean, mean - half, mean + half, error, decades, exponent.size)
-
-
-def _within(fit: xr.Dataset) -> Estimate:
-    low, high = float(fit["exponent_low"]), float(fit["exponent_high"])
-    error = float(fit["detectable"]) / _DETECTABLE
-    name = f"run {str(fit['run'].values)[:80]}"
-    return Estimate(name, float(fit["exponent"]), low, high, error, float(fit["grown_decades"]))
 
 
 def _overall(words: list[str]) -> str:
@@ -250,14 +229,25 @@ def _deciding(estimates: list[Estimate], words: list[str], word: str) -> Estimat
     return max(saying, key=lambda item: item.farthest)
 
 
+# d² = Σ θᵢ²·(1 − (1 − ηhᵢ)^t)²: by iteration t the modes with h > 1/(ηt) have arrived, so that a
+# log-uniform h makes d² a sum over ln t, and d ∝ ln t where θ² grows along it.
+_CAUSE = (
+    "This says how the distance grows and not why: descent without noise on a quadratic whose "
+    "curvatures spread over many decades can grow alike."
+)
+
+
 def _reason(worst: Estimate, word: str, margin: float) -> str:
     ends = interval(worst.low, worst.high, show=rounded)
     found = f"p = {rounded(worst.exponent)} {ends} ({worst.name})"
     if word == SUPPORTED:
-        return f"Every interval lies inside ±{margin:g}; the farthest from 0 is {found}."
+        return f"Every interval lies inside ±{margin:g}; the farthest from 0 is {found}. {_CAUSE}"
     if word == CONTRADICTED:
-        law = "a power of t" if worst.exponent > 0 else "a law that saturates"
-        return f"The interval lies wholly beyond ±{margin:g}: {found}, {law}."
+        law, side = ("a power of t", "<") if worst.exponent > 0 else ("a law that saturates", ">")
+        return (
+            f"The interval lies wholly beyond ±{margin:g}: {found}, {law}. A power of log t, as "
+            f"(ln t)^(2/α) with α {side} 2, is not told apart from it here."
+        )
     excluded = worst.low > 0 or worst.high < 0
     also = (
         " and excludes 0, but departures within the margin are not ruled out" if excluded else ""
@@ -293,4 +283,5 @@ def _needed(worst: Estimate, margin: float) -> str:
         return "more seeds: the estimate lies too near the margin for this sample"
     count = max(SEEDS, math.ceil(worst.seeds * ratio**2))
     decades = worst.decades * ratio ** (1 / _DECADES_POWER)
-    return f"about {count} seeds an arm of this length, or runs of about {decades:.1f} decades"
+    longer = f", or runs of about {decades:.1f} decades" if decades < _LONGEST else ""
+    return f"about {count} seeds an arm of this length{longer}"

@@ -7,6 +7,8 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from diffusion.predictions import PREDICTIONS
+
 from .text import interval, plural, printable, real, rounded
 
 _TEMPLATES = files(__package__) / "templates"
@@ -59,17 +61,32 @@ def figure(panels: Sequence[str], caption: str) -> str:
     return f'<figure><div class="panels{few}">{drawn}</div>{caption}</figure>'
 
 
+def inline_svg(svg: str) -> str:
+    """The SVG element alone, sized by the page and not by itself."""
+    start = svg.index("<svg")
+    head, rest = svg[start:].split(">", 1)
+    kept = [part for part in head.split("\n") if part]
+    attributes = " ".join(kept).split('" ')
+    sized = [a for a in attributes if not a.lstrip("<svg ").startswith(("width=", "height="))]
+    return '" '.join(sized) + ">" + rest
+
+
 def verdict(row: dict[str, Any]) -> str:
     """One prediction: word, claim with reason, effect with interval."""
-    needed = f"<p>What would decide it: {escape(row['needed'], 300)}.</p>" if row["needed"] else ""
+    needed = f"<p>What would decide it: {escape(row['needed'], 500)}.</p>" if row["needed"] else ""
     checked = _checked(row["assumptions"]) if row["assumptions"] else ""
     return f"""<article class="verdict">
 <div><span class="word {escape(row["verdict"])}">{escape(row["verdict"])}</span>
-<div class="number">{escape(row["prediction"])}</div></div>
+<div class="number">{_name(row["prediction"])}</div></div>
 <div><p class="claim">{escape(row["statement"], 300)}</p>
 <p>{escape(row["reason"], 900)}</p>{needed}{checked}</div>
 <div>{_effect(row)}</div>
 </article>"""
+
+
+def _name(prediction: str) -> str:
+    known = PREDICTIONS.get(prediction)
+    return escape(prediction) + (f"<br>{escape(known.title)}" if known else "")
 
 
 def _checked(assumptions: str) -> str:
@@ -86,7 +103,7 @@ def _effect(row: dict[str, Any]) -> str:
     )
     below = f'<div class="small">{escape(row["effect_meaning"], 200)}<br>{escape(sample)}</div>'
     if row["effect"] is None:
-        return below
+        return f'<div class="effect quiet">no estimate</div>{below}'
     ends = interval(real(row["effect_low"]), real(row["effect_high"]), show=rounded)
     value = rounded(real(row["effect"]))
     return f'<div class="effect">{value}</div><div class="small">{ends}</div>{below}'
@@ -120,10 +137,15 @@ def faults(items: Iterable[tuple[str, Sequence[str]]]) -> str:
     return f'<ul class="faults">{"".join(lines)}</ul>' if lines else ""
 
 
+def drawer(summary: str, *parts: str) -> str:
+    """Parts of HTML behind a line that opens."""
+    return f"<details><summary>{escape(summary)}</summary>{''.join(parts)}</details>"
+
+
 def details(summary: str, content: Any) -> str:
     """Values as JSON behind a line that opens."""
     listed = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
     if len(listed) > _CONFIG_LENGTH:
         listed = f"{listed[:_CONFIG_LENGTH]}\n… cut; the whole stands in the JSON file"
     shown = "\n".join(escape(line, _CONFIG_LENGTH) for line in listed.split("\n"))
-    return f"<details><summary>{escape(summary)}</summary><pre>{shown}</pre></details>"
+    return drawer(summary, f"<pre>{shown}</pre>")

@@ -57,6 +57,12 @@ class Dot:
     high: float
     strong: bool = False
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The interval; infinite where an end is unknown."""
+        low = -math.inf if math.isnan(self.low) else self.low
+        return low, math.inf if math.isnan(self.high) else self.high
+
 
 @dataclass(frozen=True)
 class DotPlot:
@@ -86,6 +92,16 @@ def parted(curves: Sequence[Curve], batch_size: int) -> tuple[list[Curve], list[
     return own, [curve for members in behind.values() for curve in members[:BEHIND]]
 
 
+def distance_top(curves: Sequence[Curve], laws: dict[int, list[Band]]) -> float:
+    """Upper limit of all distance panels, so that they can be compared by eye.
+
+    Bands may reach far beyond the data; they are cut where they would press the curves flat.
+    """
+    measured = max((float(curve.value.max()) for curve in curves if curve.value.size), default=0.0)
+    fitted = [float(np.nanmax(law.high)) for members in laws.values() for law in members]
+    return 1.03 * max(measured, min(max(fitted, default=0.0), 1.3 * measured)) or 1.0
+
+
 def losses(runs: dict[str, xr.Dataset]) -> list[Curve]:
     """Training loss of each run that recorded it."""
     return [_curve(run, run["loss"]) for run in runs.values() if "loss" in run]
@@ -100,6 +116,7 @@ def _curve(run: xr.Dataset, values: xr.DataArray) -> Curve:
 def ratios(curves: Sequence[Curve]) -> list[Curve]:
     """Curves over the geometric mean of those of the smallest batch size."""
     smallest = min(curve.batch_size for curve in curves)
+    curves = [_positive(curve) for curve in curves]
     base = [curve for curve in curves if curve.batch_size == smallest and curve.value.size]
     found = []
     for curve in curves:
@@ -109,6 +126,12 @@ def ratios(curves: Sequence[Curve]) -> list[Curve]:
         ratio = curve.value[shared] / np.exp(np.mean(logs, axis=0))
         found.append(Curve(curve.batch_size, curve.iteration[shared], ratio))
     return found
+
+
+def _positive(curve: Curve) -> Curve:
+    """The part of a curve that has a logarithm: a run at rest has distance 0."""
+    kept = curve.value > 0
+    return Curve(curve.batch_size, curve.iteration[kept], curve.value[kept])
 
 
 def _shared(curve: Curve, base: Sequence[Curve]) -> NDArray[np.bool_]:
@@ -202,6 +225,15 @@ def _pooled(fits: xr.Dataset, row: int, size: int, *, level: float) -> Dot:
         return Dot(row, size, math.nan, math.nan, math.nan)
     low, high = fits["exponent_low"].values[known], fits["exponent_high"].values[known]
     return Dot(row, size, float(exponents[known].mean()), float(low.min()), float(high.max()))
+
+
+def exponent_range(dots: Sequence[Dot]) -> tuple[float, float]:
+    """Room for all estimates and for the finite ends of most intervals."""
+    values = [x for dot in dots for x in (dot.value, dot.low, dot.high) if np.isfinite(x)]
+    if not values:
+        return -0.5, 1.1
+    low, high = np.percentile(values, [2, 98])
+    return min(-0.15, max(low - 0.05, -2.0)), max(0.6, min(high + 0.05, 1.6))
 
 
 def noise_bands(runs: dict[str, xr.Dataset], *, level: float) -> dict[int, Band]:

@@ -75,7 +75,8 @@ _ANSWERS = {
     "P2": {
         "supported": "Under √M learning rates the batch sizes' curves <b>coincide</b>",
         "contradicted": "Under √M learning rates the batch sizes' curves do <b>not</b> coincide",
-        "undecidable": "Whether curves coincide under √M learning rates is <b>undecidable</b>",
+        "undecidable": "Whether the batch sizes' curves coincide under √M learning rates is "
+        "<b>undecidable</b> so far",
     },
 }
 _EFFECTS = {"P1": "exponent", "P2": "ratio of largest to smallest batch size"}
@@ -94,16 +95,12 @@ def _distance(found: Findings) -> str:
     curves = panels.distances(found.runs)
     laws = panels.laws(found.fits)
     small = []
+    top = panels.distance_top(curves, laws)
     for size, colour in found.colours.items():
         own, behind = panels.parted(curves, size)
-        fits = laws.get(size, [])
-        small.append(figures.distance(own, fits, behind=behind, batch_size=size, colour=colour))
-    fitted = sum(map(len, laws.values()))
-    caption = (
-        f"Dots: total distance at each record of {plural(len(curves), 'run')}, some of the other "
-        f"batch sizes in grey. Lines: fitted laws ({plural(fitted, 'run')}) over the constant "
-        f"learning rate with {found.level:.0%} bands. A straight line is growth like log t."
-    )
+        options: dict[str, Any] = {"behind": behind, "batch_size": size, "colour": colour}
+        small.append(figures.distance(own, laws.get(size, []), top=top, **options))
+    caption = _distance_caption(found, fitted=sum(map(len, laws.values())))
     return markup.section(
         "Distance from the initial weights",
         "‖w_t − w_0‖ over all tensors, against iterations on a logarithmic axis.",
@@ -112,10 +109,34 @@ def _distance(found: Findings) -> str:
     )
 
 
+def _distance_caption(found: Findings, *, fitted: int) -> str:
+    others = ", some of the other batch sizes in grey" if len(found.colours) > 1 else ""
+    dots = f"Dots: total distance at each record of {plural(len(found.runs), 'run')}{others}."
+    if not fitted:
+        return f"{dots} No law could be fitted; the JSON file says why, run by run."
+    return (
+        f"{dots} Lines: fitted laws ({plural(fitted, 'run')}) over the constant learning rate "
+        f"with {found.level:.0%} bands. A straight line is growth like log t.{_wandering(found)}"
+    )
+
+
+def _wandering(found: Findings) -> str:
+    """Why a line may miss the dots, where one does."""
+    models = found.fits["noise_model"].values[np.isfinite(found.fits["exponent"].values)]
+    walks = sum(str(model).startswith("walk") for model in models)
+    if not walks:
+        return ""
+    return (
+        f" In {walks} of {plural(len(models), 'fit')} the residuals wander like a random walk: "
+        "the line is the law without that walk and may run beside the dots, and the interval of "
+        "its exponent is wide for that reason."
+    )
+
+
 def _overlay(found: Findings, curves: list[panels.Curve]) -> str:
     if len(found.colours) < 2:
         return ""
-    last = min(float(curve.iteration[-1]) for curve in curves)
+    last = min((float(curve.iteration[-1]) for curve in curves if curve.value.size), default=1.0)
     both = [
         figures.together(curves, colours=found.colours, title="distance, all runs", log=False),
         figures.ratios(
@@ -197,9 +218,13 @@ def _provenance(found: Findings, content: dict[str, Any]) -> str:
     attributes = {row["node"]: row["attributes"] for row in content["inputs"]}
     return markup.section(
         "Runs",
-        "Decades: the longest stretch of constant learning rate. Hashes are SHA-256.",
+        "Decades: the longest stretch of constant learning rate. Hashes are the beginnings of "
+        "SHA-256; whole ones and whole paths stand in the JSON file beside this page.",
         markup.table((*_HEADER, "state", "hash", "path"), rows, text=1),
-        *(markup.details(f"attributes of {name}", value) for name, value in attributes.items()),
+        markup.drawer(
+            f"Attributes of {plural(len(attributes), 'run')}",
+            *(markup.details(name, value) for name, value in attributes.items()),
+        ),
         f'<p class="small">{markup.escape(used, 400)}</p>',
     )
 
@@ -217,5 +242,5 @@ def _run_row(row: dict[str, Any], colours: dict[int, str]) -> list[str]:
     ]
     size = markup.swatch(colours[row["batch_size"]], str(row["batch_size"]))
     origin = [f"<code>{markup.escape(row['sha256'][:_HASH_LENGTH])}</code>"]
-    origin += [f"<code>{markup.escape(row['path'], 48)}</code>"]
+    origin += [f"<code>{markup.escape(row['path'], 30)}</code>"]
     return [markup.escape(row["run"], 40), size, *map(markup.escape, cells), *origin]

@@ -9,10 +9,12 @@ import xarray as xr
 from .curves import constant_rate, label, recordings
 from .provenance import fit_rows, verdict_rows
 from .reader import unusable
-from .text import interval, plural, printable, real, rounded
+from .text import columns, interval, plural, printable, real, rounded
 
 WIDTH = 100
-_NAME = 24
+_NAME = 20
+# Of a sentence: as much as the page shows.
+_LONGEST = 900
 _MEASUREMENTS = {"loss": "loss", "noise_trace": "noise", "learning_rate": "rate"}
 
 
@@ -33,23 +35,24 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1
     bb    12
     """
     lines = [header, *rows]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
+    widths = [max(columns(line[k]) for line in lines) for k in range(len(header))]
     return "\n".join(_line(line, widths, left) for line in lines)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
+    rooms = [" " * (width - columns(cell)) for cell, width in zip(cells, widths, strict=True)]
     padded = [
-        cell.ljust(width) if k < left else cell.rjust(width)
-        for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        cell + room if k < left else room + cell
+        for k, (cell, room) in enumerate(zip(cells, rooms, strict=True))
     ]
     return "  ".join(padded).rstrip()
 
 
 def info(runs: xr.DataTree) -> str:
     """What is in each recording, and what could not be used."""
-    header = ("run", "batch", "seed", "iterations", "records", "tensors", "weights", "decades")
+    header = ("run", "batch", "seed", "iterations", "records", "weights", "decades")
     rows = [_info_row(run) for run in recordings(runs).values()]
-    lines = [table((*header, "state", "measured"), rows)]
+    lines = [table((*header, "state", "beside distance"), rows)]
     for item in unusable(runs):
         lines.append(f"not used: {printable(item.source, WIDTH)}")
         lines += [f"  {printable(fault, 300)}" for fault in item.faults]
@@ -57,29 +60,39 @@ def info(runs: xr.DataTree) -> str:
 
 
 def _info_row(run: xr.Dataset) -> tuple[str, ...]:
-    measured = ["distance", *(word for name, word in _MEASUREMENTS.items() if name in run)]
+    measured = [word for name, word in _MEASUREMENTS.items() if name in run]
     return (
         printable(str(run["run"].values), _NAME),
         str(int(run["batch_size"])),
         str(label(run, "seed", "–")),
         str(int(run["iteration"][-1])),
         str(run.sizes["iteration"]),
-        str(run.sizes["tensor"]),
-        f"{int(run['tensor_size'].sum()):,}",
+        _short(float(run["tensor_size"].sum())),
         f"{constant_rate(run).decades:.2f}",
         str(run.attrs.get("state", "")),
         ", ".join(measured),
     )
 
 
+def _short(count: float) -> str:
+    """A count of weights in at most six columns."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:.0f}"
+
+
 def fits(found: xr.Dataset) -> str:
     """Exponents of growth fits with their intervals, one curve a line."""
     by_tensor = "tensor" in found.dims
     names = ("run", "tensor") if by_tensor else ("run", "batch", "seed")
-    header = (*names, "decades", "exponent p", "interval", "tells |p| ≥", "remark")
+    header = (*names, "decades", "p", "interval", "tells ≥", "remark")
     rows = [_fit_row(row, by_tensor) for row in fit_rows(found)]
     level = found.attrs.get("level")
-    title = f"d = a + b·[(t + τ)^p − 1]/p; p = 0: log t, 0.5: diffusion; level {level}"
+    title = (
+        f"d = a + b·[(t + τ)^p − 1]/p; p = 0: log t, 0.5: diffusion; level {level}\n"
+        "tells ≥: smallest |p| that the curve could tell from 0"
+    )
     return f"{title}\n{table(header, rows, left=2 if by_tensor else 1)}{_remarks(found)}"
 
 
@@ -126,6 +139,6 @@ def _verdict(row: dict) -> str:
     texts += [f"Would decide it: {row['needed']}."] if row["needed"] else []
     for text in texts:
         lines += textwrap.wrap(
-            printable(text, 600), WIDTH, initial_indent="    ", subsequent_indent="    "
+            printable(text, _LONGEST), WIDTH, initial_indent="    ", subsequent_indent="    "
         )
     return "\n".join(lines)

@@ -76,6 +76,17 @@ def printable(text: str, length: int = 80) -> str:
     return f"{safe[:head]}…{safe[len(safe) - (length - head - 1) :]}"
 
 
+def columns(text: str) -> int:
+    """Columns that a terminal needs for a text: two for wide characters, none for accents.
+
+    >>> columns("run"), columns("距離"), columns("é")
+    (3, 4, 1)
+    """
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    above = sum(unicodedata.combining(c) > 0 for c in text)
+    return len(text) + wide - above
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun.
 

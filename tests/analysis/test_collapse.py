@@ -2,10 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from analysis.collapse import collapse, log_ratio
-from analysis.curves import Arm
+from analysis.collapse import collapse
 
 
 def sweep(make, slopes, *, seeds=3, **options):
@@ -68,15 +66,6 @@ def test_a_ratio_near_the_margin_is_undecidable_and_says_how_many_seeds(make):
     assert "seeds" in verdict.needed
 
 
-def test_welchs_interval_equals_scipys():
-    rng = np.random.default_rng(0)
-    above, below = rng.normal(1, 0.1, 5), rng.normal(0.9, 0.3, 3)
-    logs = {Arm(2, "sqrt", 1.0): above, Arm(1, "sqrt", 1.0): below}
-    found = log_ratio(*logs, logs, level=0.9)
-    expected = stats.ttest_ind(above, below, equal_var=False).confidence_interval(0.9)
-    np.testing.assert_allclose([found.low, found.high], expected)
-
-
 SHORTAGES = {
     "no rule": ({64: 1.0, 1024: 1.0}, {"scaling": "linear"}, "found: linear", "scaling 'sqrt'"),
     "rule missing": ({64: 1.0, 1024: 1.0}, {"scaling": None}, "found: none recorded", "'sqrt'"),
@@ -120,3 +109,25 @@ def test_two_recordings_of_one_seed_are_one_seed(make):
     verdict = collapse(runs | {f"{name}-again": run for name, run in runs.items()})
     assert verdict.verdict == "undecidable"
     assert "Fewer than two batch sizes have 2 seeds" in verdict.reason
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_a_run_without_a_distance_in_the_compared_decade_is_named(make, value):
+    runs = sweep(make, {64: 1.0, 256: 1.0})
+    broken = runs["b256-s1"].copy(deep=True)
+    broken["distance_sq"][-10:] = value
+    verdict = collapse(runs | {"b256-s1": broken.assign_coords(run="broken")})
+    assert verdict.verdict == "undecidable"
+    assert f"run broken is {value:g} at iteration" in verdict.reason
+
+
+def test_ghost_batches_are_named_or_said_to_be_unknown(make):
+    known = sweep(make, {64: 1.0, 256: 1.0}, ghost_size=32)
+    assert "batch statistics over 32 samples" in collapse(known).assumptions
+    unknown = collapse(sweep(make, {64: 1.0, 256: 1.0})).assumptions
+    assert any("ghost batch size not recorded" in item for item in unknown)
+
+
+def test_ghost_batches_of_different_sizes_are_not_compared(make):
+    runs = sweep(make, {64: 1.0}, ghost_size=64) | sweep(make, {256: 1.0}, ghost_size=256)
+    assert "ghost_size: 256, 64" in collapse(runs).reason

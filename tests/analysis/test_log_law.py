@@ -141,7 +141,11 @@ def test_a_minority_of_usable_runs_does_not_speak_for_all(make):
     runs = arms(make, 3)
     verdict = log_growth(runs, fitted(runs, [0.0, np.nan, np.nan]))
     assert verdict.verdict == "undecidable"
-    assert verdict.reason.startswith("Only 1 of 3 runs can be used; left out b64-s2")
+    assert verdict.reason == "Only 1 of 3 runs can be used: too few records."
+    assert (
+        verdict.needed
+        == "more records in the phase of constant learning rate, up to iteration 3000"
+    )
 
 
 def test_a_set_of_short_runs_is_undecidable_and_says_how_long(make):
@@ -150,10 +154,45 @@ def test_a_set_of_short_runs_is_undecidable_and_says_how_long(make):
     fits["onset"][1] = 9.0
     verdict = log_growth(runs, fits)
     assert verdict.verdict == "undecidable"
-    assert "2.00 decades of constant learning rate, 2.5 needed" in verdict.reason
-    assert verdict.reason.startswith("No run can be used")
+    assert verdict.reason == (
+        "None of the 4 runs can be used: 2.00 decades of constant learning rate, 2.5 needed."
+    )
     # (1 + 9)·10^2.5 − 9 = 3153
-    assert "up to iteration 3200 or more" in verdict.needed
+    assert "until iteration 3200 or later; it was constant up to iteration 3000" in verdict.needed
+
+
+def test_reasons_are_given_once_with_the_number_of_their_runs(make):
+    runs = arms(make, 7)
+    fits = fitted(runs, [0.0] * 7)
+    fits["decades"][:] = [2.0, 2.0, 2.0, 1.5, 1.4, 1.3, 1.2]
+    reason = log_growth(runs, fits).reason
+    assert reason.startswith("None of the 7 runs can be used: 2.00 decades of constant")
+    assert "2.5 needed (3 runs); 1.50" in reason
+    assert reason.endswith("others in the JSON file (2 runs).")
+
+
+def test_runs_without_a_rate_are_told_what_to_record(make):
+    runs = arms(make, 1, learning_rate=None)
+    fits = fitted(runs, [np.nan], decades=0.0)
+    fits["first"][:] = fits["last"][:] = 0
+    verdict = log_growth(runs, fits)
+    assert verdict.reason.startswith("The run cannot be used: 0.00 decades")
+    assert verdict.needed.startswith("recordings that hold the learning rate")
+
+
+@pytest.mark.parametrize(("middle", "words"), [(0.3, "α < 2"), (-0.3, "α > 2")])
+def test_a_contradiction_names_the_other_reading(make, middle, words):
+    runs = arms(make, 4)
+    reason = log_growth(runs, fitted(runs, middle + np.array([0, 0.01, -0.01, 0]))).reason
+    assert f"(ln t)^(2/α) with {words}, is not told apart" in reason
+
+
+def test_runs_of_one_name_are_all_left_out_by_name(make):
+    runs = {f"n{k}": make(run="same", seed=k) for k in range(5)}
+    fits = fitted(runs, [0.0, 0.0, 0.0, np.nan, np.nan])
+    fits = fits.assign_coords(run=("node", ["same"] * 5))
+    noted = [item for item in log_growth(runs, fits).assumptions if item.startswith("left out")]
+    assert len(noted) == 2
 
 
 def test_runs_of_another_kind_are_not_thrown_together(make):

@@ -1,0 +1,139 @@
+"""Ratios of distances between batch sizes, with intervals from the spread between seeds.
+
+Runs are compared on the last decade of iterations that all of them have in common, in ln t, and by
+ratios. Seeds are the sample, and the variance is not pooled over arms, since larger batches may
+spread less.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import stats
+
+from .curves import Arm, arms, constant_rate, total_distance
+from .text import interval, rounded
+
+GRID = 33
+_TIMES = 3
+
+# Of each arm, a row a run: ln d on common times, or one number that stands for them.
+Curves = dict[Arm, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Logarithm of the ratio of two arms' distances, with its interval.
+
+    Attributes:
+        numerator: the arm above.
+        denominator: the arm below.
+        log: mean difference of ln d.
+        low: lower end of its interval.
+        high: upper end.
+    """
+
+    numerator: Arm
+    denominator: Arm
+    log: float
+    low: float
+    high: float
+
+    def short(self) -> str:
+        """The ratio with its interval."""
+        ends = interval(ratio_of(self.low), ratio_of(self.high), show=rounded)
+        return f"{rounded(ratio_of(self.log))} {ends}"
+
+    def __str__(self) -> str:
+        sizes = f"batch {self.numerator.batch_size} over batch {self.denominator.batch_size}"
+        return f"{self.short()} ({sizes})"
+
+
+def common_window(runs: dict[str, xr.Dataset]) -> tuple[int, int]:
+    """First and last iteration that all runs recorded at a constant rate; (1, 0) for none."""
+    stretches = [constant_rate(run).iteration for run in runs.values()]
+    if not all(item.size for item in stretches):
+        return 1, 0
+    return max(int(item[0]) for item in stretches), min(int(item[-1]) for item in stretches)
+
+
+def last_common_decade(runs: dict[str, xr.Dataset]) -> NDArray[np.float64]:
+    """Times t of the last decade in `common_window`, equally spaced in ln t, shape (GRID,)."""
+    last = common_window(runs)[1]
+    return np.geomspace(last / 10, last, GRID)
+
+
+def log_curves(runs: dict[str, xr.Dataset], times: NDArray[np.float64]) -> Curves:
+    """Each arm's ln d on common times, linear in ln t between records.
+
+    Arguments:
+        runs: recordings by node name.
+        times: iterations t, shape (time,).
+
+    Returns:
+        ln d of each arm's runs, shape (run, time).
+    """
+    return {
+        arm: np.stack([_log_distance(runs[name], times) for name in names])
+        for arm, names in arms(runs).items()
+    }
+
+
+def _log_distance(run: xr.Dataset, times: NDArray[np.float64]) -> NDArray[np.float64]:
+    distance = total_distance(run)
+    known = (distance["iteration"].values >= 1) & (distance.values > 0)
+    at = np.log(distance["iteration"].values[known])
+    return np.interp(np.log(times), at, np.log(distance.values[known]))
+
+
+def means(curves: Curves) -> Curves:
+    """The mean of ln d over time, one number a run."""
+    return {arm: values.mean(axis=1) for arm, values in curves.items()}
+
+
+def at_column(curves: Curves, column: int) -> Curves:
+    """One number a run: its ln d at one of the times."""
+    return {arm: values[:, column] for arm, values in curves.items()}
+
+
+def pairs_in_time(curves: Curves, *, level: float) -> list[Ratio]:
+    """Ratios of all pairs of arms at the start, in the middle and at the end of the times."""
+    columns = np.linspace(0, GRID - 1, _TIMES).astype(int)
+    return [
+        log_ratio(above, below, at_column(curves, column), level=level)
+        for below, above in combinations(sorted(curves), 2)
+        for column in columns
+    ]
+
+
+def log_ratio(numerator: Arm, denominator: Arm, logs: Curves, *, level: float) -> Ratio:
+    """Ratio of two arms' distances from one ln d a run, by Welch's interval.
+
+    References:
+        Welch (1947), Biometrika 34, 28: two samples of unequal variance.
+
+    Arguments:
+        numerator: the arm above.
+        denominator: the arm below.
+        logs: ln d of each arm's runs, shape (run,).
+        level: confidence level.
+
+    Returns:
+        The ratio's logarithm with its interval.
+    """
+    above, below = logs[numerator], logs[denominator]
+    variance = [above.var(ddof=1) / above.size, below.var(ddof=1) / below.size]
+    total = sum(variance)
+    parts = variance[0] ** 2 / (above.size - 1) + variance[1] ** 2 / (below.size - 1)
+    freedom = total**2 / parts if parts > 0 else float(min(above.size, below.size) - 1)
+    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * math.sqrt(total)
+    middle = float(above.mean() - below.mean())
+    return Ratio(numerator, denominator, middle, middle - half, middle + half)
+
+
+def ratio_of(value: float) -> float:
+    """The ratio behind its logarithm; infinite where it would overflow."""
+    return math.exp(value) if value < 700 else math.inf

@@ -1,0 +1,89 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.curves import Arm
+from analysis.distance_ratio import (
+    GRID,
+    at_column,
+    common_window,
+    last_common_decade,
+    log_curves,
+    log_ratio,
+    means,
+    pairs_in_time,
+    ratio_of,
+)
+
+ABOVE, MIDDLE, BELOW = (Arm(size, "sqrt", 1.0) for size in (4, 2, 1))
+
+
+def test_welchs_interval_equals_scipys():
+    rng = np.random.default_rng(0)
+    above, below = rng.normal(1, 0.1, 5), rng.normal(0.9, 0.3, 3)
+    logs = {ABOVE: above, BELOW: below}
+    found = log_ratio(*logs, logs, level=0.9)
+    expected = stats.ttest_ind(above, below, equal_var=False).confidence_interval(0.9)
+    np.testing.assert_allclose([found.low, found.high], expected)
+
+
+def test_swapping_arms_mirrors_the_interval():
+    rng = np.random.default_rng(1)
+    logs = {ABOVE: rng.normal(1, 0.1, 4), BELOW: rng.normal(0.9, 0.3, 3)}
+    one, other = (log_ratio(*pair, logs, level=0.95) for pair in ((ABOVE, BELOW), (BELOW, ABOVE)))
+    np.testing.assert_allclose(
+        [one.log, one.low, one.high], [-other.log, -other.high, -other.low], rtol=1e-12
+    )
+
+
+def test_runs_that_are_equal_make_an_interval_of_no_length():
+    logs = {ABOVE: np.full(3, 2.0), BELOW: np.full(2, 1.0)}
+    found = log_ratio(ABOVE, BELOW, logs, level=0.95)
+    assert found.low == found.log == found.high == 1.0
+
+
+def test_pairs_are_compared_at_the_start_the_middle_and_the_end():
+    rng = np.random.default_rng(2)
+    curves = {arm: rng.normal(size=(3, GRID)) for arm in (ABOVE, MIDDLE, BELOW)}
+    found = [ratio.log for ratio in pairs_in_time(curves, level=0.95)]
+    expected = [
+        curves[above][:, k].mean() - curves[below][:, k].mean()
+        for below, above in ((BELOW, MIDDLE), (BELOW, ABOVE), (MIDDLE, ABOVE))
+        for k in (0, 16, 32)
+    ]
+    np.testing.assert_allclose(sorted(found), sorted(expected), rtol=1e-12)
+
+
+def test_curves_on_common_times_equal_a_loop_over_runs(make):
+    runs = {f"r{k}": make(seed=k, last=200 + 50 * k, noise=0.02) for k in range(3)}
+    times = last_common_decade(runs)
+    assert common_window(runs) == (1, 200)
+    np.testing.assert_allclose(times[[0, -1]], [20, 200])
+    (curves,) = log_curves(runs, times).values()
+    for run, row in zip(runs.values(), curves, strict=True):
+        distance = np.sqrt(run["distance_sq"].values.sum(axis=1))[1:]
+        iteration = run["iteration"].values[1:]
+        for time, value in zip(times, row, strict=True):
+            k = min(int(np.searchsorted(iteration, time * (1 - 1e-12))), len(iteration) - 1)
+            share = math.log(time / iteration[k - 1]) / math.log(iteration[k] / iteration[k - 1])
+            expected = (1 - share) * math.log(distance[k - 1]) + share * math.log(distance[k])
+            assert value == pytest.approx(expected, rel=1e-9)
+
+
+def test_runs_without_a_rate_share_no_window(make):
+    runs = {"a": make(), "b": make(learning_rate=None, seed=1)}
+    assert common_window(runs) == (1, 0)
+
+
+def test_one_number_a_run_comes_from_each_row():
+    curves = {ABOVE: np.arange(6.0).reshape(2, 3)}
+    np.testing.assert_array_equal(means(curves)[ABOVE], [1, 4])
+    np.testing.assert_array_equal(at_column(curves, -1)[ABOVE], [2, 5])
+
+
+def test_a_ratio_beyond_floating_point_is_infinite_and_can_be_printed():
+    assert ratio_of(800.0) == math.inf
+    logs = {ABOVE: np.array([900.0, -900.0]), BELOW: np.array([0.0, 1.0])}
+    assert log_ratio(ABOVE, BELOW, logs, level=0.95).short().endswith("[0.000, ∞)")
