@@ -106,6 +106,7 @@ def attach(
     chosen = _DEFAULT if probes is None else probes
     noise = "noise" in chosen
     documented = attributes(metadata)
+    documented["history"] = f"{documented['created']} recorded by probes.attach"
     if "trajectory" in chosen:
         documented["sketch_seed"] = str(SKETCH_SEED)
     measurements = Measurements(parameters, probes=chosen)

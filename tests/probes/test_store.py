@@ -247,13 +247,15 @@ def test_conventions_are_kept(tmp_path, closed):
     """A checker of the CF conventions, where it is installed, finds no error."""
     runner = pytest.importorskip("compliance_checker.runner")
     runner.CheckSuite.load_all_available_checkers()
-    store = live(tmp_path / "run")
-    file = store.compact() if closed else store.segments()[1]
-    passed, errors = runner.ComplianceChecker.run_checker(
-        str(file), ["cf:1.11"], verbose=0, criteria="lenient", output_filename=str(tmp_path / "o")
+    store = SegmentStore(tmp_path / "run")
+    store.open()
+    segment = store.write(records(1, 2).assign_attrs(title="A run", history="recorded"))
+    file = store.compact() if closed else segment
+    # The second answer tells that one of its checks broke down: at `tensor`, a dimension of names.
+    passed, _ = runner.ComplianceChecker.run_checker(
+        str(file), ["cf:1.11"], verbose=0, criteria="strict", output_filename=str(tmp_path / "o")
     )
     assert passed, (tmp_path / "o").read_text()
-    assert not errors
 
 
 WRITER = """
