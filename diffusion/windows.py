@@ -58,6 +58,24 @@ def nothing(k: int) -> Moments:
     return Moments(0, np.zeros(k), np.zeros((k, k)))
 
 
+def add_rows(total: ArrayLike, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A sum with more rows, added one after the other: the same bits in any chunks.
+
+    NumPy's own sums depend on how many numbers there are.
+
+    Arguments:
+        total: sum so far `(…)`.
+        rows: what to add `(row, …)`.
+
+    Returns:
+        The sum `(…)`.
+
+    >>> add_rows(1.0, np.array([2.0, 3.0]))
+    np.float64(6.0)
+    """
+    return np.add.accumulate(np.concatenate([np.asarray(total)[None], rows]))[-1]
+
+
 def extend(window: Moments, rows: ArrayLike) -> Moments:
     """Moments of what is in the window and of more finite rows, added one after the other.
 

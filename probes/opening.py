@@ -6,7 +6,6 @@ waits for another. Nothing of an old recording is changed before everything was 
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -15,12 +14,21 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
+from torch import Tensor
 
 from diffusion.recording import RecordError
 
 from . import initial
 from .distance import squared_distances
 from .measurements import Measurements
+from .mismatch import (
+    refuse_earlier_initial,
+    refuse_other_initial,
+    refuse_other_run,
+    refuse_other_weights,
+    warn,
+    warn_of_other_weights,
+)
 from .processes import Processes, local
 from .resume import Resume, State, from_plain, from_records
 from .store import SegmentStore
@@ -28,12 +36,6 @@ from .updates import empty_window
 
 _T = TypeVar("_T")
 _DIGEST = hashlib.sha256().digest_size
-# By these fields a recording shows which probes made it.
-_TRACES = {"noise": "mean_sq", "path": "step_sq", "trajectory": "sketch", "scaler": "skipped"}
-# What may differ between the parts of a run without a word.
-_MAY_DIFFER = ("world_size", "base_learning_rate", "run")
-# The squared distance of the same weights, read again from a checkpoint.
-_SAME = 1e-3
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def _given(request: Request, resume: Resume | None) -> int | State:
 def _anew(request: Request, *, resume: bool = False) -> Beginning:
     store, processes = request.store, request.processes
     _together(request, lambda: store.open(resume=resume) if processes.writes else None)
-    _together(request, lambda: _refuse_initial(store) if processes.writes else None)
+    _together(request, lambda: refuse_earlier_initial(store.folder) if processes.writes else None)
     part = initial.part_of(list(request.parameters.values()), processes)
     digests = np.zeros((part.count, _DIGEST))
     try:
@@ -171,13 +173,13 @@ def _on(request: Request, resume: Any) -> Beginning:
     w0 = request.measurements.initial
     _together(request, lambda: initial.load(store.folder, request.parameters, w0))
     if not recorded and not iteration:
-        _together(request, lambda: _refuse_other_weights(request))
+        _together(request, lambda: refuse_other_weights(store.folder, _weights(request), w0))
     _together(request, lambda: store.cut(int(iteration)) if writes else None)
     distance_sq, _, initial_sq = _squares(request)
     if found is None:
         state = State(int(iteration), empty_window(len(w0), 0.0))
         found = Beginning(state, int(recorded) - 1, initial_sq, request.static, {})
-    _warn_of_other_weights(store, found.state, float(distance_sq.sum()))
+    warn_of_other_weights(store.folder, found.state, float(distance_sq.sum()))
     return replace(found, initial_sq=initial_sq)
 
 
@@ -193,13 +195,13 @@ def _found(request: Request, resume: Any) -> Beginning | None:
     records = _readable(store)
     if records is None:
         return _unrecorded(request, resume)
-    _refuse_other_run(request, records)
+    refuse_other_run(store.folder, records, request.static, request.probes)
     if isinstance(resume, State):
         state = resume
     else:
         last = int(records["iteration"][-1])
         state = from_records(records, last if resume is True else resume)
-    _refuse_other_initial(store, state, initial.identity(store.folder))
+    refuse_other_initial(store.folder, state, initial.identity(store.folder))
     return _continued(request, state, records)
 
 
@@ -216,7 +218,7 @@ def _unrecorded(request: Request, resume: Any) -> Beginning:
     folder, tensors = request.store.folder, len(request.parameters)
     digest, marked = initial.identity(folder), -1
     if isinstance(resume, State):
-        _refuse_other_initial(request.store, resume, digest)
+        refuse_other_initial(folder, resume, digest)
         marked = int(resume.waiting[-1]["iteration"]) if resume.waiting else -1
         state = resume
     elif resume is True or resume == 0:
@@ -238,8 +240,8 @@ def _continued(request: Request, state: State, records: xr.Dataset) -> Beginning
     part = {"iteration": state.iteration, "world_size": request.processes.size}
     if np.isnan(state.distance_sq):
         part["unrecorded_since"] = last
-        _warn(
-            request.store,
+        warn(
+            request.store.folder,
             f"iteration {state.iteration} is not recorded: what was measured since iteration "
             f"{last} is lost, and its samples and learning rates are estimated; pass the "
             "recorder's state_dict of the checkpoint to lose nothing",
@@ -253,80 +255,15 @@ def _continued(request: Request, state: State, records: xr.Dataset) -> Beginning
     )
 
 
-def _refuse_other_run(request: Request, records: xr.Dataset) -> None:
-    """A run goes on with the same tensors, batch and probes; the rest is warned of."""
-    for name in ("tensor", "tensor_size", "batch_size"):
-        found, expected = np.asarray(request.static[name]), records[name].values
-        if not np.array_equal(found, expected):
-            raise ValueError(
-                f"{name}: found {_named(found)}, the recording at {request.store.folder} has "
-                f"{_named(expected)}"
-            )
-    for probe, field in _TRACES.items():
-        if (field in records) != (probe in request.probes):
-            had = "has" if field in records else "has no"
-            raise ValueError(
-                f"probes: the recording {had} {field}, which {probe!r} makes; resume with the "
-                "same probes and scaler"
-            )
-    others = [n for n in request.static if n in records and records[n].ndim == 0]
-    changed = [n for n in others if records[n].values[()] != request.static[n]]
-    changed = [name for name in changed if name not in _MAY_DIFFER]
-    if changed:
-        told = ", ".join(f"{n} {records[n].values[()]}" for n in changed)
-        _warn(request.store, f"goes on with its own {told}, and not with what was given now")
-
-
-def _named(values: NDArray[Any]) -> str:
-    listed = np.atleast_1d(values).tolist()
-    return f"{listed}" if len(listed) <= 6 else f"{len(listed)} values, {listed[:3]} …"
-
-
-def _refuse_initial(store: SegmentStore) -> None:
-    saved = initial.files(store.folder)
-    if saved:
-        raise FileExistsError(
-            f"path: found initial weights of an earlier run at {saved[0]}; choose another path or "
-            "move the folder away"
-        )
-
-
-def _refuse_other_initial(store: SegmentStore, state: State, digest: str) -> None:
-    if digest and state.initial and state.initial != digest:
-        raise ValueError(
-            f"path: the initial weights in {store.folder} have the checksum {digest[:12]}…, "
-            f"expected {state.initial[:12]}…: they are those of another run"
-        )
-
-
-def _refuse_other_weights(request: Request) -> None:
-    weights = [local(parameter).detach() for parameter in request.parameters.values()]
-    same = map(torch.equal, weights, request.measurements.initial)
-    if not all(same):
-        raise ValueError(
-            f"path: found initial weights in {request.store.folder} but no record, and the model "
-            "has other weights; to begin anew, remove the folder"
-        )
-
-
-def _warn_of_other_weights(store: SegmentStore, state: State, distance_sq: float) -> None:
-    if not np.isclose(state.distance_sq, distance_sq, rtol=_SAME, equal_nan=True) and np.isfinite(
-        state.distance_sq
-    ):
-        _warn(
-            store,
-            f"the weights are {distance_sq**0.5:.6g} from the initial ones, but were "
-            f"{state.distance_sq**0.5:.6g} at iteration {state.iteration}; load the checkpoint of "
-            "that iteration before attaching",
-        )
-
-
 def _squares(request: Request) -> NDArray[np.float64]:
     """‖w−w0‖², ‖w‖² and ‖w0‖² per tensor, over all processes `(3, tensor)`."""
     w0 = request.measurements.initial
-    weights = [local(parameter).detach() for parameter in request.parameters.values()]
-    parts = torch.cat([squared_distances(weights, w0), squared_distances(w0, w0)[1:]])
+    parts = torch.cat([squared_distances(_weights(request), w0), squared_distances(w0, w0)[1:]])
     return request.processes.add(parts / request.processes.copies).cpu().numpy()
+
+
+def _weights(request: Request) -> list[Tensor]:
+    return [local(parameter).detach() for parameter in request.parameters.values()]
 
 
 def _added(request: Request, values: list[float]) -> NDArray[np.float64]:
@@ -351,7 +288,3 @@ def _together(request: Request, action: Callable[[], _T]) -> _T:
             "own error tells why"
         )
     return result  # type: ignore[return-value]
-
-
-def _warn(store: SegmentStore, message: str) -> None:
-    warnings.warn(f"recording {store.folder}: {message}", RuntimeWarning, stacklevel=2)

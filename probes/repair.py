@@ -12,6 +12,7 @@ from diffusion.recording import RecordError
 
 from . import initial
 from .store import SegmentStore, read, seam_faults
+from .weights_file import read_header, refuse_damaged
 
 ASIDE = ".broken"
 
@@ -136,7 +137,7 @@ def _gaps(sound: list[xr.Dataset], broken: list[Path]) -> Iterator[tuple[int, in
 def _initial_faults(folder: Path) -> Iterator[str]:
     for file in initial.files(folder):
         try:
-            initial.verify(file)
+            refuse_damaged(read_header(file))
         except ValueError as error:
             yield str(error).removeprefix("path: ")
     if not initial.files(folder):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusion.noise import unit_estimates
-from diffusion.windows import Moments, extend, nothing
+from diffusion.windows import Moments, add_rows, extend, nothing
 
 Array = NDArray[np.float64]
 Record = dict[str, float | int | Array]
@@ -112,17 +112,13 @@ class Window:
     samples: float
 
     def extend(self, updates: Updates) -> "Window":
-        """This window with more updates.
-
-        They are added one after the other, so that the numbers do not depend, to the last bit, on
-        when updates were brought to the host.
-        """
+        """This window with more updates, the same to the last bit however they are cut up."""
         if len(updates) == 0:
             return self
         noise, totals, finite = _estimates(updates)
         return Window(
-            noise=_added(self.noise, noise),
-            mean_sq=_added(self.mean_sq, updates.total_sq[finite]),
+            noise=add_rows(self.noise, noise),
+            mean_sq=add_rows(self.mean_sq, updates.total_sq[finite]),
             totals=extend(self.totals, totals),
             loss=extend(self.loss, updates.loss[:, None]),
             sizes=extend(self.sizes, _sizes(updates)),
@@ -133,8 +129,8 @@ class Window:
             nonfinite_gradients=self.nonfinite_gradients + int((~finite).sum()),
             nonfinite_losses=self.nonfinite_losses + int(np.sum(updates.nonfinite_losses > 0)),
             learning_rate=float(updates.learning_rate[-1]),
-            learning_rate_sum=float(_added(self.learning_rate_sum, updates.learning_rate)),
-            samples=float(_added(self.samples, updates.samples)),
+            learning_rate_sum=float(add_rows(self.learning_rate_sum, updates.learning_rate)),
+            samples=float(add_rows(self.samples, updates.samples)),
         )
 
     def next(self) -> "Window":
@@ -240,11 +236,6 @@ def _estimates(updates: Updates) -> tuple[Array, Array, NDArray[np.bool_]]:
     totals = pair.sum(axis=2)
     used = finite & np.isfinite(totals).all(axis=1)
     return pair[used], totals[used], finite
-
-
-def _added(total: Array | float, rows: Array) -> Array:
-    """A sum with more rows, in their order: numpy's own sums depend on how many there are."""
-    return np.add.accumulate(np.concatenate([np.asarray(total)[None], rows]))[-1]
 
 
 def _sizes(updates: Updates) -> Array:

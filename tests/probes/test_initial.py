@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from probes import initial
 from probes.initial import Part, identity, load, name_of, part_of, save
 from probes.processes import Processes
+from probes.weights_file import Rows
 
 WHOLE = Part(0, 1, True)
 
@@ -75,8 +76,8 @@ def test_any_rows_are_read_from_any_shards(tmp_path, cuts, monkeypatch):
     rows_saved(tmp_path, cuts, weights)
     for start in range(8):
         for stop in range(start, 8):
-            rows = initial._Rows(torch.float32, (7, 3), start, stop - start)
-            monkeypatch.setattr(initial, "_rows", lambda parameter, rows=rows: rows)
+            rows = Rows(torch.float32, (7, 3), start, stop - start)
+            monkeypatch.setattr(initial, "rows_of", lambda parameter, rows=rows: rows)
             into = torch.full((stop - start, 3), torch.nan)
             load(tmp_path, {"w": weights}, [into])
             assert torch.equal(into, weights[start:stop]), (start, stop)
