@@ -8,8 +8,8 @@ segment.
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .clocks import Clocks
 from .ledger import Ledger
 from .measurements import Measurements
 from .opening import Beginning
@@ -73,17 +74,17 @@ class Recorder:
         self._flush_seconds = flush_seconds
         self._row_limit = _FIRST_ROWS
         self._units = DeclaredUnits(self._warn)
-        self._closed = self._stepping = self._busy = False
-        self._seconds = past.probe_seconds
+        self._closed = self._stepping = False
         self._warned: set[str] = set()
         self._flushed = time.monotonic()
-        self._started = self._flushed - past.wall_time
+        self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
         self._measurements = measurements
         self._pending = Pending(measurements.initial[0].device, len(parameters))
         self._ledger = Ledger(past, beginning.initial_sq)
         self._marked = beginning.marked
-        listens = {"flush": self._save, "close": self._terminate}
-        self._termination = Termination(**listens) if close_on_sigterm else nullcontext()
+        self._termination = Termination(
+            flush=self._save, close=self._terminate, listen=close_on_sigterm
+        )
         if self._marked < 0:
             self._mark()
         self._rows = RowReader(
@@ -234,7 +235,7 @@ class Recorder:
     def _append(self) -> None:
         self.iteration += 1
         row, seconds = self._rows.read()
-        self._seconds += seconds
+        self._clocks.probe_seconds += seconds
         self._pending.add(row)
         self._measurements.update()
         if self.iteration == self._first and was_wrapped(self._model, self._parameters):
@@ -249,8 +250,8 @@ class Recorder:
         """Measure the weights at this iteration."""
         with self._timed():
             values = self._measurements.mark()
-        wall_time = time.monotonic() - self._started
-        self._pending.marks.append(Mark(self.iteration, values, wall_time, self._seconds))
+        clocks = self._clocks.wall_time(), self._clocks.probe_seconds
+        self._pending.marks.append(Mark(self.iteration, values, *clocks))
         self._marked = self.iteration
 
     def _flush(self) -> None:
@@ -291,8 +292,7 @@ class Recorder:
         for hook in self._hooks:
             hook.remove()
         self._rows.close()
-        if isinstance(self._termination, Termination):
-            self._termination.stop()
+        self._termination.stop()
 
     def _noise_failed(self, error: Exception) -> None:
         self._warn(f"the noise probe failed and was switched off: {error!r}")
@@ -308,13 +308,6 @@ class Recorder:
         if self._closed:
             raise RuntimeError(f"{method}: the recorder of {self._writer.store.folder} is closed")
 
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        """Count the time spent in probes once, and keep SIGTERM waiting meanwhile."""
-        start, outermost, self._busy = time.perf_counter(), not self._busy, True
-        with self._termination:
-            try:
-                yield
-            finally:
-                self._busy = not outermost
-                self._seconds += (time.perf_counter() - start) * outermost
+    def _timed(self) -> AbstractContextManager[None]:
+        """Count the time spent in probes, and keep SIGTERM waiting meanwhile."""
+        return self._clocks.timed(self._termination)

@@ -16,20 +16,25 @@ class Termination:
     may set handlers, or where the signal is ignored.
     """
 
-    def __init__(self, *, flush: Callable[[], None], close: Callable[[], None]) -> None:
-        """Listen.
+    def __init__(
+        self, *, flush: Callable[[], None], close: Callable[[], None], listen: bool = True
+    ) -> None:
+        """Listen, unless told not to.
 
         Arguments:
             flush: brings the recording to disk.
             close: closes it.
+            listen: whether to do anything at all.
         """
         self._flush = flush
         self._close = close
         self._protected = 0
         self._arrived = False
         self._previous = signal.getsignal(signal.SIGTERM)
-        self._listens = threading.current_thread() is threading.main_thread() and (
-            self._previous is signal.SIG_DFL or callable(self._previous)
+        self._listens = (
+            listen
+            and threading.current_thread() is threading.main_thread()
+            and (self._previous is signal.SIG_DFL or callable(self._previous))
         )
         if self._listens:
             signal.signal(signal.SIGTERM, self._handle)

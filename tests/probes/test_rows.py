@@ -1,0 +1,63 @@
+import torch
+
+from probes.rows import RowReader, learning_rate
+from probes.taps import GradientTap
+from probes.units import DeclaredUnits
+
+
+def reader(model, optimizer, *, skipped=0, tapped=True):
+    parameters = list(model.parameters())
+    tap = GradientTap(parameters, processes=1, failed=print) if tapped else None
+    return RowReader(
+        optimizer, parameters, tap=tap, units=DeclaredUnits(print), scaler=None, skipped=skipped
+    )
+
+
+def problem():
+    model = torch.nn.Linear(2, 1, bias=False)
+    return model, torch.optim.SGD(model.parameters(), lr=0.25)
+
+
+def test_a_row_holds_units_clipping_and_skipped_steps():
+    model, optimizer = problem()
+    rows = reader(model, optimizer, skipped=2)
+    for _ in range(2):
+        model(torch.tensor([[3.0, 4.0]])).sum().backward()
+    assert rows.units == 2
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    rows.before_step()
+    row, seconds = rows.read()
+    assert row.unit_sq.tolist() == [50.0]  # two units of squared norm 25
+    assert row.total_sq.tolist() == [100.0]
+    assert [round(float(value), 4) for value in row.clip] == [100.0, 1.0]
+    assert (row.skipped, row.shares.units, row.learning_rate) == (2, 2, 0.25)
+    assert rows.units == rows.skipped == 0
+    assert seconds > 0
+    rows.close()
+    model(torch.ones(1, 2)).sum().backward()
+    assert rows.units == 0
+
+
+def test_without_a_tap_squares_are_unknown():
+    model, optimizer = problem()
+    row, _ = reader(model, optimizer, tapped=False).read()
+    assert torch.isnan(row.unit_sq).all()
+    assert torch.isnan(row.clip).all()
+
+
+def test_a_fused_optimizer_that_skipped_makes_no_row():
+    model, optimizer = problem()
+    rows = reader(model, optimizer)
+    assert not rows.is_void()
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.found_inf = torch.tensor(1.0)
+    assert rows.is_void()
+    assert (rows.skipped, rows.units) == (1, 0)
+
+
+def test_a_learning_rate_on_the_device_is_copied():
+    model, _ = problem()
+    optimizer = torch.optim.SGD(model.parameters(), lr=torch.tensor(0.5))
+    row, _ = reader(model, optimizer, tapped=False).read()
+    learning_rate(optimizer).fill_(0.1)
+    assert float(row.learning_rate) == 0.5
