@@ -1,0 +1,146 @@
+"""The store: cost and size of a record, of initial weights and of reading many recordings.
+
+    python tests/benchmarks/run.py store
+
+A record has 60 tensors and the fields of the default probes. Wall times, as disks are waited for;
+the best of some repetitions counts.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+import analysis
+from diffusion.recording import FIELDS, pack
+from diffusion.seal import seal
+from probes import initial
+from probes.store import SegmentStore, read
+
+TENSORS = 60
+RECORDS = 300
+RECORDINGS = 1000
+# Fields of records that the default probes do not make.
+ABSENT = ("step_sq", "sketch", "loss_scale", "skipped", "epoch")
+
+
+def measure() -> dict[str, float]:
+    """All figures by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {
+            **append(Path(folder)),
+            **checksum(Path(folder)),
+            **weights(Path(folder)),
+            **many(Path(folder, "many")),
+        }
+
+
+def recording(first: int, count: int, name: str = "run") -> xr.Dataset:
+    """Records of random values."""
+    rng = np.random.default_rng(first)
+    sizes = {"iteration": count, "tensor": TENSORS}
+    values = {
+        field.name: np.abs(rng.standard_normal([sizes[dim] for dim in field.dims]))
+        for field in FIELDS.values()
+        if field.dims and set(field.dims) <= set(sizes) and field.name not in ABSENT
+    }
+    values |= {
+        "iteration": np.arange(first, first + count),
+        "tensor": [f"layer{index // 10}.{index % 10}.weight" for index in range(TENSORS)],
+        "tensor_size": np.full(TENSORS, 10_000),
+    }
+    return xr.Dataset.from_dict(pack({**values, "run": name, "batch_size": 64}))
+
+
+def best(action, repetitions=5):
+    """Shortest time of some calls, in seconds."""
+    times = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def append(folder: Path) -> dict[str, float]:
+    store = SegmentStore(folder / "run")
+    store.open()
+    firsts = iter(range(0, 10_000, 10))
+    one = best(lambda: store.write(recording(next(firsts), 1)))
+    ten = best(lambda: store.write(recording(next(firsts), 10)))
+    size = {count: _size(store.write(recording(next(firsts), count))) for count in (1, 10)}
+    segments = len(store.segments())
+    start = time.perf_counter()
+    store.compact()
+    closing = time.perf_counter() - start
+    long = SegmentStore(folder / "long")
+    long.open()
+    long.write(recording(0, RECORDS))
+    return {
+        "a segment of 1 record, milliseconds": 1e3 * one,
+        "a segment of 10 records, milliseconds per record": 1e2 * ten,
+        "a live record in a segment of 1, bytes": size[1],
+        "a live record in a segment of 10, bytes": size[10] / 10,
+        f"a closed record of {RECORDS}, bytes": _size(long.compact()) / RECORDS,
+        f"closing {segments} segments, milliseconds": 1e3 * closing,
+    }
+
+
+def checksum(folder: Path) -> dict[str, float]:
+    """What seals cost beside HDF5's own checksums, which leave names and scalars out."""
+    path = folder / "checked.nc"
+    records = recording(0, RECORDS)
+    numeric = [name for name, v in records.variables.items() if v.ndim and v.dtype.kind in "iuf"]
+    plain = best(lambda: records.to_netcdf(path))
+    content = path.read_bytes()
+    checked = dict.fromkeys(numeric, {"fletcher32": True})
+    return {
+        "seal of a recording ÷ writing it": best(lambda: seal(content)) / plain,
+        "writing with fletcher32 ÷ without": best(
+            lambda: records.to_netcdf(path, encoding=checked)
+        )
+        / plain,
+    }
+
+
+def weights(folder: Path) -> dict[str, float]:
+    """100 MB of initial weights."""
+    parameters = {"w": torch.randn(25_000_000)}
+    into = [torch.empty(25_000_000)]
+    part = initial.Part(0, 1, True)
+    return {
+        "saving initial weights, seconds per GB": 10
+        * best(lambda: initial.save(folder / "w0", part, parameters), 2),
+        "reading initial weights, seconds per GB": 10
+        * best(lambda: initial.load(folder / "w0", parameters, into), 2),
+    }
+
+
+def many(folder: Path) -> dict[str, float]:
+    store = SegmentStore(folder / "first")
+    store.open()
+    store.write(recording(0, RECORDS))
+    content = store.compact().read_bytes()
+    for index in range(RECORDINGS):
+        (folder / f"run{index}.nc").write_bytes(content)
+    store.file.unlink()
+    start = time.perf_counter()
+    runs = analysis.load(str(folder / "*.nc"))
+    elapsed = time.perf_counter() - start
+    assert len(runs.children) == RECORDINGS
+    return {
+        f"{RECORDINGS} recordings of {RECORDS} × {TENSORS} by analysis.load, seconds": elapsed,
+        "one of them by the store, milliseconds": 1e3 * best(lambda: read(folder / "run0.nc")),
+    }
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+if __name__ == "__main__":
+    for figure, value in measure().items():
+        print(f"{figure:72} {value:>12.4g}")
