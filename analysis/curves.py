@@ -119,6 +119,14 @@ def recordings(runs: xr.DataTree) -> dict[str, xr.Dataset]:
     return dict(sorted(unordered.items(), key=_rank))
 
 
+def some_recordings(runs: xr.DataTree) -> dict[str, xr.Dataset]:
+    """As `recordings`, but an error where there are none: nothing can be said about no run."""
+    found = recordings(runs)
+    if not found:
+        raise ValueError("runs: found no recording, expected one or more, as `load` gives them")
+    return found
+
+
 def _rank(item: tuple[str, xr.Dataset]) -> tuple[int, float, str]:
     name, run = item
     seed = label(run, "seed", math.inf)

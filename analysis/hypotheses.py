@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from .collapse import collapse
-from .curves import recordings
+from .curves import some_recordings
 from .log_law import log_growth
 from .verdict import Verdict
 
@@ -37,8 +37,11 @@ def test(runs: xr.DataTree, *, level: float = 0.95, fits: xr.Dataset | None = No
 
     Returns:
         A Dataset along `prediction` with the variables of `COLUMNS`.
+
+    Raises:
+        ValueError: when there are no recordings.
     """
-    return as_dataset(verdicts(recordings(runs), level=level, fits=fits), level=level)
+    return as_dataset(verdicts(some_recordings(runs), level=level, fits=fits), level=level)
 
 
 # pytest would collect a function of this name wherever a test module imports it.

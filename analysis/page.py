@@ -11,7 +11,7 @@ import xarray as xr
 
 from . import figures, panels
 from .collapse import MARGIN as RATIO_MARGIN
-from .curves import recordings
+from .curves import some_recordings
 from .fits import Progress, fit_tensors, fit_totals
 from .hypotheses import test
 from .log_law import MARGIN as EXPONENT_MARGIN
@@ -59,6 +59,9 @@ def report(
 
     Returns:
         The paths written and the verdicts.
+
+    Raises:
+        ValueError: when there are no recordings.
     """
     page = Path(path)
     numbers = page.with_suffix(".json")
@@ -80,7 +83,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> Findings:
-    by_name = recordings(runs)
+    by_name = some_recordings(runs)
     fits = fit_totals(by_name, level=level, progress=progress)
     tensors = panels.largest_tensors(by_name)
     shown = {name: _with_tensors(run, tensors) for name, run in by_name.items()}

@@ -97,9 +97,16 @@ def distance_top(curves: Sequence[Curve], laws: dict[int, list[Band]]) -> float:
 
     Bands may reach far beyond the data; they are cut where they would press the curves flat.
     """
-    measured = max((float(curve.value.max()) for curve in curves if curve.value.size), default=0.0)
-    fitted = [float(np.nanmax(law.high)) for members in laws.values() for law in members]
-    return 1.03 * max(measured, min(max(fitted, default=0.0), 1.3 * measured)) or 1.0
+    measured = _highest([curve.value for curve in curves])
+    fitted = _highest([law.high for members in laws.values() for law in members])
+    return 1.03 * max(measured, min(fitted, 1.3 * measured)) or 1.0
+
+
+def _highest(arrays: Sequence[Array]) -> float:
+    """The highest finite value, 0 where there is none."""
+    return max(
+        (float(array[np.isfinite(array)].max(initial=0.0)) for array in arrays), default=0.0
+    )
 
 
 def losses(runs: dict[str, xr.Dataset]) -> list[Curve]:
@@ -118,14 +125,18 @@ def ratios(curves: Sequence[Curve]) -> list[Curve]:
     smallest = min(curve.batch_size for curve in curves)
     curves = [_positive(curve) for curve in curves]
     base = [curve for curve in curves if curve.batch_size == smallest and curve.value.size]
-    found = []
-    for curve in curves:
-        shared = _shared(curve, base)
-        time = np.log(curve.iteration[shared])
-        logs = [np.interp(time, np.log(item.iteration), np.log(item.value)) for item in base]
-        ratio = curve.value[shared] / np.exp(np.mean(logs, axis=0))
-        found.append(Curve(curve.batch_size, curve.iteration[shared], ratio))
-    return found
+    return [_ratio(curve, base) for curve in curves]
+
+
+def _ratio(curve: Curve, base: Sequence[Curve]) -> Curve:
+    """A curve over the geometric mean of others, where all of them are known."""
+    shared = _shared(curve, base)
+    if not shared.any():
+        return Curve(curve.batch_size, np.empty(0), np.empty(0))
+    time = np.log(curve.iteration[shared])
+    logs = [np.interp(time, np.log(item.iteration), np.log(item.value)) for item in base]
+    ratio = curve.value[shared] / np.exp(np.mean(logs, axis=0))
+    return Curve(curve.batch_size, curve.iteration[shared], ratio)
 
 
 def _positive(curve: Curve) -> Curve:

@@ -103,7 +103,7 @@ def _distance(found: Findings) -> str:
     caption = _distance_caption(found, fitted=sum(map(len, laws.values())))
     return markup.section(
         "Distance from the initial weights",
-        "‖w_t − w_0‖ over all tensors, against iterations on a logarithmic axis.",
+        "‖wₜ − w₀‖ over all tensors, against iterations on a logarithmic axis.",
         markup.figure(small, caption),
         _overlay(found, curves),
     )
@@ -147,7 +147,7 @@ def _overlay(found: Findings, curves: list[panels.Curve]) -> str:
         ),
     ]
     caption = (
-        f"{plural(len(curves), 'run')}, named by batch size. Right: curves that coincide "
+        f"{plural(len(curves), 'run')}, named by batch size. Second figure: curves that coincide "
         f"stay in the grey band of ±{RATIO_MARGIN:.0%}; the verdict looks at the decade right of "
         "the dashed line."
     )
@@ -163,8 +163,8 @@ def _exponents(found: Findings) -> str:
         for name, plot in (("run-exponents", by_run), ("tensor-exponents", by_tensor))
     ]
     caption = (
-        f"Left: one row a run with its {found.level:.0%} interval; a diamond is the mean over "
-        "four or more seeds. Right: the tensors that moved farthest "
+        f"First: one row a run with its {found.level:.0%} interval; a diamond is the mean over "
+        "four or more seeds. Second: the tensors that moved farthest "
         f"({plural(len(found.tensors), 'tensor')}), one row "
         "a batch size. Arrow heads: the interval goes on. Grey band: counts as log t."
     )
@@ -215,18 +215,21 @@ _HEADER = ("run", "batch size", "seed", "rate", "scaling", "iterations", "record
 def _provenance(found: Findings, content: dict[str, Any]) -> str:
     rows = [_run_row(row, found.colours) for row in content["inputs"]]
     used = " · ".join(f"{name} {version}" for name, version in content["versions"].items())
-    attributes = {row["node"]: row["attributes"] for row in content["inputs"]}
+    attributes = {row["node"]: _origin(row) for row in content["inputs"]}
     return markup.section(
         "Runs",
-        "Decades: the longest stretch of constant learning rate. Hashes are the beginnings of "
-        "SHA-256; whole ones and whole paths stand in the JSON file beside this page.",
-        markup.table((*_HEADER, "state", "hash", "path"), rows, text=1),
+        "Decades: the longest stretch of constant learning rate. Hash: the beginning of SHA-256.",
+        markup.table((*_HEADER, "state", "hash"), rows, text=1),
         markup.drawer(
-            f"Attributes of {plural(len(attributes), 'run')}",
+            f"Paths, hashes and attributes of {plural(len(attributes), 'run')}",
             *(markup.details(name, value) for name, value in attributes.items()),
         ),
         f'<p class="small">{markup.escape(used, 400)}</p>',
     )
+
+
+def _origin(row: dict[str, Any]) -> dict[str, Any]:
+    return {"path": row["path"], "sha256": row["sha256"], "attributes": row["attributes"]}
 
 
 def _run_row(row: dict[str, Any], colours: dict[int, str]) -> list[str]:
@@ -241,6 +244,5 @@ def _run_row(row: dict[str, Any], colours: dict[int, str]) -> list[str]:
         row["state"],
     ]
     size = markup.swatch(colours[row["batch_size"]], str(row["batch_size"]))
-    origin = [f"<code>{markup.escape(row['sha256'][:_HASH_LENGTH])}</code>"]
-    origin += [f"<code>{markup.escape(row['path'], 30)}</code>"]
-    return [markup.escape(row["run"], 40), size, *map(markup.escape, cells), *origin]
+    digest = f"<code>{markup.escape(row['sha256'][:_HASH_LENGTH])}</code>"
+    return [markup.escape(row["run"], 40), size, *map(markup.escape, cells), digest]

@@ -4,9 +4,12 @@ import re
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from analysis import load
+from analysis import fit_growth, load
 from analysis.page import report
+from diffusion.arms import Arm
+from diffusion.simulate import recording, simulator
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -117,3 +120,62 @@ def test_nothing_is_left_behind_when_the_page_cannot_be_written(make, tree, tmp_
     with pytest.raises(OSError, match=r"report\.html"):
         report(tree(make(records=[0, 1])), tmp_path / "report.html")
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The page about four runs of a growth law of exponent 0, with the runs themselves."""
+    law = simulator("law", {"noise": 0.001})
+    base = {"base_batch_size": 64, "base_learning_rate": 0.1, "scaling": "sqrt"}
+    arms = [Arm(batch_size=size, seed=seed, **base) for size in (64, 1024) for seed in range(2)]
+    packed = [recording(law, arm, 10_000, per_decade=8) for arm in arms]
+    runs = {f"r{k}": xr.Dataset.from_dict(values) for k, values in enumerate(packed)}
+    folder = tmp_path_factory.mktemp("page")
+    return report(xr.DataTree.from_dict(runs), folder / "report.html"), runs
+
+
+def test_a_page_from_real_fits_supports_what_is_true(written):
+    found, _ = written
+    text = " ".join(" ".join(parsed(found.path).text).split())
+    for name, truth in (("P1", 0.0), ("P2", 1.0)):
+        row = found.verdicts.sel(prediction=name)
+        assert str(row["verdict"].values) == "supported"
+        assert float(row["effect_low"]) < truth < float(row["effect_high"])
+        assert str(row["reason"].values) in text
+    assert "like log t (exponent" in text
+    assert found.path.stat().st_size < 300_000  # bytes; 128 kB when this was written
+    assert found.numbers.stat().st_size < 50_000
+
+
+def test_the_numbers_are_those_of_the_fits_themselves(written):
+    found, runs = written
+    rows = json.loads(found.numbers.read_text("utf-8"))["fits"]
+    assert [row["node"] for row in rows] == list(runs)
+    curves = [np.sqrt(run["distance_sq"].sum("tensor")) for run in runs.values()]
+    times = {"iteration": curves[0]["iteration"].values}
+    table = xr.DataArray([c.values for c in curves], times, ["node", "iteration"])
+    # Simulated critical values take seconds a curve: one interval stands for all.
+    own = fit_growth(table, calibrate=False)
+    simulated = fit_growth(table[0])
+    for name in ("exponent_low", "exponent_high", "detectable"):
+        assert rows[0][name] == pytest.approx(float(simulated[name]), rel=1e-6, abs=1e-7), name
+    for k, row in enumerate(rows):
+        for name in ("exponent", "offset", "slope", "onset"):
+            assert row[name] == pytest.approx(float(own[name][k]), rel=1e-6, abs=1e-7), name
+        assert row["noise_model"] == str(own["noise_model"][k].values)
+        assert (row["first"], row["last"]) == (1, 10_000)
+        assert row["exponent_low"] < row["exponent"] < row["exponent_high"]
+
+
+def test_figures_hold_a_dot_for_each_record(written):
+    found, runs = written
+    svg = re.search(r"<svg.*?</svg>", found.path.read_text("utf-8"), flags=re.S)[0]
+    records = runs["r0"].sizes["iteration"] - 1
+    # Two runs of batch size 64, in the darkest colour of the palette.
+    assert svg.count("fill: #440154") == 2 * records
+
+
+def test_no_recording_is_an_error_and_writes_nothing(tmp_path):
+    with pytest.raises(ValueError, match="runs: found no recording"):
+        report(xr.DataTree(), tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []

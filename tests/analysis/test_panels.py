@@ -1,0 +1,191 @@
+import math
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from analysis import panels
+from analysis.fits import fit_totals
+from analysis.growth import growth_curve
+from analysis.panels import Band, Curve, Dot
+
+FEW = [0, 1, 2, 4, 8]
+T = np.array([1.0, 10.0, 100.0])
+
+
+def fits(sizes, exponents, tensors=None):
+    """Fits as `fit_totals` gives them, with chosen exponents and intervals of ±0.1."""
+    exponents = np.asarray(exponents, dtype=float)
+    dims = ("node",) if tensors is None else ("node", "tensor")
+    names = [f"r{k}" for k in range(len(sizes))]
+    coords = {"node": names, "batch_size": ("node", sizes)}
+    return xr.Dataset(
+        {
+            "exponent": (dims, exponents),
+            "exponent_low": (dims, exponents - 0.1),
+            "exponent_high": (dims, exponents + 0.1),
+        },
+        coords if tensors is None else coords | {"tensor": tensors},
+    )
+
+
+def test_curves_start_at_the_first_update_and_skip_what_is_unknown(make):
+    run = make(records=FEW)
+    run["distance_sq"][2, 0] = np.nan
+    (curve,) = panels.distances({"r": run})
+    assert curve.iteration.tolist() == [1, 4, 8]
+    np.testing.assert_allclose(curve.value, np.sqrt(run["distance_sq"].sum("tensor"))[[1, 3, 4]])
+    assert (curve.batch_size, panels.losses({"r": run})[0].value.size) == (64, 4)
+    assert panels.losses({"r": make(loss=None)}) == []
+
+
+def test_some_of_the_other_batch_sizes_stand_behind():
+    curves = [Curve(size, T, T) for size in (64, 256, 1024) for _ in range(5)]
+    own, behind = panels.parted(curves, 256)
+    assert [c.batch_size for c in own] == [256] * 5
+    assert [c.batch_size for c in behind] == [64] * 3 + [1024] * 3
+
+
+def test_ratios_are_to_the_geometric_mean_of_the_smallest_batch_size():
+    curves = [Curve(64, T, T), Curve(64, T, 4 * T), Curve(256, T, 6 * T)]
+    for found, expected in zip(panels.ratios(curves), (0.5, 2, 3), strict=True):
+        np.testing.assert_allclose(found.value, expected)
+
+
+def test_ratios_keep_to_the_iterations_that_the_smallest_batch_size_has():
+    curves = [Curve(64, T[1:], T[1:]), Curve(256, np.array([1.0, 50.0, 500.0]), np.ones(3))]
+    found = panels.ratios(curves)[1]
+    assert found.iteration.tolist() == [50]
+    np.testing.assert_allclose(found.value, 1 / 50)  # d = t is linear in ln t of ln d
+
+
+def test_a_run_at_rest_has_no_ratio():
+    rest = Curve(256, T, np.zeros(3))
+    assert panels.ratios([Curve(64, T, T), rest])[1].value.size == 0
+    assert all(c.value.size == 0 for c in panels.ratios([Curve(64, T, np.zeros(3)), rest]))
+
+
+def test_one_scale_holds_all_curves_and_as_much_of_the_bands_as_leaves_them_visible():
+    curves = [Curve(64, T, T), Curve(256, T, 2 * T)]
+    assert panels.distance_top(curves, {}) == pytest.approx(206)
+    assert panels.distance_top(curves, {64: [Band(T, T, T, 2.2 * T)]}) == pytest.approx(1.03 * 220)
+    assert panels.distance_top(curves, {64: [Band(T, T, T, 99 * T)]}) == pytest.approx(1.03 * 260)
+    assert panels.distance_top([Curve(64, T, np.zeros(3))], {}) > 0
+    assert panels.distance_top([], {}) > 0
+
+
+def test_a_law_is_drawn_over_its_own_window(make):
+    found = fit_totals({"a": make(records=FEW), "b": make(batch_size=256, records=FEW)})
+    assert panels.laws(found) == {}  # too few records for a fit
+    parameters = {"exponent": 0.0, "offset": 1.0, "slope": 2.0, "onset": 3.0}
+    fitted = found.assign({k: ("node", [v, math.nan]) for k, v in parameters.items()})
+    (law,) = panels.laws(fitted)[64]
+    assert (law.iteration[0], law.iteration[-1]) == (pytest.approx(1), pytest.approx(8))
+    expected = growth_curve(fitted.sel(node="a"), law.iteration, level=0.95)["distance"]
+    np.testing.assert_allclose(law.middle, expected)
+
+
+def test_each_run_has_a_row_and_four_seeds_a_mean():
+    exponents = [0.1, 0.2, 0.3, 0.4, 0.0]
+    plot = panels.run_exponents(fits([64] * 4 + [256], exponents), level=0.9)
+    assert plot.rows == ("batch size 64", "", "", "", "", "batch size 256")
+    assert [dot.strong for dot in plot.dots] == [False] * 4 + [True, False]
+    expected = stats.ttest_1samp(exponents[:4], 0).confidence_interval(0.9)
+    assert (plot.dots[4].low, plot.dots[4].high) == pytest.approx(tuple(expected))
+    assert [dot.row for dot in plot.dots] == list(range(6))
+
+
+def test_a_mean_of_failed_fits_is_unknown():
+    plot = panels.run_exponents(fits([64] * 4, [0.1, np.nan, np.nan, np.nan]), level=0.95)
+    assert math.isnan(plot.dots[-1].value)
+
+
+def test_tensors_are_pooled_over_the_runs_of_a_batch_size():
+    exponents = [[0.0, np.nan], [0.2, np.nan], [1.0, 0.5]]
+    plot = panels.tensor_exponents(
+        fits([64, 64, 256], exponents, ["a", "b"]), ["a", "b"], level=0.95
+    )
+    assert plot.rows == ("a", "", "b", "")
+    values = [(dot.value, dot.low, dot.high) for dot in plot.dots]
+    assert values[0] == pytest.approx((0.1, -0.1, 0.3))
+    assert values[1] == pytest.approx((1.0, 0.9, 1.1))
+    assert all(map(math.isnan, values[2]))
+
+
+def network(make, count, *, run="r"):
+    """A run whose k-th tensor has moved by the square root of k + 1."""
+    share = np.linspace(1, count, count)
+    shape = (len(FEW), count)
+    return make(
+        run=run,
+        records=FEW,
+        tensor=[f"t{k}" for k in range(count)],
+        tensor_size=[1] * count,
+        distance_sq=np.broadcast_to(share, shape),
+        weight_sq=np.ones(shape),
+        overlap=np.ones(shape),
+        gradient_sq=None,
+        noise_trace=None,
+        noise_updates=None,
+    )
+
+
+@pytest.mark.parametrize(("runs", "count"), [(1, 24), (50, 24), (100, 12), (400, 8)])
+def test_no_more_tensors_than_can_be_read_are_shown(make, runs, count):
+    run = network(make, 60)
+    found = panels.largest_tensors({f"r{k}": run for k in range(runs)})
+    assert found == [f"t{k}" for k in range(60 - count, 60)]
+
+
+def test_a_small_network_is_shown_whole_in_its_own_order(make):
+    assert panels.largest_tensors({"r": network(make, 3)}) == ["t0", "t1", "t2"]
+
+
+def test_noise_is_shown_for_batch_sizes_that_measured_it(make):
+    runs = {
+        "a": make(),
+        "b": make(batch_size=256, gradient_sq=None, noise_trace=None, noise_updates=None),
+        "c": make(batch_size=1024, records=FEW),
+    }
+    bands = panels.noise_bands(runs, level=0.95)
+    assert list(bands) == [64]
+    # The simulated recordings have tr Σ/|G|² = 200.
+    known = np.isfinite(bands[64].low)  # the first windows are too few for an interval
+    inside = (bands[64].low <= 200) & (bands[64].high >= 200)
+    assert inside[known].mean() > 0.8
+
+
+PLACES = st.lists(st.floats(0, 1), min_size=1, max_size=8).map(sorted)
+
+
+@given(PLACES, st.floats(0.01, 0.2))
+def test_labels_keep_their_order_and_their_distance(places, gap):
+    moved = panels.spread_out(places, gap)
+    assert np.all(np.diff(moved) >= gap - 1e-9)
+    assert np.mean(moved) == pytest.approx(np.mean(places), abs=1e-9)
+
+
+@given(PLACES)
+def test_labels_that_are_apart_stay_where_they_are(places):
+    gap = min(np.diff(places), default=0.1) * 0.99
+    assert panels.spread_out(places, gap) == pytest.approx(places)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ends"),
+    [(-0.1, 0.2, (-0.1, 0.2)), (math.nan, 0.2, (-math.inf, 0.2)), (0, math.inf, (0, math.inf))],
+)
+def test_an_unknown_end_is_open(low, high, ends):
+    assert Dot(0, 64, 0.1, low, high).ends == ends
+
+
+@given(st.lists(st.tuples(st.floats(-3, 3), st.floats(0, 2)), max_size=10))
+def test_the_exponent_axis_always_shows_the_logarithm_and_diffusion(estimates):
+    dots = [Dot(0, 64, middle, middle - half, middle + half) for middle, half in estimates]
+    low, high = panels.exponent_range(dots)
+    assert -2 <= low <= -0.15
+    assert 0.6 <= high <= 1.6 or not dots
+    assert low < 0 < 0.5 < high
