@@ -12,15 +12,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .certificate import certify
     from .growth import fit_growth, growth_curve
     from .hypotheses import test
     from .page import report
     from .reader import load
 
-__all__ = ["fit_growth", "growth_curve", "load", "report", "test"]
+__all__ = ["certify", "fit_growth", "growth_curve", "load", "report", "test"]
 
 # No module is named like a public function: importing it would hide the function.
 _HOMES = {
+    "certify": ".certificate",
     "fit_growth": ".growth",
     "growth_curve": ".growth",
     "load": ".reader",
