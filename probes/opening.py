@@ -209,7 +209,7 @@ def _readable(store: SegmentStore) -> xr.Dataset | None:
     try:
         return store.read()
     except RecordError as error:
-        advice = "repair the recording with probes.repair, then resume"
+        advice = "repair the recording with probes.repair.repair, then resume"
         raise RecordError(error.source, [*error.faults, advice]) from error
 
 

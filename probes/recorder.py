@@ -35,11 +35,13 @@ from .writer import RecordingWriter
 
 # Rows held on the device between flushes: 256 × (2·161 + 11) × 8 bytes = 0.7 MB for ResNet-50.
 _ROWS = 256
-# The first flush comes early, so that a user sees a recording appear; later ones are
-# `flush_seconds` apart.
+# The first flush comes early, to show a recording; later ones are `flush_seconds` apart.
 _FIRST_ROWS = 4
-# A clock may stand still between two flushes.
-_TICK = 1e-9
+_TICK = 1e-9  # seconds; a clock may stand still between two flushes
+_WRAPPED_LATE = (
+    "the model was wrapped after the probes were attached, so they do not see the whole run; wrap "
+    "first, then attach"
+)
 
 
 class Recorder:
@@ -90,7 +92,11 @@ class Recorder:
         self._rows = RowReader(
             optimizer,
             parameters,
-            tap=tap(self._noise_failed) if tap else None,
+            tap=tap(
+                lambda error: self._warn(f"the noise probe failed and was switched off: {error!r}")
+            )
+            if tap
+            else None,
             units=self._units,
             scaler=scaler,
             skipped=past.skipped,
@@ -143,7 +149,7 @@ class Recorder:
         self._check_open("state_dict")
         with self._timed():
             marked = self._marked
-            self._mark()
+            self._mark()  # no record: it brings the path so far to the host
             self._marked = marked
             reduced = self._reduce()
             *measurements, now = reduced.measurements
@@ -204,10 +210,7 @@ class Recorder:
 
     def _terminate(self) -> None:
         """The process is about to end, perhaps in the middle of an update."""
-        if self._processes.groups:
-            self._leave()
-        else:
-            self.close()
+        self._leave() if self._processes.groups else self.close()
 
     def _leave(self) -> None:
         """Leave the recording live, for a later run to go on."""
@@ -239,10 +242,7 @@ class Recorder:
         self._pending.add(row)
         self._measurements.update()
         if self.iteration == self._first and was_wrapped(self._model, self._parameters):
-            self._warn(
-                "the model was wrapped after the probes were attached, so they do not see the "
-                "whole run; wrap first, then attach"
-            )
+            self._warn(_WRAPPED_LATE)
         if self._schedule.due(self.iteration):
             self._mark()
 
@@ -293,9 +293,6 @@ class Recorder:
             hook.remove()
         self._rows.close()
         self._termination.stop()
-
-    def _noise_failed(self, error: Exception) -> None:
-        self._warn(f"the noise probe failed and was switched off: {error!r}")
 
     def _warn(self, message: str) -> None:
         """Warn, once for each message."""

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_store import records
+
+from probes import mismatch
+from probes.resume import State
+from probes.updates import empty_window
+
+FOLDER = Path("run")
+STATIC = {"tensor": ["a", "b"], "tensor_size": [1, 2], "batch_size": 8, "run": "y"}
+
+
+def state(**values):
+    return State(3, empty_window(2, 0.1), **values)
+
+
+@pytest.mark.parametrize(
+    ("change", "probes", "fault"),
+    [
+        ({"tensor": ["a", "c"]}, [], r"tensor: found \['a', 'c'\], .* run has \['a', 'b'\]"),
+        ({"batch_size": 4}, [], r"batch_size: found \[4\], the recording at run has \[8\]"),
+        ({"tensor": list("abcdefgh")}, [], r"found 8 values, \['a', 'b', 'c'\] …"),
+        ({}, ["trajectory"], "the recording has no sketch, which 'trajectory' makes"),
+    ],
+)
+def test_another_run_is_refused(change, probes, fault):
+    with pytest.raises(ValueError, match=fault):
+        mismatch.refuse_other_run(FOLDER, records(0, 1), {**STATIC, **change}, probes)
+
+
+def test_the_same_run_is_not():
+    mismatch.refuse_other_run(FOLDER, records(0, 1), STATIC, [])
+
+
+def test_only_weights_known_to_be_elsewhere_are_warned_of():
+    for known, found in [(4.0, 4.001), (np.nan, 5.0), (np.inf, np.inf), (0.0, 0.0)]:
+        mismatch.warn_of_other_weights(FOLDER, state(distance_sq=known), found)
+    with pytest.warns(RuntimeWarning, match="the weights are 3 from .* but were 2 at iteration 3"):
+        mismatch.warn_of_other_weights(FOLDER, state(distance_sq=4.0), 9.0)
+
+
+def test_initial_weights_of_another_run_are_refused():
+    for known, found in [("", "b"), ("a", ""), ("a", "a")]:
+        mismatch.refuse_other_initial(FOLDER, state(initial=known), found)
+    with pytest.raises(ValueError, match="have the checksum b…, expected a…"):
+        mismatch.refuse_other_initial(FOLDER, state(initial="a"), "b")
+    mismatch.refuse_other_weights(FOLDER, [torch.ones(2)], [torch.ones(2)])
+    with pytest.raises(ValueError, match="no record, and the model has other weights"):
+        mismatch.refuse_other_weights(FOLDER, [torch.ones(2)], [torch.zeros(2)])
