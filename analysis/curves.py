@@ -100,10 +100,17 @@ def _mean_rates(started: xr.Dataset) -> NDArray[np.float64]:
 def _stretches(
     rate: NDArray[np.float64], between: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last record of the stretch that starts at each record with a positive rate."""
+    """First and last record of the stretch that starts at each record with a positive rate.
+
+    Once a stretch lasts to the end, those that start later are shorter and not looked at.
+    """
     starts = np.flatnonzero(np.isfinite(rate) & (rate > 0))
-    ends = [_end(rate, between, int(start)) for start in starts]
-    return starts, np.asarray(ends, dtype=np.int64)
+    ends: list[int] = []
+    for start in starts:
+        ends.append(_end(rate, between, int(start)))
+        if ends[-1] == rate.size - 1:
+            break
+    return starts[: len(ends)], np.asarray(ends, dtype=np.int64)
 
 
 def _end(rate: NDArray[np.float64], between: NDArray[np.float64], start: int) -> int:

@@ -8,6 +8,7 @@ from analysis.curves import (
     one_per_seed,
     recordings,
     seeds,
+    some_recordings,
     total_distance,
 )
 from diffusion.schedule import log_spaced
@@ -103,3 +104,33 @@ def test_differences_name_what_should_be_equal(make):
     assert differences([make(seed=0), make(seed=1, batch_size=256)]) == ()
     found = differences([make(), make(model="vgg", momentum=0.9)])
     assert found == ("model: resnet8, vgg", "momentum: , 0.9")
+
+
+def test_a_distance_is_unknown_where_that_of_one_tensor_is(make):
+    run = make(records=[0, 1, 2, 4, 8])
+    run["distance_sq"][3, 1] = np.nan
+    assert np.flatnonzero(np.isnan(total_distance(run))).tolist() == [3]
+
+
+def test_no_recording_is_an_error_that_says_what_was_expected(make, tree):
+    assert list(some_recordings(tree(make()))) == ["r0"]
+    with pytest.raises(ValueError, match="runs: found no recording, expected one or more"):
+        some_recordings(tree())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_longest_stretch_is_that_of_a_loop_over_all_pairs(make, seed):
+    rng = np.random.default_rng(seed)
+    records = np.unique(rng.integers(1, 500, 14))
+    rate = np.repeat(rng.choice([0.0, 0.1, 0.2], 5), 3)[: records.size]
+    if not rate.any():
+        rate[0] = 0.1
+    summed = np.concatenate([[0.0], np.cumsum(rate[1:] * np.diff(records))])
+    run = make(records=records, learning_rate=rate, learning_rate_sum=summed)
+    longest = max(
+        np.log10(records[k] / records[j])
+        for j in range(records.size)
+        for k in range(j, records.size)
+        if rate[j] > 0 and (rate[j : k + 1] == rate[j]).all()
+    )
+    assert constant_rate(run).decades == pytest.approx(longest)
