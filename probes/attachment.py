@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .description import attributes, check_scalars, coordinates
 from .measurements import SKETCH_SEED, Measurements
 from .opening import Request, begin
+from .plan import Plan
 from .precision import scale_of
 from .processes import Processes, is_sharded, parameter_names, processes_of
 from .recorder import Recorder
@@ -91,43 +92,18 @@ def attach(
     metadata = metadata or {}
     _check(optimizer, tensors, batch_size=batch_size, probes=probes)
     check_scalars(metadata)
-    asked = schedule_of(schedule)
-    store = SegmentStore(path)
-    processes = processes_of(model)
-    parameters = list(tensors.values())
-    static = {
-        "run": store.folder.name,
-        "batch_size": batch_size,
-        "world_size": processes.size,
-        "tensor": list(tensors),
-        "tensor_size": [parameter.numel() for parameter in parameters],
-        **coordinates(optimizer, metadata),
-    }
-    chosen = _DEFAULT if probes is None else probes
-    noise = "noise" in chosen
-    documented = attributes(metadata)
-    documented["history"] = f"{documented['created']} recorded by probes.attach"
-    if "trajectory" in chosen:
-        documented["sketch_seed"] = str(SKETCH_SEED)
-    measurements = Measurements(parameters, probes=chosen)
-    request = Request(
-        store,
-        tensors,
-        processes,
-        measurements,
-        static,
-        documented,
-        frozenset(chosen) | ({"scaler"} if scaler is not None else set()),
-        float(optimizer.param_groups[0]["lr"]),
-    )
+    plan = Plan(batch_size, schedule_of(schedule), scaler, flush_seconds, close_on_sigterm)
+    chosen = frozenset(_DEFAULT if probes is None else probes)
+    request = _request(model, optimizer, path, plan=plan, chosen=chosen, metadata=metadata)
     beginning = begin(request, resume)
+    noise = "noise" in chosen
     return Recorder(
         model,
-        parameters,
         optimizer,
+        request,
         beginning=beginning,
         writer=RecordingWriter(
-            store,
+            request.store,
             beginning.static,
             beginning.attributes,
             noise,
@@ -135,14 +111,43 @@ def attach(
             waiting=list(beginning.state.waiting),
             several_units=beginning.several_units,
         ),
-        measurements=measurements,
-        processes=processes,
-        tap=_tap(model, parameters, processes, scaler) if noise else None,
-        batch_size=batch_size,
-        schedule=asked,
-        scaler=scaler,
-        flush_seconds=flush_seconds,
-        close_on_sigterm=close_on_sigterm,
+        tap=_tap(model, list(tensors.values()), request.processes, scaler) if noise else None,
+        plan=plan,
+    )
+
+
+def _request(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    path: str | Path,
+    *,
+    plan: Plan,
+    chosen: frozenset[str],
+    metadata: Mapping[str, Any],
+) -> Request:
+    """What is to be recorded, with the weights of this moment as w0."""
+    store, processes, tensors = SegmentStore(path), processes_of(model), parameter_names(model)
+    static = {
+        "run": store.folder.name,
+        "batch_size": plan.batch_size,
+        "world_size": processes.size,
+        "tensor": list(tensors),
+        "tensor_size": [parameter.numel() for parameter in tensors.values()],
+        **coordinates(optimizer, metadata),
+    }
+    documented = attributes(metadata)
+    documented["history"] = f"{documented['created']} recorded by probes.attach"
+    if "trajectory" in chosen:
+        documented["sketch_seed"] = str(SKETCH_SEED)
+    return Request(
+        store,
+        tensors,
+        processes,
+        Measurements(list(tensors.values()), probes=chosen),
+        static,
+        documented,
+        chosen | ({"scaler"} if plan.scaler is not None else set()),
+        float(optimizer.param_groups[0]["lr"]),
     )
 
 

@@ -20,15 +20,14 @@ from torch import Tensor
 
 from .clocks import Clocks
 from .ledger import Ledger
-from .measurements import Measurements
-from .opening import Beginning
+from .opening import Beginning, Request
 from .pending import Mark, Pending, Reduced
-from .processes import Processes, was_wrapped
+from .plan import Plan
+from .processes import was_wrapped
 from .resume import to_plain
 from .rows import RowReader
 from .taps import GradientTap
 from .termination import Termination
-from .times import Schedule
 from .units import DeclaredUnits, misfits
 from .updates import Measurement
 from .writer import RecordingWriter
@@ -50,55 +49,43 @@ class Recorder:
     def __init__(
         self,
         model: torch.nn.Module,
-        parameters: list[torch.nn.Parameter],
         optimizer: torch.optim.Optimizer,
+        request: Request,
         *,
         beginning: Beginning,
         writer: RecordingWriter,
-        measurements: Measurements,
-        processes: Processes,
         tap: Callable[[Callable[[Exception], None]], GradientTap] | None,
-        batch_size: int,
-        schedule: Schedule,
-        scaler: torch.amp.GradScaler | None,
-        flush_seconds: float,
-        close_on_sigterm: bool,
+        plan: Plan,
     ) -> None:
         past = beginning.state
         self.iteration = past.iteration
         self._first = past.iteration + 1
         self._model = model
-        self._parameters = parameters
+        self._parameters = list(request.parameters.values())
         self._writer = writer
-        self._processes = processes
-        self._batch_size = batch_size
-        self._schedule = schedule
-        self._flush_seconds = flush_seconds
+        self._processes = request.processes
+        self._plan = plan
         self._row_limit = _FIRST_ROWS
         self._units = DeclaredUnits(self._warn)
         self._closed = self._stepping = False
         self._warned: set[str] = set()
         self._flushed = time.monotonic()
         self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
-        self._measurements = measurements
-        self._pending = Pending(measurements.initial[0].device, len(parameters))
+        self._measurements = request.measurements
+        self._pending = Pending(self._measurements.initial[0].device, len(self._parameters))
         self._ledger = Ledger(past, beginning.initial_sq)
         self._marked = beginning.marked
         self._termination = Termination(
-            flush=self._save, close=self._terminate, listen=close_on_sigterm
+            flush=self._save, close=self._terminate, listen=plan.close_on_sigterm
         )
         if self._marked < 0:
             self._mark()
         self._rows = RowReader(
             optimizer,
-            parameters,
-            tap=tap(
-                lambda error: self._warn(f"the noise probe failed and was switched off: {error!r}")
-            )
-            if tap
-            else None,
+            self._parameters,
+            tap=tap(self._noise_failed) if tap else None,
             units=self._units,
-            scaler=scaler,
+            scaler=plan.scaler,
             skipped=past.skipped,
         )
         self._hooks = [
@@ -197,7 +184,7 @@ class Recorder:
         if self._closed:  # it could not be flushed
             return
         self._detach()
-        if self._schedule.beyond(self.iteration):
+        if self._plan.schedule.beyond(self.iteration):
             self._warn(f"the schedule goes beyond the last iteration, {self.iteration}")
         if self._processes.writes:
             self._writer.close()
@@ -243,7 +230,7 @@ class Recorder:
         self._measurements.update()
         if self.iteration == self._first and was_wrapped(self._model, self._parameters):
             self._warn(_WRAPPED_LATE)
-        if self._schedule.due(self.iteration):
+        if self._plan.schedule.due(self.iteration):
             self._mark()
 
     def _mark(self) -> None:
@@ -271,7 +258,7 @@ class Recorder:
             seconds=now - self._flushed,
             weighted=self._units.weighted,
             sized=self._units.sized,
-            batch_size=self._batch_size,
+            batch_size=self._plan.batch_size,
         )
         self._pending = self._pending.emptied()
         self._flushed = now
@@ -281,9 +268,9 @@ class Recorder:
         records = self._ledger.enter(reduced.updates, measurements)
         # The same on every process, because it comes from the reduced time: they flush together.
         seconds = max(reduced.update_seconds, _TICK)
-        self._row_limit = int(np.clip(self._flush_seconds / seconds, 1, _ROWS))
+        self._row_limit = int(np.clip(self._plan.flush_seconds / seconds, 1, _ROWS))
         if self._processes.writes:
-            for misfit in misfits(reduced.updates, self._batch_size, sized=self._units.sized):
+            for misfit in misfits(reduced.updates, self._plan.batch_size, sized=self._units.sized):
                 self._warn(misfit)
             self._writer.write(records)
 
@@ -293,6 +280,9 @@ class Recorder:
             hook.remove()
         self._rows.close()
         self._termination.stop()
+
+    def _noise_failed(self, error: Exception) -> None:
+        self._warn(f"the noise probe failed and was switched off: {error!r}")
 
     def _warn(self, message: str) -> None:
         """Warn, once for each message."""
