@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffusion.commands import CommandError
+from diffusion.commands import CommandError, main
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,6 +22,11 @@ def info(parser: argparse.ArgumentParser) -> Run:
     """
     _add_paths(parser)
     _add_json(parser)
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="first rebuild each PATH from its sound parts, as `ultraslow repair` does",
+    )
     return _info
 
 
@@ -101,6 +106,9 @@ def _info(arguments: argparse.Namespace) -> int:
     from .provenance import inputs, plain
     from .reader import unusable
 
+    # Repairing is the recorder's business, reached through the command and not by an import.
+    if arguments.repair and (status := main(["repair", *arguments.paths])):
+        return status
     runs = _load(arguments.paths, report_unusable=False)
     if arguments.json:
         faults = [{"source": item.source, "faults": item.faults} for item in unusable(runs)]

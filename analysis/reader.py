@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 
 from diffusion.recording import RecordError, check
+from diffusion.seal import is_broken
 
 SEGMENTS = "segment-*.nc"
 # A recording of 300 records, 1000 tensors and 10 fields has 24 MB. A file that asks for more than
@@ -140,7 +141,10 @@ def _find(text: str) -> Iterator[Path]:
     path = Path(text)
     closed = path.with_name(path.name + ".nc") if path.name else path
     if path.is_dir():
-        yield from [closed] if _is_live(path) and closed.is_file() else _recordings_below(path)
+        below = list(_recordings_below(path))
+        # The folder of a closed recording keeps its initial weights, and segments for a moment.
+        own = closed.is_file() and (not below or _is_live(path))
+        yield from [closed] if own else below
     elif path.exists():
         yield path
     elif closed.is_file():
@@ -187,30 +191,32 @@ def _nothing_usable(
 
 
 def _read_file(path: Path) -> xr.Dataset:
-    _refuse_unreadable(path)
+    """One file, its bytes and its header checked before any value is read; opened once."""
+    _refuse_damaged(path)
     try:
-        with xr.open_dataset(path, engine="netcdf4", decode_times=False) as lazy:
-            dataset = lazy.load()
+        with netCDF4.Dataset(path, "r") as header:
+            faults = list(_header_faults(header))
+            if faults:
+                raise RecordError(str(path), faults)
+            source = xr.backends.NetCDF4DataStore(header)
+            dataset = xr.open_dataset(source, decode_times=False).load()
+    except RecordError:
+        raise
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
-        raise RecordError(str(path), [f"cannot be read: {_short(error)}"]) from error
+        raise RecordError(str(path), [_open_fault(path, error)]) from error
     check(dataset, str(path))
     return dataset
 
 
-def _refuse_unreadable(path: Path) -> None:
-    """Look at the file's header only, so that a false size costs nothing."""
+def _refuse_damaged(path: Path) -> None:
+    """Refuse what is no file, is empty, or holds other bytes than its seal was made for."""
     if not path.is_file():
         raise RecordError(str(path), ["is not a file"])
-    size = path.stat().st_size
-    if size == 0:
+    content = path.read_bytes()
+    if not content:
         raise RecordError(str(path), ["has zero bytes"])
-    try:
-        with netCDF4.Dataset(path, "r") as header:
-            faults = list(_header_faults(header))
-    except (OSError, RuntimeError, ValueError, UnicodeError) as error:
-        raise RecordError(str(path), [_open_fault(path, error)]) from error
-    if faults:
-        raise RecordError(str(path), faults)
+    if is_broken(content):
+        raise RecordError(str(path), ["is damaged: its bytes do not fit its checksum"])
 
 
 def _header_faults(header: netCDF4.Dataset) -> Iterator[str]:
