@@ -91,7 +91,7 @@ def fits(found: xr.Dataset) -> str:
     level = found.attrs.get("level")
     title = (
         f"d = a + b·[(t + τ)^p − 1]/p; p = 0: log t, 0.5: diffusion; level {level}\n"
-        "tells ≥: smallest |p| that the curve could tell from 0"
+        "tells ≥: smallest |p| that such a curve tells from 0 with 80 % power"
     )
     return f"{title}\n{table(header, rows, left=2 if by_tensor else 1)}{_remarks(found)}"
 

@@ -180,6 +180,8 @@ def _check(
             f"optimizer: does not own {len(strange)} of the model's {len(tensors)} trainable "
             f"parameters, the first is {strange[0]!r}"
         )
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+        raise TypeError(f"batch_size: found {batch_size!r}, expected an integer")
     if batch_size < 1:
         raise ValueError(f"batch_size: found {batch_size}, expected samples in an update, >= 1")
     unknown = sorted(set(probes or ()).difference(_PROBES))

@@ -42,7 +42,7 @@ def train(parser: argparse.ArgumentParser) -> Run:
 def demo(parser: argparse.ArgumentParser) -> Run:
     """Train a small distributed study with probes attached, test the predictions, write a report.
 
-    Example: two minutes on two cores, then open demo/report.html
+    Example: ultraslow demo takes under 3 minutes on two cores; then open demo/report.html
 
         ultraslow demo --folder demo
     """

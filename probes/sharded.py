@@ -1,5 +1,4 @@
-"""The tap for `fully_shard` (FSDP2 and HSDP): the unsharded gradient, just before it is reduced
-and scattered.
+"""The tap for `fully_shard` (FSDP2, HSDP): the unsharded gradient before it is scattered.
 
 Hooks on sharded parameters see the reduced shard only. But each group of parameters hands one flat
 buffer to its reduce-scatter: this process's unsharded gradient. A communication object of ours

@@ -2,10 +2,11 @@ import html.parser
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from analysis import markup
+from diffusion.predictions import PREDICTIONS
 
 HOSTILE = st.one_of(
     st.text(max_size=60),
@@ -89,6 +90,7 @@ PIECES = {
 @pytest.mark.parametrize("piece", PIECES)
 @given(text=HOSTILE)
 def test_no_text_adds_elements_or_attributes(piece, text):
+    assume(text not in PREDICTIONS)  # the name of a prediction brings its title along
     harmless, hostile = Reader(PIECES[piece]("x")), Reader(PIECES[piece](text))
     # An empty text may leave its element out; none may add one.
     assert set(hostile.tags) <= set(harmless.tags)
@@ -148,7 +150,8 @@ def test_a_table_has_a_cell_for_each_value():
 
 
 def test_an_svg_loses_its_prologue_and_its_own_size():
-    svg = '<?xml version="1.0"?>\n<svg xmlns="x" width="9pt" height="8pt"\n viewBox="0 0 9 8">\n<g/></svg>'
+    head = '<?xml version="1.0"?>\n<svg xmlns="x" width="9pt" height="8pt"\n viewBox="0 0 9 8">\n'
+    svg = head + "<g/></svg>"
     drawn = markup.inline_svg(svg)
     assert drawn.startswith("<svg")
     assert "width=" not in drawn

@@ -196,3 +196,19 @@ def test_runs_of_one_name_stay_apart(save, tmp_path):
     runs = load(tmp_path)
     assert sorted(runs.children) == ["same", "same-2", "same-3"]
     assert sorted(int(node["seed"]) for node in runs.children.values()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "packing", [{}, {"loss": {"dtype": "i4", "scale_factor": 1e-6, "_FillValue": -1}}]
+)
+def test_reading_equals_what_xarray_reads(tmp_path, make, packing):
+    """Twin: the plain way, also where another program packed values as integers."""
+    path = tmp_path / "a.nc"
+    make(run="a").to_netcdf(path, engine="netcdf4", encoding=packing)
+    found, _ = read(path)
+    expected = xr.load_dataset(path, engine="netcdf4", decode_times=False)
+    found.attrs = {name: found.attrs[name] for name in expected.attrs}
+    xr.testing.assert_identical(found, expected)
+    assert {name: found[name].dtype for name in found.variables} == {
+        name: expected[name].dtype for name in expected.variables
+    }

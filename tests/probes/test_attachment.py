@@ -59,6 +59,8 @@ def test_faults_name_the_argument(tmp_path):
             "optimizer: does not own 2 of the model's 2 .* the first is 'weight'",
         ),
         ({"batch_size": 0}, ValueError, "batch_size: found 0"),
+        ({"batch_size": 2.5}, TypeError, "batch_size: found 2.5, expected an integer"),
+        ({"batch_size": True}, TypeError, "batch_size: found True"),
         ({"probes": ["distance", "gns"]}, ValueError, r"probes: found \['gns'\]"),
         ({"schedule": [3, 2]}, ValueError, r"schedule: found \[3, 2\], expected increasing"),
         ({"schedule": [0.5]}, ValueError, r"schedule: found \[0.5\], expected increasing"),
