@@ -3,9 +3,9 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diffusion.commands import CommandError, main
 
@@ -136,11 +136,11 @@ def _fit(arguments: argparse.Namespace) -> int:
     if arguments.json:
         both = {"fits": fit_rows(fits), "tensors": [] if tensors is None else fit_rows(tensors)}
         _print_json(both)
-        return 0
+        return _tell_unfit(runs, fit_rows(fits))
     print(tables.fits(fits))
     if tensors is not None:
         print("\n" + tables.fits(tensors))
-    return 0
+    return _tell_unfit(runs, fit_rows(fits))
 
 
 def _test(arguments: argparse.Namespace) -> int:
@@ -148,21 +148,23 @@ def _test(arguments: argparse.Namespace) -> int:
     from .curves import recordings
     from .fits import fit_totals
     from .hypotheses import test as test_predictions
-    from .provenance import verdict_rows
+    from .provenance import fit_rows, verdict_rows
 
     runs = _load(arguments.paths)
     progress = _advance("fitting")
-    fits = fit_totals(recordings(runs), level=arguments.level, progress=progress)
+    kept = recordings(runs)
+    fits = fit_totals(kept, level=arguments.level, progress=progress)
     verdicts = test_predictions(runs, level=arguments.level, fits=fits)
     if arguments.json:
         _print_json({"verdicts": verdict_rows(verdicts)})
     else:
         print(tables.verdicts(verdicts))
-    return 0
+    return _tell_unfit(kept, fit_rows(fits))
 
 
 def _report(arguments: argparse.Namespace) -> int:
     from . import tables
+    from .curves import recordings
     from .page import report as write_report
 
     _refuse_folder(arguments.output)
@@ -171,7 +173,16 @@ def _report(arguments: argparse.Namespace) -> int:
     page = write_report(runs, arguments.output, level=arguments.level, progress=progress)
     print(tables.verdicts(page.verdicts))
     print(f"\nreport: {page.path}\nnumbers: {page.numbers}")
-    return 0
+    return _tell_unfit(recordings(runs), json.loads(page.numbers.read_text())["fits"])
+
+
+def _tell_unfit(runs: "Mapping[str, xr.Dataset]", fits: Sequence[Mapping[str, Any]]) -> int:
+    """Name each recording that no law could be fitted to; status 2 when there is no other."""
+    unfit = [row for row in fits if row["exponent"] is None]
+    for row in unfit:
+        source = runs[row["node"]].attrs.get("path", row["node"])
+        print(f"not fitted: {source}: {row['reason']}", file=sys.stderr)
+    return 2 if len(unfit) == len(fits) else 0
 
 
 def _load(paths: list[str], *, report_unusable: bool = True) -> "xr.DataTree":

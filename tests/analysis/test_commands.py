@@ -5,7 +5,7 @@ import xarray as xr
 
 from diffusion.commands import main
 
-SHORT = {"records": [0, 1, 2, 4, 8]}
+SHORT = {"records": [0, 1, 2, 4, 8, 16, 32, 64, 128, 256], "noise": 0.01}
 
 
 @pytest.fixture
@@ -38,7 +38,6 @@ def test_fit_prints_and_writes_every_run_and_tensor(runs, tmp_path, capsys):
     assert main(["fit", str(runs), "--tensors", "--output", str(target)]) == 0
     printed = capsys.readouterr()
     assert printed.out.count("short-s0") == 4
-    assert "4 records after iteration 0" in printed.out
     assert "not used: " in printed.err
     with xr.open_datatree(target, engine="netcdf4") as written:
         assert written["exponent"].dims == ("node",)
@@ -107,3 +106,14 @@ def test_a_terminal_escape_in_a_run_name_is_not_printed(save, tmp_path, capsys):
         assert main([words[0], str(tmp_path / "evil"), *words[1:]]) == 0
         printed = capsys.readouterr()
         assert not set(printed.out + printed.err) & {"\x1b", "\u202e"}
+
+
+@pytest.mark.parametrize("command", ["fit", "test", "report"])
+def test_runs_that_no_law_fits_are_named_and_end_with_status_2(
+    save, make, tmp_path, monkeypatch, capsys, command
+):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "two.nc"
+    make(run="two").isel(iteration=[0, 1]).to_netcdf(path, engine="netcdf4")
+    assert main([command, str(path)]) == 2
+    assert f"not fitted: {path}: 1 record" in capsys.readouterr().err
