@@ -5,6 +5,7 @@ in common, in ln t.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -183,7 +184,9 @@ def _judge(
         effect_low=ratio_of(extremes.low),
         effect_high=ratio_of(extremes.high),
         assumptions=(*blank.assumptions, _between_seeds(curves)),
-        needed=_needed((at_end, widest), blank.sample.seeds, limit) if word == UNDECIDABLE else "",
+        needed=_needed((extremes, at_end), everywhere, blank.sample.seeds, limit=limit)
+        if word == UNDECIDABLE
+        else "",
     )
 
 
@@ -206,16 +209,29 @@ def _reason(word: str, found: tuple[Ratio, Ratio, Ratio], *, span: str, margin: 
     return f"{mean}: {rest}; of all pairs the farthest apart is {widest}."
 
 
-def _needed(found: tuple[Ratio, Ratio], count: int, limit: float) -> str:
-    """Seeds that would carry the less certain of two intervals off the margin."""
-    ratio = max(found, key=lambda item: item.high - item.low)
-    half, gap = (ratio.high - ratio.low) / 2, abs(limit - abs(ratio.log))
-    more = math.ceil(count * (half / gap) ** 2) if gap > 0 else math.inf
+def _needed(
+    extremes: tuple[Ratio, Ratio], everywhere: Sequence[Ratio], count: int, *, limit: float
+) -> str:
+    """What would decide it: seeds where sharper intervals would, longer runs where they would not.
+
+    With ever more seeds the intervals shrink to their centres. If these lie on both sides of the
+    margin, no number of seeds leads to a verdict.
+    """
+    together = all(abs(ratio.log) < limit for ratio in everywhere)
+    apart = min(abs(r.log) for r in extremes) > limit and extremes[0].log * extremes[1].log > 0
+    if not (together or apart):
+        return "longer runs, as the ratio still changes within the last decade"
+    least = everywhere if together else extremes
+    more = max(_seeds(ratio, count, limit) for ratio in least)
     if more > 1000:
         return "hardly more seeds: a ratio lies at the margin itself"
-    if more <= count:
-        return "longer runs, as the ratio still changes within the last decade"
-    return f"about {more} seeds a batch size instead of {count}"
+    return f"about {math.ceil(round(more, 6))} seeds a batch size instead of {count}"
+
+
+def _seeds(ratio: Ratio, count: int, limit: float) -> float:
+    """Seeds that would carry an interval off the margin, its centre staying where it is."""
+    half, gap = (ratio.high - ratio.low) / 2, abs(limit - abs(ratio.log))
+    return count * max((half / gap) ** 2, 1.0) if gap > 0 else math.inf
 
 
 def _between_seeds(curves: Curves) -> str:

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from analysis.collapse import collapse
+from analysis.collapse import _needed, collapse
+from analysis.distance_ratio import Ratio
 
 
 def sweep(make, slopes, *, seeds=3, **options):
@@ -131,3 +132,22 @@ def test_ghost_batches_are_named_or_said_to_be_unknown(make):
 def test_ghost_batches_of_different_sizes_are_not_compared(make):
     runs = sweep(make, {64: 1.0}, ghost_size=64) | sweep(make, {256: 1.0}, ghost_size=256)
     assert "ghost_size: 256, 64" in collapse(runs).reason
+
+
+@pytest.mark.parametrize(
+    ("extremes", "everywhere", "advice"),
+    [
+        # (mean, end) and all pairs as (centre, half width) in ln d; the margin is 0.1
+        (((0.05, 0.10), (0.02, 0.10)), ((0.05, 0.10),), "about 8 seeds"),
+        (((0.20, 0.20), (0.15, 0.10)), ((0.20, 0.20),), "about 8 seeds"),
+        (((0.11, 0.04), (-0.01, 0.11)), ((0.30, 0.01),), "longer runs"),
+        (((0.20, 0.01), (-0.20, 0.01)), ((0.20, 0.01),), "longer runs"),
+        (((0.0999, 0.10), (0.0, 0.1)), ((0.0999, 0.10),), "hardly more seeds"),
+    ],
+)
+def test_more_seeds_are_advised_only_where_they_would_decide(extremes, everywhere, advice):
+    def ratio(centre, half):
+        return Ratio(None, None, centre, centre - half, centre + half)
+
+    pairs = [ratio(*pair) for pair in extremes], [ratio(*pair) for pair in everywhere]
+    assert advice in _needed(tuple(pairs[0]), pairs[1], 2, limit=0.1)
