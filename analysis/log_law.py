@@ -157,8 +157,17 @@ def _shortage(fits: xr.Dataset) -> str:
     return (
         f"training on at the same constant learning rate until iteration {target} or later; it "
         f"was constant up to iteration {number(reached)}, and the law shows only in {DECADES:g} "
-        "decades after the onset of growth"
+        f"decades after the onset of growth{_onset(fits)}"
     )
+
+
+def _onset(fits: xr.Dataset) -> str:
+    """Where growth set in at the latest, and whether that is only a bound."""
+    latest = float(fits["onset"].max())
+    if not math.isfinite(latest):
+        return ""
+    bound = " or later, the latest allowed" if (fits["status"] == "onset_edge").any() else ""
+    return f", fitted at iteration {number(round(latest))}{bound}"
 
 
 def _judge(

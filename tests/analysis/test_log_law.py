@@ -29,6 +29,7 @@ def fitted(runs, exponents, *, half=0.02, detectable=0.03, decades=3.5):
         "onset": np.zeros(exponents.size),
         "first": np.ones(exponents.size, dtype=int),
         "last": np.full(exponents.size, 3000),
+        "status": np.where(np.isfinite(exponents), "ok", "too_few_points"),
         "reason": np.where(np.isfinite(exponents), "", "too few records"),
     }
     return xr.Dataset(
