@@ -43,6 +43,11 @@ def _simulate(parsed: argparse.Namespace) -> int:
     odd = [text for text in parsed.set if "=" not in text]
     if odd:
         raise CommandError(f"--set: found {odd[0]!r}, expected NAME=VALUE")
+    if min(parsed.batch_sizes) < 1 or parsed.seeds < 1:
+        raise CommandError(
+            f"--batch-sizes, --seeds: found {parsed.batch_sizes}, {parsed.seeds}, "
+            "expected 1 or more"
+        )
     try:
         kind = simulator(parsed.kind, dict(text.split("=", 1) for text in parsed.set))
         base = Arm(
@@ -57,7 +62,7 @@ def _simulate(parsed: argparse.Namespace) -> int:
             iterations=parsed.iterations,
             base=base,
         )
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise CommandError(str(error)) from error
     targets = {name: parsed.folder / f"{name}.nc" for name in packed}
     existing = [str(target) for target in targets.values() if target.exists()]

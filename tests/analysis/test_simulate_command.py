@@ -28,6 +28,7 @@ def test_every_kind_writes_sound_recordings_with_their_truth(tmp_path, capsys, k
         (["law", "--set", "p"], "--set: found 'p', expected NAME=VALUE"),
         (["law", "--set", "nonsense=1"], "nonsense"),
         (["law", "--scaling", "cubic"], "cubic"),
+        (["law", "--set", "parameters=[1]"], "ultraslow simulate: "),
     ],
 )
 def test_faults_name_what_was_found(tmp_path, capsys, arguments, message):
@@ -41,3 +42,9 @@ def test_nothing_is_overwritten(tmp_path, capsys):
     assert main(command) == 0
     assert main(command) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_sizes_below_one_are_refused(tmp_path, capsys):
+    command = ["simulate", "law", "--folder", str(tmp_path), "--batch-sizes", "0"]
+    assert main(command) == 2
+    assert "found [0], 2, expected 1 or more" in capsys.readouterr().err
