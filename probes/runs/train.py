@@ -46,6 +46,10 @@ _BUFFERS_STAY: dict[str, Any] = {
 # Held-out images in one forward pass.
 _EVALUATED_TOGETHER = 512
 
+# What an interrupted run loses at most: several processes cannot agree on a moment to stop, so
+# they do not flush then. A flush takes about 25 ms.
+_FLUSH_SECONDS = 5.0
+
 
 @dataclass(frozen=True)
 class Place:
@@ -86,6 +90,7 @@ def train(config: Config, arrays: Arrays, place: Place, tell: Tell) -> None:
         batch_size=config.batch_size,
         schedule=log_spaced(config.iterations),
         metadata=metadata(config, len(train_images), parameter_count(model), place.processes),
+        flush_seconds=_FLUSH_SECONDS,
     ) as recorder:
         if config.gradient_noise:
             inject(optimizer, config.gradient_noise, config.seed)
