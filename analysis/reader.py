@@ -19,7 +19,7 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
-from diffusion.recording import COORDINATES, RecordError, check
+from diffusion.recording import COORDINATES, RecordError, check, seam_faults
 from diffusion.seal import is_broken
 
 SEGMENTS = "segment-*.nc"
@@ -307,16 +307,10 @@ def _join(path: Path, parts: list[xr.Dataset]) -> xr.Dataset:
 
 def _seam_faults(parts: list[xr.Dataset]) -> Iterator[str]:
     for earlier, later in pairwise(parts):
-        ends, starts = int(earlier["iteration"][-1]), int(later["iteration"][0])
-        if starts <= ends:
-            yield f"segments overlap: one ends at iteration {ends}, the next starts at {starts}"
-        if not np.array_equal(earlier["tensor"], later["tensor"]):
-            yield f"the segment that starts at iteration {starts} has other tensors"
+        yield from seam_faults(earlier, later)
         if str(earlier["run"].values) != str(later["run"].values):
+            starts = int(later["iteration"][0])
             yield f"the segment that starts at iteration {starts} belongs to another run"
-        missing = sorted(map(str, set(earlier.variables) ^ set(later.variables)))
-        if missing:
-            yield f"the segment that starts at iteration {starts} differs in having {missing}"
 
 
 def _with_origin(dataset: xr.Dataset, path: Path, files: Sequence[Path], state: str) -> xr.Dataset:

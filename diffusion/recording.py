@@ -21,17 +21,6 @@ from .errors import RecordError as RecordError
 SCHEMA = 1
 CONVENTIONS = "CF-1.11"
 
-DIMENSIONS = (
-    "iteration",
-    "tensor",
-    "component",
-    "evaluation",
-    "radius",
-    "direction",
-    "checkpoint",
-    "group",
-)
-
 # Names and strings from files end in reports and error messages; longer ones are refused as
 # hostile or broken.
 NAME_LENGTH = 512
@@ -287,3 +276,24 @@ def _value_faults(dataset: DatasetLike) -> Iterable[str]:
         values = np.asarray(dataset.variables[name].values)
         if np.any(values < 0):
             yield f"{name} has {int(np.sum(values < 0))} negative values"
+
+
+def seam_faults(earlier: DatasetLike, later: DatasetLike) -> Iterable[str]:
+    """Why the records of one segment cannot follow those of another; nothing when they can.
+
+    Arguments:
+        earlier: a sound segment of a recording.
+        later: the sound segment after it.
+
+    Returns:
+        One sentence a fault.
+    """
+    ends = int(earlier.variables["iteration"].values[-1])
+    starts = int(later.variables["iteration"].values[0])
+    if starts <= ends:
+        yield f"segments overlap: one ends at iteration {ends}, the next starts at {starts}"
+    if not np.array_equal(earlier.variables["tensor"].values, later.variables["tensor"].values):
+        yield f"the segment that starts at iteration {starts} has other tensors"
+    other = sorted(map(str, set(earlier.variables) ^ set(later.variables)))
+    if other:
+        yield f"the segment that starts at iteration {starts} differs in having {other}"

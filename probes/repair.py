@@ -8,10 +8,10 @@ from pathlib import Path
 
 import xarray as xr
 
-from diffusion.recording import RecordError
+from diffusion.recording import RecordError, seam_faults
 
 from . import initial
-from .store import SegmentStore, read, seam_faults
+from .store import SegmentStore, read
 from .weights_file import read_header, refuse_damaged
 
 ASIDE = ".broken"

@@ -12,14 +12,14 @@ adding to them, and network file systems lock badly. Every file ends with a seal
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from diffusion.recording import RecordError, check
+from diffusion.recording import RecordError, check, seam_faults
 from diffusion.seal import is_broken, seal
 
 from .lease import Lease
@@ -174,18 +174,6 @@ def join(parts: list[xr.Dataset], source: str = "recording") -> xr.Dataset:
         combine_attrs="override",
     )
     return joined.assign_attrs(parts[-1].attrs)
-
-
-def seam_faults(earlier: xr.Dataset, later: xr.Dataset) -> Iterator[str]:
-    """Why the records of one segment cannot follow those of another; nothing when they can."""
-    ends, starts = int(earlier["iteration"][-1]), int(later["iteration"][0])
-    if starts <= ends:
-        yield f"segments overlap: one ends at iteration {ends}, the next starts at {starts}"
-    if not np.array_equal(earlier["tensor"], later["tensor"]):
-        yield f"the segment that starts at iteration {starts} has other tensors"
-    other = sorted(map(str, set(earlier.variables) ^ set(later.variables)))
-    if other:
-        yield f"the segment that starts at iteration {starts} differs in having {other}"
 
 
 def read(path: Path) -> xr.Dataset:
