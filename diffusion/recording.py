@@ -11,12 +11,12 @@ lose nothing; a `point` field is the value at the record.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from .errors import RecordError as RecordError
+from .recording_fields import AXES, COORDINATES, FIELDS, Field
 
 SCHEMA = 1
 CONVENTIONS = "CF-1.11"
@@ -25,19 +25,6 @@ CONVENTIONS = "CF-1.11"
 # hostile or broken.
 NAME_LENGTH = 512
 ATTRIBUTE_LENGTH = 1_000_000
-
-
-@dataclass(frozen=True)
-class Field:
-    """One declared variable of a recording."""
-
-    name: str
-    dims: tuple[str, ...]
-    dtype: str
-    units: str
-    meaning: str
-    cell_method: str = ""
-    required: bool = False
 
 
 class DatasetLike(Protocol):
@@ -57,103 +44,6 @@ class DatasetLike(Protocol):
     def attrs(self) -> Mapping[Any, Any]:
         """Attributes by name."""
         ...
-
-
-_POINT = "iteration: point"
-_MEAN = "iteration: mean"
-_SUM = "iteration: sum"
-_VARIANCE = "iteration: variance"
-_IT = ("iteration",)
-_TENSOR = ("tensor",)
-_ITxT = ("iteration", "tensor")
-
-_DECLARED = (
-    # coordinates along the dimensions
-    Field(
-        "iteration",
-        _IT,
-        "i8",
-        "1",
-        "committed optimizer updates; 0 is the initial state",
-        "",
-        True,
-    ),
-    Field("tensor", _TENSOR, "str", "", "name of the parameter tensor", "", True),
-    Field("tensor_size", _TENSOR, "i8", "1", "number of weights in the tensor", "", True),
-    # weights
-    Field(
-        "distance_sq", _ITxT, "f8", "1", "squared distance from the initial weights", _POINT, True
-    ),
-    Field("weight_sq", _ITxT, "f8", "1", "squared norm of the weights", _POINT, True),
-    Field(
-        "overlap", _ITxT, "f8", "1", "inner product of weights and initial weights", _POINT, True
-    ),
-    Field("step_sq", _ITxT, "f8", "1", "squared lengths of single updates, added", _SUM),
-    Field("sketch", ("iteration", "component"), "f8", "1", "count sketch of w − w0", _POINT),
-    # gradient noise
-    Field(
-        "gradient_sq", _ITxT, "f8", "1", "unbiased signed estimate of the squared gradient", _MEAN
-    ),
-    Field(
-        "noise_trace", _ITxT, "f8", "1", "unbiased signed trace of the gradient covariance", _MEAN
-    ),
-    Field(
-        "mean_sq", _ITxT, "f8", "1", "squared norm of the update's gradient before clipping", _MEAN
-    ),
-    Field("gradient_sq_var", _IT, "f8", "1", "variance of the total gradient_sq", _VARIANCE),
-    Field("noise_trace_var", _IT, "f8", "1", "variance of the total noise_trace", _VARIANCE),
-    Field(
-        "gradient_noise_cov",
-        _IT,
-        "f8",
-        "1",
-        "covariance of total gradient_sq and noise_trace",
-        _VARIANCE,
-    ),
-    Field("units", _IT, "f8", "1", "units (independently sampled parts) in an update", _MEAN),
-    Field("unit_size", _IT, "f8", "1", "samples in a unit", _MEAN),
-    Field("noise_updates", _IT, "i8", "1", "updates with a finite noise estimate", _SUM),
-    Field("nonfinite_gradients", _IT, "i8", "1", "updates with an inf or NaN gradient", _SUM),
-    # training
-    Field("loss", _IT, "f8", "1", "training loss", _MEAN),
-    Field("loss_var", _IT, "f8", "1", "variance of the training loss", _VARIANCE),
-    Field("loss_updates", _IT, "i8", "1", "updates with a finite observed loss", _SUM),
-    Field("nonfinite_losses", _IT, "i8", "1", "updates with an inf or NaN loss", _SUM),
-    Field("learning_rate", _IT, "f8", "1", "learning rate of the first parameter group", _POINT),
-    Field("learning_rate_sum", _IT, "f8", "1", "learning rate summed since iteration 0", _POINT),
-    Field("clip_factor", _IT, "f8", "1", "factor that clipping applied to the gradient", _MEAN),
-    Field("loss_scale", _IT, "f8", "1", "loss scale of mixed precision", _MEAN),
-    Field("skipped", _IT, "i8", "1", "optimizer steps skipped by mixed precision", _SUM),
-    Field("samples", _IT, "f8", "1", "samples consumed since iteration 0", _POINT),
-    Field("epoch", _IT, "f8", "1", "passes over the training set since iteration 0", _POINT),
-    Field("wall_time", _IT, "f8", "s", "time since the probes were attached", _POINT),
-    Field(
-        "probe_seconds",
-        _IT,
-        "f8",
-        "s",
-        "host time spent in probes since they were attached",
-        _POINT,
-    ),
-    # what analysis groups by
-    Field("run", (), "str", "", "name of the run", "", True),
-    Field("batch_size", (), "i8", "1", "samples in an update, M", "", True),
-    Field("world_size", (), "i8", "1", "processes that trained the run"),
-    Field("base_learning_rate", (), "f8", "1", "learning rate at the first update"),
-    Field("scaling", (), "str", "", "rule from batch size to learning rate"),
-    Field("seed", (), "i8", "1", "seed of the run"),
-    Field("model", (), "str", "", "name of the network"),
-    Field("data", (), "str", "", "name of the data set"),
-    Field("data_size", (), "i8", "1", "samples in the training set, D"),
-    Field("optimizer", (), "str", "", "name of the optimizer"),
-    Field("momentum", (), "f8", "1", "momentum coefficient"),
-    Field("weight_decay", (), "f8", "1", "weight decay coefficient"),
-    Field("ghost_size", (), "i8", "1", "samples in a ghost batch of batch normalization"),
-)
-FIELDS: dict[str, Field] = {field.name: field for field in _DECLARED}
-COORDINATES = ("iteration", "tensor", "tensor_size") + tuple(
-    f.name for f in _DECLARED if not f.dims
-)
 
 
 def pack(values: Mapping[str, Any], attrs: Mapping[str, str | int | float] | None = None) -> dict:
@@ -260,7 +150,9 @@ def _axis_faults(dataset: DatasetLike) -> Iterable[str]:
     tensor = [str(name) for name in dataset.variables["tensor"].values]
     if len(set(tensor)) < len(tensor):
         yield f"tensor names repeat: {len(tensor)} names, {len(set(tensor))} different"
-    names = [*tensor, str(dataset.variables["run"].values)]
+    named = [name for name in ("metric", "ensemble") if name in dataset.variables]
+    others = [str(value) for name in named for value in dataset.variables[name].values]
+    names = [*tensor, *others, str(dataset.variables["run"].values)]
     longest = max(map(len, names))
     if longest > NAME_LENGTH:
         yield f"a name has {longest} characters, at most {NAME_LENGTH}"
@@ -292,8 +184,11 @@ def seam_faults(earlier: DatasetLike, later: DatasetLike) -> Iterable[str]:
     starts = int(later.variables["iteration"].values[0])
     if starts <= ends:
         yield f"segments overlap: one ends at iteration {ends}, the next starts at {starts}"
-    if not np.array_equal(earlier.variables["tensor"].values, later.variables["tensor"].values):
-        yield f"the segment that starts at iteration {starts} has other tensors"
+    for axis in ("tensor", *AXES):
+        if axis in earlier.variables and axis in later.variables:
+            values = [segment.variables[axis].values for segment in (earlier, later)]
+            if not np.array_equal(*values):
+                yield f"the segment that starts at iteration {starts} has other values of {axis}"
     other = sorted(map(str, set(earlier.variables) ^ set(later.variables)))
     if other:
         yield f"the segment that starts at iteration {starts} differs in having {other}"

@@ -81,7 +81,7 @@ def test_segments_before_a_broken_one_are_read_and_the_rest_is_listed(make, tmp_
     ("first", "second", "fault"),
     [
         ((0, 20), (10, 30), "segments overlap: one ends at iteration 21, the next starts at 10"),
-        ((0, 20), (20, 30), "has other tensors"),
+        ((0, 20), (20, 30), "has other values of tensor"),
     ],
 )
 def test_segments_that_do_not_fit_are_refused(make, tmp_path, first, second, fault):

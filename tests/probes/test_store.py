@@ -199,7 +199,7 @@ def test_segments_that_do_not_follow_one_another_are_refused():
     other = records(3).assign_coords(tensor=["a", "c"])
     for second, fault in [
         (records(0, 3), "segments overlap: one ends at iteration 1, the next starts at 0"),
-        (other, "the segment that starts at iteration 3 has other tensors"),
+        (other, "the segment that starts at iteration 3 has other values of tensor"),
         (records(3).drop_vars("samples"), r"iteration 3 differs in having \['samples'\]"),
     ]:
         with pytest.raises(RecordError, match=fault):
