@@ -87,7 +87,7 @@ def test_segments_before_a_broken_one_are_read_and_the_rest_is_listed(make, tmp_
 def test_segments_that_do_not_fit_are_refused(make, tmp_path, first, second, fault):
     whole = make(run="live")
     segment(whole, tmp_path / "live", *first)
-    if "tensors" in fault:
+    if "tensor" in fault:
         whole = whole.assign_coords(tensor=["x", "y", "z"])
     segment(whole, tmp_path / "live", *second)
     with pytest.raises(RecordError, match=fault):
