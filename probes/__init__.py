@@ -16,12 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .attachment import attach
+    from .evaluation import Evaluation
+    from .landscape import Landscape
     from .recorder import Recorder
     from .verification import verify
 
-__all__ = ["Recorder", "attach", "verify"]
+__all__ = ["Evaluation", "Landscape", "Recorder", "attach", "verify"]
 
-_HOMES = {"Recorder": ".recorder", "attach": ".attachment", "verify": ".verification"}
+_HOMES = {
+    "Evaluation": ".evaluation",
+    "Landscape": ".landscape",
+    "Recorder": ".recorder",
+    "attach": ".attachment",
+    "verify": ".verification",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from .description import attributes, check_scalars, coordinates
+from .evaluation import Evaluation
+from .landscape import Landscape
 from .measurements import SKETCH_SEED, Measurements
+from .occasions import Occasions
 from .opening import Request, begin
 from .plan import Plan
 from .precision import scale_of
@@ -34,6 +37,8 @@ def attach(
     *,
     batch_size: int,
     probes: Collection[str] | None = None,
+    evaluation: Evaluation | None = None,
+    landscape: Landscape | None = None,
     schedule: Sequence[int] | NDArray[np.integer] | None = None,
     metadata: Mapping[str, Any] | None = None,
     scaler: torch.amp.GradScaler | None = None,
@@ -63,8 +68,11 @@ def attach(
         batch_size: samples in an update over all processes, M.
         probes: which probes to run, of `distance` (always on), `noise`, `path` and `trajectory`
             (see `probes.measurements` for their cost); the first two when None.
-        schedule: iterations to record at, log-spaced when None; 0 and the last are always
-            recorded.
+        evaluation: a function of yours and when it is due, such as held-out loss and accuracy;
+            called at the close as well.
+        landscape: the loss around the weights at chosen checkpoints.
+        schedule: iterations to record at, log-spaced when None; 0, the last and those of
+            `evaluation` and `landscape` are always recorded.
         metadata: of the run. Keys that `diffusion.recording.FIELDS` declares without dimensions
             (seed, model, data, scaling, …) become coordinates, the rest is stored as JSON.
         scaler: the gradient scaler of mixed precision; gradients are measured unscaled.
@@ -94,7 +102,28 @@ def attach(
     check_scalars(metadata)
     plan = Plan(batch_size, schedule_of(schedule), scaler, flush_seconds, close_on_sigterm)
     chosen = frozenset(_DEFAULT if probes is None else probes)
-    request = _request(model, optimizer, path, plan=plan, chosen=chosen, metadata=metadata)
+    measurements = Measurements(list(tensors.values()), probes=chosen)
+    processes = processes_of(model)
+    occasions = Occasions(
+        model,
+        evaluation=evaluation,
+        landscape=landscape,
+        initial=measurements.initial,
+        processes=processes,
+    )
+    static, documented = _described(model, optimizer, path, plan, metadata)
+    if "trajectory" in chosen:
+        documented["sketch_seed"] = str(SKETCH_SEED)
+    request = Request(
+        SegmentStore(path),
+        tensors,
+        processes,
+        measurements,
+        {**static, **occasions.static()},
+        {**documented, **occasions.attributes()},
+        chosen | occasions.probes | ({"scaler"} if scaler is not None else set()),
+        float(optimizer.param_groups[0]["lr"]),
+    )
     beginning = begin(request, resume)
     noise = "noise" in chosen
     return Recorder(
@@ -111,44 +140,32 @@ def attach(
             waiting=list(beginning.state.waiting),
             several_units=beginning.several_units,
         ),
-        tap=_tap(model, list(tensors.values()), request.processes, scaler) if noise else None,
+        tap=_tap(model, list(tensors.values()), processes, scaler) if noise else None,
+        occasions=occasions,
         plan=plan,
     )
 
 
-def _request(
+def _described(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     path: str | Path,
-    *,
     plan: Plan,
-    chosen: frozenset[str],
     metadata: Mapping[str, Any],
-) -> Request:
-    """What is to be recorded, with the weights of this moment as w0."""
-    store, processes, tensors = SegmentStore(path), processes_of(model), parameter_names(model)
-    static = {
-        "run": store.folder.name,
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Coordinates and attributes of the recording."""
+    tensors = parameter_names(model)
+    static: dict[str, object] = {
+        "run": SegmentStore(path).folder.name,
         "batch_size": plan.batch_size,
-        "world_size": processes.size,
+        "world_size": processes_of(model).size,
         "tensor": list(tensors),
         "tensor_size": [parameter.numel() for parameter in tensors.values()],
         **coordinates(optimizer, metadata),
     }
     documented = attributes(metadata)
     documented["history"] = f"{documented['created']} recorded by probes.attach"
-    if "trajectory" in chosen:
-        documented["sketch_seed"] = str(SKETCH_SEED)
-    return Request(
-        store,
-        tensors,
-        processes,
-        Measurements(list(tensors.values()), probes=chosen),
-        static,
-        documented,
-        chosen | ({"scaler"} if plan.scaler is not None else set()),
-        float(optimizer.param_groups[0]["lr"]),
-    )
+    return static, documented
 
 
 def _tap(

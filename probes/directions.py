@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .distance import square
+from .processes import Processes
 
 Draw = Callable[[int, torch.Generator], list[Tensor]]
 
@@ -98,6 +99,38 @@ def gradient_noise(
         )
         # Σ ξ_k (g_k − ḡ) = Σ (ξ_k − ξ̄) g_k needs no copy of the gradients.
         return _combine((xi - xi.mean()).tolist(), gradients)
+
+    return Ensemble("noise", tuple(parameters), draw)
+
+
+def shared_noise(
+    parameters: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]], processes: Processes
+) -> Ensemble:
+    """`gradient_noise` of microbatches that several processes hold between them.
+
+    All processes call it, and draw each direction together with a generator in one state.
+
+    Arguments:
+        parameters: the tensors that move.
+        gradients: g_k of this process's microbatches, as many on each process.
+        processes: that hold the others.
+    """
+    mine, total = len(gradients), len(gradients) * processes.size
+    if processes.size == 1:
+        return gradient_noise(parameters, gradients)
+    means = [
+        processes.add(torch.stack(parts).sum(dim=0, dtype=_wide(parts[0]))) / total
+        for parts in zip(*gradients, strict=True)
+    ]
+    centred = [[g - m for g, m in zip(parts, means, strict=True)] for parts in gradients]
+
+    def draw(_: int, generator: torch.Generator) -> list[Tensor]:
+        xi = torch.randn(total, dtype=torch.float64, generator=generator, device=generator.device)
+        share = xi[processes.rank * mine :][:mine].tolist()
+        return [
+            processes.add(sum(x * part for x, part in zip(share, parts, strict=True)))
+            for parts in zip(*centred, strict=True)
+        ]
 
     return Ensemble("noise", tuple(parameters), draw)
 

@@ -8,7 +8,7 @@ random generators that training draws from.
 import random
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from .times import schedule_of, sparse
 
 Function = Callable[[nn.Module], Mapping[str, float | Tensor]]
 
@@ -74,30 +77,37 @@ class Evaluation:
     def __init__(
         self,
         function: Function,
-        schedule: Iterable[int],
+        schedule: Sequence[int] | NDArray[np.integer] | None = None,
         *,
+        metrics: Sequence[str] = ("loss", "accuracy"),
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        """Declare the function and when it is due.
+        """Declare the function, what it gives and when it is due.
 
         Arguments:
             function: from the model to numbers by name. It runs without gradients, with the
                 model in evaluation mode, and may change everything but the weights. With several
-                processes each calls it; what it returns is not averaged over them.
-            schedule: iterations at which it is due.
+                processes each calls it, on the module within DistributedDataParallel; rank 0's
+                numbers are recorded, so it averages over processes itself where that is wanted.
+            schedule: iterations at which it is due, five a decade when None. A recorder calls it
+                at its close as well.
+            metrics: names of the numbers that are recorded.
             warn: is told why the evaluation was switched off; a `RuntimeWarning` when None.
         """
         if not callable(function):
             raise TypeError(f"function: found {type(function).__name__}, expected a function")
-        self.schedule = frozenset(schedule)
+        if isinstance(metrics, str) or len(set(metrics)) < len(metrics) or not metrics:
+            raise ValueError(f"metrics: found {metrics!r}, expected different names")
+        self.metrics = tuple(map(str, metrics))
         self.failed = ""
         self.nonfinite: Counter[str] = Counter()
+        self._schedule = sparse() if schedule is None else schedule_of(schedule)
         self._function = function
         self._warn = warn or _warn
 
     def due(self, iteration: int) -> bool:
         """Whether the function is to be called at this iteration."""
-        return not self.failed and iteration in self.schedule
+        return not self.failed and self._schedule.due(iteration)
 
     def measure(self, model: nn.Module) -> dict[str, float]:
         """Call the function, and leave the model and the random states as they were.
@@ -122,6 +132,10 @@ class Evaluation:
         finite = {name: value for name, value in values.items() if np.isfinite(value)}
         self.nonfinite.update(values.keys() - finite.keys())
         return finite
+
+    def row(self, values: Mapping[str, float]) -> NDArray[np.float64]:
+        """Numbers in the order of `metrics`; NaN for those that are not there."""
+        return np.array([values.get(name, np.nan) for name in self.metrics])
 
 
 @contextmanager

@@ -1,13 +1,13 @@
-"""Landscape: loss differences ΔL(r·v) around the present weights, along directions v of a kind.
+"""Landscape: the loss around the weights at chosen checkpoints of a run.
 
-The directions are those of `probes.directions`, of Euclidean length 1, so a radius is a distance.
-`scan` moves the weights, evaluates, and puts everything back bit for bit; the statistics over
-directions are those of `diffusion.structure`.
+At each checkpoint the loss of fixed batches is measured along random directions of several kinds
+(`probes.directions`) at fixed distances, and on the straight line from the checkpoint before. The
+weights are moved and put back bit for bit (`probes.scan`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,230 +17,268 @@ from torch.distributed.tensor import DTensor
 
 from diffusion.ranges import count
 
-from .directions import Ensemble, unit_direction
-from .distance import squared_distances
-from .evaluation import ModelState, undisturbed
-from .processes import Processes, processes_of
+from .directions import Ensemble, filter_normalized, isotropic, shared_noise, trajectory
+from .distance import square, squared_distances
+from .evaluation import undisturbed
+from .invariance import scale_invariant
+from .processes import Processes, parameter_names
+from .scan import Mode, Scan, scan
+from .times import schedule_of
+from .updates import Record
 
-Array = NDArray[np.float64]
-Evaluate = Callable[[], float | Tensor]
-Mode = Literal["train", "eval"]
+Loss = Callable[[nn.Module, Any], Tensor]
+ENSEMBLES = ("isotropic", "filter", "noise", "trajectory")
+# Distances beside ‖w0‖: from where a loss is still a parabola to as far as weights travel.
+_RADII = np.logspace(-3, 0, 10)
+_FRACTIONS = np.linspace(0.0, 1.0, 11)
+# A step that rounding of the weights changes by more than this is not the step that was asked for.
+_ROUNDED = 0.05
 
 
 @dataclass(frozen=True)
-class Scan:
-    """Loss differences along the directions of one ensemble.
+class Landscape:
+    """Where, when and how the loss around the weights is measured.
+
+    A checkpoint costs, on each process, `len(batches)` backward passes and about
+    `len(ensembles)·directions·len(radii)·len(batches)` forward passes, and one copy of the weights
+    is kept until the next.
 
     Arguments:
-        ensemble: name of the ensemble.
-        mode: of the model while it was evaluated; decides which statistics batch normalization
-            uses, and whether dropout acts.
-        radius: r asked for `(radius,)`.
-        distance: how far the weights were moved `(radius, direction)`; differs from r where
-            weights of low precision round the step away.
-        difference: signed ΔL, mean over processes `(radius, direction)`.
-        loss: L at the present weights.
-        noise_floor: standard deviation of a difference at r = 0, from repeated evaluations; at
-            least one unit of rounding of L in the precision of the weights.
+        loss: from the model and a batch to the mean loss of the batch. It must not communicate
+            with other processes; it gets the module within DistributedDataParallel.
+        batches: fixed batches, two or more, of one size; each process may have its own. The loss
+            is their mean; the differences of their gradients shape the noise directions.
+        schedule: iterations of the checkpoints.
+        radii: distances r; ten from ‖w0‖/1000 to ‖w0‖ when None.
+        directions: number of directions of each kind.
+        ensembles: kinds of directions, of `ENSEMBLES`. Of trajectory directions there are at most
+            two: from w0 and from the checkpoint before.
+        mode: of the model. In `train`, batch normalization uses the statistics of the batch.
+        seed: of the directions, the same on every process.
     """
 
-    ensemble: str
-    mode: Mode
-    radius: Array
-    distance: Array
-    difference: Array
-    loss: float
-    noise_floor: float
+    loss: Loss
+    batches: Sequence[Any]
+    schedule: Sequence[int]
+    radii: Sequence[float] | None = None
+    directions: int = 8
+    ensembles: Sequence[str] = ENSEMBLES
+    mode: Mode = "train"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured.
+
+        Raises:
+            ValueError: naming the argument, what was found and what was expected.
+        """
+        schedule_of(self.schedule)
+        if len(self.batches) < 2:
+            raise ValueError(f"batches: found {len(self.batches)}, expected 2 or more")
+        unknown = sorted(set(self.ensembles) - set(ENSEMBLES))
+        if unknown or not self.ensembles or len(set(self.ensembles)) < len(self.ensembles):
+            raise ValueError(
+                f"ensembles: found {list(self.ensembles)}, expected names of {list(ENSEMBLES)}"
+            )
+        count(self.directions, "directions")
+        radii = np.asarray([1.0] if self.radii is None else self.radii, dtype=np.float64)
+        if radii.ndim != 1 or not radii.size or not np.all((radii > 0) & np.isfinite(radii)):
+            raise ValueError(f"radii: found {self.radii}, expected positive distances")
+        if np.any(np.diff(radii) <= 0):
+            raise ValueError(f"radii: found {self.radii}, expected increasing distances")
 
 
-@torch.no_grad()
-def scan(
-    model: nn.Module,
-    evaluate: Evaluate,
-    ensemble: Ensemble,
-    *,
-    radii: Sequence[float],
-    directions: int,
-    generator: torch.Generator,
-    mode: Mode,
-    repeats: int = 3,
-    processes: Processes | None = None,
-) -> Scan:
-    """Loss differences at the given radii along some directions of an ensemble.
+class LandscapeProbe:
+    """Measures the landscape of one run."""
 
-    Every evaluation meets the same buffers and random numbers, so that differences come from the
-    weights alone. Weights, buffers, gradients, training flags and random states are as before
-    afterwards, also when `evaluate` raises.
+    def __init__(
+        self,
+        landscape: Landscape,
+        module: nn.Module,
+        *,
+        initial: Sequence[Tensor],
+        processes: Processes,
+    ) -> None:
+        """Keep what is measured against.
 
-    Arguments:
-        model: the model that `evaluate` uses.
-        evaluate: gives the loss of a fixed batch, one value. It must not communicate with other
-            processes: under DistributedDataParallel it calls the unwrapped module.
-        ensemble: the kind of directions.
-        radii: r, Euclidean distances, not 0; negative ones go the opposite way.
-        directions: number of directions.
-        generator: draws them; with several processes, in the same state on each.
-        mode: in which the model is evaluated. In `train`, batch normalization uses the batch, and
-            its running statistics are put back.
-        repeats: evaluations at r = 0.
-        processes: whose losses are averaged, each on its own batch; all of them call this. Those
-            of the model when None.
+        Arguments:
+            landscape: what to measure.
+            module: the model, unwrapped.
+            initial: w0; may be filled later, before the first measurement.
+            processes: that train together.
 
-    Returns:
-        Signed differences at every radius and direction.
+        Raises:
+            ValueError: for sharded weights.
+        """
+        self._parameters = list(parameter_names(module).values())
+        if any(isinstance(p, DTensor) for p in self._parameters):
+            raise ValueError(
+                "landscape: found weights sharded by fully_shard, expected whole ones; moving "
+                "sharded weights is not supported"
+            )
+        self._landscape = landscape
+        self._module = module
+        self._initial = initial
+        self._processes = processes
+        self._schedule = schedule_of(landscape.schedule)
+        self._running = True
+        self._earlier: list[Tensor] = []  # weights at the last checkpoint after iteration 0
 
-    Raises:
-        ValueError: when an argument is out of range, a direction has no length, or processes drew
-            different directions.
-        RuntimeError: when `evaluate` failed on another process.
-    """
-    plan = _Plan(np.asarray(radii, dtype=np.float64), directions, generator, mode, repeats)
-    _check(plan, ensemble)
-    group = processes or processes_of(model)
-    failure = None
-    try:
-        measured = _measure(model, evaluate, ensemble, plan)
-    except Exception as error:  # the other processes wait in the collective
-        if group.size == 1:
-            raise
-        failure, measured = error, _nothing(plan, ensemble.parameters[0].device)
-    losses = _averaged(measured, failure, group)
-    base, moved = losses[:repeats], losses[repeats:].reshape(directions, -1).T
-    with np.errstate(invalid="ignore"):  # an infinite loss at r = 0 leaves no difference
-        return Scan(
-            ensemble=ensemble.name,
-            mode=mode,
-            radius=plan.radius,
-            distance=measured.distance.cpu().numpy().reshape(directions, -1).T,
-            difference=moved - base.mean(),
-            loss=float(base.mean()),
-            noise_floor=_noise_floor(base, ensemble.parameters),
+    def due(self, iteration: int) -> bool:
+        """Whether this iteration is a checkpoint."""
+        return self._running and self._schedule.due(iteration)
+
+    def stop(self) -> None:
+        """Measure no more."""
+        self._running, self._earlier = False, []
+
+    def static(self) -> dict[str, Any]:
+        """Axes of what is measured, and which tensors are scale-invariant."""
+        landscape = self._landscape
+        return {
+            "ensemble": list(landscape.ensembles),
+            "direction": np.arange(landscape.directions),
+            "radius": self._radii(),
+            "fraction": _FRACTIONS,
+            "scale_invariant": self._scale_invariant(),
+        }
+
+    def nothing(self) -> Record:
+        """The fields at a record that is no checkpoint: NaN."""
+        kinds = len(self._landscape.ensembles)
+        shape = (kinds, len(self._radii()), self._landscape.directions)
+        return {
+            "loss_difference": np.full(shape, np.nan),
+            "center_loss": np.full(kinds, np.nan),
+            "difference_noise": np.full(kinds, np.nan),
+            "line_loss": np.full(len(_FRACTIONS), np.nan),
+        }
+
+    def measure(self, iteration: int) -> Record:
+        """Measure at this iteration; all processes call it.
+
+        The line to the checkpoint before is NaN at iteration 0, and where a resumed run has lost
+        that checkpoint.
+        """
+        before = self._before(iteration)
+        fields = self.nothing()
+        for place, name in enumerate(self._landscape.ensembles):
+            ensemble = self._ensemble(name, before)
+            if ensemble is not None:
+                seed = [self._landscape.seed, iteration, ENSEMBLES.index(name)]
+                _enter(fields, place, self._scan(ensemble, self._radii(), seed))
+        if before is not None and iteration:
+            fields["line_loss"] = self._line(before)
+        if iteration:
+            self._earlier = [p.detach().clone() for p in self._parameters]
+        return fields
+
+    def _before(self, iteration: int) -> Sequence[Tensor] | None:
+        """Weights at the checkpoint before, w0 for the first; None where they were lost."""
+        if self._earlier:
+            return self._earlier
+        passed = any(0 < checkpoint < iteration for checkpoint in self._schedule.iterations)
+        return None if passed else self._initial
+
+    def _ensemble(self, name: str, before: Sequence[Tensor] | None) -> Ensemble | None:
+        match name:
+            case "isotropic":
+                return isotropic(self._parameters)
+            case "filter":
+                return filter_normalized(self._parameters)
+            case "noise":
+                return shared_noise(self._parameters, self._agreed(), self._processes)
+        others = [] if before is None or before is self._initial else [before]
+        moved = [w for w in (self._initial, *others) if self._distance(w) > 0]
+        return trajectory(self._parameters, moved) if moved else None
+
+    def _scan(self, ensemble: Ensemble, radii: NDArray[np.float64], seed: list[int]) -> Scan:
+        limit = ensemble.limit or self._landscape.directions
+        return scan(
+            self._module,
+            self._loss,
+            ensemble,
+            radii=radii.tolist(),
+            directions=min(self._landscape.directions, limit),
+            generator=_generator(seed),
+            mode=self._landscape.mode,
+            processes=self._processes,
         )
 
+    def _line(self, before: Sequence[Tensor]) -> NDArray[np.float64]:
+        """Losses from the weights before, fraction 0, to those of now, fraction 1."""
+        length = self._distance(before)
+        if not length > 0:
+            return np.full(len(_FRACTIONS), np.nan)
+        way = trajectory(self._parameters, [before])
+        found = self._scan(way, -(1 - _FRACTIONS[:-1]) * length, [0])
+        return found.loss + np.append(found.difference[:, 0], 0.0)
 
-@dataclass(frozen=True)
-class _Plan:
-    radius: Array
-    directions: int
-    generator: torch.Generator
-    mode: Mode
-    repeats: int
+    def _loss(self) -> Tensor:
+        return torch.stack(self._losses()).mean()
 
+    def _losses(self) -> list[Tensor]:
+        loss = self._landscape.loss
+        return [loss(self._module, batch).double() for batch in self._landscape.batches]
 
-@dataclass(frozen=True)
-class _Measured:
-    """What one process finds: losses at r = 0 and then by direction and radius, on the device.
+    def _gradients(self) -> list[list[Tensor]]:
+        """The gradient of each batch; those of this process's own hooks aside."""
+        found = []
+        with undisturbed(self._module) as state, torch.enable_grad():
+            for batch in self._landscape.batches:
+                state.rewind()
+                self._module.train(self._landscape.mode == "train")
+                loss = self._landscape.loss(self._module, batch)
+                # Not `backward`: that would set off DistributedDataParallel's reduction.
+                parts = torch.autograd.grad(loss, self._parameters, materialize_grads=True)
+                found.append([part.detach() for part in parts])
+        return found
 
-    `marks` has one number a direction, from which it shows whether processes drew the same.
-    """
+    def _agreed(self) -> list[list[Tensor]]:
+        """Gradients of the batches, on all processes or on none: the others wait in a collective.
 
-    losses: Tensor
-    distance: Tensor
-    marks: Tensor
-
-
-def _measure(model: nn.Module, evaluate: Evaluate, ensemble: Ensemble, plan: _Plan) -> _Measured:
-    parameters = ensemble.parameters
-    saved = [p.detach().clone() for p in parameters]
-    distances, marks = [], []
-    with undisturbed(model) as state:
+        Raises:
+            RuntimeError: when the loss failed on another process.
+        """
+        failure, gradients = None, []
         try:
-            losses = [_loss(model, evaluate, state, plan.mode)]
-            for index in range(plan.directions):
-                direction = unit_direction(ensemble, index, plan.generator)
-                marks.append(_mark(direction))
-                for r in plan.radius.tolist():
-                    _move(parameters, saved, direction, r)
-                    distances.append(squared_distances(parameters, saved)[0].sum().sqrt())
-                    losses.append(_loss(model, evaluate, state, plan.mode))
-            _put_back(parameters, saved)
-            again = [_loss(model, evaluate, state, plan.mode) for _ in range(plan.repeats - 1)]
-        finally:
-            _put_back(parameters, saved)
-    return _Measured(
-        losses=torch.stack(
-            [loss.to(parameters[0].device) for loss in losses[:1] + again + losses[1:]]
-        ),
-        distance=torch.stack(distances),
-        marks=torch.stack(marks),
-    )
+            gradients = self._gradients()
+        except Exception as error:
+            failure = error
+        failed = torch.tensor(float(failure is not None), device=self._parameters[0].device)
+        others = bool(self._processes.add(failed) > 0)
+        if failure is not None:
+            raise failure
+        if others:
+            raise RuntimeError("loss: failed on another process")
+        return gradients
+
+    def _scale_invariant(self) -> NDArray[np.int64]:
+        found = scale_invariant(
+            self._module, lambda: torch.stack(self._losses()), generator=_generator([0])
+        )
+        return np.array(list(found.values()), dtype=np.int64)
+
+    def _radii(self) -> NDArray[np.float64]:
+        if self._landscape.radii is not None:
+            return np.asarray(self._landscape.radii, dtype=np.float64)
+        norm_sq = torch.stack([square(w) for w in self._initial]).sum()
+        return _RADII * float(norm_sq) ** 0.5
+
+    def _distance(self, weights: Sequence[Tensor]) -> float:
+        now = [p.detach() for p in self._parameters]
+        return float(squared_distances(now, weights)[0].sum().sqrt())
 
 
-def _loss(model: nn.Module, evaluate: Evaluate, state: ModelState, mode: Mode) -> Tensor:
-    """The loss in the stated mode, from the buffers and random numbers that there were."""
-    state.rewind()
-    model.train(mode == "train")
-    # Inside autocast, weights cast before they were moved would be used again.
-    torch.clear_autocast_cache()
-    value = torch.as_tensor(evaluate()).detach()
-    if value.numel() != 1:
-        raise ValueError(f"evaluate: returned shape {tuple(value.shape)}, expected one value")
-    if model.training != (mode == "train"):
-        raise ValueError(f"evaluate: changed the mode of the model, expected it to stay {mode!r}")
-    return value.double().reshape(())
+def _generator(seed: Sequence[int]) -> torch.Generator:
+    state = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> 1))
 
 
-def _move(
-    parameters: Sequence[Tensor], saved: Sequence[Tensor], direction: Sequence[Tensor], r: float
-) -> None:
-    """Set the parameters to w + r·v."""
-    for p, w, v in zip(parameters, saved, direction, strict=True):
-        # Through `data`, which leaves alone the version that a pending backward pass checks.
-        p.data.copy_(torch.add(w.to(v.dtype), v, alpha=r))
-
-
-def _mark(direction: Sequence[Tensor]) -> Tensor:
-    """A number that two different directions hardly share."""
-    return torch.stack([part.sum(dtype=torch.float64) for part in direction]).sum()
-
-
-def _put_back(parameters: Sequence[Tensor], saved: Sequence[Tensor]) -> None:
-    for p, w in zip(parameters, saved, strict=True):
-        p.data.copy_(w)
-    torch.clear_autocast_cache()
-
-
-def _nothing(plan: _Plan, device: torch.device) -> _Measured:
-    moved = plan.radius.size * plan.directions
-    sizes = (plan.repeats + moved, moved, plan.directions)
-    return _Measured(*(torch.zeros(n, dtype=torch.float64, device=device) for n in sizes))
-
-
-def _averaged(measured: _Measured, failure: Exception | None, processes: Processes) -> Array:
-    """Losses, averaged over processes in one collective; all fail together."""
-    marks = measured.marks
-    failed = marks.new_tensor([float(failure is not None)])
-    summed = processes.add(torch.cat([failed, measured.losses, marks, marks**2]))
-    mean = summed.cpu().numpy() / processes.size
-    if failure is not None:
-        raise failure
-    if mean[0] > 0:
-        raise RuntimeError("evaluate: failed on another process")
-    losses, marks_mean, marks_sq = np.split(mean[1:], [len(measured.losses), -len(marks)])
-    if np.any(marks_sq - marks_mean**2 > 1e-9 * (1 + marks_sq)):
-        raise ValueError("generator: processes drew different directions, expected the same")
-    return losses
-
-
-def _noise_floor(base: Array, parameters: Sequence[Tensor]) -> float:
-    """The standard deviation of L − mean(L) at r = 0, at least a unit of rounding of L."""
-    spread = np.std(base, ddof=1) * np.sqrt(1 + 1 / len(base))
-    rounding = max(torch.finfo(p.dtype).eps for p in parameters) * abs(base.mean())
-    return float(max(spread, rounding))
-
-
-def _check(plan: _Plan, ensemble: Ensemble) -> None:
-    radius = plan.radius
-    if radius.ndim != 1 or not radius.size or not np.all(np.isfinite(radius) & (radius != 0)):
-        raise ValueError(f"radii: found {radius}, expected finite distances other than 0")
-    most = np.inf if ensemble.limit is None else ensemble.limit
-    if count(plan.directions, "directions") > most:
-        raise ValueError(f"directions: found {plan.directions}, expected at most {ensemble.limit}")
-    count(plan.repeats, "repeats", least=2)
-    if plan.mode not in ("train", "eval"):
-        raise ValueError(f"mode: found {plan.mode!r}, expected 'train' or 'eval'")
-    if plan.generator in (torch.default_generator, *torch.cuda.default_generators):
-        # Its state is put back before every evaluation: all directions would be the same.
-        raise ValueError("generator: found torch's default generator, expected one of its own")
-    if any(isinstance(p, DTensor) for p in ensemble.parameters):
-        raise ValueError("parameters: found sharded tensors, expected whole ones")
+def _enter(fields: Record, place: int, found: Scan) -> None:
+    """Put a scan in its place; a step that rounding spoilt leaves no difference."""
+    wrong = np.abs(found.distance / found.radius[:, None] - 1) > _ROUNDED
+    count = found.difference.shape[1]
+    fields["loss_difference"][place, :, :count] = np.where(wrong, np.nan, found.difference)  # type: ignore[index]
+    fields["center_loss"][place] = found.loss  # type: ignore[index]
+    fields["difference_noise"][place] = found.noise_floor  # type: ignore[index]

@@ -15,7 +15,16 @@ from . import initial
 from .resume import State
 
 # By these fields a recording shows which probes made it.
-_TRACES = {"noise": "mean_sq", "path": "step_sq", "trajectory": "sketch", "scaler": "skipped"}
+_TRACES = {
+    "noise": "mean_sq",
+    "path": "step_sq",
+    "trajectory": "sketch",
+    "scaler": "skipped",
+    "evaluation": "held_out",
+    "landscape": "loss_difference",
+}
+# Radii may follow from w0, which a run that goes on does not begin with.
+_AXES = ("metric", "ensemble", "direction", "fraction")
 # What may differ between the parts of a run without a word.
 _MAY_DIFFER = ("world_size", "base_learning_rate", "run")
 # Relative tolerance of the squared distance of weights that were read from a checkpoint.
@@ -36,7 +45,8 @@ def refuse_other_run(
     Raises:
         ValueError: saying what differs.
     """
-    for name in ("tensor", "tensor_size", "batch_size"):
+    axes = [name for name in _AXES if name in static and name in records]
+    for name in ("tensor", "tensor_size", "batch_size", *axes):
         found, expected = np.asarray(static[name]), records[name].values
         if not np.array_equal(found, expected):
             raise ValueError(

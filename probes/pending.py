@@ -6,7 +6,7 @@ piece. What several processes hold alike is divided by the number of copies befo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .processes import Processes
 from .units import UnitShares
-from .updates import Measurement, Updates, unit_weights
+from .updates import Measurement, Record, Updates, unit_weights
 
 # Columns of a row beside the squares of S and Big: see `Pending._rows`.
 _COLUMNS = 11
@@ -46,12 +46,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Mark:
-    """Measurements of the weights by name, and the host's clocks when they were taken."""
+    """Measurements of the weights by name, and the host's clocks when they were taken.
+
+    `occasional` is on the host already; rank 0's is recorded.
+    """
 
     iteration: int
     values: Mapping[str, Tensor]
     wall_time: float
     probe_seconds: float
+    occasional: Record = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,26 @@ class Pending:
         """Append a committed update."""
         self.rows.append(row)
         self.losses.append([])
+
+    def observe(self, loss: Tensor, *, making: bool) -> None:
+        """Append a loss of one value.
+
+        Arguments:
+            loss: on the device.
+            making: whether it belongs to the update in the making, as it does before the step, or
+                else to the one just committed.
+        """
+        at = -1 if making or not self.rows else -2
+        self.losses[at].append(loss.double().clone().reshape(()))
+
+    def marked(self, iteration: int) -> bool:
+        """Whether the last mark is at this iteration and still waits."""
+        return bool(self.marks) and self.marks[-1].iteration == iteration
+
+    def amend(self, fields: Record) -> None:
+        """Add fields to the last mark."""
+        last = self.marks[-1]
+        self.marks[-1] = replace(last, occasional={**last.occasional, **fields})
 
     def emptied(self) -> "Pending":
         """What waits after a flush: nothing but the losses of the update in the making."""
@@ -162,6 +186,7 @@ class Pending:
                 {name: next(vectors).reshape(value.shape) for name, value in mark.values.items()},
                 mark.wall_time,
                 mark.probe_seconds,
+                mark.occasional,
             )
             for mark in self.marks
         ]

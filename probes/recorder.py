@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from .clocks import Clocks
 from .ledger import Ledger
+from .occasions import Occasions
 from .opening import Beginning, Request
 from .pending import Mark, Pending, Reduced
 from .plan import Plan
@@ -55,6 +57,7 @@ class Recorder:
         beginning: Beginning,
         writer: RecordingWriter,
         tap: Callable[[Callable[[Exception], None]], GradientTap] | None,
+        occasions: Occasions,
         plan: Plan,
     ) -> None:
         past = beginning.state
@@ -67,19 +70,18 @@ class Recorder:
         self._plan = plan
         self._row_limit = _FIRST_ROWS
         self._units = DeclaredUnits(self._warn)
-        self._closed = self._stepping = False
+        self._closed = self._stepping = self._ending = False
         self._warned: set[str] = set()
         self._flushed = time.monotonic()
         self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
         self._measurements = request.measurements
+        self._occasions = occasions
         self._pending = Pending(self._measurements.initial[0].device, len(self._parameters))
         self._ledger = Ledger(past, beginning.initial_sq)
         self._marked = beginning.marked
         self._termination = Termination(
             flush=self._save, close=self._terminate, listen=plan.close_on_sigterm
         )
-        if self._marked < 0:
-            self._mark()
         self._rows = RowReader(
             optimizer,
             self._parameters,
@@ -88,6 +90,8 @@ class Recorder:
             scaler=plan.scaler,
             skipped=past.skipped,
         )
+        if self._marked < 0:
+            self._mark()
         self._hooks = [
             optimizer.register_step_pre_hook(self._begin_step),
             optimizer.register_step_post_hook(self._committed),
@@ -107,10 +111,7 @@ class Recorder:
             value = torch.as_tensor(loss, device=self._pending.device).detach()
             if value.numel() != 1:
                 raise ValueError(f"loss: found shape {tuple(value.shape)}, expected one value")
-            # Before the step the loss belongs to the update in the making, after it to the one
-            # just committed.
-            making = len(self._pending.rows) == 0 or self._rows.units > 0
-            self._pending.losses[-1 if making else -2].append(value.double().clone().reshape(()))
+            self._pending.observe(value, making=self._rows.units > 0)
 
     def unit(self, *, size: float, weight: float | None = None) -> None:
         """Declare the next unit; call it before each `backward` when units are unequal.
@@ -135,9 +136,8 @@ class Recorder:
         """
         self._check_open("state_dict")
         with self._timed():
-            marked = self._marked
-            self._mark()  # no record: it brings the path so far to the host
-            self._marked = marked
+            # No record: it brings the path so far to the host.
+            self._pending.marks.append(self._measured())
             reduced = self._reduce()
             *measurements, now = reduced.measurements
             self._enter(reduced, measurements)
@@ -180,6 +180,7 @@ class Recorder:
     def _end(self) -> None:
         if self._marked != self.iteration and not self._stepping:
             self._mark()
+        self._evaluate_last()
         self._flush()
         if self._closed:  # it could not be flushed
             return
@@ -197,6 +198,7 @@ class Recorder:
 
     def _terminate(self) -> None:
         """The process is about to end, perhaps in the middle of an update."""
+        self._ending = True
         self._leave() if self._processes.groups else self.close()
 
     def _leave(self) -> None:
@@ -230,16 +232,27 @@ class Recorder:
         self._measurements.update()
         if self.iteration == self._first and was_wrapped(self._model, self._parameters):
             self._warn(_WRAPPED_LATE)
-        if self._plan.schedule.due(self.iteration):
+        if self._plan.schedule.due(self.iteration) or self._occasions.due(self.iteration):
             self._mark()
 
     def _mark(self) -> None:
-        """Measure the weights at this iteration."""
+        """Measure all that a record at this iteration holds."""
+        with self._timed(), self._rows.paused():
+            mark = replace(self._measured(), occasional=self._occasions.measure(self.iteration))
+        self._pending.marks.append(mark)
+        self._marked = self.iteration
+
+    def _measured(self) -> Mark:
+        """The weights at this iteration."""
         with self._timed():
             values = self._measurements.mark()
-        clocks = self._clocks.wall_time(), self._clocks.probe_seconds
-        self._pending.marks.append(Mark(self.iteration, values, *clocks))
-        self._marked = self.iteration
+        return Mark(self.iteration, values, self._clocks.wall_time(), self._clocks.probe_seconds)
+
+    def _evaluate_last(self) -> None:
+        """Add the last evaluation to the last record, unless that was flushed already."""
+        if self._pending.marked(self.iteration) and not self._ending:
+            with self._rows.paused():
+                self._pending.amend(self._occasions.at_end(self.iteration))
 
     def _flush(self) -> None:
         """Bring everything that waits to the host and write the records that are complete."""

@@ -1,6 +1,7 @@
 """The row of an update: what is known of it on this process when the optimizer has stepped."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -87,6 +88,17 @@ class RowReader:
             skipped=skipped,
         )
         return row, seen.seconds
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Backward passes within are none of the training's."""
+        if self._tap is not None:
+            self._tap.paused = True
+        try:
+            yield
+        finally:
+            if self._tap is not None:
+                self._tap.paused = False
 
     def close(self) -> None:
         """Remove the tap."""

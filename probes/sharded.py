@@ -66,6 +66,8 @@ class ShardedTap(GradientTap):
             self._handles.append(_Handle(module, inner))
 
     def _hear(self, group: Any, flat: Tensor, rows: int) -> None:
+        if self.paused:
+            return
         try:
             if self._begins():
                 torch.autograd.Variable._execution_engine.queue_callback(self._end_backward)

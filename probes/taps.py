@@ -55,7 +55,8 @@ class Seen:
 class GradientTap:
     """Squared gradient norms per tensor, of the units of an update and of the update.
 
-    For plain and DDP modules. `ShardedTap` inherits the bookkeeping and differs in how a unit is
+    While it is `paused` backward passes are none of the training's. For plain and DDP modules.
+    `ShardedTap` inherits the bookkeeping and differs in how a unit is
     seen.
     """
 
@@ -76,6 +77,7 @@ class GradientTap:
             scale: loss scale in force during a backward pass; None where there is none.
         """
         self.units = 0
+        self.paused = False
         self._parameters = list(parameters)
         self._processes = processes
         self._failed = failed
@@ -113,6 +115,8 @@ class GradientTap:
         self._total_sq = self._unit_sq
 
     def _see(self, index: int, gradient: Tensor) -> None:
+        if self.paused:
+            return
         start = time.perf_counter()
         try:
             if self._begins():

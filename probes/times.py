@@ -40,3 +40,8 @@ def schedule_of(iterations: Sequence[int] | NDArray[np.integer] | None) -> Sched
     if asked.ndim != 1 or asked.dtype.kind not in "iu" or np.any(np.diff(asked) <= 0):
         raise ValueError(f"schedule: found {iterations!r}, expected increasing integers")
     return Schedule(frozenset(asked.tolist()), int(asked[-1]) if asked.size else 0)
+
+
+def sparse() -> Schedule:
+    """The default schedule of what is expensive: 0 and five a decade, without end."""
+    return Schedule(frozenset(log_spaced(_LAST, dense_until=1, per_decade=5).tolist()), 0)

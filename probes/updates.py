@@ -6,7 +6,7 @@ over processes and copied to the host in one piece, into records: the formulas a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,14 @@ class Measurement:
         values: by name; `squares` holds ‖w−w0‖² and ‖w‖² `(2, tensor)`, the rest are fields.
         wall_time: since attaching.
         probe_seconds: spent in probes since attaching.
+        occasional: fields that are measured at some records only.
     """
 
     iteration: int
     values: Mapping[str, Array]
     wall_time: float
     probe_seconds: float
+    occasional: Record = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -289,6 +291,7 @@ def _weight_fields(at: Measurement, initial_sq: Array) -> Record:
     distance_sq, weight_sq = at.values["squares"]
     return {
         **{name: value for name, value in at.values.items() if name != "squares"},
+        **at.occasional,
         "iteration": at.iteration,
         "distance_sq": distance_sq,
         "weight_sq": weight_sq,

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from diffusion.structure import smooth_structure, structure
 from probes.directions import filter_normalized, gradient_noise, isotropic, trajectory
-from probes.landscape import scan
+from probes.scan import scan
 
 SIZE = 40
 

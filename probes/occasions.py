@@ -1,0 +1,112 @@
+"""What is measured at some records only: the user's evaluation and the landscape.
+
+These fields are part of every record; where they were not due they are NaN.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from .evaluation import Evaluation
+from .landscape import Landscape, LandscapeProbe
+from .processes import Processes
+from .updates import Record
+
+
+class Occasions:
+    """The occasional measurements of one run."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        evaluation: Evaluation | None,
+        landscape: Landscape | None,
+        initial: Sequence[Tensor],
+        processes: Processes,
+    ) -> None:
+        """Prepare what was asked for.
+
+        Arguments:
+            model: as it is trained.
+            evaluation: of the user; None for none.
+            landscape: what to measure of it; None for nothing.
+            initial: w0; may be filled until the first measurement.
+            processes: that train together.
+
+        Raises:
+            ValueError: for a landscape of sharded weights.
+        """
+        self._module = unwrapped(model)
+        self._evaluation = evaluation
+        self._landscape = (
+            LandscapeProbe(landscape, self._module, initial=initial, processes=processes)
+            if landscape
+            else None
+        )
+        self._mode = landscape.mode if landscape else ""
+        self._evaluated = -1
+
+    @property
+    def probes(self) -> frozenset[str]:
+        """Names of the probes that run."""
+        present = {"evaluation": self._evaluation, "landscape": self._landscape}
+        return frozenset(name for name, probe in present.items() if probe is not None)
+
+    def static(self) -> dict[str, Any]:
+        """Axes of the fields."""
+        axes = self._landscape.static() if self._landscape else {}
+        if self._evaluation:
+            axes["metric"] = list(self._evaluation.metrics)
+        return axes
+
+    def attributes(self) -> dict[str, str]:
+        """What the recording says of how it was measured."""
+        return {"landscape_mode": self._mode} if self._landscape else {}
+
+    def due(self, iteration: int) -> bool:
+        """Whether anything is to be measured at this iteration."""
+        probes = (self._evaluation, self._landscape)
+        return any(probe is not None and probe.due(iteration) for probe in probes)
+
+    def measure(self, iteration: int) -> Record:
+        """Fields of the record at this iteration; all processes call it."""
+        fields: Record = {}
+        if self._evaluation:
+            due = self._evaluation.due(iteration)
+            fields["held_out"] = self._evaluation.row(self._numbers(iteration) if due else {})
+        if self._landscape:
+            fields |= self._surroundings(self._landscape, iteration)
+        return fields
+
+    def at_end(self, iteration: int) -> Record:
+        """The evaluation at the last iteration, unless it was made; no fields where it was."""
+        if not self._evaluation or self._evaluated == iteration:
+            return {}
+        return {"held_out": self._evaluation.row(self._numbers(iteration))}
+
+    def _numbers(self, iteration: int) -> Mapping[str, float]:
+        self._evaluated = iteration
+        return self._evaluation.measure(self._module) if self._evaluation else {}
+
+    def _surroundings(self, probe: LandscapeProbe, iteration: int) -> Record:
+        if not probe.due(iteration):
+            return probe.nothing()
+        try:
+            return probe.measure(iteration)
+        except Exception as error:
+            probe.stop()
+            _warn(f"the landscape probe failed and was switched off: {error!r}")
+            return probe.nothing()
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module within DistributedDataParallel, which can be called by one process alone."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
