@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranges import between, count, positive
+from .ranges import all_finite, between, count, indices, positive
 
 Array = NDArray[np.float64]
 
@@ -44,8 +44,8 @@ def random_walk(
     >>> random_walk(2, samples=3, rng=np.random.default_rng(0)).shape
     (3, 5)
     """
-    steps = positive(scale, "scale") * rng.standard_normal((count(samples, "samples"), 2 * reach))
-    return _anchored(steps, reach)
+    shape = (count(samples, "samples"), 2 * count(reach, "reach"))
+    return _anchored(positive(scale, "scale") * rng.standard_normal(shape))
 
 
 def fractional_brownian(
@@ -83,7 +83,7 @@ def fractional_brownian(
     eigenvalues = np.maximum(np.fft.rfft(circulant).real, 0.0)
     white = rng.standard_normal((count(samples, "samples"), 2 * n))
     steps = np.fft.irfft(np.sqrt(eigenvalues) * np.fft.rfft(white, axis=1), 2 * n, axis=1)
-    return _anchored(scale * steps[:, :n], reach)
+    return _anchored(scale * steps[:, :n])
 
 
 def measured_structure(potential: ArrayLike, lags: ArrayLike) -> Structure:
@@ -99,14 +99,12 @@ def measured_structure(potential: ArrayLike, lags: ArrayLike) -> Structure:
     Raises:
         ValueError: for one sample only, or a lag outside the sites.
     """
-    v = np.asarray(potential, dtype=np.float64)
-    r = np.atleast_1d(np.asarray(lags, dtype=np.int64))
+    v = all_finite(potential, "potential")
     if v.ndim != 2 or len(v) < 2:
         raise ValueError(f"potential: found shape {v.shape}, expected (sample ≥ 2, site)")
-    if r.min() < 1 or r.max() >= v.shape[1]:
-        raise ValueError(
-            f"lags: found {r.min()} … {r.max()}, expected values in [1, {v.shape[1] - 1}]"
-        )
+    r = indices(lags, "lags", length=v.shape[1])
+    if r.min(initial=1) < 1:
+        raise ValueError(f"lags: found 0, expected values in [1, {v.shape[1] - 1}]")
     squares = np.stack([np.mean((v[:, k:] - v[:, :-k]) ** 2, axis=1) for k in r], axis=1)
     return over_samples(r.astype(np.float64), squares)
 
@@ -117,8 +115,30 @@ def over_samples(distance: Array, squares: Array) -> Structure:
     return Structure(distance, squares.mean(axis=0), error)
 
 
-def _anchored(steps: Array, reach: int) -> Array:
+def checked_potential(potential: ArrayLike) -> Array:
+    """Potentials on a line that a walker can start in the middle of.
+
+    Arguments:
+        potential: V `(sample, site)` or `(site,)`, an odd number of sites.
+
+    Returns:
+        V `(sample, site)`.
+
+    Raises:
+        ValueError: for another shape, or values that are not finite.
+
+    >>> checked_potential([0.0, 1.0, 0.5])
+    array([[0. , 1. , 0.5]])
+    """
+    v = np.atleast_2d(np.asarray(potential, dtype=np.float64))
+    if v.ndim != 2 or v.shape[0] < 1 or v.shape[1] < 3 or v.shape[1] % 2 == 0:
+        raise ValueError(f"potential: found shape {v.shape}, expected (sample, odd number >= 3)")
+    return all_finite(v, "potential")
+
+
+def _anchored(steps: Array) -> Array:
     """Potentials from their steps, zero at the middle site."""
-    v = np.zeros((steps.shape[0], 2 * count(reach, "reach") + 1))
+    samples, gaps = steps.shape
+    v = np.zeros((samples, gaps + 1))
     np.cumsum(steps, axis=1, out=v[:, 1:])
-    return v - v[:, reach : reach + 1]
+    return v - v[:, gaps // 2 : gaps // 2 + 1]

@@ -24,8 +24,9 @@ class Trajectory:
     """Walkers in d dimensions, recorded at some iterations.
 
     Attributes:
-        iteration: `(record,)`, from 0.
-        position: x `(record, field, walker, dimension)`, in the unit of length.
+        iteration: `(record,)`, 0 or later.
+        position: x `(record, field, walker, dimension)`, in the unit of length; 0 at the start,
+            iteration 0, whether that is recorded or not.
         path_sq: Σ‖Δx‖² up to the record `(record, field, walker)`, length squared.
         potential: V at the record `(record, field, walker)`.
         gradient_sq: ‖∇V‖² at the record `(record, field, walker)`.
@@ -39,8 +40,8 @@ class Trajectory:
 
     @property
     def distance_sq(self) -> Array:
-        """‖x_t − x_0‖² `(record, field, walker)`."""
-        return np.sum((self.position - self.position[0]) ** 2, axis=-1)
+        """‖x_t − x_0‖² `(record, field, walker)`, x_0 = 0 the start of the motion."""
+        return np.sum(self.position**2, axis=-1)
 
 
 def langevin(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranges import increasing
+from .ranges import all_positive, finite, increasing
 
 Array = NDArray[np.float64]
 
@@ -87,15 +87,21 @@ class Law:
         return self.rate(t, **self.checked(parameters))
 
     def checked(self, parameters: Mapping[str, ArrayLike]) -> dict[str, Array]:
-        """The parameters as arrays, each within its range.
+        """The parameters as arrays, each within its range, those of the modes equally long.
 
         Raises:
-            ValueError: for missing, unknown or out-of-range parameters.
+            ValueError: for missing, unknown or out-of-range parameters, or arrays whose shapes do
+                not match.
         """
         expected = [parameter.name for parameter in self.parameters]
         if set(parameters) != set(expected):
             raise ValueError(f"parameters: found {sorted(parameters)}, expected {expected}")
-        return {p.name: _within(p, parameters[p.name]) for p in self.parameters}
+        values = {p.name: _within(p, parameters[p.name]) for p in self.parameters}
+        shapes = {p.name: values[p.name].shape for p in self.parameters if p.modes}
+        if len(set(shapes.values())) > 1:
+            found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise ValueError(f"{', '.join(shapes)}: found shapes {found}, expected the same")
+        return values
 
 
 def growth_basis(times: ArrayLike, *, exponent: float, onset: float = 0.0) -> Array:
@@ -113,6 +119,9 @@ def growth_basis(times: ArrayLike, *, exponent: float, onset: float = 0.0) -> Ar
     Returns:
         u `(time,)`.
 
+    Raises:
+        ValueError: when t + τ₀ is not positive somewhere, or p not finite.
+
     References:
         Jeffreys (1958), Geophysical Journal 1, 92, as a creep law; Mainardi and Spada (2012),
         Rheologica Acta 51, 783.
@@ -120,16 +129,16 @@ def growth_basis(times: ArrayLike, *, exponent: float, onset: float = 0.0) -> Ar
     >>> growth_basis([1.0, 4.0], exponent=0.5)
     array([0., 2.])
     """
-    log_time = np.log(np.asarray(times, dtype=np.float64) + onset)
-    if exponent == 0:
-        return log_time
-    return np.expm1(exponent * log_time) / exponent
+    shifted = np.asarray(times, dtype=np.float64) + finite(onset, "onset")
+    log_time = np.log(all_positive(shifted, "times + onset"))
+    p = finite(exponent, "exponent")
+    return np.expm1(p * log_time) / p if p != 0 else log_time
 
 
 def _within(parameter: Parameter, value: ArrayLike) -> Array:
     array = np.asarray(value, dtype=np.float64)
-    if array.ndim != int(parameter.modes):
-        shape = "(mode,)" if parameter.modes else "()"
+    if array.ndim != int(parameter.modes) or not array.size:
+        shape = "(mode,) of one or more" if parameter.modes else "()"
         raise ValueError(f"{parameter.name}: found shape {array.shape}, expected {shape}")
     above = array >= parameter.low if parameter.closed[0] else array > parameter.low
     below = array <= parameter.high if parameter.closed[1] else array < parameter.high

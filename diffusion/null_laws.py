@@ -19,10 +19,11 @@ def _quadratic(t: Array, *, learning_rate: Array, curvatures: Array, start: Arra
 
 
 def _quadratic_rate(t: Array, *, learning_rate: Array, curvatures: Array, start: Array) -> Array:
-    decay = _log_decay(learning_rate, curvatures)
-    gone = -np.expm1(np.outer(t, decay))
-    change = -decay * (1.0 - gone)
-    return np.sum(start**2 * gone * change, axis=1) / np.linalg.norm(start * gone, axis=1)
+    exponent = np.outer(t, _log_decay(learning_rate, curvatures))
+    gone = -np.expm1(exponent)
+    change = -_log_decay(learning_rate, curvatures) * np.exp(exponent)
+    squared = (start * gone) ** 2
+    return _root_rate(squared.sum(axis=1), 2.0 * (start**2 * gone * change).sum(axis=1))
 
 
 def _noisy_quadratic(
@@ -50,13 +51,12 @@ def _noisy_quadratic_rate(
     noise: Array,
 ) -> Array:
     decay = _log_decay(learning_rate, curvatures)
-    left = np.exp(np.outer(t, decay))
+    exponent = np.outer(t, decay)
+    left, gone = np.exp(exponent), -np.expm1(exponent)
     stationary = _stationary(learning_rate, batch_size, curvatures=curvatures, noise=noise)
-    squared = (1.0 - left) ** 2 @ start**2 + (1.0 - left**2) @ stationary
-    change = -2.0 * (left * (1.0 - left)) @ (decay * start**2) - 2.0 * left**2 @ (
-        decay * stationary
-    )
-    return change / (2.0 * np.sqrt(squared))
+    squared = gone**2 @ start**2 - np.expm1(2.0 * exponent) @ stationary
+    change = (left * gone) @ (decay * start**2) + left**2 @ (decay * stationary)
+    return _root_rate(squared, -2.0 * change)
 
 
 def _scale_invariant(
@@ -80,26 +80,45 @@ def _scale_invariant_rate(
 def _decaying(
     t: Array, *, learning_rate: Array, weight_decay: Array, gradient_norm: Array, start_norm: Array
 ) -> Array:
-    rate = learning_rate * weight_decay
-    fourth = _norm_fourth(t, rate, learning_rate * gradient_norm, start_norm)
-    kept = -np.expm1(-rate * t)
-    return np.sqrt(2.0 * start_norm**2 * kept + np.sqrt(fourth) - start_norm**2)
+    kept, gone, gained = _decayed(t, learning_rate, weight_decay, gradient_norm)
+    inner = (start_norm * kept) ** 2
+    # ‖w‖² − n²e^(−2ηλt) + n²(1 − e^(−ηλt))², a sum of positive terms
+    return np.sqrt(gained / (np.sqrt(inner**2 + gained) + inner) + (start_norm * gone) ** 2)
 
 
 def _decaying_rate(
     t: Array, *, learning_rate: Array, weight_decay: Array, gradient_norm: Array, start_norm: Array
 ) -> Array:
     rate = learning_rate * weight_decay
-    force = learning_rate * gradient_norm
-    fourth = _norm_fourth(t, rate, force, start_norm)
-    norm_sq_change = (force**2 - 2.0 * rate * fourth) / np.sqrt(fourth)
-    change = norm_sq_change + 2.0 * rate * start_norm**2 * np.exp(-rate * t)
-    distance = np.sqrt(np.sqrt(fourth) - start_norm**2 - 2.0 * start_norm**2 * np.expm1(-rate * t))
-    return change / (2.0 * distance)
+    kept, gone, gained = _decayed(t, learning_rate, weight_decay, gradient_norm)
+    rate, force = learning_rate * weight_decay, learning_rate * gradient_norm
+    inner = (start_norm * kept) ** 2
+    norm_sq = np.sqrt(inner**2 + gained)
+    outer = gained / (norm_sq + inner)
+    growth = ((force * kept**2) ** 2 + 2.0 * rate * inner * outer) / norm_sq
+    change = growth + 2.0 * rate * start_norm**2 * gone * kept
+    return _root_rate(outer + (start_norm * gone) ** 2, change)
+
+
+def _decayed(
+    t: Array, learning_rate: Array, weight_decay: Array, gradient_norm: Array
+) -> tuple[Array, Array, Array]:
+    """e^(−x), 1 − e^(−x) with x = ηλt, and what gradients added to ‖w‖⁴, 2η²g²t·(1 − e^(−4x))/4x.
+
+    The last is the solution of d‖w‖⁴/dt = 2η²g² − 4ηλ‖w‖⁴ from 0.
+    """
+    x = learning_rate * weight_decay * t
+    # (1 − e^(−4x))/4x → 1 as the decay vanishes, where this becomes the law without decay.
+    share = np.divide(-np.expm1(-4.0 * x), 4.0 * x, out=np.ones_like(t), where=x > 0)
+    return np.exp(-x), -np.expm1(-x), 2.0 * (learning_rate * gradient_norm) ** 2 * t * share
 
 
 def _separable(t: Array, *, learning_rate: Array, margin: Array) -> Array:
-    return np.log(wrightomega(1.0 + learning_rate * margin**2 * t)) / margin
+    drive = learning_rate * margin**2 * t
+    y = np.log(wrightomega(1.0 + drive))
+    # One step of Newton's method on e^y − 1 + y = drive restores the digits that 1 + drive lost.
+    y -= (np.expm1(y) + y - drive) / (np.exp(y) + 1.0)
+    return y / margin
 
 
 def _separable_rate(t: Array, *, learning_rate: Array, margin: Array) -> Array:
@@ -117,7 +136,7 @@ def _crossover_rate(
 ) -> Array:
     squared = t**2 * gradient_sq + t * noise_trace / batch_size
     change = 2.0 * t * gradient_sq + noise_trace / batch_size
-    return learning_rate * change / (2.0 * np.sqrt(squared))
+    return learning_rate * _root_rate(squared, change)
 
 
 def _log_decay(learning_rate: Array, curvatures: Array) -> Array:
@@ -137,12 +156,10 @@ def _stationary(
     return learning_rate * noise / (batch_size * curvatures * (2.0 - learning_rate * curvatures))
 
 
-def _norm_fourth(t: Array, rate: Array, force: Array, start_norm: Array) -> Array:
-    """‖w‖⁴, the solution of d‖w‖⁴/dt = 2·force² − 4·rate·‖w‖⁴."""
-    # (1 − e^{−4x})/(4x) → 1 as the decay vanishes, where this becomes the law without decay.
-    exponent = 4.0 * rate * t
-    share = np.divide(-np.expm1(-exponent), exponent, out=np.ones_like(t), where=exponent > 0)
-    return start_norm**4 * np.exp(-exponent) + 2.0 * force**2 * t * share
+def _root_rate(squared: Array, change: Array) -> Array:
+    """d√q/dt from q and dq/dt; 0 where q = 0, since a law whose distance is 0 stays there."""
+    still = np.zeros_like(squared)
+    return np.divide(change, 2.0 * np.sqrt(squared), out=still, where=squared > 0)
 
 
 _FROM_ZERO = (True, False)

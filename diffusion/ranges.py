@@ -65,13 +65,45 @@ def iterations(values: ArrayLike, name: str) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
+def all_finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Finite numbers of any shape, or a `ValueError` that names the argument."""
+    array = np.asarray(values, dtype=np.float64)
+    return _all(np.isfinite(array), array, name, "finite values")
+
+
 def none_negative(values: ArrayLike, name: str) -> NDArray[np.float64]:
     """Finite numbers >= 0 of any shape, or a `ValueError` that names the argument."""
     array = np.asarray(values, dtype=np.float64)
-    wrong = array[~(np.isfinite(array) & (array >= 0))]
-    if wrong.size:
-        raise ValueError(f"{name}: found {wrong.flat[0]:g}, expected finite values >= 0")
-    return array
+    return _all(np.isfinite(array) & (array >= 0), array, name, "finite values >= 0")
+
+
+def all_positive(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Finite numbers > 0 of any shape, or a `ValueError` that names the argument."""
+    array = np.asarray(values, dtype=np.float64)
+    return _all(np.isfinite(array) & (array > 0), array, name, "finite values > 0")
+
+
+def indices(values: ArrayLike, name: str, *, length: int) -> NDArray[np.int64]:
+    """Whole numbers from 0 up to a length, in a row.
+
+    Arguments:
+        values: what was passed `(*)`.
+        name: the argument's name, for the message.
+        length: number that they stay below.
+
+    Returns:
+        The values as int64 `(value,)`.
+
+    Raises:
+        ValueError: when one is not whole or lies outside.
+
+    >>> indices([0, 2], "starts", length=3)
+    array([0, 2])
+    """
+    array = np.atleast_1d(np.asarray(values, dtype=np.float64)).ravel()
+    inside = (array >= 0) & (array < length) & (array == np.floor(array))
+    _all(inside, array, name, f"whole numbers in [0, {length})")
+    return array.astype(np.int64)
 
 
 def between(
@@ -100,7 +132,7 @@ def between(
     >>> between(0.5, "hurst", 0, 1)
     0.5
     """
-    number = float(value)
+    number = _number(value, name)
     above = number >= low if closed[0] else number > low
     below = number <= high if closed[1] else number < high
     if not (above and below):
@@ -116,6 +148,11 @@ def not_negative(value: float, name: str) -> float:
     return between(value, name, 0.0, closed=(True, False))
 
 
+def finite(value: float, name: str) -> float:
+    """A finite number, or a `ValueError` that names the argument."""
+    return between(value, name, -np.inf)
+
+
 def positive(value: float, name: str) -> float:
     """A finite number > 0, or a `ValueError` that names the argument."""
     return between(value, name, 0.0)
@@ -123,6 +160,22 @@ def positive(value: float, name: str) -> float:
 
 def count(value: int, name: str, *, least: int = 1) -> int:
     """A whole number of at least `least`, or a `ValueError` that names the argument."""
-    if int(value) != value or value < least:
+    number = _number(value, name)
+    if not (least <= number < np.inf and number == np.floor(number)):
         raise ValueError(f"{name}: found {value}, expected an integer >= {least}")
     return int(value)
+
+
+def _number(value: float, name: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: found {value!r}, expected one number") from error
+
+
+def _all(
+    inside: NDArray[np.bool_], array: NDArray[np.float64], name: str, expected: str
+) -> NDArray[np.float64]:
+    if not inside.all():
+        raise ValueError(f"{name}: found {array[~inside].flat[0]:g}, expected {expected}")
+    return array

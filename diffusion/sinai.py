@@ -7,7 +7,8 @@ below T·ln t. Then σ²·x/(T·ln t)² tends in distribution to a law L without
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranges import positive
+from .landscape import checked_potential
+from .ranges import all_finite, positive
 
 Array = NDArray[np.float64]
 
@@ -37,7 +38,7 @@ def density(x: ArrayLike) -> Array:
     >>> density([0.0, 1.0]).round(4)
     array([0.5   , 0.1854])
     """
-    distance = np.abs(np.asarray(x, dtype=np.float64))
+    distance = np.abs(all_finite(x, "x"))
     odd = 2.0 * np.arange(_TERMS) + 1.0
     signs = np.where(np.arange(_TERMS) % 2 == 0, 1.0, -1.0) / odd
     series = np.exp(-(odd**2) * np.pi**2 / 8 * distance[..., None]) @ signs
@@ -56,8 +57,14 @@ def mean_sq_asymptote(times: ArrayLike, *, temperature: float, scale: float = 1.
 
     Returns:
         ⟨x²⟩ `(*)`, sites squared.
+
+    Raises:
+        ValueError: for a time of 1 or less, or another argument out of range.
     """
-    length = (positive(temperature, "temperature") * np.log(np.asarray(times, float))) ** 2
+    t = all_finite(times, "times")
+    if not (t > 1.0).all():
+        raise ValueError(f"times: found {t.min():g}, expected values above 1")
+    length = (positive(temperature, "temperature") * np.log(t)) ** 2
     return MEAN_SQ * (length / positive(scale, "scale") ** 2) ** 2
 
 
@@ -77,7 +84,8 @@ def valley_bottom(potential: ArrayLike, barrier: float) -> NDArray[np.int64]:
         Sites from the middle `(sample,)`.
 
     Raises:
-        ValueError: when some potential ends before it has risen by the barrier.
+        ValueError: when some potential ends before it has risen by the barrier, has no middle
+            site, or holds inf or NaN.
 
     References:
         Kesten (1986), Physica A 138, 299.
@@ -85,7 +93,7 @@ def valley_bottom(potential: ArrayLike, barrier: float) -> NDArray[np.int64]:
     >>> valley_bottom([[9.0, 0.5, 3.0, 0.0, 1.0, -1.0, 9.0]], barrier=4.0)
     array([2])
     """
-    v = np.atleast_2d(np.asarray(potential, dtype=np.float64))
+    v = checked_potential(potential)
     rise = positive(barrier, "barrier")
     middle = v.shape[1] // 2
     sites, climbs, bottoms = np.stack(

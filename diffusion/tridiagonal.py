@@ -54,6 +54,33 @@ def eliminate(slope: Array, steps: Array, pivots: Array) -> None:
     pivots[:samples, :, gaps] = escape
 
 
+def arrival(slope: Array, times: Array) -> Array:
+    """The probability that a walker from the middle comes to the last site before a random time.
+
+    The random time is exponential with mean t. To step on from site i before it, after any number
+    of steps back, has the probability t·up_i/u_i with u the pivot at Δt = t: a ratio of resolvents
+    of W, 1/(1 + s_i/(t·up_i)) in the terms of `eliminate`. Arrival is the product of these over
+    the sites from the middle on. Within a fixed time t the walker arrives with at most e times
+    this probability, since the random time exceeds t with probability 1/e.
+
+    Arguments:
+        slope: (V_{i+1} − V_i)/2T `(sample, site − 1)`.
+        times: t `(time,)`, in units of the time of a jump between equal neighbours.
+
+    Returns:
+        Probabilities `(sample, time)`.
+    """
+    samples, gaps = slope.shape
+    up, down = np.exp(-slope.T)[:, :, None], np.exp(slope.T)[:, :, None]
+    escape, missed = np.ones((samples, len(times))), np.zeros((samples, len(times)))
+    for i in range(gaps):
+        push = times * up[i]
+        if i >= gaps // 2:
+            missed += np.log1p(escape / push)
+        escape = 1.0 + times * down[i] * (escape / (escape + push))
+    return np.exp(-missed)
+
+
 @dataclass(frozen=True)
 class Symmetric:
     """One potential's factors in the variables p·exp(V/2T), where W is symmetric.

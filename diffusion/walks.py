@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .landscape import checked_potential
 from .ranges import between, increasing, positive
-from .tridiagonal import STEEPEST, General, Symmetric, eliminate, solver
+from .tridiagonal import STEEPEST, General, Symmetric, arrival, eliminate, solver
 
 Array = NDArray[np.float64]
 
@@ -30,8 +31,6 @@ RATIO = 10**0.2
 _FIRST = 1e-2
 # Pivots held at once (32 MiB): the elimination runs over rows of all samples and steps in a block.
 _BLOCK = 4_000_000
-# The outermost sites on each side whose probability counts as having reached the edge.
-_EDGE_SHARE = 0.01
 
 
 class EdgeWarning(UserWarning):
@@ -47,8 +46,10 @@ class Occupation:
         mean: ⟨x⟩ `(sample, time)`, sites from the start.
         mean_abs: ⟨|x|⟩ `(sample, time)`, sites.
         mean_sq: ⟨x²⟩ `(sample, time)`, sites squared.
-        edge_probability: probability in the outermost 1 % of the sites on either side
-            `(sample, time)`.
+        edge_probability: probability, at most, of having come to an end of the grid before a
+            random time, exponential with mean t `(sample, time)`. The chances of the two ends are
+            added. A walker that was turned back and left again counts, as it should: beyond the
+            end it might have found a deeper valley.
         final: probability of each site at the last time `(sample, site)`.
     """
 
@@ -82,7 +83,8 @@ def occupation(
         times: t `(time,)`, increasing and positive.
         temperature: T > 0, in the unit of V.
         ratio: largest factor between the ends of a time step.
-        edge_tolerance: edge probability, averaged over samples, above which a warning is given.
+        edge_tolerance: largest edge probability of any sample, at any time, that is passed over
+            without a warning.
 
     Returns:
         Moments of the probabilities at the given times.
@@ -92,7 +94,8 @@ def occupation(
             temperature.
 
     Warns:
-        EdgeWarning: when walkers reach the ends, with the probability.
+        EdgeWarning: when walkers reach the ends, with the largest probability, the number of
+            samples concerned and the mean over samples.
 
     References:
         Oshanin, Rosso and Schehr (2013), Physical Review Letters 110, 100602.
@@ -101,29 +104,26 @@ def occupation(
     >>> flat.mean_sq.round(2)
     array([[ 2., 20.]])
     """
-    v = _potentials(potential)
+    slope = _slope(checked_potential(potential), positive(temperature, "temperature"))
     t = increasing(times, "times")
-    temperature = positive(temperature, "temperature")
-    slope = np.diff(v, axis=1) / (2.0 * temperature)
-    if np.abs(slope).max() > STEEPEST:
-        raise ValueError(
-            f"temperature: found {temperature:g}, expected at least"
-            f" {np.abs(slope).max() * temperature / STEEPEST:g} for steps of this potential"
-        )
+    tolerance = between(edge_tolerance, "edge_tolerance", 0.0, 1.0, closed=(True, True))
     steps, last = _time_steps(t, between(ratio, "ratio", 1.0))
-    walk = _propagate(slope, steps, last)
-    result = Occupation(t, *walk)
-    _warn_at_edge(result, edge_tolerance)
-    return result
+    mean, mean_abs, mean_sq, final = _propagate(slope, steps, last)
+    at_edge = np.minimum(arrival(slope, t) + arrival(-slope[:, ::-1], t), 1.0)
+    _warn_at_edge(at_edge, t, tolerance)
+    return Occupation(t, mean, mean_abs, mean_sq, at_edge, final)
 
 
-def _potentials(potential: ArrayLike) -> Array:
-    v = np.atleast_2d(np.asarray(potential, dtype=np.float64))
-    if v.ndim != 2 or v.shape[1] < 3 or v.shape[1] % 2 == 0:
-        raise ValueError(f"potential: found shape {v.shape}, expected (sample, odd number >= 3)")
-    if not np.isfinite(v).all():
-        raise ValueError("potential: found values that are not finite, expected finite ones")
-    return v
+def _slope(potential: Array, temperature: float) -> Array:
+    """(V_{i+1} − V_i)/2T, which has to stay where its exponential is a number."""
+    change = np.diff(potential, axis=1)
+    steepest = float(np.abs(change).max())
+    if steepest > 2.0 * temperature * STEEPEST:
+        raise ValueError(
+            f"temperature: found {temperature:g}, expected at least {steepest / (2 * STEEPEST):g}"
+            " for steps of this potential"
+        )
+    return change / (2.0 * temperature)
 
 
 def _time_steps(times: Array, ratio: float) -> tuple[Array, NDArray[np.int64]]:
@@ -144,14 +144,12 @@ def _time_steps(times: Array, ratio: float) -> tuple[Array, NDArray[np.int64]]:
 
 def _propagate(
     slope: Array, steps: Array, last: NDArray[np.int64]
-) -> tuple[Array, Array, Array, Array, Array]:
-    """Moments at the recorded steps, from (V_{i+1} − V_i)/2T."""
+) -> tuple[Array, Array, Array, Array]:
+    """Moments at the recorded steps and the last probabilities, from (V_{i+1} − V_i)/2T."""
     samples, sites = slope.shape[0], slope.shape[1] + 1
     x = np.arange(sites) - sites // 2
-    edge = max(1, round(_EDGE_SHARE * sites))
-    outer = (np.abs(x) > sites // 2 - edge).astype(np.float64)
-    weights = np.stack([x, np.abs(x), x**2, outer], axis=1)
-    moments = np.empty((samples, len(last), 4))
+    weights = np.stack([x, np.abs(x), x**2], axis=1)
+    moments = np.empty((samples, len(last), 3))
     final = np.empty((samples, sites))
     size = min(samples, max(1, _BLOCK // (sites * len(steps))))
     pivots = np.empty((size, len(steps), sites))  # one buffer: fresh pages would cost more
@@ -161,8 +159,8 @@ def _propagate(
         for i, one in enumerate(block):
             path = _one(solver(one, _GAMMA * steps, pivots[i]), sites, last)
             moments[start + i], final[start + i] = path @ weights, path[-1]
-    mean, mean_abs, mean_sq, at_edge = np.moveaxis(moments, -1, 0)
-    return mean, mean_abs, mean_sq, at_edge, final
+    mean, mean_abs, mean_sq = np.moveaxis(moments, -1, 0)
+    return mean, mean_abs, mean_sq, final
 
 
 def _one(system: Symmetric | General, sites: int, last: NDArray[np.int64]) -> Array:
@@ -179,13 +177,16 @@ def _one(system: Symmetric | General, sites: int, last: NDArray[np.int64]) -> Ar
     return kept
 
 
-def _warn_at_edge(walk: Occupation, tolerance: float) -> None:
-    probability = walk.edge_probability.mean(axis=0)
-    if probability.max() > tolerance:
-        at = int(np.argmax(probability > tolerance))
-        warnings.warn(
-            f"edge probability reaches {probability.max():.2g} and passes {tolerance:g} at time"
-            f" {walk.times[at]:.3g}: a wider grid is needed for later times",
-            EdgeWarning,
-            stacklevel=3,
-        )
+def _warn_at_edge(probability: Array, times: Array, tolerance: float) -> None:
+    reached = probability > tolerance
+    if not reached.any():
+        return
+    at = int(np.argmax(reached.any(axis=0)))
+    warnings.warn(
+        f"edge probability reaches {probability.max():.2g} and passes {tolerance:g} at time"
+        f" {times[at]:.3g}, in {int(reached.any(axis=1).sum())} of {len(reached)} samples (their"
+        f" mean at the last time is {probability[:, -1].mean():.2g}): a wider grid is needed for"
+        " later times",
+        EdgeWarning,
+        stacklevel=3,
+    )

@@ -98,6 +98,15 @@ def test_gradient_and_potential_are_those_at_the_records():
         np.testing.assert_allclose(walk.gradient_sq[row], np.sum(gradient**2, axis=-1))
 
 
+def test_distance_counts_from_the_start_whether_it_is_recorded_or_not():
+    walks = [
+        langevin.langevin(FIELD, records, step=0.1, temperature=0.3, rng=np.random.default_rng(2))
+        for records in ([0, 5, 9], [5, 9])
+    ]
+    assert walks[1].distance_sq.min() > 0
+    np.testing.assert_array_equal(walks[1].distance_sq, walks[0].distance_sq[1:])
+
+
 def test_blocks_cover_all_fields(monkeypatch):
     spectrum = fields.Spectrum(1.0, 2, modes=6)
     field = fields.fourier_field(spectrum, fields=7, rng=np.random.default_rng(4))

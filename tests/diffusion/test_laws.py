@@ -85,6 +85,41 @@ def test_mode_arrays_and_numbers_are_told_apart():
         )
 
 
+@pytest.mark.parametrize(
+    "law", [law for law in ALL.values() if any(p.modes for p in law.parameters)]
+)
+@pytest.mark.parametrize("wrong", [1, 2, 29])
+def test_modes_of_different_number_are_refused_with_their_shapes(law, wrong):
+    for parameter in law.parameters:
+        if parameter.modes:
+            value = np.asarray(law.example[parameter.name])[:wrong]
+            with pytest.raises(
+                ValueError, match=rf"curvatures, start.*{parameter.name} \({wrong},\)"
+            ):
+                law.distance(TIMES, {**law.example, parameter.name: value})
+
+
+def test_a_spectrum_without_modes_is_refused():
+    empty = {"learning_rate": 0.5, "curvatures": [], "start": []}
+    with pytest.raises(ValueError, match=r"curvatures: found shape \(0,\), expected"):
+        null_laws.QUADRATIC.slope(TIMES, empty)
+
+
+@pytest.mark.parametrize(
+    ("law", "still"),
+    [
+        (null_laws.QUADRATIC, {"start": np.zeros(30)}),
+        (null_laws.NOISY_QUADRATIC, {"start": np.zeros(30), "noise": np.zeros(30)}),
+        (null_laws.CROSSOVER, {"gradient_sq": 0.0, "noise_trace": 0.0}),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_what_does_not_move_has_distance_and_slope_zero(law, still):
+    parameters = {**law.example, **still}
+    np.testing.assert_array_equal(law.distance(TIMES, parameters), 0.0)
+    np.testing.assert_array_equal(law.slope(TIMES, parameters), 0.0)
+
+
 def test_negative_exponents_saturate_almost_exponentially():
     p, tau = -4.0, 100.0
     onset = -p * tau

@@ -1,3 +1,5 @@
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -99,12 +101,65 @@ def test_n4_keeps_the_overlap_that_its_formula_assumes():
 
 def test_n4_with_vanishing_decay_is_n3():
     shared = {"learning_rate": 0.05, "gradient_norm": 8.0, "start_norm": 3.0}
-    for decay in (0.0, 1e-12):
-        np.testing.assert_allclose(
-            NULL_LAWS["N4"].distance(RECORDS, {**shared, "weight_decay": decay}),
-            NULL_LAWS["N3"].distance(RECORDS, shared),
-            rtol=1e-6,
-        )
+    for decay, tolerance in ((0.0, 1e-15), (1e-18, 1e-14)):
+        for quantity in ("distance", "slope"):
+            np.testing.assert_allclose(
+                getattr(NULL_LAWS["N4"], quantity)(RECORDS, {**shared, "weight_decay": decay}),
+                getattr(NULL_LAWS["N3"], quantity)(RECORDS, shared),
+                rtol=tolerance,
+            )
+
+
+@pytest.mark.parametrize("force", [1e-9, 1e-3, 8.0], ids=["decay alone", "both", "gradient"])
+@pytest.mark.parametrize("exponent", [1e-12, 1e-8, 1e-3, 1.0, 40.0])
+def test_n4_keeps_ten_digits_however_little_has_decayed(exponent, force):
+    t, start_norm, decay = 1000.0, 3.0, 1e-4
+    rate = exponent / (decay * t)
+    found = NULL_LAWS["N4"].distance(
+        [t],
+        {
+            "learning_rate": rate,
+            "weight_decay": decay,
+            "gradient_norm": force,
+            "start_norm": start_norm,
+        },
+    )
+    with localcontext() as context:
+        context.prec = 80
+        eta, lam, g, n = (Decimal(float(x)) for x in (rate, decay, force, start_norm))
+        x = eta * lam * Decimal(t)
+        fourth = eta * g**2 / (2 * lam) * (1 - (-4 * x).exp()) + n**4 * (-4 * x).exp()
+        expected = (fourth.sqrt() + n**2 - 2 * n**2 * (-x).exp()).sqrt()
+    assert found[0] == pytest.approx(float(expected), rel=1e-13)
+
+
+@pytest.mark.parametrize("drive", [1e-12, 1e-6, 0.1, 1e3])
+def test_n5_keeps_its_digits_at_early_times(drive):
+    # y = γd solves e^y + y = 1 + drive
+    y = float(NULL_LAWS["N5"].distance([1.0], {"learning_rate": drive, "margin": 1.0})[0])
+    with localcontext() as context:
+        context.prec = 60
+        exact = Decimal(y).exp() + Decimal(y) - 1
+    assert float(exact) == pytest.approx(drive, rel=1e-13)
+
+
+@pytest.mark.parametrize("product", [1e-14, 1e-9, 0.3])
+def test_n2_slope_keeps_its_digits_at_early_times(product):
+    # one mode from rest: d² = v·(1 − q²), q = 1 − ηh, so d' = −v·q²·ln q/√(v·(1 − q²)) at t = 1
+    parameters = {
+        "learning_rate": product,
+        "batch_size": 1.0,
+        "curvatures": [1.0],
+        "start": [0.0],
+        "noise": [1.0],
+    }
+    found = NULL_LAWS["N2"].slope([1.0], parameters)[0]
+    with localcontext() as context:
+        context.prec = 60
+        rate = Decimal(product)
+        q, v = 1 - rate, rate / (2 - rate)
+        expected = -v * q**2 * q.ln() / (v * (1 - q**2)).sqrt()
+    assert found == pytest.approx(float(expected), rel=1e-13)
 
 
 def test_n5_equals_gradient_descent_to_1_percent():

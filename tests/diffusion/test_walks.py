@@ -99,11 +99,43 @@ def test_blocks_of_samples_do_not_matter(monkeypatch):
 
 
 def test_the_edge_is_warned_about_with_its_probability():
-    with pytest.warns(walks.EdgeWarning, match=r"edge probability reaches 0\.0\d+ .* at time"):
-        found = walks.occupation(np.zeros(41), [1.0, 1e3], temperature=1.0)
-    # uniform in the end: one site of 41 on either side
-    assert found.edge_probability[0, -1] == pytest.approx(2 / 41, rel=0.01)
-    assert found.edge_probability[0, 0] < 1e-6
+    with pytest.warns(walks.EdgeWarning, match=r"reaches 0\.0\d+ .* at time 1e\+03, in 1 of 1"):
+        found = walks.occupation(np.zeros(241), [1.0, 1e3], temperature=1.0)
+    # free motion at rate 1 to either side comes 120 away before a random time of mean t with
+    # probability z^120, z + 1/z = 2 + 1/t; the other wall hardly matters
+    z = 1 + 0.5e-3 - np.sqrt((1 + 0.5e-3) ** 2 - 1)
+    assert found.edge_probability[0, -1] == pytest.approx(2 * z**120, rel=1e-3)
+    assert found.edge_probability[0, 0] < 1e-12
+
+
+def test_arrival_equals_the_walk_that_stops_at_the_end():
+    times = np.array([0.3, 20.0, 1e4])
+    found = tridiagonal.arrival(np.diff(POTENTIAL, axis=1) / 1.4, times)
+    for sample, v in enumerate(POTENTIAL):
+        stopped = generator(v, 0.7)
+        stopped[:, -1] = 0.0
+        for k, t in enumerate(times):
+            # the probability at the end, averaged over a random time: (1 − tW)⁻¹
+            at = np.linalg.solve(np.eye(len(v)) - t * stopped, np.arange(len(v)) == len(v) // 2)
+            assert found[sample, k] == pytest.approx(at[-1], rel=1e-9)
+
+
+def test_one_sample_at_the_edge_is_not_averaged_away():
+    # 99 deep wells and one slope that is run down at once
+    x = np.arange(-30, 31)
+    v = np.vstack([np.tile(0.5 * x**2.0, (99, 1)), -2.0 * x])
+    with pytest.warns(walks.EdgeWarning, match=r"reaches 0.99 and .* in 1 of 100 samples"):
+        walks.occupation(v, [1.0, 1e3], temperature=1.0)
+
+
+def test_a_walker_that_came_back_from_the_edge_has_been_there():
+    # the deepest site is the middle one, the ends are low hills: it is hardly ever seen there
+    v = np.full(41, 6.0)
+    v[20] = 0.0
+    with pytest.warns(walks.EdgeWarning):
+        found = walks.occupation(v, [1e6], temperature=1.0)
+    assert found.final[0, 0] < 0.01
+    assert found.edge_probability[0, 0] > 0.9
 
 
 def test_flat_potential_gives_the_bessel_distribution():
@@ -186,10 +218,14 @@ def test_other_times_hardly_change_a_moment():
             lambda: walks.occupation(POTENTIAL, [1.0], temperature=1, ratio=1.0),
             "ratio: found 1, expected a value in",
         ),
+        (
+            lambda: walks.occupation(POTENTIAL, [1.0], temperature=1, edge_tolerance=np.nan),
+            r"edge_tolerance: found nan, expected a value in \[0, 1\]",
+        ),
         (lambda: walks.occupation(np.zeros(4), [1.0], temperature=1), r"found shape \(1, 4\)"),
         (
             lambda: walks.occupation([0.0, np.nan, 0.0], [1.0], temperature=1),
-            "potential: found values that are not finite",
+            "potential: found nan, expected finite values",
         ),
     ],
 )
