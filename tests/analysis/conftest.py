@@ -101,3 +101,29 @@ def tree():
         return xr.DataTree.from_dict({f"r{k}": dataset for k, dataset in enumerate(datasets)})
 
     return plant
+
+
+# Best learning rates of the simulated trainings, ∝ √M.
+BEST_RATE = {64: 0.1, 256: 0.2, 1024: 0.4}
+
+
+def simulate_training(
+    *, gap=0.0, sd=0.003, factor=1.0, updates=1000, metric="accuracy", rng, **options
+):
+    """A run of `updates` with a held-out value at its end.
+
+    Its accuracy is 0.9 − gap − 0.02·(ln(rate/best)/ln 2)² plus noise between seeds.
+    """
+    size = options.get("batch_size", 64)
+    value = 0.9 - gap - 0.02 * np.log2(factor) ** 2 + sd * rng.standard_normal()
+    held_out = np.full((4, 1), np.nan)
+    held_out[-1] = value if metric == "accuracy" else 1 - value
+    rate = BEST_RATE[size] * factor
+    more = {"metric": [metric], "held_out": held_out, "base_learning_rate": rate, "rate": rate}
+    return simulate(**{"records": [0, 1, 2, updates], "data_size": 1024, **more, **options})
+
+
+@pytest.fixture
+def train():
+    """The function that simulates an evaluated training."""
+    return simulate_training

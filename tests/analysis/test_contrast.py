@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.contrast import p_value, paired, unpaired
+
+RNG = np.random.default_rng(3)
+X, Y = RNG.normal(1.0, 0.5, 6), RNG.normal(0.0, 2.0, 9)
+
+
+def test_unpaired_agrees_with_scipys_welch_test():
+    expected = stats.ttest_ind(X, Y, equal_var=False)
+    ends = expected.confidence_interval(0.9)
+    found = unpaired(X, Y, level=0.9)
+    np.testing.assert_allclose([found.low, found.high], [ends.low, ends.high], rtol=1e-12)
+    assert found.freedom == pytest.approx(expected.df)
+    assert p_value(found) == pytest.approx(expected.pvalue)
+    assert found.count == 6
+
+
+def test_paired_agrees_with_scipys_one_sample_test():
+    expected = stats.ttest_1samp(X, 0.0)
+    ends = expected.confidence_interval(0.95)
+    found = paired(X, level=0.95)
+    np.testing.assert_allclose([found.low, found.high], [ends.low, ends.high], rtol=1e-12)
+    assert p_value(found) == pytest.approx(expected.pvalue)
+
+
+def test_samples_without_spread_give_a_point():
+    found = unpaired([1.0, 1.0], [0.0, 0.0], level=0.95)
+    assert (found.low, found.high, p_value(found)) == (1.0, 1.0, 0.0)
+    assert p_value(unpaired([1.0, 1.0], [1.0, 1.0], level=0.95)) == 1.0

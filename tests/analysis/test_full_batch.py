@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from analysis.full_batch import full_batch, huge_sizes
+
+
+def sweep(train, gap, *, sizes=(64, 1024), seeds=5, sd=0.003, **options):
+    rng = np.random.default_rng(7)
+    return {
+        f"{size}-{factor}-{seed}": train(
+            gap=gap if size == 1024 else 0.0,
+            batch_size=size,
+            factor=factor,
+            seed=seed,
+            sd=sd,
+            rng=rng,
+            **options,
+        )
+        for size in sizes
+        for factor in (0.5, 1.0, 2.0)
+        for seed in range(seeds)
+    }
+
+
+@pytest.mark.parametrize(("gap", "word"), [(0.04, "supported"), (0.0, "contradicted")])
+def test_the_full_batch_decides(train, gap, word):
+    found = full_batch(sweep(train, gap, sizes=(64, 256, 1024)))
+    assert found.verdict == word
+    assert found.effect == pytest.approx(gap, abs=0.006)
+    assert "batch size 64 less batch size 1024" in found.effect_meaning
+    assert any(note.startswith("gaps by batch size: 256: ") for note in found.assumptions)
+
+
+def test_noise_beyond_the_margin_decides_nothing(train):
+    found = full_batch(sweep(train, 0.005, sd=0.02))
+    assert found.verdict == "undecidable" and "seeds" in found.needed
+
+
+def test_sizes_far_below_the_data_are_not_huge(train):
+    runs = sweep(train, 0.04, data_size=50_000)
+    assert huge_sizes(runs) == set()
+    found = full_batch(runs)
+    assert found.verdict == "undecidable"
+    assert "half of the training set of 50000" in found.reason
+    assert "batch size 50000" in found.needed
+
+
+def test_unknown_data_size_is_said(train):
+    found = full_batch(sweep(train, 0.04, data_size=None))
+    assert found.verdict == "undecidable" and "not recorded" in found.reason
+
+
+def test_another_length_is_no_equal_number_of_updates(train):
+    runs = sweep(train, 0.04, sizes=(64,)) | sweep(train, 0.04, sizes=(1024,), updates=100)
+    found = full_batch(runs)
+    assert found.verdict == "undecidable" and "as many updates" in found.reason

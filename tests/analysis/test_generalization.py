@@ -1,0 +1,121 @@
+import math
+
+import numpy as np
+import pytest
+
+from analysis.generalization import generalization
+
+UPDATES = 4096
+FACTORS = (0.5, 1.0, 2.0)
+
+
+def study(train, *, gaps, epoch_gaps, sizes=(64, 1024), seeds=5, factors=FACTORS, **options):
+    """Trainings of equal updates and equal epochs, at rates around the best."""
+    rng = np.random.default_rng(2017)
+    runs = {}
+    budgets = {size: {UPDATES: gaps.get(size, 0.0)} for size in sizes}
+    for size, gap in epoch_gaps.items():
+        budgets[size][UPDATES * 64 // size] = gap
+    for size, lengths in budgets.items():
+        for updates, gap in lengths.items():
+            for factor in factors:
+                for seed in range(seeds):
+                    more = {"batch_size": size, "seed": seed, "updates": updates, **options}
+                    run = train(gap=gap, factor=factor, rng=rng, **more)
+                    runs[f"r{len(runs)}"] = run
+    return runs
+
+
+def test_a_gap_that_closes_at_equal_updates_supports_the_claim(train):
+    found = generalization(study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.05}))
+    assert found.verdict == "supported"
+    assert found.effect_low < 0.0 < found.effect_high < 0.01
+    assert (found.sample.seeds, found.sample.batch_sizes) == (5, (64, 1024))
+    assert "batch size 1024: best of 3 learning rates 0.4" in found.assumptions
+
+
+def test_a_gap_that_remains_contradicts_it_even_without_equal_epochs(train):
+    found = generalization(study(train, gaps={1024: 0.04}, epoch_gaps={}))
+    assert found.verdict == "contradicted"
+    assert found.effect == pytest.approx(0.04, abs=0.006)
+    assert "equal updates" in found.effect_meaning
+
+
+def test_a_gap_that_tuning_alone_closes_contradicts_it(train):
+    # Batch size 1024 at the rate 0.1 of the small batch, two doublings below its best, loses
+    # 0.02·2² = 0.08; at its best rate it loses nothing, at equal epochs.
+    factors = (0.25, 0.5, 1.0, 2.0)
+    runs = study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.0}, factors=factors)
+    found = generalization(runs)
+    assert found.verdict == "contradicted"
+    assert "closes without more updates" in found.reason
+    assert "equal epochs" in found.effect_meaning
+
+
+def test_without_any_gap_there_is_nothing_to_close(train):
+    found = generalization(study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.0}))
+    assert found.verdict == "undecidable"
+    assert "no gap to close" in found.reason and found.needed == "larger batch sizes"
+
+
+def test_noise_beyond_the_margin_asks_for_seeds(train):
+    found = generalization(study(train, gaps={1024: 0.005}, epoch_gaps={1024: 0.05}, sd=0.02))
+    assert found.verdict == "undecidable"
+    assert "seeds" in found.needed
+    assert math.isfinite(found.effect)
+
+
+def test_the_loss_stands_in_for_the_accuracy(train):
+    # A gap of 0.04 in 1 − accuracy is ln(0.14/0.1) = 0.336 on the logarithm of the loss.
+    found = generalization(study(train, gaps={1024: 0.04}, epoch_gaps={}, metric="loss"))
+    assert found.verdict == "contradicted"
+    assert found.effect == pytest.approx(0.336, abs=0.05)
+    assert "loss" in found.effect_meaning
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"factors": (1.0,)}, "not tuned"),
+        ({"factors": (1.0, 2.0)}, "best at the lowest learning rate"),
+        ({"seeds": 3}, "has 5 seeds"),
+        ({"sizes": (64,), "epoch_gaps": {}}, "Only batch size 64"),
+        ({"epoch_gaps": {}}, "as many epochs"),
+    ],
+)
+def test_a_missing_arm_is_named_and_decides_nothing(train, options, words):
+    given = {"gaps": {1024: 0.0}, "epoch_gaps": {1024: 0.05}, **options}
+    found = generalization(study(train, **given))
+    assert found.verdict == "undecidable"
+    assert words in found.reason
+    assert found.needed
+
+
+def test_runs_that_were_not_evaluated_are_undecidable(make):
+    found = generalization({"a": make(records=[0, 1, 10])})
+    assert found.verdict == "undecidable"
+    assert "held-out" in found.reason and "evaluation" in found.needed
+
+
+def test_unlike_runs_are_refused(train):
+    runs = study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.05})
+    runs["r0"] = runs["r0"].assign_coords(momentum=0.5)
+    found = generalization(runs)
+    assert found.verdict == "undecidable" and "momentum" in found.reason
+
+
+def test_equal_epochs_may_lie_within_a_run_of_constant_rate(train):
+    """The middle of a long run at a constant rate is a finished short one."""
+    short = UPDATES * 64 // 1024
+    runs = study(train, gaps={1024: 0.0}, epoch_gaps={})
+    rng = np.random.default_rng(0)
+    for name, run in runs.items():
+        records = [0, 1, 2, short, UPDATES]
+        end = run["held_out"].values[-1]
+        table = np.full((5, 1), np.nan)
+        table[-1], table[-2] = end, end - 0.05
+        size, seed = int(run["batch_size"]), int(run["seed"])
+        rate = float(run["base_learning_rate"])
+        more = {"records": records, "held_out": table, "rate": rate, "base_learning_rate": rate}
+        runs[name] = train(rng=rng, batch_size=size, seed=seed, **more)
+    assert generalization(runs).verdict == "supported"

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from analysis.fits import fit_totals
+from analysis.huge_batch import huge_batch
+
+SIZES = (64, 256, 1024)
+
+
+def sweep(make, *, factor=1.0, sizes=SIZES, seeds=4, **options):
+    """√M runs that coincide but for a factor on the distance at 1024 of 1024 samples."""
+    runs = {}
+    for size in sizes:
+        for seed in range(seeds):
+            run = make(batch_size=size, seed=seed, **{"data_size": 1024, "last": 3000, **options})
+            squares = ("distance_sq", "overlap", "weight_sq")
+            if size == 1024:
+                run = run.assign({name: run[name] * factor**2 for name in squares})
+            runs[f"{size}-{seed}"] = run
+    return runs
+
+
+def fitted(runs, exponent):
+    """Fits with the exponents given, as if P1 had found them."""
+    fits = fit_totals({name: run.isel(iteration=slice(0, 9)) for name, run in runs.items()})
+    count = fits.sizes["node"]
+    spread = np.tile([-0.004, 0.004, -0.002, 0.002], count)[:count]
+    known = {
+        "exponent": exponent + spread,
+        "exponent_low": exponent + spread - 0.01,
+        "exponent_high": exponent + spread + 0.01,
+        "decades": np.full(count, 3.4),
+        "grown_decades": np.full(count, 3.4),
+        "last": np.full(count, 3000),
+        "onset": np.zeros(count),
+    }
+    status = {"status": ("node", np.full(count, "ok"))}
+    return fits.assign({name: ("node", values) for name, values in known.items()} | status)
+
+
+@pytest.mark.parametrize(
+    ("factor", "exponent", "word"),
+    [
+        (1.0, 0.0, "contradicted"),  # logarithmic, and on the curve of the others
+        (1.4, 0.0, "supported"),  # logarithmic, off their curve
+        (1.0, 0.4, "supported"),  # on their curve, a power of t
+    ],
+)
+def test_either_departure_supports_the_claim(make, factor, exponent, word):
+    runs = sweep(make, factor=factor)
+    found = huge_batch(runs, fitted(runs, exponent))
+    assert found.verdict == word, found.reason
+    assert found.effect == pytest.approx(factor, rel=0.01)
+    assert found.sample.batch_sizes == SIZES
+
+
+def test_a_law_that_is_not_known_leaves_the_claim_open(make):
+    runs = sweep(make)
+    fits = fitted(runs, 0.0)
+    wide = fits.assign(exponent=("node", np.tile([-0.3, 0.3, -0.2, 0.2], 3)))
+    found = huge_batch(runs, wide)
+    assert found.verdict == "undecidable" and "seeds" in found.needed
+
+
+def test_a_curve_between_the_others_is_not_off_them(make):
+    runs = sweep(make)
+    squares = ("distance_sq", "overlap", "weight_sq")
+    for name, run in runs.items():
+        factor = {"64": 0.7, "256": 1.4}.get(name.split("-")[0], 1.0)
+        runs[name] = run.assign({key: run[key] * factor**2 for key in squares})
+    found = huge_batch(runs, fitted(runs, 0.0))
+    assert found.verdict == "undecidable"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"data_size": 50_000}, "No batch size reaches 50%"),
+        ({"data_size": None}, "No recording says how large the data are"),
+        ({"scaling": "linear"}, "under the √M rule"),
+        ({"sizes": (1024,)}, "beside others"),
+        ({"seeds": 3}, "have 4 seeds"),
+        ({"records": [0, 1, 2, 4, 8]}, "only from iteration 1 to 8"),
+    ],
+)
+def test_a_missing_arm_is_named(make, options, words):
+    found = huge_batch(sweep(make, **options))
+    assert found.verdict == "undecidable"
+    assert words in found.reason
+    assert found.needed

@@ -1,0 +1,66 @@
+import math
+
+import numpy as np
+import pytest
+
+from analysis.tuning import chosen_rates, rate_of, scores_at, tune
+
+RECORDS = [0, 1, 10, 100]
+# By hand: without seed 0 the means are 0.65 (0.1) and 0.55 (0.2); without 1, 0.45 and 0.6;
+# without 2, 0.5 and 0.65.
+SCORES = {0.1: {0: 0.3, 1: 0.7, 2: 0.6}, 0.2: {0: 0.7, 1: 0.6, 2: 0.5}}
+
+
+def test_each_seed_gets_the_rate_that_is_best_for_the_others():
+    assert chosen_rates(SCORES) == {0: 0.1, 1: 0.2, 2: 0.2}
+    found = tune(SCORES, seeds=3)
+    assert found.scores.tolist() == [0.3, 0.6, 0.5]
+    assert found.best == 0.2  # means 0.533 and 0.6
+    assert not found.enclosed
+
+
+def test_a_best_rate_between_others_is_enclosed():
+    found = tune({**SCORES, 0.4: {0: 0.1, 1: 0.1, 2: 0.1}}, seeds=3)
+    assert found.enclosed and found.rates == (0.1, 0.2, 0.4)
+
+
+def test_rates_with_too_few_seeds_do_not_count():
+    assert tune(SCORES, seeds=4) is None
+    assert tune({**SCORES, 0.4: {0: 0.9}}, seeds=3).rates == (0.1, 0.2)
+
+
+def test_choosing_by_other_seeds_leaves_no_bias():
+    # Ten rates that are all alike: the best mean of five seeds would be 0.69 σ above the truth.
+    rng = np.random.default_rng(1)
+    means = []
+    for _ in range(400):
+        table = rng.standard_normal((10, 5))
+        scores = {float(k): dict(enumerate(row)) for k, row in enumerate(table)}
+        means.append(tune(scores, seeds=5).scores.mean())
+    assert abs(np.mean(means)) < 3 * np.std(means) / math.sqrt(400)
+
+
+def run(make, *, rate, seed, accuracy, **options):
+    values = np.full((4, 1), math.nan)
+    values[-1] = accuracy
+    more = {"metric": ["accuracy"], "held_out": values, "base_learning_rate": rate, **options}
+    return make(records=RECORDS, seed=seed, **more)
+
+
+def test_a_rate_at_which_a_run_failed_is_left_out(make):
+    runs = {
+        "a": run(make, rate=0.1, seed=0, accuracy=0.5),
+        "b": run(make, rate=0.1, seed=1, accuracy=0.6),
+        "c": run(make, rate=0.2, seed=0, accuracy=0.9),
+        "d": run(make, rate=0.2, seed=1, accuracy=math.nan),
+        "e": run(make, rate=0.1, seed=0, accuracy=0.7, batch_size=128),
+    }
+    # The run without any finite value never reached a result, but its length is right.
+    found = scores_at(runs, "accuracy", batch_size=64, iteration=100)
+    assert found == {0.1: {0: 0.5, 1: 0.6}}
+
+
+def test_a_warm_up_from_zero_is_named_by_its_highest_rate(make):
+    warm = make(records=RECORDS, base_learning_rate=0.0, rate=0.3)
+    assert rate_of(warm) == pytest.approx(0.3)
+    assert rate_of(make(records=RECORDS, base_learning_rate=0.123456)) == 0.1235
