@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2, norm
 
 from .calibration import CriticalValues, ratio
-from .growth_family import EXPONENT_HIGH, EXPONENT_LOW, exponent_slope, onset_slope, regressor
+from .growth_family import EXPONENT_HIGH, EXPONENT_LOW, regressor, tangent
 from .inversion import (
     Surface,
     constrained,
@@ -177,16 +177,9 @@ def gradients(log_time: Array, exponent: Array, slope: Array) -> Array:
     Returns:
         The derivatives, shape (series, time, 4).
     """
-    p, b = exponent[:, None], slope[:, None]
-    return np.stack(
-        [
-            np.ones_like(log_time),
-            regressor(log_time, p),
-            b * exponent_slope(log_time, p),
-            b * onset_slope(log_time, p),
-        ],
-        axis=-1,
-    )
+    curves, b = tangent(log_time, exponent[:, None]), slope[:, None]
+    ones = np.ones_like(log_time)
+    return np.stack([ones, curves.curve, b * curves.exponent, b * curves.onset], axis=-1)
 
 
 def parameter_covariance(frame: Frame, point: Point, slope: Array, sigma: Array) -> Array:

@@ -7,6 +7,7 @@ therefore evaluated in the coordinates of those vectors and cost nothing per rec
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 EXPONENT_LOW, EXPONENT_HIGH = -2.0, 1.5
-# Below this |pℓ| the quotients lose digits to cancellation and their Taylor series is exact to
-# rounding.
+# Where all |pℓ| lie below this the quotients lose digits to cancellation, and their Taylor series
+# is exact to 1e-10.
 _SERIES = 1e-3
 
 
@@ -38,34 +39,48 @@ def regressor(log_time: Array, exponent: Array) -> Array:
     >>> regressor(np.log([1.0, 4.0]), np.array(0.5)).tolist()
     [0.0, 2.0]
     """
-    log_time, exponent = np.broadcast_arrays(log_time, exponent)
-    power = np.where(exponent == 0, 1.0, exponent)
-    return np.where(exponent == 0, log_time, np.expm1(power * log_time) / power)
+    at_zero = exponent == 0
+    power = np.where(at_zero, 1.0, exponent)
+    transformed = np.expm1(power * log_time) / power
+    return np.where(at_zero, log_time, transformed) if np.any(at_zero) else transformed
 
 
-def exponent_slope(log_time: Array, exponent: Array) -> Array:
-    """Derivative of the regressor in the exponent.
+class Tangent(NamedTuple):
+    """The regressor and its derivatives, each of shape (*, time).
 
-    ∂u/∂p = (ℓ e^{pℓ} − u)/p, and ℓ²/2 where p = 0.
+    Attributes:
+        curve: u.
+        exponent: ∂u/∂p.
+        onset: ∂u/∂τ.
+    """
+
+    curve: Array
+    exponent: Array
+    onset: Array
+
+
+def tangent(log_time: Array, exponent: Array) -> Tangent:
+    """The regressor u = (e^{pℓ} − 1)/p with its derivatives in p and τ.
+
+    ∂u/∂p = (ℓ e^{pℓ} − u)/p, and ℓ²/2 where p = 0; ∂u/∂τ = e^{(p − 1)ℓ}.
 
     Arguments:
-        log_time: ℓ, any shape.
-        exponent: p, broadcast against `log_time`.
+        log_time: ℓ = ln(t + τ), shape (*, time).
+        exponent: p, shape (*, 1).
 
     Returns:
-        ∂u/∂p, of the broadcast shape.
+        The three curves.
     """
-    log_time, exponent = np.broadcast_arrays(log_time, exponent)
     product = exponent * log_time
-    near = np.abs(product) < _SERIES
+    grown = np.expm1(product)
+    near = np.abs(product).max(axis=-1, keepdims=True) < _SERIES
     power = np.where(near, 1.0, exponent)
-    direct = (log_time * np.exp(product) - np.expm1(product) / power) / power
-    return np.where(near, log_time**2 * (0.5 + product / 3 + product**2 / 8), direct)
-
-
-def onset_slope(log_time: Array, exponent: Array) -> Array:
-    """Derivative of the regressor in the onset, ∂u/∂τ = (t + τ)^{p − 1}."""
-    return np.exp((exponent - 1.0) * log_time)
+    curve = grown / power
+    along = (log_time * (grown + 1.0) - curve) / power
+    if near.any():
+        curve = np.where(near, log_time * (1 + product / 2 + product**2 / 6), curve)
+        along = np.where(near, log_time**2 * (0.5 + product / 3 + product**2 / 8), along)
+    return Tangent(curve, along, (grown + 1.0) * np.exp(-log_time))
 
 
 @dataclass(frozen=True)
@@ -93,12 +108,11 @@ class Basis:
         """Coordinates of u(p, s), shape (*, rank)."""
         return regressor(self.log_time(shift), exponent[..., None]) @ self.vectors
 
-    def tangent(self, exponent: Array, shift: Array) -> tuple[Array, Array, Array]:
-        """Coordinates of u, ∂u/∂p and ∂u/∂s, each of shape (*, rank)."""
-        log_time, p = self.log_time(shift), exponent[..., None]
-        along_onset = onset_slope(log_time, p) * np.exp(shift)[..., None] / self.unit
-        curves = (regressor(log_time, p), exponent_slope(log_time, p), along_onset)
-        return tuple(curve @ self.vectors for curve in curves)  # type: ignore[return-value]
+    def tangent(self, exponent: Array, shift: Array) -> Array:
+        """Coordinates of u, ∂u/∂p and ∂u/∂s, shape (3, *, rank)."""
+        curves = tangent(self.log_time(shift), exponent[..., None])
+        along_onset = curves.onset * np.exp(shift)[..., None] / self.unit
+        return np.stack([curves.curve, curves.exponent, along_onset]) @ self.vectors
 
     @property
     def shift_low(self) -> float:

@@ -143,11 +143,9 @@ def log_likelihood(frame: Frame, moments: Moments, curve: Array) -> Array:
 
 def lengths(frame: Frame, curve: Array) -> Array:
     """Squared length of family members in each model's metric, shape (series, model)."""
-    # One product with the distinct elements of each Gram matrix: no array of (series, model,
-    # rank).
-    rows, columns = np.triu_indices(curve.shape[1])
-    weight = np.where(rows == columns, 1.0, 2.0)[:, None] * frame.grams[:, rows, columns].T
-    return (curve[:, rows] * curve[:, columns]) @ weight
+    # One product of all pairs of coordinates: no array of (series, model, rank).
+    pairs = (curve[:, :, None] * curve[:, None, :]).reshape(curve.shape[0], -1)
+    return pairs @ frame.grams.reshape(len(frame.models), -1).T
 
 
 def combine(

@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 _REVISIONS = 3  # of the noise model
+_SETTLED = 1e-5  # of ℓ; a likelihood ratio is compared with critical values of about 4
 
 
 @dataclass(frozen=True)
@@ -88,21 +89,31 @@ def slopes(frame: Frame, moments: Moments, point: Point) -> Slopes:
     Returns:
         The inner products, and ℓ, which they contain.
     """
-    vectors = np.stack(frame.basis.tangent(point.exponent, point.shift))
+    return _slopes(frame, _under(moments, point.model), point)
+
+
+class _Own(NamedTuple):
+    """Moments of each series under its own noise model: power (series,), loads (series, rank)."""
+
+    power: Array
+    loads: Array
+
+
+def _under(moments: Moments, model: Index) -> _Own:
+    rows = np.arange(model.size)
+    return _Own(moments.power[rows, model], moments.loads[rows, model])
+
+
+def _slopes(frame: Frame, own: _Own, point: Point) -> Slopes:
+    vectors = frame.basis.tangent(point.exponent, point.shift)
     gram = _metric(frame, vectors, point.model)
-    rows = np.arange(point.model.size)
-    data = np.einsum("isr,sr->is", vectors, moments.loads[rows, point.model])
+    data = np.einsum("isr,sr->is", vectors, own.loads)
     slope = data[0] / gram[0, 0]
     inner = slope**2 * (gram - gram[:, :1] * gram[:1] / gram[0, 0])
     right = slope * (data - gram[:, 0] * slope)
-    own = combine(
-        frame.constants[point.model],
-        frame.freedom,
-        moments.power[rows, point.model],
-        fitted=data[0],
-        length=gram[0, 0],
-    )
-    value = own + 0.5 * np.log(np.einsum("sr,sr->s", vectors[0], vectors[0]))
+    constant = frame.constants[point.model]
+    value = combine(constant, frame.freedom, own.power, fitted=data[0], length=gram[0, 0])
+    value += 0.5 * np.log(np.einsum("sr,sr->s", vectors[0], vectors[0]))
     return Slopes(value, right[1], right[2], inner[1, 1], inner[1, 2], inner[2, 2])
 
 
@@ -163,32 +174,52 @@ def climb(frame: Frame, moments: Moments, point: Point, step: Step, *, rounds: i
     Returns:
         Points at least as high as those given.
     """
-    rows = np.arange(point.value.size)
+    rows, part = np.arange(point.value.size), moments
     for _ in range(_REVISIONS):
-        part = moments[rows]
         higher = _ascend(frame, part, point[rows], step, rounds=rounds)
         settled = settle(frame, part, higher.exponent, higher.shift)
         point = with_rows(point, settled, rows)
-        rows = rows[settled.model != higher.model]
-        if rows.size == 0:
+        changed = np.flatnonzero(settled.model != higher.model)
+        if changed.size == 0:
             break
+        rows, part = rows[changed], part[changed]
     return point
 
 
 def _ascend(frame: Frame, moments: Moments, point: Point, step: Step, *, rounds: int) -> Point:
-    """Damped Gauss–Newton ascent under one noise model for each series."""
-    at = slopes(frame, moments, point)
+    """Damped Gauss–Newton ascent under one noise model for each series.
+
+    A series is done once a step changes its likelihood by less than `_SETTLED`.
+    """
+    own = _under(moments, point.model)
+    at = _slopes(frame, own, point)
+    point = replace(point, value=at.value)
     damping = np.full(point.value.shape, 1e-3)
+    rows = np.arange(point.value.size)
+    here = point
     for _ in range(rounds):
-        exponent, shift = step(frame, point, at, damping)
-        there = slopes(frame, moments, replace(point, exponent=exponent, shift=shift))
-        better = there.value > at.value
+        exponent, shift = step(frame, here, at, damping)
+        tried = Point(exponent, shift, here.model, here.value)
+        there = _slopes(frame, own, tried)
+        gain = there.value - at.value
+        better = gain > 0
+        here = _either(better, replace(tried, value=there.value), here)
+        point = with_rows(point, here, rows)
+        moving = np.flatnonzero(np.abs(gain) > _SETTLED)
+        if moving.size == 0:
+            break
         at = Slopes(*(np.where(better, new, old) for new, old in zip(there, at, strict=True)))
-        exponent = np.where(better, exponent, point.exponent)
-        shift = np.where(better, shift, point.shift)
-        point = Point(exponent, shift, point.model, at.value)
-        damping = np.where(better, damping / 5, damping * 20)
+        damping = np.where(better, damping / 5, damping * 20)[moving]
+        at = Slopes(*(column[moving] for column in at))
+        own, rows, here = _Own(own.power[moving], own.loads[moving]), rows[moving], here[moving]
     return point
+
+
+def _either(first: NDArray[np.bool_], yes: Point, no: Point) -> Point:
+    """Points of one set where the condition holds, of the other elsewhere; the models agree."""
+    exponent = np.where(first, yes.exponent, no.exponent)
+    shift = np.where(first, yes.shift, no.shift)
+    return Point(exponent, shift, no.model, np.where(first, yes.value, no.value))
 
 
 def with_rows(whole: Point, part: Point, rows: Index) -> Point:
