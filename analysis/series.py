@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ MOST_RECORDS = 120  # the cost grows with their square, and neighbours add littl
 # The exponent shall describe the last decade at least, so no onset later than its beginning.
 ONSET_SHARE = 0.1
 _PORTION = 1000  # series a thread fits at a time
+_GRIDS = 8  # sets of times kept; one takes 5 to 20 MB
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def same_records(finite: NDArray[np.bool_], rows: Rows) -> Iterator[tuple[Rows, 
 
 
 def grid_parts(times: Array, settings: Settings) -> tuple[Frame, Lattice, CriticalValues]:
-    """What the series of one time grid share.
+    """What the series of one time grid share, kept from one call to the next.
 
     Arguments:
         times: t, shape (time,), increasing and positive, iterations.
@@ -147,11 +149,29 @@ def grid_parts(times: Array, settings: Settings) -> tuple[Frame, Lattice, Critic
     Returns:
         The frame, its lattice, and its critical values.
     """
-    shared = frame(times, menu(times), onsets=settings.onsets(float(times[-1])))
-    grid = lattice(shared)
+    onsets = settings.onsets(float(times[-1]))
+    key = np.asarray(times, dtype=np.float64).tobytes()
+    shared, grid = _frame_and_lattice(key, onsets)
     if not settings.calibrate:
         return shared, grid, Asymptotic()
-    return shared, grid, Calibrated(grid, draws=settings.draws, seed=settings.seed)
+    return shared, grid, _critical_values(key, onsets, settings.draws, settings.seed)
+
+
+# A sweep is fitted tensor by tensor and curve by curve at the same times, and simulating critical
+# values is most of the work: the last few grids are kept. What is kept follows from the key alone,
+# whatever was fitted before, so that no result depends on it.
+@lru_cache(maxsize=_GRIDS)
+def _frame_and_lattice(times: bytes, onsets: tuple[float, float]) -> tuple[Frame, Lattice]:
+    clock = np.frombuffer(times)
+    shared = frame(clock, menu(clock), onsets=onsets)
+    return shared, lattice(shared)
+
+
+@lru_cache(maxsize=_GRIDS)
+def _critical_values(
+    times: bytes, onsets: tuple[float, float], draws: int, seed: int
+) -> Calibrated:
+    return Calibrated(_frame_and_lattice(times, onsets)[1], draws=draws, seed=seed)
 
 
 def _fit_rows(

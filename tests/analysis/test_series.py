@@ -1,5 +1,7 @@
 """Tables of series: missing records, thinning, threads, and what cannot be fitted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,3 +91,16 @@ def test_progress_counts_every_series_once():
     fit_table(TIMES, curves(5), settings)
     assert sum(done for done, _ in seen) == 5
     assert {total for _, total in seen} == {5}
+
+
+def test_simulated_critical_values_are_kept_for_the_same_times_and_settings():
+    settings = Settings(draws=200)
+    kept = grid_parts(TIMES, settings)[2]
+    assert grid_parts(TIMES.copy(), settings)[2] is kept
+    others = [
+        replace(settings, draws=300),
+        replace(settings, seed=1),
+        replace(settings, onset=0.0),
+    ]
+    assert all(grid_parts(TIMES, other)[2] is not kept for other in others)
+    assert grid_parts(TIMES[1:], settings)[2] is not kept
