@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from analysis.noise_models import NoiseModel, simulate
-from analysis.series import MOST_RECORDS, Settings, fit_table, same_records, thinned
+from analysis.series import (
+    MOST_RECORDS,
+    Settings,
+    fit_table,
+    grid_parts,
+    same_records,
+    thinned,
+)
 
 TIMES = np.geomspace(1, 1e4, 40)
 PLAIN = Settings(calibrate=False)
