@@ -1,0 +1,315 @@
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from conftest import torchrun
+from torch import nn
+
+import probes
+from probes.landscape import ENSEMBLES, Landscape, LandscapeProbe
+from probes.processes import Processes
+
+
+class Quadratic(nn.Module):
+    """L(w; s) = s·wᵀHw/2 with a diagonal H: Σ over batches s is a share of the loss."""
+
+    def __init__(self, size=30):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(size, dtype=torch.float64))
+        self.h = torch.linspace(0.1, 2.0, size, dtype=torch.float64)
+
+    def loss(self, share):
+        return share * (self.h * self.w**2).sum() / 2
+
+
+def quadratic_loss(model, share):
+    return model.loss(share)
+
+
+def landscape(schedule=(0, 2, 5), **options):
+    settings = {
+        "loss": quadratic_loss,
+        "batches": [0.5, 1.5],
+        "schedule": schedule,
+        "directions": 3,
+        "ensembles": ("isotropic", "noise", "trajectory"),
+        **options,
+    }
+    return Landscape(**settings)
+
+
+def probe_of(model, described):
+    initial = [p.detach().clone() for p in model.parameters()]
+    return LandscapeProbe(described, model, initial=initial, processes=Processes())
+
+
+def test_differences_along_the_trajectory_are_those_of_the_parabola():
+    model = Quadratic()
+    probe = probe_of(model, landscape(radii=[0.5, 2.0]))
+    start = model.w.detach().clone()
+    with torch.no_grad():
+        model.w.mul_(0.7)
+    fields = probe.measure(2)
+    v = (model.w.detach() - start) / (model.w.detach() - start).norm()
+    here = float(model.loss(1.0).detach())
+    for place, r in enumerate((0.5, 2.0)):
+        there = float((model.h * (model.w.detach() + r * v) ** 2).sum() / 2)
+        found = fields["loss_difference"][2, place]
+        assert found[0] == pytest.approx(there - here, rel=1e-9)
+        assert np.isnan(found[1:]).all()  # there is one earlier point, so one direction
+    np.testing.assert_allclose(fields["center_loss"], here, rtol=1e-12)
+
+
+def test_the_line_runs_from_the_checkpoint_before():
+    model = Quadratic()
+    probe = probe_of(model, landscape(schedule=[0, 2, 5]))
+    fields, points = [], [model.w.detach().clone()]
+    for iteration, factor in ((0, 1.0), (2, 0.5), (5, -0.3)):
+        with torch.no_grad():
+            model.w.mul_(factor)
+        points.append(model.w.detach().clone())
+        fields.append(probe.measure(iteration))
+    assert np.isnan(fields[0]["line_loss"]).all()
+    for found, before, now in zip(fields[1:], points[1:], points[2:], strict=False):
+        along = [before + f * (now - before) for f in np.linspace(0, 1, 11)]
+        expected = [float((model.h * w**2).sum() / 2) for w in along]
+        np.testing.assert_allclose(found["line_loss"], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_checkpoint_that_a_resumed_run_has_lost_leaves_no_line():
+    model = Quadratic()
+    probe = probe_of(model, landscape(schedule=[2, 5]))
+    with torch.no_grad():
+        model.w.mul_(0.5)
+    assert np.isnan(probe.measure(5)["line_loss"]).all()
+
+
+def test_noise_directions_span_the_differences_of_gradients():
+    # Two batches whose gradients are s·Hw: all differences lie along Hw.
+    model = Quadratic()
+    fields = probe_of(model, landscape(radii=[1e-3])).measure(0)
+    found = np.abs(fields["loss_difference"][1, 0])
+    slope = float((model.h * model.w.detach()).norm())  # |∇L|, along Hw/|Hw|
+    np.testing.assert_allclose(found, 1e-3 * slope, rtol=1e-2)
+
+
+def test_default_radii_are_beside_the_initial_norm():
+    model = Quadratic()
+    axes = probe_of(model, landscape()).static()
+    np.testing.assert_allclose(axes["radius"][[0, -1]], [np.sqrt(30) / 1000, np.sqrt(30)])
+
+
+def test_steps_that_rounding_swallows_leave_no_difference():
+    torch.manual_seed(0)
+    model = nn.Linear(100, 100, bias=False).bfloat16()
+    batch = torch.randn(8, 100).bfloat16()
+
+    def loss(m, x):
+        return m(x).float().square().mean()
+
+    described = landscape(loss=loss, batches=[batch, batch + 1], radii=[1e-3, 10.0])
+    found = probe_of(model, described).measure(0)["loss_difference"][0]
+    assert np.isnan(found[0]).all()
+    assert np.isfinite(found[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batches": [1.0]}, "batches: found 1, expected 2 or more"),
+        ({"ensembles": ("isotropic", "spiral")}, "ensembles: found .*spiral.* expected names of"),
+        ({"ensembles": ()}, "ensembles: found"),
+        ({"directions": 0}, "directions: found 0"),
+        ({"radii": [0.0, 1.0]}, "radii: found .* expected positive distances"),
+        ({"radii": [2.0, 1.0]}, "radii: found .* expected increasing distances"),
+        ({"schedule": [5, 2]}, "schedule: found .* expected increasing integers"),
+    ],
+)
+def test_messages(options, message):
+    with pytest.raises(ValueError, match=message):
+        landscape(**options)
+
+
+def network(dropout=0.0):
+    torch.manual_seed(5)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Flatten(),
+        nn.Linear(4 * 36, 3),
+    )
+
+
+def cross_entropy(model, batch):
+    return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
+def batches(count=2, rank=0):
+    generator = torch.Generator().manual_seed(50 + rank)
+    return [
+        (
+            torch.randn(16, 1, 8, 8, generator=generator),
+            torch.randint(0, 3, (16,), generator=generator),
+        )
+        for _ in range(count)
+    ]
+
+
+def train(path, *, wrap=lambda m: m, rank=0, updates=8, dropout=0.0, **options):
+    model = network(dropout)
+    wrapped = wrap(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    torch.manual_seed(rank)
+    with probes.attach(wrapped, optimizer, path, batch_size=32, **options) as recorder:
+        for _ in range(updates):
+            for _ in range(2):
+                inputs = torch.randn(16, 1, 8, 8)
+                targets = (inputs.mean((1, 2, 3)) > 0).long()
+                loss = nn.functional.cross_entropy(wrapped(inputs), targets) / 2
+                loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            recorder.observe(loss=2 * loss)
+    return model.state_dict(), optimizer.state_dict(), torch.get_rng_state()
+
+
+def around(schedule=(0, 3, 8), loss=cross_entropy, rank=0):
+    return Landscape(loss, batches(rank=rank), schedule=schedule, radii=[0.1, 1.0], directions=2)
+
+
+def test_a_run_is_bit_identical_and_so_are_its_other_fields(tmp_path):
+    evaluation = probes.Evaluation(lambda m: {"loss": cross_entropy(m, batches()[0])})
+    same = {"schedule": range(9), "dropout": 0.2}
+    bare = train(tmp_path / "bare", **same)
+    probed = train(tmp_path / "probed", landscape=around(), evaluation=evaluation, **same)
+    for name, value in bare[0].items():
+        assert torch.equal(value, probed[0][name]), name
+    for one, other in zip(bare[1]["state"].values(), probed[1]["state"].values(), strict=True):
+        assert torch.equal(one["momentum_buffer"], other["momentum_buffer"])
+    assert torch.equal(bare[2], probed[2])
+    first, second = (xr.load_dataset(tmp_path / f"{name}.nc") for name in ("bare", "probed"))
+    for name in set(first.data_vars) - {"wall_time", "probe_seconds"}:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def test_what_a_recording_holds(tmp_path):
+    train(tmp_path / "run", landscape=around(schedule=[0, 3, 8]), schedule=[0, 4, 8])
+    run = xr.load_dataset(tmp_path / "run.nc")
+    assert run["iteration"].values.tolist() == [0, 3, 4, 8]
+    assert run["loss_difference"].dims == ("iteration", "ensemble", "radius", "direction")
+    assert run["ensemble"].values.tolist() == list(ENSEMBLES)
+    measured = np.isfinite(run["center_loss"].sel(ensemble="filter").values)
+    assert measured.tolist() == [True, True, False, True]
+    assert np.isfinite(run["line_loss"].values).all(axis=1).tolist() == [False, True, False, True]
+    assert run.attrs["landscape_mode"] == "train"
+    # A convolution before batch normalization; not the gain, shift or the last layer.
+    names = run["tensor"].values[run["scale_invariant"].values == 1]
+    assert names.tolist() == ["0.weight"]
+
+
+def test_a_loss_that_fails_switches_the_probe_off_and_not_the_training(tmp_path):
+    calls = []
+
+    def loss(model, batch):
+        calls.append(1)
+        if len(calls) > 40:
+            raise OSError("the disk of the data is gone")
+        return cross_entropy(model, batch)
+
+    with pytest.warns(RuntimeWarning, match="landscape probe failed .* the data is gone") as told:
+        found = train(tmp_path / "run", landscape=around(loss=loss))
+    assert len([w for w in told if "landscape" in str(w.message)]) == 1
+    for name, value in train(tmp_path / "bare")[0].items():
+        assert torch.equal(value, found[0][name]), name
+    run = xr.load_dataset(tmp_path / "run.nc")
+    assert np.isnan(run["center_loss"].sel(iteration=8)).all()
+
+
+def test_sharded_weights_are_refused(tmp_path):
+    out = torchrun(Path(__file__), tmp_path, "fsdp")
+    assert "landscape: found weights sharded by fully_shard, expected whole ones" in out
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    torchrun(Path(__file__), folder, "ddp")
+    return folder
+
+
+def test_two_processes_measure_the_mean_loss_along_common_directions(two):
+    run = xr.load_dataset(two / "run.nc")
+    model = network()
+    model.train()
+    with torch.no_grad():
+        losses = [float(cross_entropy(model, b)) for r in (0, 1) for b in batches(rank=r)]
+    np.testing.assert_allclose(run["center_loss"].sel(iteration=0)[:3], np.mean(losses), rtol=1e-5)
+    assert np.isfinite(run["loss_difference"].sel(iteration=8)).any(dim="direction").all()
+
+
+def test_noise_directions_of_two_processes_are_those_of_one_with_all_batches(two):
+    run = xr.load_dataset(two / "run.nc")
+    model = network()
+    everything = [b for rank in (0, 1) for b in batches(rank=rank)]
+    described = Landscape(
+        cross_entropy, everything, schedule=[0], radii=[0.1, 1.0], directions=2,
+        ensembles=("noise",),
+    )  # fmt: skip
+    probe = LandscapeProbe(
+        described, model, initial=[p.detach() for p in model.parameters()], processes=Processes()
+    )
+    alone = probe.measure(0)["loss_difference"][0]
+    found = run["loss_difference"].sel(iteration=0, ensemble="noise")
+    np.testing.assert_allclose(found, alone, rtol=1e-3)
+
+
+def test_a_failure_on_one_process_ends_the_probe_on_both_and_no_training(two):
+    log = (two / "failed.txt").read_text()
+    assert "failed on another process" in log
+    assert np.isnan(xr.load_dataset(two / "failed.nc")["center_loss"].sel(iteration=3)).all()
+
+
+def on_each_process(folder, kind):
+    """What the tests above look at, on one of two processes."""
+    import torch.distributed as dist
+    from torch.distributed.fsdp import fully_shard
+    from torch.nn.parallel import DistributedDataParallel
+
+    dist.init_process_group("gloo")
+    rank, folder = dist.get_rank(), Path(folder)
+    if kind == "fsdp":
+        try:
+            train(folder / "run", wrap=lambda m: fully_shard(m), landscape=around())
+        except ValueError as error:
+            print(error)
+        dist.destroy_process_group()
+        return
+    mean = probes.Evaluation(lambda m: {"loss": float(rank)}, schedule=[0])
+    options = {"wrap": DistributedDataParallel, "rank": rank, "evaluation": mean}
+    train(folder / "run", landscape=around(rank=rank), **options)
+    seen = []
+
+    def loss(model, batch):
+        seen.append(1)
+        if rank == 1 and len(seen) > 60:
+            raise OSError("gone")
+        return cross_entropy(model, batch)
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        train(folder / "failed", landscape=around(loss=loss), **options)
+    if rank == 0:
+        (folder / "failed.txt").write_text("\n".join(str(w.message) for w in told))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    import sys
+
+    on_each_process(sys.argv[1], sys.argv[2])
