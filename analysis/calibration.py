@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from .growth_family import regressor
+from diffusion.laws import growth_regressor
+
 from .inversion import Surface, constrained, signal, surface
 from .lattice import Lattice
 from .likelihood import Frame, lengths, log_likelihood, moments
@@ -211,7 +212,7 @@ def null_ratios(frame: Frame, cell: Cell, of: Calibrated) -> Array:
     exponent = np.array([EXPONENT_NODES[cell.exponent]])
     shift = np.array([low + ONSET_NODES[cell.onset] * (high - low)])
     length = lengths(frame, frame.basis.coordinates(exponent, shift))[0, cell.model]
-    curve = regressor(frame.basis.log_time(shift), exponent[:, None])
+    curve = growth_regressor(frame.basis.log_time(shift), exponent[:, None])
     noise = simulate(frame.models[cell.model], frame.basis.times, of.draws, rng=rng)
     values = noise + SIGNAL_NODES[cell.signal] / np.sqrt(length) * curve
     at = surface(frame, of.grid, moments(frame, values))

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from diffusion.laws import growth_regressor
+
 from .fitting import fit_grid
-from .growth_family import regressor
 from .noise_models import NoiseModel, simulate
 from .series import Settings, grid_parts
 
@@ -123,7 +124,7 @@ def unit_growth(times: Array, exponent: float) -> Array:
     >>> unit_growth(np.array([1.0, 10.0, 100.0]), 0.0).tolist()
     [0.0, 0.5, 1.0]
     """
-    curve = regressor(np.log(times), np.asarray(exponent))
+    curve = growth_regressor(np.log(times), np.asarray(exponent))
     return (curve - curve[0]) / (curve[-1] - curve[0])
 
 

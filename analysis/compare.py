@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .growth_family import regressor
+from diffusion.laws import growth_regressor
+
 from .replication import AcrossRuns, across_runs
 
 Array = NDArray[np.float64]
@@ -42,7 +43,7 @@ def _onset_log(times: Array, shape: Array) -> Array:
 
 
 def _power(times: Array, shape: Array) -> Array:
-    return regressor(np.log(times / times[0]), shape)
+    return growth_regressor(np.log(times / times[0]), shape)
 
 
 def _saturation(times: Array, shape: Array) -> Array:

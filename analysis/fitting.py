@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2, norm
 
+from diffusion.laws import growth_regressor
+
 from .calibration import CriticalValues, ratio
-from .growth_family import EXPONENT_HIGH, EXPONENT_LOW, regressor, tangent
+from .growth_family import EXPONENT_HIGH, EXPONENT_LOW, tangent
 from .inversion import (
     Surface,
     constrained,
@@ -142,7 +144,9 @@ def linear_parameters(frame: Frame, point: Point, values: Array) -> tuple[Array,
     for model in np.unique(point.model):
         rows = np.flatnonzero(point.model == model)
         root = np.linalg.cholesky(covariance(frame.models[model], times))
-        curve = regressor(frame.basis.log_time(point.shift[rows]), point.exponent[rows, None])
+        curve = growth_regressor(
+            frame.basis.log_time(point.shift[rows]), point.exponent[rows, None]
+        )
         white = np.linalg.solve(
             root, np.concatenate([np.ones((1, times.size)), curve, values[rows]]).T
         )
@@ -163,7 +167,9 @@ def to_iterations(
     b → b T^{−p}, a → a − b T^{−p} (T^p − 1)/p.
     """
     scaled = slope * unit**-exponent
-    return offset - scaled * regressor(np.log(np.full_like(exponent, unit)), exponent), scaled
+    return offset - scaled * growth_regressor(
+        np.log(np.full_like(exponent, unit)), exponent
+    ), scaled
 
 
 def gradients(log_time: Array, exponent: Array, slope: Array) -> Array:

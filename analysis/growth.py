@@ -19,8 +19,9 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2, norm
 
+from diffusion.laws import growth_regressor
+
 from .fitting import gradients
-from .growth_family import regressor
 from .noise_models import NoiseModel, label
 from .series import SeriesFits, Settings, fit_table
 
@@ -241,7 +242,7 @@ def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) 
     columns = [fit[name].values.reshape(-1) for name in ("offset", "slope", "exponent", "onset")]
     offset, slope, exponent, onset = columns
     log_time = np.log(times + onset[:, None])
-    middle = offset[:, None] + slope[:, None] * regressor(log_time, exponent[:, None])
+    middle = offset[:, None] + slope[:, None] * growth_regressor(log_time, exponent[:, None])
     matrix = fit["parameter_covariance"].values.reshape(-1, 4, 4)
     towards = gradients(log_time, exponent, slope)
     variance = np.einsum("sti,sij,stj->st", towards, matrix, towards)

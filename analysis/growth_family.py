@@ -12,37 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from diffusion.laws import growth_regressor
+
 Array = NDArray[np.float64]
 
 EXPONENT_LOW, EXPONENT_HIGH = -2.0, 1.5
 # Where all |pℓ| lie below this the quotients lose digits to cancellation, and their Taylor series
 # is exact to 1e-10.
 _SERIES = 1e-3
-
-
-def regressor(log_time: Array, exponent: Array) -> Array:
-    """Growth regressor, the Box–Tidwell transform of time.
-
-    u = (e^{pℓ} − 1)/p, and ℓ where p = 0.
-
-    References:
-        Box and Tidwell (1962), Technometrics 4, 531: a transform of the regressor, so that
-        likelihoods at different p compare without a Jacobian.
-
-    Arguments:
-        log_time: ℓ = ln(t + τ), any shape.
-        exponent: p, broadcast against `log_time`.
-
-    Returns:
-        u, of the broadcast shape.
-
-    >>> regressor(np.log([1.0, 4.0]), np.array(0.5)).tolist()
-    [0.0, 2.0]
-    """
-    at_zero = exponent == 0
-    power = np.where(at_zero, 1.0, exponent)
-    transformed = np.expm1(power * log_time) / power
-    return np.where(at_zero, log_time, transformed) if np.any(at_zero) else transformed
 
 
 class Tangent(NamedTuple):
@@ -106,7 +83,7 @@ class Basis:
 
     def coordinates(self, exponent: Array, shift: Array) -> Array:
         """Coordinates of u(p, s), shape (*, rank)."""
-        return regressor(self.log_time(shift), exponent[..., None]) @ self.vectors
+        return growth_regressor(self.log_time(shift), exponent[..., None]) @ self.vectors
 
     def tangent(self, exponent: Array, shift: Array) -> Array:
         """Coordinates of u, ∂u/∂p and ∂u/∂s, shape (3, *, rank)."""
@@ -140,7 +117,7 @@ def family_basis(times: Array, onsets: tuple[float, float]) -> Basis:
     exponents = np.linspace(EXPONENT_LOW - 0.1, EXPONENT_HIGH + 0.1, 73)
     shifts = np.linspace(empty.shift_low, empty.shift_high, 25 if onsets[1] > onsets[0] else 1)
     p, s = (axis.ravel() for axis in np.meshgrid(exponents, shifts, indexing="ij"))
-    curves = regressor(empty.log_time(s), p[:, None])
+    curves = growth_regressor(empty.log_time(s), p[:, None])
     curves -= curves.mean(axis=1, keepdims=True)
     curves /= np.linalg.norm(curves, axis=1, keepdims=True)
     _, size, vectors = np.linalg.svd(curves, full_matrices=False)

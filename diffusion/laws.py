@@ -131,8 +131,32 @@ def growth_basis(times: ArrayLike, *, exponent: float, onset: float = 0.0) -> Ar
     """
     shifted = np.asarray(times, dtype=np.float64) + finite(onset, "onset")
     log_time = np.log(all_positive(shifted, "times + onset"))
-    p = finite(exponent, "exponent")
-    return np.expm1(p * log_time) / p if p != 0 else log_time
+    return growth_regressor(log_time, np.array(finite(exponent, "exponent")))
+
+
+def growth_regressor(log_time: Array, exponent: Array) -> Array:
+    """The transformed time of the growth family, from the logarithm of time.
+
+        u(ℓ) = (e^{pℓ} − 1)/p,    u = ℓ at p = 0
+
+    Arguments:
+        log_time: ℓ = ln(t + τ₀), any shape.
+        exponent: p, broadcast against `log_time`.
+
+    Returns:
+        u, of the broadcast shape.
+
+    References:
+        Box and Tidwell (1962), Technometrics 4, 531: it transforms the regressor and not the
+        distance, so that likelihoods at different p compare without a Jacobian.
+
+    >>> growth_regressor(np.log([1.0, 4.0]), np.array([[0.5], [1.0]])).round(12).tolist()
+    [[0.0, 2.0], [0.0, 3.0]]
+    """
+    at_zero = exponent == 0
+    power = np.where(at_zero, 1.0, exponent)
+    transformed = np.expm1(power * log_time) / power
+    return np.where(at_zero, log_time, transformed) if np.any(at_zero) else transformed
 
 
 def _within(parameter: Parameter, value: ArrayLike) -> Array:

@@ -6,9 +6,9 @@ from statsmodels.regression.linear_model import GLS
 
 from analysis.calibration import Asymptotic
 from analysis.fitting import fit_grid, gradients, to_iterations
-from analysis.growth_family import regressor
 from analysis.noise_models import NoiseModel, covariance, simulate
 from analysis.series import Settings, grid_parts
+from diffusion.laws import growth_regressor
 
 TIMES = np.geomspace(10, 1e5, 40)
 PLAIN = Settings(calibrate=False)
@@ -17,7 +17,7 @@ SHARED, GRID, _ = grid_parts(TIMES, PLAIN)
 
 def curves(count, scale=0.02, exponent=0.2, onset=20.0):
     noise = simulate(NoiseModel("ar_log_t", 0.5), TIMES, count, rng=np.random.default_rng(0))
-    return 3 + 2 * regressor(np.log(TIMES + onset), np.array(exponent)) + scale * noise
+    return 3 + 2 * growth_regressor(np.log(TIMES + onset), np.array(exponent)) + scale * noise
 
 
 def fitted(values):
@@ -28,7 +28,7 @@ def test_offset_slope_and_sigma_are_those_of_generalized_least_squares():
     values = curves(6)
     fit = fitted(values)
     for row, series in enumerate(values):
-        u = regressor(np.log(TIMES + fit.onset[row]), fit.exponent[row])
+        u = growth_regressor(np.log(TIMES + fit.onset[row]), fit.exponent[row])
         shape = covariance(SHARED.models[fit.model[row]], TIMES)
         oracle = GLS(series, np.stack([np.ones_like(u), u], axis=1), sigma=shape).fit()
         assert (fit.offset[row], fit.slope[row]) == pytest.approx(tuple(oracle.params), rel=1e-6)
@@ -52,8 +52,8 @@ def test_unit_of_time_does_not_change_the_curve():
     exponent, unit = np.array([0.0, 0.4, -1.0]), 250.0
     offset, slope = to_iterations(np.ones(3), np.full(3, 2.0), exponent, unit=unit)
     for row, p in enumerate(exponent):
-        scaled = 1.0 + 2.0 * regressor(np.log(TIMES / unit), p)
-        plain = offset[row] + slope[row] * regressor(np.log(TIMES), p)
+        scaled = 1.0 + 2.0 * growth_regressor(np.log(TIMES / unit), p)
+        plain = offset[row] + slope[row] * growth_regressor(np.log(TIMES), p)
         assert plain == pytest.approx(scaled, rel=1e-9)
 
 
@@ -62,7 +62,7 @@ def test_gradients_are_derivatives():
 
     def curve(values):
         offset, slope, exponent, onset = values
-        return offset + slope * regressor(np.log(TIMES + onset), np.array(exponent))
+        return offset + slope * growth_regressor(np.log(TIMES + onset), np.array(exponent))
 
     log_time = np.log(TIMES + parameters[3])[None]
     found = gradients(log_time, parameters[2:3], parameters[1:2])[0]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from analysis.growth_family import regressor
 from analysis.likelihood import frame, log_likelihood, moments
 from analysis.noise_models import covariance, handicap, label, menu
+from diffusion.laws import growth_regressor
 
 TIMES = np.geomspace(2, 2e3, 25)
 MODELS = menu(TIMES)
@@ -15,7 +15,7 @@ FRAME = frame(TIMES, MODELS, onsets=(0.0, 200.0))
 def textbook(model, values, exponent, onset):
     """ℓ from inverses and determinants, with the projection matrix spelt out."""
     design = np.stack(
-        [np.ones_like(TIMES), regressor(np.log(TIMES + onset), np.array(exponent))], axis=1
+        [np.ones_like(TIMES), growth_regressor(np.log(TIMES + onset), np.array(exponent))], axis=1
     )
     shape = covariance(model, TIMES)
     inverse = np.linalg.inv(shape)
