@@ -6,8 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .ranges import count
-from .scaling import Rule, learning_rate, noise_factor
+from .ranges import count, positive
+from .scaling import RULES, Rule, learning_rate, noise_factor
 
 Array = NDArray[np.float64]
 Iterations = NDArray[np.int64]
@@ -33,6 +33,15 @@ class Arm:
     data_size: int = 0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        count(self.batch_size, "batch_size")
+        positive(self.base_learning_rate, "base_learning_rate")
+        count(self.base_batch_size, "base_batch_size")
+        if self.scaling not in RULES:
+            raise ValueError(f"scaling: found {self.scaling!r}, expected one of {RULES}")
+        count(self.data_size, "data_size", least=0)
+        count(self.seed, "seed", least=0)
+
     @property
     def rate(self) -> float:
         """The learning rate η(M)."""
@@ -40,8 +49,8 @@ class Arm:
             learning_rate(
                 self.scaling,
                 self.base_learning_rate,
-                batch_size=count(self.batch_size, "batch_size"),
-                base_batch_size=count(self.base_batch_size, "base_batch_size"),
+                batch_size=self.batch_size,
+                base_batch_size=self.base_batch_size,
                 data_size=self.data_size or None,
             )
         )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
-from .ranges import increasing
+from .ranges import increasing, indices
 
 Array = NDArray[np.float64]
 
@@ -91,19 +91,14 @@ def two_time_msd(path: ArrayLike, starts: ArrayLike) -> Array:
         Squares `(start, time, *)`, in the unit of x squared.
 
     Raises:
-        ValueError: when an index lies outside the path.
+        ValueError: when an index is not whole or lies outside the path.
 
     >>> two_time_msd([[0.0], [1.0], [3.0]], [0, 1])
     array([[0., 1., 9.],
            [1., 0., 4.]])
     """
     x = _path(path)
-    indices = np.atleast_1d(np.asarray(starts, dtype=np.int64))
-    if indices.size and not (indices.min() >= 0 and indices.max() < len(x)):
-        raise ValueError(
-            f"starts: found {indices.min()} … {indices.max()}, expected indices in [0, {len(x)})"
-        )
-    squares = [np.sum((x - x[s]) ** 2, axis=-1) for s in indices]
+    squares = [np.sum((x - x[s]) ** 2, axis=-1) for s in indices(starts, "starts", length=len(x))]
     return np.stack(squares) if squares else np.empty((0, *x.shape[:-1]))
 
 
@@ -227,8 +222,8 @@ def _series(times: ArrayLike, values: ArrayLike) -> tuple[Array, Array]:
 
 
 def _same_length(times: Array, values: Array) -> None:
-    if len(values) != len(times):
-        raise ValueError(f"values: found {len(values)} times, expected {len(times)}")
+    if values.ndim < 1 or len(values) != len(times):
+        raise ValueError(f"values: found shape {values.shape}, expected {len(times)} times")
 
 
 def _logarithm(values: ArrayLike) -> Array:

@@ -40,8 +40,7 @@ class Spectrum:
         between(self.alpha, "alpha", 0, 2)
         count(self.dimension, "dimension")
         positive(self.strength, "strength")
-        between(self.k_min, "k_min", 0, self.k_max)
-        positive(self.k_max, "k_max")
+        between(self.k_min, "k_min", 0, positive(self.k_max, "k_max"))
         count(self.modes, "modes")
 
 

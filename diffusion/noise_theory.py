@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranges import not_negative, positive
+from .ranges import all_positive, not_negative, positive
 
 Array = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ def estimate_covariance(
 
 
 def ratio_error(
-    gradient_sq: float, noise_trace: float, covariance: EstimateCovariance, *, updates: int = 1
+    gradient_sq: float, noise_trace: float, covariance: EstimateCovariance, *, updates: float = 1.0
 ) -> RatioError:
     """The error of B = mean(tr Σ)/mean(|G|²) over independent updates, by the delta method.
 
@@ -105,7 +105,7 @@ def ratio_error(
     (0.039528, 1.0009375, 0.025)
     """
     g, s = positive(gradient_sq, "gradient_sq"), positive(noise_trace, "noise_trace")
-    updates = int(positive(updates, "updates"))
+    updates = positive(updates, "updates")
     gradient_cv_sq = covariance.gradient_sq_var / (updates * g**2)
     trace_cv_sq = covariance.noise_trace_var / (updates * s**2)
     cross = covariance.covariance / (updates * s * g)
@@ -132,7 +132,7 @@ def drift_crossover(noise_scale: float, batch_size: ArrayLike) -> Array:
     >>> drift_crossover(4096.0, [64, 4096])
     array([64.,  1.])
     """
-    return positive(noise_scale, "noise_scale") / _batch(batch_size, "batch_size")
+    return positive(noise_scale, "noise_scale") / all_positive(batch_size, "batch_size")
 
 
 def increment_excess(
@@ -157,7 +157,7 @@ def increment_excess(
     """
     scale = positive(noise_scale, "noise_scale")
     base = not_negative(base_batch_size, "base_batch_size")
-    return (1.0 + _batch(batch_size, "batch_size") / scale) / (1.0 + base / scale)
+    return (1.0 + all_positive(batch_size, "batch_size") / scale) / (1.0 + base / scale)
 
 
 def expected_straightness(iteration: ArrayLike, noise_scale: float, batch_size: float) -> Array:
@@ -175,11 +175,17 @@ def expected_straightness(iteration: ArrayLike, noise_scale: float, batch_size: 
     Returns:
         R `(*)`, dimensionless.
 
+    Raises:
+        ValueError: for an iteration below 1, or another argument out of range.
+
     >>> expected_straightness([1, 11], noise_scale=36.0, batch_size=4)
     array([1., 2.])
     """
     ratio = not_negative(noise_scale, "noise_scale") / positive(batch_size, "batch_size")
-    return 1.0 + (np.asarray(iteration, dtype=np.float64) - 1.0) / (1.0 + ratio)
+    t = all_positive(iteration, "iteration")
+    if not (t >= 1.0).all():
+        raise ValueError(f"iteration: found {t.min():g}, expected values of 1 or more")
+    return 1.0 + (t - 1.0) / (1.0 + ratio)
 
 
 def _units(weights: ArrayLike, sizes: ArrayLike) -> tuple[Array, Array]:
@@ -190,13 +196,6 @@ def _units(weights: ArrayLike, sizes: ArrayLike) -> tuple[Array, Array]:
         )
     if not np.isclose(a.sum(), 1.0, rtol=0, atol=1e-9):
         raise ValueError(f"weights: found the sum {a.sum():g}, expected 1")
-    if not (n > 0).all():
-        raise ValueError(f"sizes: found {n.min():g}, expected values above 0")
-    return a, n
-
-
-def _batch(batch_size: ArrayLike, name: str) -> Array:
-    size = np.asarray(batch_size, dtype=np.float64)
-    if not (size > 0).all():
-        raise ValueError(f"{name}: found {size.min():g}, expected values above 0")
-    return size
+    if a.max() >= 1.0 or a.min() < 0.0:
+        raise ValueError(f"weights: found {a.tolist()}, expected values in [0, 1)")
+    return a, all_positive(n, "sizes")

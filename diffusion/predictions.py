@@ -53,10 +53,12 @@ P1 = Prediction(
     "P1",
     "Logarithmic growth",
     "In the initial phase of high learning rate the distance grows like (ln t)^(2/α); α = 2 gives"
-    " d ∝ ln t.",
+    " d ∝ ln t. The exponent p = 0 of the growth family is this case α = 2 alone: with α < 2 the"
+    " distance bends above a logarithm, so an interval of p that excludes 0 contradicts α = 2 and"
+    " not, by itself, every power of ln t.",
     "exponent p of the growth family with its interval, across seeds, and the score of"
     " extrapolating beyond the fitted times",
-    "an interval of p that excludes 0, or a null law that extrapolates better",
+    "an interval of p that excludes 0 (for α = 2), or a null law that extrapolates better",
     _DISTANCE,
     (_CONSTANT, _SEEDS),
     HOFFER,

@@ -158,6 +158,14 @@ def positive(value: float, name: str) -> float:
     return between(value, name, 0.0)
 
 
+def whole(value: int, name: str) -> int:
+    """A whole number of either sign, or a `ValueError` that names the argument."""
+    number = _number(value, name)
+    if not (np.isfinite(number) and number == np.floor(number)):
+        raise ValueError(f"{name}: found {value}, expected an integer")
+    return int(value)
+
+
 def count(value: int, name: str, *, least: int = 1) -> int:
     """A whole number of at least `least`, or a `ValueError` that names the argument."""
     number = _number(value, name)

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranges import between, not_negative, positive
+from .ranges import all_positive, between, count, none_negative, not_negative, positive
 
 Array = NDArray[np.float64]
 Rule = Literal["fixed", "sqrt", "exact_sqrt", "linear"]
@@ -56,7 +56,7 @@ def learning_rate(
     array([0.1, 0.2])
     """
     rate = positive(base_learning_rate, "base_learning_rate")
-    m = _sizes(batch_size, "batch_size")
+    m = all_positive(batch_size, "batch_size")
     base = positive(base_batch_size, "base_batch_size")
     if rule == "fixed":
         return np.full_like(m, rate)
@@ -84,13 +84,16 @@ def noise_factor(batch_size: ArrayLike, data_size: float | None = None) -> Array
     Returns:
         c `(*)`, per sample; 0 for the full batch.
 
+    Raises:
+        ValueError: for a size out of range, or a batch larger than the data.
+
     >>> noise_factor([10, 50, 100], data_size=100)
     array([0.09, 0.01, 0.  ])
     """
-    m = _sizes(batch_size, "batch_size")
+    m = all_positive(batch_size, "batch_size")
     if data_size is None:
         return 1.0 / m
-    if not (m <= data_size).all():
+    if not (m <= positive(data_size, "data_size")).all():
         raise ValueError(f"batch_size: found {m.max():g}, expected at most data_size {data_size}")
     return (1.0 - m / data_size) / m
 
@@ -109,11 +112,15 @@ def squared_update(
     Returns:
         E‖Δw‖² `(*)`, in the unit of the weights squared.
 
+    Raises:
+        ValueError: when an argument is negative or not finite.
+
     >>> float(squared_update(0.5, 16, gradient_sq=4.0, noise_trace=64.0))
     2.0
     """
-    eta = np.asarray(learning_rate, dtype=np.float64)
-    return eta**2 * (gradient_sq + noise_trace * noise_factor(batch_size))
+    drift = not_negative(gradient_sq, "gradient_sq")
+    noise = not_negative(noise_trace, "noise_trace") * noise_factor(batch_size)
+    return none_negative(learning_rate, "learning_rate") ** 2 * (drift + noise)
 
 
 def temperature(
@@ -141,6 +148,9 @@ def temperature(
     Returns:
         T `(*)`, in the unit of the loss.
 
+    Raises:
+        ValueError: when an argument is out of range.
+
     References:
         Jastrzębski et al. (2017), Three Factors Influencing Minima in SGD, for η/M as the control
         parameter.
@@ -150,8 +160,9 @@ def temperature(
     """
     mass = 1.0 - between(momentum, "momentum", 0.0, 1.0, closed=(True, False))
     trace = not_negative(noise_trace, "noise_trace")
-    share = trace / (2.0 * positive(weights, "weights") * mass)
-    return np.asarray(learning_rate, dtype=np.float64) * share / _sizes(batch_size, "batch_size")
+    share = trace / (2.0 * count(weights, "weights") * mass)
+    rate = none_negative(learning_rate, "learning_rate")
+    return rate * share / all_positive(batch_size, "batch_size")
 
 
 def steps_to_target(
@@ -173,7 +184,7 @@ def steps_to_target(
     >>> steps_to_target([100, 400], fewest_steps=10.0, critical_batch_size=100.0)
     array([20. , 12.5])
     """
-    m = _sizes(batch_size, "batch_size")
+    m = all_positive(batch_size, "batch_size")
     critical = positive(critical_batch_size, "critical_batch_size")
     return positive(fewest_steps, "fewest_steps") * (1.0 + critical / m)
 
@@ -223,23 +234,16 @@ def loss_gain(batch_size: ArrayLike, *, noise_scale: float) -> Array:
     >>> loss_gain([100, 300], noise_scale=100.0)
     array([0.5 , 0.75])
     """
-    m = _sizes(batch_size, "batch_size")
+    m = all_positive(batch_size, "batch_size")
     return 1.0 / (1.0 + not_negative(noise_scale, "noise_scale") / m)
 
 
 def _noise(batch_size: ArrayLike, data_size: float | None) -> Array:
     if data_size is None:
         raise ValueError("data_size: found None, expected the training set's size")
-    if not (np.asarray(batch_size) < data_size).all():
+    if not (np.asarray(batch_size) < positive(data_size, "data_size")).all():
         raise ValueError(
             f"batch_size, base_batch_size: found {np.max(batch_size):g}, expected values below"
             f" data_size {data_size}: at the full batch no learning rate restores the noise"
         )
     return noise_factor(batch_size, data_size)
-
-
-def _sizes(batch_size: ArrayLike, name: str) -> Array:
-    m = np.asarray(batch_size, dtype=np.float64)
-    if not ((m > 0) & np.isfinite(m)).all():
-        raise ValueError(f"{name}: found {m.min():g}, expected finite values above 0")
-    return m

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranges import between, count, iterations, none_negative, not_negative, positive
+from .ranges import (
+    all_finite,
+    all_positive,
+    between,
+    count,
+    iterations,
+    none_negative,
+    not_negative,
+    positive,
+)
 
 Array = NDArray[np.float64]
 
@@ -96,7 +105,7 @@ def noisy_quadratic(
         1907.04164.
     """
     h, w0 = _modes(curvatures, start)
-    sd = np.sqrt(none_negative(noise, "noise") / positive(batch_size, "batch_size"))
+    sd = _deviation(noise, batch_size, expected=h.shape)
     rate = _stable(learning_rate, h)
     m = between(momentum, "momentum", 0, 1, closed=(True, False))
     first = np.tile(w0, (count(walkers, "walkers"), 1))
@@ -171,7 +180,7 @@ def separable_logistic(inputs: ArrayLike, records: ArrayLike, *, learning_rate: 
     References:
         Soudry et al. (2018), The implicit bias of gradient descent on separable data.
     """
-    x = np.asarray(inputs, dtype=np.float64)
+    x = all_finite(inputs, "inputs")
     if x.ndim != 2 or not x.size:
         raise ValueError(f"inputs: found shape {x.shape}, expected (sample, dimension)")
     rate = positive(learning_rate, "learning_rate")
@@ -207,8 +216,10 @@ def drifting_walk(
     Returns:
         All walkers, from 0.
     """
-    mean = np.asarray(gradient, dtype=np.float64)
-    sd = np.sqrt(none_negative(noise, "noise") / positive(batch_size, "batch_size"))
+    mean = all_finite(gradient, "gradient")
+    if mean.ndim != 1 or not mean.size:
+        raise ValueError(f"gradient: found shape {mean.shape}, expected (dimension,)")
+    sd = _deviation(noise, batch_size, expected=mean.shape)
     rate = positive(learning_rate, "learning_rate")
 
     def move(w: Array) -> Array:
@@ -236,14 +247,20 @@ def _run(start: Array, move: Callable[[Array], Array], records: ArrayLike) -> Mo
 
 
 def _modes(curvatures: ArrayLike, start: ArrayLike) -> tuple[Array, Array]:
-    h, w0 = np.asarray(curvatures, dtype=np.float64), np.asarray(start, dtype=np.float64)
-    if h.ndim != 1 or h.shape != w0.shape:
+    h, w0 = all_positive(curvatures, "curvatures"), all_finite(start, "start")
+    if h.ndim != 1 or not h.size or h.shape != w0.shape:
         raise ValueError(
             f"curvatures, start: found shapes {h.shape}, {w0.shape}, expected (mode,)"
         )
-    if not (h > 0).all():
-        raise ValueError(f"curvatures: found {h.min():g}, expected values above 0")
     return h, w0
+
+
+def _deviation(noise: ArrayLike, batch_size: float, *, expected: tuple[int, ...]) -> Array:
+    """Standard deviation of a batch gradient along each axis, √(c/M)."""
+    variance = none_negative(noise, "noise")
+    if variance.shape != expected:
+        raise ValueError(f"noise: found shape {variance.shape}, expected {expected}")
+    return np.sqrt(variance / positive(batch_size, "batch_size"))
 
 
 def _stable(learning_rate: float, curvatures: Array) -> float:

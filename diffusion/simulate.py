@@ -93,13 +93,14 @@ def recording(kind: Simulator, arm: Arm, iterations: int, *, per_decade: int = 2
     >>> packed["attrs"]["simulator"], packed["data_vars"]["distance_sq"]["data"].shape
     ('DriftingWalk', (37, 1))
     """
-    records = log_spaced(count(iterations, "iterations"), per_decade=per_decade)
+    count(iterations, "iterations")
+    records = log_spaced(iterations, per_decade=count(per_decade, "per_decade"))
     track = kind.track(arm, records)
     values = {
         **_motion(track, records),
         **_training(arm, records),
         **_noise(track, arm, records),
-        **_labels(type(kind).__name__, arm),
+        **_labels(kind, arm),
     }
     if track.loss is not None:
         values["loss"] = track.loss
@@ -164,19 +165,25 @@ def _training(arm: Arm, records: NDArray[np.int64]) -> dict[str, Any]:
     return values
 
 
-def _labels(kind: str, arm: Arm) -> dict[str, Any]:
+def _labels(kind: Simulator, arm: Arm) -> dict[str, Any]:
+    """What runs are grouped by, as far as the simulator has such a thing."""
+    name = type(kind).__name__
+    settings = asdict(cast(Any, kind))
+    kept: dict[str, Any] = {
+        key: settings[key] for key in ("momentum", "weight_decay") if key in settings
+    }
+    if not isinstance(kind, LineWalk | LawCurve):  # those are no descent
+        kept["optimizer"] = "sgd"
     return {
-        "run": f"{kind}-{arm.scaling}-b{arm.batch_size}-s{arm.seed}",
+        "run": f"{name}-{arm.scaling}-b{arm.batch_size}-s{arm.seed}",
         "batch_size": arm.batch_size,
         "world_size": 1,
         "base_learning_rate": arm.rate,
         "scaling": arm.scaling,
         "seed": arm.seed,
-        "model": kind,
+        "model": name,
         "data": "simulated",
-        "optimizer": "sgd",
-        "momentum": 0.0,
-        "weight_decay": 0.0,
+        **kept,
     }
 
 

@@ -16,7 +16,7 @@ from .fields import Spectrum, fourier_field
 from .langevin import langevin
 from .laws import LAWS, Law
 from .null_laws import NULL_LAWS
-from .ranges import between, count, not_negative, positive
+from .ranges import between, count, finite, not_negative, positive
 from .scaling import noise_factor
 
 Array = NDArray[np.float64]
@@ -89,7 +89,11 @@ class LineWalk:
     def track(self, arm: Arm, records: Iterations) -> Track:
         """Time is Ση/η₀, in jumps between equal neighbours."""
         v = landscape.fractional_brownian(
-            self.reach, hurst=self.hurst, samples=1, rng=arm.landscape_rng(), scale=self.strength
+            self.reach,
+            hurst=self.hurst,
+            samples=1,
+            rng=arm.landscape_rng(),
+            scale=positive(self.strength, "strength"),
         )
         temperature = positive(self.temperature, "temperature") * arm.heat
         moved = records > 0
@@ -121,7 +125,9 @@ class NoisyQuadratic:
 
     def track(self, arm: Arm, records: Iterations) -> Track:
         """One repetition; noise 0 is gradient descent."""
-        h = np.geomspace(self.smallest, self.largest, count(self.modes, "modes"))
+        largest = positive(self.largest, "largest")
+        smallest = between(self.smallest, "smallest", 0.0, largest, closed=(False, True))
+        h = np.geomspace(smallest, largest, count(self.modes, "modes"))
         spread = not_negative(self.noise, "noise") * float(
             noise_factor(arm.batch_size, arm.data_size or None)
         )
@@ -187,7 +193,8 @@ class Separable:
     def track(self, arm: Arm, records: Iterations) -> Track:
         """Descent from 0."""
         others = count(self.dimension, "dimension", least=2) - 1
-        sideways = self.spread * arm.landscape_rng().standard_normal((10 * self.dimension, others))
+        spread = not_negative(self.spread, "spread")
+        sideways = spread * arm.landscape_rng().standard_normal((10 * self.dimension, others))
         along = np.full((2 * len(sideways), 1), positive(self.margin, "margin"))
         x = np.hstack([along, np.concatenate([sideways, -sideways])])
         return _of_motion(sgd.separable_logistic(x, records, learning_rate=arm.rate))
@@ -262,7 +269,8 @@ class LawCurve:
         d = d + not_negative(self.noise, "noise") * d[-1] * self._noise(t, arm.noise_rng())
         distance = np.zeros(len(records))
         distance[moved] = np.maximum(d, 0.0)
-        distance *= (arm.batch_size / arm.base_batch_size) ** self.batch_exponent
+        growth = finite(self.batch_exponent, "batch_exponent")
+        distance *= (arm.batch_size / arm.base_batch_size) ** growth
         start_sq = positive(self.start_norm, "start_norm") ** 2
         return Track(
             distance**2, start_sq + distance**2, np.full(len(records), start_sq), weights=1000
@@ -270,7 +278,7 @@ class LawCurve:
 
     def _noise(self, t: Array, rng: np.random.Generator) -> Array:
         """A stationary Gaussian process with correlation e^{−Δln t/ℓ}, at the times t."""
-        length = between(self.correlation, "correlation", 0.0, closed=(True, False))
+        length = not_negative(self.correlation, "correlation")
         kept = np.exp(-np.diff(np.log(t)) / length) if length > 0 else np.zeros(len(t) - 1)
         noise = rng.standard_normal(len(t))
         for i, share in enumerate(kept):

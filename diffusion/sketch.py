@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
-from .ranges import count
+from .ranges import count, whole
 
 Array = NDArray[np.float64]
 Words = NDArray[np.uint64]
@@ -187,12 +187,18 @@ def buckets_and_signs(
     Returns:
         Buckets `(*)` in [0, k), and signs `(*)`, 1 or −1.
 
+    Raises:
+        ValueError: for an index that is negative or no integer, or another argument out of range.
+
     >>> buckets, signs = buckets_and_signs([0, 1, 1024], seed=3)
     >>> buckets.tolist(), signs.tolist()
     ([834, 835, 445], [1.0, -1.0, 1.0])
     """
     k = count(components, "components")
-    row, column = np.divmod(np.asarray(indices, dtype=np.int64), k)
+    index = np.asarray(indices)
+    if index.dtype.kind not in "iu" or np.any(index < 0):
+        raise ValueError(f"indices: found {index}, expected integers >= 0")
+    row, column = np.divmod(index.astype(np.int64), k)
     bits = sign_bits(row // GROUP, column, components=k, seed=seed)
     minus = (bits >> (GROUP - 1 - row % GROUP).astype(np.uint32)) & np.uint32(1)
     return (column + shifts(row, components=k, seed=seed)) % k, 1.0 - 2.0 * minus.astype(
@@ -214,10 +220,9 @@ def sign_bits(
     Returns:
         Bits `(*)`, 1 for a minus.
     """
+    k = np.uint64(count(components, "components"))
     group, column = (np.asarray(x).astype(np.uint64) for x in (groups, columns))
-    return (splitmix64(seed, group * np.uint64(components) + column) >> np.uint64(32)).astype(
-        np.uint32
-    )
+    return (splitmix64(seed, group * k + column) >> np.uint64(32)).astype(np.uint32)
 
 
 def shifts(rows: ArrayLike, *, components: int, seed: int) -> Integers:
@@ -231,9 +236,10 @@ def shifts(rows: ArrayLike, *, components: int, seed: int) -> Integers:
     Returns:
         Shifts `(*)` in [0, k).
     """
+    k = np.uint64(count(components, "components"))
     row = np.asarray(rows).astype(np.uint64)
     high = splitmix64(_mix(_state(seed)).item(), row) >> np.uint64(32)
-    return ((high * np.uint64(components)) >> np.uint64(32)).astype(np.int64)
+    return ((high * k) >> np.uint64(32)).astype(np.int64)
 
 
 def splitmix64(seed: int, outputs: ArrayLike) -> Words:
@@ -266,7 +272,7 @@ def _mix(z: Words) -> Words:
 
 def _state(seed: int) -> Words:
     # An array, because numpy warns when a scalar wraps around, as it should here.
-    return np.array([int(seed) % 2**64], dtype=np.uint64)
+    return np.array([whole(seed, "seed") % 2**64], dtype=np.uint64)
 
 
 def _with_error(squares: Array, components: int) -> SquaredDistances:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranges import count, increasing, not_negative
+from .ranges import count, finite, increasing, not_negative
 
 Array = NDArray[np.float64]
 
@@ -121,11 +121,11 @@ def smooth_structure(
     """
     r = increasing(radii, "radii")
     slope, n = not_negative(gradient_norm, "gradient_norm"), count(size, "size")
-    trace = abs(float(hessian_trace))
+    trace = finite(hessian_trace, "hessian_trace")
     return SmoothStructure(
-        mean=r**2 * float(hessian_trace) / (2 * n),
+        mean=r**2 * trace / (2 * n),
         standard_deviation=r * slope / np.sqrt(n),
-        crossover=float(2.0 * slope * np.sqrt(n) / trace) if trace > 0 else float("inf"),
+        crossover=float(2.0 * slope * np.sqrt(n) / abs(trace)) if trace != 0 else float("inf"),
     )
 
 

@@ -7,7 +7,7 @@ import xarray as xr
 from diffusion import simulate
 from diffusion.arms import Arm
 from diffusion.recording import check
-from diffusion.simulators import DriftingWalk, FieldWalk, LawCurve, NoisyQuadratic
+from diffusion.simulators import DriftingWalk, FieldWalk, LawCurve, NoisyQuadratic, ScaleInvariant
 
 ARM = Arm(batch_size=128, seed=3)
 
@@ -45,6 +45,22 @@ def test_sets_hold_every_batch_size_and_seed():
     assert len(runs) == 4
     small, large = (column(runs[f"LawCurve-sqrt-b{m}-s0"], "distance_sq") for m in (32, 128))
     np.testing.assert_allclose(large, 4.0 * small)
+
+
+def test_coordinates_hold_what_the_simulator_has_and_nothing_else():
+    found = {
+        kind: simulate.recording(one, ARM, 10)["coords"] for kind, one in simulate.KINDS.items()
+    }
+    with_momentum = {kind for kind, coords in found.items() if "momentum" in coords}
+    with_decay = {kind for kind, coords in found.items() if "weight_decay" in coords}
+    descents = {kind for kind, coords in found.items() if "optimizer" in coords}
+    assert with_momentum == {"quadratic"}
+    assert with_decay == {"scale-invariant"}
+    assert descents == set(simulate.KINDS) - {"line", "law"}
+    heavy = simulate.recording(NoisyQuadratic(momentum=0.9), ARM, 10)["coords"]
+    assert heavy["momentum"]["data"] == 0.9
+    decaying = simulate.recording(ScaleInvariant(weight_decay=0.01), ARM, 10)["coords"]
+    assert decaying["weight_decay"]["data"] == 0.01
 
 
 def test_noise_estimates_scatter_about_the_truth():

@@ -37,6 +37,12 @@ def test_line_walk_equals_the_occupation_of_its_potential():
     assert track.distance_sq[-1] == pytest.approx(expected, rel=1e-3)
 
 
+def test_a_line_walk_that_reaches_the_end_of_its_line_says_so():
+    kind = simulators.LineWalk(reach=20)
+    with pytest.warns(walks.EdgeWarning, match="edge probability reaches"):
+        kind.track(Arm(seed=5), np.array([0, 10, 100_000]))
+
+
 def test_field_walk_knows_the_noise_that_heats_it():
     # T = η·σ²/(2M) with S = N·σ²
     kind = simulators.FieldWalk(dimension=4, temperature=0.7)
