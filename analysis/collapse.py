@@ -1,44 +1,55 @@
-"""P2: with learning rates ∝ √M the distance curves of all batch sizes coincide per iteration.
+"""P2 and P2': with learning rates that follow the batch size, distance curves coincide.
 
-One number stands for a run: the mean of ln d over the last decade of iterations that all runs have
-in common, in ln t.
+P2: with η ∝ √M per iteration. P2': with η ∝ M in the summed learning rate, where the log-slopes
+are equal as well. One number stands for a run: the mean of ln d over the last decade that all runs
+have in common, in the logarithm of time.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from diffusion.predictions import PREDICTIONS
-
-from .curves import arms, constant_rate, differences, label, one_per_seed, seeds, total_distance
+from .clocks import ITERATION
+from .curves import label, one_per_seed
 from .distance_ratio import (
     Curves,
     Ratio,
     at_column,
-    common_window,
     last_common_decade,
     log_curves,
     log_ratio,
+    log_slopes,
     means,
     pairs_in_time,
+    pairs_of,
     ratio_of,
 )
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict, decide
+from .excess import explained_excess
+from .grounds import sample, undecided
+from .out_of_seed import best_clock
+from .scaled_sets import (
+    LINEAR,
+    RATE_TOLERANCE,
+    SEEDS,
+    SQUARE_ROOT,
+    Claim,
+    missing_arm,
+    scaled,
+    sizes,
+    unsound,
+    with_enough_seeds,
+)
+from .text import number
+from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, decide, question
 
-PREDICTION = "P2"
-STATEMENT = PREDICTIONS[PREDICTION].statement
 EFFECT = "ratio of distances, largest over smallest batch size, last common decade"
-SCALING = "sqrt"
 MARGIN = 0.10
-SEEDS = 2
-# The claim is about the slow phase. In the first updates d ∝ learning rate at any batch size, so
-# the earliest decade can only differ; the last one is compared.
-DECADES = 2.0
-_RATE_TOLERANCE = 0.01
+# A slope over one decade is known a few times less well than the distance itself.
+SLOPE_MARGIN = 0.25
 
 
 def collapse(
@@ -60,122 +71,82 @@ def collapse(
     Returns:
         The verdict, with the ratio of the extremes.
     """
-    candidates = one_per_seed({name: run for name, run in runs.items() if _is_scaled(run)})
-    blank = Verdict(PREDICTION, STATEMENT, UNDECIDABLE, "", EFFECT, sample=_sample(candidates))
-    missing = _missing_arm(runs, candidates)
-    if missing is not None:
-        return replace(blank, reason=missing[0], needed=missing[1])
-    chosen = _with_enough_seeds(candidates)
-    blank = replace(blank, sample=_sample(chosen), assumptions=_assumptions(candidates, chosen))
-    unsound = _unsound(chosen)
-    if unsound is not None:
-        return replace(blank, reason=unsound[0], needed=unsound[1])
-    times = last_common_decade(chosen)
-    return _judge(blank, log_curves(chosen, times), times, level=level, margin=margin)
+    return _collapse(runs, SQUARE_ROOT, level=level, margin=margin)
 
 
-def _is_scaled(run: xr.Dataset) -> bool:
-    return "scaling" in run and str(run["scaling"].values) == SCALING
-
-
-def _with_enough_seeds(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    kept = [
-        name
-        for names in arms(runs).values()
-        if seeds([runs[n] for n in names]) >= SEEDS
-        for name in names
-    ]
-    return {name: runs[name] for name in kept}
-
-
-def _missing_arm(
-    runs: dict[str, xr.Dataset], candidates: dict[str, xr.Dataset]
-) -> tuple[str, str] | None:
-    """Why there are not enough arms, and what would complete them."""
-    if not candidates:
-        found = sorted({str(run["scaling"].values) for run in runs.values() if "scaling" in run})
-        listed = ", ".join(item[:40] for item in found) or "none recorded"
-        return (
-            f"No run has the scaling rule {SCALING!r} (found: {listed}).",
-            f"runs at two or more batch sizes with scaling {SCALING!r}, {SEEDS} seeds each",
-        )
-    sizes = _sizes(candidates)
-    if len(sizes) < 2:
-        return (
-            f"Only batch size {sizes[0]} was run under the √M rule.",
-            f"a second batch size with the rate scaled by √M, {SEEDS} seeds or more",
-        )
-    if len(_sizes(_with_enough_seeds(candidates))) < 2:
-        short = [str(arm) for arm, names in arms(candidates).items() if len(names) < SEEDS]
-        return (
-            f"Fewer than two batch sizes have {SEEDS} seeds, and the seeds are the sample.",
-            f"another seed at {', '.join(short)}" if short else "runs with different seeds",
-        )
-    return None
-
-
-def _unsound(runs: dict[str, xr.Dataset]) -> tuple[str, str] | None:
-    """Why the runs cannot be compared, and what would mend it."""
-    unlike = differences(runs.values())
-    if unlike:
-        reason = f"The runs differ in what they should share ({'; '.join(unlike)})."
-        return reason, "test the sets of equal runs apart"
-    if any(constant_rate(run).reason for run in runs.values()):
-        return "The learning rate of some runs was not recorded.", "runs with a recorded rate"
-    unscaled = _departure_from_rule(runs)
-    if unscaled:
-        return unscaled, "runs whose rates do follow √M"
-    first, last = common_window(runs)
-    if last < 10 * first or last < 10**DECADES:
-        return (
-            f"The runs share a constant learning rate only from iteration {first} to {last}.",
-            f"training on with a constant learning rate until iteration "
-            f"{max(int(10**DECADES), 10 * first)} or later",
-        )
-    return _unmeasured(runs)
-
-
-def _unmeasured(runs: dict[str, xr.Dataset]) -> tuple[str, str] | None:
-    """Runs without a distance somewhere in the compared decade: diverged, or at rest."""
-    times = last_common_decade(runs)
-    for run in runs.values():
-        distance = total_distance(run)
-        inside = (distance["iteration"] >= times[0]) & (distance["iteration"] <= times[-1])
-        values = distance.values[inside.values]
-        wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
-        if wrong.size:
-            at = int(distance["iteration"].values[inside.values][wrong[0]])
-            name = str(run["run"].values)[:80]
-            reason = f"The distance of run {name} is {values[wrong[0]]:g} at iteration {at}."
-            return reason, "runs whose weights move and stay finite over the last common decade"
-    return None
-
-
-def _departure_from_rule(runs: dict[str, xr.Dataset]) -> str:
-    ratios = {arm.batch_size: arm.rate / math.sqrt(arm.batch_size) for arm in arms(runs)}
-    if len(ratios) < len(arms(runs)):
-        return "There are several learning rates at one batch size under the √M rule."
-    low, high = min(ratios.values()), max(ratios.values())
-    if not low > 0 or high / low - 1 > _RATE_TOLERANCE:
-        listed = ", ".join(f"{size}: {value:.3g}" for size, value in ratios.items())
-        return f"The learning rates do not follow √M (rate/√M by batch size: {listed})."
-    return ""
-
-
-def _judge(
-    blank: Verdict, curves: Curves, times: NDArray[np.float64], *, level: float, margin: float
+def collapse_in_rate(
+    runs: dict[str, xr.Dataset], *, level: float = 0.95, margin: float = MARGIN
 ) -> Verdict:
+    """Verdict on P2'.
+
+    As `collapse`, over the summed learning rate and under the linear rule. It is supported only if
+    the log-slopes agree within `SLOPE_MARGIN` as well, and contradicted also when those of the
+    largest and the smallest batch size differ by more.
+
+    Arguments:
+        runs: recordings by node name.
+        level: confidence level.
+        margin: largest relative difference of distances that counts as none.
+
+    Returns:
+        The verdict, with the ratio of the extremes' distances.
+    """
+    return _collapse(runs, LINEAR, level=level, margin=margin)
+
+
+def _collapse(
+    runs: dict[str, xr.Dataset], claim: Claim, *, level: float, margin: float
+) -> Verdict:
+    candidates = one_per_seed(scaled(runs, claim))
+    blank = question(claim.prediction, EFFECT)
+    missing = missing_arm(runs, candidates, claim)
+    if missing is not None:
+        return undecided(blank, candidates, missing)
+    chosen = with_enough_seeds(candidates)
+    missing = unsound(chosen, claim)
+    if missing is not None:
+        return undecided(blank, chosen, missing)
+    noted = (*_assumptions(candidates, chosen, claim), *_explanations(chosen, level=level))
+    blank = replace(blank, sample=sample(chosen), assumptions=noted)
+    times = last_common_decade(chosen, clock=claim.clock)
+    found = _compare(log_curves(chosen, times, clock=claim.clock), level=level)
+    verdict = _judge(blank, found, _span(times, claim), margin=margin)
+    if claim.clock == ITERATION:
+        return verdict
+    return _with_slopes(verdict, log_slopes(chosen, times, clock=claim.clock), level=level)
+
+
+@dataclass(frozen=True)
+class _Ratios:
+    """Ratios of distances: of the extremes over the decade and at its end, and of all pairs."""
+
+    extremes: Ratio
+    at_end: Ratio
+    everywhere: list[Ratio]
+    spread: float
+
+
+def _compare(curves: Curves, *, level: float) -> _Ratios:
+    largest, smallest = max(curves), min(curves)
+    return _Ratios(
+        log_ratio(largest, smallest, means(curves), level=level),
+        log_ratio(largest, smallest, at_column(curves, -1), level=level),
+        pairs_in_time(curves, level=level),
+        max(float(values.mean(axis=1).std(ddof=1)) for values in curves.values()),
+    )
+
+
+def _judge(blank: Verdict, found: _Ratios, span: str, *, margin: float) -> Verdict:
     limit = math.log1p(margin)
-    extremes = log_ratio(max(curves), min(curves), means(curves), level=level)
-    at_end = log_ratio(max(curves), min(curves), at_column(curves, -1), level=level)
-    everywhere = pairs_in_time(curves, level=level)
+    extremes, at_end = found.extremes, found.at_end
     word = UNDECIDABLE
-    if all(decide(ratio.low, ratio.high, limit) == SUPPORTED for ratio in everywhere):
+    if all(decide(ratio.low, ratio.high, limit) == SUPPORTED for ratio in found.everywhere):
         word = SUPPORTED
     elif _beyond(extremes, limit) * _beyond(at_end, limit) > 0:
         word = CONTRADICTED
-    widest = max(everywhere, key=lambda ratio: max(abs(ratio.low), abs(ratio.high)))
-    span = f"iterations {times[0]:.0f} to {times[-1]:.0f}"
+    widest = max(found.everywhere, key=lambda ratio: max(abs(ratio.low), abs(ratio.high)))
+    needed = _needed((extremes, at_end), found.everywhere, blank.sample.seeds, limit=limit)
+    between = f"distances of equal runs differ by {found.spread:.2%} between seeds at most"
     return replace(
         blank,
         verdict=word,
@@ -183,11 +154,47 @@ def _judge(
         effect=ratio_of(extremes.log),
         effect_low=ratio_of(extremes.low),
         effect_high=ratio_of(extremes.high),
-        assumptions=(*blank.assumptions, _between_seeds(curves)),
-        needed=_needed((extremes, at_end), everywhere, blank.sample.seeds, limit=limit)
-        if word == UNDECIDABLE
-        else "",
+        assumptions=(*blank.assumptions, between),
+        needed=needed if word == UNDECIDABLE else "",
     )
+
+
+def _span(times: NDArray[np.float64], claim: Claim) -> str:
+    if claim.clock == ITERATION:
+        return f"iterations {times[0]:.0f} to {times[-1]:.0f}"
+    return f"{claim.clock} from {number(times[0])} to {number(times[-1])}"
+
+
+def _with_slopes(verdict: Verdict, slopes: Curves, *, level: float) -> Verdict:
+    """The verdict on distances and slopes together."""
+    if not all(np.isfinite(values).all() for values in slopes.values()):
+        if verdict.verdict != SUPPORTED:
+            return verdict
+        reason = f"{verdict.reason} The distance of some runs falls, and has no log-slope."
+        return replace(verdict, verdict=UNDECIDABLE, reason=reason, needed=_LONGER)
+    limit = math.log1p(SLOPE_MARGIN)
+    extremes = log_ratio(max(slopes), min(slopes), slopes, level=level)
+    agree = all(
+        decide(ratio.low, ratio.high, limit) == SUPPORTED
+        for ratio in pairs_of(slopes, level=level)
+    )
+    word = verdict.verdict
+    if _beyond(extremes, limit):
+        word = CONTRADICTED
+    elif word == SUPPORTED and not agree:
+        word = UNDECIDABLE
+    needed = (verdict.needed or _LONGER) if word == UNDECIDABLE else ""
+    reason = f"{verdict.reason} The ratio of log-slopes is {extremes}"
+    reason += f", against a margin of ±{SLOPE_MARGIN:.0%}."
+    return replace(verdict, verdict=word, reason=reason, needed=needed)
+
+
+_LONGER = "more seeds, or longer runs whose log-slopes are better known"
+
+
+def _explanations(runs: dict[str, xr.Dataset], *, level: float) -> list[str]:
+    """What else the set says: the clock that collapses best, and the drift at large batches."""
+    return [text for text in (best_clock(runs, level=level), explained_excess(runs)) if text]
 
 
 def _beyond(ratio: Ratio, limit: float) -> int:
@@ -234,17 +241,13 @@ def _seeds(ratio: Ratio, count: int, limit: float) -> float:
     return count * max((half / gap) ** 2, 1.0) if gap > 0 else math.inf
 
 
-def _between_seeds(curves: Curves) -> str:
-    spread = max(float(values.mean(axis=1).std(ddof=1)) for values in curves.values())
-    return f"distances of equal runs differ by {spread:.2%} between seeds at most"
-
-
 def _assumptions(
-    candidates: dict[str, xr.Dataset], chosen: dict[str, xr.Dataset]
+    candidates: dict[str, xr.Dataset], chosen: dict[str, xr.Dataset], claim: Claim
 ) -> tuple[str, ...]:
-    few = sorted(set(_sizes(candidates)) - set(_sizes(chosen)))
-    noted = [f"rates ∝ √M within {_RATE_TOLERANCE:.0%}, constant in the compared decade"]
-    noted += [_ghost_batches(chosen)]
+    few = sorted(set(sizes(candidates)) - set(sizes(chosen)))
+    rule = f"rates ∝ {claim.symbol} within {RATE_TOLERANCE:.0%}"
+    noted = [f"{rule}, constant in the compared decade"]
+    noted += [_ghost_batches(chosen)] if claim.clock == ITERATION else []
     noted += [f"batch size {size} left out: fewer than {SEEDS} seeds" for size in few]
     return tuple(noted)
 
@@ -255,12 +258,3 @@ def _ghost_batches(runs: dict[str, xr.Dataset]) -> str:
     if None in sizes:
         return "ghost batch size not recorded, so that this part of the claim is not checked"
     return f"batch statistics over {', '.join(map(str, sorted(sizes, key=str)))} samples"
-
-
-def _sizes(runs: dict[str, xr.Dataset]) -> tuple[int, ...]:
-    return tuple(sorted({int(run["batch_size"].values) for run in runs.values()}))
-
-
-def _sample(runs: dict[str, xr.Dataset]) -> Sample:
-    members = [[runs[name] for name in names] for names in arms(runs).values()]
-    return Sample(len(runs), min((seeds(arm) for arm in members), default=0), _sizes(runs))

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
+from .clocks import ITERATION, clock_values
 from .curves import Arm, arms, constant_rate, total_distance
 from .text import interval, rounded
 
@@ -52,41 +53,71 @@ class Ratio:
         return f"{self.short()} ({sizes})"
 
 
-def common_window(runs: dict[str, xr.Dataset]) -> tuple[int, int]:
-    """First and last iteration that all runs recorded at a constant rate; (1, 0) for none."""
-    stretches = [constant_rate(run).iteration for run in runs.values()]
-    if not all(item.size for item in stretches):
+def common_window(runs: dict[str, xr.Dataset], *, clock: str = ITERATION) -> tuple[float, float]:
+    """Where the records of all runs at a constant rate overlap on a clock; (1, 0) for nowhere."""
+    ends = [_ends(run, clock) for run in runs.values()]
+    if not all(last > 0 for _, last in ends):
         return 1, 0
-    return max(int(item[0]) for item in stretches), min(int(item[-1]) for item in stretches)
+    return max(first for first, _ in ends), min(last for _, last in ends)
 
 
-def last_common_decade(runs: dict[str, xr.Dataset]) -> NDArray[np.float64]:
-    """Times t of the last decade in `common_window`, equally spaced in ln t, shape (GRID,)."""
-    last = common_window(runs)[1]
+def _ends(run: xr.Dataset, clock: str) -> tuple[float, float]:
+    """The clock at the first and last record of the stretch of constant rate."""
+    stretch = constant_rate(run).iteration
+    if not stretch.size:
+        return 1.0, 0.0
+    values = clock_values(run, clock)[np.isin(run["iteration"].values, stretch)]
+    return values[0].item(), values[-1].item()
+
+
+def last_common_decade(
+    runs: dict[str, xr.Dataset], *, clock: str = ITERATION
+) -> NDArray[np.float64]:
+    """Times of the last decade in `common_window`, equally spaced in their logarithm, (GRID,)."""
+    last = common_window(runs, clock=clock)[1]
     return np.geomspace(last / 10, last, GRID)
 
 
-def log_curves(runs: dict[str, xr.Dataset], times: NDArray[np.float64]) -> Curves:
-    """Each arm's ln d on common times, linear in ln t between records.
+def log_curves(
+    runs: dict[str, xr.Dataset], times: NDArray[np.float64], *, clock: str = ITERATION
+) -> Curves:
+    """Each arm's ln d on common times, linear in the logarithm of time between records.
 
     Arguments:
         runs: recordings by node name.
-        times: iterations t, shape (time,).
+        times: of the clock, shape (time,).
+        clock: one of `clocks.CLOCKS`.
 
     Returns:
         ln d of each arm's runs, shape (run, time).
     """
     return {
-        arm: np.stack([_log_distance(runs[name], times) for name in names])
+        arm: np.stack([log_distance(runs[name], times, clock=clock) for name in names])
         for arm, names in arms(runs).items()
     }
 
 
-def _log_distance(run: xr.Dataset, times: NDArray[np.float64]) -> NDArray[np.float64]:
-    distance = total_distance(run)
-    known = (distance["iteration"].values >= 1) & (distance.values > 0)
-    at = np.log(distance["iteration"].values[known])
-    return np.interp(np.log(times), at, np.log(distance.values[known]))
+def log_distance(
+    run: xr.Dataset, times: NDArray[np.float64], *, clock: str = ITERATION
+) -> NDArray[np.float64]:
+    """One run's ln d on the times of a clock, shape (time,)."""
+    distance = total_distance(run).values
+    values = clock_values(run, clock)
+    known = (run["iteration"].values >= 1) & (distance > 0) & (values > 0)
+    return np.interp(np.log(times), np.log(values[known]), np.log(distance[known]))
+
+
+def log_slopes(
+    runs: dict[str, xr.Dataset], times: NDArray[np.float64], *, clock: str = ITERATION
+) -> Curves:
+    """Logarithm of each run's slope dd/d ln t over the times; NaN where the distance falls."""
+    curves = log_curves(runs, times, clock=clock)
+    centred = np.log(times) - np.log(times).mean()
+    slopes = {arm: np.exp(logs) @ centred / (centred @ centred) for arm, logs in curves.items()}
+    return {
+        arm: np.log(values, out=np.full_like(values, np.nan), where=values > 0)
+        for arm, values in slopes.items()
+    }
 
 
 def means(curves: Curves) -> Curves:
@@ -107,6 +138,12 @@ def pairs_in_time(curves: Curves, *, level: float) -> list[Ratio]:
         for below, above in combinations(sorted(curves), 2)
         for column in columns
     ]
+
+
+def pairs_of(logs: Curves, *, level: float) -> list[Ratio]:
+    """Ratios of all pairs of arms from one number a run."""
+    pairs = combinations(sorted(logs), 2)
+    return [log_ratio(above, below, logs, level=level) for below, above in pairs]
 
 
 def log_ratio(numerator: Arm, denominator: Arm, logs: Curves, *, level: float) -> Ratio:

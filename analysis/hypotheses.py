@@ -5,9 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from .collapse import collapse
+from .activation import activation
+from .aging import aging
+from .barriers import barriers
+from .closed_loop import closed_loop, closure
+from .collapse import collapse, collapse_in_rate
 from .curves import some_recordings
+from .landscape_growth import landscape_growth
 from .log_law import log_growth
+from .noise_off import noise_off
+from .straightness import straightness
 from .verdict import Verdict
 
 # Names and meanings of the columns, in the order of `_row`.
@@ -61,7 +68,19 @@ def verdicts(
     Returns:
         One verdict a prediction, in the order of their numbers.
     """
-    return (log_growth(runs, fits, level=level), collapse(runs, level=level))
+    return (
+        log_growth(runs, fits, level=level),
+        closed_loop(runs, level=level),
+        collapse(runs, level=level),
+        collapse_in_rate(runs, level=level),
+        landscape_growth(runs, level=level),
+        activation(runs, level=level),
+        noise_off(runs, level=level),
+        barriers(runs, level=level),
+        aging(runs, level=level),
+        straightness(runs, level=level),
+        closure(runs, level=level),
+    )
 
 
 def as_dataset(found: Sequence[Verdict], *, level: float) -> xr.Dataset:

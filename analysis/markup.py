@@ -9,7 +9,7 @@ from typing import Any
 
 from diffusion.predictions import PREDICTIONS
 
-from .text import interval, plural, printable, real, rounded
+from .text import batch_sizes, interval, plural, printable, real, rounded
 
 _TEMPLATES = files(__package__) / "templates"
 # A configuration is documentation, not data: what is longer stands in the JSON file.
@@ -84,6 +84,20 @@ def verdict(row: dict[str, Any]) -> str:
 </article>"""
 
 
+def lacking(rows: Sequence[dict[str, Any]]) -> str:
+    """Predictions without a measurement, behind a line that opens; empty without any."""
+    if not rows:
+        return ""
+    lines = [
+        f"<li><b>{_name(row['prediction']).replace('<br>', ' · ')}</b><br>"
+        f"{escape(row['reason'], 900)} What would decide it: {escape(row['needed'], 500)}.</li>"
+        for row in rows
+    ]
+    count = plural(len(rows), "more prediction")
+    summary = f"{count} could not be tested: what is missing"
+    return drawer(summary, f'<ul class="faults">{"".join(lines)}</ul>')
+
+
 def _name(prediction: str) -> str:
     known = PREDICTIONS.get(prediction)
     return escape(prediction) + (f"<br>{escape(known.title)}" if known else "")
@@ -98,7 +112,7 @@ def _effect(row: dict[str, Any]) -> str:
         [
             plural(row["runs"], "run"),
             f"{plural(row['seeds'], 'seed')} or more a batch size",
-            f"batch sizes {row['batch_sizes'] or 'none'}",
+            batch_sizes(row["batch_sizes"]),
         ]
     )
     below = f'<div class="small">{escape(row["effect_meaning"], 200)}<br>{escape(sample)}</div>'

@@ -9,7 +9,9 @@ import xarray as xr
 from . import figures, markup, panels
 from .collapse import MARGIN as RATIO_MARGIN
 from .log_law import MARGIN as EXPONENT_MARGIN
+from .tables import folded
 from .text import interval, number, plural, real, rounded
+from .verdict import UNDECIDABLE, VERDICTS
 
 _HASH_LENGTH = 12
 
@@ -43,7 +45,7 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
         "How the weights moved",
         [
             _header(found, content),
-            f'<div class="verdicts">{"".join(map(markup.verdict, rows))}</div>',
+            _verdicts(rows),
             _distance(found),
             _exponents(found),
             _noise(found),
@@ -54,15 +56,35 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
     )
 
 
+def _verdicts(rows: list[dict[str, Any]]) -> str:
+    """Decided predictions first, then open ones; those that lack a measurement folded away."""
+    told = [row for row in rows if not folded(row)]
+    told.sort(key=lambda row: row["verdict"] == UNDECIDABLE)
+    cards = "".join(map(markup.verdict, told))
+    return (
+        f'<div class="verdicts">{cards}</div>'
+        f"{markup.lacking([row for row in rows if folded(row)])}"
+    )
+
+
 def _header(found: Findings, content: dict[str, Any]) -> str:
     made = f"ultraslow {content['versions']['ultraslow']} · {content['created'][:10]}"
     what = {f"{row['model']} on {row['data']}" for row in content["inputs"] if row["model"]}
     overline = [made, plural(len(found.runs), "run"), *sorted(what)[:2]]
-    answer = " ".join(_sentence(row) for row in content["verdicts"])
+    rows = content["verdicts"]
+    told = [_sentence(row) for row in rows if row["prediction"] in _ANSWERS]
+    answer = " ".join([*told, _tally(rows)])
     return (
         f'<header><p class="overline">{markup.escape(" · ".join(overline))}</p>'
         f'<h1>How the weights moved</h1><p class="answer">{answer}</p></header>'
     )
+
+
+def _tally(rows: list[dict[str, Any]]) -> str:
+    """How many predictions came out how."""
+    words = [row["verdict"] for row in rows]
+    counts = ", ".join(f"{words.count(word)} {word}" for word in VERDICTS if word in words)
+    return f"Of {plural(len(rows), 'prediction')}: {counts}."
 
 
 # What the verdicts say, in the words of the page's first paragraph.

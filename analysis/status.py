@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .text import plural
+
 Array = NDArray[np.float64]
 
 # From the gravest to the lightest.
@@ -66,7 +68,8 @@ def unusable(times: Array, values: Array) -> Assessment | None:
         return Assessment("nonfinite", text)
     kept = times[finite]
     if kept.size < LEAST_RECORDS:
-        text = f"{kept.size} records after iteration 0, at least {LEAST_RECORDS} are needed"
+        records = plural(kept.size, "record")
+        text = f"{records} after iteration 0, at least {LEAST_RECORDS} are needed"
         return Assessment("too_few_points", text)
     if kept[-1] < LEAST_RATIO * kept[0]:
         text = f"records span iterations {kept[0]:g} to {kept[-1]:g}, less than one decade"

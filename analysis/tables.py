@@ -2,14 +2,18 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import xarray as xr
+
+from diffusion.predictions import PREDICTIONS
 
 from .curves import constant_rate, label, recordings
 from .provenance import fit_rows, verdict_rows
 from .reader import unusable
-from .text import columns, interval, plural, printable, real, rounded
+from .text import batch_sizes, columns, interval, plural, printable, real, rounded
+from .verdict import UNDECIDABLE
 
 WIDTH = 100
 _NAME = 20
@@ -100,7 +104,9 @@ def _remarks(found: xr.Dataset) -> str:
     """Why fits are not plainly ok, each reason once with the number of its curves."""
     reasons = Counter(row["reason"] for row in fit_rows(found) if row["status"] != "ok")
     lines = [
-        textwrap.fill(f"{count} × {printable(reason, 300)}", WIDTH, subsequent_indent="    ")
+        textwrap.fill(
+            f"{plural(count, 'curve')}: {printable(reason, 300)}", WIDTH, subsequent_indent="    "
+        )
         for reason, count in reasons.most_common()
     ]
     return "".join(f"\n{line}" for line in lines)
@@ -124,8 +130,31 @@ def _fit_row(row: dict, by_tensor: bool) -> tuple[str, ...]:
 
 
 def verdicts(found: xr.Dataset) -> str:
-    """One paragraph a prediction: verdict, effect, reason, and what would decide it."""
-    return "\n\n".join(_verdict(row) for row in verdict_rows(found))
+    """One paragraph a prediction: verdict, effect, reason, and what would decide it.
+
+    Those that lack a measurement come last, one line for what is missing and no statement.
+    """
+    rows = verdict_rows(found)
+    lacking = [row for row in rows if folded(row)]
+    told = [_verdict(row) for row in rows if row not in lacking]
+    return "\n\n".join([*told, "\n".join(map(_lacking, lacking))] if lacking else told)
+
+
+def folded(row: Mapping[str, Any]) -> bool:
+    """Whether a verdict is about what is missing and can stand behind the others.
+
+    The first prediction is the question that recordings are made for, and is always told.
+    """
+    return row["verdict"] == UNDECIDABLE and row["effect"] is None and row["prediction"] != "P1"
+
+
+def _lacking(row: Mapping[str, Any]) -> str:
+    title = PREDICTIONS[row["prediction"]].title
+    text = f"undecidable ({title}): {row['reason']} Would decide it: {row['needed']}."
+    lead = f"{row['prediction']:4}"
+    return textwrap.fill(
+        printable(text, _LONGEST), WIDTH, initial_indent=lead, subsequent_indent="    "
+    )
 
 
 def _verdict(row: dict) -> str:
@@ -133,7 +162,7 @@ def _verdict(row: dict) -> str:
     if row["effect"] is not None:
         ends = interval(real(row["effect_low"]), real(row["effect_high"]), show=rounded)
         effect = f"{rounded(real(row['effect']))} {ends}"
-    sample = f"{plural(row['runs'], 'run')}, batch sizes {row['batch_sizes'] or 'none'}"
+    sample = f"{plural(row['runs'], 'run')}, {batch_sizes(row['batch_sizes'])}"
     lines = [f"{row['prediction']:4}{row['verdict'].upper():14}{effect:26}  {sample}".rstrip()]
     texts = [row["statement"], row["reason"]]
     texts += [f"Would decide it: {row['needed']}."] if row["needed"] else []

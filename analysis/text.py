@@ -87,6 +87,17 @@ def columns(text: str) -> int:
     return len(text) + wide - above
 
 
+def batch_sizes(listed: str) -> str:
+    """The batch sizes of a sample, given as text with commas between them.
+
+    >>> batch_sizes("64, 256"), batch_sizes("160"), batch_sizes("")
+    ('batch sizes 64, 256', 'batch size 160', 'no batch size')
+    """
+    if not listed:
+        return "no batch size"
+    return f"batch sizes {listed}" if "," in listed else f"batch size {listed}"
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun.
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from diffusion.predictions import PREDICTIONS
+
 SUPPORTED, CONTRADICTED, UNDECIDABLE = "supported", "contradicted", "undecidable"
 VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDABLE)
 
@@ -50,6 +52,20 @@ class Verdict:
     sample: Sample = Sample()
     assumptions: tuple[str, ...] = ()
     needed: str = ""
+
+
+def question(prediction: str, effect_meaning: str) -> Verdict:
+    """The prediction before anything is known: undecidable, without an estimate.
+
+    Arguments:
+        prediction: its number, as in `diffusion.predictions.PREDICTIONS`.
+        effect_meaning: what its effect is.
+
+    Returns:
+        A verdict to be filled in.
+    """
+    statement = PREDICTIONS[prediction].statement
+    return Verdict(prediction, statement, UNDECIDABLE, "", effect_meaning)
 
 
 def decide(low: float, high: float, margin: float) -> str:

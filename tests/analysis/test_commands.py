@@ -44,10 +44,11 @@ def test_fit_prints_and_writes_every_run_and_tensor(runs, tmp_path, capsys):
         assert written["tensors/exponent"].shape == (2, 3)
 
 
-def test_test_prints_both_verdicts(runs, capsys):
+def test_test_prints_all_verdicts(runs, capsys):
     assert main(["test", str(runs)]) == 0
     out = capsys.readouterr().out
-    assert out.count("UNDECIDABLE") == 2
+    assert out.count("UNDECIDABLE") == 1
+    assert out.count(" undecidable (") >= 10
     assert "Only batch size 64 was run under the √M rule." in out
     assert max(map(len, out.splitlines())) <= 100
 
@@ -59,7 +60,7 @@ def test_test_as_json_is_strict(runs, capsys):
         raise AssertionError(constant)
 
     rows = json.loads(capsys.readouterr().out, parse_constant=refuse)["verdicts"]
-    assert [row["prediction"] for row in rows] == ["P1", "P2"]
+    assert {"P1", "P2", "P10"} <= {row["prediction"] for row in rows}
     assert rows[0]["effect"] is None
 
 

@@ -123,7 +123,7 @@ def test_the_page_forbids_scripts_and_the_network():
 def test_an_effect_stands_with_its_interval():
     text = Reader(markup.verdict(row())).text
     assert "0.100[−0.100, ∞)" in text
-    assert "1 run, 2 seeds or more a batch size, batch sizes 64" in text
+    assert "1 run, 2 seeds or more a batch size, batch size 64" in text
     assert "Logarithmic growth" in text
 
 

@@ -82,7 +82,7 @@ def test_many_runs_share_the_figures(make, tree):
     assert "6 runs" in text
     assert "some of the other batch sizes in grey" in text
     assert "Paths, hashes and attributes of 6 runs" in text
-    assert page.count("<details>") == 7
+    assert page.count("<details>") == 8
 
 
 def test_what_was_not_recorded_has_no_section(make, tree):

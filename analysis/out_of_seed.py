@@ -1,0 +1,80 @@
+"""Which clock makes the curves of all batch sizes coincide best, scored on seeds left out.
+
+The curve of a run is predicted by the mean curve of the other batch sizes, over all seeds but its
+own, on the clock in question. What is left is the root mean square of ln d.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from .clocks import CLOCKS
+from .curves import arms, label
+from .distance_ratio import common_window, last_common_decade, log_distance
+from .replication import across_runs
+
+Array = NDArray[np.float64]
+
+
+def clock_errors(runs: Mapping[str, xr.Dataset], clock: str) -> dict[object, float]:
+    """Out-of-seed error of one clock, over the last decade that all runs have in common on it.
+
+    Arguments:
+        runs: recordings by node name, of two batch sizes or more.
+        clock: one of `clocks.CLOCKS`.
+
+    Returns:
+        Root mean squared error of ln d by seed, for the seeds that every arm has; empty where the
+        runs share no decade of the clock, or fewer than two seeds.
+    """
+    known = dict(runs)
+    first, last = common_window(known, clock=clock)
+    seeds = _shared_seeds(known)
+    if last < 10 * first or len(seeds) < 2:
+        return {}
+    times = last_common_decade(known, clock=clock)
+    curves = {name: log_distance(run, times, clock=clock) for name, run in known.items()}
+    return {seed: _error(known, curves, seed) for seed in sorted(seeds, key=str)}
+
+
+def _shared_seeds(runs: dict[str, xr.Dataset]) -> set[object]:
+    named = [{label(runs[n], "seed", None) for n in names} for names in arms(runs).values()]
+    return set.intersection(*named) - {None} if len(named) > 1 else set()
+
+
+def _error(runs: dict[str, xr.Dataset], curves: Mapping[str, Array], seed: object) -> float:
+    """Error of predicting a seed's runs from the other seeds of the other arms."""
+    squares = []
+    for names in arms(runs).values():
+        own = [n for n in names if label(runs[n], "seed", None) == seed]
+        others = [n for n in runs if n not in names and label(runs[n], "seed", None) != seed]
+        middle = np.mean([curves[n] for n in others], axis=0)
+        squares += [float(np.mean((curves[n] - middle) ** 2)) for n in own]
+    return math.sqrt(float(np.mean(squares)))
+
+
+def best_clock(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> str:
+    """In words, the clock of least out-of-seed error; empty where fewer than two can be scored.
+
+    Arguments:
+        runs: recordings by node name.
+        level: confidence level of telling it from the next best.
+
+    Returns:
+        One phrase with the errors of all clocks that can be scored.
+    """
+    scored = {clock: clock_errors(runs, clock) for clock in CLOCKS}
+    means = {clock: float(np.mean(list(e.values()))) for clock, e in scored.items() if e}
+    if len(means) < 2 or not all(map(math.isfinite, means.values())):
+        return ""
+    best, following = sorted(means, key=means.__getitem__)[:2]
+    ratios = [math.log(scored[best][s] / scored[following][s]) for s in scored[best]]
+    told = across_runs(ratios, level=level).high < 0
+    listed = ", ".join(
+        f"{clock} {means[clock]:.1%}" for clock in sorted(means, key=means.__getitem__)
+    )
+    how = "" if told else f", not told from {following}"
+    return f"curves coincide best over {best}{how} (out-of-seed errors: {listed})"

@@ -1,0 +1,165 @@
+"""Which runs of a sweep over batch sizes can be compared under a rule for the learning rate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from .clocks import ITERATION, RATE, clock_values
+from .curves import arms, constant_rate, label, seeds, total_distance
+from .distance_ratio import common_window, last_common_decade
+from .grounds import Missing, unlike
+from .text import number
+
+SEEDS = 2
+# The claim is about the slow phase. In the first updates d ∝ learning rate at any batch size, so
+# the earliest decade can only differ; the last one is compared.
+DECADES = 2.0
+RATE_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That batch sizes coincide on a clock when rates follow a rule.
+
+    Attributes:
+        prediction: its number.
+        scaling: the rule as recordings name it.
+        power: of M in the rate.
+        symbol: what the rate is proportional to.
+        rule: the rule in words.
+        clock: one of `clocks.CLOCKS`.
+    """
+
+    prediction: str
+    scaling: str
+    power: float
+    symbol: str
+    rule: str
+    clock: str
+
+
+SQUARE_ROOT = Claim("P2", "sqrt", 0.5, "√M", "√M rule", ITERATION)
+LINEAR = Claim("P2'", "linear", 1.0, "M", "linear rule", RATE)
+
+
+def scaled(runs: dict[str, xr.Dataset], claim: Claim) -> dict[str, xr.Dataset]:
+    """The runs whose recordings name the rule."""
+    return {name: run for name, run in runs.items() if str(label(run, "scaling")) == claim.scaling}
+
+
+def with_enough_seeds(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """The runs of arms with `SEEDS` seeds or more."""
+    kept = [
+        name
+        for names in arms(runs).values()
+        if seeds([runs[n] for n in names]) >= SEEDS
+        for name in names
+    ]
+    return {name: runs[name] for name in kept}
+
+
+def sizes(runs: dict[str, xr.Dataset]) -> tuple[int, ...]:
+    """Batch sizes of the runs, in order."""
+    return tuple(sorted({int(run["batch_size"].values) for run in runs.values()}))
+
+
+def missing_arm(
+    runs: dict[str, xr.Dataset], candidates: dict[str, xr.Dataset], claim: Claim
+) -> Missing | None:
+    """Why there are not enough arms, and what would complete them.
+
+    Arguments:
+        runs: all recordings.
+        candidates: those under the rule, one a seed.
+        claim: the claim.
+
+    Returns:
+        What is missing, or None.
+    """
+    if not candidates:
+        found = sorted({str(run["scaling"].values) for run in runs.values() if "scaling" in run})
+        listed = ", ".join(item[:40] for item in found) or "none recorded"
+        return Missing(
+            f"No run has the scaling rule {claim.scaling!r} (found: {listed}).",
+            f"runs at two or more batch sizes with scaling {claim.scaling!r}, {SEEDS} seeds each",
+        )
+    known = sizes(candidates)
+    if len(known) < 2:
+        return Missing(
+            f"Only batch size {known[0]} was run under the {claim.rule}.",
+            f"a second batch size with the rate scaled by {claim.symbol}, {SEEDS} seeds or more",
+        )
+    if len(sizes(with_enough_seeds(candidates))) < 2:
+        short = [str(arm) for arm, names in arms(candidates).items() if len(names) < SEEDS]
+        return Missing(
+            f"Fewer than two batch sizes have {SEEDS} seeds, and the seeds are the sample.",
+            f"another seed at {', '.join(short)}" if short else "runs with different seeds",
+        )
+    return None
+
+
+def unsound(runs: dict[str, xr.Dataset], claim: Claim) -> Missing | None:
+    """Why the runs cannot be compared, and what would mend it; None when they can."""
+    differing = unlike(runs)
+    if differing is not None:
+        return differing
+    if any(constant_rate(run).reason for run in runs.values()):
+        return Missing(
+            "The learning rate of some runs was not recorded.", "runs with a recorded rate"
+        )
+    unscaled = _departure_from_rule(runs, claim)
+    if unscaled:
+        return Missing(unscaled, f"runs whose rates do follow {claim.symbol}")
+    return _short(runs, claim) or _unmeasured(runs, claim)
+
+
+def _short(runs: dict[str, xr.Dataset], claim: Claim) -> Missing | None:
+    first, last = common_window(runs)
+    if last < 10 * first or last < 10**DECADES:
+        return Missing(
+            f"The runs share a constant learning rate only from iteration {first} to {last}.",
+            f"training on with a constant learning rate until iteration "
+            f"{max(int(10**DECADES), 10 * int(first))} or later",
+        )
+    first, last = common_window(runs, clock=claim.clock)
+    if last < 10 * first:
+        return Missing(
+            f"The runs share less than a decade of {claim.clock}: "
+            f"{number(first)} to {number(last)}.",
+            "longer runs of the smaller batch sizes at their learning rates",
+        )
+    return None
+
+
+def _unmeasured(runs: dict[str, xr.Dataset], claim: Claim) -> Missing | None:
+    """Runs without a distance somewhere in the compared decade: diverged, or at rest."""
+    times = last_common_decade(runs, clock=claim.clock)
+    for run in runs.values():
+        distance = total_distance(run)
+        values = clock_values(run, claim.clock)
+        inside = (values >= times[0]) & (values <= times[-1])
+        found = distance.values[inside]
+        wrong = np.flatnonzero(~(np.isfinite(found) & (found > 0)))
+        if wrong.size:
+            at = int(distance["iteration"].values[inside][wrong[0]])
+            name = str(run["run"].values)[:80]
+            return Missing(
+                f"The distance of run {name} is {found[wrong[0]]:g} at iteration {at}.",
+                "runs whose weights move and stay finite over the last common decade",
+            )
+    return None
+
+
+def _departure_from_rule(runs: dict[str, xr.Dataset], claim: Claim) -> str:
+    ratios = {arm.batch_size: arm.rate / arm.batch_size**claim.power for arm in arms(runs)}
+    if len(ratios) < len(arms(runs)):
+        return f"There are several learning rates at one batch size under the {claim.rule}."
+    low, high = min(ratios.values()), max(ratios.values())
+    if not low > 0 or high / low - 1 > RATE_TOLERANCE:
+        listed = ", ".join(f"{size}: {value:.3g}" for size, value in ratios.items())
+        return (
+            f"The learning rates do not follow {claim.symbol} "
+            f"(rate/{claim.symbol} by batch size: {listed})."
+        )
+    return ""
