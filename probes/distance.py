@@ -9,7 +9,9 @@ single float32 norm over 2.6·10⁷ weights was off by 3·10⁻³ in its square,
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 # Values in a block. Measured on a CPU: call overhead dominates below, the cache is left above.
@@ -34,10 +36,13 @@ def squared_distances(weights: Sequence[Tensor], initial: Sequence[Tensor]) -> T
     pairs = list(zip([w.detach() for w in weights], initial, strict=True))
     device = pairs[0][0].device
     small = [index for index, (w, _) in enumerate(pairs) if w.numel() <= ROW]
-    squares = dict(zip(small, _small_squares([pairs[index] for index in small]), strict=True))
+    squares = dict(
+        zip(small, _small_squares([pairs[index] for index in small], device), strict=True)
+    )
+    room = np.empty(BLOCK, dtype=np.float32)  # for differences, once for all tensors
     for index, (w, w0) in enumerate(pairs):
         if index not in squares:
-            squares[index] = _squares(w, w0)
+            squares[index] = _squares(w, w0, room)
     return torch.stack([squares[index].to(device) for index in range(len(pairs))], dim=1)
 
 
@@ -52,23 +57,24 @@ def square(values: Tensor) -> Tensor:
     return _sum_of_squares([_norms(rows), _norms(rest)] if rest.numel() else [_norms(rows)])
 
 
-def _small_squares(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+def _small_squares(pairs: Sequence[tuple[Tensor, Tensor]], device: torch.device) -> list[Tensor]:
     """Squares `(2,)` of tensors that fit one row each: most of a network's, in few calls."""
     if not pairs:
         return []
     gaps = [w.to(_wide(w.dtype)) - w0.to(_wide(w.dtype)) for w, w0 in pairs]
     both = [*gaps, *(w.to(_wide(w.dtype)) for w, _ in pairs)]
-    norms = [norm.double().square() for norm in torch._foreach_norm(both)]
-    return [
-        torch.stack(pair) for pair in zip(norms[: len(pairs)], norms[len(pairs) :], strict=True)
-    ]
+    norms = torch.stack([n.to(device, torch.float64) for n in torch._foreach_norm(both)])
+    return list(norms.square().view(2, -1).unbind(dim=1))
 
 
-def _squares(weight: Tensor, initial: Tensor) -> Tensor:
+def _squares(weight: Tensor, initial: Tensor, room: NDArray[np.float32]) -> Tensor:
     """Squares `(2,)` of one tensor, block by block."""
     if weight.stride() != initial.stride():  # the layout was changed after attaching
         weight, initial = weight.contiguous(), initial.contiguous()
-    (rows, rest), (rows0, rest0) = _rows(_flatten(weight)), _rows(_flatten(initial))
+    flat, flat0 = _flatten(weight), _flatten(initial)
+    if weight.device.type == "cpu":
+        return _host_squares(flat, flat0, room)
+    (rows, rest), (rows0, rest0) = _rows(flat), _rows(flat0)
     step = max(1, BLOCK // rows.shape[1])
     wide = _wide(weight.dtype)
     gap = torch.empty(min(step, len(rows)), rows.shape[1], dtype=wide, device=weight.device)
@@ -78,6 +84,28 @@ def _squares(weight: Tensor, initial: Tensor) -> Tensor:
         gaps.append(_norms(difference))
         norms.append(_norms(part))
     return torch.stack([_sum_of_squares(gaps), _sum_of_squares(norms)])
+
+
+def _host_squares(weight: Tensor, initial: Tensor, room: NDArray[np.float32]) -> Tensor:
+    """Squares `(2,)` of one flat tensor in the host's memory.
+
+    numpy's products of rows take half the time of torch's norms of rows, and are as exact.
+    """
+    wide, total = _wide(weight.dtype), np.zeros(2)
+    gap = room if wide == torch.float32 else np.empty(len(room))
+    with np.errstate(all="ignore"):  # weights that diverged are a finding
+        for part, part0 in zip(weight.split(BLOCK), initial.split(BLOCK), strict=True):
+            now = part.to(wide).numpy()
+            difference = np.subtract(now, part0.to(wide).numpy(), out=gap[: len(now)])
+            total += _row_squares(difference), _row_squares(now)
+    return torch.from_numpy(total)
+
+
+def _row_squares(values: NDArray[np.floating]) -> float:
+    """Squared norm, over rows in the precision of the values, then in float64."""
+    whole = len(values) - len(values) % ROW
+    rows, rest = values[:whole].reshape(-1, ROW), values[whole:]
+    return float(np.vecdot(rows, rows).sum(dtype=np.float64)) + float(np.vecdot(rest, rest))
 
 
 def _norms(rows: Tensor) -> Tensor:

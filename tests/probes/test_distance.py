@@ -28,6 +28,23 @@ def test_equal_to_a_float64_reference(size, drift):
     )
 
 
+def test_equal_weights_and_weights_that_diverged():
+    # Equal values round alike, so errors add up; 0.1² has the largest of the values tried.
+    constant = torch.full((3_000_000,), 0.1)
+    squares = squared_distances([constant], [torch.zeros_like(constant)])
+    exact = float(constant.double().square().sum())
+    assert squares.flatten().tolist() == pytest.approx([exact, exact], rel=2e-7)
+    lost = constant.clone()
+    lost[5], lost[7] = float("inf"), float("nan")
+    assert squared_distances([lost], [lost.clone()]).isnan().all()
+
+
+def test_precisions_may_be_mixed():
+    initial = [torch.zeros(5), torch.zeros(7, dtype=torch.float64), torch.zeros(9).bfloat16()]
+    weights = [torch.full_like(w0, 2.0) for w0 in initial]
+    assert squared_distances(weights, initial).tolist() == [[20.0, 28.0, 36.0]] * 2
+
+
 def test_distance_from_itself_is_exactly_zero():
     weights = [torch.randn(BLOCK + 3)]
     assert float(squared_distances(weights, [weights[0].clone()])[0]) == 0.0
