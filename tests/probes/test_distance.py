@@ -42,7 +42,8 @@ def test_equal_weights_and_weights_that_diverged():
 def test_precisions_may_be_mixed():
     initial = [torch.zeros(5), torch.zeros(7, dtype=torch.float64), torch.zeros(9).bfloat16()]
     weights = [torch.full_like(w0, 2.0) for w0 in initial]
-    assert squared_distances(weights, initial).tolist() == [[20.0, 28.0, 36.0]] * 2
+    found = squared_distances(weights, initial).tolist()
+    assert found == [pytest.approx([20.0, 28.0, 36.0])] * 2
 
 
 def test_distance_from_itself_is_exactly_zero():
