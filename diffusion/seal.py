@@ -2,8 +2,8 @@
 
 NetCDF-4 checks its headers but not all values, so a flipped bit can read as another number. A seal
 shows every damage before a reader looks at the content. Readers of NetCDF ignore what follows the
-content, and a program that edits the file in place cuts the seal off with it; a file without a
-seal is therefore no fault, it is only not protected.
+content, and a program that writes the file anew leaves the seal out; a file without a seal is
+therefore no fault, it is only not protected.
 """
 
 import hashlib
@@ -27,18 +27,26 @@ def seal(content: bytes) -> bytes:
     return MARK + hashlib.sha256(content).digest()
 
 
-def is_broken(content: bytes) -> bool:
-    """Whether a sealed file holds other bytes than it was written with.
+def checksum(content: bytes) -> str | None:
+    """SHA-256 of a whole file, its seal included; None when the seal does not fit the rest.
+
+    Both come from one pass over the bytes. A file that was never sealed has a checksum.
 
     Arguments:
-        content: all bytes of the file, its seal included.
+        content: all bytes of the file.
 
     Returns:
-        False as well for a file that was never sealed.
+        Hexadecimal digits, as `sha256sum` prints them.
 
     >>> whole = b"content" + seal(b"content")
-    >>> is_broken(whole), is_broken(b"contend" + whole[7:]), is_broken(b"content")
-    (False, True, False)
+    >>> checksum(whole) == hashlib.sha256(whole).hexdigest()
+    True
+    >>> checksum(b"contend" + whole[7:]) is None
+    True
     """
-    body = content[:-LENGTH]
-    return content[len(body) :].startswith(MARK) and content[len(body) :] != seal(body)
+    body, end = memoryview(content)[:-LENGTH], content[-LENGTH:]
+    digest = hashlib.sha256(body)
+    if len(end) == LENGTH and end.startswith(MARK) and end != MARK + digest.digest():
+        return None
+    digest.update(end)
+    return digest.hexdigest()

@@ -8,11 +8,11 @@ foreign lease before its next write and stops.
 
 import json
 import os
-import socket
 import uuid
+from dataclasses import asdict
 from pathlib import Path
 
-NAME = "lease.json"
+from diffusion.owner import NAME, owner_of, this_process, written
 
 
 class TakenOver(Exception):
@@ -37,12 +37,12 @@ class Lease:
             FileExistsError: when somebody else records here.
         """
         token = uuid.uuid4().hex
-        found = _text(self.path)
+        found = written(self.path)
         if found is not None:
             self._displace(found, take_over=take_over)
         try:
             with self.path.open("x") as file:
-                file.write(json.dumps({**_owner(), "token": token}))
+                file.write(json.dumps(asdict(this_process(token))))
         except FileExistsError:
             raise FileExistsError(
                 f"path: another process began to record at {self.path.parent} at the same time"
@@ -56,7 +56,7 @@ class Lease:
             TakenOver: when it was taken over or removed.
             OSError: when the folder is gone or cannot be read.
         """
-        if self._token and _token(_text(self.path)) != self._token:
+        if self._token and owner_of(written(self.path)).token != self._token:
             os.scandir(self.path.parent).close()  # a vanished folder is not a foreign lease
             raise TakenOver(
                 f"{self.path} is not this process's any more: another process records here"
@@ -64,18 +64,18 @@ class Lease:
 
     def release(self) -> None:
         """Give the lease back, if it is still this one's."""
-        if self._token and _token(_text(self.path)) == self._token:
+        if self._token and owner_of(written(self.path)).token == self._token:
             self.path.unlink(missing_ok=True)
         self._token = ""
 
     def _displace(self, found: str, *, take_over: bool) -> None:
-        owner = _parsed(found)
-        here = owner.get("host") == socket.gethostname()
-        if (here and _lives(owner)) or not (here or take_over):
+        owner = owner_of(found)
+        nobody = owner.pid == 0  # cut off by a crash
+        if owner.lives or not (owner.here or take_over or nobody):
             raise FileExistsError(
-                f"path: process {owner.get('pid')} on {owner.get('host')} records at "
-                f"{self.path.parent}; stop it or choose another path"
-                + ("" if here else f". If it is dead, resume, or remove {self.path}")
+                f"path: process {owner.pid} on {owner.host} records at {self.path.parent}; stop "
+                "it or choose another path"
+                + ("" if owner.here else f". If it is dead, resume, or remove {self.path}")
             )
         # Of two processes that find the same stale lease, one succeeds in moving it away.
         aside = self.path.with_name(f".{NAME}.{uuid.uuid4().hex}")
@@ -83,55 +83,8 @@ class Lease:
             os.rename(self.path, aside)
         except FileNotFoundError:
             return
-        moved = _text(aside)
+        moved = written(aside)
         if moved != found and not self.path.exists():
             os.rename(aside, self.path)  # somebody took it over in between: give it back
             raise FileExistsError(f"path: another process records at {self.path.parent}")
         aside.unlink(missing_ok=True)
-
-
-def _owner() -> dict[str, str | int]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
-
-
-def _lives(owner: dict) -> bool:
-    """Whether the process of this machine is alive, and not another one of the same number."""
-    pid = owner.get("pid")
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return bool(_started(pid) == owner.get("started"))
-
-
-def _started(pid: int) -> str:
-    """When a process started, in the kernel's ticks; empty where there is no /proc."""
-    try:
-        # The command's name, in brackets, may hold anything; the start is the 20th word after it.
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        return stat.rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _parsed(text: str | None) -> dict:
-    try:
-        owner = json.loads(text or "{}")
-    except ValueError:
-        return {}  # cut off by a crash: nobody's
-    return owner if isinstance(owner, dict) else {}
-
-
-def _token(text: str | None) -> str:
-    return str(_parsed(text).get("token", ""))

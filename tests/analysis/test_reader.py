@@ -1,12 +1,17 @@
+import hashlib
+import json
 import os
 import pickle
+from dataclasses import asdict, replace
 
 import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
 
+from analysis import reader
 from analysis.reader import load, read, unusable
+from diffusion.owner import this_process
 from diffusion.recording import RecordError
 
 
@@ -47,7 +52,72 @@ def test_segments_of_a_live_run_join_to_the_whole(make, tmp_path):
         segment(whole, tmp_path / "live", start, start + 40)
     node = load(tmp_path)["live"]
     xr.testing.assert_equal(node.to_dataset(), whole)
-    assert node.attrs["state"] == "live"
+    assert node.attrs["state"] == "left"
+
+
+def test_what_goes_on_in_a_live_folder_is_told(make, tmp_path):
+    """Left without a lease, live while its process lives, killed when that is gone."""
+    last = segment(make(run="live"), tmp_path / "live", 0, 40)
+    os.utime(last, (0, 951827696))  # 2000-02-29 12:34:56 UTC
+    owner = this_process("token")
+    for lease, state in [
+        (None, "left"),
+        (owner, "live"),
+        (replace(owner, started="1"), "killed"),
+        (replace(owner, host="gpu7", machine="another"), "live on gpu7?"),
+    ]:
+        if lease is not None:
+            (tmp_path / "live" / "lease.json").write_text(json.dumps(asdict(lease)))
+        attributes = load(tmp_path)["live"].attrs
+        assert attributes["state"] == state
+        assert attributes["written"] == "2000-02-29T12:34:56+00:00"
+
+
+def test_attributes_are_those_of_the_last_segment(make, tmp_path):
+    """Which knows of resumptions; the store joins segments by the same rule."""
+    whole = make(run="live")
+    segment(whole.assign_attrs(history="begun"), tmp_path / "live", 0, 40)
+    segment(whole.assign_attrs(history="resumed", resumed="[]"), tmp_path / "live", 40, 80)
+    attributes = load(tmp_path)["live"].attrs
+    assert (attributes["history"], attributes["resumed"]) == ("resumed", "[]")
+
+
+def test_hashes_are_of_the_bytes(save, make, tmp_path):
+    path = save("a")
+    assert load(path)["a"].attrs["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    parts = [segment(make(run="live"), tmp_path / "live", k, k + 40) for k in (0, 40)]
+    digests = [hashlib.sha256(part.read_bytes()).hexdigest() for part in parts]
+    expected = hashlib.sha256("".join(digests).encode()).hexdigest()
+    assert load(tmp_path / "live")["live"].attrs["sha256"] == expected
+
+
+@pytest.mark.parametrize("change", ["closed", "resumed"])
+def test_a_run_that_moves_its_files_meanwhile_is_read_where_they_are_then(
+    make, tmp_path, monkeypatch, change
+):
+    """Closing writes the file and removes the segments; resuming makes the file a segment."""
+    whole, folder, file = make(run="run"), tmp_path / "run", tmp_path / "run.nc"
+    parts = [segment(whole, folder, k, k + 40) for k in (0, 40)]
+    if change == "resumed":
+        whole.to_netcdf(file)
+        for part in parts:
+            part.unlink()
+
+    def moving(path, read_file=reader.read_file):
+        monkeypatch.undo()
+        if change == "closed":
+            whole.to_netcdf(file)
+            for part in parts:
+                part.unlink()
+        else:
+            file.rename(parts[0])
+        return read_file(path)
+
+    monkeypatch.setattr(reader, "read_file", moving)
+    found, left_out = read(folder if change == "closed" else file)
+    xr.testing.assert_equal(found, whole)
+    assert left_out == ()
+    assert found.attrs["state"] == ("closed" if change == "closed" else "left")
 
 
 def test_a_closed_recording_wins_over_its_segments(make, save, tmp_path):
@@ -196,19 +266,3 @@ def test_runs_of_one_name_stay_apart(save, tmp_path):
     runs = load(tmp_path)
     assert sorted(runs.children) == ["same", "same-2", "same-3"]
     assert sorted(int(node["seed"]) for node in runs.children.values()) == [0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    "packing", [{}, {"loss": {"dtype": "i4", "scale_factor": 1e-6, "_FillValue": -1}}]
-)
-def test_reading_equals_what_xarray_reads(tmp_path, make, packing):
-    """Twin: the plain way, also where another program packed values as integers."""
-    path = tmp_path / "a.nc"
-    make(run="a").to_netcdf(path, engine="netcdf4", encoding=packing)
-    found, _ = read(path)
-    expected = xr.load_dataset(path, engine="netcdf4", decode_times=False)
-    found.attrs = {name: found.attrs[name] for name in expected.attrs}
-    xr.testing.assert_identical(found, expected)
-    assert {name: found[name].dtype for name in found.variables} == {
-        name: expected[name].dtype for name in expected.variables
-    }

@@ -152,7 +152,8 @@ def test_the_first_recorder_stops_when_another_machine_took_over(tmp_path):
     recorder, train = run(tmp_path / "run")
     train(1, 7)
     lease = tmp_path / "run" / "lease.json"
-    lease.write_text(json.dumps({**json.loads(lease.read_text()), "host": "elsewhere"}))
+    elsewhere = {"host": "elsewhere", "machine": "another"}
+    lease.write_text(json.dumps({**json.loads(lease.read_text()), **elsewhere}))
     with pytest.warns(RuntimeWarning, match="the weights are 0 from the initial ones"):
         second, later = run(tmp_path / "run", resume=3)
     with pytest.warns(RuntimeWarning, match="stopped: .* another process records here"):

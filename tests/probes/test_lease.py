@@ -44,7 +44,7 @@ def test_another_process_of_the_same_number_is_not_the_owner(tmp_path):
 
 
 def test_an_owner_elsewhere_loses_it_to_a_resumed_run_and_notices(tmp_path):
-    first = owned(tmp_path, host="elsewhere")
+    first = owned(tmp_path, host="elsewhere", machine="another")
     with pytest.raises(FileExistsError, match="on elsewhere records .* If it is dead, resume, or"):
         Lease(tmp_path).acquire()
     second = Lease(tmp_path)

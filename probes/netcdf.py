@@ -1,0 +1,75 @@
+"""Records as the bytes of a NetCDF-4 file, and back.
+
+HDF5 builds and takes a file apart in memory. So a disk is only ever asked to read or to write
+bytes, in one piece: no lock, no seek, no half-made file, and what is checked is what is read.
+HDF5 on a disk would lock the file, which some network file systems refuse. The price: the library
+does not add to a file that was made in memory; to change one, write it anew.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import netCDF4
+import xarray as xr
+
+from diffusion.claims import claim_faults
+from diffusion.recording import RecordError, check
+from diffusion.seal import checksum, seal
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_NAME = "recording"  # of a file that is nowhere
+
+
+def to_bytes(records: xr.Dataset) -> bytes:
+    """A sealed NetCDF-4 file.
+
+    Not compressed: that saves a tenth of the bytes and makes reading a third slower (measured).
+    """
+    file = netCDF4.Dataset(_NAME, "w", memory=1)
+    try:
+        records.dump_to_store(xr.backends.NetCDF4DataStore(file))
+    finally:
+        image = bytes(file.close())
+    content = _without_padding(image)
+    return content + seal(content)
+
+
+def from_bytes(content: bytes, source: str) -> xr.Dataset:
+    """The records of a file, checked.
+
+    Arguments:
+        content: all its bytes.
+        source: its name, for messages.
+
+    Raises:
+        RecordError: when it is damaged or no recording.
+    """
+    if not content:
+        raise RecordError(source, ["has zero bytes"])
+    if checksum(content) is None:
+        raise RecordError(source, ["is damaged: its bytes do not fit its checksum"])
+    with _as_record_error(source), netCDF4.Dataset(_NAME, "r", memory=content) as header:
+        faults = list(claim_faults(header.variables))
+        if faults:
+            raise RecordError(source, faults)
+        store = xr.backends.NetCDF4DataStore(header)
+        records = xr.open_dataset(store, decode_times=False).load()
+    check(records, source)
+    return records
+
+
+@contextmanager
+def _as_record_error(source: str) -> Iterator[None]:
+    try:
+        yield
+    except RecordError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise RecordError(source, [f"cannot be read: {error}"]) from error
+
+
+def _without_padding(content: bytes) -> bytes:
+    """HDF5 grows a file in memory by 64 KiB; where it ends stands in the superblock (2 or 3)."""
+    if content.startswith(_SIGNATURE) and content[8] in (2, 3) and content[9] == 8:
+        return content[: int.from_bytes(content[28:36], "little")]
+    return content
