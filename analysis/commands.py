@@ -50,6 +50,11 @@ def test(parser: argparse.ArgumentParser) -> Run:
     """
     _add_paths(parser)
     _add_level(parser)
+    parser.add_argument(
+        "--ladder",
+        action="store_true",
+        help="compare the rungs of a ladder of recipes instead: runs with metadata `rung`",
+    )
     _add_json(parser)
     return _test
 
@@ -151,8 +156,10 @@ def _test(arguments: argparse.Namespace) -> int:
     from .provenance import fit_rows, verdict_rows
 
     runs = _load(arguments.paths)
-    progress = _advance("fitting")
     kept = recordings(runs)
+    if arguments.ladder:
+        return _compare_rungs(kept, level=arguments.level, as_json=arguments.json)
+    progress = _advance("fitting")
     fits = fit_totals(kept, level=arguments.level, progress=progress)
     verdicts = test_predictions(runs, level=arguments.level, fits=fits)
     if arguments.json:
@@ -160,6 +167,22 @@ def _test(arguments: argparse.Namespace) -> int:
     else:
         print(tables.verdicts(verdicts))
     return _tell_unfit(kept, fit_rows(fits))
+
+
+def _compare_rungs(runs: "dict[str, xr.Dataset]", *, level: float, as_json: bool) -> int:
+    from . import ladder_table
+    from .ladder import ladders
+
+    found = ladders(runs, level=level)
+    if not found:
+        raise CommandError(
+            "--ladder: found no run with the metadata `rung` and a held-out accuracy or loss"
+        )
+    if as_json:
+        _print_json({"ladders": ladder_table.rows(found)})
+    else:
+        print(ladder_table.terminal(found))
+    return 0
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -214,21 +214,40 @@ def exponents(
                 axes.axvline(place, color=FAINT, linewidth=0.7, zorder=1)
                 axes.annotate(law, (place, 1.0), (0, 3), **ABOVE, ha="center", color=QUIET)
         _paint_dots(axes, dots, (low, high), colours)
-        labelled = [k for k, row in enumerate(rows) if row]
-        axes.set_yticks(labelled, [printable(rows[k], 34) for k in labelled])
-        axes.tick_params(axis="y", length=0, labelcolor=INK)
-        axes.spines["left"].set_visible(False)
-        axes.set_xlim(low, high)
-        axes.set_ylim(len(rows) - 0.3, -0.7)
+        _name_rows(axes, rows)
         axes.set_xlabel("exponent p")
 
     height = min(0.145 * len(rows), max(TALL, 0.06 * len(rows)))
     return _draw((WIDE[0], 0.75 + height), name, paint)
 
 
+def gains(dots: Sequence[Dot], rows: Sequence[str], *, label: str, name: str) -> str:
+    """Gains with intervals, a row each, against no gain; `label` names the abscissa."""
+
+    def paint(axes: Axes) -> None:
+        ends = [x for dot in dots for x in (0.0, dot.value, dot.low, dot.high) if np.isfinite(x)]
+        room = 0.08 * (max(ends, default=0.0) - min(ends, default=0.0)) or 1.0
+        axes.axvline(0.0, color=FAINT, linewidth=0.7, zorder=1)
+        _paint_dots(axes, dots, (min(ends) - room, max(ends) + room), {0: INK})
+        _name_rows(axes, rows)
+        axes.set_xlabel(label)
+
+    return _draw((WIDE[0], 0.75 + 0.25 * len(rows)), name, paint)
+
+
+def _name_rows(axes: Axes, rows: Sequence[str]) -> None:
+    """Labels of the rows of dots, the first at the top."""
+    labelled = [k for k, row in enumerate(rows) if row]
+    axes.set_yticks(labelled, [printable(rows[k], 34) for k in labelled])
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(len(rows) - 0.3, -0.7)
+
+
 def _paint_dots(
     axes: Axes, dots: Sequence[Dot], span: tuple[float, float], colours: Mapping[int, str]
 ) -> None:
+    axes.set_xlim(*span)
     for dot in dots:
         colour = colours[dot.batch_size]
         if np.isfinite(dot.value):
@@ -246,13 +265,8 @@ def _mark_open_ends(axes: Axes, dot: Dot, span: tuple[float, float], colour: str
         (dot.ends[1] > span[1], span[1], ">"),
     ):
         if beyond:
-            style: dict[str, Any] = {
-                "color": colour,
-                "markersize": 4,
-                "markeredgewidth": 0,
-                "clip_on": False,
-            }
-            axes.plot(place, dot.row, marker, **style)
+            style: dict[str, Any] = {"markersize": 4, "markeredgewidth": 0, "clip_on": False}
+            axes.plot(place, dot.row, marker, color=colour, **style)
 
 
 def noise_scale(scale: Band, *, batch_size: int, limits: tuple[float, float], colour: str) -> str:

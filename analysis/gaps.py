@@ -1,12 +1,13 @@
 """Gaps of held-out scores between batch sizes, both with tuned learning rates."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import xarray as xr
 
 from .contrast import Contrast, unpaired
-from .held_out import MARGINS, MEANINGS, TOLERANCE, metric_of
+from .held_out import MARGINS, MEANINGS, Training, metric_of, trainings
 from .text import number, plural
 from .tuning import Tuned, scores_at, tune
 from .verdict import Sample
@@ -20,14 +21,14 @@ class Setting:
     """What gaps of a set of runs are measured against.
 
     Attributes:
-        runs: recordings with the metric, by node name.
+        trainings: what the runs scored.
         metric: what is compared.
         base: the smallest batch size, samples.
         iterations: length of its training, iterations.
         margin: largest gap that counts as none.
     """
 
-    runs: dict[str, xr.Dataset]
+    trainings: Sequence[Training]
     metric: str
     base: int
     iterations: int
@@ -36,11 +37,11 @@ class Setting:
     @property
     def larger(self) -> list[int]:
         """The other batch sizes, in order."""
-        return [size for size in batch_sizes(self.runs) if size > self.base]
+        return sorted({one.batch_size for one in self.trainings} - {self.base})
 
     def tuned(self, batch_size: int, iteration: float) -> Tuned | None:
         """Scores of a batch size at its best rate after so many iterations."""
-        scores = scores_at(self.runs, self.metric, batch_size=batch_size, iteration=iteration)
+        scores = scores_at(self.trainings, batch_size=batch_size, iteration=iteration)
         return tune(scores, seeds=SEEDS)
 
 
@@ -110,10 +111,10 @@ def setting(runs: dict[str, xr.Dataset]) -> Setting | None:
         The setting; None when the smallest batch size has too few seeds at any length.
     """
     metric = metric_of(runs.values())
-    base = batch_sizes(runs)[0]
-    own = [run for run in runs.values() if int(run["batch_size"].values) == base]
-    for last in sorted({int(run["iteration"].values[-1]) for run in own}, reverse=True):
-        tried = Setting(runs, metric, base, last, MARGINS[metric])
+    found = trainings(runs, metric)
+    base = min(one.batch_size for one in found)
+    for last in sorted({one.last for one in found if one.batch_size == base}, reverse=True):
+        tried = Setting(found, metric, base, max(last, 1), MARGINS[metric])
         if tried.tuned(base, last) is not None:
             return tried
     return None
@@ -132,12 +133,8 @@ def equal_epochs(given: Setting, batch_size: int, *, level: float) -> Gap | None
 def base_rate_epochs(given: Setting, batch_size: int, *, level: float) -> Contrast | None:
     """The gap after as many samples, at the rate that is best for the smallest batch size."""
     base = given.tuned(given.base, given.iterations)
-    scores = scores_at(
-        given.runs,
-        given.metric,
-        batch_size=batch_size,
-        iteration=_equal_samples(given, batch_size),
-    )
+    iteration = _equal_samples(given, batch_size)
+    scores = scores_at(given.trainings, batch_size=batch_size, iteration=iteration)
     if base is None or base.best not in scores or len(scores[base.best]) < SEEDS:
         return None
     return unpaired(base.scores, list(scores[base.best].values()), level=level)
@@ -193,14 +190,9 @@ def more_seeds(gaps: list[Gap]) -> str:
 
 def sample(given: Setting, gaps: list[Gap]) -> Sample:
     """Runs, fewest seeds and batch sizes behind some gaps."""
-    if not gaps:
-        return Sample(len(given.runs), 0, batch_sizes(given.runs))
-    sizes = sorted({given.base, *(gap.batch_size for gap in gaps)})
-    members = [run for run in given.runs.values() if int(run["batch_size"].values) in sizes]
-    fewest = min(tuned.scores.size for gap in gaps for tuned in (gap.base, gap.large))
-    return Sample(len(members), fewest, tuple(sizes))
-
-
-def same_length(first: float, second: float) -> bool:
-    """Whether two lengths of training count as equal."""
-    return abs(math.log(first / second)) <= TOLERANCE
+    sizes = sorted(
+        {given.base, *(gap.batch_size for gap in gaps)} if gaps else {given.base, *given.larger}
+    )
+    members = [one for one in given.trainings if one.batch_size in sizes]
+    counts = [tuned.scores.size for gap in gaps for tuned in (gap.base, gap.large)]
+    return Sample(len(members), min(counts, default=0), tuple(sizes))

@@ -5,13 +5,14 @@ difference of accuracies or the logarithm of a ratio of losses.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from .curves import constant_rate
+from .curves import constant_rate, label
 
 # In order of preference: the claims are about accuracy.
 METRICS = ("accuracy", "loss")
@@ -36,53 +37,101 @@ def has(run: xr.Dataset, metric: str) -> bool:
 
 
 def _values(run: xr.Dataset, metric: str) -> NDArray[np.float64]:
-    return run["held_out"].sel(metric=metric).values if has(run, metric) else np.empty(0)
+    if not has(run, metric):
+        return np.empty(0)
+    return run["held_out"].values[:, run["metric"].values.tolist().index(metric)]
 
 
-def score(run: xr.Dataset, metric: str, iteration: float) -> float:
-    """The score of a run that was trained for so many iterations.
+@dataclass(frozen=True)
+class Training:
+    """What a run scored, and when its training counts as finished.
 
-    It is taken at the end of the run, or earlier if the learning rate was constant until then: in
-    the middle of a falling rate a run is no finished training of that length.
+    Attributes:
+        batch_size: M, samples.
+        rate: the learning rate it was started with.
+        seed: its seed, or its node's name where it has none.
+        last: its last iteration.
+        constant: the iteration up to which its rate was constant from the start; 0 for none, and
+            where nothing was evaluated before the end.
+        iteration: iterations t ≥ 1 of finite scores, shape (evaluation,).
+        score: the scores, shape (evaluation,).
+    """
+
+    batch_size: int
+    rate: float
+    seed: object
+    last: int
+    constant: int
+    iteration: NDArray[np.int64]
+    score: NDArray[np.float64]
+
+    def ends(self, iteration: float) -> bool:
+        """Whether the run ends at an iteration, within `TOLERANCE`."""
+        return abs(math.log(max(self.last, 1) / iteration)) <= TOLERANCE
+
+    def finished(self, iteration: float) -> bool:
+        """Whether it is a whole training of this length: it ends there, or goes on as before.
+
+        In the middle of a falling rate a run is no finished training of that length.
+        """
+        return self.ends(iteration) or iteration <= self.constant
+
+    def at(self, iteration: float) -> float:
+        """The score after so many iterations.
+
+        Arguments:
+            iteration: length of the training, iterations.
+
+        Returns:
+            The score at the evaluation nearest in ln t; NaN when none lies within `TOLERANCE` or
+            the run was not finished by then.
+        """
+        if not self.iteration.size or not self.finished(iteration):
+            return math.nan
+        away = np.abs(np.log(self.iteration / iteration))
+        nearest = int(np.argmin(away))
+        return float(self.score[nearest]) if away[nearest] <= TOLERANCE else math.nan
+
+
+def trainings(runs: Mapping[str, xr.Dataset], metric: str) -> list[Training]:
+    """What each run scored.
 
     Arguments:
-        run: a recording.
+        runs: recordings by node name.
         metric: one of `METRICS`.
-        iteration: t, iterations.
 
     Returns:
-        The score at the evaluation nearest to t in ln t; NaN when none lies within `TOLERANCE` or
-        the run was not finished by then.
+        One item a run, in their order.
     """
+    return [_training(name, run, metric) for name, run in runs.items()]
+
+
+def _training(name: str, run: xr.Dataset, metric: str) -> Training:
     values, at = _values(run, metric), run["iteration"].values
-    if not values.size or not finished(run, iteration):
-        return math.nan
-    known = np.isfinite(values) & (at > 0)
-    if not known.any():
-        return math.nan
-    away = np.abs(np.log(at[known] / iteration))
-    nearest = int(np.argmin(away))
-    if away[nearest] > TOLERANCE:
-        return math.nan
-    return _score(float(values[known][nearest]), metric)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = values if metric == "accuracy" else -np.log(values)
+    known = np.isfinite(scores) & (at[: scores.size] > 0)
+    earlier = known.any() and at[: scores.size][known][0] < at[-1]
+    return Training(
+        batch_size=int(run["batch_size"].values),
+        rate=rate_of(run),
+        seed=label(run, "seed", name),
+        last=int(at[-1]),
+        constant=_constant_until(run) if earlier else 0,
+        iteration=at[: scores.size][known],
+        score=scores[known],
+    )
 
 
-def finished(run: xr.Dataset, iteration: float) -> bool:
-    """Whether a run is a whole training of this length: it ends there, or its rate is constant."""
-    if ends(run, iteration):
-        return True
-    stretch, last = constant_rate(run).iteration, float(run["iteration"].values[-1])
+def _constant_until(run: xr.Dataset) -> int:
+    stretch = constant_rate(run).iteration
     # A first record of the rate after iteration 1 says nothing of a warm-up before it.
-    return last > iteration and bool(stretch.size) and stretch[0] <= 1 <= iteration <= stretch[-1]
+    return int(stretch[-1]) if stretch.size and stretch[0] <= 1 else 0
 
 
-def ends(run: xr.Dataset, iteration: float) -> bool:
-    """Whether a run ends at an iteration, within `TOLERANCE`."""
-    last = float(run["iteration"].values[-1])
-    return abs(math.log(max(last, 1.0) / iteration)) <= TOLERANCE
-
-
-def _score(value: float, metric: str) -> float:
-    if metric == "accuracy":
-        return value
-    return -math.log(value) if value > 0 else math.nan
+def rate_of(run: xr.Dataset) -> float:
+    """The learning rate a run was started with, or its highest where a warm-up starts at 0."""
+    base = float(str(label(run, "base_learning_rate", 0.0)))
+    if not base > 0 and "learning_rate" in run:
+        base = float(np.nanmax(run["learning_rate"].values))
+    return float(f"{base:.4g}")

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from diffusion.predictions import PREDICTIONS
 
 from .contrast import Contrast, unpaired
-from .curves import label, total_distance
 from .gaps import batch_sizes
 from .generalization import missing_arm, with_metric
-from .held_out import MARGINS, MEANINGS, metric_of, score
+from .held_out import MARGINS, MEANINGS, metric_of, trainings
 from .text import plural, rounded
-from .tuning import chosen_rates, rate_of
+from .tuning import chosen_rates
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict
 
 PREDICTION = "H-c"
@@ -107,13 +106,11 @@ def ends(runs: dict[str, xr.Dataset], metric: str) -> list[End]:
         One item for each batch size and last iteration with `SEEDS` seeds at some rate.
     """
     groups: dict[tuple[int, int], dict[float, dict[object, tuple[float, float]]]] = {}
-    for name, run in runs.items():
-        last = int(run["iteration"].values[-1])
-        key = int(run["batch_size"].values), last
-        distance = float(total_distance(run).values[-1])
-        value = score(run, metric, last), math.log(distance) if distance > 0 else math.nan
-        seed = label(run, "seed", name)
-        groups.setdefault(key, {}).setdefault(rate_of(run), {}).setdefault(seed, value)
+    for run, one in zip(runs.values(), trainings(runs, metric), strict=True):
+        distance = math.sqrt(float(run["distance_sq"].values[-1].sum()))
+        value = one.at(max(one.last, 1)), math.log(distance) if distance > 0 else math.nan
+        rates = groups.setdefault((one.batch_size, one.last), {})
+        rates.setdefault(one.rate, {}).setdefault(one.seed, value)
     found = [_best(key, rates) for key, rates in sorted(groups.items())]
     return [end for end in found if end is not None]
 

@@ -1,14 +1,13 @@
 """Scores of batch sizes at their best learning rates, chosen without looking at the same run."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from .curves import label
-from .held_out import ends, finished, score
+from .held_out import Training
 
 Array = NDArray[np.float64]
 # Scores by learning rate and seed.
@@ -35,45 +34,32 @@ class Tuned:
         return self.rates[0] < self.best < self.rates[-1]
 
 
-def scores_at(
-    runs: dict[str, xr.Dataset], metric: str, *, batch_size: int, iteration: float
-) -> Scores:
+def scores_at(found: Sequence[Training], *, batch_size: int, iteration: float) -> Scores:
     """Scores of the runs of a batch size that were trained for so many iterations.
 
     Where no run ends there, those that go on at a constant rate are read at that iteration. A rate
-    at which some run of that length has no finite score is left out: its mean over the
-    runs that survived would flatter it.
+    at which some run of that length has no finite score is left out: its mean over the runs that
+    survived would flatter it.
 
     Arguments:
-        runs: recordings by node name.
-        metric: what to score by.
+        found: what the runs scored.
         batch_size: M, samples.
         iteration: length of the training, iterations.
 
     Returns:
-        Scores by rate and seed; seeds without a name are told apart by the node.
+        Scores by rate and seed; of runs with equal rate and seed the first.
     """
-    own = {n: run for n, run in runs.items() if int(run["batch_size"].values) == batch_size}
-    ended = {name: run for name, run in own.items() if ends(run, iteration)}
-    passing = {name: run for name, run in own.items() if finished(run, iteration)}
-    found: Scores = {}
-    for name, run in (ended or passing).items():
-        seed = label(run, "seed", name)
-        found.setdefault(rate_of(run), {}).setdefault(seed, score(run, metric, iteration))
-    whole = {rate: seeds for rate, seeds in found.items() if _all_finite(seeds)}
+    own = [one for one in found if one.batch_size == batch_size]
+    ended = [one for one in own if one.ends(iteration)]
+    scores: Scores = {}
+    for one in ended or [one for one in own if one.finished(iteration)]:
+        scores.setdefault(one.rate, {}).setdefault(one.seed, one.at(iteration))
+    whole = {rate: seeds for rate, seeds in scores.items() if _all_finite(seeds)}
     return dict(sorted(whole.items()))
 
 
 def _all_finite(scores: dict[object, float]) -> bool:
     return all(math.isfinite(value) for value in scores.values())
-
-
-def rate_of(run: xr.Dataset) -> float:
-    """The learning rate a run was started with, or its highest where a warm-up starts at 0."""
-    base = float(str(label(run, "base_learning_rate", 0.0)))
-    if not base > 0 and "learning_rate" in run:
-        base = float(np.nanmax(run["learning_rate"].values))
-    return float(f"{base:.4g}")
 
 
 def tune(scores: Scores, *, seeds: int) -> Tuned | None:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.held_out import finished, has, metric_of, score
+from analysis.held_out import has, metric_of, rate_of, trainings
 
 RECORDS = [0, 1, 10, 100, 1000]
 NAN = math.nan
@@ -12,6 +12,14 @@ NAN = math.nan
 def evaluated(make, *, names=("accuracy",), values=(NAN, NAN, NAN, 0.5, 0.6), **options):
     table = np.tile(np.asarray(values)[:, None], len(names))
     return make(records=RECORDS, metric=list(names), held_out=table, **options)
+
+
+def training(run, metric="accuracy"):
+    return trainings({"r": run}, metric)[0]
+
+
+def score(run, metric, iteration):
+    return training(run, metric).at(iteration)
 
 
 def falling(make):
@@ -51,6 +59,12 @@ def test_a_loss_of_zero_has_no_score(make):
 
 def test_the_middle_of_a_falling_rate_is_no_finished_training(make):
     run = falling(make)
-    assert finished(run, 1000) and not finished(run, 100)
+    assert training(run).finished(1000) and not training(run).finished(100)
     assert score(run, "accuracy", 1000) == 0.6
     assert math.isnan(score(run, "accuracy", 100))
+
+
+def test_a_warm_up_from_zero_is_named_by_its_highest_rate(make):
+    warm = make(records=RECORDS, base_learning_rate=0.0, rate=0.3)
+    assert rate_of(warm) == pytest.approx(0.3)
+    assert rate_of(make(records=RECORDS, base_learning_rate=0.123456)) == 0.1235

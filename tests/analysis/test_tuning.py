@@ -1,9 +1,9 @@
 import math
 
 import numpy as np
-import pytest
 
-from analysis.tuning import chosen_rates, rate_of, scores_at, tune
+from analysis.held_out import trainings
+from analysis.tuning import chosen_rates, scores_at, tune
 
 RECORDS = [0, 1, 10, 100]
 # By hand: without seed 0 the means are 0.65 (0.1) and 0.55 (0.2); without 1, 0.45 and 0.6;
@@ -56,11 +56,5 @@ def test_a_rate_at_which_a_run_failed_is_left_out(make):
         "e": run(make, rate=0.1, seed=0, accuracy=0.7, batch_size=128),
     }
     # The run without any finite value never reached a result, but its length is right.
-    found = scores_at(runs, "accuracy", batch_size=64, iteration=100)
+    found = scores_at(trainings(runs, "accuracy"), batch_size=64, iteration=100)
     assert found == {0.1: {0: 0.5, 1: 0.6}}
-
-
-def test_a_warm_up_from_zero_is_named_by_its_highest_rate(make):
-    warm = make(records=RECORDS, base_learning_rate=0.0, rate=0.3)
-    assert rate_of(warm) == pytest.approx(0.3)
-    assert rate_of(make(records=RECORDS, base_learning_rate=0.123456)) == 0.1235

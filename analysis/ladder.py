@@ -1,0 +1,229 @@
+"""A recipe's ladder: what each rung gains over the one before, over the baseline and as a whole.
+
+The runs of a ladder say which rung they stand on by the metadata `ladder`, `rung` (a number) and
+`rung_name`. Seeds are the sample; where two rungs were run with the same seeds, their difference
+is taken seed by seed.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from statsmodels.stats.multitest import multipletests
+
+from .contrast import Contrast, p_value, paired, unpaired
+from .held_out import METRICS, has, trainings
+
+# Two runs give a spread, though an interval of it is 12 standard errors wide on either side.
+SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands: the ladder's name, the rung's number and name."""
+
+    ladder: str
+    number: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What one rung gains over another.
+
+    Attributes:
+        contrast: difference of scores with an interval that holds for all rungs together.
+        paired: whether it was taken seed by seed.
+        p_value: of "no difference", corrected for the number of rungs by Holm's method.
+    """
+
+    contrast: Contrast
+    paired: bool
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One rung of a ladder.
+
+    Attributes:
+        place: where it stands.
+        mean: mean held-out value of its runs; NaN without any.
+        runs: runs with a finite value at their end.
+        failed: runs without one.
+        over_before: gain over the rung before; None for the first, or with too few seeds.
+        over_baseline: gain over the first rung; None likewise.
+    """
+
+    place: Place
+    mean: float
+    runs: int
+    failed: int
+    over_before: Gain | None
+    over_baseline: Gain | None
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs of a ladder by one metric.
+
+    Attributes:
+        name: of the ladder.
+        metric: what is compared.
+        rungs: from the baseline up.
+        level: confidence level that all intervals of a column have together.
+        notes: what to know of the comparison, in sentences.
+    """
+
+    name: str
+    metric: str
+    rungs: tuple[Rung, ...]
+    level: float
+    notes: tuple[str, ...]
+
+
+def place_of(run: xr.Dataset) -> Place | None:
+    """Where a run stands, from its attributes or from the metadata kept in `config`; None if not.
+
+    Arguments:
+        run: a recording.
+
+    Returns:
+        Its ladder and rung.
+    """
+    told = {**_config(run), **run.attrs}
+    try:
+        number = int(told["rung"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return Place(str(told.get("ladder", "")), number, str(told.get("rung_name", "")))
+
+
+def _config(run: xr.Dataset) -> dict:
+    try:
+        found = json.loads(str(run.attrs.get("config", "{}")))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def ladders(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> tuple[Ladder, ...]:
+    """The ladders among some runs, each by every held-out metric they have.
+
+    With k rungs above the baseline, gains have t intervals at the level 1 − (1 − level)/k, which
+    hold together for all of them, and p-values after Holm.
+
+    References:
+        Holm (1979), Scandinavian Journal of Statistics 6, 65.
+
+    Arguments:
+        runs: recordings by node name; those that stand on no rung are passed over.
+        level: confidence level.
+
+    Returns:
+        Ladders by name and metric; empty where no run stands on one or none was evaluated.
+    """
+    standing = [(place, run) for run in runs.values() if (place := place_of(run)) is not None]
+    names = sorted({place.ladder for place, _ in standing})
+    found = []
+    for name in names:
+        members = [(place, run) for place, run in standing if place.ladder == name]
+        metrics = [m for m in METRICS if any(has(run, m) for _, run in members)]
+        found += [_ladder(name, members, metric, level=level) for metric in metrics]
+    return tuple(found)
+
+
+# Held-out scores of each rung by seed; NaN where a run has none at its end.
+_Scores = dict[Place, dict[object, float]]
+
+
+def _ladder(
+    name: str, members: Sequence[tuple[Place, xr.Dataset]], metric: str, *, level: float
+) -> Ladder:
+    scores = _scores(members, metric)
+    places = sorted(scores, key=lambda place: place.number)
+    finite = {place: _finite(scores[place]) for place in places}
+    above = places[1:]
+    joint = 1 - (1 - level) / max(len(above), 1)
+    before = _gains([(finite[b], finite[a]) for a, b in zip(places, above, strict=False)], joint)
+    base = _gains([(finite[place], finite[places[0]]) for place in above], joint)
+    rungs = [
+        Rung(
+            place, _mean(finite[place], metric), len(finite[place]), _failed(scores[place]), *pair
+        )
+        for place, *pair in zip(places, (None, *before), (None, *base), strict=True)
+    ]
+    return Ladder(name, metric, tuple(rungs), level, _notes(rungs))
+
+
+def _scores(members: Sequence[tuple[Place, xr.Dataset]], metric: str) -> _Scores:
+    """Scores at the end of the runs; a seed that comes twice counts once."""
+    found: _Scores = {}
+    ended = trainings({f"run {k}": run for k, (_, run) in enumerate(members)}, metric)
+    for (place, _), one in zip(members, ended, strict=True):
+        seeds = found.setdefault(Place(place.ladder, place.number, ""), {})
+        seeds.setdefault(one.seed, one.at(max(one.last, 1)))
+    names = {place.number: place.name for place, _ in members}
+    return {Place(p.ladder, p.number, names[p.number]): seeds for p, seeds in found.items()}
+
+
+def _finite(scores: dict[object, float]) -> dict[object, float]:
+    return {seed: value for seed, value in scores.items() if math.isfinite(value)}
+
+
+def _failed(scores: dict[object, float]) -> int:
+    return len(scores) - len(_finite(scores))
+
+
+def _mean(scores: dict[object, float], metric: str) -> float:
+    """The mean in the metric's own unit; of losses, the geometric one."""
+    if not scores:
+        return math.nan
+    mean = float(np.mean(list(scores.values())))
+    return mean if metric == "accuracy" else math.exp(-mean)
+
+
+def _gains(
+    samples: Sequence[tuple[dict[object, float], dict[object, float]]], level: float
+) -> list[Gain | None]:
+    """Gains of a column, whose p-values are corrected together."""
+    found = [_contrast(upper, lower, level=level) for upper, lower in samples]
+    raw = [p_value(pair[0]) for pair in found if pair is not None]
+    corrected = iter(multipletests(raw, method="holm")[1] if raw else ())
+    return [None if pair is None else Gain(*pair, float(next(corrected))) for pair in found]
+
+
+def _contrast(
+    upper: dict[object, float], lower: dict[object, float], *, level: float
+) -> tuple[Contrast, bool] | None:
+    shared = [seed for seed in upper if seed in lower]
+    if len(shared) >= SEEDS and len(shared) == min(len(upper), len(lower)):
+        differences: NDArray[np.float64] = np.array([upper[s] - lower[s] for s in shared])
+        return paired(differences, level=level), True
+    if min(len(upper), len(lower)) < SEEDS:
+        return None
+    return unpaired(list(upper.values()), list(lower.values()), level=level), False
+
+
+def _notes(rungs: Sequence[Rung]) -> tuple[str, ...]:
+    numbers = [rung.place.number for rung in rungs]
+    gone = sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers))
+    fewest = min(rung.runs for rung in rungs)
+    failed = [rung for rung in rungs if rung.failed]
+    notes = [f"rung {number} has no run" for number in gone]
+    notes += [
+        f"rung {rung.place.number}: {rung.failed} of {rung.runs + rung.failed} runs have no "
+        "finite value at their end, and those that have one flatter it"
+        for rung in failed
+    ]
+    if fewest < SEEDS:
+        notes.append("rungs with a single run have no interval: seeds are the sample")
+    elif fewest < 4:
+        notes.append(
+            f"with {fewest} seeds a rung the intervals are wide: four or more are advisable"
+        )
+    return tuple(notes)

@@ -1,0 +1,126 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.ladder import Place, ladders, place_of
+
+SEEDS = 4
+
+
+def rung(train, number, *, gain, seed, sd=0.01, failed=False, **options):
+    """A run on a rung, its accuracy 0.5 + gain; equal seeds share most of their luck."""
+    luck = 0.03 * np.random.default_rng(seed).standard_normal()
+    own = np.random.default_rng([number, seed])
+    run = train(gap=0.4 - gain - luck, sd=sd, rng=own, seed=seed, **options)
+    if failed:
+        run = run.assign(held_out=run["held_out"] * np.nan)
+    told = {"ladder": "limit", "rung": number, "rung_name": f"step {number}"}
+    return run.assign_attrs(config=json.dumps(told))
+
+
+def ladder(train, gains, *, seeds=SEEDS, **options):
+    return {
+        f"{number}-{seed}": rung(train, number, gain=gain, seed=seed, **options)
+        for number, gain in enumerate(gains)
+        for seed in range(seeds)
+    }
+
+
+def values(runs, number):
+    kept = [run for run in runs.values() if place_of(run).number == number]
+    return np.array([float(run["held_out"].values[-1, 0]) for run in kept])
+
+
+def test_a_runs_place_is_read_from_metadata_or_attributes(train):
+    run = rung(train, 3, gain=0.0, seed=0)
+    assert place_of(run) == Place("limit", 3, "step 3")
+    plain = run.assign_attrs(config="{}", rung="2", rung_name="warm-up", ladder="other")
+    assert place_of(plain) == Place("other", 2, "warm-up")
+    assert place_of(run.assign_attrs(config="not JSON")) is None
+    assert place_of(run.assign_attrs(config='{"rung": "top"}')) is None
+
+
+def test_gains_are_paired_by_seed_and_agree_with_scipy(train):
+    runs = ladder(train, [0.0, 0.05, 0.05, 0.12])
+    (found,) = ladders(runs, level=0.95)
+    assert (found.name, found.metric, found.notes) == ("limit", "accuracy", ())
+    # Three rungs above the baseline: each interval at 1 − 0.05/3.
+    for number in (1, 2, 3):
+        for before, gain in (
+            (number - 1, found.rungs[number].over_before),
+            (0, found.rungs[number].over_baseline),
+        ):
+            differences = values(runs, number) - values(runs, before)
+            ends = stats.ttest_1samp(differences, 0).confidence_interval(1 - 0.05 / 3)
+            assert gain.paired
+            assert gain.contrast.low == pytest.approx(ends.low)
+            assert gain.contrast.high == pytest.approx(ends.high)
+    assert found.rungs[0].over_before is None
+    assert found.rungs[3].mean == pytest.approx(values(runs, 3).mean())
+
+
+def test_p_values_are_holms(train):
+    runs = ladder(train, [0.0, 0.05, 0.05, 0.12])
+    (found,) = ladders(runs)
+    raw = [stats.ttest_1samp(values(runs, k) - values(runs, k - 1), 0).pvalue for k in (1, 2, 3)]
+    # By hand: the smallest times 3, the next times 2, the largest as it is, never falling.
+    order = np.argsort(raw)
+    steps = np.maximum.accumulate(np.sort(raw) * [3, 2, 1])
+    expected = dict(zip(order.tolist(), np.minimum(steps, 1), strict=True))
+    for k in range(3):
+        assert found.rungs[k + 1].over_before.p_value == pytest.approx(expected[k])
+
+
+def test_unlike_seeds_are_compared_unpaired(train):
+    runs = {f"0-{s}": rung(train, 0, gain=0.0, seed=s) for s in range(4)}
+    runs |= {f"1-{s}": rung(train, 1, gain=0.1, seed=10 + s) for s in range(4)}
+    (found,) = ladders(runs)
+    gain = found.rungs[1].over_before
+    expected = stats.ttest_ind(values(runs, 1), values(runs, 0), equal_var=False)
+    assert not gain.paired
+    assert gain.p_value == pytest.approx(expected.pvalue)
+
+
+def test_the_loss_gains_by_falling(train):
+    runs = ladder(train, [0.0, 0.1], metric="loss")
+    (found,) = ladders(runs)
+    assert found.metric == "loss"
+    # 1 − 0.5 = 0.5 falls to 0.4: ln(0.5/0.4) = 0.223, and values in their own unit.
+    assert found.rungs[1].over_before.contrast.estimate == pytest.approx(0.223, abs=0.06)
+    assert found.rungs[1].mean == pytest.approx(0.4, abs=0.05)
+
+
+def test_shortcomings_are_said(train):
+    runs = ladder(train, [0.0, 0.1], seeds=2)
+    runs["4-0"] = rung(train, 4, gain=0.1, seed=0)
+    runs["4-1"] = rung(train, 4, gain=0.1, seed=1, failed=True)
+    (found,) = ladders(runs)
+    text = " ".join(found.notes)
+    assert "rung 2 has no run" in text and "rung 3 has no run" in text
+    assert "rung 4: 1 of 2 runs have no finite value" in text
+    assert "single run" in text
+    assert found.rungs[2].over_before is None
+    few = ladders(ladder(train, [0.0, 0.1], seeds=2))[0]
+    assert any("intervals are wide" in note for note in few.notes)
+
+
+def test_a_rung_without_any_finite_value_is_no_number(train):
+    runs = ladder(train, [0.0, 0.1])
+    runs |= {f"2-{s}": rung(train, 2, gain=0.0, seed=s, failed=True) for s in range(3)}
+    found = ladders(runs)[0]
+    assert math.isnan(found.rungs[2].mean) and found.rungs[2].over_baseline is None
+
+
+def test_a_copy_of_a_run_counts_once(train):
+    runs = ladder(train, [0.0, 0.1])
+    assert ladders({**runs, "copy": runs["1-0"]}) == ladders(runs)
+
+
+def test_without_rungs_or_evaluation_there_is_no_ladder(train, make):
+    rng = np.random.default_rng(0)
+    assert ladders({"a": train(rng=rng)}) == ()
+    unevaluated = make(records=[0, 1]).assign_attrs(rung=0, ladder="limit")
+    assert ladders({"a": unevaluated}) == ()
