@@ -1,7 +1,12 @@
 """Null laws: slow growth of the distance that needs no random landscape, in closed form.
 
 A logarithmic curve is evidence for activated motion only if these explain it worse. `sgd` holds a
-simulator of each. With momentum m, a learning rate η acts like η/(1 − m) in all of them.
+simulator of each. With momentum m, a learning rate η acts like η/(1 − m) in all of them, as long
+as weights and their gradients change little within 1/(1 − m) iterations.
+
+N1 and N2 are exact at iterations for ηh < 1, where they are defined for all times (descent itself
+is stable up to ηh = 2). The continuous forms e^(−ηht) and ηc/(2Mh) hold for ηh ≪ 1, with relative
+errors of ηh/2 in the rate and in the variance.
 """
 
 import numpy as np

@@ -52,6 +52,42 @@ def test_n2_equals_simulated_descent_to_1_percent():
     np.testing.assert_allclose(found, mean_distance(motion), rtol=0.01)
 
 
+@pytest.mark.parametrize(("product", "faster", "wider"), [(0.1, 0.05, 0.05), (0.5, 0.39, 1 / 3)])
+def test_the_continuous_forms_are_off_by_what_the_pages_state(product, faster, wider):
+    still = {"learning_rate": product, "curvatures": [1.0], "start": [1.0]}
+    left = 1.0 - NULL_LAWS["N1"].distance([3.0], still)[0]
+    assert -np.log(left) / (3 * product) == pytest.approx(1 + faster, abs=0.006)
+    wandering = {**still, "start": [0.0], "batch_size": 1.0, "noise": [1.0]}
+    variance = NULL_LAWS["N2"].distance([1e3], wandering)[0] ** 2
+    assert variance / (product / 2) == pytest.approx(1 + wider, abs=0.006)
+
+
+def test_momentum_acts_like_a_higher_rate_on_slow_modes():
+    h, late = np.array([1e-3, 5e-4]), [2000, 8000]
+    motion = sgd.noisy_quadratic(
+        h,
+        np.full(2, 0.1),
+        late,
+        noise=2.0 * h,
+        learning_rate=0.05,
+        batch_size=4,
+        walkers=4000,
+        rng=np.random.default_rng(6),
+        momentum=0.9,
+    )
+    faster = {
+        "learning_rate": 0.5,
+        "batch_size": 4.0,
+        "curvatures": h,
+        "start": np.full(2, 0.1),
+        "noise": 2.0 * h,
+    }
+    # ηh/(1 − m) is below 1e-3; the standard error over 4000 walkers of two modes is 0.8 %
+    np.testing.assert_allclose(
+        NULL_LAWS["N2"].distance(late, faster), mean_distance(motion), rtol=0.03
+    )
+
+
 def test_n2_without_noise_is_n1():
     shared = {"learning_rate": 0.5, "curvatures": H, "start": np.ones(40)}
     noisy = {**shared, "batch_size": 8.0, "noise": np.zeros(40)}
