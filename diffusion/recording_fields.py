@@ -77,6 +77,16 @@ _DECLARED = (
     Field("loss_updates", _IT, "i8", "1", "updates with a finite observed loss", _SUM),
     Field("nonfinite_losses", _IT, "i8", "1", "updates with an inf or NaN loss", _SUM),
     Field("learning_rate", _IT, "f8", "1", "learning rate of the first parameter group", _POINT),
+    Field("group", ("group",), "i8", "1", "number of a parameter group of the optimizer"),
+    Field(
+        "group_learning_rate",
+        ("iteration", "group"),
+        "f8",
+        "1",
+        "learning rate of each parameter group",
+        _POINT,
+    ),
+    Field("tensor_group", _TENSOR, "i8", "1", "parameter group that trains the tensor"),
     Field("learning_rate_sum", _IT, "f8", "1", "learning rate summed since iteration 0", _POINT),
     Field("clip_factor", _IT, "f8", "1", "factor that clipping applied to the gradient", _MEAN),
     Field("loss_scale", _IT, "f8", "1", "loss scale of mixed precision", _MEAN),
@@ -147,7 +157,12 @@ _DECLARED = (
     Field("ghost_size", (), "i8", "1", "samples in a ghost batch of batch normalization"),
 )
 FIELDS: dict[str, Field] = {field.name: field for field in _DECLARED}
-AXES = ("metric", "ensemble", "direction", "radius", "fraction")
-COORDINATES = ("iteration", "tensor", "tensor_size", "scale_invariant", *AXES) + tuple(
-    f.name for f in _DECLARED if not f.dims
-)
+AXES = ("group", "metric", "ensemble", "direction", "radius", "fraction")
+COORDINATES = (
+    "iteration",
+    "tensor",
+    "tensor_size",
+    "tensor_group",
+    "scale_invariant",
+    *AXES,
+) + tuple(f.name for f in _DECLARED if not f.dims)

@@ -96,6 +96,7 @@ def attach(
         FileNotFoundError: when there is nothing to resume.
         OSError: when w0 or the recording cannot be written, here or on another process.
     """
+    _check_types(model, optimizer, path)
     tensors = parameter_names(model)
     metadata = metadata or {}
     _check(optimizer, tensors, batch_size=batch_size, probes=probes)
@@ -162,10 +163,28 @@ def _described(
         "tensor": list(tensors),
         "tensor_size": [parameter.numel() for parameter in tensors.values()],
         **coordinates(optimizer, metadata),
+        **_groups(optimizer, tensors),
     }
     documented = attributes(metadata)
     documented["history"] = f"{documented['created']} recorded by probes.attach"
     return static, documented
+
+
+def _groups(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.nn.Parameter]
+) -> dict[str, object]:
+    """Which parameter group trains each tensor, where there are several groups."""
+    if len(optimizer.param_groups) == 1:
+        return {}
+    places = {
+        id(parameter): index
+        for index, group in enumerate(optimizer.param_groups)
+        for parameter in group["params"]
+    }
+    return {
+        "group": list(range(len(optimizer.param_groups))),
+        "tensor_group": [places[id(parameter)] for parameter in tensors.values()],
+    }
 
 
 def _tap(
@@ -179,6 +198,16 @@ def _tap(
     return lambda failed: make(
         parameters, processes=processes.size, failed=failed, scale=partial(scale_of, scaler)
     )
+
+
+def _check_types(model: object, optimizer: object, path: object) -> None:
+    expected = {"model": torch.nn.Module, "optimizer": torch.optim.Optimizer, "path": str | Path}
+    for (name, kind), value in zip(expected.items(), (model, optimizer, path), strict=True):
+        if not isinstance(value, kind):
+            wanted = getattr(kind, "__name__", str(kind))
+            raise TypeError(f"{name}: found {type(value).__name__}, expected {wanted}")
+    if not Path(str(path)).name:
+        raise ValueError(f"path: found {str(path)!r}, expected a name for the recording")
 
 
 def _check(

@@ -24,7 +24,7 @@ _TRACES = {
     "landscape": "loss_difference",
 }
 # Radii may follow from w0, which a run that goes on does not begin with.
-_AXES = ("metric", "ensemble", "direction", "fraction")
+_AXES = ("group", "metric", "ensemble", "direction", "fraction")
 # What may differ between the parts of a run without a word.
 _MAY_DIFFER = ("world_size", "base_learning_rate", "run")
 # Relative tolerance of the squared distance of weights that were read from a checkpoint.

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -54,6 +55,7 @@ def together() -> dict[str, Mode]:
         "DDP, no_sync": partial(
             here, DistributedDataParallel, sizes=(8, 8), accumulating=lambda m: m.no_sync()
         ),
+        "DDP, own comm hook (fp16)": partial(here, _compressed, sizes=(16,)),
         "FSDP2": partial(here, sharded, sizes=(16,)),
         "FSDP2, accumulated": partial(here, sharded, sizes=(8, 8), accumulating=_without_sync),
         "FSDP2, bfloat16": partial(here, partial(sharded, mp_policy=bfloat), sizes=(16,)),
@@ -63,6 +65,13 @@ def together() -> dict[str, Mode]:
         square = init_device_mesh(_device().type, (2, 2), mesh_dim_names=names)
         modes["HSDP, 2×2"] = partial(here, partial(_shard, mesh=square), sizes=(16,))
     return modes
+
+
+def _compressed(model: nn.Module) -> DistributedDataParallel:
+    """A module whose own communication hook halves what is sent."""
+    wrapped = DistributedDataParallel(model)
+    wrapped.register_comm_hook(None, fp16_compress_hook)
+    return wrapped
 
 
 def _shard(model: nn.Module, **options: Any) -> nn.Module:

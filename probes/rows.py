@@ -105,6 +105,14 @@ class RowReader:
         if self._tap is not None:
             self._tap.close()
 
+    def group_rates(self) -> Tensor | None:
+        """Learning rates of all parameter groups on the device; None where there is one group."""
+        rates = [group["lr"] for group in self._optimizer.param_groups]
+        if len(rates) == 1:
+            return None
+        zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
+        return torch.stack([zero + rate for rate in rates])
+
     def _seen(self) -> Seen:
         if self._tap is None:
             nothing = self._nothing().expand(len(self._parameters))

@@ -44,6 +44,24 @@ def test_frozen_parameters_are_left_out(tmp_path):
     assert xr.load_dataset(tmp_path / "run.nc")["tensor"].values.tolist() == ["weight"]
 
 
+def test_every_parameter_group_has_its_learning_rate(tmp_path):
+    model, _ = problem()
+    groups = [{"params": [model.bias], "lr": 0.5}, {"params": [model.weight], "lr": 0.1}]
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    decay = torch.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.1)
+    with probes.attach(model, optimizer, tmp_path / "run", batch_size=4):
+        for _ in range(3):
+            model(torch.randn(4, 3)).mean().backward()
+            optimizer.step()
+            decay.step()
+    run = xr.load_dataset(tmp_path / "run.nc")
+    assert run["tensor"].values.tolist() == ["weight", "bias"]
+    assert run["tensor_group"].values.tolist() == [1, 0]
+    expected = [[0.5, 0.1], [0.5, 0.1], [0.5, 0.1], [0.05, 0.01]]
+    np.testing.assert_allclose(run["group_learning_rate"], expected, rtol=1e-12)
+    np.testing.assert_allclose(run["learning_rate"], [0.5, 0.5, 0.5, 0.05], rtol=1e-12)
+
+
 def test_faults_name_the_argument(tmp_path):
     model, optimizer = problem()
 
@@ -64,6 +82,10 @@ def test_faults_name_the_argument(tmp_path):
         ({"probes": ["distance", "gns"]}, ValueError, r"probes: found \['gns'\]"),
         ({"schedule": [3, 2]}, ValueError, r"schedule: found \[3, 2\], expected increasing"),
         ({"schedule": [0.5]}, ValueError, r"schedule: found \[0.5\], expected increasing"),
+        ({"optimizer": None}, TypeError, "optimizer: found NoneType, expected Optimizer"),
+        ({"model": optimizer}, TypeError, "model: found SGD, expected Module"),
+        ({"path": None}, TypeError, "path: found NoneType, expected"),
+        ({"path": ""}, ValueError, "path: found '', expected a name"),
         ({"metadata": {"seed": "three"}}, TypeError, r"metadata\['seed'\]: found 'three'"),
     ]
     for options, kind, message in cases:
