@@ -6,7 +6,7 @@ Heavy libraries are imported only inside what the commands return.
 import argparse
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 from diffusion.commands import CommandError, main
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from .runs.config import Config
+    from .runs.sweep import Outcome
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -82,12 +81,10 @@ def _train(parsed: argparse.Namespace) -> int:
     outcomes = _trained([config], count)
     if outcomes is None:
         return 1
-    end = outcomes[config.run]
-    speed = config.iterations * config.batch_size / end["seconds"]
-    print(
-        f"{config.iterations} iterations in {end['seconds']:.1f} s, {speed:,.0f} images a second"
-    )
-    print(f"held-out accuracy: {end['accuracy']:.1%}")
+    [end] = outcomes
+    speed = end.made * config.batch_size / end.seconds
+    print(f"{end.made} iterations in {end.seconds:.1f} s, {speed:,.0f} images a second")
+    print(f"held-out accuracy: {end.accuracy:.1%}")
     print(f"recording: {config.path}.nc")
     return 0
 
@@ -162,50 +159,19 @@ def _clear(folder: Path, own: set[str]) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _trained(configs: Sequence["Config"], count: int) -> Mapping[str, Mapping[str, float]] | None:
-    """Train under one progress bar: the last event of each run, or None after a failure."""
-    from .runs.launch import TrainingError, events
+def _trained(configs: Sequence["Config"], count: int) -> "Sequence[Outcome] | None":
+    """Train under one progress bar: what became of the runs, or None where not all were
+    trained.
+    """
+    from .runs.display import Display
+    from .runs.sweep import Sweep
+    from .sweep_command import interruption
 
-    work = {config.run: config.microbatches(count) + 1 for config in configs}
-    outcomes: dict[str, Mapping[str, float]] = {}
-    failure = ""
-    with _bar(sum(config.iterations * work[config.run] for config in configs)) as bar:
-        try:
-            for event in events(configs, count):
-                _advance(bar, event, configs, work)
-                if event["event"] == "end":
-                    outcomes[event["run"]] = event
-        except TrainingError as error:
-            failure = str(error)
-    if failure:
-        print(f"ultraslow: {failure}", file=sys.stderr)
-    return None if failure else outcomes
-
-
-def _bar(total: int) -> "tqdm[Any]":
-    from tqdm import tqdm
-
-    # Where there is no terminal to redraw a line on, a line now and then is enough.
-    interval = 0.1 if sys.stderr.isatty() else 15.0
-    layout = "{percentage:3.0f}% |{bar}| {elapsed} < {remaining}  {desc}"
-    # smoothing 0: the time left is judged by the mean speed, as runs differ in theirs.
-    return tqdm(total=total, desc="starting", bar_format=layout, mininterval=interval, smoothing=0)
-
-
-def _advance(
-    bar: "tqdm[Any]",
-    event: Mapping[str, Any],
-    configs: Sequence["Config"],
-    work: Mapping[str, int],
-) -> None:
-    if event["event"] == "start":
-        bar.unpause()  # the time that starting took is no measure of what is left
-        return
-    position = [config.run for config in configs].index(event["run"])
-    before = sum(config.iterations * work[config.run] for config in configs[:position])
-    iteration = event.get("iteration", configs[position].iterations)
-    place = f"run {position + 1}/{len(configs)}  " if len(configs) > 1 else ""
-    if "loss" in event:
-        text = f"{place}{event['run']}  iteration {iteration}  loss {event['loss']:.3f}"
-        bar.set_description_str(text, refresh=False)
-    bar.update(before + iteration * work[event["run"]] - bar.n)
+    with Display(configs) as display:
+        outcomes = Sweep(configs, count).train(display.heard)
+    missing = [outcome for outcome in outcomes if outcome.status != "trained"]
+    if not missing:
+        return outcomes
+    failed = [outcome.reason for outcome in missing if outcome.reason]
+    print(f"ultraslow: {failed[0] if failed else interruption(outcomes)}", file=sys.stderr)
+    return None

@@ -17,18 +17,21 @@ _AT_LEAST_0 = (
     "ghost_size",
     "base_batch_size",
     "warm_up",
+    "evaluations",
+    "landscape_checkpoints",
     "seed",
     "processes",
 )
 _FINITE_AT_LEAST_0 = ("epochs", "weight_decay", "gradient_noise", "clip", "decay_power")
 
 
-def checked(config: Config, processes: int) -> Config:
+def checked(config: Config, processes: int, *, known: Facts | None = None) -> Config:
     """The run as it will be trained; refuses settings that cannot be, before anything starts.
 
     Arguments:
         config: the settings.
         processes: how many processes will train.
+        known: of the image set; looked up when None.
 
     Returns:
         The settings, with the length in iterations where it was given in epochs.
@@ -36,18 +39,32 @@ def checked(config: Config, processes: int) -> Config:
     Raises:
         ConfigError: with every fault.
     """
-    faults = [*_choice_faults(config), *_range_faults(config)]
-    if faults:  # sizes are only compared where each is sensible by itself
-        raise ConfigError(config.run, faults)
+    refuse_values(config, processes)
     try:
-        known = facts(config.data, config.data_folder)
+        known = known or facts(config.data, config.data_folder)
     except (ValueError, OSError) as error:
         raise ConfigError(config.run, [str(error)]) from error
-    faults = [*_batch_faults(config, config.train_size(known.train_size), processes)]
-    faults += [*_fit_faults(config, known), *_regime_faults(config)]
+    faults = [*_data_faults(config, known), *_network_faults(config), *_regime_faults(config)]
     if faults:
         raise ConfigError(config.run, faults)
     return config.resolved(known.train_size)
+
+
+def refuse_values(config: Config, processes: int) -> None:
+    """Refuse values that no image set makes possible.
+
+    Arguments:
+        config: the settings.
+        processes: how many processes will train.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    faults = [*_choice_faults(config), *_range_faults(config)]
+    if not faults:  # sizes are only compared where each is sensible by itself
+        faults = list(_division_faults(config, processes))
+    if faults:
+        raise ConfigError(config.run, faults)
 
 
 def _choice_faults(config: Config) -> Iterator[str]:
@@ -61,7 +78,7 @@ def _choice_faults(config: Config) -> Iterator[str]:
 
 
 def _range_faults(config: Config) -> Iterator[str]:
-    for name in ("batch_size", "iterations"):
+    for name in ("batch_size", "iterations", "landscape_directions"):
         if getattr(config, name) < 1:
             yield f"{name}: found {getattr(config, name)}, expected 1 or more"
     for name in _AT_LEAST_0:
@@ -77,10 +94,8 @@ def _range_faults(config: Config) -> Iterator[str]:
             yield f"{name}: found {getattr(config, name)}, expected a number from 0 up to below 1"
 
 
-def _batch_faults(config: Config, train_size: int, processes: int) -> Iterator[str]:
+def _division_faults(config: Config, processes: int) -> Iterator[str]:
     batch, micro = config.batch_size, config.microbatch
-    if batch > train_size:
-        yield f"batch_size: found {batch}, expected at most the {train_size} training images"
     if micro and batch % (processes * micro):
         yield (
             f"batch_size: found {batch}, expected a multiple of processes × microbatch"
@@ -91,16 +106,28 @@ def _batch_faults(config: Config, train_size: int, processes: int) -> Iterator[s
         yield f"ghost_size: found {config.ghost_size}, expected a divisor of {share} images"
     if batch % processes:
         yield f"batch_size: found {batch}, expected a multiple of the {processes} processes"
-    if config.scaling == "exact_sqrt" and max(batch, config.base_batch_size) >= train_size:
+    # Two batches a process, of two images at least.
+    images, least = config.landscape_images, 4 * processes
+    if config.landscape_checkpoints and images < least:
         yield (
-            f"batch_size: found {batch}, expected less than the {train_size} training images:"
+            f"landscape_images: found {images}, expected {least} or more for {processes} processes"
+        )
+
+
+def _data_faults(config: Config, known: Facts) -> Iterator[str]:
+    batch, size = config.batch_size, config.train_size(known.train_size)
+    if config.samples > known.train_size:
+        yield f"samples: found {config.samples}, expected at most {known.train_size}"
+    if batch > size:
+        yield f"batch_size: found {batch}, expected at most the {size} training images"
+    if config.scaling == "exact_sqrt" and max(batch, config.base_batch_size) >= size:
+        yield (
+            f"batch_size: found {batch}, expected less than the {size} training images:"
             " scaling = exact_sqrt has no learning rate at the full batch"
         )
 
 
-def _fit_faults(config: Config, known: Facts) -> Iterator[str]:
-    if config.samples > known.train_size:
-        yield f"samples: found {config.samples}, expected at most {known.train_size}"
+def _network_faults(config: Config) -> Iterator[str]:
     try:
         check_model(config.model, width=config.width, shortcut=config.shortcut)
     except ValueError as error:

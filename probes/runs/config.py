@@ -21,6 +21,8 @@ from .regimes import (
 )
 
 OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw", "adagrad", "rmsprop", "lars", "lamb")
+# Settings that say where a run is trained and not what it is.
+PLACES = ("folder", "data_folder", "device")
 DECAYS = ("constant", "step", "polynomial", "cosine")
 
 
@@ -87,6 +89,18 @@ class Config:
     )
     clip: float = _setting(0.0, "clip the gradient to this norm; 0: never")
     label_smoothing: float = _setting(0.0, "weight of the uniform distribution in the targets")
+    evaluations: int = _setting(
+        12, "evaluations on the held-out images, even in ln t; 0: at the end only, not recorded"
+    )
+    landscape_checkpoints: int = _setting(
+        0, "checkpoints at which the loss around the weights is measured, even in ln t; 0: none"
+    )
+    landscape_images: int = _setting(256, "training images that the landscape is measured on")
+    landscape_directions: int = _setting(6, "directions of each kind in the landscape")
+    path_length: bool = _setting(True, "record the length of the path that the weights take")
+    trajectory: bool = _setting(
+        True, "record a sketch of the weights, for distances between times"
+    )
     seed: int = _setting(0, "seed of initial weights, batches and augmentation")
     processes: int = _setting(0, "processes to train on; 0: one a GPU, or 2 without any")
     device: str = _setting("auto", "where to train", "auto", "cpu", "cuda")
@@ -112,6 +126,10 @@ class Config:
     def microbatches(self, processes: int) -> int:
         """Backward passes of one process in an update."""
         return self.batch_size // (processes * self.microbatch) if self.microbatch else 1
+
+    def statistics_size(self, processes: int) -> int:
+        """Images from which one set of batch statistics is taken."""
+        return self.ghost_size or self.batch_size // (processes * self.microbatches(processes))
 
     def train_size(self, available: int) -> int:
         """Images that are trained on, D, of those that the set has."""
@@ -198,9 +216,22 @@ def read(path: str | Path) -> dict[str, Any]:
         ConfigError: when the file is no TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
         raise ConfigError(str(path), [f"not a TOML file: {error}"]) from error
+    return parsed(text, str(path))
+
+
+def parsed(text: str, source: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ConfigError: when it is no TOML, naming its source.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(source, [f"not a TOML file: {error}"]) from error
 
 
 def _is_a(value: Any, kind: type) -> bool:

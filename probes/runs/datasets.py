@@ -104,9 +104,11 @@ def load(name: str, folder: str = "") -> Arrays:
         case "fashion-mnist":
             return Arrays(*_idx(home, "train"), *_idx(home, "test"))
         case "folder":
-            from .image_folders import listing, read
+            from .image_folders import listing, read, shuffled
 
-            return Arrays(*read(listing(home, "train")), *read(listing(home, "test")))
+            # The files come class by class; the first so many images shall be a sample of all.
+            train = shuffled(listing(home, "train"), seed=_SPLIT_SEED)
+            return Arrays(*read(train), *read(listing(home, "test")))
     parts = [cifar_files.read(home, known.classes, part) for part in ("train", "test")]
     return Arrays(*parts[0], *parts[1])
 

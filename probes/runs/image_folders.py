@@ -51,6 +51,18 @@ def listing(folder: Path, part: str) -> Listing:
     return Listing(tuple(paths), tuple(labels), tuple(classes))
 
 
+def shuffled(files: Listing, *, seed: int) -> Listing:
+    """The same files in a random order.
+
+    Arguments:
+        files: of a part.
+        seed: of the order.
+    """
+    order = np.random.default_rng(seed).permutation(len(files.paths)).tolist()
+    paths = tuple(files.paths[index] for index in order)
+    return Listing(paths, tuple(files.labels[index] for index in order), files.classes)
+
+
 def shape_of(path: Path) -> tuple[int, int, int]:
     """Channels, height and width of an image file; grey images have one channel.
 

@@ -1,8 +1,8 @@
 """Starting reference runs on several processes, and hearing how they go.
 
-One torchrun trains a whole list of runs, because starting processes costs seconds. It writes one
-JSON object a line on its standard output; everything else it prints is kept for the case that it
-fails.
+One torchrun trains a whole list of runs, because starting processes and reading images takes time.
+It writes one JSON object a line on its standard output; everything else it prints is kept for the
+case that it fails.
 """
 
 import json
@@ -21,8 +21,9 @@ from .config import Config, ConfigError
 
 # Processes on a machine without GPUs when nothing else is asked for.
 _CPU_PROCESSES = 2
-# Seconds that processes have to end after they were asked to.
-_PATIENCE = 10.0
+# Seconds that processes have to keep their state and end after they were asked to: an update of a
+# large batch must end first. torchrun itself waits for 30 before it kills them.
+_PATIENCE = 40.0
 
 
 class TrainingError(RuntimeError):
@@ -49,49 +50,95 @@ def processes(config: Config) -> int:
     return count
 
 
-def events(configs: Sequence[Config], count: int) -> Iterator[Mapping[str, Any]]:
-    """Train runs one after the other on `count` processes, yielding what these tell.
+class Training:
+    """One torchrun that trains runs one after the other on this machine."""
 
-    Arguments:
-        configs: the runs, already checked.
-        count: number of processes.
+    def __init__(
+        self,
+        configs: Sequence[Config],
+        count: int,
+        *,
+        study: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Declare what to train; nothing is started yet.
 
-    Yields:
-        `{"event": "start"}` when the processes have met; `{"event": "at", "run", "iteration",
-        "loss"}` now and then; `{"event": "end", "run", "accuracy", "seconds"}` after each run,
-        with the held-out accuracy and the time that its updates took.
+        Arguments:
+            configs: the runs, already checked.
+            count: number of processes.
+            study: by name of a run what its recording shall say of it beside its settings.
+        """
+        self._configs = list(configs)
+        self._count = count
+        self._study = study or {}
+        self._process: subprocess.Popen[str] | None = None
+        self._stopped = False
 
-    Raises:
-        TrainingError: when a process failed; the message names the file that holds its output.
-    """
-    folder = Path(configs[0].folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    faults: list[str] = []
-    left = {config.run for config in configs}
-    with tempfile.TemporaryDirectory(prefix="ultraslow-") as scratch:
-        runs, output = Path(scratch, "runs.json"), Path(scratch, "output.txt")
-        runs.write_text(json.dumps([asdict(config) for config in configs]), encoding="utf-8")
-        with output.open("w", encoding="utf-8") as kept, _started(runs, count, kept) as process:
-            for event in _heard(process, kept):
-                if event["event"] == "fault":
-                    faults.append(f"process {event['rank']}: {event['message']}")
-                    continue
-                if event["event"] == "end":
-                    left.discard(event["run"])
-                yield event
-        # A process that dies while it exits has lost nothing: every recording is closed.
-        if process.returncode and left:
-            raise TrainingError(_explanation(faults, output, folder))
+    def events(self) -> Iterator[Mapping[str, Any]]:
+        """Train, yielding what the processes tell; closing the iterator stops them.
 
+        Yields:
+            `{"event": "start"}` when the processes have met; `{"event": "at", "run", "iteration",
+            "loss"}` now and then; `{"event": "end", "run", "accuracy", "seconds", "iterations"}`
+            after each run, with the held-out accuracy, the time that its updates took and how many
+            these were.
 
-def _heard(process: subprocess.Popen[str], kept: IO[str]) -> Iterator[Mapping[str, Any]]:
-    assert process.stdout is not None
-    for line in process.stdout:
-        event = _event(line)
-        if event is None:
-            kept.write(line)
-        else:
-            yield event
+        Raises:
+            TrainingError: when a process failed; the message names the file that holds its output.
+                After `stop` there is no such error.
+        """
+        Path(self._configs[0].folder).mkdir(parents=True, exist_ok=True)
+        faults: list[str] = []
+        left = [config.run for config in self._configs]
+        with tempfile.TemporaryDirectory(prefix="ultraslow-") as scratch:
+            output = Path(scratch, "output.txt")
+            with output.open("w", encoding="utf-8") as kept:
+                for event in self._heard(self._list(Path(scratch, "runs.json")), kept):
+                    if event["event"] == "fault":
+                        faults.append(f"process {event['rank']}: {event['message']}")
+                        continue
+                    if event["event"] == "end":
+                        left.remove(event["run"])
+                    yield event
+            # A process that dies while it exits has lost nothing: every recording is closed.
+            if self._status and left and not self._stopped:
+                reason = _explanation(faults, output, self._configs[0].path.with_name(left[0]))
+                raise TrainingError(reason)
+
+    def stop(self) -> None:
+        """Ask the processes to keep what they can and to end; another thread may call it."""
+        self._stopped = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End torchrun now, if it still lives; its processes notice and end as well."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+
+    @property
+    def _status(self) -> int:
+        return self._process.returncode if self._process is not None else 0
+
+    def _list(self, path: Path) -> Path:
+        """The file that tells the processes what to train."""
+        runs = [
+            {"settings": asdict(config), "study": self._study.get(config.run, {})}
+            for config in self._configs
+        ]
+        path.write_text(json.dumps(runs), encoding="utf-8")
+        return path
+
+    def _heard(self, runs: Path, kept: IO[str]) -> Iterator[Mapping[str, Any]]:
+        with _started(runs, self._count, kept) as self._process:
+            if self._stopped:  # before it was started
+                self.stop()
+            assert self._process.stdout is not None
+            for line in self._process.stdout:
+                event = _event(line)
+                if event is None:
+                    kept.write(line)
+                else:
+                    yield event
 
 
 @contextmanager
@@ -99,7 +146,14 @@ def _started(runs: Path, count: int, kept: IO[str]) -> Iterator[subprocess.Popen
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(count), "-m", "probes.runs.train", str(runs)]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=kept, text=True, env=_environment(count)
+        command,
+        stdout=subprocess.PIPE,
+        stderr=kept,
+        text=True,
+        env=_environment(count),
+        # Ctrl-C in a terminal reaches every process of the session. It is for this one alone,
+        # which asks the others to end in good order.
+        start_new_session=True,
     )
     with process:  # waits and closes the pipe
         try:
@@ -137,16 +191,22 @@ def _event(line: str) -> Mapping[str, Any] | None:
         return None
 
 
-def _explanation(faults: list[str], output: Path, folder: Path) -> str:
-    kept = folder / "training-output.txt"
+def _explanation(faults: list[str], output: Path, run: Path) -> str:
+    kept = run.with_name(f"{run.name}-output.txt")
     text = output.read_text(encoding="utf-8", errors="replace")
     kept.write_text(text, encoding="utf-8")
     # Whose fault was the cause and who only lost the others is for the reader to judge.
     causes = sorted(faults) or [_exit_code(text)]
-    return "\n  ".join(["training failed", *causes, f"all output is in {kept}"])
+    return "\n  ".join([f"training of {run.name} failed", *causes, f"all output is in {kept}"])
 
 
 def _exit_code(text: str) -> str:
-    """What torchrun says of a process that could not say anything itself."""
-    found = [line.strip() for line in text.splitlines() if line.strip().startswith("exitcode")]
-    return f"a process ended with {found[-1]}" if found else "torchrun could not start it"
+    """What torchrun says of processes that could not say anything themselves."""
+    lines = [line.strip() for line in text.splitlines()]
+    found = [line for line in lines if line.startswith(("exitcode", "traceback"))]
+    if found:
+        return f"a process ended with {found[0]}"
+    said = [line for line in lines if line]
+    return (
+        f"the processes ended, their last words were: {said[-1]}" if said else "they said nothing"
+    )

@@ -36,9 +36,11 @@ class Progress:
         self._tell = tell
         self._started = self._told = time.monotonic()
         self._seconds = float("nan")
+        self._made = 0
 
     def at(self, iteration: int, loss: Tensor) -> None:
         """An update was made."""
+        self._made += 1
         if time.monotonic() - self._told > _TELL_SECONDS:
             self._tell(
                 {"event": "at", "run": self._run, "iteration": iteration, "loss": loss.item()}
@@ -51,5 +53,9 @@ class Progress:
 
     def end(self, accuracy: float) -> None:
         """The run is over and its recording closed."""
-        outcome = {"accuracy": accuracy, "seconds": self._seconds}
+        outcome = {
+            "accuracy": accuracy,
+            "seconds": self._seconds,
+            "iterations": self._made,
+        }
         self._tell({"event": "end", "run": self._run, **outcome})

@@ -13,7 +13,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -29,10 +29,11 @@ from torch.optim import Optimizer
 import probes
 from diffusion.schedule import log_spaced
 
-from .config import Config, from_mapping
+from .config import PLACES, Config, from_mapping
 from .datasets import Arrays, Facts, facts, load
-from .images import Images, Share, microbatches, normalized, on_device
+from .images import Share, microbatches, on_device
 from .injection import inject
+from .measuring import HeldOut, evaluation_of, landscape_of, probes_of
 from .models import build
 from .optimizers import optimizer_of
 from .resnet import parameter_count
@@ -43,9 +44,6 @@ _OPTIONS = inspect.signature(DistributedDataParallel).parameters
 _BUFFERS_STAY: dict[str, Any] = {
     "forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS else "broadcast_buffers": False
 }
-# Held-out images in one forward pass.
-_EVALUATED_TOGETHER = 512
-
 # What an interrupted run loses at most: several processes cannot agree on a moment to stop, so
 # they do not flush then. A flush takes about 25 ms.
 _FLUSH_SECONDS = 5.0
@@ -60,7 +58,14 @@ class Place:
     device: torch.device
 
 
-def train(config: Config, arrays: Arrays, place: Place, tell: Tell) -> None:
+def train(
+    config: Config,
+    arrays: Arrays,
+    place: Place,
+    tell: Tell,
+    *,
+    study: Mapping[str, Any] | None = None,
+) -> None:
     """Train one run from its seed to its last iteration, with probes attached.
 
     Arguments:
@@ -68,9 +73,12 @@ def train(config: Config, arrays: Arrays, place: Place, tell: Tell) -> None:
         arrays: the image set.
         place: this process.
         tell: takes progress and the outcome; called on rank 0 only.
+        study: what the recording shall say of the run beside its settings.
     """
     known = facts(config.data, config.data_folder)
     train_images, test_images = on_device(arrays, place.device, samples=config.samples)
+    share = Share(place.rank, place.processes, config.microbatches(place.processes))
+    held_out = HeldOut(test_images, share, config.precision)
     model = distributed(config, known, place)
     peak = config.peak_rate(known.train_size)
     optimizer = optimizer_of(model, config, learning_rate=config.rate(1, peak))
@@ -78,7 +86,7 @@ def train(config: Config, arrays: Arrays, place: Place, tell: Tell) -> None:
     updates = microbatches(
         train_images,
         known if config.augment else None,
-        Share(place.rank, place.processes, config.microbatches(place.processes)),
+        share,
         batch_size=config.batch_size,
         generator=torch.Generator().manual_seed(config.seed),
     )
@@ -88,8 +96,14 @@ def train(config: Config, arrays: Arrays, place: Place, tell: Tell) -> None:
         optimizer,
         config.path,
         batch_size=config.batch_size,
+        probes=probes_of(config),
+        evaluation=evaluation_of(config, held_out),
+        landscape=landscape_of(config, train_images, share),
         schedule=log_spaced(config.iterations),
-        metadata=metadata(config, len(train_images), parameter_count(model), place.processes),
+        metadata={
+            **metadata(config, len(train_images), parameter_count(model), place.processes),
+            **(study or {}),
+        },
         flush_seconds=_FLUSH_SECONDS,
     ) as recorder:
         if config.gradient_noise:
@@ -106,14 +120,16 @@ def train(config: Config, arrays: Arrays, place: Place, tell: Tell) -> None:
             recorder.observe(loss=loss)
             progress.at(iteration, loss)
         progress.trained()
-    progress.end(accuracy(model, test_images, place))
+    if not config.evaluations:
+        held_out(model.module.eval())
+    progress.end(held_out.last["accuracy"])
 
 
 def distributed(config: Config, known: Facts, place: Place) -> DistributedDataParallel:
     """The network of a run, the same initial weights on every process.
 
     Buffers are not sent around: each process normalizes with the statistics of its own
-    microbatches, and `accuracy` averages the running ones.
+    microbatches, and `measuring.HeldOut` averages the running ones.
     """
     torch.manual_seed(config.seed)
     network = build(config, known)
@@ -160,27 +176,6 @@ def backward(
     return total
 
 
-@torch.no_grad()
-def accuracy(model: DistributedDataParallel, images: Images, place: Place) -> float:
-    """Share of the held-out images that are classified correctly; all processes call it.
-
-    Running statistics of batch normalization are first averaged over processes, since each has
-    seen its own microbatches.
-    """
-    for buffer in model.buffers():
-        if buffer.is_floating_point():
-            dist.all_reduce(buffer)
-            buffer /= place.processes
-    model.eval()
-    parts = torch.arange(len(images), device=place.device)[place.rank :: place.processes]
-    correct = torch.zeros((), dtype=torch.int64, device=place.device)
-    for part in parts.split(_EVALUATED_TOGETHER):
-        scores = model.module(normalized(images.inputs[part], images))
-        correct += (scores.argmax(dim=1) == images.targets[part]).sum()
-    dist.all_reduce(correct)
-    return correct.item() / len(images)
-
-
 def metadata(config: Config, train_size: int, parameters: int, processes: int) -> dict[str, Any]:
     """What the recording says of the run: coordinates to group by, then all settings.
 
@@ -200,22 +195,22 @@ def metadata(config: Config, train_size: int, parameters: int, processes: int) -
         "optimizer": config.optimizer,
         "momentum": 0.0 if config.optimizer == "adagrad" else config.momentum,
         "weight_decay": config.weight_decay,
-        "ghost_size": config.ghost_size
-        or config.batch_size // (processes * config.microbatches(processes)),
+        "ghost_size": config.statistics_size(processes),
         "parameters": parameters,
-        "settings": asdict(config),
+        "settings": {k: v for k, v in asdict(config).items() if k not in PLACES},
     }
 
 
 def main(path: str) -> None:
     """Train the runs listed in a JSON file, one after the other, on the processes of torchrun."""
-    configs = [from_mapping(settings) for settings in json.loads(Path(path).read_text())]
+    listed = json.loads(Path(path).read_text())
+    configs = [from_mapping(entry["settings"]) for entry in listed]
     place = join(configs[0].device)
     if place.rank == 0:
         tell({"event": "start"})
     try:
-        for config, arrays in with_images(configs):
-            train(config, arrays, place, tell)
+        for (config, arrays), entry in zip(with_images(configs), listed, strict=True):
+            train(config, arrays, place, tell, study=entry["study"])
     except Exception as error:
         tell({"event": "fault", "rank": place.rank, "message": f"{type(error).__name__}: {error}"})
         raise

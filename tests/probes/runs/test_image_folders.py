@@ -25,8 +25,8 @@ def test_classes_are_sorted_and_images_are_read(folder):
     known, arrays = facts("folder", str(folder)), load("folder", str(folder))
     assert (known.train_size, known.test_size, known.classes) == (6, 6, 2)
     assert (known.channels, known.height, known.width) == (3, 6, 8)
-    assert arrays.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert arrays.train_images[4, :, 2, 3].tolist() == [10, 1, 200]
+    assert arrays.test_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert arrays.test_images[4, :, 2, 3].tolist() == [10, 1, 200]
     assert listing(folder, "test").classes == ("cat", "dog")
 
 
@@ -63,3 +63,17 @@ def test_missing_folders(tmp_path):
     (tmp_path / "train").mkdir()
     with pytest.raises(ValueError, match="train: found no folders, expected one for each class"):
         facts("folder", str(tmp_path))
+
+
+def test_training_images_come_in_one_random_order_with_their_labels(tmp_path):
+    for part in ("train", "test"):
+        for label in range(4):
+            for index in range(5):
+                paint(tmp_path / part / f"c{label}" / f"{index}.png", 10 * label + index, mode="L")
+    arrays = load("folder", str(tmp_path))
+    values = arrays.train_images[:, 0, 0, 0].tolist()
+    assert sorted(values) == [10 * label + index for label in range(4) for index in range(5)]
+    assert [value // 10 for value in values] == arrays.train_labels.tolist()
+    # Any few of the first images are a sample of all classes and not of the first class only.
+    assert len(set(arrays.train_labels[:10].tolist())) > 2
+    assert np.array_equal(arrays.train_images, load("folder", str(tmp_path)).train_images)

@@ -4,21 +4,21 @@ import pytest
 import torch
 
 from probes.runs.config import Config, ConfigError
-from probes.runs.launch import TrainingError, events, processes
+from probes.runs.launch import Training, TrainingError, processes
 
 
 def test_a_folder_that_cannot_be_made_is_found_before_anything_starts(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="Not a directory"):
-        list(events([Config(folder=str(tmp_path / "file" / "runs"))], 2))
+        list(Training([Config(folder=str(tmp_path / "file" / "runs"))], 2).events())
 
 
 def test_a_failed_training_says_why_and_keeps_its_output(tmp_path):
     config = Config(folder=str(tmp_path), name="taken", batch_size=2, iterations=1, device="cpu")
     (tmp_path / "taken.nc").write_text("not a recording")
     with pytest.raises(TrainingError, match="process 0: .*found a recording at .*taken.nc"):
-        list(events([config], 2))
-    assert "Traceback" in (tmp_path / "training-output.txt").read_text()
+        list(Training([config], 2).events())
+    assert "Traceback" in (tmp_path / "taken-output.txt").read_text()
     assert (tmp_path / "taken.nc").read_text() == "not a recording"
 
 
@@ -35,7 +35,7 @@ def test_more_processes_than_gpus_are_refused():
 
 def test_stopping_early_leaves_no_process(tmp_path):
     config = Config(folder=str(tmp_path), batch_size=2, iterations=10**6, device="cpu")
-    told = events([config], 2)
+    told = Training([config], 2).events()
     while next(told)["event"] != "at":
         pass
     before = children()

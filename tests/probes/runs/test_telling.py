@@ -28,4 +28,10 @@ def test_progress_is_told_seldom_and_the_end_always(monkeypatch):
     # 0.2 seconds are 12.8 updates, so every 13th is told.
     assert [event["iteration"] for event in told[:-1]] == [13, 26, 39, 52, 65, 78, 91]
     assert told[0] == {"event": "at", "run": "run", "iteration": 13, "loss": 2.0}
-    assert told[-1] == {"event": "end", "run": "run", "accuracy": 0.5, "seconds": 100 / 64}
+    assert told[-1] == {
+        "event": "end",
+        "run": "run",
+        "accuracy": 0.5,
+        "seconds": 100 / 64,
+        "iterations": 100,
+    }

@@ -8,7 +8,7 @@ import xarray as xr
 
 from diffusion.recording import check
 from probes.runs.config import Config
-from probes.runs.launch import events
+from probes.runs.launch import Training
 
 COMMON = Config(
     model="resnet8",
@@ -28,7 +28,7 @@ GHOSTS = {"full": 120, "longer": 80, "ghosts": 30, "small-parts": 30}
 
 def trained(configs, processes):
     """Recordings by run, and the events told."""
-    told = list(events(configs, processes))
+    told = list(Training(configs, processes).events())
     paths = {config.run: f"{config.path}.nc" for config in configs}
     return {run: xr.load_dataset(path) for run, path in paths.items()}, told
 

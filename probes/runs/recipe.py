@@ -1,0 +1,246 @@
+"""Recipes: studies as TOML files, each a list of runs that differ in some settings.
+
+    about = "what the study shows, in a line"
+
+    [settings]                  # of every run
+    data = "digits"
+    iterations = 400
+
+    [[arms]]
+    arm = "sqrt"                # name of the arm, with which those of its runs begin
+    scaling = "sqrt"
+    batch_size = [160, 480]     # a list is a grid: one run for each of its values
+    seed = [0, 1]
+
+Instead of arms a recipe may have `[[rungs]]` that make a *ladder*: each has the settings of the
+one before as well, so that it adds its own ingredient to them.
+
+Runs are ordered by seed first: a study that is stopped early has all arms once before it has one
+of them twice.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from importlib.resources import files
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from .checks import checked, refuse_values
+from .config import Config, ConfigError, from_mapping, parsed
+from .datasets import Facts, facts
+from .scale import scaled
+
+_KEYS = ("about", "settings", "arms", "rungs")
+# Where a sweep records is for it to say, and names follow from the arms.
+_RESERVED = ("folder", "name")
+_ABBREVIATIONS = {"batch_size": "b", "seed": "s", "base_learning_rate": "lr"}
+_SUFFIX = ".toml"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A study.
+
+    Attributes:
+        name: of the recipe, that of its file.
+        text: of the file.
+        runs: in the order in which they shall be trained.
+        study: by name of a run what its recording says of its place in the study: `recipe`,
+            `recipe_text`, `scale` and `arm`, or `ladder`, `rung` (its number) and `rung_name`.
+    """
+
+    name: str
+    text: str
+    runs: tuple[Config, ...]
+    study: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """A table of a recipe: what its runs share and the settings that its lists span."""
+
+    name: str
+    settings: Mapping[str, Any]
+    place: Mapping[str, Any]
+
+
+def shipped() -> dict[str, Path]:
+    """The files of the recipes that come with the package, by name."""
+    folder = Path(str(files(__package__))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob(f"*{_SUFFIX}"))}
+
+
+def find(recipe: str) -> Path:
+    """The file of a recipe.
+
+    Arguments:
+        recipe: the name of a shipped recipe, or a path.
+
+    Raises:
+        FileNotFoundError: when there is neither; it lists the shipped ones.
+    """
+    known = shipped()
+    path = Path(recipe)
+    if recipe in known and not path.is_file():
+        return known[recipe]
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"recipe: found no file {recipe}, expected one or a recipe of the package:"
+            f" {', '.join(known)}"
+        )
+    return path
+
+
+def read(path: Path, *, overrides: Mapping[str, Any] | None = None, scale: float = 1.0) -> Recipe:
+    """The runs of a recipe, as far as the file tells; see `planned` for what it takes to run.
+
+    Arguments:
+        path: of the TOML file.
+        overrides: settings of all runs that go before the file's.
+        scale: stored with the runs; `planned` applies it.
+
+    Raises:
+        ConfigError: with every fault of the file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), [f"not a TOML file: {error}"]) from error
+    tables = parsed(text, str(path))
+    faults = list(_table_faults(tables))
+    if faults:
+        raise ConfigError(str(path), faults)
+    arms = list(_rungs(tables, path.stem) if "rungs" in tables else _arms(tables))
+    common = {"recipe": path.stem, "recipe_text": text, "scale": scale}
+    runs: list[tuple[int, Config]] = []
+    study: dict[str, Mapping[str, Any]] = {}
+    for arm in arms:
+        for replicate, settings in _grid(arm):
+            config, found = _config(arm, {**settings, **(overrides or {})})
+            faults += [*found, *([_TWICE.format(arm.name, config.run)] * (config.run in study))]
+            runs.append((replicate, config))
+            study[config.run] = {**common, **arm.place}
+    if faults:
+        raise ConfigError(str(path), list(dict.fromkeys(faults)))
+    runs.sort(key=lambda run: run[0])
+    return Recipe(path.stem, text, tuple(config for _, config in runs), study)
+
+
+_TWICE = "{}: found two runs named {}, expected names of arms and grids that tell runs apart"
+
+
+def planned(recipe: Recipe, source: str, *, processes: int, scale: float = 1.0) -> Recipe:
+    """A recipe whose runs can be trained: scaled, with lengths in iterations, all of it checked.
+
+    Arguments:
+        recipe: as `read` gives it.
+        source: its file, for messages.
+        processes: that train each run.
+        scale: see `scale.scaled`.
+
+    Raises:
+        ConfigError: with the faults of all runs.
+        ValueError: for a scale out of range.
+    """
+    known: dict[tuple[str, str], Facts] = {}
+    runs, faults = [], []
+    for config in recipe.runs:
+        try:
+            there = _facts(config, known)
+            refuse_values(config, processes)
+            small = scaled(config, scale, available=there.train_size, processes=processes)
+            runs.append(checked(small, processes, known=there))
+        except ConfigError as error:
+            faults += [f"{config.run}: {fault}" for fault in error.faults]
+    if faults:
+        raise ConfigError(source, faults)
+    return replace(recipe, runs=tuple(runs))
+
+
+def _facts(config: Config, known: dict[tuple[str, str], Facts]) -> Facts:
+    """What is known of a run's images, looked up once for each set."""
+    key = (config.data, config.data_folder)
+    if key not in known:
+        try:
+            known[key] = facts(*key)
+        except (ValueError, OSError) as error:
+            raise ConfigError(config.run, [str(error)]) from error
+    return known[key]
+
+
+def _arms(tables: Mapping[str, Any]) -> Iterator[_Arm]:
+    for table in tables["arms"]:
+        own = {key: value for key, value in table.items() if key != "arm"}
+        yield _Arm(table["arm"], {**tables.get("settings", {}), **own}, {"arm": table["arm"]})
+
+
+def _rungs(tables: Mapping[str, Any], ladder: str) -> Iterator[_Arm]:
+    settings = tables.get("settings", {})
+    for number, table in enumerate(tables["rungs"]):
+        settings = {**settings, **{key: value for key, value in table.items() if key != "rung"}}
+        place = {"ladder": ladder, "rung": number, "rung_name": table["rung"]}
+        yield _Arm(f"{number:02}-{table['rung']}", settings, place)
+
+
+def _grid(arm: _Arm) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The settings of each run of an arm, with the position of its seed in the list of seeds."""
+    lists = {key: value for key, value in arm.settings.items() if isinstance(value, list)}
+    for chosen in product(*(enumerate(values) for values in lists.values())):
+        point = {key: value for key, (_, value) in zip(lists, chosen, strict=True)}
+        replicate = dict(zip(lists, chosen, strict=True)).get("seed", (0, 0))[0]
+        yield replicate, {**arm.settings, **point, "name": _name(arm.name, point)}
+
+
+def _name(arm: str, point: Mapping[str, Any]) -> str:
+    """The name of a run: that of the arm, then what the lists chose, the seed last."""
+    ordered = sorted(point, key="seed".__eq__)
+    parts = [f"{_ABBREVIATIONS.get(key, key)}{point[key]}" for key in ordered]
+    return re.sub(r"[^A-Za-z0-9.+-]+", "-", "-".join([arm, *parts]))
+
+
+def _config(arm: _Arm, settings: Mapping[str, Any]) -> tuple[Config, list[str]]:
+    try:
+        return from_mapping(settings, arm.name), []
+    except ConfigError as error:
+        return Config(name=str(settings["name"])), [f"{arm.name}: {f}" for f in error.faults]
+
+
+def _table_faults(tables: Mapping[str, Any]) -> Iterator[str]:
+    for key in tables:
+        if key not in _KEYS:
+            yield f"{key}: unknown key, expected one of {', '.join(_KEYS)}"
+    if ("arms" in tables) == ("rungs" in tables):
+        yield "arms: expected tables [[arms]] or tables [[rungs]], one of the two"
+    if not isinstance(tables.get("settings", {}), Mapping):
+        yield f"settings: found {tables['settings']!r}, expected a table"
+        return
+    yield from _setting_faults("settings", tables.get("settings", {}), ())
+    for kind in ("arms", "rungs"):
+        yield from _list_faults(kind, tables.get(kind, []))
+
+
+def _list_faults(kind: str, found: Any) -> Iterator[str]:
+    if not isinstance(found, list) or not all(isinstance(table, Mapping) for table in found):
+        yield f"{kind}: found {found!r}, expected tables [[{kind}]]"
+        return
+    label = kind.removesuffix("s")
+    for number, table in enumerate(found, 1):
+        name = table.get(label)
+        if not isinstance(name, str) or not name:
+            yield f"{kind} {number}: {label}: found {name!r}, expected its name"
+        yield from _setting_faults(f"{kind} {number}", table, (label,))
+
+
+def _setting_faults(place: str, table: Mapping[str, Any], own: Sequence[str]) -> Iterator[str]:
+    known = [field.name for field in fields(Config) if field.name not in _RESERVED]
+    for key, value in table.items():
+        if key in own:
+            continue
+        if key in _RESERVED:
+            yield f"{place}: {key}: found it, expected it on the command line or made by the sweep"
+        elif key not in known:
+            yield f"{place}: {key}: unknown key, expected one of {', '.join((*own, *known))}"
+        elif value == []:
+            yield f"{place}: {key}: found an empty list, expected values of the setting"

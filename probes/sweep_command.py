@@ -1,0 +1,184 @@
+"""The sub-command `ultraslow sweep`: trains the runs of a recipe.
+
+Heavy libraries are imported only inside what the command returns.
+"""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from diffusion.commands import CommandError
+
+if TYPE_CHECKING:
+    from .runs.config import Config
+    from .runs.recipe import Recipe
+    from .runs.sweep import Outcome
+
+Run = Callable[[argparse.Namespace], int]
+
+# Options that overrule the recipe: where its images are and what it is trained with.
+_OVERRIDES = ("data", "data_folder", "device", "processes", "precision")
+
+
+def sweep(parser: argparse.ArgumentParser) -> Run:
+    """Train all runs of a recipe, or those that are not done yet.
+
+    Example: a small study, its runs a tenth in size and length, then its report
+
+        ultraslow sweep temperature --scale 0.1 --folder runs
+        ultraslow report runs
+
+    RECIPE is a TOML file or the name of a recipe that comes with the package. Started again, the
+    command skips runs that are recorded to their end, and goes on with those that were
+    interrupted. It ends with status 1 when runs failed.
+    """
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="file or name; `list` names those there are"
+    )
+    parser.add_argument("--folder", default="runs", help="where to record (default: runs)")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="shrink network, images, batches and iterations by this factor (default: 1)",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=0, help="runs at a time; 0: as many as fit (default: 0)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check and list the runs only")
+    parser.add_argument("--data", help="image set to train on instead of the recipe's")
+    parser.add_argument("--data-folder", help="folder of the image set's files")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to train")
+    parser.add_argument("--processes", type=int, help="processes of a run")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="arithmetic of the network")
+    return _sweep
+
+
+def _sweep(parsed: argparse.Namespace) -> int:
+    if parsed.recipe == "list":
+        return _list()
+    recipe, count = _planned(parsed)
+    todo = _todo(recipe.runs)
+    print(_introduction(recipe, todo, count))
+    if parsed.dry_run:
+        print("\n".join(_line(config) for config in recipe.runs))
+        return 0
+    if not todo:
+        return 0
+    _discard(todo)
+    return _told(_here(recipe, todo, count, parsed.jobs))
+
+
+def _list() -> int:
+    from .runs.config import read
+    from .runs.recipe import shipped
+
+    for name, path in shipped().items():
+        print(f"{name:<20}  {read(path).get('about', '')}")
+    return 0
+
+
+def _planned(parsed: argparse.Namespace) -> "tuple[Recipe, int]":
+    """The runs as they will be trained, and on how many processes; refuses what cannot be."""
+    from .runs.config import ConfigError
+    from .runs.launch import processes
+    from .runs.recipe import find, planned, read
+
+    given = {name: getattr(parsed, name) for name in _OVERRIDES}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    try:
+        path = find(parsed.recipe)
+        recipe = read(path, overrides={"folder": parsed.folder, **overrides}, scale=parsed.scale)
+        count = processes(recipe.runs[0])
+        return planned(recipe, str(path), processes=count, scale=parsed.scale), count
+    except ConfigError as error:
+        raise CommandError(
+            "\n  ".join([str(error).split(": ")[0] + ":", *error.faults])
+        ) from error
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def _todo(configs: "Sequence[Config]") -> "list[Config]":
+    """The runs that are not done; refuses recordings of other settings."""
+    from .runs.sweep import differences, state
+
+    faults = [
+        f"{config.path}: found a recording of other settings ({'; '.join(found[:3])})"
+        for config in configs
+        if state(config) != "absent" and (found := differences(config))
+    ]
+    if faults:
+        listed = "\n  ".join(faults[:5])
+        raise CommandError(f"{listed}\n  expected another --folder, or that they are moved away")
+    return [config for config in configs if state(config) != "done"]
+
+
+def _discard(configs: "Sequence[Config]") -> None:
+    from .runs.sweep import discard_half
+
+    for config in configs:
+        discard_half(config)
+
+
+def _introduction(recipe: "Recipe", todo: "Sequence[Config]", count: int) -> str:
+    from .runs.sweep import state
+
+    states = Counter(state(config) for config in recipe.runs)
+    half = f", {states['half']} of them begun" if states["half"] else ""
+    numbers = f"{len(recipe.runs)} runs, {states['done']} done, {len(todo)} to train{half}"
+    return f"{recipe.name}: {numbers}; processes of a run: {count}"
+
+
+def _line(config: "Config") -> str:
+    from .runs.sweep import state
+
+    return (
+        f"  {config.run:<32} {state(config):<7} {config.model}  batch size {config.batch_size:,}"
+        f"  {config.iterations:,} iterations"
+    )
+
+
+def _here(recipe: "Recipe", todo: "Sequence[Config]", count: int, jobs: int) -> "list[Outcome]":
+    from .runs.display import Display
+    from .runs.sweep import Sweep
+
+    jobs = jobs or max(1, _places(todo[0].device) // count)
+    with Display(todo) as display:
+        return Sweep(todo, count, jobs=jobs, study=recipe.study).train(display.heard)
+
+
+def _places(device: str) -> int:
+    """How many processes this machine has room for: one a GPU, else one a core."""
+    if device != "cpu":
+        import torch
+
+        if torch.cuda.device_count():
+            return torch.cuda.device_count()
+    return os.cpu_count() or 1
+
+
+def _told(outcomes: "Sequence[Outcome]") -> int:
+    """Print what became of the runs; the status of the command."""
+    for outcome in outcomes:
+        if outcome.status == "failed":
+            print(f"ultraslow sweep: {outcome.reason}", file=sys.stderr)
+    counts = Counter(outcome.status for outcome in outcomes)
+    print(", ".join(f"{number} {status}" for status, number in counts.items()))
+    if counts["kept"] + counts["begun"] + counts["left"]:
+        print(interruption(outcomes), file=sys.stderr)
+        return 130
+    return 1 if counts["failed"] else 0
+
+
+def interruption(outcomes: "Sequence[Outcome]") -> str:
+    """What an interruption kept, in a sentence."""
+    kept = [f"{o.run} up to iteration {o.iteration}" for o in outcomes if o.status == "kept"]
+    begun = [o.run for o in outcomes if o.status == "begun"]
+    parts = [f"kept {', '.join(kept)}"] if kept else []
+    parts += [f"{', '.join(begun)} had no checkpoint yet and will begin anew"] if begun else []
+    what = "; ".join(parts) or "no run was under way"
+    return f"interrupted: {what}. The same command goes on."
