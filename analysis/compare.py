@@ -3,81 +3,23 @@
 Each law is fitted to the records up to an origin and predicts those beyond, up to twice, thrice or
 ten times the origin. In-sample fits of a logarithm and of a small power are all but equal; a
 decade ahead they are not. Errors of one run at different origins depend on each other, so laws are
-told apart across runs, with one mean error a run.
+told apart across runs, with one mean error a run; the records should be of one learning rate
+(`phases.within`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusion.laws import growth_regressor
-
+from .candidates import CANDIDATES, Candidate
+from .law_fits import fit_law, search
 from .replication import AcrossRuns, across_runs
 
 Array = NDArray[np.float64]
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """A law d = a + b f(t; θ) with one shape parameter θ on a grid.
-
-    Attributes:
-        name: the law's name.
-        curve: f as a function of times, shape (time,), and θ, shape (θ, 1).
-        grid: the values of θ for given times.
-    """
-
-    name: str
-    curve: Callable[[Array, Array], Array]
-    grid: Callable[[Array], Array]
-
-
-def _log(times: Array, shape: Array) -> Array:
-    return np.log(times) + 0 * shape
-
-
-def _onset_log(times: Array, shape: Array) -> Array:
-    return np.log(times + shape)
-
-
-def _power(times: Array, shape: Array) -> Array:
-    return growth_regressor(np.log(times / times[0]), shape)
-
-
-def _saturation(times: Array, shape: Array) -> Array:
-    return -np.expm1(-times / shape)
-
-
-def _log_power(times: Array, shape: Array) -> Array:
-    return np.log1p(times / times[0]) ** shape
-
-
-def _scale_invariant(times: Array, shape: Array) -> Array:
-    return (1 + times / shape) ** 0.25
-
-
-def _crossover(times: Array, shape: Array) -> Array:
-    return np.sqrt(times + times**2 / shape)
-
-
-def _delays(times: Array) -> Array:
-    return np.geomspace(times[0], 30 * times[-1], 60)
-
-
-# Diffusion with drift and scale-invariant weights are null laws: slow growth without any
-# landscape.
-CANDIDATES = (
-    Candidate("log", _log, lambda times: np.zeros(1)),
-    Candidate("log with onset", _onset_log, lambda times: np.append(0.0, _delays(times)[:40])),
-    Candidate("power", _power, lambda times: np.linspace(0.02, 1.5, 75)),
-    Candidate("saturating power", _power, lambda times: np.linspace(-2.0, -0.02, 75)),
-    Candidate("exponential saturation", _saturation, _delays),
-    Candidate("power of the log", _log_power, lambda times: np.linspace(0.2, 4.0, 77)),
-    Candidate("scale-invariant weights", _scale_invariant, _delays),
-    Candidate("diffusion and drift", _crossover, _delays),
-)
+LEAST_FITTED = 10  # records up to the first origin
 
 
 @dataclass(frozen=True)
@@ -87,15 +29,35 @@ class Forecasts:
     Attributes:
         laws: names, of length (law,).
         horizons: how many times the origin the predictions reach, (horizon,).
-        errors: root mean squared error over the growth up to the origin, mean over origins,
-            (law, run, horizon); NaN where no record lies that far.
-        origins: iterations up to which laws were fitted.
+        by_origin: root mean squared error over the growth up to the origin, (law, run, origin,
+            horizon); NaN where no record lies that far.
+        origins: iterations up to which laws were fitted, (origin,).
     """
 
     laws: tuple[str, ...]
     horizons: tuple[float, ...]
-    errors: Array
+    by_origin: Array
     origins: Array
+
+    @property
+    def errors(self) -> Array:
+        """Mean over origins, (law, run, horizon); NaN where no origin has records that far."""
+        known = np.isfinite(self.by_origin)
+        total, count = np.where(known, self.by_origin, 0.0).sum(axis=2), known.sum(axis=2)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    def at(self, horizon: float) -> Array:
+        """Errors at one horizon, (law, run).
+
+        Raises:
+            ValueError: when the horizon was not forecast, or no record lay that far.
+        """
+        if horizon not in self.horizons:
+            raise ValueError(f"horizon: found {horizon:g}, expected one of {self.horizons}")
+        found = self.errors[:, :, self.horizons.index(horizon)]
+        if not np.isfinite(found).all():
+            raise ValueError(f"horizon: no records lie {horizon:g} times beyond any origin")
+        return found
 
 
 def rolling_origin(
@@ -108,8 +70,7 @@ def rolling_origin(
 ) -> Forecasts:
     """Errors of each law's predictions from origins even in ln t.
 
-    Each law is fitted by least squares to the records in (0, T], θ on its grid, and predicts those
-    in (T, hT].
+    Each law is fitted by least squares to the records in (0, T] and predicts those in (T, hT].
 
     Arguments:
         times: t > 0, shape (time,), increasing, iterations.
@@ -122,39 +83,46 @@ def rolling_origin(
         The errors.
 
     Raises:
-        ValueError: with fewer than 12 records or a horizon of 1 or less.
+        ValueError: with fewer than 12 records, records that are not finite, shapes that differ, or
+            a horizon of 1 or less.
     """
-    if times.size < 12:
-        raise ValueError(f"times: found {times.size} records, expected at least 12")
-    if min(horizons) <= 1:
-        raise ValueError(f"horizons: found {min(horizons):g}, expected values above 1")
-    marks = np.geomspace(times[9], times[-1] / min(horizons), origins)
-    ends = np.unique(np.maximum(np.searchsorted(times, marks, side="right"), 10))
+    _check(times, values, horizons)
+    marks = np.geomspace(times[LEAST_FITTED - 1], times[-1] / min(horizons), origins)
+    ends = np.searchsorted(times, marks * (1 + 1e-9), side="right")
+    ends = np.unique(np.maximum(ends, LEAST_FITTED))
     ends = ends[ends < times.size]
     found = [
         [_errors(candidate, times, values, int(end), horizons) for end in ends]
         for candidate in candidates
     ]
-    errors = _mean_known(np.array(found))
     names = tuple(candidate.name for candidate in candidates)
-    return Forecasts(names, tuple(horizons), errors, times[ends - 1])
+    by_origin = np.array(found).transpose(0, 2, 1, 3)
+    return Forecasts(names, tuple(horizons), by_origin, times[ends - 1])
 
 
-def _mean_known(errors: Array) -> Array:
-    """Mean over origins, axis 1, of those that are known."""
-    known = np.isfinite(errors)
-    total, count = np.where(known, errors, 0.0).sum(axis=1), known.sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def _check(times: Array, values: Array, horizons: Sequence[float]) -> None:
+    if times.size < LEAST_FITTED + 2:
+        least = LEAST_FITTED + 2
+        raise ValueError(f"times: found {times.size} records, expected at least {least}")
+    if values.ndim != 2 or values.shape[1] != times.size:
+        raise ValueError(f"values: found shape {values.shape}, expected (run, {times.size})")
+    if not np.isfinite(values).all():
+        count = int((~np.isfinite(values)).sum())
+        raise ValueError(f"values: found {count} that are not finite, expected none")
+    if not times[0] > 0 or np.any(np.diff(times) <= 0):
+        raise ValueError("times: expected positive values that increase")
+    if min(horizons) <= 1:
+        raise ValueError(f"horizons: found {min(horizons):g}, expected values above 1")
 
 
 def _errors(
     candidate: Candidate, times: Array, values: Array, end: int, horizons: Sequence[float]
 ) -> Array:
     """Scaled errors beyond one origin, shape (run, horizon)."""
-    curves = candidate.curve(times, candidate.grid(times[:end])[:, None])
-    residual = values - predictions(curves, values[:, :end])
+    prepared = search(candidate, times[:end])
+    curves = [fit_law(prepared, row[:end]).predict(candidate, times) for row in values]
     growth = np.ptp(values[:, :end], axis=1)
-    scaled = residual / np.where(growth > 0, growth, np.nan)[:, None]
+    scaled = (values - np.array(curves)) / np.where(growth > 0, growth, np.nan)[:, None]
     result = np.full((values.shape[0], len(horizons)), np.nan)
     for column, horizon in enumerate(horizons):
         ahead = (times > times[end - 1]) & (times <= horizon * times[end - 1] * (1 + 1e-9))
@@ -162,27 +130,6 @@ def _errors(
         if ahead.any() and times[-1] >= 0.9 * horizon * times[end - 1]:
             result[:, column] = np.sqrt(np.mean(scaled[:, ahead] ** 2, axis=1))
     return result
-
-
-def predictions(curves: Array, values: Array) -> Array:
-    """Least-squares curve of each run, over the best of several shapes.
-
-    Arguments:
-        curves: f at all times for each θ, shape (θ, time).
-        values: d at the first records, shape (run, fitted).
-
-    Returns:
-        a + b f(t; θ̂), shape (run, time).
-    """
-    fitted = curves[:, : values.shape[1]]
-    middle = fitted.mean(axis=1, keepdims=True)
-    centred = fitted - middle
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    unit = centred / np.where(length > 0, length, 1.0)
-    inner = (values - values.mean(axis=1, keepdims=True)) @ unit.T
-    best = np.abs(inner).argmax(axis=1)
-    slope = inner[np.arange(best.size), best] / length[best, 0]
-    return values.mean(axis=1)[:, None] + slope[:, None] * (curves[best] - middle[best])
 
 
 @dataclass(frozen=True)
@@ -221,11 +168,7 @@ def surviving_laws(forecasts: Forecasts, *, horizon: float, level: float = 0.95)
     Raises:
         ValueError: when the horizon was not forecast, or no record lay that far.
     """
-    if horizon not in forecasts.horizons:
-        raise ValueError(f"horizon: found {horizon:g}, expected one of {forecasts.horizons}")
-    errors = forecasts.errors[:, :, forecasts.horizons.index(horizon)]
-    if not np.isfinite(errors).all():
-        raise ValueError(f"horizon: no records lie {horizon:g} times beyond any origin")
+    errors = forecasts.at(horizon)
     best = int(errors.mean(axis=1).argmin())
     excess = {
         name: across_runs(errors[row] - errors[best], level=level)
