@@ -23,8 +23,8 @@ Rows = NDArray[np.intp]
 
 _DOUBLINGS = 7
 # Likelihood ratios that no critical value comes near at levels of 0.8 to 0.99 (simulated ones lie
-# between 1.3 and 15); beyond them none needs to be simulated.
-_SURELY_INSIDE, _SURELY_OUTSIDE = 1.3, 20.0
+# between 1.2 and 25); beyond them none needs to be simulated.
+_SURELY_INSIDE, _SURELY_OUTSIDE = 1.0, 30.0
 _SECANTS = 6
 
 

@@ -11,6 +11,7 @@ from analysis.calibration import (
     Asymptotic,
     Calibrated,
     Cell,
+    corrections,
     nodes,
     null_ratios,
     plausibility,
@@ -108,3 +109,19 @@ def test_nodes_are_the_nearest():
     assert set(EXPONENT_NODES[exponent]) == {0.0}
     assert set(strength) == {2}
     assert set(onset) == {0}
+
+
+def test_corrections_fade_with_the_records_of_persistent_noise():
+    models = (NoiseModel("white"), NoiseModel("ar_log_t", 2.0, 0.5), NoiseModel("walk_t"))
+    few, many = (
+        corrections(frame(np.geomspace(10, 1e5, count), models, onsets=(0.0, 1e3)))
+        for count in (30, 120)
+    )
+    assert np.all(few[:, 1:] > many[:, 1:])
+    assert np.all(many[:, 1:] > 1)
+    assert np.all(few[1, 1:] > few[0, 1:])  # an onset can pass for part of the noise
+    assert np.all(few[:, 0] < 1)
+
+
+def test_noise_that_is_known_needs_no_correction():
+    assert np.array_equal(corrections(REGULAR), np.ones((2, 1)))
