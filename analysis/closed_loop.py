@@ -24,10 +24,10 @@ from .grounds import (
     sample,
     undecided,
 )
-from .log_law import DECADES
 from .roughness import RADII, RANDOM, Scan, exponent, outer_half, scans
 from .slopes import distance_at, last_decade, slope, temperature
 from .text import number
+from .usable_fits import DECADES
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, decide, question
 
 Array = NDArray[np.float64]

@@ -78,7 +78,8 @@ def constant_rate(run: xr.Dataset) -> Stretch:
     empty = np.empty(0, dtype=np.int64)
     if "learning_rate" not in run:
         return Stretch(empty, float("nan"), "the learning rate was not recorded")
-    started = run.isel(iteration=np.flatnonzero(run["iteration"].values >= 1))
+    rates = [name for name in ("learning_rate", "learning_rate_sum") if name in run]
+    started = run[rates].isel(iteration=np.flatnonzero(run["iteration"].values >= 1))
     iteration = started["iteration"].values
     rate = started["learning_rate"].values
     if not np.any(np.isfinite(rate) & (rate > 0)):

@@ -7,18 +7,20 @@ that trajectory and not of the next seed.
 """
 
 import math
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 from scipy import stats
 
-from .curves import arms, differences, one_per_seed, seeds
+from .curves import arms, one_per_seed
 from .exponents import Estimate, across_seeds, within_run
 from .fits import fit_totals
-from .text import interval, number, plural, rounded
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict, decide
+from .grounds import SEEDS, Missing, overall, sample, undecided, unlike
+from .text import interval, rounded
+from .usable_fits import DECADES as DECADES
+from .usable_fits import mostly_left_out, shortage, usable
+from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, decide
 
 PREDICTION = "P1"
 # P1 allows (ln t)^(2/α) for any α of the landscape; this is its case α = 2, which the exponent
@@ -28,17 +30,12 @@ EFFECT = "exponent p of the distance (0: log t, 0.5: diffusion, 1: ballistic)"
 # A law of exponent 0.05 differs from the logarithm by 12 % of D one decade beyond three decades of
 # data; below that, records of a few decades and per-cent noise cannot tell them apart.
 MARGIN = 0.05
-DECADES = 2.5
-SEEDS = 4
 # An interval inside the margin with 80 % power needs a margin of 1.96 + 1.28 standard errors.
 _EQUIVALENCE = 3.24
 # se ∝ (σ/D)/(Λ √n) with D = bΛ and n ∝ Λ, hence se ∝ Λ^−2.5 in the decades Λ.
 _DECADES_POWER = 2.5
 # No training goes on for longer than this many decades of iterations.
 _LONGEST = 8.0
-# More reasons than this make the sentence unreadable.
-_REASONS = 3
-
 # Critical values are simulated up to this level.
 _HIGHEST = 0.99
 
@@ -70,104 +67,19 @@ def log_growth(
         The verdict, with the exponent that is farthest from 0.
     """
     runs = one_per_seed(runs)
-    unlike = differences(runs.values())
-    if unlike:
-        reason = f"The runs differ in what they should share ({'; '.join(unlike)})."
-        return _undecided(runs, reason, needed="test the sets of equal runs apart")
+    blank = Verdict(PREDICTION, STATEMENT, UNDECIDABLE, "", EFFECT)
+    differing = unlike(runs)
+    if differing is not None:
+        return undecided(blank, runs, differing)
     fits = fit_totals(runs, level=level) if fits is None else fits.sel(node=list(runs))
-    usable, left_out = _usable(fits)
-    if len(usable) < len(left_out) or not usable:
-        return _undecided(runs, _mostly_left_out(left_out, len(runs)), needed=_shortage(fits))
-    kept = {name: runs[name] for name in usable}
-    verdict = _judge(kept, fits.sel(node=usable), level=level, margin=margin)
+    names, left_out = usable(fits)
+    if len(names) < len(left_out) or not names:
+        reason = mostly_left_out(left_out, len(runs))
+        return undecided(blank, runs, Missing(reason, shortage(fits)))
+    kept = {name: runs[name] for name in names}
+    verdict = _judge(kept, fits.sel(node=names), level=level, margin=margin)
     noted = [f"left out {run}: {why}" for run, why in left_out.items()]
     return replace(verdict, assumptions=(*verdict.assumptions, *noted))
-
-
-def _undecided(runs: dict[str, xr.Dataset], reason: str, *, needed: str) -> Verdict:
-    sample = _sample(runs)
-    return Verdict(
-        PREDICTION, STATEMENT, UNDECIDABLE, reason, EFFECT, sample=sample, needed=needed
-    )
-
-
-def _usable(fits: xr.Dataset) -> tuple[list[str], dict[str, str]]:
-    """Nodes whose fit can speak on P1, and why the others cannot.
-
-    Before its onset τ a law is a straight line whatever its exponent. A run that has not gone on
-    for `DECADES` beyond it shows the end of its first phase and not yet its law.
-    """
-    usable: list[str] = []
-    left_out: dict[str, str] = {}
-    for node in fits["node"].values.tolist():
-        fit = fits.sel(node=node)
-        why = _shortcoming(fit)
-        if why:
-            left_out[_unused_name(str(fit["run"].values)[:80], left_out)] = why
-        else:
-            usable.append(node)
-    return usable, left_out
-
-
-def _unused_name(run: str, left_out: dict[str, str]) -> str:
-    """The run's name, told apart from runs of the same name."""
-    return run if run not in left_out else f"{run} ({len(left_out) + 1})"
-
-
-def _shortcoming(fit: xr.Dataset) -> str:
-    decades, grown = float(fit["decades"]), float(fit["grown_decades"])
-    if decades < DECADES:
-        return f"{decades:.2f} decades of constant learning rate, {DECADES} needed"
-    if not math.isfinite(float(fit["exponent"])):
-        return str(fit["reason"].values)
-    if grown < DECADES:
-        onset = number(round(float(fit["onset"])))
-        return f"growth sets in at iteration {onset}, {grown:.2f} decades before the end"
-    return ""
-
-
-def _mostly_left_out(left_out: dict[str, str], total: int) -> str:
-    """Why too few runs can be used, each reason once with the number of its runs."""
-    kept = total - len(left_out)
-    share = f"Only {kept} of {total} runs can be used" if kept else _none_of(total)
-    reasons = Counter(left_out.values()).most_common()
-    if len(reasons) == 1:
-        return f"{share}: {reasons[0][0]}."
-    listed = [f"{why} ({plural(count, 'run')})" for why, count in reasons[:_REASONS]]
-    more = sum(count for _, count in reasons[_REASONS:])
-    listed += [f"others in the JSON file ({plural(more, 'run')})"] if more else []
-    return f"{share}: {'; '.join(listed)}."
-
-
-def _none_of(total: int) -> str:
-    return "The run cannot be used" if total == 1 else f"None of the {total} runs can be used"
-
-
-def _shortage(fits: xr.Dataset) -> str:
-    """What to do, in plain words: mostly, until which iteration to train on."""
-    if not (fits["last"] > 0).any():
-        return "recordings that hold the learning rate: nothing else says where it was constant"
-    onset = fits["onset"].fillna(0.0)
-    # The run that sets in last has to go on longest.
-    last = float(((fits["first"].clip(min=1) + onset) * 10**DECADES - onset).max())
-    reached = int(fits["last"].max())
-    if last <= int(fits["last"].min()):
-        return f"more records in the phase of constant learning rate, up to iteration {reached}"
-    target = number(float(f"{last:.2g}"))
-    return (
-        f"training on at the same constant learning rate until iteration {target} or later; it "
-        f"was constant up to iteration {number(reached)}, and the law shows only in {DECADES:g} "
-        f"decades after the onset of growth{_onset(fits)}"
-    )
-
-
-def _onset(fits: xr.Dataset) -> str:
-    """Where growth set in at the latest, and whether that is only a bound."""
-    latest = float(fits["onset"].max())
-    if not math.isfinite(latest):
-        return ""
-    bound = " or later, the latest allowed" if (fits["status"] == "onset_edge").any() else ""
-    return f", fitted at iteration {number(round(latest))}{bound}"
 
 
 def _judge(
@@ -183,7 +95,7 @@ def _judge(
         wide = fits if _across(runs) else _widened(runs, joint)
         estimates = _estimates(runs, wide, level=joint)
         words = [decide(item.low, item.high, margin) for item in estimates]
-    word = _overall(words)
+    word = overall(words)
     worst = _deciding(estimates, words, word)
     return Verdict(
         PREDICTION,
@@ -192,7 +104,7 @@ def _judge(
         _reason(worst, word, margin),
         f"{EFFECT}, {worst.name}",
         *(worst.exponent, worst.low, worst.high),
-        sample=_sample(runs),
+        sample=sample(runs),
         assumptions=_assumptions(runs, fits),
         needed=_needed(worst, margin) if word == UNDECIDABLE else "",
     )
@@ -221,12 +133,6 @@ def _estimates(runs: dict[str, xr.Dataset], fits: xr.Dataset, *, level: float) -
         else:
             found.extend(within_run(members.sel(node=name)) for name in names)
     return found
-
-
-def _overall(words: list[str]) -> str:
-    if CONTRADICTED in words:
-        return CONTRADICTED
-    return SUPPORTED if set(words) == {SUPPORTED} else UNDECIDABLE
 
 
 def _deciding(estimates: list[Estimate], words: list[str], word: str) -> Estimate:
@@ -262,12 +168,6 @@ def _reason(worst: Estimate, word: str, margin: float) -> str:
         " and excludes 0, but departures within the margin are not ruled out" if excluded else ""
     )
     return f"The interval reaches across ±{margin:g}{also}: {found}."
-
-
-def _sample(runs: dict[str, xr.Dataset]) -> Sample:
-    members = [[runs[name] for name in names] for names in arms(runs).values()]
-    sizes = tuple(sorted({int(run["batch_size"].values) for run in runs.values()}))
-    return Sample(len(runs), min(seeds(arm) for arm in members), sizes)
 
 
 def _assumptions(runs: dict[str, xr.Dataset], fits: xr.Dataset) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ own, on the clock in question. What is left is the root mean square of ln d.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .clocks import CLOCKS
 from .curves import arms, label
-from .distance_ratio import common_window, last_common_decade, log_distance
+from .distance_ratio import GRID, common_window, log_distance
 from .replication import across_runs
 
 Array = NDArray[np.float64]
@@ -32,25 +32,33 @@ def clock_errors(runs: Mapping[str, xr.Dataset], clock: str) -> dict[object, flo
     """
     known = dict(runs)
     first, last = common_window(known, clock=clock)
-    seeds = _shared_seeds(known)
+    members = list(arms(known).values())
+    seed_of = {name: label(run, "seed", None) for name, run in known.items()}
+    seeds = _shared_seeds(members, seed_of)
     if last < 10 * first or len(seeds) < 2:
         return {}
-    times = last_common_decade(known, clock=clock)
+    times = np.geomspace(last / 10, last, GRID)
     curves = {name: log_distance(run, times, clock=clock) for name, run in known.items()}
-    return {seed: _error(known, curves, seed) for seed in sorted(seeds, key=str)}
+    return {seed: _error(members, seed_of, curves, seed) for seed in sorted(seeds, key=str)}
 
 
-def _shared_seeds(runs: dict[str, xr.Dataset]) -> set[object]:
-    named = [{label(runs[n], "seed", None) for n in names} for names in arms(runs).values()]
+def _shared_seeds(members: Sequence[Sequence[str]], seed_of: Mapping[str, object]) -> set[object]:
+    """Seeds that every arm has, where there are two arms or more."""
+    named = [{seed_of[name] for name in names} for names in members]
     return set.intersection(*named) - {None} if len(named) > 1 else set()
 
 
-def _error(runs: dict[str, xr.Dataset], curves: Mapping[str, Array], seed: object) -> float:
+def _error(
+    members: Sequence[Sequence[str]],
+    seed_of: Mapping[str, object],
+    curves: Mapping[str, Array],
+    seed: object,
+) -> float:
     """Error of predicting a seed's runs from the other seeds of the other arms."""
     squares = []
-    for names in arms(runs).values():
-        own = [n for n in names if label(runs[n], "seed", None) == seed]
-        others = [n for n in runs if n not in names and label(runs[n], "seed", None) != seed]
+    for names in members:
+        own = [n for n in names if seed_of[n] == seed]
+        others = [n for n in curves if n not in names and seed_of[n] != seed]
         middle = np.mean([curves[n] for n in others], axis=0)
         squares += [float(np.mean((curves[n] - middle) ** 2)) for n in own]
     return math.sqrt(float(np.mean(squares)))

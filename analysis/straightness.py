@@ -22,9 +22,9 @@ from .grounds import (
     sample,
     undecided,
 )
-from .log_law import DECADES
 from .slopes import line, momentum
 from .text import number, rounded
+from .usable_fits import DECADES
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, question
 
 EFFECT = "straightness R at the end of the constant rate, momentum divided out (1: diffusion)"
