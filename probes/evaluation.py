@@ -109,6 +109,10 @@ class Evaluation:
         """Whether the function is to be called at this iteration."""
         return not self.failed and self._schedule.due(iteration)
 
+    def beyond(self, iteration: int) -> bool:
+        """Whether it was asked for after this iteration."""
+        return self._schedule.beyond(iteration)
+
     def measure(self, model: nn.Module) -> dict[str, float]:
         """Call the function, and leave the model and the random states as they were.
 

@@ -128,6 +128,10 @@ class LandscapeProbe:
         """Whether this iteration is a checkpoint."""
         return self._running and self._schedule.due(iteration)
 
+    def beyond(self, iteration: int) -> bool:
+        """Whether it was asked for after this iteration."""
+        return self._schedule.beyond(iteration)
+
     def stop(self) -> None:
         """Measure no more."""
         self._running, self._earlier = False, []

@@ -72,6 +72,11 @@ class Occasions:
         probes = (self._evaluation, self._landscape)
         return any(probe is not None and probe.due(iteration) for probe in probes)
 
+    def beyond(self, iteration: int) -> list[str]:
+        """Which of them the user asked for after this iteration."""
+        probes = {"evaluation": self._evaluation, "landscape": self._landscape}
+        return [name for name, probe in probes.items() if probe and probe.beyond(iteration)]
+
     def measure(self, iteration: int) -> Record:
         """Fields of the record at this iteration; all processes call it."""
         fields: Record = {}

@@ -9,14 +9,15 @@ import torch
 import xarray as xr
 
 from diffusion import commands
+from diffusion.recording import FIELDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language):
+def blocks(language, text=README):
     """Fenced blocks of a language; plain ones have none."""
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```", README, re.S | re.M)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M)
     return [body for name, body in fenced if name == language]
 
 
@@ -48,6 +49,28 @@ def test_the_three_uses_run_as_they_stand(study, tmp_path, capsys):
     assert (tmp_path / "report.json").exists()
     for line in re.findall(r"`ultraslow ((?:fit|test) [^`]*)`", README):
         assert commands.main(shlex.split(line)) == 0
+
+
+def test_the_optional_probes_run_as_they_stand(study):
+    (attach,) = blocks("python", (ROOT / "docs" / "probes.md").read_text())
+    study |= {
+        "held_out": lambda model: {"loss": 0.5, "accuracy": 0.25},
+        "batch_loss": lambda model, batch: study["criterion"](model(batch[0]), batch[1]),
+        "batches": study["loader"][:2],
+    }
+    exec(attach, study)
+    for inputs, targets in study["loader"] * 25:
+        study["criterion"](study["model"](inputs), targets).backward()
+        study["optimizer"].step()
+        study["optimizer"].zero_grad()
+    study["recorder"].close()
+    run = xr.load_dataset("runs/resnet8-b64-s0.nc")
+    named = re.findall(r"`([a-z_]+)`", (ROOT / "docs" / "probes.md").read_text())
+    fields = set(named) & set(FIELDS) - {"gradient_sq", "noise_trace"}
+    absent = {"group_learning_rate", "tensor_group", "model", "ghost_size"}
+    assert fields - absent <= set(run.variables)
+    held_out = run["held_out"].dropna("iteration", how="all")
+    assert held_out["iteration"].values.tolist() == [0, 10, 100, 1000]
 
 
 def test_make_targets_and_commands_that_are_named_exist():
