@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import wrightomega
 
-from .laws import POWER, Law, Parameter
+from .law import Law, Parameter
+from .laws import LAWS, POWER
 
 Array = NDArray[np.float64]
 
@@ -275,3 +276,15 @@ NULL_LAWS: dict[str, Law] = {
     "N6": POWER,
     "N7": CROSSOVER,
 }
+
+
+def law_named(name: str) -> Law:
+    """The growth law or null law of that name.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    known = {law.name: law for law in (*LAWS, *NULL_LAWS.values())}
+    if name not in known:
+        raise ValueError(f"law: found {name!r}, expected one of {sorted(known)}")
+    return known[name]

@@ -14,8 +14,7 @@ from . import landscape, sgd, walks
 from .arms import Arm, Iterations, Track
 from .fields import Spectrum, fourier_field
 from .langevin import langevin
-from .laws import LAWS, Law
-from .null_laws import NULL_LAWS
+from .null_laws import law_named as law_named
 from .ranges import between, count, finite, not_negative, positive
 from .scaling import noise_factor
 
@@ -284,18 +283,6 @@ class LawCurve:
         for i, share in enumerate(kept):
             noise[i + 1] = share * noise[i] + np.sqrt(1.0 - share**2) * noise[i + 1]
         return noise
-
-
-def law_named(name: str) -> Law:
-    """The growth law or null law of that name.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
-    known = {law.name: law for law in (*LAWS, *NULL_LAWS.values())}
-    if name not in known:
-        raise ValueError(f"law: found {name!r}, expected one of {sorted(known)}")
-    return known[name]
 
 
 def _of_motion(motion: sgd.Motion) -> Track:

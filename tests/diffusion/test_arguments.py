@@ -182,7 +182,7 @@ OF_DATA = {
     "windows": "all",
     # no numbers of its own, or they are those of `recording` and `Arm`
     "simulate": {"simulator", "recordings"},
-    "simulators": {"law_named"},
+    "null_laws": {"law_named"},
     # inner functions, whose callers check
     "tridiagonal": "all",
     "landscape": {"over_samples"},
