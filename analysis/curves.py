@@ -8,9 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-# A rate that stays within 1 % of its first value counts as constant: a change of the rate by 1 %
-# moves the logarithmic slope of a distance by about as much, far less than seeds differ.
-RATE_TOLERANCE = 0.01
+from .phases import longest, phases
+
 # What runs of one set must share to be compared: everything but batch size, rate and seed.
 SETTING = ("model", "data", "optimizer", "momentum", "weight_decay", "ghost_size", "weights")
 
@@ -64,10 +63,7 @@ def total_distance(run: xr.Dataset) -> xr.DataArray:
 
 
 def constant_rate(run: xr.Dataset) -> Stretch:
-    """The longest stretch of a run, in decades, with a constant learning rate.
-
-    Both the rates at the records and the mean rates between them (from the summed rate) stay
-    within `RATE_TOLERANCE` of the stretch's first.
+    """The longest phase of constant learning rate, in decades (`phases.phases`).
 
     Arguments:
         run: a recording.
@@ -78,47 +74,13 @@ def constant_rate(run: xr.Dataset) -> Stretch:
     empty = np.empty(0, dtype=np.int64)
     if "learning_rate" not in run:
         return Stretch(empty, float("nan"), "the learning rate was not recorded")
-    rates = [name for name in ("learning_rate", "learning_rate_sum") if name in run]
-    started = run[rates].isel(iteration=np.flatnonzero(run["iteration"].values >= 1))
-    iteration = started["iteration"].values
-    rate = started["learning_rate"].values
-    if not np.any(np.isfinite(rate) & (rate > 0)):
+    iteration, rate = run["iteration"].values, run["learning_rate"].values
+    sums = run["learning_rate_sum"].values if "learning_rate_sum" in run else None
+    chosen = longest(phases(iteration, rate, rate_sum=sums))
+    if chosen is None:
         return Stretch(empty, float("nan"), "no record after iteration 0 has a positive rate")
-    starts, ends = _stretches(rate, _mean_rates(started))
-    longest = int(np.argmax(np.log(iteration[ends] / iteration[starts])))
-    chosen = slice(starts[longest], ends[longest] + 1)
-    return Stretch(iteration[chosen].astype(np.int64), float(rate[starts[longest]]))
-
-
-def _mean_rates(started: xr.Dataset) -> NDArray[np.float64]:
-    """Mean rate over the window that ends at each record but the first."""
-    if "learning_rate_sum" not in started:
-        return started["learning_rate"].values[1:]
-    gained = np.diff(started["learning_rate_sum"].values)
-    return gained / np.diff(started["iteration"].values)
-
-
-def _stretches(
-    rate: NDArray[np.float64], between: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First and last record of the stretch that starts at each record with a positive rate.
-
-    Once a stretch lasts to the end, those that start later are shorter and not looked at.
-    """
-    starts = np.flatnonzero(np.isfinite(rate) & (rate > 0))
-    ends: list[int] = []
-    for start in starts:
-        ends.append(_end(rate, between, int(start)))
-        if ends[-1] == rate.size - 1:
-            break
-    return starts[: len(ends)], np.asarray(ends, dtype=np.int64)
-
-
-def _end(rate: NDArray[np.float64], between: NDArray[np.float64], start: int) -> int:
-    first = rate[start]
-    same = np.abs(rate[start + 1 :] - first) <= RATE_TOLERANCE * first
-    same &= np.abs(between[start:] - first) <= RATE_TOLERANCE * first
-    return start + (int(np.argmin(same)) if not same.all() else same.size)
+    used = (iteration >= chosen.first) & (iteration <= chosen.last)
+    return Stretch(iteration[used].astype(np.int64), chosen.learning_rate)
 
 
 def recordings(runs: xr.DataTree) -> dict[str, xr.Dataset]:

@@ -23,6 +23,7 @@ from diffusion.laws import growth_regressor
 
 from .fitting import gradients
 from .noise_models import NoiseModel, label
+from .phases import RATE_TOLERANCE
 from .series import SeriesFits, Settings, fit_table
 
 Array = NDArray[np.float64]
@@ -156,14 +157,13 @@ def _rate_changes(rate: xr.DataArray, distance: xr.DataArray) -> list[str]:
 
 def _rate_change(times: Array, rates: Array, used: NDArray[np.bool_]) -> str:
     times, rates = times[used & np.isfinite(rates)], rates[used & np.isfinite(rates)]
-    # Rates pass through float32 on some optimizers.
-    changed = np.flatnonzero(np.abs(np.diff(rates)) > 1e-6 * np.abs(rates[:-1]))
+    changed = np.flatnonzero(np.abs(rates - rates[:1]) > RATE_TOLERANCE * rates[:1])
     if changed.size == 0:
         return ""
     first = changed[0]
     return (
-        f"the learning rate changes from {rates[first]:.4g} to {rates[first + 1]:.4g} "
-        f"by iteration {times[first + 1]:g}"
+        f"the learning rate changes from {rates[0]:.4g} to {rates[first]:.4g} "
+        f"by iteration {times[first]:g}"
     )
 
 
