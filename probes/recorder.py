@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .agreement import agreement_among
 from .clocks import Clocks
 from .ledger import Ledger
 from .occasions import Occasions
@@ -70,7 +71,7 @@ class Recorder:
         self._plan = plan
         self._row_limit = _FIRST_ROWS
         self._units = DeclaredUnits(self._warn)
-        self._closed = self._stepping = self._ending = False
+        self._closed = self._stepping = self._hooked = self._ending = False
         self._warned: set[str] = set()
         self._flushed = time.monotonic()
         self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
@@ -80,7 +81,11 @@ class Recorder:
         self._ledger = Ledger(past, beginning.initial_sq)
         self._marked = beginning.marked
         self._termination = Termination(
-            flush=self._save, close=self._terminate, listen=plan.close_on_sigterm
+            flush=self._save,
+            close=self._terminate,
+            leave=self._leave,
+            agreement=agreement_among(request.processes, str(request.store.folder)),
+            listen=plan.close_on_sigterm,
         )
         self._rows = RowReader(
             optimizer,
@@ -197,9 +202,9 @@ class Recorder:
                 self._flush()
 
     def _terminate(self) -> None:
-        """The process is about to end, perhaps in the middle of an update."""
+        """The process is about to end, alone perhaps in the middle of an update."""
         self._ending = True
-        self._leave() if self._processes.groups else self.close()
+        self.close()
 
     def _leave(self) -> None:
         """Leave the recording live, for a later run to go on."""
@@ -209,20 +214,28 @@ class Recorder:
 
     def _begin_step(self, *_: object) -> None:
         """The optimizer is about to step."""
-        self._stepping = True
+        self._stepping = not self._closed
+        if self._closed:
+            self._hooks[1].remove()
+            return
         with self._timed():
             self._rows.before_step()
 
     def _committed(self, *_: object) -> None:
         """One update was committed: flush what is due, then append this one."""
+        self._stepping = False
+        self._hooked = True
         with self._timed():
-            self._stepping = False
-            if self._rows.is_void():
-                return
-            if len(self._pending.rows) >= self._row_limit:
-                self._flush()
-            if not self._closed:
-                self._append()
+            if not self._closed and not self._rows.is_void():
+                self._enter_update()
+        self._termination.after(self.iteration)
+        self._hooked = False
+
+    def _enter_update(self) -> None:
+        if len(self._pending.rows) >= self._row_limit:
+            self._flush()
+        if not self._closed:
+            self._append()
 
     def _append(self) -> None:
         self.iteration += 1
@@ -289,7 +302,8 @@ class Recorder:
 
     def _detach(self) -> None:
         self._closed = True
-        for hook in self._hooks:
+        # A hook that goes while those of a step are called would stop the training.
+        for hook in [] if self._hooked else self._hooks:
             hook.remove()
         self._rows.close()
         self._termination.stop()

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,25 @@ def run(path, **options):
             runs.update(model, optimizer, recorder, runs.microbatches(iteration))
 
     return recorder, train
+
+
+def test_a_flush_that_fails_stops_no_training_that_has_hooks_of_its_own(tmp_path):
+    """A recorder that detaches within a step must leave the optimizer's other hooks alone."""
+    model = runs.network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = probes.attach(model, optimizer, tmp_path / "run", batch_size=8)
+    called = []
+    optimizer.register_step_post_hook(lambda *_: called.append(1))
+
+    def failing(*_, **__):
+        raise RuntimeError("another process died")
+
+    recorder._reduce = failing
+    with pytest.warns(RuntimeWarning, match="could not be collected: another process died"):
+        for iteration in range(1, 10):
+            runs.update(model, optimizer, None, runs.microbatches(iteration))
+    assert len(called) == 9
+    probes.attach(model, optimizer, tmp_path / "other", batch_size=8).close()
 
 
 @pytest.fixture
@@ -201,6 +222,46 @@ def test_sigterm(tmp_path, mode, code, last, state):
     assert (tmp_path / "run.nc").exists() == (state == "closed")
     if state == "closed":
         assert int(read(tmp_path / "run.nc")["iteration"][-1]) == last
+
+
+def two_told_to_end(folder, *, delays):
+    """Send SIGTERM to two processes so many seconds after their 20th update; None: never.
+
+    Returns the last iteration each told of.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, Path(__file__).with_name("sigterm_run.py"), folder]
+    told = [(folder / f"told-{rank}") for rank in range(2)]
+    with ExitStack() as files:
+        processes = [
+            subprocess.Popen(
+                [*command, str(rank)],
+                env=environment,
+                stdout=files.enter_context(file.open("w")),
+                stderr=subprocess.DEVNULL,
+            )
+            for rank, file in enumerate(told)
+        ]
+    patience = time.monotonic() + 120
+    while any(len(file.read_text().split()) < 20 for file in told):
+        assert time.monotonic() < patience
+        time.sleep(0.02)
+    for process, delay in zip(processes, delays, strict=True):
+        if delay is not None:
+            time.sleep(delay)
+            process.send_signal(signal.SIGTERM)
+    codes = [process.wait(120) for process in processes]
+    assert codes[0] == -signal.SIGTERM
+    return [int(file.read_text().split()[-1]) for file in told]
+
+
+def test_two_processes_told_to_end_close_after_the_same_update_and_lose_nothing(tmp_path):
+    last = two_told_to_end(tmp_path, delays=[0.0, 0.2])
+    # They end within the update that they agreed on, before they tell of it.
+    assert last[0] == last[1]
+    records = read(tmp_path / "run.nc")
+    assert records["iteration"].values.tolist() == list(range(last[0] + 2))
+    assert records["noise_updates"].values.tolist() == [0, *[1] * (last[0] + 1)]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "zero bytes", "one bit"])
