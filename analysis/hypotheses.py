@@ -11,7 +11,11 @@ from .barriers import barriers
 from .closed_loop import closed_loop, closure
 from .collapse import collapse, collapse_in_rate
 from .curves import some_recordings
+from .full_batch import full_batch
+from .generalization import generalization
+from .huge_batch import huge_batch
 from .landscape_growth import landscape_growth
+from .less_distance import less_distance
 from .log_law import log_growth
 from .noise_off import noise_off
 from .straightness import straightness
@@ -73,6 +77,7 @@ def verdicts(
         closed_loop(runs, level=level),
         collapse(runs, level=level),
         collapse_in_rate(runs, level=level),
+        generalization(runs, level=level),
         landscape_growth(runs, level=level),
         activation(runs, level=level),
         noise_off(runs, level=level),
@@ -80,6 +85,9 @@ def verdicts(
         aging(runs, level=level),
         straightness(runs, level=level),
         closure(runs, level=level),
+        full_batch(runs, level=level),
+        huge_batch(runs, fits, level=level),
+        less_distance(runs, level=level),
     )
 
 
