@@ -1,8 +1,35 @@
-"""Checkpoints of reference runs."""
+"""Checkpoints of reference runs, from which an interrupted one goes on exactly.
 
+A checkpoint is one file beside the recording. It holds the weights, the optimizer, and for each
+process its buffers, random states and recorder. The order of the images is not in it: that is a
+function of the seed, and a run that goes on draws it again up to where it was.
+
+It is read with `torch.load(..., weights_only=True)`, which runs no code from the file.
+"""
+
+import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 SUFFIX = ".checkpoint"
+# Seconds of training that a kill costs at most. A checkpoint takes a fraction of a second.
+KEEP_SECONDS = 120.0
+# About how often processes ask each other whether to go on: a small collective each time.
+_ASK_SECONDS = 1.0
+# Generators of a run by name; those that torch itself draws from are kept in any case.
+Generators = Mapping[str, torch.Generator]
+Decision = Literal["go", "keep", "stop"]
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, and its checkpoint is on disk."""
 
 
 def checkpoint_of(path: Path) -> Path:
@@ -15,3 +42,171 @@ def checkpoint_of(path: Path) -> Path:
     'a.checkpoint'
     """
     return path.with_name(path.name + SUFFIX)
+
+
+class Stop:
+    """Whether this process was asked to stop; `ask` is a signal handler."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def ask(self, *_: object) -> None:
+        """Ask for it."""
+        self.asked = True
+
+
+class Keeper:
+    """Decides, alike on all processes, after which updates a checkpoint is due.
+
+    Processes look at their clocks and are told to stop at different moments. They ask each other
+    about once a second, after the same update.
+    """
+
+    def __init__(
+        self, stop: Stop, device: torch.device, *, first: int, seconds: float = KEEP_SECONDS
+    ) -> None:
+        """Begin.
+
+        Arguments:
+            stop: of this process.
+            device: of the process, for its collectives.
+            first: the first update that will be made.
+            seconds: between checkpoints.
+        """
+        self._stop = stop
+        self._device = device
+        self._seconds = seconds
+        self._unkept = 0.0
+        self._last, self._next = first - 1, first
+        self._looked = time.monotonic()
+
+    def decide(self, iteration: int) -> Decision:
+        """What to do after an update; all processes call it.
+
+        Arguments:
+            iteration: the update that was just made.
+        """
+        if iteration < self._next:
+            return "go"
+        now = time.monotonic()
+        told = torch.tensor([now - self._looked, float(self._stop.asked)], dtype=torch.float64)
+        elapsed, asked = self._largest(told).tolist()
+        self._looked = now
+        made = iteration - self._last
+        self._last = iteration
+        self._next = iteration + max(1, int(made * _ASK_SECONDS / max(elapsed, 1e-9)))
+        self._unkept += elapsed
+        if asked:
+            return "stop"
+        if self._unkept < self._seconds:
+            return "go"
+        self._unkept = 0.0
+        return "keep"
+
+    def _largest(self, values: Tensor) -> Tensor:
+        values = values.to(self._device)
+        dist.all_reduce(values, op=dist.ReduceOp.MAX)
+        return values
+
+
+def keep(
+    path: Path,
+    iteration: int,
+    model: nn.Module,
+    optimizer: Optimizer,
+    *,
+    recorder: Mapping[str, Any],
+    generators: Generators,
+) -> None:
+    """Write a checkpoint; the old one is replaced at once or not at all.
+
+    All processes call it, rank 0 writes.
+
+    Arguments:
+        path: of the recording, without its ending.
+        iteration: the update that was just made.
+        model: unwrapped.
+        optimizer: of the run.
+        recorder: the recorder's state on this process.
+        generators: by name.
+    """
+    own = {
+        "recorder": dict(recorder),
+        "buffers": {name: b.detach().cpu() for name, b in model.named_buffers()},
+        "random": _random(generators),
+    }
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.gather_object(own, parts if dist.get_rank() == 0 else None)
+    if dist.get_rank():
+        return
+    whole = {
+        "iteration": iteration,
+        "weights": {name: p.detach() for name, p in model.named_parameters()},
+        "optimizer": optimizer.state_dict(),
+        "processes": parts,
+    }
+    _replace(checkpoint_of(path), whole)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The checkpoint beside a recording, None where there is none; all processes call it.
+
+    Arguments:
+        path: of the recording, without its ending.
+
+    Raises:
+        ValueError: for a checkpoint of another number of processes.
+    """
+    file = checkpoint_of(path)
+    if not file.exists() or not path.is_dir():
+        return None
+    found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    here, there = dist.get_world_size(), len(found["processes"])
+    if here != there:
+        raise ValueError(
+            f"processes: found {here}, expected {there} as in {file}: batch statistics belong to"
+            " processes, so a run goes on exactly on as many only"
+        )
+    return found
+
+
+def restore(
+    found: Mapping[str, Any], model: nn.Module, optimizer: Optimizer, generators: Generators
+) -> Mapping[str, Any]:
+    """Put a checkpoint into a run.
+
+    Arguments:
+        found: as `read` gives it.
+        model: unwrapped, of the same shape.
+        optimizer: of the same kind.
+        generators: by name.
+
+    Returns:
+        The state of this process's recorder.
+    """
+    own = found["processes"][dist.get_rank()]
+    model.load_state_dict({**found["weights"], **own["buffers"]})
+    optimizer.load_state_dict(found["optimizer"])
+    torch.set_rng_state(own["random"]["torch"])
+    if "cuda" in own["random"]:
+        torch.cuda.set_rng_state(own["random"]["cuda"])
+    for name, generator in generators.items():
+        generator.set_state(own["random"][name])
+    recorder: Mapping[str, Any] = own["recorder"]
+    return recorder
+
+
+def _random(generators: Generators) -> dict[str, Tensor]:
+    states = {name: generator.get_state() for name, generator in generators.items()}
+    if torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return {"torch": torch.get_rng_state(), **states}
+
+
+def _replace(file: Path, content: Mapping[str, Any]) -> None:
+    part = file.with_name(f".{file.name}.tmp")
+    with part.open("wb") as stream:
+        torch.save(dict(content), stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(file)

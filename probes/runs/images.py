@@ -129,6 +129,7 @@ def microbatches(
     *,
     batch_size: int,
     generator: torch.Generator,
+    skip: int = 0,
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """For each update, the microbatches of one process: normalized inputs and targets.
 
@@ -138,9 +139,14 @@ def microbatches(
         share: the part of each batch that this process takes.
         batch_size: samples in an update over all processes, M.
         generator: draws permutations and augmentation, on the CPU and alike on all processes.
+        skip: updates to leave out, after drawing the random numbers of theirs.
     """
     device = images.inputs.device
-    for batch in batches(len(images), batch_size, generator):
+    for update, batch in enumerate(batches(len(images), batch_size, generator)):
+        if update < skip:
+            if facts is not None:
+                _draw(facts, batch_size, generator)
+            continue
         mine = share.of(batch).to(device)
         inputs = images.inputs[mine]
         if facts is not None:
@@ -156,10 +162,17 @@ def microbatches(
 def _augmented(
     inputs: Tensor, facts: Facts, share: Share, *, batch_size: int, generator: torch.Generator
 ) -> Tensor:
-    # Both are drawn for the whole batch and in any case, so that the stream of random numbers is
-    # the same on every process.
-    offsets = torch.randint(-facts.shift, facts.shift + 1, (batch_size, 2), generator=generator)
-    chosen = torch.rand(batch_size, generator=generator) < 0.5
+    offsets, chosen = _draw(facts, batch_size, generator)
     if facts.shift:
         inputs = shifted(inputs, share.of(offsets).to(inputs.device), facts.shift)
     return mirrored(inputs, share.of(chosen).to(inputs.device)) if facts.mirror else inputs
+
+
+def _draw(facts: Facts, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Shifts of the images of an update, and which of them are mirrored.
+
+    Both are drawn for the whole batch and in any case, so that the stream of random numbers is the
+    same on every process.
+    """
+    offsets = torch.randint(-facts.shift, facts.shift + 1, (batch_size, 2), generator=generator)
+    return offsets, torch.rand(batch_size, generator=generator) < 0.5

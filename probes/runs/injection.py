@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 
-def inject(optimizer: Optimizer, deviation: float, seed: int) -> RemovableHandle:
+def inject(optimizer: Optimizer, deviation: float, generator: torch.Generator) -> RemovableHandle:
     """Add normal numbers to every gradient just before each step, alike on all processes.
 
     Hooks run in the order in which they were registered: after probes that look at the gradient
@@ -22,13 +22,13 @@ def inject(optimizer: Optimizer, deviation: float, seed: int) -> RemovableHandle
     Arguments:
         optimizer: whose steps are disturbed.
         deviation: s, standard deviation of each component, in the unit of the gradient.
-        seed: of the noise.
+        generator: draws the noise; on the device of the parameters, in the same state on every
+            process.
 
     Returns:
         Removes the noise again.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    generator = torch.Generator(parameters[0].device).manual_seed(seed)
 
     def disturb(*_: object) -> None:
         add_noise([p.grad for p in parameters if p.grad is not None], deviation, generator)

@@ -51,11 +51,25 @@ class Outcome:
 
 
 def state(config: Config) -> State:
-    """Whether a run is recorded: not at all, in part, or to its end."""
+    """Whether a run is recorded: not at all, in part, or to its end.
+
+    A closed recording may be one of part of the run: whoever is told to end closes it.
+    """
     store = SegmentStore(config.path)
-    if store.file.exists():
+    if store.file.exists() and last_iteration(config) >= config.iterations:
         return "done"
-    return "half" if store.folder.exists() or checkpoint_of(config.path).exists() else "absent"
+    there = store.file.exists() or store.folder.exists()
+    return "half" if there or checkpoint_of(config.path).exists() else "absent"
+
+
+def last_iteration(config: Config) -> int:
+    """The last iteration that a run's recording holds, -1 for none.
+
+    Raises:
+        RecordError: when the recording is damaged.
+    """
+    records = SegmentStore(config.path).read()
+    return -1 if records is None else int(records["iteration"].values[-1])
 
 
 def differences(config: Config) -> list[str]:
@@ -83,12 +97,14 @@ def discard_half(config: Config) -> None:
     Raises:
         FileExistsError: when another process records there now.
     """
-    folder = SegmentStore(config.path).folder
-    if not folder.exists() or checkpoint_of(config.path).exists():
+    store, checkpoint = SegmentStore(config.path), checkpoint_of(config.path)
+    if state(config) != "half" or (store.folder.exists() and checkpoint.exists()):
         return
-    lease = Lease(folder)
-    lease.acquire()
-    shutil.rmtree(folder)
+    if store.folder.exists():
+        Lease(store.folder).acquire()
+        shutil.rmtree(store.folder)
+    for left in (store.file, checkpoint):
+        left.unlink(missing_ok=True)
 
 
 class Sweep:

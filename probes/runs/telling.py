@@ -38,6 +38,14 @@ class Progress:
         self._seconds = float("nan")
         self._made = 0
 
+    def resumed(self, iteration: int) -> None:
+        """The run goes on from a checkpoint."""
+        self._tell({"event": "resumed", "run": self._run, "iteration": iteration})
+
+    def kept(self, iteration: int) -> None:
+        """A checkpoint is on disk."""
+        self._tell({"event": "kept", "run": self._run, "iteration": iteration})
+
     def at(self, iteration: int, loss: Tensor) -> None:
         """An update was made."""
         self._made += 1

@@ -12,11 +12,12 @@ import gc
 import inspect
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ from torch.optim import Optimizer
 import probes
 from diffusion.schedule import log_spaced
 
+from .checkpoints import Interrupted, Keeper, Stop, checkpoint_of, keep, read, restore
 from .config import PLACES, Config, from_mapping
 from .datasets import Arrays, Facts, facts, load
-from .images import Share, microbatches, on_device
+from .images import Images, Share, microbatches, on_device
 from .injection import inject
 from .measuring import HeldOut, evaluation_of, landscape_of, probes_of
 from .models import build
@@ -44,8 +46,7 @@ _OPTIONS = inspect.signature(DistributedDataParallel).parameters
 _BUFFERS_STAY: dict[str, Any] = {
     "forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS else "broadcast_buffers": False
 }
-# What an interrupted run loses at most: several processes cannot agree on a moment to stop, so
-# they do not flush then. A flush takes about 25 ms.
+# How much of a recording cannot be looked at yet, at most. A flush takes about 25 ms.
 _FLUSH_SECONDS = 5.0
 
 
@@ -58,71 +59,193 @@ class Place:
     device: torch.device
 
 
+@dataclass(frozen=True)
+class Session:
+    """What a run trains with on this process.
+
+    Attributes:
+        config: the settings.
+        place: this process.
+        known: of the image set.
+        images: training images.
+        held_out: measures the others.
+        model: the network, wrapped.
+        optimizer: of its parameters.
+        noise: draws injected noise.
+        share: this process's part of every batch.
+    """
+
+    config: Config
+    place: Place
+    known: Facts
+    images: Images
+    held_out: HeldOut
+    model: DistributedDataParallel
+    optimizer: Optimizer
+    noise: torch.Generator
+    share: Share
+
+    @property
+    def peak_rate(self) -> float:
+        """The learning rate that warm-up and decay multiply."""
+        return self.config.peak_rate(self.known.train_size)
+
+    @property
+    def generators(self) -> dict[str, torch.Generator]:
+        """Generators whose states a checkpoint holds."""
+        return {"noise": self.noise}
+
+
 def train(
-    config: Config,
-    arrays: Arrays,
-    place: Place,
-    tell: Tell,
-    *,
-    study: Mapping[str, Any] | None = None,
+    session: Session, tell: Tell, *, stop: Stop, study: Mapping[str, Any] | None = None
 ) -> None:
-    """Train one run from its seed to its last iteration, with probes attached.
+    """Train one run to its last iteration, with probes attached.
+
+    It begins with its seed, or goes on exactly from the checkpoint that an interrupted run left.
+
+    Arguments:
+        session: what to train; see `prepared`.
+        tell: takes progress and the outcome; called on rank 0 only.
+        stop: says when to stop before the end.
+        study: what the recording shall say of the run beside its settings.
+
+    Raises:
+        Interrupted: when it was asked to stop; the checkpoint is on disk.
+    """
+    config, model = session.config, session.model
+    progress = Progress(config.run, tell if session.place.rank == 0 else silent)
+    done, state = restored(session)
+    if done:
+        progress.resumed(done)
+    keeper = Keeper(stop, session.place.device, first=done + 1)
+    with attached(session, study or {}, state) as recorder:
+        if config.gradient_noise:
+            inject(session.optimizer, config.gradient_noise, session.noise)
+        for iteration, parts in enumerate(updates(session, done), done + 1):
+            loss = update(session, iteration, parts)
+            recorder.observe(loss=loss)
+            progress.at(iteration, loss)
+            decision = keeper.decide(iteration) if iteration < config.iterations else "go"
+            if decision != "go":
+                keep_all(session, iteration, recorder)
+                progress.kept(iteration)
+            if decision == "stop":
+                raise Interrupted(config.run)
+        progress.trained()
+    if session.place.rank == 0:
+        checkpoint_of(config.path).unlink(missing_ok=True)
+    if not config.evaluations:
+        session.held_out(model.module.eval())
+    progress.end(session.held_out.last["accuracy"])
+
+
+def prepared(config: Config, arrays: Arrays, place: Place) -> Session:
+    """All that a run trains with, as its seed makes it.
 
     Arguments:
         config: what to train; see `checks.checked`.
         arrays: the image set.
         place: this process.
-        tell: takes progress and the outcome; called on rank 0 only.
-        study: what the recording shall say of the run beside its settings.
     """
     known = facts(config.data, config.data_folder)
-    train_images, test_images = on_device(arrays, place.device, samples=config.samples)
+    images, others = on_device(arrays, place.device, samples=config.samples)
     share = Share(place.rank, place.processes, config.microbatches(place.processes))
-    held_out = HeldOut(test_images, share, config.precision)
     model = distributed(config, known, place)
-    peak = config.peak_rate(known.train_size)
-    optimizer = optimizer_of(model, config, learning_rate=config.rate(1, peak))
-    criterion = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
-    updates = microbatches(
-        train_images,
-        known if config.augment else None,
-        share,
-        batch_size=config.batch_size,
-        generator=torch.Generator().manual_seed(config.seed),
+    rate = config.rate(1, config.peak_rate(known.train_size))
+    return Session(
+        config,
+        place,
+        known,
+        images,
+        held_out=HeldOut(others, share, config.precision),
+        model=model,
+        optimizer=optimizer_of(model, config, learning_rate=rate),
+        noise=torch.Generator(place.device).manual_seed(config.seed),
+        share=share,
     )
-    progress = Progress(config.run, tell if place.rank == 0 else silent)
-    with probes.attach(
-        model,
-        optimizer,
+
+
+def restored(session: Session) -> tuple[int, Mapping[str, Any] | None]:
+    """How many updates were made already, and the recorder's state after them."""
+    found = read(session.config.path)
+    if found is None:
+        return 0, None
+    state = restore(found, session.model.module, session.optimizer, session.generators)
+    return found["iteration"], state
+
+
+def attached(
+    session: Session, study: Mapping[str, Any], state: Mapping[str, Any] | None
+) -> probes.Recorder:
+    """The run's recorder."""
+    config, size = session.config, len(session.images)
+    count = parameter_count(session.model)
+    return probes.attach(
+        session.model,
+        session.optimizer,
         config.path,
         batch_size=config.batch_size,
         probes=probes_of(config),
-        evaluation=evaluation_of(config, held_out),
-        landscape=landscape_of(config, train_images, share),
+        evaluation=evaluation_of(config, session.held_out),
+        landscape=landscape_of(config, session.images, session.share),
         schedule=log_spaced(config.iterations),
-        metadata={
-            **metadata(config, len(train_images), parameter_count(model), place.processes),
-            **(study or {}),
-        },
+        metadata={**metadata(config, size, count, session.place.processes), **study},
         flush_seconds=_FLUSH_SECONDS,
-    ) as recorder:
-        if config.gradient_noise:
-            inject(optimizer, config.gradient_noise, config.seed)
-        for iteration in range(1, config.iterations + 1):
-            set_rate(optimizer, config.rate(iteration, peak))
-            if config.reset_momentum and starts_epoch(iteration, config, len(train_images)):
-                optimizer.state.clear()
-            loss = backward(model, criterion, next(updates), config.precision)
-            if config.clip:
-                nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-            optimizer.step()
-            optimizer.zero_grad()
-            recorder.observe(loss=loss)
-            progress.at(iteration, loss)
-        progress.trained()
-    if not config.evaluations:
-        held_out(model.module.eval())
-    progress.end(held_out.last["accuracy"])
+        resume=state,
+        # All processes stop after the same update, see `checkpoints.Keeper`, and the recording
+        # stays live for the run to go on.
+        close_on_sigterm=False,
+    )
+
+
+def updates(session: Session, done: int) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """The microbatches of this process for each update that is still to be made."""
+    config = session.config
+    endless = microbatches(
+        session.images,
+        session.known if config.augment else None,
+        session.share,
+        batch_size=config.batch_size,
+        generator=torch.Generator().manual_seed(config.seed),
+        skip=done,
+    )
+    return islice(endless, config.iterations - done)
+
+
+def update(session: Session, iteration: int, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Make one update of the weights.
+
+    Arguments:
+        session: what is trained.
+        iteration: number of the update, from 1.
+        parts: microbatches of this process.
+
+    Returns:
+        The mean loss of this process's microbatches, a scalar on the device.
+    """
+    config, optimizer = session.config, session.optimizer
+    set_rate(optimizer, config.rate(iteration, session.peak_rate))
+    if config.reset_momentum and starts_epoch(iteration, config, len(session.images)):
+        optimizer.state.clear()
+    criterion = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+    loss = backward(session.model, criterion, parts, config.precision)
+    if config.clip:
+        nn.utils.clip_grad_norm_(session.model.parameters(), config.clip)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss
+
+
+def keep_all(session: Session, iteration: int, recorder: probes.Recorder) -> None:
+    """Write a checkpoint; all processes call it."""
+    keep(
+        session.config.path,
+        iteration,
+        session.model.module,
+        session.optimizer,
+        recorder=recorder.state_dict(),
+        generators=session.generators,
+    )
 
 
 def distributed(config: Config, known: Facts, place: Place) -> DistributedDataParallel:
@@ -206,11 +329,15 @@ def main(path: str) -> None:
     listed = json.loads(Path(path).read_text())
     configs = [from_mapping(entry["settings"]) for entry in listed]
     place = join(configs[0].device)
+    stop = Stop()
+    signal.signal(signal.SIGTERM, stop.ask)
     if place.rank == 0:
         tell({"event": "start"})
     try:
         for (config, arrays), entry in zip(with_images(configs), listed, strict=True):
-            train(config, arrays, place, tell, study=entry["study"])
+            train(prepared(config, arrays, place), tell, stop=stop, study=entry["study"])
+    except Interrupted:
+        pass
     except Exception as error:
         tell({"event": "fault", "rank": place.rank, "message": f"{type(error).__name__}: {error}"})
         raise

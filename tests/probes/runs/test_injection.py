@@ -34,7 +34,7 @@ def test_memory_layout_does_not_change_the_noise():
 def test_steps_with_noise_diffuse():
     weights = torch.zeros(20_000, requires_grad=True)
     optimizer = torch.optim.SGD([weights], lr=0.5)
-    handle = inject(optimizer, 0.2, seed=1)
+    handle = inject(optimizer, 0.2, torch.Generator().manual_seed(1))
     for _ in range(9):
         weights.grad = torch.zeros_like(weights)
         optimizer.step()
