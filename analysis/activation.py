@@ -14,7 +14,7 @@ from .closed_loop import landscape_exponent
 from .curves import arms, label
 from .grounds import SEEDS, Missing, comparable, sample, undecided
 from .replication import AcrossRuns, across_runs
-from .slopes import Span, last_decade, noise_free, rate_over_size, slope, temperature
+from .slopes import Span, last_decade, noise_free, positive_slope, rate_over_size, temperature
 from .text import interval, number, plural, rounded
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, question
 
@@ -62,7 +62,7 @@ def activation(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
     missing = _missing_arm(used, heats, span)
     if missing is not None:
         return undecided(blank, known, missing)
-    slopes = {name: slope(run, span) for name, run in used.items()}
+    slopes = {name: positive_slope(run, span) for name, run in used.items()}
     if not all(value > 0 for value in slopes.values()):
         return undecided(blank, used, _at_rest(slopes))
     found = across_runs(_exponents(used, heats, slopes), level=level)

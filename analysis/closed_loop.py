@@ -25,7 +25,7 @@ from .grounds import (
     undecided,
 )
 from .roughness import RADII, RANDOM, Scan, exponent, outer_half, scans
-from .slopes import distance_at, last_decade, slope, temperature
+from .slopes import distance_at, last_decade, positive_slope, temperature
 from .text import number
 from .usable_fits import DECADES
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, decide, question
@@ -204,7 +204,7 @@ def _log_product(run: xr.Dataset, gamma: tuple[float, bool]) -> float:
 def _log_mismatch(run: xr.Dataset) -> float:
     span = last_decade({"run": run})
     strength = _mean([_log_strength(scan) for scan in random_scans(run)])
-    terms = slope(run, span), temperature(run, span)
+    terms = positive_slope(run, span), temperature(run, span)
     if not all(value > 0 for value in terms):
         return math.nan
     return math.log(terms[0]) + strength - math.log(terms[1])

@@ -20,6 +20,7 @@ Span = tuple[float, float]
 
 # Fewer records than this in a decade do not give a slope that two neighbours do not decide.
 RECORDS = 5
+_ROUNDING = 1e-9  # of a distance, which is a sum of many squares
 
 
 def last_decade(runs: Mapping[str, xr.Dataset]) -> Span:
@@ -44,6 +45,13 @@ def slope(run: xr.Dataset, span: Span) -> float:
     """
     distance = total_distance(run)
     return line(distance["iteration"].values, distance.values, span)[0]
+
+
+def positive_slope(run: xr.Dataset, span: Span) -> float:
+    """As `slope`; NaN where the distance does not grow beyond rounding."""
+    distance = total_distance(run)
+    found, middle = line(distance["iteration"].values, distance.values, span)
+    return found if found > _ROUNDING * middle else math.nan
 
 
 def line(times: Array, values: Array, span: Span) -> tuple[float, float]:

@@ -33,6 +33,8 @@ FAR = 1 / 3
 # Diffusion itself has R = 1. Within 10 % of it or above, nothing holds the walker back.
 DRIVEN = 0.9
 
+_WHAT = f"{DECADES:g} decades of constant rate and a path without gaps"
+
 
 @dataclass(frozen=True)
 class _Course:
@@ -64,11 +66,11 @@ def straightness(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict
     ends = {name: course.end for name, course in courses.items()}
     judged = judge_arms(ends, used, _rule, level=level)
     if judged is None:
-        return undecided(blank, known, few_seeds(used, f"{DECADES:g} decades of constant rate"))
+        return undecided(blank, known, few_seeds(used, _WHAT))
     word, mean = judged
     falls = arm_means({n: c.fall for n, c in courses.items()}, used, level=level)
     if word == SUPPORTED and not all(item.high < 0 for item in falls):
-        word, mean = UNDECIDABLE, mean
+        word = UNDECIDABLE
     steepest = max(falls, key=lambda item: item.high)
     return replace(
         blank,
@@ -78,7 +80,7 @@ def straightness(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict
         effect_low=math.exp(mean.low),
         effect_high=math.exp(mean.high),
         sample=sample(used),
-        assumptions=(_momentum(used), *left_out(known, used, f"less than {DECADES:g} decades")),
+        assumptions=(_momentum(used), *left_out(known, used, f"not {_WHAT}")),
         needed=_needed(mean) if word == UNDECIDABLE else "",
     )
 
@@ -100,11 +102,11 @@ def _course(run: xr.Dataset) -> _Course | None:
     free = (1 + momentum(run)) / (1 - momentum(run))
     log_ratio = np.log(distance.values[known] ** 2 / path[known] / free)
     last = float(stretch.iteration[-1])
-    inside = at[known] <= last
-    if not inside.any():
-        return None
     fall = line(at[known], log_ratio, (last / 10, last))[0]
-    return _Course(float(log_ratio[inside][-1]), fall)
+    # A gap in the path leaves its length unknown from there on.
+    if last not in at[known] or math.isnan(fall):
+        return None
+    return _Course(float(log_ratio[at[known] == last][0]), fall)
 
 
 def _reason(word: str, mean: Mean, fall: Mean) -> str:

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from analysis.closed_loop import closed_loop, closure, landscape_exponent, log_power
+from analysis.slopes import slope, temperature
+from diffusion.schedule import log_spaced
+
+TIMES = log_spaced(3000, per_decade=12)
+RADII = np.geomspace(0.1, 6, 9)
+
+
+def landscape(gamma, strength=1.0, rise=0.0, directions=16):
+    """Loss differences strength·r^γ·(rise + ξ) at the first record, ξ = ±1."""
+    values = np.full((TIMES.size, 1, RADII.size, directions), np.nan)
+    signs = np.where(np.arange(directions) % 2, 1.0, -1.0)
+    values[0, 0] = strength * RADII[:, None] ** gamma * (rise + signs)
+    axes = {"ensemble": ["isotropic"], "direction": np.arange(directions), "radius": RADII}
+    return {"loss_difference": values, **axes}
+
+
+def powers_of_log(make, power, *, unit=5.0, seeds=4, **more):
+    squares = [
+        (1 + 0.01 * seed) * np.log1p(TIMES / unit)[:, None] ** (2 * power) for seed in range(seeds)
+    ]
+    return {
+        f"s{seed}": make(seed=seed, records=TIMES, distance_sq=value * np.ones(3) / 3, **more)
+        for seed, value in enumerate(squares)
+    }
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 4.0])
+def test_the_power_of_a_log_law_is_recovered(make, power):
+    run = powers_of_log(make, power, seeds=1)["s0"]
+    assert log_power(run) == pytest.approx(power, rel=0.01)
+
+
+def test_a_distance_without_a_logarithm_has_no_power(make):
+    run = make(records=TIMES)
+    run["distance_sq"][5] = np.nan
+    assert np.isnan(log_power(run))
+
+
+@pytest.mark.parametrize(("gamma", "word"), [(0.5, "supported"), (1.8, "contradicted")])
+def test_growth_is_set_against_the_landscape(make, gamma, word):
+    found = closed_loop(powers_of_log(make, 2.0, **landscape(gamma)))
+    assert found.verdict == word
+    assert found.effect == pytest.approx(2 * gamma, rel=0.01)
+
+
+def test_a_smooth_loss_below_its_crossover_is_no_landscape(make):
+    found = closed_loop(powers_of_log(make, 1.0, **landscape(1.0)))
+    assert found.verdict == "undecidable"
+    assert "beyond the crossover" in found.needed
+    beyond = closed_loop(powers_of_log(make, 1.0, **landscape(1.0, rise=3.0)))
+    assert beyond.verdict == "supported"
+
+
+def test_the_exponent_tells_whether_it_is_beyond_the_crossover(make):
+    inside = powers_of_log(make, 1.0, seeds=1, **landscape(0.7))["s0"]
+    beyond = powers_of_log(make, 1.0, seeds=1, **landscape(0.7, rise=3.0))["s0"]
+    assert landscape_exponent(inside) == (pytest.approx(0.7), False)
+    assert landscape_exponent(beyond) == (pytest.approx(0.7), True)
+
+
+def test_closure_is_the_slope_times_the_strength_over_the_temperature(make):
+    runs = powers_of_log(make, 1.0, rate=0.1, **landscape(1.0, strength=0.02))
+    one = runs["s0"]
+    spread = 0.02 * np.sqrt(16 / 15)  # the standard deviation of ±1 over 16 directions
+    span = (300.0, 3000.0)
+    expected = slope(one, span) * spread / temperature(one, span)
+    assert closure({"a": one} | runs).effect == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("judge", [closed_loop, closure])
+def test_what_is_missing_is_named(make, judge):
+    found = judge({"r": make(records=[0, 1, 2])})
+    assert found.reason == "No run recorded loss_difference."
+    assert "landscape scans" in found.needed
+    assert "3 seeds at most" in judge(powers_of_log(make, 2.0, seeds=3, **landscape(0.5))).reason

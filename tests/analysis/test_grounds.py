@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis import grounds
+from analysis.verdict import decide, question
+from diffusion.recording import FIELDS
+
+FEW = [0, 1, 2, 4, 8]
+
+
+def arms(make, seeds, sizes=(64,), **options):
+    return {
+        f"b{size}-s{seed}": make(run=f"b{size}-s{seed}", batch_size=size, seed=seed, **options)
+        for size in sizes
+        for seed in range(seeds)
+    }
+
+
+def rule(low, high):
+    return decide(low, high, 0.1)
+
+
+def test_every_source_is_a_field_of_the_contract():
+    assert set(grounds.SOURCES) <= set(FIELDS)
+
+
+def test_a_mean_over_seeds_has_students_interval(make):
+    runs = arms(make, 5, records=FEW)
+    values = [0.1, 0.3, 0.2, 0.25, 0.15]
+    (mean,) = grounds.arm_means(dict(zip(runs, values, strict=True)), runs, level=0.9)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    np.testing.assert_allclose([mean.low, mean.high], expected)
+    assert mean.name == "mean of 5 seeds at batch size 64"
+
+
+def test_arms_with_too_few_finite_numbers_have_no_mean(make):
+    runs = arms(make, 4, sizes=(64, 256), records=FEW)
+    numbers = dict.fromkeys(runs, 1.0) | {"b256-s0": np.nan}
+    assert [mean.name for mean in grounds.arm_means(numbers, runs, level=0.95)] == [
+        "mean of 4 seeds at batch size 64"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("second", "word"), [(0.0, "supported"), (0.5, "contradicted"), (0.09, "undecidable")]
+)
+def test_all_arms_support_and_one_contradicts(make, second, word):
+    runs = arms(make, 4, sizes=(64, 256), records=FEW)
+    wobble = np.tile([-0.02, -0.01, 0.01, 0.02], 2)
+    numbers = dict(zip(runs, wobble + np.repeat([0.0, second], 4), strict=True))
+    found, mean = grounds.judge_arms(numbers, runs, rule, level=0.95)
+    assert found == word
+    assert ("256" in mean.name) == (second > 0)
+
+
+def test_a_contradiction_needs_an_interval_that_holds_jointly(make):
+    numbers = {}
+    runs = arms(make, 4, sizes=(64, 128, 256, 512, 1024), records=FEW)
+    wobble = 0.05 * np.array([-1.5, -0.5, 0.5, 1.5]) / np.std([-1.5, -0.5, 0.5, 1.5], ddof=1)
+    for name in runs:
+        numbers[name] = wobble[int(name[-1])] / 50 + (0.0 if "1024" not in name else 0.0)
+    for name in [name for name in runs if "1024" in name]:
+        numbers[name] = 0.21 + wobble[int(name[-1])]
+    # 0.21 ± 4.18 · 0.025 at 97.5 % excludes 0.1; ± 7.45 · 0.025 at 99.5 %, as one of five, not.
+    alone = {name: run for name, run in runs.items() if "1024" in name}
+    assert grounds.judge_arms(numbers, alone, rule, level=0.95)[0] == "contradicted"
+    assert grounds.judge_arms(numbers, runs, rule, level=0.95)[0] == "undecidable"
+
+
+def test_what_no_run_recorded_is_named(make):
+    runs = arms(make, 2, records=FEW)
+    _, missing = grounds.comparable(runs, fields=("distance_sq", "step_sq"))
+    assert missing.reason == "No run recorded step_sq."
+    assert "'path'" in missing.needed
+
+
+def test_a_field_that_is_nan_throughout_was_not_recorded(make):
+    runs = {"r": make(records=FEW, loss=np.full(5, np.nan))}
+    _, missing = grounds.comparable(runs, fields=("learning_rate", "sketch"))
+    assert missing.reason == "No run recorded sketch."
+
+
+def test_runs_that_differ_are_listed_and_refused(make):
+    runs = arms(make, 2, records=FEW) | {"other": make(records=FEW, model="resnet20", seed=7)}
+    _, missing = grounds.comparable(runs, fields=("distance_sq",))
+    assert "model: resnet20, resnet8" in missing.reason
+    assert "sets of equal runs apart" in missing.needed
+
+
+def test_runs_without_the_field_are_left_out_and_a_copy_is_no_seed(make):
+    runs = arms(make, 3, records=FEW, step_sq=np.ones((5, 3)))
+    more = {"bare": make(seed=8, records=FEW), "copy": runs["b64-s0"]}
+    kept, missing = grounds.comparable(runs | more, fields=("step_sq",))
+    assert missing is None
+    assert list(kept) == list(runs)
+
+
+def test_an_undecided_verdict_carries_its_sample(make):
+    runs = arms(make, 2, sizes=(64, 256), records=FEW)
+    found = grounds.undecided(question("P9", "R"), runs, grounds.few_seeds(runs, "a path"))
+    assert found.verdict == "undecidable"
+    assert (found.sample.runs, found.sample.seeds, found.sample.batch_sizes) == (4, 2, (64, 256))
+    assert "no arm has 4 with a path (2 seeds at most)" in found.reason

@@ -1,0 +1,71 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.noise_off import fieller, noise_off
+
+
+def sets(make, share, *, seeds=4, digests=("w", "w"), **options):
+    """Noisy runs of log-slope 1 and full-batch runs of log-slope `share`."""
+    runs = {}
+    for seed in range(seeds):
+        slope = 1 + 0.02 * seed
+        pair = {"noisy": (64, slope, digests[0]), "still": (1000, share * slope, digests[1])}
+        for name, (size, value, digest) in pair.items():
+            run = make(
+                batch_size=size, seed=seed, slope=value, data_size=1000, noise=0.0, rate=0.1
+            )
+            runs[f"{name}{seed}"] = run.assign_attrs(initial_sha256=f"{digest}{seed}")
+    return runs
+
+
+def test_fiellers_interval_holds_the_ratios_that_a_t_test_does_not_reject():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(1, 0.3, 6), rng.normal(3, 0.3, 6)
+    found = fieller(x, y, level=0.9)
+    grid = np.linspace(0, 1, 20_001)
+    kept = [v for v in grid if stats.ttest_1samp(x - v * y, 0).pvalue > 0.1]
+    assert found.low == pytest.approx(min(kept), abs=1e-4)
+    assert found.high == pytest.approx(max(kept), abs=1e-4)
+
+
+def test_a_denominator_that_may_be_0_bounds_nothing():
+    found = fieller(np.array([1.0, 2.0, 3.0]), np.array([1.0, -1.0, 0.5]), level=0.95)
+    assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("share", "word"),
+    [(0.0, "supported"), (1.0, "contradicted"), (0.3, "undecidable"), (0.6, "contradicted")],
+)
+def test_the_ratio_of_slopes_is_judged(make, share, word):
+    found = noise_off(sets(make, share))
+    assert found.verdict == word
+    assert found.effect == pytest.approx(share, abs=1e-9)
+    assert found.sample.runs == 8
+    assert "compared by their hash" in found.assumptions[0]
+
+
+def test_slowing_down_asks_for_longer_runs(make):
+    assert "longer runs" in noise_off(sets(make, 0.3)).needed
+
+
+def test_missing_arms_are_named(make):
+    runs = sets(make, 0.0)
+    noisy = {name: run for name, run in runs.items() if "noisy" in name}
+    still = {name: run for name, run in runs.items() if "still" in name}
+    assert "full-batch arm" in noise_off(noisy).needed
+    assert noise_off(still).reason == "All runs are noise-free."
+    assert noise_off({"r": make()}).reason == "No run recorded data_size."
+
+
+def test_other_initial_weights_make_no_pair(make):
+    found = noise_off(sets(make, 0.0, digests=("v", "w")))
+    assert found.verdict == "undecidable"
+    assert found.reason.startswith("0 seeds with and without noise from the same weights")
+
+
+def test_three_pairs_are_too_few(make):
+    assert "3 seeds with and without" in noise_off(sets(make, 0.0, seeds=3)).reason

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from analysis.straightness import straightness
+from diffusion.schedule import log_spaced
+
+TIMES = log_spaced(3000, per_decade=12)
+UPDATES = np.diff(TIMES, prepend=0).astype(float)
+
+
+def walks(make, ratio, *, fall=0.0, seeds=4, **options):
+    """Runs of straightness ratio·(t/3000)^−fall, equal updates of squared length 1."""
+    scale = ratio * (np.maximum(TIMES, 1) / 3000.0) ** -fall * TIMES
+    share = np.array([0.5, 0.3, 0.2])
+    return {
+        f"s{seed}": make(
+            seed=seed,
+            records=TIMES,
+            distance_sq=(1 + 0.01 * seed) * scale[:, None] * share,
+            step_sq=UPDATES[:, None] * share,
+            **options,
+        )
+        for seed in range(seeds)
+    }
+
+
+def test_r_is_the_squared_distance_over_the_path(make):
+    found = straightness(walks(make, 0.2, fall=0.5))
+    # seeds 0.2·(1, 1.01, 1.02, 1.03): the geometric mean
+    assert found.effect == pytest.approx(0.2 * np.prod([1, 1.01, 1.02, 1.03]) ** 0.25, rel=1e-9)
+    assert found.verdict == "supported"
+    assert "d ln R/d ln t = −0.500" in found.reason
+
+
+def test_momentum_is_divided_out(make):
+    plain, heavy = (straightness(walks(make, 19.0, momentum=m)) for m in (0.0, 0.9))
+    assert heavy.effect == pytest.approx(plain.effect / 19)
+    assert "momentum 0.9" in heavy.assumptions[0]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "fall", "word"),
+    [
+        (1.0, 0.0, "contradicted"),
+        (50.0, -0.5, "contradicted"),
+        (0.2, 0.0, "undecidable"),
+        (0.2, -0.2, "undecidable"),
+        (0.6, 0.5, "undecidable"),
+    ],
+)
+def test_r_is_judged_by_height_and_fall(make, ratio, fall, word):
+    found = straightness(walks(make, ratio, fall=fall))
+    assert found.verdict == word
+    assert bool(found.needed) == (word == "undecidable")
+
+
+def test_a_path_with_a_gap_is_no_path(make):
+    runs = walks(make, 0.2, fall=0.5)
+    runs["s1"]["step_sq"][5] = np.nan
+    found = straightness(runs)
+    assert found.verdict == "undecidable"
+    assert "no arm has 4" in found.reason
+
+
+def test_three_seeds_and_short_runs_decide_nothing(make):
+    assert "3 seeds at most" in straightness(walks(make, 0.2, fall=0.5, seeds=3)).reason
+    short = {name: run.isel(iteration=slice(0, 20)) for name, run in walks(make, 0.2).items()}
+    assert "2.5 decades" in straightness(short).needed
+
+
+def test_runs_without_a_path_are_told_the_probe(make):
+    found = straightness({"r": make(records=[0, 1, 2])})
+    assert found.reason == "No run recorded step_sq."
+    assert "'path'" in found.needed

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from analysis import status
+from analysis.usable_fits import DISQUALIFYING, shortage, usable
+
+
+def fits(statuses, *, grown=3.5):
+    """Fits of runs with these statuses and nothing else against them."""
+    count = len(statuses)
+    columns = {
+        "exponent": np.zeros(count),
+        "decades": np.full(count, 3.5),
+        "grown_decades": np.full(count, grown),
+        "onset": np.zeros(count),
+        "first": np.ones(count, dtype=int),
+        "last": np.full(count, 3000),
+        "status": np.array(statuses),
+        "reason": np.array([f"because {name}" for name in statuses]),
+    }
+    names = [f"r{k}" for k in range(count)]
+    variables = {name: ("node", values) for name, values in columns.items()}
+    return xr.Dataset(variables, coords={"node": names, "run": ("node", names)})
+
+
+def test_disqualifying_statuses_are_known():
+    assert set(DISQUALIFYING) <= set(status.STATUSES)
+
+
+@pytest.mark.parametrize("name", DISQUALIFYING)
+def test_an_exponent_that_is_no_estimate_is_left_out_with_its_reason(name):
+    kept, left_out = usable(fits(["ok", name]))
+    assert kept == ["r0"]
+    assert left_out == {"r1": f"because {name}"}
+
+
+def test_residuals_that_wander_leave_a_run_in():
+    assert usable(fits(["noise_nonstationary"]))[0] == ["r0"]
+
+
+def test_vague_fits_are_told_to_become_clear_of_their_noise():
+    assert "clear of their noise" in shortage(fits(["weak_signal", "p_unbounded", "ok"]))
+    assert "more records" in shortage(fits(["ok", "ok"]))
