@@ -3,6 +3,7 @@
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import xarray as xr
@@ -57,6 +58,7 @@ def info(runs: xr.DataTree) -> str:
     header = ("run", "batch", "seed", "iterations", "records", "weights", "decades")
     rows = [_info_row(run) for run in recordings(runs).values()]
     lines = [table((*header, "state", "beside distance"), rows)]
+    lines += [_open_line(run) for run in recordings(runs).values() if "written" in run.attrs]
     for item in unusable(runs):
         lines.append(f"not used: {printable(item.source, WIDTH)}")
         lines += [f"  {printable(fault, 300)}" for fault in item.faults]
@@ -73,9 +75,34 @@ def _info_row(run: xr.Dataset) -> tuple[str, ...]:
         str(run.sizes["iteration"]),
         _short(float(run["tensor_size"].sum())),
         f"{constant_rate(run).decades:.2f}",
-        str(run.attrs.get("state", "")),
+        printable(str(run.attrs.get("state", "")).partition(" ")[0], _NAME),
         ", ".join(measured),
     )
+
+
+def _open_line(run: xr.Dataset) -> str:
+    """What goes on in a live folder; age tells a run that records from one that hangs."""
+    name, state = str(run["run"].values), str(run.attrs.get("state", ""))
+    written = str(run.attrs["written"])
+    line = f"{printable(name, _NAME)}: {printable(state, WIDTH)}"
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(written)).total_seconds()
+    except (ValueError, TypeError):
+        return line
+    told = written.replace("T", " ").removesuffix("+00:00")
+    return f"{line} (last written {told} UTC, {_age(seconds)} ago)"
+
+
+def _age(seconds: float) -> str:
+    """A time span in its largest whole unit.
+
+    >>> _age(59), _age(60), _age(2e5)
+    ('59 s', '1 min', '2 d')
+    """
+    for unit, word in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit:.0f} {word}"
+    return f"{max(seconds, 0):.0f} s"
 
 
 def _short(count: float) -> str:

@@ -81,9 +81,12 @@ def attach(
             checkpoint; or the checkpoint's iteration; or True for the last iteration on disk, or
             to begin where there is no recording yet. Later records are dropped. All processes
             resume or none. None for a new recording.
-        close_on_sigterm: whether SIGTERM closes the recording before the process ends. A handler
-            that is already set is called after the recording was brought to disk. Several
-            processes cannot agree on a moment to flush; theirs stays live.
+        close_on_sigterm: whether SIGTERM closes the recording before the process ends. Several
+            processes go on until all were told and close after the same update, some three
+            updates later, so that nothing is lost; where one of them is not told within 10 seconds
+            the recording stays live, without what was measured since the last flush. A handler
+            that is already set decides itself and is called after a process that trains alone has
+            brought the recording to disk; with several, close the recorder when training stops.
 
     Returns:
         The recorder, a context manager.

@@ -119,6 +119,27 @@ def test_unusable_paths_are_listed(save, tmp_path):
     assert lines[3] == "  has zero bytes"
 
 
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("live", "a: live (last written 2000-02-29 12:34:56 UTC, "),
+        ("killed", "a: killed (last written 2000-02-29 12:34:56 UTC, "),
+        ("live on gpu7?", "a: live on gpu7? (last written 2000-02-29 12:34:56 UTC, "),
+    ],
+)
+def test_a_killed_run_is_told_from_a_living_one(make, tree, state, told):
+    written = {"state": state, "written": "2000-02-29T12:34:56+00:00"}
+    runs = tree(
+        make(run="a", records=FEW).assign_attrs(written),
+        make(run="b", records=FEW).assign_attrs(state="closed"),
+    )
+    lines = tables.info(runs).splitlines()
+    assert [line.split()[7] for line in lines[1:3]] == [state.split()[0], "closed"]
+    assert lines[3].startswith(told)
+    assert lines[3].endswith(" d ago)")
+    assert len(lines) == 4
+
+
 def test_verdicts_of_a_set_stand_apart():
     item = Verdict("P1", "Claim.", "supported", "Reason.", "p")
     both = tables.verdicts(as_dataset([item, item], level=0.95))
