@@ -14,6 +14,7 @@ SIZES = {
     "radius": 6,
     "fraction": 7,
 }
+_SIZE = 2  # of a dimension that is declared some day
 NAMES = {
     "tensor": ["conv.weight", "linear.weight", "linear.bias"],
     "metric": ["loss", "accuracy"],
@@ -26,7 +27,7 @@ def every_field(*iterations, due=5):
     """Records at the given iterations; evaluation and landscape at multiples of `due`."""
     sizes = {"iteration": len(iterations), **SIZES}
     values = {
-        field.name: _values(field, [sizes[dim] for dim in field.dims], iterations)
+        field.name: _values(field, [sizes.get(dim, _SIZE) for dim in field.dims], iterations)
         for field in FIELDS.values()
     }
     values["scale_invariant"] = np.array([1, 1, 0])

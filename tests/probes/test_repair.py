@@ -4,6 +4,7 @@ import os
 import numpy as np
 import pytest
 import xarray as xr
+from every_field import every_field
 from test_store import records
 
 from diffusion.recording import RecordError
@@ -42,6 +43,18 @@ def test_sound_segments_are_kept_and_broken_ones_set_aside(tmp_path, kind):
     assert closed["iteration"].values.tolist() == [0, 9, 12, 15]
     np.testing.assert_array_equal(closed["distance_sq"], records(0, 9, 12, 15)["distance_sq"])
     assert json.loads(closed.attrs["gaps"]) == [[0, 9]]
+
+
+def test_every_field_survives_a_repair(tmp_path):
+    store = SegmentStore(tmp_path / "run")
+    store.open()
+    for part in [(0, 1), (5, 7), (10, 12)]:
+        store.write(every_field(*part))
+    store.lease.release()
+    spoil(store.segments()[1], "one bit")
+    closed = xr.load_dataset(repair(tmp_path / "run").path, decode_timedelta=False)
+    assert json.loads(closed.attrs.pop("gaps")) == [[1, 10]]
+    xr.testing.assert_identical(closed, every_field(0, 1, 10, 12))
 
 
 def test_holes_at_both_ends_are_told(tmp_path):

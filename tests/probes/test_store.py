@@ -9,6 +9,7 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from every_field import every_field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -90,6 +91,48 @@ def test_join_keeps_static_variables_static():
     joined = join([records(0), records(1)])
     assert joined["tensor_size"].dims == ("tensor",)
     assert joined["batch_size"].dims == ()
+
+
+PARTS = [(0,), (1, 2, 5), (7, 9, 10), (12, 15)]
+ALL = [iteration for part in PARTS for iteration in part]
+
+
+def everything(path):
+    """A live recording with all declared fields."""
+    store = SegmentStore(path)
+    store.open()
+    for part in PARTS:
+        store.write(every_field(*part))
+    return store
+
+
+def test_every_field_survives_joining_cutting_and_closing(tmp_path):
+    store = everything(tmp_path / "run")
+    xr.testing.assert_identical(store.read(), every_field(*ALL))
+    store.cut(9)
+    xr.testing.assert_identical(store.read(), every_field(0, 1, 2, 5, 7, 9))
+    store.write(every_field(10, 15))
+    whole = every_field(0, 1, 2, 5, 7, 9, 10, 15)
+    xr.testing.assert_identical(read(store.compact()), whole)
+    again = SegmentStore(tmp_path / "run")
+    again.open(resume=True)
+    again.cut(7)
+    xr.testing.assert_identical(again.read(), every_field(0, 1, 2, 5, 7))
+
+
+def test_plain_xarray_opens_every_field_of_a_live_folder(tmp_path):
+    store = everything(tmp_path / "run")
+    with xr.open_mfdataset(str(store.folder / "segment-*.nc"), decode_timedelta=False) as live:
+        xr.testing.assert_equal(live.load(), every_field(*ALL))
+
+
+def test_segments_with_other_axes_are_refused_by_name():
+    for axis in ("metric", "ensemble", "radius", "direction", "fraction"):
+        other = every_field(5, 7)
+        values = other[axis].values
+        values = [f"{value}." for value in values] if values.dtype.kind == "U" else values + 1
+        with pytest.raises(RecordError, match=f"iteration 5 has other values of {axis}"):
+            join([every_field(0, 1), other.assign_coords({axis: values})], "run")
 
 
 class Stopped(Exception):
@@ -229,7 +272,7 @@ def test_any_damage_is_an_error_or_harmless(tmp_path, data):
     """Bytes are flipped, cut off, inserted or repeated anywhere in a closed file."""
     path = tmp_path / "whole.nc"
     if not path.exists():
-        live(tmp_path / "run").compact().rename(path)
+        everything(tmp_path / "run").compact().rename(path)
     content = path.read_bytes()
     start = data.draw(st.integers(0, len(content) - 1))
     stop = data.draw(st.integers(start, min(start + 600, len(content))))
