@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
-from scipy.stats import norm
+from scipy.stats import norm, t
 
-from .noise_models import NoiseModel, covariance
+from .noise_models import NoiseModel, covariance, handicap, menu
 
 Array = NDArray[np.float64]
 
@@ -24,6 +24,7 @@ _DEGREE = 3
 # Below this many standard errors the slope's sign is in doubt, and κ, its logarithmic derivative,
 # has no meaning and no finite spread.
 _LEAST_SLOPE = 4.0
+_PLAUSIBLE = 3.0  # log-likelihood below the best noise model's
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,9 @@ def local_shape(
         ValueError: with fewer records than the spline has coefficients, plus two.
     """
     clock = np.log(times)
-    count = pieces or max(1, round((clock[-1] - clock[0]) / np.log(10)))
-    if times.size < count + _DEGREE + 2:
-        raise ValueError(
-            f"times: found {times.size} records, expected at least {count + _DEGREE + 2} "
-            f"for a spline of {count} pieces"
-        )
+    count = _pieces(clock, pieces)
     designs = spline_designs(clock, count)
-    coefficients, spread = _least_squares(designs[0], values, covariance(noise, times))
+    coefficients, spread, _ = _noisy_fit(designs[0], values, noise, times)
     root = np.linalg.cholesky(spread + 1e-14 * np.trace(spread) * np.eye(len(spread)))
     sample = coefficients + rng.standard_normal((draws, coefficients.size)) @ root.T
     slope, slope_error = designs[1] @ coefficients, _errors(designs[1], spread)
@@ -108,6 +104,103 @@ def local_shape(
     )
 
 
+@dataclass(frozen=True)
+class Bend:
+    """How the slope of a curve in ln t changes from its first to its last third.
+
+    Attributes:
+        early: mean slope over the first third of the window in ln t, unit of the distance.
+        late: mean slope over the last third.
+        low: lower end of the interval of late − early.
+        high: upper end.
+        shape: mean κ between the thirds, ln(late/early)/(2Λ/3); NaN unless both slopes are
+            positive.
+    """
+
+    early: float
+    late: float
+    low: float
+    high: float
+    shape: float
+
+    @property
+    def side(self) -> str:
+        """Whether the curve bends `below` a logarithm, `above` one, or is `undecided`."""
+        if self.high < 0:
+            return "below"
+        return "above" if self.low > 0 else "undecided"
+
+
+def bend(times: Array, values: Array, *, pieces: int | None = None, level: float = 0.95) -> Bend:
+    """Whether a curve bends below or above a logarithm, whatever its law and its onset.
+
+    A logarithm has one slope in ln t. The interval is that of late − early, t with n − q degrees
+    of freedom, from the same spline of q coefficients as `local_shape`; it encloses the intervals
+    under every noise model of the menu whose restricted likelihood is within e³ of the largest,
+    since one curve hardly tells persistent noise from a bend. It says which way the curve bends
+    and not why: an onset and a power of t both bend it above.
+
+    Arguments:
+        times: t > 0, shape (time,), increasing, iterations.
+        values: d, shape (time,), finite.
+        pieces: of the spline; by default one a decade and at least one.
+        level: confidence level.
+
+    Returns:
+        The slopes, under the likeliest noise model, and the interval of their difference.
+
+    Raises:
+        ValueError: with fewer records than the spline has coefficients, plus two.
+    """
+    clock = np.log(times)
+    design, thirds = _spline(clock, pieces)
+    fits = [_noisy_fit(design, values, model, times) for model in menu(times)]
+    likelihoods = np.array([fit[2] for fit in fits])
+    best = int(likelihoods.argmax())
+    early, late = (float(slope) for slope in thirds @ fits[best][0])
+    change = thirds[1] - thirds[0]
+    reach = float(t.ppf((1 + level) / 2, times.size - design.shape[1]))
+    plausible = np.flatnonzero(likelihoods > likelihoods[best] - _PLAUSIBLE)
+    middles = np.array([change @ fits[row][0] for row in plausible])
+    halves = reach * np.sqrt([change @ fits[row][1] @ change for row in plausible])
+    known = early > 0 and late > 0
+    shape = float(np.log(late / early) * 1.5 / (clock[-1] - clock[0])) if known else np.nan
+    low, high = float(np.min(middles - halves)), float(np.max(middles + halves))
+    return Bend(early, late, low, high, shape)
+
+
+def _noisy_fit(
+    design: Array, values: Array, model: NoiseModel, times: Array
+) -> tuple[Array, Array, float]:
+    """Coefficients, their covariance and the restricted log-likelihood under a noise model."""
+    root = np.linalg.cholesky(covariance(model, times))
+    white, data = np.linalg.solve(root, design), np.linalg.solve(root, values)
+    gram = white.T @ white
+    coefficients = np.linalg.solve(gram, white.T @ data)
+    left, freedom = data - white @ coefficients, design.shape[0] - design.shape[1]
+    squares = max(float(left @ left), 1e-300)
+    likelihood = -0.5 * freedom * np.log(squares) - np.log(np.diagonal(root)).sum()
+    likelihood -= 0.5 * np.linalg.slogdet(gram)[1] + handicap(model)
+    return coefficients, squares / freedom * np.linalg.inv(gram), float(likelihood)
+
+
+def _spline(clock: Array, pieces: int | None) -> tuple[Array, Array]:
+    """The spline at the records, and its mean slopes over the outer thirds, (·, coefficient)."""
+    basis, length = _splines(clock, _pieces(clock, pieces)), clock[-1] - clock[0]
+    ends = basis(np.clip(clock[0] + length * np.array([0, 1 / 3, 2 / 3, 1]), None, clock[-1]))
+    return basis(clock), (ends[[1, 3]] - ends[[0, 2]]) * 3 / length
+
+
+def _pieces(clock: Array, pieces: int | None) -> int:
+    count = pieces or max(1, round((clock[-1] - clock[0]) / np.log(10)))
+    if clock.size < count + _DEGREE + 2:
+        raise ValueError(
+            f"times: found {clock.size} records, expected at least {count + _DEGREE + 2} "
+            f"for a spline of {count} pieces"
+        )
+    return count
+
+
 def spline_designs(clock: Array, pieces: int) -> tuple[Array, Array, Array]:
     """Cubic B-splines in ln t and their first two derivatives at the recorded times.
 
@@ -118,21 +211,14 @@ def spline_designs(clock: Array, pieces: int) -> tuple[Array, Array, Array]:
     Returns:
         Three arrays of shape (time, pieces + 3).
     """
-    inner = np.linspace(clock[0], clock[-1], pieces + 1)
-    knots = np.concatenate([[clock[0]] * _DEGREE, inner, [clock[-1]] * _DEGREE])
-    basis = BSpline(knots, np.eye(pieces + _DEGREE), _DEGREE)
+    basis = _splines(clock, pieces)
     return basis(clock), basis.derivative(1)(clock), basis.derivative(2)(clock)
 
 
-def _least_squares(design: Array, values: Array, shape: Array) -> tuple[Array, Array]:
-    """Generalized-least-squares coefficients and their estimated covariance."""
-    root = np.linalg.cholesky(shape)
-    white, data = np.linalg.solve(root, design), np.linalg.solve(root, values)
-    inverse = np.linalg.inv(white.T @ white)
-    coefficients = inverse @ (white.T @ data)
-    residual = data - white @ coefficients
-    variance = float(residual @ residual) / (design.shape[0] - design.shape[1])
-    return coefficients, variance * inverse
+def _splines(clock: Array, pieces: int) -> BSpline:
+    inner = np.linspace(clock[0], clock[-1], pieces + 1)
+    knots = np.concatenate([[clock[0]] * _DEGREE, inner, [clock[-1]] * _DEGREE])
+    return BSpline(knots, np.eye(pieces + _DEGREE), _DEGREE)
 
 
 def _errors(rows: Array, spread: Array) -> Array:

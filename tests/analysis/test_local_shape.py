@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.local_shape import local_shape, spline_designs
+from analysis.local_shape import bend, local_shape, spline_designs
 from analysis.noise_models import NoiseModel, simulate
 
 TIMES = np.geomspace(10, 1e5, 60)
@@ -60,3 +60,35 @@ def test_designs_are_derivatives_of_each_other():
 def test_too_few_records_are_named():
     with pytest.raises(ValueError, match="times: found 6 records, expected at least 9"):
         local_shape(TIMES[:6], LOG[:6], WHITE, pieces=4, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("log", "undecided"), ("power", "above"), ("onset", "above"), ("saturation", "below")],
+)
+def test_bends_of_known_laws(name, side):
+    values = KNOWN[name][0]
+    noise = simulate(WHITE, TIMES, 1, rng=np.random.default_rng(4))[0]
+    found = bend(TIMES, values + 0.01 * np.ptp(values) * noise)
+    assert found.side == side
+    assert found.low < found.late - found.early < found.high
+
+
+def test_slopes_of_a_square_of_the_log_are_those_of_its_thirds():
+    # Over [L, L + h] the mean slope of L² is 2L + h.
+    found = bend(TIMES, LOG**2 + 1e-6 * simulate(WHITE, TIMES, 1, rng=np.random.default_rng(5))[0])
+    length = (LOG[-1] - LOG[0]) / 3
+    assert found.early == pytest.approx(2 * LOG[0] + length, rel=1e-3)
+    assert found.late == pytest.approx(2 * LOG[-1] - length, rel=1e-3)
+    assert found.shape == pytest.approx(np.log(found.late / found.early) / (2 * length))
+
+
+def test_bend_of_a_curve_that_falls_has_no_shape():
+    found = bend(TIMES, -LOG + 0.01 * simulate(WHITE, TIMES, 1, rng=np.random.default_rng(6))[0])
+    assert np.isnan(found.shape)
+    assert found.side == "undecided"
+
+
+def test_bend_needs_records():
+    with pytest.raises(ValueError, match="times: found 6 records"):
+        bend(TIMES[:6], LOG[:6], pieces=4)
