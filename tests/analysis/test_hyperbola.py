@@ -1,0 +1,69 @@
+import math
+
+import numpy as np
+import pytest
+
+from analysis.hyperbola import fit_hyperbola
+from diffusion.scaling import steps_to_target
+
+SIZES = np.array([64.0, 256.0, 1024.0, 4096.0])
+CRITICAL = 600.0
+
+
+def logs(*, seeds=5, own=0.05, shared=0.05, critical=CRITICAL, rng):
+    """ln S of a set whose seeds are fast or slow at all batch sizes alike."""
+    truth = np.log(steps_to_target(SIZES, fewest_steps=200.0, critical_batch_size=critical))
+    luck = shared * rng.standard_normal(seeds)
+    return truth[:, None] + luck + own * rng.standard_normal((SIZES.size, seeds))
+
+
+def fit(table, *, level=0.95, seed=0):
+    return fit_hyperbola(SIZES, table, level=level, rng=np.random.default_rng(seed))
+
+
+def test_exact_steps_give_the_critical_batch_size_back():
+    found = fit(logs(own=0.0, shared=0.0, rng=np.random.default_rng(0)))
+    assert found.critical == pytest.approx(CRITICAL, rel=1e-3)
+    assert found.fewest_steps == pytest.approx(200.0, rel=1e-3)
+
+
+def test_the_best_fit_is_that_of_a_plain_search():
+    table = logs(rng=np.random.default_rng(1))
+    means = table.mean(axis=1)
+
+    def residual(critical):
+        rest = means - np.log1p(critical / SIZES)
+        return np.sum((rest - rest.mean()) ** 2)
+
+    grid = np.geomspace(100, 5000, 20_001)
+    assert fit(table).critical == pytest.approx(grid[np.argmin([*map(residual, grid)])], rel=2e-3)
+
+
+def test_the_interval_covers_the_truth():
+    rng = np.random.default_rng(2)
+    found = [fit(logs(rng=rng)) for _ in range(60)]
+    covered = np.mean([one.low <= CRITICAL <= one.high for one in found])
+    # 95 % less three standard errors of 60 sets.
+    assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 60)
+
+
+@pytest.mark.parametrize(("critical", "side"), [(200_000.0, "above"), (0.5, "below")])
+def test_sizes_far_from_the_critical_one_leave_an_end_open(critical, side):
+    found = fit(logs(critical=critical, rng=np.random.default_rng(3)))
+    assert math.isinf(found.high) == (side == "above")
+    assert (found.low == 0.0) == (side == "below")
+
+
+def test_steps_that_follow_no_hyperbola_are_a_misfit():
+    """Iterations that rise again at the largest batch, as with a learning rate too large."""
+    table = logs(own=0.02, rng=np.random.default_rng(4), seeds=8)
+    table[-1] += 1.0
+    found = fit(table)
+    assert found.misfit < 0.01
+
+
+def test_true_hyperbolas_are_rarely_called_misfits():
+    rng = np.random.default_rng(6)
+    found = [fit(logs(rng=rng, seeds=8)).misfit for _ in range(60)]
+    # 1 % each: four or more of 60 have a probability of 0.3 %.
+    assert sum(p < 0.01 for p in found) < 4
