@@ -15,6 +15,11 @@ from .ranges import between, count, none_negative, positive
 
 Array = NDArray[np.float64]
 
+# Above this dimension the Gamma function and the Bessel function of Ω leave the range of a float.
+_HIGH = 200
+# Nodes that average cos(u·cos θ) over directions to 1e-14, up to the u/√d where Ω is below 1e-15.
+_NODES, _VANISHED = 80, 8.6
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -37,11 +42,16 @@ class Spectrum:
     modes: int = 200
 
     def __post_init__(self) -> None:
-        between(self.alpha, "alpha", 0, 2)
-        count(self.dimension, "dimension")
-        positive(self.strength, "strength")
-        between(self.k_min, "k_min", 0, positive(self.k_max, "k_max"))
-        count(self.modes, "modes")
+        checked = {
+            "alpha": between(self.alpha, "alpha", 0, 2),
+            "dimension": count(self.dimension, "dimension"),
+            "strength": positive(self.strength, "strength"),
+            "k_min": between(self.k_min, "k_min", 0, positive(self.k_max, "k_max")),
+            "k_max": positive(self.k_max, "k_max"),
+            "modes": count(self.modes, "modes"),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
@@ -151,15 +161,21 @@ def measured_structure(
     directions.
 
     Arguments:
-        field: independent fields.
-        distance: r `(distance,)`.
+        field: independent fields, two or more.
+        distance: r `(distance,)`, one or more.
         pairs: pairs a field and distance.
         rng: source of randomness.
 
     Returns:
         D(r) at each distance and its standard error over fields.
+
+    Raises:
+        ValueError: for one field only, no distance or a distance out of range.
     """
     r = np.atleast_1d(none_negative(distance, "distance"))
+    if r.ndim != 1 or not r.size:
+        raise ValueError(f"distance: found shape {r.shape}, expected one or more in a row")
+    count(len(field.phases), "number of fields in field", least=2)
     shape = (len(field.phases), count(pairs, "pairs"), field.wave_vectors.shape[1])
     squares = []
     for radius in r:
@@ -190,6 +206,18 @@ def _lost(u: Array, dimension: int) -> Array:
         term = term * -(u**2) / (4.0 * m * (half + m - 1.0))
         series -= term
     safe = np.maximum(u, 1.0)
+    if dimension > _HIGH:
+        return np.where(u < 1.0, series, 1.0 - _mean_of_many(safe, dimension))
     order = half - 1.0
     mean = special.gamma(half) * (2.0 / safe) ** order * special.jv(order, safe)
     return np.where(u < 1.0, series, 1.0 - mean)
+
+
+def _mean_of_many(u: Array, dimension: int) -> Array:
+    """Ω_d(u) in high dimensions, by quadrature with the density of cos θ, (1 − s²)^{(d−3)/2}."""
+    s, weights = special.roots_gegenbauer(_NODES, dimension / 2 - 1.0)
+    near = u < _VANISHED * np.sqrt(dimension)
+    mean = np.zeros_like(u)
+    for node, weight in zip(s[s > 0], weights[s > 0] / weights[s > 0].sum(), strict=True):
+        mean[near] += weight * np.cos(node * u[near])
+    return mean

@@ -104,7 +104,25 @@ def test_small_distances_are_smooth():
     assert d[1] / d[0] == pytest.approx(100.0, rel=1e-4)
 
 
+@pytest.mark.parametrize("dimension", [200, 201, 300, 343, 1000, 5000])
+def test_high_dimensions_average_over_directions(dimension):
+    # Ω_d(u) → e^(−u²/2d)·(1 − u⁴/4d³) as directions become Gaussian (log of the Gamma series)
+    u = np.sqrt(dimension) * np.array([0.1, 0.5, 1.0, 2.0, 4.0])
+    expected = -np.expm1(-(u**2) / (2 * dimension) - u**4 / (4 * dimension**3))
+    found = fields._lost(u, dimension)
+    np.testing.assert_allclose(found, expected, rtol=20 / dimension**2)
+    assert fields._lost(np.array([30.0 * np.sqrt(dimension)]), dimension) == pytest.approx(1.0)
+    wide = fields.Spectrum(1.0, dimension, k_min=1e-3, k_max=100 * np.sqrt(dimension))
+    assert fields.expected_structure(wide, 1.0) == pytest.approx(1.0, rel=2e-2)
+
+
+def test_whole_numbers_may_come_as_floats():
+    spectrum = fields.Spectrum(1.0, 3.0, modes=5.0)
+    assert fields.fourier_field(spectrum, fields=2.0, rng=RNG).wave_vectors.shape == (2, 3, 5)
+
+
 RNG = np.random.default_rng(0)
+FEW = fields.fourier_field(fields.Spectrum(1.0, 3, modes=5), fields=2, rng=RNG)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +139,14 @@ RNG = np.random.default_rng(0)
         (
             lambda: fields.fourier_field(fields.Spectrum(1.0, 3), fields=0, rng=RNG),
             "fields: found 0",
+        ),
+        (
+            lambda: fields.measured_structure(FEW.part(slice(1)), [1.0], pairs=3, rng=RNG),
+            "fields in field: found 1, expected an integer >= 2",
+        ),
+        (
+            lambda: fields.measured_structure(FEW, [], pairs=3, rng=RNG),
+            r"distance: found shape \(0,\), expected one or more",
         ),
     ],
 )
