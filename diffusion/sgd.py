@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from .ranges import (
     all_finite,
@@ -17,7 +18,6 @@ from .ranges import (
     count,
     iterations,
     none_negative,
-    not_negative,
     positive,
 )
 
@@ -137,7 +137,7 @@ def scale_invariant(
         start_norm: ‖w₀‖.
         gradient_norm: g, gradient norm at ‖w‖ = 1.
         learning_rate: η.
-        weight_decay: λ >= 0.
+        weight_decay: λ >= 0; decay is stable while η·λ < 2.
         walkers: independent repetitions.
         rng: source of randomness.
 
@@ -150,7 +150,9 @@ def scale_invariant(
     """
     shape = (count(walkers, "walkers"), count(dimension, "dimension", least=2))
     force = positive(learning_rate, "learning_rate") * positive(gradient_norm, "gradient_norm")
-    kept = 1.0 - learning_rate * not_negative(weight_decay, "weight_decay")
+    stable = 2.0 / learning_rate
+    decay = between(weight_decay, "weight_decay", 0.0, stable, closed=(True, False))
+    kept = 1.0 - learning_rate * decay
 
     def move(w: Array) -> Array:
         norm_sq = np.sum(w**2, axis=1, keepdims=True)
@@ -186,7 +188,7 @@ def separable_logistic(inputs: ArrayLike, records: ArrayLike, *, learning_rate: 
     rate = positive(learning_rate, "learning_rate")
 
     def move(w: Array) -> Array:
-        wrong = 1.0 / (1.0 + np.exp(w @ x.T))
+        wrong = special.expit(-(w @ x.T))
         return w + rate * wrong @ x / len(x)
 
     return _run(np.zeros((1, x.shape[1])), move, records)

@@ -116,6 +116,13 @@ def test_logistic_descent_finds_the_direction_of_the_margin():
     assert motion.weight_sq[2, 0] > 50
 
 
+@pytest.mark.filterwarnings("error")
+def test_logistic_descent_takes_inputs_of_any_length():
+    motion = sgd.separable_logistic([[1.0, 0.0], [1e3, 0.0]], [1, 9], learning_rate=10.0)
+    # after one step, 10·(1 + 1000)/4, both losses have no gradient left
+    np.testing.assert_allclose(motion.distance_sq[:, 0], 2502.5**2)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -150,6 +157,18 @@ def test_logistic_descent_finds_the_direction_of_the_margin():
                 [1], dimension=1, start_norm=1, gradient_norm=1, learning_rate=1, rng=RNG(0)
             ),
             "dimension: found 1, expected an integer >= 2",
+        ),
+        (
+            lambda: sgd.scale_invariant(
+                [1],
+                dimension=2,
+                start_norm=1,
+                gradient_norm=1,
+                learning_rate=0.5,
+                weight_decay=4.0,
+                rng=RNG(0),
+            ),
+            r"weight_decay: found 4, expected a value in \[0, 4\)",
         ),
     ],
 )
