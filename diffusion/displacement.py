@@ -202,7 +202,7 @@ def log_time_exponent(times: ArrayLike, msd: ArrayLike) -> Array:
     """
     t = increasing(times, "times", above=1.0, least=2)
     x = _logarithm(msd)
-    _same_length(t, x)
+    _same_length(t, x, "msd")
     loglog = np.log(np.log(t)).reshape(-1, *[1] * (x.ndim - 1))
     return np.diff(x, axis=0) / np.diff(loglog, axis=0)
 
@@ -217,13 +217,13 @@ def _path(path: ArrayLike) -> Array:
 def _series(times: ArrayLike, values: ArrayLike) -> tuple[Array, Array]:
     t = increasing(times, "times", least=3)
     d = np.asarray(values, dtype=np.float64)
-    _same_length(t, d)
+    _same_length(t, d, "values")
     return t, d
 
 
-def _same_length(times: Array, values: Array) -> None:
+def _same_length(times: Array, values: Array, name: str) -> None:
     if values.ndim < 1 or len(values) != len(times):
-        raise ValueError(f"values: found shape {values.shape}, expected {len(times)} times")
+        raise ValueError(f"{name}: found shape {values.shape}, expected {len(times)} times")
 
 
 def _logarithm(values: ArrayLike) -> Array:

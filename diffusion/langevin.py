@@ -82,7 +82,7 @@ def langevin(
     at = iterations(records, "records")
     step = positive(step, "step")
     noise = np.sqrt(2.0 * not_negative(temperature, "temperature") * step)
-    count(walkers, "walkers")
+    walkers = count(walkers, "walkers")
     size = max(1, _BLOCK // (field.phases.shape[1] * walkers))
     blocks = [slice(i, i + size) for i in range(0, len(field.phases), size)]
     walks = [

@@ -115,8 +115,8 @@ def _saturation(t: Array, *, limit: Array, time_constant: Array) -> Array:
 
 
 def _saturation_rate(t: Array, *, limit: Array, time_constant: Array) -> Array:
-    still = np.exp(-t / time_constant)
-    return limit * still / (2.0 * time_constant * np.sqrt(1.0 - still))
+    gone = -np.expm1(-t / time_constant)
+    return limit * np.exp(-t / time_constant) / (2.0 * time_constant * np.sqrt(gone))
 
 
 _FROM_ZERO = (True, False)

@@ -147,6 +147,11 @@ def test_distance_and_path_start_at_zero_and_the_path_only_grows():
 FIELD = fields.fourier_field(fields.Spectrum(1.0, 2, modes=3), fields=1, rng=RNG)
 
 
+def test_whole_numbers_may_come_as_floats():
+    walk = langevin.langevin(FIELD, [2.0], step=0.1, temperature=1, rng=RNG, walkers=3.0)
+    assert walk.position.shape == (1, 1, 3, 2)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

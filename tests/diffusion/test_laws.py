@@ -120,6 +120,13 @@ def test_what_does_not_move_has_distance_and_slope_zero(law, still):
     np.testing.assert_array_equal(law.slope(TIMES, parameters), 0.0)
 
 
+def test_saturation_begins_as_diffusion_however_far_its_end():
+    # d → d∞·√(t/τ), up to relative terms of order t/τ
+    for tau in (1e12, 1e18, 1e30):
+        found = laws.SATURATION.slope([1.0, 4.0], {"limit": 3.0, "time_constant": tau})
+        np.testing.assert_allclose(found, [1.5 / tau**0.5, 0.75 / tau**0.5], rtol=1e-11)
+
+
 def test_negative_exponents_saturate_almost_exponentially():
     p, tau = -4.0, 100.0
     onset = -p * tau

@@ -61,6 +61,10 @@ def test_valley_bottom_equals_a_walker_that_is_followed():
     np.testing.assert_array_equal(sinai.valley_bottom(v, 4.0), followed)
 
 
+def test_density_is_flat_at_the_origin():
+    np.testing.assert_allclose(sinai.density([0, 1e-9, 1e-5, -1e-4, 1e-3, 2e-3]), 0.5, rtol=1e-14)
+
+
 def test_mirrored_potentials_have_mirrored_valleys():
     v = landscape.random_walk(600, samples=50, rng=np.random.default_rng(3))
     found = sinai.valley_bottom(v, 5.0)
