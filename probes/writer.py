@@ -36,6 +36,13 @@ _ONE_UNIT = (
     "every update had one unit: a single process without gradient accumulation sees one gradient "
     "an update, which holds no information about its noise"
 )
+_MORE_UNITS = (
+    "updates have several units now, and had one before; the recording holds no gradient noise "
+    "and goes on without it. To measure it, begin a new recording"
+)
+_NO_MORE_UNITS = (
+    "updates have one unit now, and had several before; gradient noise is unknown from here on"
+)
 _SWITCHED_OFF = "the noise probe was switched off"
 
 
@@ -63,6 +70,7 @@ class RecordingWriter:
     held_bytes: int = HELD_BYTES
     dropped: int = 0
     lost: bool = False
+    _units_compared: bool = False
     _warned: set[str] = field(default_factory=set)
 
     @property
@@ -79,8 +87,7 @@ class RecordingWriter:
         if self.lost:
             return
         self.waiting.extend(records)
-        if self.several_units is None:
-            self.several_units = _several_units(self.waiting)
+        self._learn_units()
         if self.waiting and self.several_units is not None:
             self._try(self._write_waiting, "could not write")
         self._bound()
@@ -101,6 +108,16 @@ class RecordingWriter:
         """Give the recording back as it is."""
         with suppress(OSError):
             self.store.close()
+
+    def _learn_units(self) -> None:
+        """Whether updates have several units; once known it decides which fields there are."""
+        now = _several_units(self.waiting)
+        if self.several_units is None:
+            self.several_units = now
+        elif not self._units_compared and now is not None and self.noise:
+            if now != self.several_units:
+                self._warn(_NO_MORE_UNITS if self.several_units else _MORE_UNITS)
+            self._units_compared = True
 
     def _write_waiting(self) -> None:
         self.store.write(self.dataset(self.waiting))

@@ -50,12 +50,12 @@ def update(model, optimizer, recorder, inputs):
 def part(path, model, *, start, stop, save=None, momentum=0.0, rank=0, world=1, **options):
     """Train from one iteration to another; the recorder, still open, and the checkpoint."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum)
-    checkpoint = options.pop("checkpoint", None)
+    checkpoint, rate = options.pop("checkpoint", None), options.pop("rate", 0.1)
     if checkpoint is not None:
         optimizer.load_state_dict(checkpoint["optimizer"])
     recorder = probes.attach(model, optimizer, path, **{"batch_size": BATCH, **options})
     for iteration in range(start + 1, stop + 1):
-        optimizer.param_groups[0]["lr"] = 0.1 / iteration**0.5
+        optimizer.param_groups[0]["lr"] = rate / iteration**0.5
         update(model, optimizer, recorder, microbatches(iteration, rank, world))
         if iteration == save:
             checkpoint = {
@@ -108,6 +108,38 @@ if __name__ == "__main__":
         recorder.__exit__(KeyboardInterrupt, None, None)
         if rank == 0:
             torch.save(later, folder / f"{kind}-second.pt")
+    # One and the same run on two processes, without a break and with one.
+    for kind in ("ddp", "fsdp"):
+        options = {"rank": rank, "world": world, "probes": PROBES, "momentum": 0.9}
+        whole_run, _ = part(
+            folder / f"{kind}-whole",
+            wrapped(kind, network()),
+            start=0,
+            stop=LAST,
+            save=FIRST,
+            **options,
+        )
+        whole_run.close()
+        cut, checkpoint = part(
+            folder / f"{kind}-cut",
+            wrapped(kind, network()),
+            start=0,
+            stop=FIRST + 3,
+            save=FIRST,
+            flush_seconds=0.0,
+            **options,
+        )
+        cut.__exit__(KeyboardInterrupt, None, None)
+        resumed, _ = part(
+            folder / f"{kind}-cut",
+            wrapped(kind, loaded(checkpoint)),
+            start=FIRST,
+            stop=LAST,
+            checkpoint=checkpoint,
+            resume=checkpoint["recorder"],
+            **options,
+        )
+        resumed.close()
     # A whole run on two processes, whose w0 lies in two files, for one process to go on.
     recorder, later = part(
         folder / "sharded",

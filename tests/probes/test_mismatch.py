@@ -36,7 +36,7 @@ def test_the_same_run_is_not():
 
 
 def test_only_weights_known_to_be_elsewhere_are_warned_of():
-    for known, found in [(4.0, 4.001), (np.nan, 5.0), (np.inf, np.inf), (0.0, 0.0)]:
+    for known, found in [(4.0, 4.000001), (np.nan, 5.0), (np.inf, np.inf), (0.0, 0.0)]:
         mismatch.warn_of_other_weights(FOLDER, state(distance_sq=known), found)
     with pytest.warns(RuntimeWarning, match="the weights are 3 from .* but were 2 at iteration 3"):
         mismatch.warn_of_other_weights(FOLDER, state(distance_sq=4.0), 9.0)

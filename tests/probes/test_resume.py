@@ -111,6 +111,47 @@ def test_weights_of_another_iteration_are_noticed(tmp_path):
         finished(tmp_path / "run", checkpoint, resume=True)
 
 
+def test_weights_of_a_slow_run_that_are_a_little_ahead_are_noticed(tmp_path):
+    """Two updates past the last record at a rate of 1e-4 move the distance by some 1e-4."""
+    options = {"schedule": [0, 200], "rate": 1e-4}
+    checkpoint = killed(tmp_path / "run", save=202, stop=202, flush_seconds=0.0, **options)
+    records = SegmentStore(tmp_path / "run").read()
+    assert int(records["iteration"][-1]) == 200
+    ahead = float(checkpoint["recorder"]["distance_sq"])
+    assert 1e-5 < ahead / float(records["distance_sq"][-1].sum()) - 1 < 0.05
+    with pytest.warns(RuntimeWarning, match="at iteration 200; load the checkpoint of that"):
+        recorder = attach(tmp_path / "run", runs.loaded(checkpoint), resume=True)
+    recorder._leave()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (1, 4, "updates have several units now, and had one before; the recording holds no grad"),
+        (4, 1, "updates have one unit now, and had several before; gradient noise is unknown fr"),
+    ],
+)
+def test_another_number_of_units_is_warned_of(tmp_path, before, after, told):
+    model = runs.network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = probes.attach(model, optimizer, tmp_path / "run", batch_size=8)
+    for iteration in range(1, 4):
+        runs.update(model, optimizer, recorder, runs.microbatches(iteration)[:before])
+    state = recorder.state_dict()
+    recorder.close()
+    recorder = probes.attach(model, optimizer, tmp_path / "run", batch_size=8, resume=state)
+    with pytest.warns(RuntimeWarning, match=told) as caught:
+        for iteration in range(4, 8):
+            runs.update(model, optimizer, recorder, runs.microbatches(iteration)[:after])
+        closed = xr.load_dataset(recorder.close())
+    assert len(caught) == 1
+    check(closed)
+    assert closed["iteration"].values.tolist() == list(range(8))
+    assert ("noise_trace" in closed) == (before == 4)
+    if before == 4:
+        assert np.isnan(closed["noise_trace"][4:]).all()
+
+
 def test_a_clock_that_jumps_back_changes_nothing(tmp_path, monkeypatch):
     checkpoint = killed(tmp_path / "run")
     monkeypatch.setattr(time, "time", lambda: 0.0)
@@ -219,6 +260,17 @@ def test_one_two_one_processes(two_processes, tmp_path, kind):
         else:
             np.testing.assert_array_equal(resumed[field], whole[field], err_msg=str(field))
     assert [part["world_size"] for part in json.loads(resumed.attrs["resumed"])] == [2, 1]
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_processes_resumed_are_bit_identical(two_processes, kind):
+    whole = xr.load_dataset(two_processes / f"{kind}-whole.nc", decode_timedelta=False)
+    resumed = xr.load_dataset(two_processes / f"{kind}-cut.nc", decode_timedelta=False)
+    assert int(resumed["iteration"][-1]) == runs.LAST
+    assert set(resumed.variables) == set(whole.variables)
+    assert "noise_trace" in whole
+    for name in set(whole.variables) - {*CLOCKS, "run"}:
+        np.testing.assert_array_equal(resumed[name], whole[name], err_msg=str(name))
 
 
 def test_a_run_begun_by_two_processes_goes_on_with_one(two_processes, tmp_path):
