@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
-from .ranges import increasing, indices
+from .ranges import increasing, indices, numbers
 
 Array = NDArray[np.float64]
 
@@ -208,7 +208,7 @@ def log_time_exponent(times: ArrayLike, msd: ArrayLike) -> Array:
 
 
 def _path(path: ArrayLike) -> Array:
-    x = np.asarray(path, dtype=np.float64)
+    x = numbers(path, "path")
     if x.ndim < 2 or len(x) < 1:
         raise ValueError(f"path: found shape {x.shape}, expected (time, …, dimension)")
     return x
@@ -216,7 +216,7 @@ def _path(path: ArrayLike) -> Array:
 
 def _series(times: ArrayLike, values: ArrayLike) -> tuple[Array, Array]:
     t = increasing(times, "times", least=3)
-    d = np.asarray(values, dtype=np.float64)
+    d = numbers(values, "values")
     _same_length(t, d, "values")
     return t, d
 

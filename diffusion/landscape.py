@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranges import all_finite, between, count, indices, positive
+from .ranges import all_finite, between, count, indices, numbers, positive
 
 Array = NDArray[np.float64]
 
@@ -97,14 +97,15 @@ def measured_structure(potential: ArrayLike, lags: ArrayLike) -> Structure:
         D(r) at each lag and its standard error over samples.
 
     Raises:
-        ValueError: for one sample only, or a lag outside the sites.
+        ValueError: for one sample only, no lag, or a lag outside the sites.
     """
     v = all_finite(potential, "potential")
     if v.ndim != 2 or len(v) < 2:
         raise ValueError(f"potential: found shape {v.shape}, expected (sample ≥ 2, site)")
     r = indices(lags, "lags", length=v.shape[1])
-    if r.min(initial=1) < 1:
-        raise ValueError(f"lags: found 0, expected values in [1, {v.shape[1] - 1}]")
+    if not r.size or r.min() < 1:
+        found = "0" if r.size else "none"
+        raise ValueError(f"lags: found {found}, expected values in [1, {v.shape[1] - 1}]")
     squares = np.stack([np.mean((v[:, k:] - v[:, :-k]) ** 2, axis=1) for k in r], axis=1)
     return over_samples(r.astype(np.float64), squares)
 
@@ -130,7 +131,7 @@ def checked_potential(potential: ArrayLike) -> Array:
     >>> checked_potential([0.0, 1.0, 0.5])
     array([[0. , 1. , 0.5]])
     """
-    v = np.atleast_2d(np.asarray(potential, dtype=np.float64))
+    v = np.atleast_2d(numbers(potential, "potential"))
     if v.ndim != 2 or v.shape[0] < 1 or v.shape[1] < 3 or v.shape[1] % 2 == 0:
         raise ValueError(f"potential: found shape {v.shape}, expected (sample, odd number >= 3)")
     return all_finite(v, "potential")

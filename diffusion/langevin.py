@@ -134,7 +134,7 @@ def sgd_walk(
     rate = learning_rate(
         rule,
         base_learning_rate,
-        batch_size=batch_size,
+        batch_size=positive(batch_size, "batch_size"),
         base_batch_size=base_batch_size,
         data_size=data_size,
     )

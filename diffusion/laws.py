@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .law import Law as Law
 from .law import Parameter as Parameter
-from .ranges import all_positive, finite
+from .ranges import all_positive, finite, numbers
 
 Array = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ def growth_basis(times: ArrayLike, *, exponent: float, onset: float = 0.0) -> Ar
     >>> growth_basis([1.0, 4.0], exponent=0.5)
     array([0., 2.])
     """
-    shifted = np.asarray(times, dtype=np.float64) + finite(onset, "onset")
+    shifted = numbers(times, "times") + finite(onset, "onset")
     log_time = np.log(all_positive(shifted, "times + onset"))
     return growth_regressor(log_time, np.array(finite(exponent, "exponent")))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranges import all_positive, not_negative, positive
+from .ranges import all_positive, not_negative, numbers, positive
 
 Array = NDArray[np.float64]
 
@@ -189,7 +189,7 @@ def expected_straightness(iteration: ArrayLike, noise_scale: float, batch_size: 
 
 
 def _units(weights: ArrayLike, sizes: ArrayLike) -> tuple[Array, Array]:
-    a, n = np.asarray(weights, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
+    a, n = numbers(weights, "weights"), numbers(sizes, "sizes")
     if a.ndim != 1 or a.size < 2 or a.shape != n.shape:
         raise ValueError(
             f"weights, sizes: found shapes {a.shape}, {n.shape}, expected two units or more"

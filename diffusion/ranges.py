@@ -1,7 +1,21 @@
 """Checks of arguments at the public edge: each error names the argument, the value, the range."""
 
+from reprlib import repr as shortened
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+
+def numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """Numbers of any shape as float64, or a `TypeError` that names the argument.
+
+    >>> numbers([1, 2], "times")
+    array([1., 2.])
+    """
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: found {shortened(values)}, expected numbers") from error
 
 
 def increasing(
@@ -24,11 +38,12 @@ def increasing(
     >>> increasing([1, 2, 4], "times")
     array([1., 2., 4.])
     """
-    array = np.asarray(values, dtype=np.float64)
+    array = numbers(values, name)
     if array.ndim != 1 or array.size < least:
         raise ValueError(f"{name}: found shape {array.shape}, expected {least} or more in a row")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name}: found values that are not finite, expected finite ones")
+        broken = array[~np.isfinite(array)][0]
+        raise ValueError(f"{name}: found {broken:g}, expected finite values")
     if array[0] <= above:
         raise ValueError(f"{name}: starts at {array[0]:g}, expected values above {above:g}")
     falls = np.flatnonzero(np.diff(array) <= 0)
@@ -56,7 +71,7 @@ def iterations(values: ArrayLike, name: str) -> NDArray[np.int64]:
     >>> iterations([0, 10, 20], "records")
     array([ 0, 10, 20])
     """
-    array = increasing(values, name, above=-1.0)
+    array = increasing(values, name, above=-np.inf)
     broken = array[array != np.floor(array)]
     if broken.size or array[0] < 0:
         raise ValueError(
@@ -67,19 +82,19 @@ def iterations(values: ArrayLike, name: str) -> NDArray[np.int64]:
 
 def all_finite(values: ArrayLike, name: str) -> NDArray[np.float64]:
     """Finite numbers of any shape, or a `ValueError` that names the argument."""
-    array = np.asarray(values, dtype=np.float64)
+    array = numbers(values, name)
     return _all(np.isfinite(array), array, name, "finite values")
 
 
 def none_negative(values: ArrayLike, name: str) -> NDArray[np.float64]:
     """Finite numbers >= 0 of any shape, or a `ValueError` that names the argument."""
-    array = np.asarray(values, dtype=np.float64)
+    array = numbers(values, name)
     return _all(np.isfinite(array) & (array >= 0), array, name, "finite values >= 0")
 
 
 def all_positive(values: ArrayLike, name: str) -> NDArray[np.float64]:
     """Finite numbers > 0 of any shape, or a `ValueError` that names the argument."""
-    array = np.asarray(values, dtype=np.float64)
+    array = numbers(values, name)
     return _all(np.isfinite(array) & (array > 0), array, name, "finite values > 0")
 
 
@@ -100,7 +115,7 @@ def indices(values: ArrayLike, name: str, *, length: int) -> NDArray[np.int64]:
     >>> indices([0, 2], "starts", length=3)
     array([0, 2])
     """
-    array = np.atleast_1d(np.asarray(values, dtype=np.float64)).ravel()
+    array = np.atleast_1d(numbers(values, name)).ravel()
     inside = (array >= 0) & (array < length) & (array == np.floor(array))
     _all(inside, array, name, f"whole numbers in [0, {length})")
     return array.astype(np.int64)
@@ -114,7 +129,7 @@ def between(
     *,
     closed: tuple[bool, bool] = (False, False),
 ) -> float:
-    """A number inside an interval.
+    """A number inside an interval; text is no number, though Python could read it.
 
     Arguments:
         value: what was passed.
@@ -128,6 +143,7 @@ def between(
 
     Raises:
         ValueError: when it lies outside or is NaN.
+        TypeError: when it is no number.
 
     >>> between(0.5, "hurst", 0, 1)
     0.5
@@ -176,9 +192,11 @@ def count(value: int, name: str, *, least: int = 1) -> int:
 
 def _number(value: float, name: str) -> float:
     try:
+        if isinstance(value, str | bytes):
+            raise TypeError
         return float(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: found {value!r}, expected one number") from error
+        raise TypeError(f"{name}: found {shortened(value)}, expected one number") from error
 
 
 def _all(

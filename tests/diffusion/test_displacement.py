@@ -136,7 +136,10 @@ def test_slope_of_several_series_is_that_of_each():
             lambda: displacement.log_time_exponent([2, 3], [1, 2, 3]),
             r"msd: found shape \(3,\), expected 2 times",
         ),
-        (lambda: displacement.log_slope([1, np.nan, 3], np.ones(3)), "times: .* not finite"),
+        (
+            lambda: displacement.log_slope([1, np.nan, 3], np.ones(3)),
+            "times: found nan, expected finite",
+        ),
         (lambda: displacement.log_slope([1, 2], np.ones(2)), r"times: found shape \(2,\)"),
         (lambda: displacement.distance([1, 2]), r"path: found shape \(2,\)"),
         (lambda: displacement.two_time_msd(WALK, [23]), "starts: found 23"),

@@ -91,6 +91,7 @@ RNG = np.random.default_rng(0)
         (lambda: landscape.random_walk(5, samples=1, rng=RNG, scale=-1), "scale: found -1"),
         (lambda: landscape.measured_structure(np.zeros((1, 5)), [1]), r"found shape \(1, 5\)"),
         (lambda: landscape.measured_structure(np.zeros((2, 5)), [5]), "lags: found 5"),
+        (lambda: landscape.measured_structure(np.zeros((2, 5)), []), r"lags: found none, .*1, 4"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -34,7 +34,8 @@ def test_iterations_are_whole_and_increase_from_zero():
     for wrong, message in (
         ([0, 0.5], "records: found 0.5, expected iterations >= 0"),
         ([-0.5, 1], "records: found -0.5"),
-        ([-1, 0], "records: starts at -1"),
+        ([-1, 0], "records: found -1, expected iterations >= 0"),
+        ([0, np.nan], "records: found nan, expected finite values"),
         ([2, 2], "records: 2 is followed by 2"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -46,6 +47,21 @@ def test_negative_and_missing_numbers_are_named():
     for wrong in (-1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match=f"noise: found {wrong:g}, expected finite"):
             ranges.none_negative([1.0, wrong], "noise")
+
+
+@pytest.mark.parametrize("wrong", [["a", 1.0], [[1.0], [1.0, 2.0]], [1j], [{}]])
+@pytest.mark.parametrize(
+    "check", [ranges.increasing, ranges.all_finite, ranges.none_negative, ranges.all_positive]
+)
+def test_what_is_no_number_is_named(check, wrong):
+    with pytest.raises(TypeError, match=r"times: found .*, expected numbers"):
+        check(wrong, "times")
+
+
+def test_text_is_no_number():
+    for check in (ranges.positive, ranges.count, ranges.whole):
+        with pytest.raises(TypeError, match="alpha: found '1', expected one number"):
+            check("1", "alpha")
 
 
 def test_counts_are_whole():
