@@ -25,6 +25,12 @@ def simulate(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--rate", type=float, default=0.1, help="learning rate of the first arm")
     parser.add_argument("--scaling", default="sqrt", help="rule from batch size to learning rate")
     parser.add_argument(
+        "--data-size",
+        type=int,
+        default=0,
+        help="samples to draw batches from without replacement; 0 draws with it",
+    )
+    parser.add_argument(
         "--set",
         nargs="+",
         default=[],
@@ -54,6 +60,7 @@ def _simulate(parsed: argparse.Namespace) -> int:
             base_learning_rate=parsed.rate,
             base_batch_size=min(parsed.batch_sizes),
             scaling=parsed.scaling,
+            data_size=parsed.data_size,
         )
         packed = recordings(
             kind,

@@ -56,11 +56,24 @@ class Arm:
         )
 
     @property
+    def noise_ratio(self) -> float:
+        """c(M)/c(M₀), the variance of the batch gradient over that at the base batch size.
+
+        Raises:
+            ValueError: when the base batch is all the data, whose gradient has no noise.
+        """
+        noise = noise_factor([self.batch_size, self.base_batch_size], self.data_size or None)
+        if noise[1] == 0:
+            raise ValueError(
+                f"base_batch_size: found {self.base_batch_size}, expected a value below data_size"
+                f" {self.data_size}: the full batch has no noise to compare with"
+            )
+        return float(noise[0] / noise[1])
+
+    @property
     def heat(self) -> float:
         """T(M)/T(M₀), the temperature relative to that of the base batch size."""
-        size = self.data_size or None
-        noise = noise_factor([self.batch_size, self.base_batch_size], size)
-        return self.rate / self.base_learning_rate * float(noise[0] / noise[1])
+        return self.rate / self.base_learning_rate * self.noise_ratio
 
     def landscape_rng(self) -> np.random.Generator:
         """Randomness that all batch sizes of a seed share."""

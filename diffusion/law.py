@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranges import increasing
+from .ranges import increasing, numbers
 
 Array = NDArray[np.float64]
 
@@ -82,6 +82,22 @@ class Law:
         t = increasing(times, "times")
         return self.rate(t, **self.checked(parameters))
 
+    def completed(self, parameters: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
+        """The parameters, with those of the example where they are missing.
+
+        Raises:
+            TypeError: when the parameters are no mapping.
+            ValueError: for an unknown parameter.
+        """
+        if not isinstance(parameters, Mapping):
+            raise TypeError(
+                f"parameters: found {parameters!r}, expected a mapping from name to value"
+            )
+        unknown = sorted(set(parameters) - set(self.example))
+        if unknown:
+            raise ValueError(f"parameters: found {unknown}, expected some of {list(self.example)}")
+        return {**self.example, **parameters}
+
     def checked(self, parameters: Mapping[str, ArrayLike]) -> dict[str, Array]:
         """The parameters as arrays, each within its range, those of the modes equally long.
 
@@ -101,7 +117,7 @@ class Law:
 
 
 def _within(parameter: Parameter, value: ArrayLike) -> Array:
-    array = np.asarray(value, dtype=np.float64)
+    array = numbers(value, parameter.name)
     if array.ndim != int(parameter.modes) or not array.size:
         shape = "(mode,) of one or more" if parameter.modes else "()"
         raise ValueError(f"{parameter.name}: found shape {array.shape}, expected {shape}")

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from .arms import Arm, Simulator, Track
 from .noise_theory import estimate_covariance
+from .null_laws import law_named
 from .ranges import count
 from .recording import pack
+from .scaling import noise_factor
 from .schedule import log_spaced
 from .simulators import (
     DriftingWalk,
@@ -104,8 +106,8 @@ def recording(kind: Simulator, arm: Arm, iterations: int, *, per_decade: int = 2
     }
     if track.loss is not None:
         values["loss"] = track.loss
-    truth = {**asdict(cast(Any, kind)), **asdict(arm), "learning_rate": arm.rate}
-    attrs = {"simulator": type(kind).__name__, "truth": json.dumps(truth, default=_plain)}
+    truth = json.dumps(_truth(kind, arm), default=_plain)
+    attrs = {"simulator": type(kind).__name__, "truth": truth}
     return pack(values, attrs)
 
 
@@ -140,6 +142,13 @@ def recordings(
     arms = [replace(base, batch_size=m, seed=s) for m in batch_sizes for s in seeds]
     packed = [recording(kind, arm, iterations) for arm in arms]
     return {str(one["coords"]["run"]["data"]): one for one in packed}
+
+
+def _truth(kind: Simulator, arm: Arm) -> dict[str, Any]:
+    truth = {**asdict(cast(Any, kind)), **asdict(arm), "learning_rate": arm.rate}
+    if isinstance(kind, LawCurve):
+        truth["parameters"] = law_named(kind.law).completed(kind.parameters)
+    return truth
 
 
 def _motion(track: Track, records: NDArray[np.int64]) -> dict[str, Any]:
@@ -204,7 +213,7 @@ def _noise(track: Track, arm: Arm, records: NDArray[np.int64]) -> dict[str, Any]
     return {
         "gradient_sq": g[:, None],
         "noise_trace": s[:, None],
-        "mean_sq": (g + s / arm.batch_size)[:, None],
+        "mean_sq": (g + s * noise_factor(arm.batch_size, arm.data_size or None))[:, None],
         "units": np.where(updates > 0, float(_UNITS), np.nan),
         "unit_size": np.where(updates > 0, arm.batch_size / _UNITS, np.nan),
         "noise_updates": updates,

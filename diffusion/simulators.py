@@ -162,12 +162,11 @@ class ScaleInvariant:
 
     def track(self, arm: Arm, records: Iterations) -> Track:
         """One repetition; the gradient is all noise, so its norm goes with 1/√M."""
-        noise = noise_factor([arm.batch_size, arm.base_batch_size], arm.data_size or None)
         motion = sgd.scale_invariant(
             records,
             dimension=self.dimension,
             start_norm=self.start_norm,
-            gradient_norm=self.gradient_norm * float(np.sqrt(noise[0] / noise[1])),
+            gradient_norm=self.gradient_norm * float(np.sqrt(arm.noise_ratio)),
             learning_rate=arm.rate,
             weight_decay=self.weight_decay,
             rng=arm.noise_rng(),
@@ -261,10 +260,10 @@ class LawCurve:
 
     def track(self, arm: Arm, records: Iterations) -> Track:
         """The curve at the arm's batch size; distances that noise makes negative become 0."""
-        law = law_named(self.law)
         moved = records > 0
         t = records[moved].astype(np.float64)
-        d = law.distance(t, {**law.example, **self.parameters})
+        law = law_named(self.law)
+        d = law.distance(t, law.completed(self.parameters))
         d = d + not_negative(self.noise, "noise") * d[-1] * self._noise(t, arm.noise_rng())
         distance = np.zeros(len(records))
         distance[moved] = np.maximum(d, 0.0)

@@ -5,6 +5,7 @@ import xarray as xr
 
 from diffusion.commands import main
 from diffusion.recording import check
+from diffusion.scaling import RULES
 from diffusion.simulate import KINDS
 
 SMALL = ["--batch-sizes", "8", "32", "--seeds", "1", "--iterations", "50"]
@@ -28,13 +29,25 @@ def test_every_kind_writes_sound_recordings_with_their_truth(tmp_path, capsys, k
         (["law", "--set", "p"], "--set: found 'p', expected NAME=VALUE"),
         (["law", "--set", "nonsense=1"], "nonsense"),
         (["law", "--scaling", "cubic"], "cubic"),
-        (["law", "--set", "parameters=[1]"], "ultraslow simulate: "),
+        (["law", "--set", "parameters=[1]"], "parameters: found [1], expected a mapping"),
+        (["law", "--scaling", "exact_sqrt"], "data_size: found None"),
+        (["field", "--data-size", "16"], "batch_size: found 32, expected at most data_size 16"),
     ],
 )
 def test_faults_name_what_was_found(tmp_path, capsys, arguments, message):
     assert main(["simulate", *arguments, "--folder", str(tmp_path), *SMALL]) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_can_be_asked_for(tmp_path, capsys, rule):
+    asked = ["--scaling", rule, "--data-size", "128", "--folder", str(tmp_path)]
+    assert main(["simulate", "drift", *asked, *SMALL]) == 0
+    large = xr.load_dataset(capsys.readouterr().out.split()[1])
+    assert large["data_size"] == 128
+    ratio = {"fixed": 1, "sqrt": 2, "exact_sqrt": (4 * (15 / 16) / (3 / 4)) ** 0.5, "linear": 4}
+    assert large["learning_rate"][-1] == pytest.approx(0.1 * ratio[rule])
 
 
 def test_nothing_is_overwritten(tmp_path, capsys):

@@ -1,8 +1,10 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from diffusion.arms import Arm
+from diffusion.simulators import FieldWalk, LineWalk, ScaleInvariant
 
 
 def test_the_rate_follows_the_rule():
@@ -26,6 +28,12 @@ def test_seeds_and_batch_sizes_share_what_they_should():
     assert arm.landscape_rng().random() == other.landscape_rng().random()
     assert arm.noise_rng().random() != other.noise_rng().random()
     assert arm.landscape_rng().random() != Arm(seed=5).landscape_rng().random()
+
+
+def test_noise_is_not_compared_with_a_full_batch():
+    for kind in (FieldWalk(dimension=2, modes=3), LineWalk(reach=9), ScaleInvariant(dimension=3)):
+        with pytest.raises(ValueError, match="base_batch_size: found 64, .* below data_size 64"):
+            kind.track(Arm(batch_size=8, scaling="linear", data_size=64), np.array([0, 1]))
 
 
 def test_sizes_out_of_range_are_named():

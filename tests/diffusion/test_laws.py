@@ -120,6 +120,14 @@ def test_what_does_not_move_has_distance_and_slope_zero(law, still):
     np.testing.assert_array_equal(law.slope(TIMES, parameters), 0.0)
 
 
+def test_an_example_completes_parameters():
+    assert laws.POWER.completed({"exponent": 0.25}) == {"scale": 0.3, "exponent": 0.25}
+    with pytest.raises(ValueError, match=r"parameters: found \['p'\], expected some of \['scale"):
+        laws.POWER.completed({"p": 0.25})
+    with pytest.raises(TypeError, match="parameters: found 5, expected a mapping"):
+        laws.POWER.completed(5)
+
+
 def test_saturation_begins_as_diffusion_however_far_its_end():
     # d → d∞·√(t/τ), up to relative terms of order t/τ
     for tau in (1e12, 1e18, 1e30):

@@ -72,6 +72,22 @@ def test_noise_estimates_scatter_about_the_truth():
         assert np.isnan(column(packed[0], name)[0, 0])  # no update yet
 
 
+def test_truth_holds_every_parameter_of_a_law():
+    def truth(law, **parameters):
+        packed = simulate.recording(LawCurve(law=law, parameters=parameters), ARM, 10)
+        return json.loads(packed["attrs"]["truth"])["parameters"]
+
+    assert truth("power", exponent=0.2) == {"scale": 0.3, "exponent": 0.2}
+    assert len(truth("quadratic")["curvatures"]) == 30
+
+
+def test_mean_squares_have_the_noise_of_batches_without_replacement():
+    walk = DriftingWalk(dimension=50, gradient_sq=4.0, noise_trace=64.0)
+    packed = simulate.recording(walk, Arm(batch_size=32, data_size=64), 40)
+    g, s, mean = (column(packed, n)[1:] for n in ("gradient_sq", "noise_trace", "mean_sq"))
+    np.testing.assert_allclose(mean, g + s / 64)  # (1 − M/D)/M
+
+
 def test_settings_are_read_from_text():
     kind = simulate.simulator("law", {"parameters": '{"exponent": 0.3}', "noise": "0"})
     assert kind == LawCurve(parameters={"exponent": 0.3}, noise=0.0)
