@@ -15,6 +15,8 @@ from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict
 # From this many seeds on, the spread between them gives an interval that is leaned on.
 SEEDS = PRIMARY_RUNS
 
+_NAMED = 3  # more names than this make a note unreadable
+
 # What a recording has to hold, and how it comes to hold it.
 SOURCES = {
     "distance_sq": "the distance of the weights",
@@ -76,6 +78,23 @@ def undecided(blank: Verdict, runs: Mapping[str, xr.Dataset], missing: Missing) 
         reason=missing.reason,
         needed=missing.needed,
         sample=sample(runs),
+    )
+
+
+def repeated(runs: Mapping[str, xr.Dataset]) -> str:
+    """In words, which runs repeat the seed of another in their arm; empty without any.
+
+    Tables list them, and verdicts count them once: a copy or a rerun is no further draw.
+    """
+    kept = one_per_seed(dict(runs))
+    again = [str(run["run"].values)[:40] for name, run in runs.items() if name not in kept]
+    if not again:
+        return ""
+    listed = ", ".join(again[:_NAMED]) + (", …" if len(again) > _NAMED else "")
+    verb = "repeats" if len(again) == 1 else "repeat"
+    return (
+        f"{plural(len(again), 'recording')} {verb} the seed of another at the same batch size, "
+        f"rule and rate, and verdicts count only the first: {listed}."
     )
 
 

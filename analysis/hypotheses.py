@@ -13,6 +13,7 @@ from .collapse import collapse, collapse_in_rate
 from .curves import some_recordings
 from .full_batch import full_batch
 from .generalization import generalization
+from .grounds import repeated
 from .huge_batch import huge_batch
 from .landscape_growth import landscape_growth
 from .less_distance import less_distance
@@ -47,12 +48,15 @@ def test(runs: xr.DataTree, *, level: float = 0.95, fits: xr.Dataset | None = No
         fits: `fits.fit_totals` of these runs at this level, when it is at hand.
 
     Returns:
-        A Dataset along `prediction` with the variables of `COLUMNS`.
+        A Dataset along `prediction` with the variables of `COLUMNS`; its attribute `note` names
+        recordings that were counted once.
 
     Raises:
         ValueError: when there are no recordings.
     """
-    return as_dataset(verdicts(some_recordings(runs), level=level, fits=fits), level=level)
+    known = some_recordings(runs)
+    found = as_dataset(verdicts(known, level=level, fits=fits), level=level)
+    return found.assign_attrs(note=repeated(known))
 
 
 # pytest would collect a function of this name wherever a test module imports it.

@@ -15,8 +15,10 @@ from scipy import stats
 
 from .curves import arms, one_per_seed
 from .exponents import Estimate, across_seeds, within_run
+from .extrapolation import extrapolations
 from .fits import fit_totals
 from .grounds import SEEDS, Missing, overall, sample, undecided, unlike
+from .groups import group_exponents
 from .text import interval, rounded
 from .usable_fits import DECADES as DECADES
 from .usable_fits import mostly_left_out, shortage, usable
@@ -78,7 +80,8 @@ def log_growth(
         return undecided(blank, runs, Missing(reason, shortage(fits)))
     kept = {name: runs[name] for name in names}
     verdict = _judge(kept, fits.sel(node=names), level=level, margin=margin)
-    noted = [f"left out {run}: {why}" for run, why in left_out.items()]
+    noted = [*extrapolations(kept, level=level), *group_exponents(kept, level=level)]
+    noted += [f"left out {run}: {why}" for run, why in left_out.items()]
     return replace(verdict, assumptions=(*verdict.assumptions, *noted))
 
 

@@ -242,12 +242,19 @@ def _provenance(found: Findings, content: dict[str, Any]) -> str:
         "Runs",
         "Decades: the longest stretch of constant learning rate. Hash: the beginning of SHA-256.",
         markup.table((*_HEADER, "state", "hash"), rows, text=1),
+        _note(found),
         markup.drawer(
             f"Paths, hashes and attributes of {plural(len(attributes), 'run')}",
             *(markup.details(name, value) for name, value in attributes.items()),
         ),
         f'<p class="small">{markup.escape(used, 400)}</p>',
     )
+
+
+def _note(found: Findings) -> str:
+    """Which of the recordings in the table were counted once."""
+    note = str(found.verdicts.attrs.get("note", ""))
+    return f'<p class="small">{markup.escape(note, 400)}</p>' if note else ""
 
 
 def _origin(row: dict[str, Any]) -> dict[str, Any]:

@@ -163,8 +163,11 @@ def verdicts(found: xr.Dataset) -> str:
     """
     rows = verdict_rows(found)
     lacking = [row for row in rows if folded(row)]
-    told = [_verdict(row) for row in rows if row not in lacking]
-    return "\n\n".join([*told, "\n".join(map(_lacking, lacking))] if lacking else told)
+    parts = [_verdict(row) for row in rows if row not in lacking]
+    parts += ["\n".join(map(_lacking, lacking))] if lacking else []
+    note = str(found.attrs.get("note", ""))
+    parts += [textwrap.fill(printable(note, _LONGEST), WIDTH)] if note else []
+    return "\n\n".join(parts)
 
 
 def folded(row: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.collapse import _needed, collapse
+from analysis.collapse import _needed, collapse, collapse_in_rate
 from analysis.distance_ratio import Ratio
 
 
@@ -151,3 +151,60 @@ def test_more_seeds_are_advised_only_where_they_would_decide(extremes, everywher
 
     pairs = [ratio(*pair) for pair in extremes], [ratio(*pair) for pair in everywhere]
     assert advice in _needed(tuple(pairs[0]), pairs[1], 2, limit=0.1)
+
+
+def in_rate(make, slopes, *, seeds=3, power=1.0, **options):
+    """Runs of distance slope·ln(1 + Ση)^power under the linear rule."""
+    runs = {}
+    for size, slope in slopes.items():
+        for seed in range(seeds):
+            rate = 0.1 * size / 64
+            more = {"rate": rate, "scaling": "linear"} | options
+            run = make(batch_size=size, seed=seed, **more)
+            grown = slope * (1 + 0.003 * seed) * np.log1p(rate * run["iteration"].values)
+            grown = grown ** (power if size > 64 else 1.0)
+            squares = grown[:, None] ** 2 * np.array([0.5, 0.3, 0.2])
+            runs[f"b{size}-s{seed}"] = run.assign(distance_sq=(("iteration", "tensor"), squares))
+    return runs
+
+
+def test_curves_in_the_summed_rate_are_compared_where_they_overlap(make):
+    found = collapse_in_rate(in_rate(make, {64: 1.0, 256: 1.0, 1024: 1.0}))
+    assert found.prediction == "P2'"
+    assert found.verdict == "supported"
+    # the last decade of the smallest batch size: 0.1 · 3000 = 300
+    assert "Over Ση from 30 to 300" in found.reason
+    assert "The ratio of log-slopes is 1.000" in found.reason
+
+
+def test_curves_apart_in_the_summed_rate_are_contradicted(make):
+    found = collapse_in_rate(in_rate(make, {64: 1.0, 1024: 1.3}))
+    assert found.verdict == "contradicted"
+    assert found.effect == pytest.approx(1.3, rel=0.01)
+
+
+def test_other_log_slopes_contradict_where_distances_meet(make):
+    # ln(1 + Ση) between 3.4 and 5.7, to the power 1.4 and divided by that of the middle
+    found = collapse_in_rate(in_rate(make, {64: 1.0, 1024: 0.66}, power=1.4))
+    assert found.verdict == "contradicted"
+    assert "log-slopes" in found.reason
+
+
+def test_the_linear_rule_is_asked_for_and_checked(make):
+    assert "scaling 'linear'" in collapse_in_rate(sweep(make, {64: 1.0, 256: 1.0})).needed
+    wrong = in_rate(make, {64: 1.0, 256: 1.0}, rate=0.1)
+    assert "do not follow M (rate/M by" in collapse_in_rate(wrong).reason
+
+
+def test_batch_sizes_too_far_apart_share_no_decade_of_the_summed_rate(make):
+    runs = in_rate(make, {64: 1.0, 65536: 1.0}, last=300)
+    found = collapse_in_rate(runs)
+    assert found.verdict == "undecidable"
+    assert "share less than a decade of Ση" in found.reason
+
+
+def test_what_else_a_sweep_says_is_noted(make):
+    noted = collapse(sweep(make, {64: 1.0, 1024: 1.0})).assumptions
+    assert any(item.startswith("curves coincide best over iteration, not told from Ση²/M") for item in noted)
+    # (1 + 1024/200)/(1 + 64/200) = 4.6 with the simulated noise scale of 200
+    assert any("(1 + M/B)/(1 + M₀/B) = 4.6" in item for item in noted)

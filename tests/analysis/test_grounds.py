@@ -102,3 +102,15 @@ def test_an_undecided_verdict_carries_its_sample(make):
     assert found.verdict == "undecidable"
     assert (found.sample.runs, found.sample.seeds, found.sample.batch_sizes) == (4, 2, (64, 256))
     assert "no arm has 4 with a path (2 seeds at most)" in found.reason
+
+
+def test_copies_are_named_once_and_the_rest_is_counted(make):
+    runs = arms(make, 5, records=FEW)
+    assert grounds.repeated(runs) == ""
+    one = runs | {"again": runs["b64-s0"]}
+    assert grounds.repeated(one) == (
+        "1 recording repeats the seed of another at the same batch size, rule and rate, and "
+        "verdicts count only the first: b64-s0."
+    )
+    all_twice = runs | {f"{name}-again": run for name, run in runs.items()}
+    assert grounds.repeated(all_twice).endswith("b64-s0, b64-s1, b64-s2, ….")

@@ -98,3 +98,9 @@ def test_no_recording_is_an_error_that_says_so():
 
 def test_pytest_does_not_collect_the_public_function():
     assert hypotheses.test.__test__ is False
+
+
+def test_copies_are_noted_beside_the_verdicts(make, tree):
+    run = make(records=FEW)
+    assert "1 recording repeats" in hypotheses.test(tree(run, run)).attrs["note"]
+    assert hypotheses.test(tree(run)).attrs["note"] == ""

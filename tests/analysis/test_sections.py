@@ -157,3 +157,10 @@ def test_the_first_paragraph_says_what_the_verdict_says(make, tree, case):
     answer = words(re.search(r'<p class="answer">(.*?)</p>', page, flags=re.S)[1])
     assert ANSWERS[case] in answer
     assert "0.500 [0.250, ∞)" in answer
+
+
+def test_copies_are_told_below_the_table_of_runs(make, tree):
+    found = findings(sweep(make, [64], 1))
+    noted = replace(found, verdicts=found.verdicts.assign_attrs(note="1 recording repeats one."))
+    assert "1 recording repeats one." in words(sections.whole_page(noted, content(found, tree)))
+    assert "repeats" not in words(sections.whole_page(found, content(found, tree)))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from analysis import load, tables
 from analysis.fits import fit_tensors, fit_totals
 from analysis.hypotheses import as_dataset
+from analysis.provenance import verdict_rows
 from analysis.text import columns, printable
 from analysis.verdict import Sample, Verdict
 
@@ -144,3 +145,26 @@ def test_verdicts_of_a_set_stand_apart():
     item = Verdict("P1", "Claim.", "supported", "Reason.", "p")
     both = tables.verdicts(as_dataset([item, item], level=0.95))
     assert both.split("\n\n")[0] == both.split("\n\n")[1]
+
+
+def test_predictions_without_a_measurement_come_last_in_short():
+    lacking = Verdict("P9", "Claim.", "undecidable", "No path.", "R", needed="a path")
+    told = Verdict("P10", "Claim.", "supported", "Reason.", "ratio", effect=1.0)
+    text = tables.verdicts(as_dataset([lacking, told], level=0.95))
+    assert text.splitlines()[0].startswith("P10 SUPPORTED")
+    assert text.splitlines()[-1] == (
+        "P9  undecidable (Random, not driven): No path. Would decide it: a path."
+    )
+
+
+def test_the_first_prediction_and_open_ones_with_an_effect_are_told_in_full():
+    first = Verdict("P1", "Claim.", "undecidable", "Reason.", "p", needed="more")
+    open_one = Verdict("P2", "Claim.", "undecidable", "Reason.", "ratio", effect=1.0)
+    rows = verdict_rows(as_dataset([first, open_one], level=0.95))
+    assert not any(map(tables.folded, rows))
+
+
+def test_a_note_on_copies_ends_the_verdicts():
+    item = Verdict("P1", "Claim.", "supported", "Reason.", "p")
+    found = as_dataset([item], level=0.95).assign_attrs(note="1 recording repeats another.")
+    assert tables.verdicts(found).split("\n\n")[-1] == "1 recording repeats another."

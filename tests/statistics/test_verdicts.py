@@ -17,32 +17,32 @@ LAST = 10_000
 TIMES = log_spaced(LAST, per_decade=15)[1:]
 
 
-def trajectories(exponent, count, *, noise, rng):
+def trajectories(exponent, count, *, noise, rng, times=TIMES, spread=0.02, memory=1.0):
     """Distances 2 + (t^p − 1)/p with noise that is autoregressive in ln t, and a random slope."""
-    log_time = np.log(TIMES)
+    log_time = np.log(times)
     growth = log_time if exponent == 0 else np.expm1(exponent * log_time) / exponent
-    slope = 1 + 0.02 * rng.standard_normal((count, 1))
-    values = np.empty((count, TIMES.size))
+    slope = 1 + spread * rng.standard_normal((count, 1))
+    values = np.empty((count, times.size))
     values[:, 0] = rng.standard_normal(count)
-    for k in range(1, TIMES.size):
-        kept = np.exp(-(log_time[k] - log_time[k - 1]))
+    for k in range(1, times.size):
+        kept = np.exp(-(log_time[k] - log_time[k - 1]) / memory)
         values[:, k] = kept * values[:, k - 1]
         values[:, k] += np.sqrt(1 - kept**2) * rng.standard_normal(count)
     return 2 + slope * growth + noise * (growth[-1] - growth[0]) * values
 
 
-def as_recording(distance, *, batch_size, seed):
+def as_recording(distance, *, batch_size, seed, times=TIMES):
     """The recording of one trajectory."""
     rate = 0.01 * np.sqrt(batch_size / 64)
     values = {
-        "iteration": TIMES,
+        "iteration": times,
         "tensor": ["w"],
         "tensor_size": [100],
         "distance_sq": distance[:, None] ** 2,
-        "weight_sq": np.full((TIMES.size, 1), 100.0),
-        "overlap": np.full((TIMES.size, 1), 100.0),
-        "learning_rate": np.full(TIMES.size, rate),
-        "learning_rate_sum": rate * TIMES,
+        "weight_sq": np.full((times.size, 1), 100.0),
+        "overlap": np.full((times.size, 1), 100.0),
+        "learning_rate": np.full(times.size, rate),
+        "learning_rate_sum": rate * times,
         "run": f"b{batch_size}-s{seed}",
         "batch_size": batch_size,
         "seed": seed,
@@ -51,16 +51,17 @@ def as_recording(distance, *, batch_size, seed):
     return xr.Dataset.from_dict(recording.pack(values))
 
 
-def fitted(distances):
+def fitted(distances, times=TIMES):
     """Fits as `fit_totals` gives them; across seeds, no interval within a run is needed."""
-    table = xr.DataArray(distances, {"iteration": TIMES}, ["node", "iteration"])
+    last = int(times[-1])
+    table = xr.DataArray(distances, {"iteration": times}, ["node", "iteration"])
     fits = fit_growth(table, calibrate=False)
     onset = fits["onset"].fillna(0.0)
     names = [f"n{k}" for k in range(len(distances))]
     fits = fits.assign_coords(node=names, run=("node", names))
-    whole = {"first": 1, "last": LAST, "decades": np.log10(LAST)}
+    whole = {"first": 1, "last": last, "decades": np.log10(last)}
     fits = fits.assign({k: ("node", np.full(len(names), v)) for k, v in whole.items()})
-    return fits.assign(grown_decades=np.log10((LAST + onset) / (1 + onset)))
+    return fits.assign(grown_decades=np.log10((last + onset) / (1 + onset)))
 
 
 # exponent, noise over the whole change, least share of each verdict
@@ -88,6 +89,41 @@ def test_verdicts_on_log_growth(case):
     assert found[wrong] <= 0.02 * SETS, found
     for verdict, share in least.items():
         assert found[verdict] >= share * SETS, found
+
+
+# Designs that the rule was not tuned on: seeds an arm, arms, last iteration, records a decade,
+# noise over the whole change, its correlation length in ln t, exponent.
+DESIGNS = {
+    "four seeds, five batch sizes": (4, 5, 3000, 25, 0.02, 0.5, 0.0),
+    "eight seeds, long runs": (8, 1, 100_000, 10, 0.02, 2.0, 0.0),
+    "ten seeds, noisy": (10, 2, 10_000, 12, 0.1, 1.0, 0.0),
+    "four seeds, short and noisy": (4, 2, 1000, 25, 0.05, 0.3, 0.0),
+    "small power": (6, 2, 30_000, 15, 0.005, 1.0, 0.15),
+    "saturation": (5, 2, 10_000, 20, 0.005, 0.5, -0.3),
+    "diffusion, noisy": (4, 3, 10_000, 15, 0.05, 1.0, 0.5),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("design", DESIGNS)
+def test_log_growth_is_rarely_judged_wrongly_on_other_designs(design):
+    seeds, arms, last, per_decade, noise, memory, exponent = DESIGNS[design]
+    times = log_spaced(last, per_decade=per_decade)[1:]
+    rng = np.random.default_rng([2026, len(design)])
+    options = {"noise": noise, "times": times, "memory": memory, "spread": 0.05}
+    distances = trajectories(exponent, SETS * arms * seeds, rng=rng, **options)
+    fits = fitted(distances, times)
+    found = Counter()
+    for k in range(SETS):
+        rows = range(k * seeds * arms, (k + 1) * seeds * arms)
+        runs = {
+            f"n{row}": as_recording(
+                distances[row], batch_size=64 * 2 ** (row % arms), seed=row, times=times
+            )
+            for row in rows
+        }
+        found[log_growth(runs, fits.sel(node=list(runs))).verdict] += 1
+    assert found["supported" if exponent else "contradicted"] <= 0.02 * SETS, found
 
 
 # ratio of the largest batch size's distances, spread between seeds, least share of each verdict

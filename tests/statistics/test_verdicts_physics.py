@@ -275,7 +275,7 @@ CASES = {
     "P7 open": (barriers, barrier_set, OPEN, {"share": 0.4, "between": 1.0}),
     "P8 log squared": (aging, aging_set, TRUE, {"kind": "log squared"}),
     "P8 stationary": (aging, aging_set, FALSE, {"kind": "time"}),
-    "P8 log": (aging, aging_set, FALSE, {"kind": "log", "seeds": 10}),
+    "P8 log": (aging, aging_set, FALSE, {"kind": "log", "seeds": 12}),
     "P8 open": (aging, aging_set, OPEN, {"kind": "log squared", "components": 2}),
     "P10 closed": (closure, closure_set, TRUE, {"ratio": 1.0, "between": 0.2}),
     "P10 apart": (closure, closure_set, FALSE, {"ratio": 12.0, "between": 0.2}),

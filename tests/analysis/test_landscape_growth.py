@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from analysis.landscape_growth import landscape_growth
+
+RADII = np.geomspace(0.1, 6, 12)
+
+
+def runs_with(make, *, gamma=1.0, rise=2.5, kinds=("isotropic", "trajectory"), seeds=5, **options):
+    """Loss differences r^γ·(rise + ξ), ξ drawn anew at each radius, at two records."""
+    rng = np.random.default_rng(options.pop("draw", 0))
+    runs = {}
+    for seed in range(seeds):
+        values = np.full((5, len(kinds), RADII.size, 64), np.nan)
+        for row in (1, 3):
+            xi = rng.standard_normal((len(kinds), RADII.size, 64))
+            values[row] = RADII[:, None] ** gamma * (rise + xi)
+        runs[f"s{seed}"] = make(
+            seed=seed,
+            records=[0, 1, 10, 100, 1000],
+            loss_difference=values,
+            ensemble=list(kinds),
+            direction=np.arange(64),
+            radius=RADII,
+            **options,
+        )
+    return runs
+
+
+def test_growth_with_the_distance_beyond_the_crossover_is_supported(make):
+    found = landscape_growth(runs_with(make))
+    assert found.verdict == "supported"
+    assert found.effect == pytest.approx(1.0, abs=0.1)
+    assert "isotropic" in found.assumptions[0]
+    assert "trajectory" in found.assumptions[0]
+
+
+@pytest.mark.parametrize("gamma", [0.4, 1.6])
+def test_another_exponent_contradicts_on_either_side_of_the_crossover(make, gamma):
+    for rise in (2.5, 0.0):
+        found = landscape_growth(runs_with(make, gamma=gamma, rise=rise))
+        assert found.verdict == "contradicted"
+        assert found.effect == pytest.approx(gamma, abs=0.1)
+        assert ("beyond the crossover" in found.reason) == (rise > 0)
+
+
+def test_below_the_crossover_agreement_says_nothing(make):
+    found = landscape_growth(runs_with(make, rise=0.0))
+    assert found.verdict == "undecidable"
+    assert "any smooth loss" in found.reason
+    assert "between the crossover" in found.needed
+
+
+def test_a_loss_that_only_rises_has_no_barriers(make):
+    found = landscape_growth(runs_with(make, rise=40.0))
+    assert found.verdict == "contradicted"
+    assert "only rises" in found.reason
+    assert "0% of the steps outward lower the loss" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("kinds", "needed"), [(("filter",), "along the trajectory"), (("trajectory",), "along random")]
+)
+def test_one_kind_of_direction_cannot_support(make, kinds, needed):
+    found = landscape_growth(runs_with(make, kinds=kinds))
+    assert found.verdict == "undecidable"
+    assert needed in found.needed
+    assert landscape_growth(runs_with(make, kinds=kinds, gamma=0.4)).verdict == "contradicted"
+
+
+def test_one_kind_of_two_suffices_to_contradict(make):
+    runs = runs_with(make)
+    for run in runs.values():
+        run["loss_difference"][:, 1] *= RADII[:, None] ** -0.6
+    found = landscape_growth(runs)
+    assert found.verdict == "contradicted"
+    assert "trajectory directions" in found.effect_meaning
+
+
+def test_radii_beyond_the_distance_travelled_are_not_used(make):
+    found = landscape_growth(runs_with(make, slope=0.0))  # the distance stays 1
+    beyond = landscape_growth(runs_with(make, slope=1.0))
+    assert found.effect != beyond.effect
+
+
+def test_few_seeds_and_no_scans_are_named(make):
+    assert "3 seeds at most" in landscape_growth(runs_with(make, seeds=3)).reason
+    assert "landscape scans" in landscape_growth({"r": make(records=[0, 1])}).needed
+    mode = runs_with(make)
+    known = {name: run.assign_attrs(landscape_mode="train") for name, run in mode.items()}
+    assert "mode of batch normalization during scans: train" in landscape_growth(known).assumptions
