@@ -63,6 +63,35 @@ def refuse_other_run(
     _warn_of_other_metadata(folder, records, static)
 
 
+def refuse_other_landscape(
+    records: xr.Dataset, static: Mapping[str, object], attributes: Mapping[str, str]
+) -> None:
+    """A landscape goes on at the same radii and in the same mode, or its values would be mixed.
+
+    Radii that follow from w0 are not compared: before w0 is read they are those of other weights.
+
+    Arguments:
+        records: that are there.
+        static: coordinates of the run that goes on.
+        attributes: of it.
+
+    Raises:
+        ValueError: saying what differs.
+    """
+    for name in ("landscape_mode", "landscape_radii"):
+        had = records.attrs.get(name)
+        if had is not None and had != attributes.get(name):
+            raise ValueError(
+                f"landscape: found {name} {attributes.get(name)!r}, the recording has {had!r}"
+            )
+    if records.attrs.get("landscape_radii") == "given":
+        found, expected = np.asarray(static["radius"]), records["radius"].values
+        if not np.array_equal(found, expected):
+            raise ValueError(
+                f"landscape: found radii {_named(found)}, the recording has {_named(expected)}"
+            )
+
+
 def refuse_earlier_initial(folder: Path) -> None:
     """A new run does not overwrite the initial weights of another.
 

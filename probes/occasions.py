@@ -47,7 +47,7 @@ class Occasions:
             if landscape
             else None
         )
-        self._mode = landscape.mode if landscape else ""
+        self._told = _told_of(landscape) if landscape else {}
         self._evaluated = -1
 
     @property
@@ -65,7 +65,7 @@ class Occasions:
 
     def attributes(self) -> dict[str, str]:
         """What the recording says of how it was measured."""
-        return {"landscape_mode": self._mode} if self._landscape else {}
+        return self._told
 
     def due(self, iteration: int) -> bool:
         """Whether anything is to be measured at this iteration."""
@@ -106,6 +106,11 @@ class Occasions:
             probe.stop()
             _warn(f"the landscape probe failed and was switched off: {error!r}")
             return probe.nothing()
+
+
+def _told_of(landscape: Landscape) -> dict[str, str]:
+    radii = "of the initial weights" if landscape.radii is None else "given"
+    return {"landscape_mode": landscape.mode, "landscape_radii": radii}
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

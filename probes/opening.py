@@ -24,6 +24,7 @@ from .measurements import Measurements
 from .mismatch import (
     refuse_earlier_initial,
     refuse_other_initial,
+    refuse_other_landscape,
     refuse_other_run,
     refuse_other_weights,
     warn,
@@ -196,6 +197,7 @@ def _found(request: Request, resume: Any) -> Beginning | None:
     if records is None:
         return _unrecorded(request, resume)
     refuse_other_run(store.folder, records, request.static, request.probes)
+    refuse_other_landscape(records, request.static, request.attributes)
     if isinstance(resume, State):
         state = resume
     else:

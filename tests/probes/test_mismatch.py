@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from every_field import every_field
 from test_store import records
 
 from probes import mismatch
@@ -50,3 +51,21 @@ def test_initial_weights_of_another_run_are_refused():
     mismatch.refuse_other_weights(FOLDER, [torch.ones(2)], [torch.ones(2)])
     with pytest.raises(ValueError, match="no record, and the model has other weights"):
         mismatch.refuse_other_weights(FOLDER, [torch.ones(2)], [torch.zeros(2)])
+
+
+def test_a_landscape_goes_on_at_its_radii_and_in_its_mode():
+    given = {"landscape_mode": "train", "landscape_radii": "given"}
+    derived = {**given, "landscape_radii": "of the initial weights"}
+    records = every_field(0).assign_attrs(given)
+    radius = records["radius"].values
+    mismatch.refuse_other_landscape(records, {"radius": radius}, given)
+    mismatch.refuse_other_landscape(records.assign_attrs(derived), {"radius": radius + 1}, derived)
+    mismatch.refuse_other_landscape(records.drop_attrs(deep=False), {}, {})
+    for static, attributes, told in [
+        ({"radius": radius * 2}, given, "landscape: found radii .*, the recording has"),
+        ({"radius": radius[:-1]}, given, "landscape: found radii .*, the recording has"),
+        ({"radius": radius}, {**given, "landscape_mode": "eval"}, "landscape_mode 'eval', the re"),
+        ({"radius": radius}, derived, "landscape_radii 'of the initial weights', the recording"),
+    ]:
+        with pytest.raises(ValueError, match=told):
+            mismatch.refuse_other_landscape(records, static, attributes)

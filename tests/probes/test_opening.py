@@ -32,7 +32,7 @@ def request_(tmp_path):
         Processes(),
         Measurements(list(parameters.values()), probes=()),
         {"tensor": TENSORS, "tensor_size": SIZES, "batch_size": 1, "run": "everything"},
-        {"history": "begun"},
+        {"history": "begun", "landscape_mode": "train"},
         PROBES,
         0.1,
     )
