@@ -122,14 +122,13 @@ def _saturation_rate(t: Array, *, limit: Array, time_constant: Array) -> Array:
 _FROM_ZERO = (True, False)
 _TO_END = (False, True)
 _HEIGHT = "weight^(α/2)"
-_OFFSET = Parameter("offset", "a", "distance at u = 0", -np.inf, units="weight")
 
 GROWTH = Law(
     "growth",
     "Growth family",
     "d = a + b·[(t + τ₀)^p − 1]/p, and a + b·ln(t + τ₀) at p = 0",
     (
-        _OFFSET,
+        Parameter("offset", "a", "distance at t + τ₀ = 1", -np.inf, units="weight"),
         Parameter("scale", "b", "slope in the transformed time", -np.inf, units="weight"),
         Parameter("exponent", "p", "exponent; 0 is the logarithm", -np.inf),
         Parameter("onset", "τ₀", "shift of time", 0.0, units="iteration", closed=_FROM_ZERO),
@@ -172,7 +171,7 @@ OFFSET_POWER = Law(
     "Power law with an offset",
     "d = a + A·t^p",
     (
-        _OFFSET,
+        Parameter("offset", "a", "distance without the power", -np.inf, units="weight"),
         Parameter("scale", "A", "growth at t = 1", -np.inf, units="weight"),
         Parameter("exponent", "p", "exponent", -np.inf),
     ),

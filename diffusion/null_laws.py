@@ -6,7 +6,9 @@ as weights and their gradients change little within 1/(1 − m) iterations.
 
 N1 and N2 are exact at iterations for ηh < 1, where they are defined for all times (descent itself
 is stable up to ηh = 2). The continuous forms e^(−ηht) and ηc/(2Mh) hold for ηh ≪ 1, with relative
-errors of ηh/2 in the rate and in the variance.
+errors of ηh/2 in the rate and in the variance. N3 to N5 are limits of small steps: descent is
+ahead of them at the start, by relative (ηg/n²)²/4 for N3, ηλ/2 more for N4 and ηγ²/8 for N5, and
+less and less later.
 """
 
 import numpy as np

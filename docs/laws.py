@@ -44,10 +44,18 @@ READING = {
     " at ηh = 2, where descent becomes unstable. The height is in proportion to η/M only while"
     " ηh ≪ 1.",
     "scale_invariant": "d ∝ t^½ while d ≪ ‖w₀‖, d ∝ t^¼ later: the growing norm slows the"
-    " rotation.",
+    " rotation.\n\nThe formula is the limit of steps that turn the weights little, ηg ≪ n². The"
+    " first step of descent is longer than the formula by 1 % at ηg/n² = 0.2, 1.5 % at the"
+    " example's 0.25, 17 % at 1 and 84 % at 4. As the norm grows the excess fades: from 84 % it is"
+    " 17 % after 10 iterations and 2 % after 100.",
     "scale_invariant_decay": "Rotation continues at the rate ηλ until the start is forgotten; the"
-    " distance ends at √(w_eq² + ‖w₀‖²).",
-    "separable": "A true logarithm with slope 1/margin, without noise, barriers or batches.",
+    " distance ends at √(w_eq² + ‖w₀‖²), w_eq⁴ = ηg²/(2λ).\n\nThe formula is the limit of small"
+    " steps, ηg ≪ n² as without decay and ηλ ≪ 1. Where decay alone moves the weights, the first"
+    " step is longer than the formula by ηλ/2 of it: 5 % at ηλ = 0.1, 16 % at 0.3.",
+    "separable": "A true logarithm with slope 1/margin, without noise, barriers or batches.\n\nThe"
+    " formula is gradient flow, the limit ηγ² ≪ 1. The first step of descent is longer by ηγ²/8 of"
+    " it: 1.3 % at ηγ² = 0.1, 6 % at the example's 0.5, 13 % at 1. After 100 iterations less than"
+    " 0.5 % is left of it.",
     "crossover": "d ∝ t^½ before the crossover at t = S/(M·|G|²) iterations, d ∝ t after it.",
 }
 
@@ -164,10 +172,15 @@ In code: `{module(law)}`, with `distance(times, parameters)` and `slope(times, p
 def rows(law: Law) -> str:
     """The table of parameters."""
     return "\n".join(
-        f"| `{p.name}` | {p.symbol} | {p.meaning} | {interval(p)} | {p.units} |"
+        f"| `{p.name}` | {cell(p.symbol)} | {p.meaning} | {interval(p)} | {p.units} |"
         f" {shown(np.asarray(law.example[p.name]))} |"
         for p in law.parameters
     )
+
+
+def cell(text: str) -> str:
+    """Text that may hold bars, inside a table."""
+    return text.replace("|", "\\|")
 
 
 def interval(parameter: Parameter) -> str:

@@ -1,4 +1,5 @@
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from diffusion import laws, null_laws
 
 ALL = {law.name: law for law in (*laws.LAWS, *null_laws.NULL_LAWS.values())}
 TIMES = np.geomspace(1, 1e4, 60)
+PAGES = Path(__file__).parents[2] / "docs" / "laws"
 
 
 @pytest.mark.parametrize("law", ALL.values(), ids=ALL)
@@ -167,3 +169,10 @@ def test_the_pages_of_the_laws_are_those_that_the_code_writes():
         written = (pages.FOLDER / f"{name}.md").read_text(encoding="utf-8")
         assert written == pages.page(law, has_points=name in points), name
         assert (pages.FOLDER / f"{name}.svg").exists(), name
+
+
+@pytest.mark.parametrize("law", ALL.values(), ids=lambda law: law.name)
+def test_bars_in_symbols_do_not_break_the_table_of_a_page(law):
+    page = (PAGES / f"{law.name}.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert [len(re.split(r"(?<!\\)\|", row)) for row in rows] == [8] * (1 + len(law.parameters))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from diffusion import sgd
+from diffusion.null_laws import SCALE_INVARIANT_DECAY, SEPARABLE
 
 H = np.array([0.1, 0.5, 1.5])
 RNG = np.random.default_rng
@@ -114,6 +115,37 @@ def test_logistic_descent_finds_the_direction_of_the_margin():
     # the first step from 0 is half the mean of the data
     assert motion.weight_sq[1, 0] == pytest.approx(np.sum((x.mean(axis=0) / 2) ** 2), rel=1e-12)
     assert motion.weight_sq[2, 0] > 50
+
+
+@pytest.mark.parametrize(
+    ("turn", "decay", "excess"),
+    [
+        (0.2, 0.0, 0.0098),
+        (1.0, 0.0, 0.169),
+        (4.0, 0.0, 0.836),
+        (0.01, 0.1, 0.05),
+        (0.01, 0.3, 0.157),
+    ],
+)
+def test_n3_and_n4_lag_behind_the_first_step_by_what_their_pages_say(turn, decay, excess):
+    shared = {
+        "learning_rate": 1.0,
+        "weight_decay": decay,
+        "gradient_norm": turn,
+        "start_norm": 1.0,
+    }
+    motion = sgd.scale_invariant([1], dimension=3, rng=np.random.default_rng(7), **shared)
+    found = np.sqrt(motion.distance_sq[:, 0]) / SCALE_INVARIANT_DECAY.distance([1], shared) - 1
+    assert found == pytest.approx(excess, abs=1e-3)
+
+
+@pytest.mark.parametrize(("drive", "excess"), [(0.1, 0.0126), (0.5, 0.0636), (1.0, 0.129)])
+def test_n5_lags_behind_the_first_step_by_what_its_page_says(drive, excess):
+    motion = sgd.separable_logistic([[1.0]], [1, 100], learning_rate=drive)
+    law = SEPARABLE.distance([1, 100], {"learning_rate": drive, "margin": 1.0})
+    first, late = np.sqrt(motion.distance_sq[:, 0]) / law - 1
+    assert first == pytest.approx(excess, abs=1e-3)
+    assert abs(late) < 0.005
 
 
 @pytest.mark.filterwarnings("error")
