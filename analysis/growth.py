@@ -30,6 +30,8 @@ Array = NDArray[np.float64]
 
 PARAMETERS = ("offset", "slope", "exponent", "onset")
 
+_LATEST = 100.0  # iterations of a known onset over the last recorded one
+
 # Name in the result: name in the numpy core.
 _COLUMNS = {
     "exponent": "exponent",
@@ -92,8 +94,9 @@ def fit_growth(
         deviation it gathers between the first and the last record.
 
     Raises:
-        ValueError: when `distance` has no usable `iteration` coordinate, or an option is out of
-            range.
+        TypeError: when `distance` is no `xarray.DataArray` of real numbers.
+        ValueError: when `distance` has no usable `iteration` coordinate, `learning_rate` is not
+            given at its iterations, or an option is out of range.
 
     >>> times = np.unique(np.geomspace(1, 1e4, 40).astype(int))
     >>> curve = xr.DataArray(3 + 2 * np.log(times), {"iteration": times}, ["iteration"])
@@ -102,30 +105,44 @@ def fit_growth(
     (True, 'ok')
     """
     settings = Settings(level, onset, calibrate, draws, seed, progress)
-    _check_options(settings)
     times = _iterations(distance)
+    _check_options(settings, times)
     ordered = distance.transpose(..., "iteration")
-    table = np.asarray(ordered.values, dtype=np.float64).reshape(-1, times.size)[:, times > 0]
+    count = int(np.prod(ordered.shape[:-1]))
+    table = np.asarray(ordered.values, dtype=np.float64).reshape(count, times.size)[:, times > 0]
     changes = None if learning_rate is None else _rate_changes(learning_rate, ordered)
     fits = fit_table(times[times > 0], table, settings, changes)
     return _dataset(fits, ordered, settings)
 
 
-def _check_options(settings: Settings) -> None:
+def _check_options(settings: Settings, times: Array) -> None:
     if not 0.8 <= settings.level <= 0.99:
         raise ValueError(f"level: found {settings.level}, expected a value between 0.8 and 0.99")
     if settings.onset is not None and not 0 <= settings.onset < np.inf:
         raise ValueError(f"onset: found {settings.onset}, expected a finite value of at least 0")
+    if settings.onset is not None and times.size and settings.onset > _LATEST * times[-1]:
+        # t + τ would hardly change over the records, and neither would any member of the family.
+        raise ValueError(
+            f"onset: found {settings.onset:g}, expected at most {_LATEST:g} times the last "
+            f"iteration, {times[-1]:g}"
+        )
     if settings.draws < 200:
         raise ValueError(f"draws: found {settings.draws}, expected at least 200")
 
 
 def _iterations(distance: xr.DataArray) -> Array:
+    if not isinstance(distance, xr.DataArray):
+        raise TypeError(f"distance: found {type(distance).__name__}, expected xarray.DataArray")
+    if distance.dtype.kind not in "fiu":
+        raise TypeError(f"distance: found values of type {distance.dtype}, expected real numbers")
     if "iteration" not in distance.dims or "iteration" not in distance.coords:
         found = ", ".join(map(str, distance.dims)) or "none"
         raise ValueError(
             f"distance: found dimensions {found}, expected `iteration` with its values"
         )
+    if distance["iteration"].dtype.kind not in "fiu":
+        kind = distance["iteration"].dtype
+        raise TypeError(f"distance: found `iteration` of type {kind}, expected numbers")
     times = np.asarray(distance["iteration"].values, dtype=np.float64)
     if not np.all(np.isfinite(times)) or np.any(times < 0):
         raise ValueError("distance: `iteration` holds values that are negative or not finite")
@@ -146,6 +163,9 @@ def _rate_changes(rate: xr.DataArray, distance: xr.DataArray) -> list[str]:
         raise ValueError(
             f"learning_rate: found dimensions {found}, expected some of {distance.dims}"
         )
+    times = distance["iteration"].values
+    if not np.isin(times[times > 0], rate["iteration"].values).all():
+        raise ValueError("learning_rate: expected values at every iteration of distance")
     known, rates = xr.broadcast(distance, rate)
     later = {"iteration": known["iteration"] > 0}
     known, rates = (x.transpose(*distance.dims).isel(later) for x in (known, rates))
@@ -182,7 +202,8 @@ def _dataset(fits: SeriesFits, distance: xr.DataArray, settings: Settings) -> xr
     columns["status"] = np.array([a.status for a in fits.assessments], dtype=str)
     columns["reason"] = np.array([a.reason for a in fits.assessments], dtype=str)
     data = {name: (dims, column.reshape(shape)) for name, column in columns.items()}
-    table = xr.Dataset(data, distance.isel(iteration=0, drop=True).coords)
+    coords = {name: c for name, c in distance.coords.items() if "iteration" not in c.dims}
+    table = xr.Dataset(data, coords)
     matrix = fits.numbers.parameters.reshape(*shape, len(PARAMETERS), len(PARAMETERS))
     table["parameter_covariance"] = ((*dims, "parameter", "parameter_other"), matrix)
     table = table.assign_coords(parameter=list(PARAMETERS), parameter_other=list(PARAMETERS))

@@ -29,6 +29,7 @@ LEAST_RECORDS = 8  # four parameters of the curve and a noise model, from fewer,
 LEAST_RATIO = 10.0  # of last to first iteration
 MOST_MISSING = 0.2  # share of records that may be NaN or infinite
 WEAK_SIGNAL = 4.0  # slope over its error, below which p is close to unidentified
+EXTREME = 1e150  # squares of larger values overflow, and those of smaller inverses vanish
 ROUNDING = 1e6  # slope over its error, above which the residuals are rounding and not noise
 
 
@@ -74,7 +75,10 @@ def unusable(times: Array, values: Array) -> Assessment | None:
     if kept[-1] < LEAST_RATIO * kept[0]:
         text = f"records span iterations {kept[0]:g} to {kept[-1]:g}, less than one decade"
         return Assessment("too_few_points", text)
-    if np.ptp(values[finite]) <= 1e-12 * np.abs(values[finite]).max():
+    largest = np.abs(values[finite]).max()
+    if largest > EXTREME:
+        return Assessment("nonfinite", f"values reach {largest:.3g}, too large to be squared")
+    if np.ptp(values[finite]) <= max(1e-12 * largest, 1 / EXTREME):
         return Assessment("weak_signal", "the series is constant")
     return None
 

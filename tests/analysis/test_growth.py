@@ -150,6 +150,11 @@ def test_bad_iterations_are_named(distance, message):
             {"learning_rate": xr.DataArray(np.ones(3), dims="x")},
             "learning_rate: found dimensions x",
         ),
+        (
+            {"learning_rate": series(np.ones(3), [1.5, 2.5, 3.5])},
+            "learning_rate: expected values at every iteration",
+        ),
+        ({"onset": 1e12}, "onset: found 1e\\+12, expected at most 100 times the last"),
     ],
 )
 def test_bad_options_are_named(options, message):
@@ -190,3 +195,40 @@ def test_noise_of_a_fit_can_be_taken_out_of_it():
         one = fit.isel(tensor=tensor)
         assert label(fitted_noise(one)) == one.noise_model.item()
     assert fitted_noise(fit_growth(series(np.ones(60)), calibrate=False)) is None
+
+
+@pytest.mark.parametrize(
+    ("distance", "message"),
+    [
+        (np.ones(5), "distance: found ndarray, expected xarray.DataArray"),
+        (series(np.ones(3) + 0j, [1.0, 2.0, 3.0]), "found values of type complex128"),
+        (series(["a", "b", "c"], [1.0, 2.0, 3.0]), "found values of type <U1"),
+        (series(np.ones(3), ["1", "2", "3"]), "found `iteration` of type <U1"),
+    ],
+)
+def test_what_is_no_curve_of_numbers_is_refused(distance, message):
+    with pytest.raises(TypeError, match=message):
+        fit_growth(distance)
+
+
+def test_no_records_and_no_series_are_answered():
+    nothing = fit_growth(series(np.empty(0), np.empty(0)), calibrate=False)
+    assert nothing.status == "too_few_points"
+    assert "0 records" in nothing.reason.item()
+    table = xr.DataArray(np.empty((0, 30)), {"iteration": TIMES[:30]}, ["run", "iteration"])
+    assert fit_growth(table, calibrate=False).sizes == {
+        "run": 0,
+        "parameter": 4,
+        "parameter_other": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("factor", "status", "words"),
+    [(1e300, "nonfinite", "too large to be squared"), (1e-300, "weak_signal", "is constant")],
+)
+def test_values_whose_squares_overflow_are_not_fitted(factor, status, words):
+    fit = fit_growth(series(factor * np.log(TIMES), TIMES), calibrate=False)
+    assert fit.status == status
+    assert words in fit.reason.item()
+    assert fit.exponent_low == -np.inf
