@@ -1,12 +1,15 @@
 """Size, coverage and power of the growth fits on simulated runs; writes calibration_table.md.
 
-Sixty records, evenly spaced in ln t over 3, 4 or 5 decades from iteration 10; the curve grows by 1
-in all and the noise has a standard deviation of 1.1 % of that (for a random walk: gathered over
-the window). The eight noise types are those that ordinary regression gets wrong most often.
+The curve grows by 1 in all and the noise has a standard deviation of a percent of that (for a
+random walk: gathered over the window). The eight noise types are those that ordinary regression
+gets wrong most often, and a ninth, a walk under independent noise, is the one that this procedure
+got wrong most often. Three designs served to settle constants of the procedure, with other seeds;
+the others did not.
 """
 
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,11 +22,38 @@ from analysis.series import Settings, grid_parts
 pytestmark = pytest.mark.slow
 
 COUNT = 1000
-RECORDS = 60
-SCALE = 0.011
-DECADES = (3, 4, 5)
 TRUTHS = {"log": 0.0, "p = 0.1": 0.1, "p = 0.5": 0.5, "saturation, p = -0.5": -0.5}
 TABLE = Path(__file__).with_name("calibration_table.md")
+# Standard errors of a share of 1000 near 5 %.
+BY_CHANCE = 3 * np.sqrt(0.05 * 0.95 / COUNT)
+
+
+class Design(NamedTuple):
+    records: int
+    first: float
+    decades: float
+    onset: float
+    scale: float
+    settled: bool
+
+    @property
+    def times(self):
+        return np.geomspace(self.first, self.first * 10.0**self.decades, self.records)
+
+    def __str__(self):
+        note = "*" if self.settled else ""
+        return f"{self.decades:g} decades, {self.records} records, τ = {self.onset:g}{note}"
+
+
+DESIGNS = (
+    Design(60, 10, 3, 0, 0.011, True),
+    Design(60, 10, 4, 0, 0.011, True),
+    Design(60, 10, 4, 100, 0.011, True),
+    Design(60, 10, 5, 0, 0.011, False),
+    Design(40, 3, 3.5, 60, 0.02, False),
+    Design(90, 1, 4.5, 0, 0.006, False),
+)
+USUAL = DESIGNS[1]
 
 
 def noise_types(times):
@@ -43,19 +73,21 @@ def noise_types(times):
         "AR 0.7, sd x5": NoiseModel("ar_log_t", length(0.7), power=growing),
         "walk in ln t": NoiseModel("walk_log_t"),
         "walk in t": NoiseModel("walk_t"),
+        "walk in ln t + white": NoiseModel("walk_log_t", nugget=0.05),
     }
 
 
-def growth(times, exponent):
+def growth(times, exponent, onset=0.0):
     """Member of the family that grows from 0 to 1 over the window."""
-    curve = np.log(times) if exponent == 0 else (times**exponent - 1) / exponent
+    clock = times + onset
+    curve = np.log(clock) if exponent == 0 else (clock**exponent - 1) / exponent
     return (curve - curve[0]) / (curve[-1] - curve[0])
 
 
-def evaluate(noise, curve, parts, *, rng):
+def evaluate(noise, curve, parts, *, rng, scale=USUAL.scale):
     """Series with this curve and noise, fitted."""
     shared, grid, source = parts
-    values = curve + SCALE * simulate(noise, shared.basis.times, COUNT, rng=rng)
+    values = curve + scale * simulate(noise, shared.basis.times, COUNT, rng=rng)
     return fit_grid(shared, grid, values, level=0.95, source=source)
 
 
@@ -64,17 +96,17 @@ def coverage(fit, exponent):
 
 
 def measure():
-    """Rows (decades, noise, truth, coverage, share that rejects the log law)."""
+    """Rows (design, noise, truth, coverage, share that rejects the log law)."""
     rows = []
-    for decades in DECADES:
-        times = np.geomspace(10, 10 * 10.0**decades, RECORDS)
-        parts = grid_parts(times, Settings())
-        for index, (name, noise) in enumerate(noise_types(times).items()):
+    for place, design in enumerate(DESIGNS):
+        parts = grid_parts(design.times, Settings())
+        for index, (name, noise) in enumerate(noise_types(design.times).items()):
             for truth, exponent in TRUTHS.items():
-                rng = np.random.default_rng([decades, index, int(100 * exponent) + 100])
-                fit = evaluate(noise, growth(times, exponent), parts, rng=rng)
+                rng = np.random.default_rng([7, place, index, int(100 * exponent) + 100])
+                curve = growth(design.times, exponent, design.onset)
+                fit = evaluate(noise, curve, parts, rng=rng, scale=design.scale)
                 rejected = np.mean(fit.log_p_value < 0.05)
-                rows.append((decades, name, truth, coverage(fit, exponent), rejected))
+                rows.append((design, name, truth, coverage(fit, exponent), rejected))
     return rows
 
 
@@ -98,33 +130,53 @@ def table(rows):
     lines = [
         "# Coverage of 95 % intervals of p, and share of series whose test rejects the log law",
         "",
-        f"{COUNT} simulated series a cell (standard error 0.7 % at 5 %), {RECORDS} records, noise",
-        f"{100 * SCALE:.1f} % of the total growth, onset fitted. Each cell: coverage, rejections.",
-        "For the log law the rejections are the size of the 5 % test, elsewhere its power.",
+        f"{COUNT} simulated series a cell, noise of 0.6 to 2 % of the total growth, onset fitted.",
+        "Each cell: coverage, rejections. For the log law the rejections are the size of the 5 %",
+        "test, elsewhere its power. Designs with * also served to settle the constants of the",
+        "critical values, with other seeds.",
         f"Written by `pytest tests/statistics -m slow` at commit {commit()}.",
         "",
-        "| decades | truth | " + " | ".join(names) + " |",
+        *spread(rows),
+        "",
+        "| design | truth | " + " | ".join(names) + " |",
         "|" + "---|" * (2 + len(names)),
     ]
-    for decades in DECADES:
+    for design in DESIGNS:
         for truth in TRUTHS:
-            found = [cells[decades, name, truth] for name in names]
+            found = [cells[design, name, truth] for name in names]
             text = " | ".join(f"{100 * c:.1f} / {100 * r:.1f}" for c, r in found)
-            lines.append(f"| {decades} | {truth} | {text} |")
+            lines.append(f"| {design} | {truth} | {text} |")
     return "\n".join(lines) + "\n"
 
 
+def spread(rows):
+    """How far the shares of wrong answers lie apart, and how much of that is counting."""
+    chance = np.sqrt(0.05 * 0.95 / COUNT)
+    lines = []
+    for kind, settled in (("settled", True), ("other", False)):
+        wrong = np.array([1 - row[3] for row in rows if row[0].settled is settled])
+        outside = int(np.sum((wrong < 0.03) | (wrong > 0.07)))
+        true = np.sqrt(max(wrong.var() - chance**2, 0.0))
+        lines.append(
+            f"- {kind} designs: intervals that miss, {100 * wrong.mean():.1f} % on average, "
+            f"{100 * wrong.min():.1f} to {100 * wrong.max():.1f}; standard deviation over cells "
+            f"{100 * wrong.std():.2f}, of which counting explains {100 * chance:.2f} and "
+            f"{100 * true:.2f} remain; {outside} of {wrong.size} cells outside 3 to 7 %"
+        )
+    return lines
+
+
 def test_size_of_the_test_of_a_true_log_law(rows):
-    sizes = {row[:2]: row[4] for row in rows if row[2] == "log"}
-    # 3–7 % is wanted; 2.2 % is three standard errors of 1000 draws.
-    assert all(0.03 - 0.016 < size < 0.07 + 0.024 for size in sizes.values()), sizes
-    assert 0.03 < np.mean(list(sizes.values())) < 0.07
+    sizes = {(str(row[0]), row[1]): row[4] for row in rows if row[2] == "log"}
+    # 3–7 % is wanted; counting adds three standard errors.
+    assert all(0.03 - BY_CHANCE < size < 0.07 + BY_CHANCE for size in sizes.values()), sizes
+    assert 0.04 < np.mean(list(sizes.values())) < 0.06
 
 
 def test_coverage_of_the_interval(rows):
-    found = {row[:3]: row[3] for row in rows}
-    assert all(value > 0.93 - 0.024 for value in found.values()), found
-    assert 0.93 < np.mean(list(found.values())) < 0.975
+    found = {(str(row[0]), *row[1:3]): row[3] for row in rows}
+    assert all(value > 0.93 - BY_CHANCE for value in found.values()), found
+    assert 0.94 < np.mean(list(found.values())) < 0.965
 
 
 def test_power_against_a_square_root_of_time(rows):
@@ -141,10 +193,10 @@ def heavy_tailed(noise, times, *, rng):
 
 @pytest.mark.parametrize("name", ["white", "AR 0.7", "AR 0.9"])
 def test_heavy_tails_do_not_upset_the_size(name):
-    times = np.geomspace(10, 1e5, RECORDS)
+    times = USUAL.times
     shared, grid, source = grid_parts(times, Settings())
     noise = noise_types(times)[name]
-    values = growth(times, 0.0) + SCALE * heavy_tailed(
+    values = growth(times, 0.0) + USUAL.scale * heavy_tailed(
         noise, times, rng=np.random.default_rng(len(name))
     )
     fit = fit_grid(shared, grid, values, level=0.95, source=source)
@@ -153,55 +205,10 @@ def test_heavy_tails_do_not_upset_the_size(name):
 
 def test_asymptotic_critical_values_are_too_small_for_a_random_walk():
     # What calibration is for: with χ² a true log law is rejected about three times too often.
-    times = np.geomspace(10, 1e5, RECORDS)
+    times = USUAL.times
     shared, grid, _ = grid_parts(times, Settings(calibrate=False))
     rng = np.random.default_rng(3)
     fit = evaluate(
         NoiseModel("walk_log_t"), growth(times, 0.0), (shared, grid, Asymptotic()), rng=rng
     )
     assert np.mean(fit.log_p_value < 0.05) > 0.10
-
-
-LAWS = {
-    "faster": {
-        "t^0.25": lambda t: t**0.25,
-        "t^0.5": lambda t: t**0.5,
-        "drift and diffusion": lambda t: np.sqrt(1e-4 * t**2 + t),
-        "scale-invariant, no decay": lambda t: np.sqrt(np.sqrt(1 + 0.05 * t) - 1),
-        "(ln t)^2": lambda t: np.log(t) ** 2,
-    },
-    "logarithmic": {
-        "ln t": np.log,
-        "ln(1 + t/50)": lambda t: np.log1p(t / 50),
-        "quadratic loss, log-uniform curvatures": lambda t: _quadratic(t),
-    },
-    "slower": {
-        "1 - exp(-t/300)": lambda t: -np.expm1(-t / 300),
-        "sqrt(1 - exp(-t/5000))": lambda t: np.sqrt(-np.expm1(-t / 5000)),
-        "1 - t^-0.5": lambda t: 1 - t**-0.5,
-    },
-}
-
-
-def _quadratic(times):
-    """Gradient descent on Σ h θ²/2 with log-uniform h and weights ∝ ln(1/h): d ∝ ln t."""
-    curvature = np.geomspace(1e-8, 1, 4000)
-    weight = np.log(1 / curvature) + 1e-9
-    moved = -np.expm1(-np.multiply.outer(times, curvature))
-    return np.sqrt((moved**2) @ weight)
-
-
-@pytest.mark.parametrize("kind", LAWS)
-def test_families_are_told_apart_or_left_undecided(kind):
-    times = np.geomspace(10, 1e5, RECORDS)
-    parts = grid_parts(times, Settings())
-    noise = noise_types(times)["AR 0.7"]
-    for index, (name, law) in enumerate(LAWS[kind].items()):
-        curve = law(times) - law(times)[0]
-        fit = evaluate(noise, curve / curve[-1], parts, rng=np.random.default_rng(index))
-        wrong = {
-            "faster": fit.high < 0,
-            "logarithmic": (fit.low > 0) | (fit.high < 0),
-            "slower": fit.low > 0,
-        }[kind]
-        assert np.mean(wrong) < 0.10, name
