@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from diffusion.recording import RecordError, pack
+from diffusion.recording import pack
 
 from .lease import TakenOver
 from .store import SegmentStore
@@ -129,8 +129,7 @@ class RecordingWriter:
         except TakenOver as error:
             self.lost, self.waiting = True, []
             self._warn(f"stopped: {error}")
-        except (OSError, RuntimeError, MemoryError, RecordError) as error:
-            # netCDF reports a full disk as one of the first two
+        except Exception as error:  # whatever it is, it is no reason to stop a training
             self._warn(f"{failed} ({error})")
 
     def _bound(self) -> None:

@@ -81,6 +81,19 @@ def test_a_flush_that_fails_stops_no_training_that_has_hooks_of_its_own(tmp_path
     probes.attach(model, optimizer, tmp_path / "other", batch_size=8).close()
 
 
+def test_records_that_cannot_be_packed_stop_no_training(tmp_path):
+    """Nothing that goes wrong in writing may reach the training loop."""
+    recorder, train = run(tmp_path / "run")
+    train(1, 7)
+    recorder._writer.static = {**recorder._writer.static, "tensor": ["one name for four"]}
+    with pytest.warns(RuntimeWarning) as told:
+        train(7, 12)
+        recorder.close()
+    assert "could not write" in str(told[0].message)
+    records = SegmentStore(tmp_path / "run").read()
+    assert records["iteration"].values.tolist() == list(range(6))
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     folder = tmp_path / "disk"

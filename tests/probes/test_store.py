@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diffusion.recording import RecordError, check, pack
+from probes import store as store_module
+from probes.lease import TakenOver
 from probes.store import SegmentStore, join, read
 
 
@@ -133,6 +135,40 @@ def test_segments_with_other_axes_are_refused_by_name():
         values = [f"{value}." for value in values] if values.dtype.kind == "U" else values + 1
         with pytest.raises(RecordError, match=f"iteration 5 has other values of {axis}"):
             join([every_field(0, 1), other.assign_coords({axis: values})], "run")
+
+
+def test_a_writer_that_lost_its_lease_meanwhile_replaces_nothing(tmp_path, monkeypatch):
+    """It was asleep between making the bytes and renaming, while another took over and wrote."""
+    first, second = SegmentStore(tmp_path / "run"), SegmentStore(tmp_path / "run")
+    first.open()
+    first.write(every_field(0, 1))
+
+    def slow(content, to_bytes=store_module.to_bytes):
+        monkeypatch.undo()
+        first.lease.path.unlink()
+        second.open(resume=True)
+        second.write(every_field(2, 5))
+        return to_bytes(content)
+
+    monkeypatch.setattr(store_module, "to_bytes", slow)
+    with pytest.raises(TakenOver):
+        first.write(every_field(2, 7))
+    xr.testing.assert_identical(second.read(), every_field(0, 1, 2, 5))
+    assert not list(second.folder.glob(".*"))
+
+
+def test_what_a_killed_writer_left_half_written_goes_and_nothing_else(tmp_path):
+    store = everything(tmp_path / "run[1]")
+    left = [
+        store.folder / ".segment-000000000020.nc.0123.tmp",
+        tmp_path / ".run[1].nc.4567.tmp",
+    ]
+    others = [tmp_path / ".run1.nc.4567.tmp", store.folder / ".notes.tmp"]
+    for path in (*left, *others):
+        path.write_bytes(b"half")
+    store.cut(9)
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in others)
 
 
 class Stopped(Exception):
