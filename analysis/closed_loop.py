@@ -35,8 +35,8 @@ Rule = Callable[[float, float], str]
 
 PRODUCT = "q·γ, power of ln t in the distance times exponent of the landscape (1: they agree)"
 CLOSURE = "log-slope over T/c (1: they agree)"
-# Walkers that are simulated on random potentials approach (ln t)^(1/γ) slowly: over three decades
-# the power that is fitted is off by up to half. Only larger departures speak against the claim.
+# The local power of ln t of simulated walkers on random potentials differs from 1/γ by up to half
+# over the decades in which they have one. Only larger departures speak against the claim.
 PRODUCT_MARGIN = math.log(1.5)
 CLOSURE_MARGIN = math.log(3.0)
 # γ = 1 below the crossover is what every smooth loss shows, and no measurement.
@@ -66,7 +66,7 @@ def closed_loop(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
     if _only_smooth(gammas, long, level=level):
         return undecided(blank, known, _below_crossover())
     products = {name: _log_product(run, gammas[name]) for name, run in long.items()}
-    what = f"{DECADES:g} decades of constant rate and {RADII} usable radii"
+    what = f"{DECADES:g} decades of growth by a power of ln t and {RADII} usable radii"
     return _judged(blank, long, products, margin=PRODUCT_MARGIN, what=what, level=level)
 
 
@@ -134,25 +134,28 @@ def log_power(run: xr.Dataset) -> float:
     """The power q of d = [s·ln(1 + t/τ)]^q over the phase of constant learning rate.
 
     For each τ from 1 iteration on, ln d is a straight line in ln ln(1 + t/τ) with slope q; the τ
-    with the least squared residuals is taken.
+    with the least squared residuals is taken. For t < τ this is the power t^q and no logarithm: a
+    run that has not gone on for `DECADES` beyond τ has not shown one, and walkers on random
+    potentials are in that state for a long time.
 
     Arguments:
         run: a recording.
 
     Returns:
-        q; NaN where the distance is not positive and finite.
+        q; NaN where the distance is not positive and finite, or no power of a logarithm yet.
     """
     stretch = constant_rate(run).iteration
     distance = total_distance(run).sel(iteration=stretch).values
     if not (stretch.size > 3 and np.isfinite(distance).all() and (distance > 0).all()):
         return math.nan
     log_distance = np.log(distance) - np.log(distance).mean()
-    units = np.geomspace(1.0, max(stretch[-1] / 30.0, 1.0), 60)
+    units = np.geomspace(1.0, float(stretch[-1]), 80)
     clock = np.log(np.log1p(stretch / units[:, None]))
     clock -= clock.mean(axis=1, keepdims=True)
     slopes = clock @ log_distance / (clock**2).sum(axis=1)
     residual = ((log_distance - slopes[:, None] * clock) ** 2).sum(axis=1)
-    return float(slopes[int(residual.argmin())])
+    best = int(residual.argmin())
+    return float(slopes[best]) if stretch[-1] >= 10**DECADES * units[best] else math.nan
 
 
 def landscape_exponent(run: xr.Dataset) -> tuple[float, bool]:

@@ -34,8 +34,16 @@ def test_the_power_of_a_log_law_is_recovered(make, power):
     assert log_power(run) == pytest.approx(power, rel=0.01)
 
 
+@pytest.mark.parametrize("power", [0.3, 0.5])
+def test_a_power_of_time_is_no_power_of_its_logarithm(make, power):
+    run = make(records=TIMES, distance_sq=TIMES[:, None] ** (2 * power) * np.ones(3) / 3)
+    assert np.isnan(log_power(run))
+    found = closed_loop({f"s{k}": run.assign_coords(seed=k) for k in range(4)})
+    assert found.verdict == "undecidable"
+
+
 def test_a_distance_without_a_logarithm_has_no_power(make):
-    run = make(records=TIMES)
+    run = powers_of_log(make, 1.0, seeds=1)["s0"]
     run["distance_sq"][5] = np.nan
     assert np.isnan(log_power(run))
 

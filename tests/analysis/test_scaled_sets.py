@@ -1,0 +1,57 @@
+import pytest
+
+from analysis.scaled_sets import (
+    LINEAR,
+    SQUARE_ROOT,
+    missing_arm,
+    scaled,
+    sizes,
+    unsound,
+    with_enough_seeds,
+)
+
+
+def sweep(make, rule, *, seeds=2, **options):
+    """Two batch sizes under a rule, rates as it says."""
+    return {
+        f"b{size}-s{seed}": make(
+            batch_size=size,
+            seed=seed,
+            scaling=rule.scaling,
+            **{"rate": 0.1 * (size / 64) ** rule.power, "last": 300} | options,
+        )
+        for size in (64, 256)
+        for seed in range(seeds)
+    }
+
+
+@pytest.mark.parametrize("claim", [SQUARE_ROOT, LINEAR])
+def test_runs_that_follow_their_rule_are_sound(make, claim):
+    runs = sweep(make, claim)
+    assert scaled(runs, claim) == runs
+    assert sizes(with_enough_seeds(runs)) == (64, 256)
+    assert missing_arm(runs, runs, claim) is None
+    assert unsound(runs, claim) is None
+
+
+@pytest.mark.parametrize(("claim", "other"), [(SQUARE_ROOT, LINEAR), (LINEAR, SQUARE_ROOT)])
+def test_rates_of_another_rule_are_not(make, claim, other):
+    wrong = {
+        name: run.assign_coords(scaling=claim.scaling) for name, run in sweep(make, other).items()
+    }
+    found = unsound(wrong, claim)
+    assert found.reason.startswith(f"The learning rates do not follow {claim.symbol} (rate/")
+    assert scaled(sweep(make, other), claim) == {}
+
+
+def test_two_rates_at_one_batch_size_are_no_sweep(make):
+    runs = sweep(make, LINEAR) | {"odd": make(seed=5, scaling="linear", rate=0.3, last=300)}
+    assert unsound(runs, LINEAR).reason == (
+        "There are several learning rates at one batch size under the linear rule."
+    )
+
+
+def test_an_arm_of_one_seed_is_named(make):
+    runs = sweep(make, LINEAR, seeds=1)
+    found = missing_arm(runs, runs, LINEAR)
+    assert found.needed == "another seed at batch size 64, batch size 256"
