@@ -80,13 +80,7 @@ class Recorder:
         self._pending = Pending(self._measurements.initial[0].device, len(self._parameters))
         self._ledger = Ledger(past, beginning.initial_sq)
         self._marked = beginning.marked
-        self._termination = Termination(
-            flush=self._save,
-            close=self._terminate,
-            leave=self._leave,
-            agreement=agreement_among(request.processes, str(request.store.folder)),
-            listen=plan.close_on_sigterm,
-        )
+        self._termination = self._listening(request)
         self._rows = RowReader(
             optimizer,
             self._parameters,
@@ -101,6 +95,15 @@ class Recorder:
             optimizer.register_step_pre_hook(self._begin_step),
             optimizer.register_step_post_hook(self._committed),
         ]
+
+    def _listening(self, request: Request) -> Termination:
+        return Termination(
+            flush=self._save,
+            close=self._terminate,
+            leave=self._leave,
+            agreement=agreement_among(request.processes, str(request.store.folder)),
+            listen=self._plan.close_on_sigterm,
+        )
 
     def observe(self, *, loss: Tensor | float) -> None:
         """Give the recorder the training loss, without waiting for it.
