@@ -1,12 +1,10 @@
 """Power of a design to tell a power of t from a logarithm, through the fit that will be used.
 
-Series are simulated with the pilot's noise and fitted. For one run the test is the likelihood
-ratio against p = 0, its critical value being simulated under the log law. For several seeds it is
-the t test of their exponents.
+Series are simulated with the pilot's noise and fitted, and the test is the t test of the exponents
+of several seeds. The power of one run's own test is for `certificate.certify`.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -24,23 +22,10 @@ Array = NDArray[np.float64]
 _SETS = 4000
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Fits of series simulated under one law.
-
-    Attributes:
-        exponent: p̂, shape (series,).
-        log_ratio: likelihood ratio of p = 0, shape (series,).
-    """
-
-    exponent: Array
-    log_ratio: Array
-
-
 def simulated(
     of: Pilot, times: Array, exponent: float, *, draws: int, rng: np.random.Generator
-) -> Pool:
-    """Fits of series that continue a pilot by a law of exponent p.
+) -> xr.DataArray:
+    """Series that continue a pilot by a law of exponent p, in units of the pilot's growth.
 
     Arguments:
         of: the pilot.
@@ -50,39 +35,27 @@ def simulated(
         rng: source of random numbers.
 
     Returns:
-        The fits.
+        Distances along `series` and `iteration`.
     """
     later = continued(of, times)
     noise = later.noise_share * simulate(later.noise, times, draws, rng=rng)
     # The offset is free; without one a noisy series could start below 0 and mean no distance.
     table = 10.0 + curve(of, exponent, times) + noise
-    distance = xr.DataArray(table, {"iteration": times}, ["series", "iteration"])
-    fits = fit_growth(distance, calibrate=False)
-    return Pool(fits["exponent"].values, fits["log_ratio"].values)
+    return xr.DataArray(table, {"iteration": times}, ["series", "iteration"])
 
 
-def single_power(log_law: Pool, power_law: Pool, *, level: float) -> float:
-    """Probability that one run tells the power law from the log law.
-
-    Arguments:
-        log_law: fits under p = 0, which give the critical value.
-        power_law: fits under the exponent to tell.
-        level: confidence level of the test.
-
-    Returns:
-        The share of power laws rejected as log laws.
-    """
-    critical = float(np.quantile(log_law.log_ratio, level))
-    return float(np.mean(power_law.log_ratio > critical))
+def exponents(distances: xr.DataArray) -> Array:
+    """Fitted exponents p̂ of simulated series, shape (series,)."""
+    return fit_growth(distances, calibrate=False)["exponent"].values
 
 
 def seeds_power(
-    pool: Pool, seeds: int, *, spread: float, level: float, rng: np.random.Generator
+    fitted: Array, seeds: int, *, spread: float, level: float, rng: np.random.Generator
 ) -> float:
     """Probability that the t test across seeds rejects a mean exponent of 0.
 
     Arguments:
-        pool: fits under the true law.
+        fitted: exponents of series of the true law, shape (series,).
         seeds: S, two or more.
         spread: standard deviation of exponents between seeds.
         level: confidence level of the test.
@@ -91,7 +64,7 @@ def seeds_power(
     Returns:
         The share of sets of S seeds whose interval excludes 0.
     """
-    drawn = rng.choice(pool.exponent, (_SETS, seeds))
+    drawn = rng.choice(fitted, (_SETS, seeds))
     drawn = drawn + spread * rng.standard_normal((_SETS, seeds))
     error = drawn.std(axis=1, ddof=1) / math.sqrt(seeds)
     half = float(stats.t.ppf(0.5 + level / 2, seeds - 1)) * error

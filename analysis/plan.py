@@ -5,17 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from diffusion.schedule import log_spaced
 
-from .design_power import Pool, exponent_error, seeds_power, simulated, single_power
+from .design_power import exponent_error, exponents, seeds_power, simulated
 from .pilot import Pilot
 
 Array = NDArray[np.float64]
 
-# One run speaks of its own trajectory; from four seeds on, intervals are taken across them.
-SEEDS = (1, 4, 6, 10)
+# From four seeds on, intervals are taken across them; one run speaks of its own trajectory.
+SEEDS = (4, 6, 10)
 PER_DECADE = (6, 12, 25, 50)
 _GROWN = 2.5  # decades beyond the onset, as the verdict on the log law asks for
 _STEP = 0.25  # decades between the lengths considered
@@ -104,8 +105,8 @@ class Plan:
 
     @property
     def cheapest(self) -> Option | None:
-        """The option with the fewest updates of those with several seeds; None when none does."""
-        able = [option for option in self.options if option.last and option.seeds > 1]
+        """The option with the fewest updates; None when none suffices."""
+        able = [option for option in self.options if option.last]
         return min(able, key=lambda option: option.updates, default=None)
 
 
@@ -153,7 +154,7 @@ def _check(question: Question) -> None:
 
 
 class _Simulations:
-    """Fits under both laws, simulated once a length."""
+    """Power at a length, each length simulated once."""
 
     def __init__(
         self,
@@ -163,32 +164,30 @@ class _Simulations:
         advance: Callable[[], None] | None,
     ) -> None:
         self._question, self._of, self._rng, self._advance = question, of, rng, advance
-        self._known: dict[int, tuple[Pool, Pool]] = {}
-
-    def at(self, last: int) -> tuple[Pool, Pool]:
-        """Fits under the log law and under the power law of runs to this iteration."""
-        if last not in self._known:
-            times = record_times(last)
-            self._known[last] = tuple(  # type: ignore[assignment]
-                simulated(self._of, times, p, draws=self._question.draws, rng=self._rng)
-                for p in (0.0, self._question.exponent)
-            )
-            if self._advance is not None:
-                self._advance()
-        return self._known[last]
+        self._fitted: dict[int, tuple[Array, Array]] = {}
 
     def power(self, seeds: int, last: int) -> tuple[float, float]:
         """Power and false alarms of so many seeds of this length."""
-        null, other = self.at(last)
         level, spread = self._question.level, self._of.seed_spread
-        if seeds == 1:
-            return single_power(null, other, level=level), 1 - level
         # The same draws for every length, so that power rises smoothly with it.
         shares = [
-            seeds_power(pool, seeds, spread=spread, level=level, rng=np.random.default_rng(0))
-            for pool in (other, null)
+            seeds_power(fitted, seeds, spread=spread, level=level, rng=np.random.default_rng(0))
+            for fitted in self._of_several(last)
         ]
         return shares[0], shares[1]
+
+    def _of_several(self, last: int) -> tuple[Array, Array]:
+        """Fitted exponents under the power law and under the log law."""
+        if last not in self._fitted:
+            laws = [self._series(last, p) for p in (self._question.exponent, 0.0)]
+            self._fitted[last] = exponents(laws[0]), exponents(laws[1])
+            if self._advance is not None:
+                self._advance()
+        return self._fitted[last]
+
+    def _series(self, last: int, exponent: float) -> xr.DataArray:
+        draws, times = self._question.draws, record_times(last)
+        return simulated(self._of, times, exponent, draws=draws, rng=self._rng)
 
 
 def record_times(last: int, *, per_decade: int = 25) -> Array:
@@ -260,7 +259,7 @@ def _batch_sizes(of: Pilot) -> tuple[int, ...]:
 
 
 def _notes(of: Pilot) -> tuple[str, ...]:
-    notes = ["one run speaks of its own trajectory; four seeds or more speak of the next one"]
+    notes = ["the sample are seeds: one run speaks of its own trajectory only"]
     if not of.seed_spread:
         notes.append("no spread of exponents between seeds was known or found; any adds to this")
     if not math.isfinite(of.noise_scale):

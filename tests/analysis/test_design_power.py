@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.design_power import Pool, exponent_error, seeds_power, simulated, single_power
+from analysis.design_power import (
+    exponent_error,
+    exponents,
+    seeds_power,
+    simulated,
+)
 from analysis.noise_models import NoiseModel
 from analysis.pilot import Pilot, stated
 
@@ -15,8 +20,8 @@ def rng():
 
 def test_power_across_seeds_is_that_of_the_t_test():
     """Normal exponents, mean one standard deviation: the noncentral t gives the power."""
-    exponents = 0.1 + 0.1 * rng().standard_normal(200_000)
-    found = seeds_power(Pool(exponents, exponents), 6, spread=0.0, level=0.95, rng=rng())
+    fitted = 0.1 + 0.1 * rng().standard_normal(200_000)
+    found = seeds_power(fitted, 6, spread=0.0, level=0.95, rng=rng())
     critical = stats.t.ppf(0.975, 5)
     shift = math.sqrt(6)
     expected = stats.nct.sf(critical, 5, shift) + stats.nct.cdf(-critical, 5, shift)
@@ -24,17 +29,9 @@ def test_power_across_seeds_is_that_of_the_t_test():
 
 
 def test_spread_between_seeds_costs_power():
-    exponents = 0.1 + 0.02 * rng().standard_normal(2000)
-    pool = Pool(exponents, exponents)
-    powers = [seeds_power(pool, 4, spread=s, level=0.95, rng=rng()) for s in (0.0, 0.05, 0.2)]
+    fitted = 0.1 + 0.02 * rng().standard_normal(2000)
+    powers = [seeds_power(fitted, 4, spread=s, level=0.95, rng=rng()) for s in (0.0, 0.05, 0.2)]
     assert powers[0] > powers[1] > powers[2]
-
-
-def test_the_critical_value_of_one_run_is_simulated():
-    null = Pool(np.zeros(1000), np.arange(1000.0))
-    # 95 % of 0 … 999 lie up to 949.05; a tenth of these ratios lies above it.
-    ratios = np.where(np.arange(1000) < 900, 0.0, 2000.0)
-    assert single_power(null, Pool(np.zeros(1000), ratios), level=0.95) == pytest.approx(0.1)
 
 
 def test_the_error_agrees_with_the_formula_for_a_known_onset():
@@ -48,8 +45,8 @@ def test_the_error_agrees_with_the_formula_for_a_known_onset():
 
 def test_fitted_exponents_spread_as_the_error_says():
     of = stated(0.01, correlation=0.0, onset=20.0)
-    pool = simulated(of, of.times, 0.2, draws=200, rng=rng())
-    assert pool.exponent.mean() == pytest.approx(0.2, abs=0.05)
+    fitted = exponents(simulated(of, of.times, 0.2, draws=200, rng=rng()))
+    assert fitted.mean() == pytest.approx(0.2, abs=0.05)
     expected = exponent_error(of, of.times, 0.2)
     # Noise models that the fit has to choose among add to the asymptotic error.
-    assert 0.8 * expected < pool.exponent.std() < 1.6 * expected
+    assert 0.8 * expected < fitted.std() < 1.6 * expected
