@@ -1,6 +1,8 @@
 """`ultraslow simulate`: runs of known truth, as recordings."""
 
 import argparse
+import sys
+import warnings
 from pathlib import Path
 
 from diffusion.commands import CommandError, Run
@@ -43,34 +45,12 @@ def simulate(parser: argparse.ArgumentParser) -> Run:
 def _simulate(parsed: argparse.Namespace) -> int:
     import xarray as xr
 
-    from diffusion.arms import Arm
-    from diffusion.simulate import recordings, simulator
-
-    odd = [text for text in parsed.set if "=" not in text]
-    if odd:
-        raise CommandError(f"--set: found {odd[0]!r}, expected NAME=VALUE")
-    if min(parsed.batch_sizes) < 1 or parsed.seeds < 1:
-        raise CommandError(
-            f"--batch-sizes, --seeds: found {parsed.batch_sizes}, {parsed.seeds}, "
-            "expected 1 or more"
-        )
-    try:
-        kind = simulator(parsed.kind, dict(text.split("=", 1) for text in parsed.set))
-        base = Arm(
-            base_learning_rate=parsed.rate,
-            base_batch_size=min(parsed.batch_sizes),
-            scaling=parsed.scaling,
-            data_size=parsed.data_size,
-        )
-        packed = recordings(
-            kind,
-            batch_sizes=parsed.batch_sizes,
-            seeds=range(parsed.seeds),
-            iterations=parsed.iterations,
-            base=base,
-        )
-    except (TypeError, ValueError) as error:
-        raise CommandError(str(error)) from error
+    _check(parsed)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        packed = _packed(parsed)
+    for message in dict.fromkeys(str(warning.message) for warning in told):
+        print(f"ultraslow simulate: warning: {message}", file=sys.stderr)
     targets = {name: parsed.folder / f"{name}.nc" for name in packed}
     existing = [str(target) for target in targets.values() if target.exists()]
     if existing:
@@ -80,3 +60,37 @@ def _simulate(parsed: argparse.Namespace) -> int:
         xr.Dataset.from_dict(packed[name]).to_netcdf(target, engine="netcdf4")
         print(target)
     return 0
+
+
+def _check(parsed: argparse.Namespace) -> None:
+    odd = [text for text in parsed.set if "=" not in text]
+    if odd:
+        raise CommandError(f"--set: found {odd[0]!r}, expected NAME=VALUE")
+    sizes = parsed.batch_sizes
+    if min(sizes) < 1 or parsed.seeds < 1:
+        found = f"found {sizes}, {parsed.seeds}"
+        raise CommandError(f"--batch-sizes, --seeds: {found}, expected 1 or more")
+    if len(set(sizes)) < len(sizes):
+        raise CommandError(f"--batch-sizes: found {sizes}, expected different ones")
+
+
+def _packed(parsed: argparse.Namespace) -> dict[str, dict]:
+    """Recordings by name, in the form that `xarray.Dataset.from_dict` takes."""
+    from diffusion.arms import Arm
+    from diffusion.simulate import recordings, simulator
+
+    try:
+        return recordings(
+            simulator(parsed.kind, dict(text.split("=", 1) for text in parsed.set)),
+            batch_sizes=parsed.batch_sizes,
+            seeds=range(parsed.seeds),
+            iterations=parsed.iterations,
+            base=Arm(
+                base_learning_rate=parsed.rate,
+                base_batch_size=min(parsed.batch_sizes),
+                scaling=parsed.scaling,
+                data_size=parsed.data_size,
+            ),
+        )
+    except (TypeError, ValueError) as error:
+        raise CommandError(str(error)) from error

@@ -61,3 +61,16 @@ def test_sizes_below_one_are_refused(tmp_path, capsys):
     command = ["simulate", "law", "--folder", str(tmp_path), "--batch-sizes", "0"]
     assert main(command) == 2
     assert "found [0], 2, expected 1 or more" in capsys.readouterr().err
+
+
+def test_equal_sizes_are_refused(tmp_path, capsys):
+    command = ["simulate", "law", "--folder", str(tmp_path), "--batch-sizes", "64", "64"]
+    assert main(command) == 2
+    assert "found [64, 64], expected different ones" in capsys.readouterr().err
+
+
+def test_walkers_at_the_end_of_their_grid_are_told_of(tmp_path, capsys):
+    command = ["simulate", "line", "--set", "reach=20", "--folder", str(tmp_path), *SMALL]
+    assert main([*command, "--iterations", "100000"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ultraslow simulate: warning: edge probability reaches")
