@@ -109,7 +109,7 @@ def crossings(run: xr.Dataset) -> list[Crossing]:
         loss are left out.
     """
     ordered = run.sortby("fraction")
-    rows = np.flatnonzero(np.isfinite(ordered["line_loss"].values).any(axis=1))
+    rows = _checkpoints(ordered)
     at = ordered["iteration"].values[rows].tolist()
     stretch = constant_rate(run).iteration
     if not stretch.size:
@@ -121,6 +121,17 @@ def crossings(run: xr.Dataset) -> list[Crossing]:
         if start >= stretch[0] and end <= stretch[-1] and np.isfinite(loss).all():
             found.append(_crossing(int(start), int(end), loss))
     return found
+
+
+def _checkpoints(run: xr.Dataset) -> NDArray[np.int64]:
+    """Rows after iteration 0 at which the landscape was measured, with or without a line.
+
+    A run that was resumed may have lost the checkpoint that a line starts from.
+    """
+    measured = np.isfinite(run["line_loss"].values).any(axis=1)
+    if "center_loss" in run:
+        measured |= np.isfinite(run["center_loss"].values).any(axis=1)
+    return np.flatnonzero(measured & (run["iteration"].values > 0))
 
 
 def _crossing(start: int, end: int, loss: Array) -> Crossing:

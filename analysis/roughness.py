@@ -10,7 +10,6 @@ noise is subtracted, and radii where it is more than half the spread are left ou
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,26 +78,37 @@ def scans(run: xr.Dataset, ensemble: str, *, reach: float) -> list[Scan]:
         reach: largest radius to use, the distance that was travelled.
 
     Returns:
-        One scan a record where the loss was measured along `DIRECTIONS` directions or more.
+        One scan a record where the loss was measured along `DIRECTIONS` directions or more. A
+        record has one or two directions along the trajectory; those of all records make one scan.
     """
     if "loss_difference" not in run or ensemble not in run["ensemble"].values.tolist():
         return []
     chosen = run.sel(ensemble=ensemble).sortby("radius")
     inside = (chosen["radius"].values > 0) & (chosen["radius"].values <= reach * (1 + 1e-9))
-    return list(_scans(chosen.isel(radius=np.flatnonzero(inside))))
+    near = chosen.isel(radius=np.flatnonzero(inside))
+    values = near["loss_difference"].transpose("iteration", "radius", "direction").values
+    rows = np.flatnonzero(np.isfinite(values).any(axis=(1, 2)))
+    at, noise = near["iteration"].values[rows].tolist(), _noise(near)[rows]
+    if ensemble == TRAJECTORY and rows.size:
+        pooled = np.concatenate(list(values[rows]), axis=1)
+        found = [_scan(at[-1], near["radius"].values, pooled, float(noise.mean()))]
+    else:
+        measured = zip(at, values[rows], noise.tolist(), strict=True)
+        found = [_scan(when, near["radius"].values, part, own) for when, part, own in measured]
+    return [scan for scan in found if scan is not None]
 
 
-def _scans(chosen: xr.Dataset) -> Iterator[Scan]:
-    radius = chosen["radius"].values
-    values = chosen["loss_difference"].transpose("iteration", "radius", "direction").values
-    noise = _noise(chosen)
-    for row in np.flatnonzero(np.isfinite(values).any(axis=(1, 2))):
-        found = values[row]
-        # A direction that diverged at one radius would leave out the steepest at that radius only.
-        whole = np.isfinite(found).all(axis=0)
-        if whole.sum() >= DIRECTIONS and radius.size:
-            iteration = int(chosen["iteration"].values[row])
-            yield Scan(iteration, radius, found[:, whole], float(noise[row]))
+def _scan(iteration: int, radius: Array, values: Array, noise: float) -> Scan | None:
+    """A scan without the directions that were not measured, up to where the first diverges.
+
+    Beyond that radius, leaving out the direction that diverged would leave out the steepest.
+    """
+    measured = values[:, np.isfinite(values).any(axis=0)]
+    finite = np.isfinite(measured).all(axis=1)
+    last = int(finite.argmin()) if not finite.all() else finite.size
+    if measured.shape[1] < DIRECTIONS or not last:
+        return None
+    return Scan(iteration, radius[:last], measured[:last], noise)
 
 
 def _noise(chosen: xr.Dataset) -> Array:

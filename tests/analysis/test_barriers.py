@@ -41,6 +41,15 @@ def test_a_crossing_is_the_climb_from_its_start(make):
     ]
 
 
+def test_a_line_starts_at_the_checkpoint_before_also_when_that_has_no_line(make):
+    heights = np.full(TIMES.size, np.nan)
+    heights[[5, 14]] = 0.1, 0.3
+    center = np.where(np.isin(np.arange(TIMES.size), [0, 5, 9, 14]), 1.0, np.nan)[:, None]
+    more = {"center_loss": center, "ensemble": ["noise"], "fraction": FRACTION}
+    run = make(records=TIMES, line_loss=lines(heights), **more)
+    assert [(item.start, item.end) for item in crossings(run)] == [(TIMES[9], TIMES[14])]
+
+
 def test_lines_that_are_not_finite_are_left_out(make):
     heights = np.full(TIMES.size, np.nan)
     heights[[5, 9, 14]] = 0.1, 0.3, 0.2

@@ -55,8 +55,7 @@ def test_the_outer_half_in_the_logarithm():
 def test_scans_are_read_up_to_the_distance_travelled(make):
     values = np.full((5, 1, 9, 4), np.nan)
     values[2, 0] = scan().difference
-    values[4, 0] = scan().difference
-    values[4, 0, 3, 1] = np.inf
+    values[4, 0, :, :3] = scan().difference[:, :3]  # three directions are too few
     fields = {"ensemble": ["filter"], "direction": np.arange(4), "radius": RADII}
     run = make(records=[0, 1, 2, 4, 8], loss_difference=values, **fields)
     (found,) = scans(run, "filter", reach=2.0)
@@ -65,3 +64,23 @@ def test_scans_are_read_up_to_the_distance_travelled(make):
     assert scans(run, "isotropic", reach=2.0) == []
     assert scans(run, "filter", reach=0.01) == []
     assert scans(make(records=[0, 1]), "filter", reach=1.0) == []
+
+
+def test_a_scan_ends_where_a_direction_diverges(make):
+    values = np.full((2, 1, 9, 4), np.nan)
+    values[1, 0] = scan().difference
+    values[1, 0, 6:, 2] = np.inf
+    fields = {"ensemble": ["noise"], "direction": np.arange(4), "radius": RADII}
+    (found,) = scans(make(records=[0, 1], loss_difference=values, **fields), "noise", reach=9.0)
+    np.testing.assert_allclose(found.radius, RADII[:6])
+
+
+def test_directions_along_the_trajectory_are_taken_from_all_records(make):
+    values = np.full((4, 1, 9, 4), np.nan)
+    for row in (1, 2, 3):
+        values[row, 0, :, :2] = row * scan().difference[:, :2]
+    fields = {"ensemble": ["trajectory"], "direction": np.arange(4), "radius": RADII}
+    run = make(records=[0, 1, 2, 4], loss_difference=values, **fields)
+    (found,) = scans(run, "trajectory", reach=9.0)
+    assert found.difference.shape == (8, 6)
+    assert found.iteration == 4
