@@ -7,6 +7,7 @@ from; with one run only its origins can be, which overlap, and the set then desc
 """
 
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
@@ -68,9 +69,10 @@ def confidence_set(
     if find_spec("arch") is None:
         raise ModuleNotFoundError("confidence sets need the package `arch`: pip install arch")
     losses, sample, block = _sample(forecasts, horizon)
-    from arch.bootstrap import MCS
-
-    result = MCS(losses, 1 - level, reps=draws, block_size=block, bootstrap="circular", seed=seed)
+    bootstrap = import_module("arch.bootstrap")
+    result = bootstrap.MCS(
+        losses, 1 - level, reps=draws, block_size=block, bootstrap="circular", seed=seed
+    )
     result.compute()
     numbers = result.pvalues["Pvalue"]
     p_values = {name: float(numbers[index]) for index, name in enumerate(forecasts.laws)}

@@ -7,6 +7,7 @@ curve, whose growth a change of rate makes faster or slower at once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
@@ -151,8 +152,8 @@ def guessed_phases(iteration: ArrayLike, distance: ArrayLike) -> list[Phase]:
 
 def _steps(clock: Array, signal: Array) -> list[int]:
     """Indices at which a piecewise linear signal steps."""
-    import ruptures
-
+    # Optional, and without types.
+    ruptures = import_module("ruptures")
     design = np.stack([signal, np.ones(clock.size), clock - clock.mean()], axis=1)
     # Second differences of a line are noise alone, of variance 6σ²; their median forgets steps.
     rough = np.abs(np.diff(signal, 2)) / np.sqrt(6)
