@@ -21,7 +21,7 @@ def run_noise_scale(run: xr.Dataset, *, level: float = 0.95) -> NoiseScale:
     Returns:
         The estimate; without an interval, and with the reason, where no noise was recorded.
     """
-    if not _has_noise(run):
+    if not has_noise(run):
         reason = str(run.attrs.get("noise_absent", "no gradient noise was recorded"))
         return NoiseScale(math.nan, math.nan, math.nan, "", 0, 0, reason)
     return noise_interval(*_windows(run), level=level)
@@ -38,7 +38,7 @@ def noise_over_time(runs: Sequence[xr.Dataset], *, level: float = 0.95) -> xr.Da
         A Dataset along `iteration` (the geometric middle of each bin) with `estimate`, `low` and
         `high`, in samples; empty where no noise was recorded.
     """
-    measured = [run for run in runs if _has_noise(run)]
+    measured = [run for run in runs if has_noise(run)]
     iteration = np.concatenate([run["iteration"].values for run in measured] or [np.empty(0)])
     windows = [_windows(run) for run in measured]
     g, s, n = (np.concatenate([w[k] for w in windows] or [np.empty(0)]) for k in range(3))
@@ -59,7 +59,8 @@ def _bins(iteration: Array) -> Array:
     return np.minimum(np.floor(place), max(np.floor(place.max(initial=0) + 0.5) - 1, 0))
 
 
-def _has_noise(run: xr.Dataset) -> bool:
+def has_noise(run: xr.Dataset) -> bool:
+    """Whether a recording holds gradient noise."""
     return {"gradient_sq", "noise_trace", "noise_updates"} <= set(map(str, run.data_vars))
 
 

@@ -1,0 +1,168 @@
+"""The noise scale beside what it bears on: batch sizes run, parts of the network, the loss."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from .noise import NoiseScale, noise_interval
+from .recorded_noise import has_noise
+
+Array = NDArray[np.float64]
+
+LOSS_BINS = 5
+# More parts than this cannot be read in a table; those with most noise are kept.
+PARTS = 12
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The noise scale of an arm against its batch size.
+
+    Attributes:
+        batch_size: M, samples.
+        runs: runs taken together.
+        scale: B_simple over whole runs.
+        place: of M: `below` the interval of B, `within` or `above` it; `unknown` without one.
+    """
+
+    batch_size: int
+    runs: int
+    scale: NoiseScale
+    place: str
+
+    @property
+    def crossover(self) -> tuple[float, float, float]:
+        """t* = B/M with its ends, iterations: where drift overtakes diffusion.
+
+        It holds while the gradient and its noise stay what they are; see
+        `diffusion.noise_theory.drift_crossover`.
+        """
+        size, found = self.batch_size, self.scale
+        return found.estimate / size, found.low / size, found.high / size
+
+
+def compare(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> list[Comparison]:
+    """The noise scale of each batch size, its runs taken together, against the batch size.
+
+    Arguments:
+        runs: recordings by node name; those without noise are passed over.
+        level: confidence level.
+
+    Returns:
+        One item a batch size with noise, in order.
+    """
+    sizes = sorted({int(run["batch_size"].values) for run in runs.values() if has_noise(run)})
+    return [_compare(size, _of_size(runs, size), level=level) for size in sizes]
+
+
+def _of_size(runs: Mapping[str, xr.Dataset], size: int) -> list[xr.Dataset]:
+    measured = [run for run in runs.values() if has_noise(run)]
+    return [run for run in measured if int(run["batch_size"].values) == size]
+
+
+def _compare(size: int, members: Sequence[xr.Dataset], *, level: float) -> Comparison:
+    scale = noise_interval(*_joined(members), level=level)
+    return Comparison(size, len(members), scale, _place(size, scale))
+
+
+def _place(size: int, scale: NoiseScale) -> str:
+    if not math.isfinite(scale.low):
+        return "unknown"
+    if size < scale.low:
+        return "below"
+    return "above" if size > scale.high else "within"
+
+
+def _joined(
+    runs: Sequence[xr.Dataset], tensors: Sequence[int] | None = None
+) -> tuple[Array, Array, Array]:
+    """Windows of several runs one after the other, summed over some tensors."""
+    chosen = slice(None) if tensors is None else list(tensors)
+    totals = [
+        np.concatenate([run[name].values[:, chosen].sum(axis=1) for run in runs])
+        for name in ("gradient_sq", "noise_trace")
+    ]
+    updates = np.concatenate([run["noise_updates"].values for run in runs])
+    return totals[0], totals[1], updates.astype(np.float64)
+
+
+def noise_by_part(runs: Sequence[xr.Dataset], *, level: float = 0.95) -> dict[str, NoiseScale]:
+    """B_simple of each part of a network: tr Σ over |G|², both summed over the part's tensors.
+
+    A part is what comes before the first dot of a tensor's name, as in `layer1.0.conv1.weight`.
+
+    Arguments:
+        runs: recordings of one batch size with noise and the same tensors.
+        level: confidence level.
+
+    Returns:
+        Estimates by part, in the order of the network; at most `PARTS`, those with most noise.
+    """
+    measured = [run for run in runs if has_noise(run)]
+    if not measured or any(_names(run) != _names(measured[0]) for run in measured):
+        return {}
+    places: dict[str, list[int]] = {}
+    for k, name in enumerate(_names(measured[0])):
+        places.setdefault(part_of(name), []).append(k)
+    noise = np.nansum(measured[0]["noise_trace"].values, axis=0)
+    ranked = sorted(places, key=lambda part: -float(noise[places[part]].sum()))
+    kept = [part for part in places if part in ranked[:PARTS]]
+    return {p: noise_interval(*_joined(measured, places[p]), level=level) for p in kept}
+
+
+def part_of(tensor: str) -> str:
+    """The part of a network that a tensor belongs to.
+
+    >>> part_of("layer1.0.conv1.weight"), part_of("module.fc.bias"), part_of("weights")
+    ('layer1', 'fc', 'weights')
+    """
+    return tensor.removeprefix("module.").split(".")[0]
+
+
+def _names(run: xr.Dataset) -> list[str]:
+    return [str(name) for name in run["tensor"].values.tolist()]
+
+
+def noise_against_loss(runs: Sequence[xr.Dataset], *, level: float = 0.95) -> xr.Dataset:
+    """B_simple against the training loss, in bins with equal numbers of windows.
+
+    Windows are ordered by their mean loss, whatever their iteration. Records even in ln t make
+    bins about even in the loss; bins with equal updates would all lie at the end.
+
+    Arguments:
+        runs: recordings of one batch size; those without noise or loss are passed over.
+        level: confidence level.
+
+    Returns:
+        A Dataset along `loss` (the mean in each bin, falling) with `estimate`, `low` and `high`,
+        in samples; empty where nothing was recorded.
+    """
+    measured = [run for run in runs if has_noise(run) and "loss" in run]
+    found: list[tuple[float, NoiseScale]] = []
+    if measured:
+        loss = np.concatenate([run["loss"].values for run in measured])
+        found = _binned(loss, *_joined(measured), level=level)
+    columns = ("estimate", "low", "high")
+    variables = {k: ("loss", [float(getattr(scale, k)) for _, scale in found]) for k in columns}
+    return xr.Dataset(variables, coords={"loss": [middle for middle, _ in found]})
+
+
+def _binned(
+    loss: Array, gradient_sq: Array, noise_trace: Array, updates: Array, *, level: float
+) -> list[tuple[float, NoiseScale]]:
+    known = np.isfinite(loss) & np.isfinite(gradient_sq + noise_trace)
+    kept = np.flatnonzero(known & (updates > 0))
+    order = kept[np.argsort(-loss[kept], kind="stable")]
+    bins = np.arange(order.size) * LOSS_BINS // max(order.size, 1)
+    found = []
+    for number in np.unique(bins):
+        # Back in the order of time, so that blocks are of neighbours.
+        inside = np.sort(order[bins == number])
+        windows = gradient_sq[inside], noise_trace[inside], updates[inside]
+        middle = float(np.average(loss[inside], weights=updates[inside]))
+        found.append((middle, noise_interval(*windows, level=level)))
+    return found

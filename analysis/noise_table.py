@@ -1,0 +1,122 @@
+"""Noise scales and the critical batch size as the page and the JSON file show them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from . import markup
+from .batch import CriticalBatch
+from .noise import NoiseScale
+from .noise_comparison import Comparison, compare, noise_against_loss, noise_by_part
+from .provenance import plain
+from .text import interval, number, plural
+
+_HEADER = ("batch size M", "runs", "noise scale B", "interval", "M is", "t* = B/M", "interval")
+_SCALE = ("", "noise scale B", "interval", "method", "updates")
+
+
+def rows(found: list[Comparison]) -> list[dict[str, Any]]:
+    """Comparisons as JSON holds them."""
+    return [
+        plain({**vars(one), "scale": vars(one.scale), "crossover": list(one.crossover)})
+        for one in found
+    ]
+
+
+def by_batch_size(found: list[Comparison]) -> str:
+    """HTML: the noise scale over whole runs of each batch size, against the batch size."""
+    if not found:
+        return ""
+    cells = [[markup.escape(cell) for cell in _row(one)] for one in found]
+    return markup.table(_HEADER, cells, text=0) + _note(_CROSSOVER)
+
+
+_CROSSOVER = (
+    "Over whole runs. Below B an update is mostly noise, above it mostly gradient. t*: the "
+    "iteration after which drift outruns diffusion, while the gradient and its noise stay what "
+    "they are."
+)
+
+
+def _row(one: Comparison) -> tuple[str, ...]:
+    ends = _ends(one.scale)
+    middle, low, high = one.crossover
+    place = {"within": "within it", "unknown": "–"}.get(one.place, f"{one.place} it")
+    return (
+        str(one.batch_size),
+        str(one.runs),
+        number(one.scale.estimate),
+        ends,
+        place,
+        number(middle),
+        interval(low, high),
+    )
+
+
+def _ends(scale: NoiseScale) -> str:
+    return interval(scale.low, scale.high)
+
+
+def in_parts(runs: Mapping[str, xr.Dataset], *, level: float) -> str:
+    """HTML: noise scales by part of the network and by loss, of the batch size with most runs."""
+    compared = compare(runs, level=level)
+    if not compared:
+        return ""
+    size = max(compared, key=lambda one: one.runs).batch_size
+    members = [run for run in runs.values() if int(run["batch_size"].values) == size]
+    by_part = noise_by_part(members, level=level)
+    parts = _table("part of the network", by_part) if len(by_part) > 1 else ""
+    against = noise_against_loss(members, level=level)
+    by_loss = _by_loss(against) if against.sizes["loss"] > 1 else ""
+    if not (parts or by_loss):
+        return ""
+    return markup.drawer(
+        f"Noise scale by part of the network and by loss, batch size {size}", parts, by_loss
+    )
+
+
+def _table(title: str, found: Mapping[str, NoiseScale]) -> str:
+    cells = [
+        [
+            markup.escape(name, 40),
+            number(scale.estimate),
+            _ends(scale),
+            markup.escape(scale.method or scale.reason),
+            str(scale.updates),
+        ]
+        for name, scale in found.items()
+    ]
+    return markup.table((title, *_SCALE[1:]), cells, text=1)
+
+
+def _by_loss(found: xr.Dataset) -> str:
+    names = ("estimate", "low", "high")
+    columns = zip(
+        found["loss"].values.tolist(), *(found[n].values.tolist() for n in names), strict=True
+    )
+    cells = [[number(loss), number(b), interval(low, high)] for loss, b, low, high in columns]
+    return markup.table(("mean training loss", "noise scale B", "interval"), cells, text=0)
+
+
+def critical(found: CriticalBatch) -> str:
+    """HTML: the critical batch size, or a sentence on why there is none."""
+    lead = (
+        "M_crit, from iterations to a target loss at several batch sizes: another quantity than "
+        "the noise scale, which is read off the gradients of one run."
+    )
+    if found.status == "missing":
+        return ""
+    steps = found.steps or {}
+    cells = [
+        [str(size), number(steps[size]), number(size * steps[size])] for size in sorted(steps)
+    ]
+    listed = markup.table(("batch size", "iterations", "samples"), cells, text=0)
+    said = "; ".join([*([found.reason] if found.reason else []), *found.notes])
+    text = f"{str(found)[:1].upper()}{str(found)[1:]}, {plural(found.seeds, 'seed')}."
+    rest = _note(f"{said[:1].upper()}{said[1:]}.") if said else ""
+    return markup.section("Critical batch size", lead, _note(text), listed, rest)
+
+
+def _note(text: str) -> str:
+    return f'<p class="small">{markup.escape(text, 900)}</p>'

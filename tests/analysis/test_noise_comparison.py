@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+import pytest
+
+from analysis.noise import noise_interval
+from analysis.noise_comparison import compare, noise_against_loss, noise_by_part, part_of
+from analysis.recorded_noise import run_noise_scale
+
+
+def test_an_arm_of_one_run_has_that_runs_noise_scale(make):
+    run = make(batch_size=64, last=2000)
+    (found,) = compare({"a": run})
+    assert found.scale == run_noise_scale(run)
+    assert (found.batch_size, found.runs) == (64, 1)
+
+
+@pytest.mark.parametrize(("size", "place"), [(16, "below"), (200, "within"), (4096, "above")])
+def test_the_batch_size_has_a_place_beside_the_noise_scale(make, size, place):
+    runs = {f"r{k}": make(batch_size=size, seed=k, last=2000) for k in range(2)}
+    (found,) = compare(runs)
+    assert found.place == place  # the simulated noise scale is 200
+    middle, low, high = found.crossover
+    assert low < middle < high
+    assert middle == pytest.approx(200 / size, rel=0.1)
+
+
+def test_sizes_without_noise_are_passed_over_and_unknown_ones_said(make):
+    bare = make(batch_size=8, gradient_sq=None, noise_trace=None, noise_updates=None)
+    short = make(batch_size=32, records=[0, 1, 2])
+    found = compare({"a": bare, "b": short})
+    assert [one.batch_size for one in found] == [32]
+    assert found[0].place == "unknown" and math.isnan(found[0].scale.low)
+
+
+def test_parts_sum_over_their_tensors(make):
+    runs = [make(seed=k, last=2000) for k in range(2)]
+    # Part "linear" twice as noisy as part "conv".
+    for run in runs:
+        run["noise_trace"].values[:, 1:] *= 2
+    found = noise_by_part(runs)
+    assert list(found) == ["conv", "linear"]
+    expected = []
+    for name in ("gradient_sq", "noise_trace"):
+        expected.append(np.concatenate([run[name].values[:, 1:].sum(axis=1) for run in runs]))
+    updates = np.concatenate([run["noise_updates"].values for run in runs])
+    assert found["linear"] == noise_interval(*expected, updates)
+    assert found["linear"].estimate / found["conv"].estimate == pytest.approx(2.0)
+
+
+def test_runs_of_unlike_networks_have_no_common_parts(make):
+    one = make(records=[0, 1, 10])
+    other = one.assign_coords(tensor=["a.weight", "b.weight", "c.weight"])
+    assert noise_by_part([one, other]) == {}
+    assert noise_by_part([]) == {}
+    assert part_of("module.layer2.1.bn.weight") == "layer2"
+
+
+def test_noise_that_grows_as_the_loss_falls_is_seen(make):
+    run = make(last=20_000)
+    # tr Σ ∝ loss^−½, on top of the simulated 200.
+    run["noise_trace"].values[:] *= np.sqrt(2.3 / run["loss"].values)[:, None]
+    found = noise_against_loss([run])
+    loss, scale = found["loss"].values, found["estimate"].values
+    assert np.all(np.diff(loss) < 0)
+    assert loss[0] > 30 * loss[-1]
+    np.testing.assert_allclose(scale, 200 * np.sqrt(2.3 / loss), rtol=0.15)
+    assert np.all(found["low"] <= found["estimate"]) and np.all(found["high"] >= found["estimate"])
+
+
+def test_without_losses_or_noise_there_is_nothing(make):
+    assert noise_against_loss([make(loss=None)]).sizes["loss"] == 0
+    assert noise_against_loss([]).sizes["loss"] == 0

@@ -1,0 +1,61 @@
+import json
+import math
+import re
+
+import pytest
+
+from analysis import noise_table
+from analysis.batch import CriticalBatch
+from analysis.noise import NoiseScale
+from analysis.noise_comparison import Comparison
+
+BOUNDED = Comparison(64, 3, NoiseScale(200.0, 160.0, 240.0, "jackknife", 900, 20), "below")
+OPEN = Comparison(1024, 1, NoiseScale(9000.0, 512.0, math.inf, "fieller", 90, 5, "…"), "within")
+FOUND = CriticalBatch(
+    estimate=600.0,
+    low=450.0,
+    high=800.0,
+    fewest_steps=200.0,
+    target=0.5,
+    steps={64: 2075.0, 1024: 317.0},
+    seeds=4,
+    status="ok",
+    notes=("batch size <b>64</b> was not tuned",),
+)
+
+
+def words(html):
+    return " ".join(re.sub("<[^>]+>", " ", html).split())
+
+
+def test_the_table_sets_batch_sizes_beside_the_noise_scale():
+    text = words(noise_table.by_batch_size([BOUNDED, OPEN]))
+    assert "64 3 200 [160, 240] below it 3.12 [2.5, 3.75]" in text
+    assert "1024 1 9000 [512, ∞) within it 8.79 [0.5, ∞)" in text
+    assert noise_table.by_batch_size([]) == ""
+
+
+def test_rows_are_json():
+    rows = json.loads(json.dumps(noise_table.rows([OPEN]), allow_nan=False))
+    assert rows[0]["scale"]["high"] == "inf"
+    assert rows[0]["crossover"][0] == pytest.approx(9000 / 1024)
+
+
+def test_parts_and_losses_are_folded_behind_a_line(make):
+    html = noise_table.in_parts({"a": make(last=2000)}, level=0.95)
+    assert "<details>" in html and "linear" in html and "mean training loss" in html
+    bare = make(gradient_sq=None, noise_trace=None, noise_updates=None)
+    assert noise_table.in_parts({"a": bare}, level=0.95) == ""
+
+
+def test_the_critical_batch_size_is_told_apart_from_the_noise_scale():
+    html = noise_table.critical(FOUND)
+    text = words(html)
+    assert "Critical batch size 600 [450, 800], to loss 0.5, 4 seeds." in text
+    assert "another quantity than the noise scale" in text
+    assert "<b>64" not in html
+    assert "64 2075 132,800" in text
+
+
+def test_a_missing_critical_batch_size_takes_no_room():
+    assert noise_table.critical(CriticalBatch(reason="no run recorded its loss")) == ""
