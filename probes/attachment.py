@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from .evaluation import Evaluation
 from .landscape import Landscape
 from .measurements import SKETCH_SEED, Measurements
 from .occasions import Occasions
-from .opening import Request, begin
+from .opening import Beginning, Request, begin
 from .plan import Plan
 from .precision import scale_of
-from .processes import Processes, is_sharded, parameter_names, processes_of
+from .processes import is_sharded, parameter_names, processes_of
 from .recorder import Recorder
 from .resume import Resume
 from .sharded import ShardedTap
@@ -99,55 +100,76 @@ def attach(
         FileNotFoundError: when there is nothing to resume.
         OSError: when w0 or the recording cannot be written, here or on another process.
     """
-    _check_types(model, optimizer, path)
+    _check_types(
+        {
+            "model": (model, torch.nn.Module),
+            "optimizer": (optimizer, torch.optim.Optimizer),
+            "path": (path, str | Path),
+            "evaluation": (evaluation, Evaluation | None),
+            "landscape": (landscape, Landscape | None),
+            "metadata": (metadata, Mapping | None),
+            "scaler": (scaler, torch.amp.GradScaler | None),
+            "flush_seconds": (flush_seconds, Real),
+        }
+    )
+    if not Path(path).name:
+        raise ValueError(f"path: found {str(path)!r}, expected a name for the recording")
+    if not flush_seconds >= 0:
+        raise ValueError(f"flush_seconds: found {flush_seconds}, expected a time, >= 0")
+    if within_wrapper(model):
+        raise ValueError(
+            "model: found the module within a DistributedDataParallel, expected the wrapper"
+        )
     tensors = parameter_names(model)
     metadata = metadata or {}
     _check(optimizer, tensors, batch_size=batch_size, probes=probes)
     check_scalars(metadata)
     plan = Plan(batch_size, schedule_of(schedule), scaler, flush_seconds, close_on_sigterm)
     chosen = frozenset(_DEFAULT if probes is None else probes)
-    measurements = Measurements(list(tensors.values()), probes=chosen)
     processes = processes_of(model)
+    measurements = Measurements(list(tensors.values()), probes=chosen)
+    w0 = measurements.initial
     occasions = Occasions(
-        model,
-        evaluation=evaluation,
-        landscape=landscape,
-        initial=measurements.initial,
-        processes=processes,
+        model, evaluation=evaluation, landscape=landscape, initial=w0, processes=processes
     )
     static, documented = _described(model, optimizer, path, plan, metadata)
-    if "trajectory" in chosen:
-        documented["sketch_seed"] = str(SKETCH_SEED)
     request = Request(
         SegmentStore(path),
         tensors,
         processes,
         measurements,
         {**static, **occasions.static()},
-        {**documented, **occasions.attributes()},
+        {**documented, **_sketch(chosen), **occasions.attributes()},
         chosen | occasions.probes | ({"scaler"} if scaler is not None else set()),
         float(optimizer.param_groups[0]["lr"]),
     )
     beginning = begin(request, resume)
-    noise = "noise" in chosen
     return Recorder(
         model,
         optimizer,
         request,
         beginning=beginning,
-        writer=RecordingWriter(
-            request.store,
-            beginning.static,
-            beginning.attributes,
-            noise,
-            scaler is not None,
-            waiting=list(beginning.state.waiting),
-            several_units=beginning.several_units,
-        ),
-        tap=_tap(model, list(tensors.values()), processes, scaler) if noise else None,
+        writer=_writer(request, beginning),
+        tap=_tap(model, request, scaler),
         occasions=occasions,
         plan=plan,
     )
+
+
+def _writer(request: Request, beginning: Beginning) -> RecordingWriter:
+    return RecordingWriter(
+        request.store,
+        beginning.static,
+        beginning.attributes,
+        "noise" in request.probes,
+        "scaler" in request.probes,
+        waiting=list(beginning.state.waiting),
+        several_units=beginning.several_units,
+    )
+
+
+def _sketch(chosen: Collection[str]) -> dict[str, str]:
+    return {"sketch_seed": str(SKETCH_SEED)} if "trajectory" in chosen else {}
 
 
 def _described(
@@ -191,26 +213,23 @@ def _groups(
 
 
 def _tap(
-    model: torch.nn.Module,
-    parameters: list[torch.nn.Parameter],
-    processes: Processes,
-    scaler: torch.amp.GradScaler | None,
-) -> Callable[[Callable[[Exception], None]], GradientTap]:
+    model: torch.nn.Module, request: Request, scaler: torch.amp.GradScaler | None
+) -> Callable[[Callable[[Exception], None]], GradientTap] | None:
     """What makes the tap that fits the model, once it is known whom to tell of failures."""
+    if "noise" not in request.probes:
+        return None
     make = partial(ShardedTap, model) if is_sharded(model) else GradientTap
+    parameters, size = list(request.parameters.values()), request.processes.size
     return lambda failed: make(
-        parameters, processes=processes.size, failed=failed, scale=partial(scale_of, scaler)
+        parameters, processes=size, failed=failed, scale=partial(scale_of, scaler)
     )
 
 
-def _check_types(model: object, optimizer: object, path: object) -> None:
-    expected = {"model": torch.nn.Module, "optimizer": torch.optim.Optimizer, "path": str | Path}
-    for (name, kind), value in zip(expected.items(), (model, optimizer, path), strict=True):
+def _check_types(arguments: Mapping[str, tuple[object, Any]]) -> None:
+    for name, (value, kind) in arguments.items():
         if not isinstance(value, kind):
             wanted = getattr(kind, "__name__", str(kind))
             raise TypeError(f"{name}: found {type(value).__name__}, expected {wanted}")
-    if not Path(str(path)).name:
-        raise ValueError(f"path: found {str(path)!r}, expected a name for the recording")
 
 
 def _check(

@@ -6,16 +6,13 @@ adds the rows over processes, copies them to the host, turns them into records a
 segment.
 """
 
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +21,7 @@ from .clocks import Clocks
 from .ledger import Ledger
 from .occasions import Occasions
 from .opening import Beginning, Request
+from .pace import Pace
 from .pending import Mark, Pending, Reduced
 from .plan import Plan
 from .processes import was_wrapped
@@ -35,11 +33,6 @@ from .units import DeclaredUnits, misfits
 from .updates import Measurement
 from .writer import RecordingWriter
 
-# Rows held on the device between flushes: 256 × (2·161 + 11) × 8 bytes = 0.7 MB for ResNet-50.
-_ROWS = 256
-# The first flush comes early, to show a recording; later ones are `flush_seconds` apart.
-_FIRST_ROWS = 4
-_TICK = 1e-9  # seconds; a clock may stand still between two flushes
 _WRAPPED_LATE = (
     "the model was wrapped after the probes were attached, so they do not see the whole run; wrap "
     "first, then attach"
@@ -69,11 +62,10 @@ class Recorder:
         self._writer = writer
         self._processes = request.processes
         self._plan = plan
-        self._row_limit = _FIRST_ROWS
+        self._pace = Pace(plan.flush_seconds)
         self._units = DeclaredUnits(self._warn)
         self._closed = self._stepping = self._hooked = self._ending = False
         self._warned: set[str] = set()
-        self._flushed = time.monotonic()
         self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
         self._measurements = request.measurements
         self._occasions = occasions
@@ -168,12 +160,7 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close; after an exception only detach: other processes may not reach a collective.
 
         The segments written so far stay in the live folder, and a process that trains alone adds
@@ -193,8 +180,9 @@ class Recorder:
         if self._closed:  # it could not be flushed
             return
         self._detach()
-        if self._plan.schedule.beyond(self.iteration):
-            self._warn(f"the schedule goes beyond the last iteration, {self.iteration}")
+        late = ["records"] if self._plan.schedule.beyond(self.iteration) else []
+        for name in [*late, *self._occasions.beyond(self.iteration)]:
+            self._warn(f"the schedule of {name} goes beyond the last iteration, {self.iteration}")
         if self._processes.writes:
             self._writer.close()
 
@@ -235,7 +223,7 @@ class Recorder:
         self._hooked = False
 
     def _enter_update(self) -> None:
-        if len(self._pending.rows) >= self._row_limit:
+        if self._pace.due(len(self._pending.rows)):
             self._flush()
         if not self._closed:
             self._append()
@@ -262,6 +250,10 @@ class Recorder:
         """The weights at this iteration."""
         with self._timed():
             values = self._measurements.mark()
+            rates = self._rows.group_rates()
+            if rates is not None:  # alike on every process, and added over all of them
+                share = self._processes.copies / self._processes.size
+                values["group_learning_rate"] = rates * share
         return Mark(self.iteration, values, self._clocks.wall_time(), self._clocks.probe_seconds)
 
     def _evaluate_last(self) -> None:
@@ -281,23 +273,19 @@ class Recorder:
         self._enter(reduced, reduced.measurements)
 
     def _reduce(self) -> Reduced:
-        now = time.monotonic()
         reduced = self._pending.reduce(
             self._processes,
-            seconds=now - self._flushed,
+            seconds=self._pace.lap(),
             weighted=self._units.weighted,
             sized=self._units.sized,
             batch_size=self._plan.batch_size,
         )
         self._pending = self._pending.emptied()
-        self._flushed = now
         return reduced
 
     def _enter(self, reduced: Reduced, measurements: list[Measurement]) -> None:
         records = self._ledger.enter(reduced.updates, measurements)
-        # The same on every process, because it comes from the reduced time: they flush together.
-        seconds = max(reduced.update_seconds, _TICK)
-        self._row_limit = int(np.clip(self._plan.flush_seconds / seconds, 1, _ROWS))
+        self._pace.adapt(reduced.update_seconds)
         if self._processes.writes:
             for misfit in misfits(reduced.updates, self._plan.batch_size, sized=self._units.sized):
                 self._warn(misfit)

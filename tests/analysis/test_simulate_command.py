@@ -72,5 +72,5 @@ def test_equal_sizes_are_refused(tmp_path, capsys):
 def test_walkers_at_the_end_of_their_grid_are_told_of(tmp_path, capsys):
     command = ["simulate", "line", "--set", "reach=20", "--folder", str(tmp_path), *SMALL]
     assert main([*command, "--iterations", "100000"]) == 0
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("ultraslow simulate: warning: edge probability reaches")
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("ultraslow simulate: warning: edge probability reaches")

@@ -93,8 +93,11 @@ def test_backward_passes_of_an_evaluation_are_not_units(tmp_path):
 
 def test_a_run_goes_on_with_its_metrics(tmp_path):
     torch.manual_seed(0)
-    _, recorder = train(tmp_path / "run", probes.Evaluation(norm, [0, 15]), updates=10)
-    model, _ = recorder._model, recorder.close()
+    evaluation = probes.Evaluation(norm, [0, 15])
+    _, recorder = train(tmp_path / "run", evaluation, updates=10, stop=True)
+    model = recorder._model
+    with pytest.warns(RuntimeWarning, match="schedule of evaluation goes beyond .*, 10"):
+        recorder.close()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(ValueError, match="metric: found"):
         probes.attach(
