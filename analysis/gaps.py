@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import xarray as xr
 
-from .contrast import Contrast, unpaired
+from .contrast import Contrast
 from .held_out import MARGINS, MEANINGS, Training, metric_of, trainings
 from .text import number, plural
-from .tuning import Tuned, scores_at, tune
+from .tuning import Tuned, between, scores_at, tune
 from .verdict import Sample
 
 # The predictions ask for five; fewer leave the interval of a gap at several times the margin.
@@ -137,7 +138,8 @@ def base_rate_epochs(given: Setting, batch_size: int, *, level: float) -> Contra
     scores = scores_at(given.trainings, batch_size=batch_size, iteration=iteration)
     if base is None or base.best not in scores or len(scores[base.best]) < SEEDS:
         return None
-    return unpaired(base.scores, list(scores[base.best].values()), level=level)
+    large = np.asarray(list(scores[base.best].values()))
+    return between(base.candidates.values(), [large], level=level)
 
 
 def _equal_samples(given: Setting, batch_size: int) -> float:
@@ -149,7 +151,10 @@ def _gap(given: Setting, batch_size: int, iteration: float, *, level: float) -> 
     large = given.tuned(batch_size, iteration)
     if base is None or large is None:
         return None
-    contrast = unpaired(base.scores, large.scores, level=level)
+    ends = between(base.candidates.values(), large.candidates.values(), level=level)
+    # Seeds' own luck does not choose their rates, so this estimate is not flattered.
+    middle = float(base.scores.mean() - large.scores.mean())
+    contrast = replace(ends, estimate=min(max(middle, ends.low), ends.high))
     return Gap(batch_size, contrast, base, large, given.margin)
 
 
@@ -166,7 +171,7 @@ def tuning_notes(gaps: list[Gap]) -> tuple[str, ...]:
         return ()
     noted = [f"smallest batch size: {_tried(gaps[0].base)}"]
     noted += [f"batch size {gap.batch_size}: {_tried(gap.large)}" for gap in gaps]
-    return (*noted, "a run's learning rate is chosen by the other seeds")
+    return (*noted, "intervals hold for every learning rate that may be the best")
 
 
 def _tried(tuned: Tuned) -> str:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from diffusion.predictions import PREDICTIONS
 
-from .contrast import Contrast, unpaired
+from .contrast import Contrast
 from .gaps import batch_sizes
 from .generalization import missing_arm, with_metric
 from .held_out import MARGINS, MEANINGS, metric_of, trainings
 from .text import plural, rounded
-from .tuning import chosen_rates
+from .tuning import between, possible
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict
 
 PREDICTION = "H-c"
@@ -35,14 +35,24 @@ class End:
     Attributes:
         name: the arm in words.
         batch_size: M, samples.
-        scores: held-out scores, shape (run,).
-        log_distances: ln of the final distances, shape (run,).
+        scores: held-out scores at each learning rate that may be the best, shape (run,) each.
+        log_distances: ln of the final distances at the same rates, shape (run,) each.
     """
 
     name: str
     batch_size: int
-    scores: NDArray[np.float64]
-    log_distances: NDArray[np.float64]
+    scores: tuple[NDArray[np.float64], ...]
+    log_distances: tuple[NDArray[np.float64], ...]
+
+    @property
+    def seeds(self) -> int:
+        """Fewest runs at a rate."""
+        return min(values.size for values in self.scores)
+
+    @property
+    def mean(self) -> float:
+        """The best mean score."""
+        return max(float(values.mean()) for values in self.scores)
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ def less_distance(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdic
     kept = with_metric(runs)
     metric = metric_of(kept.values())
     found = ends(kept, metric)
-    sample = Sample(len(kept), min((e.scores.size for e in found), default=0), batch_sizes(kept))
+    sample = Sample(len(kept), min((end.seeds for end in found), default=0), batch_sizes(kept))
     blank = Verdict(PREDICTION, STATEMENT, UNDECIDABLE, "", EFFECT, sample=sample)
     if len(found) < 2:
         reason = f"Fewer than two arms have {SEEDS} seeds with a held-out value at their end."
@@ -94,7 +104,7 @@ def less_distance(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdic
 
 
 def ends(runs: dict[str, xr.Dataset], metric: str) -> list[End]:
-    """How each batch size and length ended, at the rate that is best for the other seeds.
+    """How each batch size and length ended, at the learning rates that may be the best.
 
     A rate that is too large moves weights far and scores badly, and says nothing of the claim.
 
@@ -125,10 +135,15 @@ def _best(
     }
     if not usable:
         return None
-    scores = {rate: {s: pair[0] for s, pair in seeds.items()} for rate, seeds in usable.items()}
-    rows = np.asarray([usable[rate][seed] for seed, rate in chosen_rates(scores).items()])
+    tables = {rate: np.asarray(list(seeds.values())) for rate, seeds in usable.items()}
+    kept = possible({rate: table[:, 0] for rate, table in tables.items()})
     size, last = key
-    return End(f"batch size {size} after {last} iterations", size, rows[:, 0], rows[:, 1])
+    return End(
+        f"batch size {size} after {last} iterations",
+        size,
+        tuple(tables[rate][:, 0] for rate in kept),
+        tuple(tables[rate][:, 1] for rate in kept),
+    )
 
 
 def pairs(found: list[End], *, level: float) -> list[Pair]:
@@ -141,15 +156,13 @@ def pairs(found: list[End], *, level: float) -> list[Pair]:
     Returns:
         The pairs.
     """
-    ordered = [
-        (a, b) if a.scores.mean() >= b.scores.mean() else (b, a) for a, b in combinations(found, 2)
-    ]
+    ordered = [(a, b) if a.mean >= b.mean else (b, a) for a, b in combinations(found, 2)]
     return [
         Pair(
             a,
             b,
-            unpaired(a.scores, b.scores, level=level),
-            unpaired(a.log_distances, b.log_distances, level=level),
+            between(a.scores, b.scores, level=level),
+            between(a.log_distances, b.log_distances, level=level),
         )
         for a, b in ordered
     ]

@@ -1,15 +1,24 @@
-"""Scores of batch sizes at their best learning rates, chosen without looking at the same run."""
+"""Scores of batch sizes at their best learning rates, and which rates may be the best.
+
+Choosing a rate by the same runs that are then compared flatters it, so a seed's rate is chosen by
+the other seeds. Where rates are nearly tied the choice still varies with the seeds, more than the
+spread of the chosen scores shows; an interval then has to hold for every rate that may be the
+best.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .contrast import Contrast, unpaired
 from .held_out import Training
 
 Array = NDArray[np.float64]
+# A rate is given up only where it is below the best at this level: the truth shall not be lost.
+_SCREEN = 0.99
 # Scores by learning rate and seed.
 Scores = dict[float, dict[object, float]]
 
@@ -22,11 +31,13 @@ class Tuned:
         scores: one a seed, shape (seed,).
         rates: learning rates tried, in order.
         best: the one with the best mean score.
+        candidates: scores, shape (seed,) each, of the rates that may be the best.
     """
 
     scores: Array
     rates: tuple[float, ...]
     best: float
+    candidates: Mapping[float, Array]
 
     @property
     def enclosed(self) -> bool:
@@ -79,8 +90,54 @@ def tune(scores: Scores, *, seeds: int) -> Tuned | None:
     if not kept:
         return None
     chosen = [kept[rate][seed] for seed, rate in chosen_rates(kept).items()]
-    best = max(kept, key=lambda rate: np.mean(list(kept[rate].values())))
-    return Tuned(np.asarray(chosen), tuple(sorted(kept)), best)
+    tables = {rate: np.asarray(list(values.values())) for rate, values in sorted(kept.items())}
+    best = max(tables, key=lambda rate: float(tables[rate].mean()))
+    candidates = {rate: tables[rate] for rate in possible(tables)}
+    return Tuned(np.asarray(chosen), tuple(tables), best, candidates)
+
+
+def possible(tables: Mapping[float, Array]) -> list[float]:
+    """The rates that may have the best mean score: all that are not clearly below the best found.
+
+    Arguments:
+        tables: scores by rate, shape (seed,) each, two seeds or more.
+
+    Returns:
+        Rates whose mean Welch's test does not put below the best mean at the level `_SCREEN`.
+    """
+    best = max(tables, key=lambda rate: float(tables[rate].mean()))
+    ahead = {
+        rate: unpaired(tables[best], values, level=2 * _SCREEN - 1)
+        for rate, values in tables.items()
+        if rate != best
+    }
+    return [rate for rate in tables if rate == best or ahead[rate].low <= 0]
+
+
+def between(above: Iterable[Array], below: Iterable[Array], *, level: float) -> Contrast:
+    """The difference of two means, each of the best of some candidates that one cannot tell apart.
+
+    The interval spans Welch's intervals of all pairs of candidates, so that it covers the
+    difference whichever are the best.
+
+    Arguments:
+        above: scores of the candidates above, shape (run,) each.
+        below: those below.
+        level: confidence level.
+
+    Returns:
+        The difference; its estimate is the mean over the pairs.
+    """
+    lower = list(below)
+    found = [unpaired(x, y, level=level) for x in above for y in lower]
+    return Contrast(
+        estimate=float(np.mean([one.estimate for one in found])),
+        low=min(one.low for one in found),
+        high=max(one.high for one in found),
+        error=max(one.error for one in found),
+        freedom=min(one.freedom for one in found),
+        count=min(one.count for one in found),
+    )
 
 
 def chosen_rates(scores: Scores) -> dict[object, float]:

@@ -81,15 +81,15 @@ def test_the_end_of_a_run_is_its_last_record(train):
     runs = sweep(train, gaps=GAPS, distances=dict.fromkeys(SIZES, 5.0))
     (first, *_) = ends(runs, "accuracy")
     run = runs["64-1.0-0"]
-    assert first.scores[0] == float(run["held_out"].values[-1, 0])
+    assert first.scores[0][0] == float(run["held_out"].values[-1, 0])
     expected = 0.5 * math.log(run["distance_sq"].values[-1].sum())
-    assert first.log_distances[0] == pytest.approx(expected)
+    assert first.log_distances[0][0] == pytest.approx(expected)
 
 
 def test_pairs_put_the_better_arm_first():
     rng = np.random.default_rng(0)
     arms = [
-        End(name, 64, rng.normal(m, 0.1, 5), np.zeros(5))
+        End(name, 64, (rng.normal(m, 0.1, 5),), (np.zeros(5),))
         for name, m in zip("abc", (1, 3, 2), strict=True)
     ]
     found = pairs(arms, level=0.95)

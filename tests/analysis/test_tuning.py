@@ -1,9 +1,11 @@
 import math
 
 import numpy as np
+import pytest
 
+from analysis.contrast import unpaired
 from analysis.held_out import trainings
-from analysis.tuning import chosen_rates, scores_at, tune
+from analysis.tuning import between, chosen_rates, possible, scores_at, tune
 
 RECORDS = [0, 1, 10, 100]
 # By hand: without seed 0 the means are 0.65 (0.1) and 0.55 (0.2); without 1, 0.45 and 0.6;
@@ -58,3 +60,36 @@ def test_a_rate_at_which_a_run_failed_is_left_out(make):
     # The run without any finite value never reached a result, but its length is right.
     found = scores_at(trainings(runs, "accuracy"), batch_size=64, iteration=100)
     assert found == {0.1: {0: 0.5, 1: 0.6}}
+
+
+def test_rates_that_may_be_the_best_stay_candidates():
+    near = np.array([0.0, 0.1, 0.2, 0.1])
+    tables = {0.1: near, 0.2: near + 0.02, 0.4: near - 5.0}
+    assert possible(tables) == [0.1, 0.2]
+
+
+def test_the_interval_spans_all_pairs_of_candidates():
+    rng = np.random.default_rng(0)
+    above, below = rng.normal(1, 0.1, (2, 5)), rng.normal(0, 0.1, (3, 6))
+    pairs = [unpaired(x, y, level=0.9) for x in above for y in below]
+    found = between(above, below, level=0.9)
+    assert found.low == min(pair.low for pair in pairs)
+    assert found.high == max(pair.high for pair in pairs)
+    assert found.count == 5
+
+
+@pytest.mark.parametrize(("sd", "bend"), [(0.003, 0.01), (0.01, 0.01), (0.02, 0.01), (0.02, 0.0)])
+def test_intervals_cover_although_the_best_rate_is_not_known(sd, bend):
+    """Scores chosen by the other seeds alone would cover in 79 to 86 % where rates are near."""
+    rng = np.random.default_rng(3)
+
+    def arm():
+        scores = {
+            float(k): {s: -bend * (k - 2) ** 2 + sd * rng.standard_normal() for s in range(5)}
+            for k in range(4)
+        }
+        return tune(scores, seeds=5).candidates.values()
+
+    found = [between(arm(), arm(), level=0.95) for _ in range(150)]
+    covered = np.mean([one.low <= 0.0 <= one.high for one in found])
+    assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 150)
