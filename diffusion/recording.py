@@ -26,6 +26,9 @@ CONVENTIONS = "CF-1.11"
 NAME_LENGTH = 512
 ATTRIBUTE_LENGTH = 1_000_000
 
+# What all segments of a recording share, beside the values of its axes.
+_SAME = ("run", "batch_size", "tensor", "tensor_size", "tensor_group", "scale_invariant")
+
 
 class DatasetLike(Protocol):
     """What `check` reads of a dataset; `xarray.Dataset` has it."""
@@ -184,11 +187,11 @@ def seam_faults(earlier: DatasetLike, later: DatasetLike) -> Iterable[str]:
     starts = int(later.variables["iteration"].values[0])
     if starts <= ends:
         yield f"segments overlap: one ends at iteration {ends}, the next starts at {starts}"
-    for axis in ("tensor", *AXES):
-        if axis in earlier.variables and axis in later.variables:
-            values = [segment.variables[axis].values for segment in (earlier, later)]
+    for name in (*_SAME, *AXES):
+        if name in earlier.variables and name in later.variables:
+            values = [segment.variables[name].values for segment in (earlier, later)]
             if not np.array_equal(*values):
-                yield f"the segment that starts at iteration {starts} has other values of {axis}"
+                yield f"the segment that starts at iteration {starts} has other values of {name}"
     other = sorted(map(str, set(earlier.variables) ^ set(later.variables)))
     if other:
         yield f"the segment that starts at iteration {starts} differs in having {other}"

@@ -1,10 +1,12 @@
+import re
+
 import numpy as np
 import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffusion.recording import FIELDS, SCHEMA, RecordError, check, pack
+from diffusion.recording import FIELDS, SCHEMA, RecordError, check, pack, seam_faults
 
 
 def values(count=3, tensors=2):
@@ -127,3 +129,30 @@ def test_anything_packed_survives_writing_and_reading(
     read = xr.load_dataset(path)
     check(read)
     xr.testing.assert_identical(read, written)
+
+
+def following(first, **changes):
+    """The records after those of `first`."""
+    return dataset(**{"iteration": first["iteration"].values + 3, **changes})
+
+
+def test_segments_that_follow_one_another_have_no_fault():
+    assert list(seam_faults(dataset(), following(dataset()))) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"run": "b"}, "other values of run"),
+        ({"batch_size": 9}, "other values of batch_size"),
+        ({"tensor": ["layer0", "layer2"]}, "other values of tensor"),
+        ({"tensor_size": [2, 2]}, "other values of tensor_size"),
+        ({"loss": None}, r"differs in having \['loss'\]"),
+        ({"iteration": [2, 3, 4]}, "segments overlap: one ends at iteration 2, the next starts"),
+    ],
+)
+def test_segments_of_different_recordings_do_not_fit(changes, fault):
+    first = dataset()
+    found = list(seam_faults(first, following(first, **changes)))
+    assert len(found) == 1
+    assert re.search(fault, found[0])
