@@ -21,12 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from diffusion.laws import growth_regressor
-
+from .corrections import corrections
 from .inversion import Surface, constrained, signal, surface
 from .lattice import Lattice
-from .likelihood import Frame, lengths, log_likelihood, moments
-from .noise_models import NoiseModel, simulate
+from .likelihood import Frame, Moments, lengths, log_likelihood, moments
+from .noise_models import simulate
 from .search import Point
 
 Array = NDArray[np.float64]
@@ -38,8 +37,6 @@ _SHARPNESS = 3.0  # of the weights of noise models
 _COUNTED = 0.02  # p-value below which draws are too few to count
 _CONSIDERED = 3  # noise models whose critical values are averaged, at most
 _IMPLAUSIBLE = 0.05  # weight, relative to the best noise model's, below which one is passed over
-_LONG = 8.0  # records a correlation must reach over to count as persistent
-_SHORT_NOISE, _HIDDEN, _WALK, _ONSET = 0.8, 6.0, 3.0, 11.0  # see `corrections`
 _TAIL = np.array([3.0, 2.5, 2.0, 1.6, 1.3, 1.0, 0.8, 0.6])  # quantiles averaged, in 1 − level
 
 
@@ -122,7 +119,9 @@ class Calibrated:
         return total
 
     def _simulate(self, frame: Frame, wanted: list[Cell]) -> None:
-        missing = [cell for cell in wanted if cell not in self.samples]
+        # Cells of one model come one after the other and share their noise.
+        missing = sorted(cell for cell in wanted if cell not in self.samples)
+        latest: tuple[int, Moments] | None = None
         # First the cells that no other thread has begun, then the others, which may be waited for.
         for blocking in (False, True):
             for cell in missing:
@@ -131,7 +130,9 @@ class Calibrated:
                     continue
                 try:
                     if cell not in self.samples:
-                        self.samples[cell] = null_ratios(frame, cell, self)
+                        if latest is None or latest[0] != cell.model:
+                            latest = cell.model, null_noise(frame, cell.model, self)
+                        self.samples[cell] = null_ratios(frame, cell, self, latest[1])
                 finally:
                     lock.release()
 
@@ -196,67 +197,48 @@ def plausibility(at: Surface, point: Point) -> Array:
     return weight / weight.sum(axis=1, keepdims=True)
 
 
-def corrections(frame: Frame) -> Array:
-    """Factors of critical values that make up for the noise being fitted to the same records.
-
-    The noise fitted to a curve under persistent noise is too tame more often than too wild, most
-    of all where independent noise hides it or where an onset can pass for part of it, and the
-    critical value simulated under the fitted noise is too small; under noise that fades within a
-    few records the averaging over models makes it too large. The factors, which tend to 1 with the
-    number n of records for persistent noise, were fitted to simulated rejections at 60 and 30
-    records over 2.5 to 4 decades; tests/statistics judges them at others.
-
-    Arguments:
-        frame: shared quantities of the time grid.
-
-    Returns:
-        Factors, shape (2, model): for an onset at the start of its range and inside it. They are 1
-        where the menu leaves no choice.
-    """
-    models, times = frame.models, frame.basis.times
-    if len(models) == 1:
-        return np.ones((2, 1))
-    long = _LONG * np.log(times[-1] / times[0]) / (times.size - 1)
-    rows = [
-        [_correction(m, times.size, long=long, inside=inside) for m in models] for inside in (0, 1)
-    ]
-    return np.array(rows)
-
-
-def _correction(model: NoiseModel, records: int, *, long: float, inside: int) -> float:
-    plain = model.kind in ("white", "ar_log_t") and not model.nugget and not model.power
-    if plain and model.length < long:
-        return _SHORT_NOISE
-    persistent = model.wanders or model.nugget > 0 or plain
-    factor = 1 + _HIDDEN * (model.nugget > 0) / records
-    factor *= 1 + _WALK * (model.wanders and not model.nugget) / records
-    return factor * (1 + _ONSET * inside * persistent / records)
-
-
 def _nearest(nodes: Array, values: Array) -> NDArray[np.intp]:
     return np.abs(values[:, None] - nodes).argmin(axis=1)
 
 
-def null_ratios(frame: Frame, cell: Cell, of: Calibrated) -> Array:
+def null_noise(frame: Frame, model: int, of: Calibrated) -> Moments:
+    """Moments of noise drawn from one model, the same for all its cells.
+
+    Arguments:
+        frame: shared quantities of the time grid.
+        model: index of the noise model.
+        of: number of draws and seed.
+
+    Returns:
+        The moments.
+    """
+    rng = np.random.default_rng([of.seed, model])
+    return moments(frame, simulate(frame.models[model], frame.basis.times, of.draws, rng=rng))
+
+
+def null_ratios(frame: Frame, cell: Cell, of: Calibrated, noise: Moments) -> Array:
     """Sorted likelihood ratios of the true exponent in simulated series.
+
+    The moments of noise plus curve follow from those of either, without a pass over the records.
 
     Arguments:
         frame: shared quantities of the time grid.
         cell: the situation to simulate.
-        of: lattice, number of draws and seed.
+        of: lattice and number of draws.
+        noise: as returned by `null_noise` for the cell's model.
 
     Returns:
         The ratios, shape (draw,).
     """
-    rng = np.random.default_rng([of.seed, *cell])
     low, high = frame.basis.shift_low, frame.basis.shift_high
     exponent = np.array([EXPONENT_NODES[cell.exponent]])
     shift = np.array([low + ONSET_NODES[cell.onset] * (high - low)])
-    length = lengths(frame, frame.basis.coordinates(exponent, shift))[0, cell.model]
-    curve = growth_regressor(frame.basis.log_time(shift), exponent[:, None])
-    noise = simulate(frame.models[cell.model], frame.basis.times, of.draws, rng=rng)
-    values = noise + SIGNAL_NODES[cell.signal] / np.sqrt(length) * curve
-    at = surface(frame, of.grid, moments(frame, values))
+    curve = frame.basis.coordinates(exponent, shift)
+    length = lengths(frame, curve)[0]
+    strength = SIGNAL_NODES[cell.signal] / np.sqrt(length[cell.model])
+    power = noise.power + 2 * strength * (noise.loads @ curve[0]) + strength**2 * length
+    data = Moments(power, noise.loads + strength * (frame.grams @ curve[0]))
+    at = surface(frame, of.grid, data)
     return np.sort(ratio(*constrained(at, np.full(of.draws, exponent[0]))))
 
 

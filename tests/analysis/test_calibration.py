@@ -8,20 +8,24 @@ from scipy.stats import chi2
 
 from analysis.calibration import (
     EXPONENT_NODES,
+    ONSET_NODES,
+    SIGNAL_NODES,
     Asymptotic,
     Calibrated,
     Cell,
-    corrections,
     nodes,
+    null_noise,
     null_ratios,
     plausibility,
+    ratio,
     smooth_quantile,
     tail,
 )
 from analysis.inversion import constrained, surface
 from analysis.lattice import lattice
-from analysis.likelihood import frame, moments
+from analysis.likelihood import frame, lengths, moments
 from analysis.noise_models import NoiseModel, simulate
+from diffusion.laws import growth_regressor
 
 TIMES = np.geomspace(10, 1e5, 40)
 WHITE = (NoiseModel("white"),)
@@ -58,7 +62,7 @@ def test_tail_beyond_the_sample_is_extrapolated_and_falls():
 
 def test_known_noise_and_onset_give_nearly_chi_squared():
     source = Calibrated(lattice(REGULAR), draws=2000)
-    sample = null_ratios(REGULAR, CELL, source)
+    sample = null_ratios(REGULAR, CELL, source, null_noise(REGULAR, 0, source))
     # REML with n − 2 = 38 degrees of freedom: c = 38 ln(1 + F/37), F₁,₃₇ at 95 % = 4.105, so 3.99.
     assert smooth_quantile(0.95)(sample) == pytest.approx(3.99, rel=0.12)
 
@@ -111,17 +115,19 @@ def test_nodes_are_the_nearest():
     assert set(onset) == {0}
 
 
-def test_corrections_fade_with_the_records_of_persistent_noise():
-    models = (NoiseModel("white"), NoiseModel("ar_log_t", 2.0, 0.5), NoiseModel("walk_t"))
-    few, many = (
-        corrections(frame(np.geomspace(10, 1e5, count), models, onsets=(0.0, 1e3)))
-        for count in (30, 120)
-    )
-    assert np.all(few[:, 1:] > many[:, 1:])
-    assert np.all(many[:, 1:] > 1)
-    assert np.all(few[1, 1:] > few[0, 1:])  # an onset can pass for part of the noise
-    assert np.all(few[:, 0] < 1)
-
-
-def test_noise_that_is_known_needs_no_correction():
-    assert np.array_equal(corrections(REGULAR), np.ones((2, 1)))
+def test_moments_of_a_simulated_series_are_those_of_its_records():
+    # The twin: noise plus curve at the records, and its moments taken directly.
+    models = (NoiseModel("white"), NoiseModel("walk_t"))
+    shared = frame(TIMES, models, onsets=(0.0, 1e3))
+    source, cell = Calibrated(lattice(shared), draws=200), Cell(1, 6, 1, 2)
+    low, high = shared.basis.shift_low, shared.basis.shift_high
+    shift = np.array([low + ONSET_NODES[2] * (high - low)])
+    exponent = np.array([EXPONENT_NODES[6]])
+    length = lengths(shared, shared.basis.coordinates(exponent, shift))[0, 1]
+    curve = growth_regressor(shared.basis.log_time(shift), exponent[:, None])
+    noise = simulate(models[1], TIMES, 200, rng=np.random.default_rng([0, 1]))
+    values = noise + SIGNAL_NODES[1] / np.sqrt(length) * curve
+    at = surface(shared, source.grid, moments(shared, values))
+    expected = np.sort(ratio(*constrained(at, np.full(200, exponent[0]))))
+    found = null_ratios(shared, cell, source, null_noise(shared, 1, source))
+    assert found == pytest.approx(expected, abs=1e-4)
