@@ -18,7 +18,6 @@ from .curves import differences, label
 from .held_out import rate_of
 from .hyperbola import Hyperbola, fit_hyperbola
 from .text import interval, number, plural
-from .tuning import chosen_rates
 
 Array = NDArray[np.float64]
 
@@ -73,8 +72,8 @@ def critical_batch(
 ) -> CriticalBatch:
     """The critical batch size of a set of runs.
 
-    Each batch size is taken at the learning rate with the fewest iterations for the other seeds.
-    For the interval see `hyperbola.fit_hyperbola`.
+    Each batch size is taken at the learning rate with the fewest iterations. For the interval see
+    `hyperbola.fit_hyperbola`.
 
     References:
         McCandlish, Kaplan, Amodei et al. (2018), An Empirical Model of Large-Batch Training.
@@ -103,14 +102,19 @@ def critical_batch(
             f"that do are {reached}"
         )
         return CriticalBatch(target=aim, reason=reason, notes=notes)
-    shared = sorted(set.intersection(*(set(row) for row in table.values())), key=str)
+    everyone = [set(seeds) for rates in table.values() for seeds in rates.values()]
+    shared = sorted(set.intersection(*everyone), key=str)
     if len(shared) < SEEDS:
         reason = f"{len(shared)} seeds are shared by all batch sizes, {SEEDS} are needed"
         return CriticalBatch(target=aim, reason=reason, notes=notes)
     sizes = np.array(sorted(table), dtype=np.float64)
-    logs = np.log([[table[int(size)][s] for s in shared] for size in sizes])
+    logs = [
+        np.log([[seeds[s] for s in shared] for seeds in table[int(size)].values()])
+        for size in sizes
+    ]
     fit = fit_hyperbola(sizes, logs, level=level, rng=np.random.default_rng(seed))
-    steps = dict(zip(sorted(table), np.exp(logs.mean(axis=1)).tolist(), strict=True))
+    fastest = [float(np.exp(rates.mean(axis=1).min())) for rates in logs]
+    steps = dict(zip(sorted(table), fastest, strict=True))
     found = CriticalBatch(target=aim, notes=notes, steps=steps, seeds=len(shared))
     return _judged(fit, found)
 
@@ -173,8 +177,8 @@ _Steps = dict[float, dict[object, float]]
 
 def _table(
     runs: Mapping[str, xr.Dataset], target: float
-) -> tuple[dict[int, dict[object, float]], tuple[str, ...]]:
-    """Iterations to the target by batch size and seed, at tuned rates, and what was left out."""
+) -> tuple[dict[int, _Steps], tuple[str, ...]]:
+    """Iterations to the target by batch size, and what was left out."""
     steps: dict[int, _Steps] = {}
     for name, run in runs.items():
         rates = steps.setdefault(int(run["batch_size"].values), {})
@@ -187,7 +191,7 @@ def _table(
         for size, rates in reached.items()
         if rates and len(steps[size]) == 1
     ]
-    return {size: _tuned(rates) for size, rates in reached.items() if rates}, tuple(notes)
+    return {size: rates for size, rates in reached.items() if rates}, tuple(notes)
 
 
 def _reached(rates: _Steps) -> _Steps:
@@ -204,11 +208,6 @@ def _left_out(size: int, rates: _Steps) -> str:
     if missed:
         return f"batch size {size} left out: {plural(missed, 'run')} did not reach the target"
     return f"batch size {size} left out: fewer than {SEEDS} seeds"
-
-
-def _tuned(rates: _Steps) -> dict[object, float]:
-    scores = {rate: {s: -math.log(x) for s, x in seeds.items()} for rate, seeds in rates.items()}
-    return {seed: rates[rate][seed] for seed, rate in chosen_rates(scores).items()}
 
 
 def _judged(fit: Hyperbola, found: CriticalBatch) -> CriticalBatch:

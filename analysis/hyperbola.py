@@ -4,6 +4,7 @@ S(M) = S_min·(1 + M_crit/M), fitted to ln S by least squares, with seeds as the
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,16 +42,17 @@ class Hyperbola:
 
 
 def fit_hyperbola(
-    sizes: Array, logs: Array, *, level: float, rng: np.random.Generator
+    sizes: Array, logs: Sequence[Array], *, level: float, rng: np.random.Generator
 ) -> Hyperbola:
-    """The hyperbola of the iterations that seeds took at each batch size.
+    """The hyperbola of the iterations that seeds took at each batch size, at the fastest rate.
 
     The interval is ln M_crit ± t_{n−1}·s·√(n/(n − 1)), with s the standard deviation over a
-    bootstrap that draws whole seeds, whose iterations at different batch sizes may go together.
+    bootstrap that draws whole seeds, whose iterations at different batch sizes may go together,
+    and that chooses the rate anew each time.
 
     Arguments:
         sizes: M, shape (size,), samples, increasing.
-        logs: ln S, shape (size, seed).
+        logs: ln S of each batch size, shape (rate, seed); rates may differ in number.
         level: confidence level.
         rng: source of random numbers.
 
@@ -58,15 +60,17 @@ def fit_hyperbola(
         The fit.
     """
     grid = np.geomspace(sizes[0] / _BEYOND, sizes[-1] * _BEYOND, _GRID)
-    seeds = logs.shape[1]
+    seeds = logs[0].shape[1]
     drawn = rng.integers(0, seeds, (_BOOTSTRAPS, seeds))
-    means = np.concatenate([logs.mean(axis=1)[None], logs[:, drawn].mean(axis=2).T])
+    drawn = np.concatenate([np.arange(seeds)[None], drawn])
+    means = np.stack([rates[:, drawn].mean(axis=2).min(axis=0) for rates in logs], axis=1)
     found = _best(sizes, means, grid)
     critical = math.exp(found[0])
     shape = np.log(steps_to_target(sizes, fewest_steps=1.0, critical_batch_size=critical))
     fewest = float(np.mean(means[0] - shape))
     ends = _ends(found[0], found[1:], np.log(grid), seeds=seeds, level=level)
-    return Hyperbola(critical, *ends, math.exp(fewest), _misfit(logs, fewest + shape))
+    fastest = np.stack([rates[np.argmin(rates.mean(axis=1))] for rates in logs])
+    return Hyperbola(critical, *ends, math.exp(fewest), _misfit(fastest, fewest + shape))
 
 
 def _best(sizes: Array, means: Array, grid: Array) -> Array:

@@ -18,7 +18,8 @@ def logs(*, seeds=5, own=0.05, shared=0.05, critical=CRITICAL, rng):
 
 
 def fit(table, *, level=0.95, seed=0):
-    return fit_hyperbola(SIZES, table, level=level, rng=np.random.default_rng(seed))
+    rates = [row[None] if row.ndim == 1 else row for row in table]
+    return fit_hyperbola(SIZES, rates, level=level, rng=np.random.default_rng(seed))
 
 
 def test_exact_steps_give_the_critical_batch_size_back():
@@ -67,3 +68,14 @@ def test_true_hyperbolas_are_rarely_called_misfits():
     found = [fit(logs(rng=rng, seeds=8)).misfit for _ in range(60)]
     # 1 % each: four or more of 60 have a probability of 0.3 %.
     assert sum(p < 0.01 for p in found) < 4
+
+
+def test_the_interval_covers_where_rates_are_nearly_tied():
+    """Three rates a batch size, equally fast: their choice varies with the seeds."""
+    rng = np.random.default_rng(8)
+    found = []
+    for _ in range(60):
+        tables = [logs(shared=0.0, rng=rng) for _ in range(3)]
+        found.append(fit(np.stack(tables, axis=1)))
+    covered = np.mean([one.low <= CRITICAL <= one.high for one in found])
+    assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 60)
