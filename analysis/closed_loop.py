@@ -25,7 +25,7 @@ from .grounds import (
     undecided,
 )
 from .roughness import RADII, RANDOM, Scan, exponent, outer_half, scans
-from .slopes import distance_at, last_decade, positive_slope, temperature
+from .slopes import distance_at, last_decade, noise_free, positive_slope, temperature
 from .text import number
 from .usable_fits import DECADES
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, decide, question
@@ -61,7 +61,7 @@ def closed_loop(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
     known, missing = comparable(runs, fields=fields)
     if missing is not None:
         return undecided(blank, known, missing)
-    long = {n: r for n, r in known.items() if constant_rate(r).decades >= DECADES}
+    long = {n: r for n, r in known.items() if _can_speak(r) and not noise_free(r)}
     gammas = {name: landscape_exponent(run) for name, run in long.items()}
     if _only_smooth(gammas, long, level=level):
         return undecided(blank, known, _below_crossover())
@@ -88,7 +88,7 @@ def closure(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
     known, missing = comparable(runs, fields=fields)
     if missing is not None:
         return undecided(blank, known, missing)
-    long = {n: r for n, r in known.items() if constant_rate(r).decades >= DECADES}
+    long = {n: r for n, r in known.items() if _can_speak(r)}
     mismatch = {name: _log_mismatch(run) for name, run in long.items()}
     what = f"{DECADES:g} decades of constant rate, usable radii, noise and a positive slope"
     return _judged(blank, long, mismatch, margin=CLOSURE_MARGIN, what=what, level=level)
@@ -104,6 +104,8 @@ def _judged(
     level: float,
 ) -> Verdict:
     used = {name: run for name, run in runs.items() if math.isfinite(numbers[name])}
+    if 0 < 2 * len(used) < len(runs):
+        return undecided(blank, runs, _minority(len(used), len(runs), what))
     found = judge_arms(numbers, used, lambda low, high: decide(low, high, margin), level=level)
     if found is None:
         return undecided(blank, used, few_seeds(used, what))
@@ -119,6 +121,15 @@ def _judged(
         assumptions=("landscape along random directions", *left_out(runs, used, what)),
         needed="" if word != UNDECIDABLE else f"more than {mean.runs} seeds, or longer runs",
     )
+
+
+def _can_speak(run: xr.Dataset) -> bool:
+    return constant_rate(run).decades >= DECADES
+
+
+def _minority(used: int, total: int, what: str) -> Missing:
+    """That the runs of which the claim speaks are too few to speak for all."""
+    return Missing(f"Only {used} of {total} runs have {what}.", f"longer runs, all with {what}")
 
 
 def _reason(word: str, mean: Mean, margin: float) -> str:

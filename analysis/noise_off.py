@@ -12,10 +12,11 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
-from .curves import label
+from .curves import constant_rate, label
 from .grounds import SEEDS, Missing, comparable, sample, undecided
 from .slopes import Span, by_seed, last_decade, noise_free, slope
 from .text import interval, number, plural, rounded
+from .usable_fits import DECADES
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, question
 
 Array = NDArray[np.float64]
@@ -59,6 +60,8 @@ def noise_off(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
     if missing is not None:
         return undecided(blank, known, missing)
     used = {name: known[name] for pair in pairs for name in pair}
+    if min(constant_rate(run).decades for run in used.values()) < DECADES:
+        return undecided(blank, used, _short())
     span = last_decade(used)
     slopes = np.array([[slope(known[name], span) for name in pair] for pair in pairs])
     if not np.isfinite(slopes).all():
@@ -149,8 +152,8 @@ def _missing_arm(runs: dict[str, xr.Dataset], pairs: list[tuple[str, str]]) -> M
 
 def _short() -> Missing:
     return Missing(
-        "The runs with and without noise share no decade of constant learning rate with a finite "
-        "distance at each record.",
+        f"The runs with and without noise do not all have {DECADES:g} decades of constant "
+        "learning rate and finite distances in the last one.",
         "training on with a constant learning rate in both arms",
     )
 

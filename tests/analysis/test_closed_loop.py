@@ -85,3 +85,23 @@ def test_what_is_missing_is_named(make, judge):
     assert found.reason == "No run recorded loss_difference."
     assert "landscape scans" in found.needed
     assert "3 seeds at most" in judge(powers_of_log(make, 2.0, seeds=3, **landscape(0.5))).reason
+
+
+def test_a_minority_of_runs_with_a_power_of_the_log_does_not_speak_for_all(make):
+    runs = powers_of_log(make, 2.0, **landscape(1.8))
+    power = TIMES[:, None] ** 0.8 * np.ones(3) / 3
+    others = {
+        f"p{seed}": make(
+            seed=seed, batch_size=256, records=TIMES, distance_sq=power, **landscape(0.5)
+        )
+        for seed in range(5)
+    }
+    assert closed_loop(runs).verdict == "contradicted"
+    found = closed_loop(runs | others)
+    assert found.verdict == "undecidable"
+    assert found.reason.startswith("Only 4 of 9 runs have 2.5 decades of growth by a power")
+
+
+def test_runs_without_noise_climb_no_barriers(make):
+    runs = powers_of_log(make, 2.0, batch_size=100, data_size=100, **landscape(1.8))
+    assert closed_loop(runs).verdict == "undecidable"

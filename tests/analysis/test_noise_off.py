@@ -69,3 +69,10 @@ def test_other_initial_weights_make_no_pair(make):
 
 def test_three_pairs_are_too_few(make):
     assert "3 seeds with and without" in noise_off(sets(make, 0.0, seeds=3)).reason
+
+
+def test_short_runs_are_still_on_their_way_down(make):
+    short = {name: run.isel(iteration=slice(0, 20)) for name, run in sets(make, 1.0).items()}
+    found = noise_off(short)
+    assert found.verdict == "undecidable"
+    assert "2.5 decades of constant learning rate" in found.reason
