@@ -138,10 +138,23 @@ def _checked(configs: Sequence["Config"]) -> tuple[list["Config"], int]:
 
 
 def _refuse_existing(config: "Config") -> None:
-    for found in (Path(f"{config.path}.nc"), config.path):
-        if found.exists():
+    """Refuse to record over anything but what an interrupted run of the same settings left."""
+    from .runs.checkpoints import checkpoint_of
+    from .runs.sweep import differences
+
+    if checkpoint_of(config.path).exists() and config.path.is_dir():
+        found = differences(config)
+        if not found:
+            print(f"Going on with the interrupted run {config.path}")
+            return
+        raise CommandError(
+            f"name: found an interrupted run of other settings at {config.path}"
+            f" ({'; '.join(found[:3])}); choose another --name or --folder, or move it away"
+        )
+    for path in (Path(f"{config.path}.nc"), config.path):
+        if path.exists():
             raise CommandError(
-                f"name: found a recording at {found}, expected none;"
+                f"name: found a recording at {path}, expected none;"
                 " choose another --name or --folder, or move it away"
             )
 
@@ -160,18 +173,18 @@ def _clear(folder: Path, own: set[str]) -> None:
 
 
 def _trained(configs: Sequence["Config"], count: int) -> "Sequence[Outcome] | None":
-    """Train under one progress bar: what became of the runs, or None where not all were
-    trained.
-    """
+    """What became of the runs, trained under one progress bar; None after a failure."""
     from .runs.display import Display
     from .runs.sweep import Sweep
-    from .sweep_command import interruption
+    from .sweep_command import interrupted_by_sigterm, interruption
 
-    with Display(configs) as display:
+    with interrupted_by_sigterm(), Display(configs) as display:
         outcomes = Sweep(configs, count).train(display.heard)
-    missing = [outcome for outcome in outcomes if outcome.status != "trained"]
-    if not missing:
-        return outcomes
-    failed = [outcome.reason for outcome in missing if outcome.reason]
-    print(f"ultraslow: {failed[0] if failed else interruption(outcomes)}", file=sys.stderr)
-    return None
+    failed = [outcome.reason for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        print(f"ultraslow: {failed[0]}", file=sys.stderr)
+        return None
+    if any(outcome.status != "trained" for outcome in outcomes):
+        print(interruption(outcomes), file=sys.stderr)
+        raise KeyboardInterrupt
+    return outcomes

@@ -5,9 +5,12 @@ Heavy libraries are imported only inside what the command returns.
 
 import argparse
 import os
+import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusion.commands import CommandError
@@ -54,7 +57,18 @@ def sweep(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to train")
     parser.add_argument("--processes", type=int, help="processes of a run")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="arithmetic of the network")
+    _add_slurm(parser)
     return _sweep
+
+
+def _add_slurm(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--slurm", action="store_true", help="submit each run to Slurm and follow the jobs"
+    )
+    parser.add_argument("--partition", default="", help="of Slurm (default: its own)")
+    parser.add_argument(
+        "--hours", type=float, default=24.0, help="time limit of a Slurm job (default: 24)"
+    )
 
 
 def _sweep(parsed: argparse.Namespace) -> int:
@@ -69,7 +83,10 @@ def _sweep(parsed: argparse.Namespace) -> int:
     if not todo:
         return 0
     _discard(todo)
-    return _told(_here(recipe, todo, count, parsed.jobs))
+    if parsed.slurm:
+        return _told(_on_slurm(recipe, todo, count, parsed))
+    with interrupted_by_sigterm():
+        return _told(_here(recipe, todo, count, parsed.jobs))
 
 
 def _list() -> int:
@@ -149,6 +166,39 @@ def _here(recipe: "Recipe", todo: "Sequence[Config]", count: int, jobs: int) -> 
     jobs = jobs or max(1, _places(todo[0].device) // count)
     with Display(todo) as display:
         return Sweep(todo, count, jobs=jobs, study=recipe.study).train(display.heard)
+
+
+def _on_slurm(
+    recipe: "Recipe", todo: "Sequence[Config]", count: int, parsed: argparse.Namespace
+) -> "list[Outcome]":
+    from .runs.cluster import followed, slurm, submitted
+    from .runs.display import Display
+
+    try:
+        executor = slurm(
+            Path(parsed.folder),
+            count=count,
+            gpus=todo[0].device == "cuda",
+            hours=parsed.hours,
+            partition=parsed.partition,
+        )
+    except (ModuleNotFoundError, RuntimeError) as error:
+        raise CommandError(f"--slurm: {error}; expected a Slurm cluster and submitit") from error
+    jobs = submitted(executor, todo, count, study=recipe.study)
+    print(f"Jobs go on when this command is interrupted; their output: {executor.folder}")
+    with Display(todo) as display:
+        return followed(jobs, todo, display.heard)
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM interrupts as Ctrl-C does, so that what was trained is kept."""
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _places(device: str) -> int:

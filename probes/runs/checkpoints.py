@@ -45,14 +45,20 @@ def checkpoint_of(path: Path) -> Path:
 
 
 class Stop:
-    """Whether this process was asked to stop; `ask` is a signal handler."""
+    """Whether this process shall stop: it was asked to, or the one that started it is gone."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self._asked = False
+        self._parent = os.getppid()
 
     def ask(self, *_: object) -> None:
-        """Ask for it."""
-        self.asked = True
+        """Ask for it; a signal handler."""
+        self._asked = True
+
+    @property
+    def asked(self) -> bool:
+        """Whether to stop."""
+        return self._asked or os.getppid() != self._parent
 
 
 class Keeper:

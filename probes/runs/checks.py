@@ -12,6 +12,8 @@ from .regimes import milestones_of
 
 _AT_LEAST_0 = (
     "samples",
+    "image_size",
+    "workers",
     "width",
     "microbatch",
     "ghost_size",
@@ -41,7 +43,7 @@ def checked(config: Config, processes: int, *, known: Facts | None = None) -> Co
     """
     refuse_values(config, processes)
     try:
-        known = known or facts(config.data, config.data_folder)
+        known = known or facts(config.data, config.data_folder, image_size=config.image_size)
     except (ValueError, OSError) as error:
         raise ConfigError(config.run, [str(error)]) from error
     faults = [*_data_faults(config, known), *_network_faults(config), *_regime_faults(config)]
@@ -62,7 +64,7 @@ def refuse_values(config: Config, processes: int) -> None:
     """
     faults = [*_choice_faults(config), *_range_faults(config)]
     if not faults:  # sizes are only compared where each is sensible by itself
-        faults = list(_division_faults(config, processes))
+        faults = [*_division_faults(config, processes), *_place_faults(config)]
     if faults:
         raise ConfigError(config.run, faults)
 
@@ -92,6 +94,14 @@ def _range_faults(config: Config) -> Iterator[str]:
     for name in ("momentum", "label_smoothing"):
         if not 0 <= getattr(config, name) < 1:
             yield f"{name}: found {getattr(config, name)}, expected a number from 0 up to below 1"
+
+
+def _place_faults(config: Config) -> Iterator[str]:
+    if config.image_size and config.data != "folder":
+        yield (
+            f"image_size: found {config.image_size} with data {config.data!r}, expected it with"
+            " data folder only"
+        )
 
 
 def _division_faults(config: Config, processes: int) -> Iterator[str]:

@@ -22,7 +22,7 @@ from .regimes import (
 
 OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw", "adagrad", "rmsprop", "lars", "lamb")
 # Settings that say where a run is trained and not what it is.
-PLACES = ("folder", "data_folder", "device")
+PLACES = ("folder", "data_folder", "device", "workers")
 DECAYS = ("constant", "step", "polynomial", "cosine")
 
 
@@ -51,7 +51,16 @@ class Config:
     data: str = _setting("digits", "image set", *NAMES)
     data_folder: str = _setting("", "folder of the image set's files; the digits need none")
     samples: int = _setting(0, "train on the first so many images of the set only; 0: on all")
-    augment: bool = _setting(True, "shift (and mirror, where the set allows it) images at random")
+    image_size: int = _setting(
+        0,
+        "read the images of a folder while training and crop them to so many pixels a side; 0:"
+        " they all have one size and live in memory",
+    )
+    workers: int = _setting(4, "processes that read images, for each that trains; see image_size")
+    augment: bool = _setting(
+        True,
+        "shift images at random, or crop them with image_size, and mirror them where it suits",
+    )
     model: str = _setting(
         "resnet8", "network: resnet and depth, wrnDEPTH-WIDENING or MODULE:FACTORY"
     )

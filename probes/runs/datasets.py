@@ -11,7 +11,7 @@ from . import cifar_files, idx_files
 NAMES = ("digits", "fashion-mnist", "cifar10", "cifar100", "folder")
 
 # Fixed, so that all runs of a study share their training set whatever their own seeds are.
-_SPLIT_SEED = 20170524
+SPLIT_SEED = 20170524
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,14 @@ _FASHION_SHIFT = 2
 _FOLDER_SHIFT = 8
 
 
-def facts(name: str, folder: str = "") -> Facts:
+def facts(name: str, folder: str = "", *, image_size: int = 0) -> Facts:
     """What is known of an image set, after checking that its files are there.
 
     Arguments:
         name: one of `NAMES`.
         folder: where its files are; the digits need none.
+        image_size: pixels of a side to which the images of a folder are cropped; 0 where they
+            have one size.
 
     Raises:
         ValueError: for an unknown name, a missing folder, or files that are not as expected.
@@ -80,7 +82,7 @@ def facts(name: str, folder: str = "") -> Facts:
         case "fashion-mnist":
             return _idx_facts(name, home)
         case "folder":
-            return _folder_facts(name, home)
+            return _folder_facts(name, home, image_size)
     return _cifar_facts(name, home)
 
 
@@ -107,7 +109,7 @@ def load(name: str, folder: str = "") -> Arrays:
             from .image_folders import listing, read, shuffled
 
             # The files come class by class; the first so many images shall be a sample of all.
-            train = shuffled(listing(home, "train"), seed=_SPLIT_SEED)
+            train = shuffled(listing(home, "train"), seed=SPLIT_SEED)
             return Arrays(*read(train), *read(listing(home, "test")))
     parts = [cifar_files.read(home, known.classes, part) for part in ("train", "test")]
     return Arrays(*parts[0], *parts[1])
@@ -121,7 +123,7 @@ def split(images: NDArray[np.uint8], labels: NDArray[np.int64], *, train_size: i
         labels: their classes `(image,)`.
         train_size: images that are trained on.
     """
-    order = np.random.default_rng(_SPLIT_SEED).permutation(len(images))
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(images))
     train, test = order[:train_size], order[train_size:]
     return Arrays(images[train], labels[train], images[test], labels[test])
 
@@ -170,13 +172,15 @@ def _cifar_facts(name: str, home: Path) -> Facts:
     return Facts(name, *sizes, classes, 3, side, side, _CIFAR_SHIFT, True)
 
 
-def _folder_facts(name: str, home: Path) -> Facts:
+def _folder_facts(name: str, home: Path, image_size: int) -> Facts:
     from .image_folders import listing, shape_of
 
     train, test = listing(home, "train"), listing(home, "test")
     if train.classes != test.classes:
         odd = sorted(set(train.classes) ^ set(test.classes))
         raise ValueError(f"{home}: found classes in one part only ({', '.join(odd[:5])})")
-    channels, height, width = shape_of(train.paths[0])
     sizes = (len(train.paths), len(test.paths), len(train.classes))
+    if image_size:
+        return Facts(name, *sizes, 3, image_size, image_size, 0, True)
+    channels, height, width = shape_of(train.paths[0])
     return Facts(name, *sizes, channels, height, width, height // _FOLDER_SHIFT, True)

@@ -61,6 +61,8 @@ class Display:
             case "at":
                 self._bar.set_description_str(self._text(event), refresh=False)
                 self._move(event["run"], event["iteration"])
+            case "seen":
+                self._move(event["run"], event["iteration"])
             case "end" | "failed":
                 self._over += 1
                 self._move(event["run"], self._length[event["run"]])

@@ -1,9 +1,11 @@
 """Image sets as folders of image files: `train/<class>/<file>` and `test/<class>/<file>`.
 
-`val` may stand for `test`, as in ImageNet's usual layout. All images must have one size, because
-they live in memory as one array.
+`val` may stand for `test`, as in ImageNet's usual layout. Images that live in memory as one array
+must have one size; others are streamed (`probes.runs.streaming`).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,10 +115,21 @@ def _images(folder: Path) -> list[Path]:
     return found
 
 
-def _pixels(path: Path) -> NDArray[np.uint8]:
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file, open.
+
+    Raises:
+        ValueError: when it is no readable image, also where that shows only when it is decoded.
+    """
     try:
         with Image.open(path) as image:
-            values = np.asarray(image if image.mode == "L" else image.convert("RGB"))
+            yield image
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"{path}: not a readable image: {error}") from error
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    with opened(path) as image:
+        values = np.asarray(image if image.mode == "L" else image.convert("RGB"))
     return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from .datasets import Arrays, Facts
 
+# Normalized inputs and targets.
+Batch = tuple[Tensor, Tensor]
+
 
 @dataclass(frozen=True)
 class Images:

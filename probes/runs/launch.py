@@ -111,7 +111,7 @@ class Training:
             self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End torchrun now, if it still lives; its processes notice and end as well."""
+        """End torchrun now; its processes notice, keep what they have and end."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
 

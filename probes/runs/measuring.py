@@ -10,12 +10,9 @@ from probes.evaluation import Evaluation
 from probes.landscape import Landscape
 
 from .config import Config
-from .images import Images, Share, normalized
+from .images import Batch, Share
+from .sources import Source
 
-Batch = tuple[Tensor, Tensor]
-
-# Held-out images in one forward pass.
-_EVALUATED_TOGETHER = 500
 # The first checkpoint of the landscape, as a fraction of the run: distances have begun to grow
 # slowly there, and the next ones are even in ln t.
 _FIRST_CHECKPOINT = 0.03
@@ -64,16 +61,16 @@ class HeldOut:
     seen its own microbatches. The caller puts them back; see `probes.evaluation.undisturbed`.
     """
 
-    def __init__(self, images: Images, share: Share, precision: str) -> None:
+    def __init__(self, source: Source, share: Share, precision: str) -> None:
         """Prepare.
 
         Arguments:
-            images: held-out images, all of them on every process.
+            source: of the images.
             share: of this process.
             precision: arithmetic of the forward pass, `fp32` or `bf16`.
         """
         self.last: dict[str, float] = {}
-        self._images = images
+        self._source = source
         self._share = share
         self._bf16 = precision == "bf16"
 
@@ -81,18 +78,16 @@ class HeldOut:
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """The mean cross entropy and the share of images that are classified correctly."""
         _average_statistics(model, self._share.processes)
-        device = self._images.inputs.device
+        device = next(model.parameters()).device
         sums = torch.zeros(2, dtype=torch.float64, device=device)
-        mine = torch.arange(len(self._images), device=device)
-        for part in mine[self._share.rank :: self._share.processes].split(_EVALUATED_TOGETHER):
+        for inputs, targets in self._source.held_out(self._share):
             with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
-                scores = model(normalized(self._images.inputs[part], self._images)).float()
-            targets = self._images.targets[part]
+                scores = model(inputs).float()
             sums[0] += nn.functional.cross_entropy(scores, targets, reduction="sum")
             sums[1] += (scores.argmax(dim=1) == targets).sum()
         if self._share.processes > 1:
             dist.all_reduce(sums)
-        loss, accuracy = (sums / len(self._images)).tolist()
+        loss, accuracy = (sums / self._source.held_out_size).tolist()
         self.last = {"loss": loss, "accuracy": accuracy}
         return self.last
 
@@ -113,7 +108,7 @@ def evaluation_of(config: Config, held_out: HeldOut) -> Evaluation | None:
     return Evaluation(held_out, evaluated_at(config.iterations, config.evaluations))
 
 
-def landscape_of(config: Config, images: Images, share: Share) -> Landscape | None:
+def landscape_of(config: Config, source: Source, share: Share) -> Landscape | None:
     """The landscape of a run, on fixed training images without augmentation; None for none.
 
     It is measured in fp32, as rounding would hide small differences, and in training mode: batch
@@ -121,14 +116,14 @@ def landscape_of(config: Config, images: Images, share: Share) -> Landscape | No
 
     Arguments:
         config: says how much is measured.
-        images: training images.
+        source: of the images.
         share: of this process.
     """
     if not config.landscape_checkpoints:
         return None
     return Landscape(
         loss=_mean_loss,
-        batches=_landscape_batches(config, images, share),
+        batches=_landscape_batches(config, source, share),
         schedule=checkpoints_at(config.iterations, config.landscape_checkpoints).tolist(),
         directions=config.landscape_directions,
         mode="train",
@@ -140,7 +135,7 @@ def _mean_loss(model: nn.Module, batch: Batch) -> Tensor:
     return nn.functional.cross_entropy(model(inputs), targets)
 
 
-def _landscape_batches(config: Config, images: Images, share: Share) -> list[Batch]:
+def _landscape_batches(config: Config, source: Source, share: Share) -> list[Batch]:
     """Batches of one process, two or more, each of the size that statistics are taken from."""
     part = config.landscape_images // share.processes // 2
     if config.ghost_size:  # a batch may hold several ghost batches, but no part of one
@@ -149,13 +144,8 @@ def _landscape_batches(config: Config, images: Images, share: Share) -> list[Bat
         part = min(part, config.statistics_size(share.processes))
     count = max(2, config.landscape_images // share.processes // part)
     generator = torch.Generator().manual_seed(_LANDSCAPE_SEED)
-    order = torch.randperm(len(images), generator=generator)
+    order = torch.randperm(source.size, generator=generator)
     # Where the set is too small for all parts, its images come again.
-    wanted = torch.arange(share.processes * count * part) % len(images)
-    chosen = share.of(order[wanted]).to(images.inputs.device)
-    pairs = zip(
-        normalized(images.inputs[chosen], images).split(part),
-        images.targets[chosen].split(part),
-        strict=True,
-    )
-    return list(pairs)
+    wanted = torch.arange(share.processes * count * part) % source.size
+    inputs, targets = source.sample(share.of(order[wanted]))
+    return list(zip(inputs.split(part), targets.split(part), strict=True))

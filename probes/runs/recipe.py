@@ -144,7 +144,7 @@ def planned(recipe: Recipe, source: str, *, processes: int, scale: float = 1.0) 
         ConfigError: with the faults of all runs.
         ValueError: for a scale out of range.
     """
-    known: dict[tuple[str, str], Facts] = {}
+    known: dict[tuple[str, str, int], Facts] = {}
     runs, faults = [], []
     for config in recipe.runs:
         try:
@@ -159,12 +159,12 @@ def planned(recipe: Recipe, source: str, *, processes: int, scale: float = 1.0) 
     return replace(recipe, runs=tuple(runs))
 
 
-def _facts(config: Config, known: dict[tuple[str, str], Facts]) -> Facts:
+def _facts(config: Config, known: dict[tuple[str, str, int], Facts]) -> Facts:
     """What is known of a run's images, looked up once for each set."""
-    key = (config.data, config.data_folder)
+    key = (config.data, config.data_folder, config.image_size)
     if key not in known:
         try:
-            known[key] = facts(*key)
+            known[key] = facts(config.data, config.data_folder, image_size=config.image_size)
         except (ValueError, OSError) as error:
             raise ConfigError(config.run, [str(error)]) from error
     return known[key]

@@ -8,7 +8,7 @@ import json
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -129,6 +129,7 @@ class Sweep:
         dealt = [list(configs[job::jobs]) for job in range(jobs)]
         self._jobs = [_Job(runs, count, study or {}) for runs in dealt if runs]
         self._outcomes = {config.run: Outcome(config.run, "left") for config in configs}
+        self._threads: list[threading.Thread] = []
 
     def train(self, heard: Callable[[Event], None]) -> list[Outcome]:
         """Train all runs; on an interruption keep what can be kept.
@@ -142,17 +143,26 @@ class Sweep:
             are `kept`, `begun` or `left`.
         """
         events: queue.Queue[Event] = queue.Queue()
-        threads = [threading.Thread(target=job.train, args=(events,)) for job in self._jobs]
-        for thread in threads:
+        self._threads = [threading.Thread(target=job.train, args=(events,)) for job in self._jobs]
+        for thread in self._threads:
             thread.start()
         try:
             self._listen(events, heard)
         except KeyboardInterrupt:
-            self._stop(threads)
+            self.stop()
             self._drain(events)
-        for thread in threads:
+        for thread in self._threads:
             thread.join()
         return list(self._outcomes.values())
+
+    def stop(self) -> None:
+        """Ask all jobs to keep what they have and to end, and wait until they did."""
+        for job in self._jobs:
+            job.stop()
+        for thread in self._threads:
+            thread.join(_PATIENCE)
+        for job in self._jobs:
+            job.kill()
 
     def _listen(self, events: "queue.Queue[Event]", heard: Callable[[Event], None]) -> None:
         working = len(self._jobs)
@@ -161,14 +171,6 @@ class Sweep:
             working -= event["event"] == "over"
             self._note(event)
             heard(event)
-
-    def _stop(self, threads: Iterable[threading.Thread]) -> None:
-        for job in self._jobs:
-            job.stop()
-        for thread in threads:
-            thread.join(_PATIENCE)
-        for job in self._jobs:
-            job.kill()
 
     def _drain(self, events: "queue.Queue[Event]") -> None:
         while not events.empty():

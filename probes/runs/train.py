@@ -9,14 +9,11 @@ object a line on standard output.
 """
 
 import gc
-import inspect
 import json
-import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -28,72 +25,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 import probes
-from diffusion.schedule import log_spaced
 
 from .checkpoints import Interrupted, Keeper, Stop, checkpoint_of, keep, read, restore
-from .config import PLACES, Config, from_mapping
-from .datasets import Arrays, Facts, facts, load
-from .images import Images, Share, microbatches, on_device
+from .config import Config, from_mapping
+from .datasets import Arrays, load
+from .images import Batch
 from .injection import inject
-from .measuring import HeldOut, evaluation_of, landscape_of, probes_of
-from .models import build
-from .optimizers import optimizer_of
-from .resnet import parameter_count
+from .session import Session, attached, join, prepared
 from .telling import Progress, Tell, silent, tell
-
-# The option that keeps buffers where they are was renamed; the old name warns where both exist.
-_OPTIONS = inspect.signature(DistributedDataParallel).parameters
-_BUFFERS_STAY: dict[str, Any] = {
-    "forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS else "broadcast_buffers": False
-}
-# How much of a recording cannot be looked at yet, at most. A flush takes about 25 ms.
-_FLUSH_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where this process stands: its rank, how many there are, its device."""
-
-    rank: int
-    processes: int
-    device: torch.device
-
-
-@dataclass(frozen=True)
-class Session:
-    """What a run trains with on this process.
-
-    Attributes:
-        config: the settings.
-        place: this process.
-        known: of the image set.
-        images: training images.
-        held_out: measures the others.
-        model: the network, wrapped.
-        optimizer: of its parameters.
-        noise: draws injected noise.
-        share: this process's part of every batch.
-    """
-
-    config: Config
-    place: Place
-    known: Facts
-    images: Images
-    held_out: HeldOut
-    model: DistributedDataParallel
-    optimizer: Optimizer
-    noise: torch.Generator
-    share: Share
-
-    @property
-    def peak_rate(self) -> float:
-        """The learning rate that warm-up and decay multiply."""
-        return self.config.peak_rate(self.known.train_size)
-
-    @property
-    def generators(self) -> dict[str, torch.Generator]:
-        """Generators whose states a checkpoint holds."""
-        return {"noise": self.noise}
 
 
 def train(
@@ -139,32 +78,6 @@ def train(
     progress.end(session.held_out.last["accuracy"])
 
 
-def prepared(config: Config, arrays: Arrays, place: Place) -> Session:
-    """All that a run trains with, as its seed makes it.
-
-    Arguments:
-        config: what to train; see `checks.checked`.
-        arrays: the image set.
-        place: this process.
-    """
-    known = facts(config.data, config.data_folder)
-    images, others = on_device(arrays, place.device, samples=config.samples)
-    share = Share(place.rank, place.processes, config.microbatches(place.processes))
-    model = distributed(config, known, place)
-    rate = config.rate(1, config.peak_rate(known.train_size))
-    return Session(
-        config,
-        place,
-        known,
-        images,
-        held_out=HeldOut(others, share, config.precision),
-        model=model,
-        optimizer=optimizer_of(model, config, learning_rate=rate),
-        noise=torch.Generator(place.device).manual_seed(config.seed),
-        share=share,
-    )
-
-
 def restored(session: Session) -> tuple[int, Mapping[str, Any] | None]:
     """How many updates were made already, and the recorder's state after them."""
     found = read(session.config.path)
@@ -174,45 +87,13 @@ def restored(session: Session) -> tuple[int, Mapping[str, Any] | None]:
     return found["iteration"], state
 
 
-def attached(
-    session: Session, study: Mapping[str, Any], state: Mapping[str, Any] | None
-) -> probes.Recorder:
-    """The run's recorder."""
-    config, size = session.config, len(session.images)
-    count = parameter_count(session.model)
-    return probes.attach(
-        session.model,
-        session.optimizer,
-        config.path,
-        batch_size=config.batch_size,
-        probes=probes_of(config),
-        evaluation=evaluation_of(config, session.held_out),
-        landscape=landscape_of(config, session.images, session.share),
-        schedule=log_spaced(config.iterations),
-        metadata={**metadata(config, size, count, session.place.processes), **study},
-        flush_seconds=_FLUSH_SECONDS,
-        resume=state,
-        # All processes stop after the same update, see `checkpoints.Keeper`, and the recording
-        # stays live for the run to go on.
-        close_on_sigterm=False,
-    )
-
-
-def updates(session: Session, done: int) -> Iterator[list[tuple[Tensor, Tensor]]]:
+def updates(session: Session, done: int) -> Iterator[Iterable[Batch]]:
     """The microbatches of this process for each update that is still to be made."""
-    config = session.config
-    endless = microbatches(
-        session.images,
-        session.known if config.augment else None,
-        session.share,
-        batch_size=config.batch_size,
-        generator=torch.Generator().manual_seed(config.seed),
-        skip=done,
-    )
-    return islice(endless, config.iterations - done)
+    endless = session.source.updates(session.share, skip=done)
+    return islice(endless, session.config.iterations - done)
 
 
-def update(session: Session, iteration: int, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+def update(session: Session, iteration: int, parts: Iterable[Batch]) -> Tensor:
     """Make one update of the weights.
 
     Arguments:
@@ -225,10 +106,11 @@ def update(session: Session, iteration: int, parts: list[tuple[Tensor, Tensor]])
     """
     config, optimizer = session.config, session.optimizer
     set_rate(optimizer, config.rate(iteration, session.peak_rate))
-    if config.reset_momentum and starts_epoch(iteration, config, len(session.images)):
+    if config.reset_momentum and starts_epoch(iteration, config, session.source.size):
         optimizer.state.clear()
     criterion = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
-    loss = backward(session.model, criterion, parts, config.precision)
+    count = session.share.microbatches
+    loss = backward(session.model, criterion, parts, count=count, precision=config.precision)
     if config.clip:
         nn.utils.clip_grad_norm_(session.model.parameters(), config.clip)
     optimizer.step()
@@ -248,18 +130,6 @@ def keep_all(session: Session, iteration: int, recorder: probes.Recorder) -> Non
     )
 
 
-def distributed(config: Config, known: Facts, place: Place) -> DistributedDataParallel:
-    """The network of a run, the same initial weights on every process.
-
-    Buffers are not sent around: each process normalizes with the statistics of its own
-    microbatches, and `measuring.HeldOut` averages the running ones.
-    """
-    torch.manual_seed(config.seed)
-    network = build(config, known)
-    network = network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return DistributedDataParallel(network, **_BUFFERS_STAY)
-
-
 def set_rate(optimizer: Optimizer, rate: float) -> None:
     """Give all parameter groups the learning rate of the next update."""
     for group in optimizer.param_groups:
@@ -274,7 +144,9 @@ def starts_epoch(iteration: int, config: Config, train_size: int) -> bool:
 def backward(
     model: DistributedDataParallel,
     criterion: nn.Module,
-    parts: list[tuple[Tensor, Tensor]],
+    parts: Iterable[Batch],
+    *,
+    count: int,
     precision: str,
 ) -> Tensor:
     """Accumulate the gradient of the mean loss over all microbatches of all processes.
@@ -283,45 +155,20 @@ def backward(
         model: the network; gradients are reduced in the last backward pass only.
         criterion: a loss that is a mean over its batch.
         parts: inputs and targets of this process's microbatches, of equal sizes.
+        count: how many these are.
         precision: arithmetic of the forward pass, `fp32` or `bf16`.
 
     Returns:
         The mean loss of this process's microbatches, a scalar on the device.
     """
-    total = torch.zeros((), device=parts[0][0].device)
+    losses = []
     for index, (inputs, targets) in enumerate(parts):
-        last = index == len(parts) - 1
-        with nullcontext() if last else model.no_sync():
+        with nullcontext() if index == count - 1 else model.no_sync():
             with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                loss = criterion(model(inputs), targets) / len(parts)
+                loss = criterion(model(inputs), targets) / count
             loss.backward()
-        total += loss.detach()
-    return total
-
-
-def metadata(config: Config, train_size: int, parameters: int, processes: int) -> dict[str, Any]:
-    """What the recording says of the run: coordinates to group by, then all settings.
-
-    Arguments:
-        config: the settings.
-        train_size: images that are trained on, D.
-        parameters: trained weights, N.
-        processes: how many processes train.
-    """
-    return {
-        "run": config.run,
-        "scaling": config.scaling,
-        "seed": config.seed,
-        "model": config.model,
-        "data": config.data_name,
-        "data_size": train_size,
-        "optimizer": config.optimizer,
-        "momentum": 0.0 if config.optimizer == "adagrad" else config.momentum,
-        "weight_decay": config.weight_decay,
-        "ghost_size": config.statistics_size(processes),
-        "parameters": parameters,
-        "settings": {k: v for k, v in asdict(config).items() if k not in PLACES},
-    }
+        losses.append(loss.detach())
+    return torch.stack(losses).sum()
 
 
 def main(path: str) -> None:
@@ -346,22 +193,19 @@ def main(path: str) -> None:
     dist.destroy_process_group()
 
 
-def with_images(configs: list[Config]) -> Iterator[tuple[Config, Arrays]]:
-    """Each run with its images; consecutive runs on the same set share them."""
-    for (name, folder), group in groupby(configs, key=lambda c: (c.data, c.data_folder)):
-        arrays = load(name, folder)
+def with_images(configs: list[Config]) -> Iterator[tuple[Config, Arrays | None]]:
+    """Each run with its images, None where they are read meanwhile.
+
+    Consecutive runs on the same set share them.
+    """
+    for (name, folder, size), group in groupby(configs, key=_set_of):
+        arrays = None if size else load(name, folder)
         for config in group:
             yield config, arrays
 
 
-def join(device: str) -> Place:
-    """Meet the other processes: nccl where each has a GPU of its own, else gloo."""
-    cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    here = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
-    if cuda:
-        torch.cuda.set_device(here)
-    dist.init_process_group("nccl" if cuda else "gloo", device_id=here if cuda else None)
-    return Place(dist.get_rank(), dist.get_world_size(), here)
+def _set_of(config: Config) -> tuple[str, str, int]:
+    return config.data, config.data_folder, config.image_size
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import xarray as xr
 
 from probes.runs.checkpoints import checkpoint_of
 from probes.runs.config import Config
-from probes.runs.launch import Training
+from probes.runs.launch import Training, TrainingError
 
 # Momentum, injected noise, augmentation and batch statistics: all that a run has to remember.
 CONFIG = Config(
@@ -86,3 +86,17 @@ def test_another_number_of_processes_is_refused(tmp_path):
     torch.save({"processes": [{}, {}, {}]}, checkpoint_of(config.path))
     with pytest.raises(RuntimeError, match=r"processes: found 2, expected 3 as in .*\.checkpoint"):
         finished(config)
+
+
+def test_processes_whose_torchrun_is_gone_keep_what_they_have_and_end(tmp_path):
+    config = replace(CONFIG, folder=str(tmp_path), iterations=100_000, evaluations=0)
+    config = replace(config, landscape_checkpoints=0)
+    training = Training([config], 2)
+    told = []
+    with pytest.raises(TrainingError, match="training of run failed"):
+        for event in training.events():
+            told.append(event)
+            if event["event"] == "at":
+                training.kill()
+    # The pipe closes when the last process has ended.
+    assert told[-1]["event"] == "kept"

@@ -52,7 +52,7 @@ def test_other_hooks_that_came_first_see_the_gradient_without_noise():
     optimizer = torch.optim.SGD([weights], lr=1.0)
     seen = []
     optimizer.register_step_pre_hook(lambda *_: seen.append(weights.grad.clone()))
-    inject(optimizer, 5.0, seed=0)
+    inject(optimizer, 5.0, torch.Generator().manual_seed(0))
     weights.grad = torch.ones(3)
     optimizer.step()
     assert torch.equal(seen[0], torch.ones(3))

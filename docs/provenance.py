@@ -1,0 +1,94 @@
+"""Write data/README.md: what each recording is, how it was made and its checksum.
+
+    python docs/provenance.py --machine "2 cores of an AMD EPYC 9R14"
+
+The command and the commit are read from the recordings themselves.
+"""
+
+import argparse
+import hashlib
+import json
+import shlex
+from itertools import groupby
+from pathlib import Path
+
+import xarray as xr
+
+DATA = Path(__file__).parent.parent / "data"
+HEAD = """# Data
+
+Recordings of real runs, made with the reference loop of this package, and figures digitized from
+publications (`hoffer2017-fig2a`, with a README of its own). `ultraslow report data/` tells what
+the recordings say. Each holds its recipe and settings; `ultraslow info FILE` shows them.
+
+This page is written by `docs/provenance.py`.
+"""
+
+
+def facts(path):
+    """What a recording tells of itself."""
+    with xr.open_dataset(path) as recording:
+        config = json.loads(recording.attrs["config"])
+        held_out = recording["held_out"].sel(metric="accuracy").dropna("iteration")
+        return {
+            "folder": path.parent.name,
+            "run": str(recording["run"].values),
+            "batch_size": int(recording["batch_size"]),
+            "iterations": int(recording["iteration"][-1]),
+            "accuracy": float(held_out[-1]),
+            "created": recording.attrs["created"][:10],
+            "commit": recording.attrs["commit"][:12],
+            "versions": json.loads(recording.attrs["versions"]),
+            "recipe": config["recipe"],
+            "scale": config["scale"],
+            "data": str(recording["data"].values),
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "bytes": path.stat().st_size,
+        }
+
+
+def command(fact):
+    """The command that trained a run, with the folder of images by name."""
+    words = ["ultraslow", "sweep", fact["recipe"], "--data-folder", fact["data"]]
+    words += ["--scale", str(fact["scale"])] if fact["scale"] != 1 else []
+    return shlex.join(words)
+
+
+def section(folder, found, machine):
+    """One folder of recordings as Markdown."""
+    first = found[0]
+    versions = ", ".join(f"{name} {number}" for name, number in first["versions"].items())
+    commits = sorted({fact["commit"] for fact in found})
+    rows = [
+        f"| `{fact['run']}` | {fact['batch_size']:,} | {fact['iterations']:,} |"
+        f" {fact['accuracy']:.1%} | {fact['created']} | `{fact['sha256']}` |"
+        for fact in found
+    ]
+    size = sum(fact["bytes"] for fact in found) / 1e6
+    return "\n".join(
+        [
+            f"\n## {folder}\n",
+            f"- command: `{command(first)}`",
+            f"- commit: {', '.join(commits)}",
+            f"- machine: {machine}",
+            f"- versions: {versions}",
+            f"- {len(found)} recordings, {size:.1f} MB\n",
+            "| run | batch size | iterations | held-out accuracy | begun | SHA-256 |",
+            "|---|---|---|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+def page(machine):
+    """The whole page."""
+    found = [facts(path) for path in sorted(DATA.glob("*/*.nc"))]
+    by_folder = groupby(found, key=lambda fact: fact["folder"])
+    sections = [section(folder, list(own), machine) for folder, own in by_folder]
+    return HEAD + "\n".join(sections) + "\n"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--machine", required=True, help="what the recordings were made on")
+    (DATA / "README.md").write_text(page(parser.parse_args().machine), encoding="utf-8")

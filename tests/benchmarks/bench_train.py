@@ -1,0 +1,120 @@
+"""What the reference loop costs beside a plain one: updates of both alternate in one process.
+
+    python tests/benchmarks/bench_train.py
+
+The plain loop has the same network, optimizer and batches, ready on the device; the reference loop
+gathers and augments its images, records with all default probes, tells its progress and asks
+whether to stop.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from probes.runs import session as sessions
+from probes.runs import train as loop
+from probes.runs.checkpoints import Keeper, Stop
+from probes.runs.config import Config
+from probes.runs.datasets import Arrays, Facts
+from probes.runs.images import Share, on_device
+from probes.runs.measuring import HeldOut
+from probes.runs.optimizers import optimizer_of
+from probes.runs.sources import InMemory
+from probes.runs.telling import Progress, silent
+
+UPDATES = 80
+IMAGES = 2048
+FACTS = Facts("random", IMAGES, 16, 10, 3, 32, 32, 4, True)
+
+
+def session(config, place):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (IMAGES, 3, 32, 32), dtype=np.uint8)
+    labels = rng.integers(0, 10, IMAGES)
+    arrays = Arrays(images, labels, images[:16], labels[:16])
+    share = Share(place.rank, place.processes, config.microbatches(place.processes))
+    model = sessions.distributed(config, FACTS, place)
+    source = InMemory(*on_device(arrays, place.device), FACTS, config)
+    return sessions.Session(
+        config,
+        place,
+        FACTS,
+        source,
+        held_out=HeldOut(source, share, config.precision),
+        model=model,
+        optimizer=optimizer_of(model, config, learning_rate=0.05),
+        noise=torch.Generator(),
+        share=share,
+    )
+
+
+def plain_step(model, optimizer, criterion, batch):
+    inputs, targets = batch
+    loss = criterion(model(inputs), targets)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def times(folder, model):
+    """Seconds of each update of the reference loop and of the plain one, on this process."""
+    place = sessions.join("cpu")
+    config = Config(
+        folder=folder, model=model, batch_size=128, iterations=UPDATES, name="r", evaluations=0
+    )
+    ours, other = session(config, place), session(config, place)
+    criterion = nn.CrossEntropyLoss()
+    [batch] = next(other.source.updates(other.share, skip=0))
+    keeper = Keeper(Stop(), place.device, first=1)
+    progress = Progress("r", silent)
+    spent = []
+    with sessions.attached(ours, {}, None) as recorder:
+        parts = loop.updates(ours, 0)
+        for iteration in range(1, UPDATES + 1):
+            start = time.perf_counter()
+            loss = loop.update(ours, iteration, next(parts))
+            recorder.observe(loss=loss)
+            progress.at(iteration, loss)
+            keeper.decide(iteration)
+            middle = time.perf_counter()
+            plain_step(other.model, other.optimizer, criterion, batch)
+            spent.append((middle - start, time.perf_counter() - middle))
+    return place, spent[10:]
+
+
+def measure():
+    """Figures by name."""
+    figures = {}
+    for model in ("resnet8", "resnet20"):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+            command += ["--nproc-per-node", "2", __file__, folder, model]
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            ours, plain = json.loads(said.splitlines()[-1])
+        name = f"{model}, 2 processes of 64 images"
+        figures[f"reference loop / plain loop, {name}"] = ours / plain
+        figures[f"images a second in the reference loop, {name}"] = 128 / ours
+    return figures
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        where, found = times(sys.argv[1], sys.argv[2])
+        if where.rank == 0:
+            # Other programs only ever add time: the lower quartile.
+            columns = zip(*found, strict=True)
+            print(json.dumps([statistics.quantiles(c, n=4)[0] for c in columns]), flush=True)
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+    else:
+        sys.path.insert(0, str(Path(__file__).parent))
+        for figure, value in measure().items():
+            print(f"{figure:72} {value:10.4g}")
