@@ -17,13 +17,13 @@ from .measurements import SKETCH_SEED, Measurements
 from .occasions import Occasions
 from .opening import Beginning, Request, begin
 from .plan import Plan
-from .precision import scale_of
-from .processes import is_sharded, parameter_names, processes_of
+from .precision import scale_of, turn_of
+from .processes import is_sharded, parameter_names, processes_of, within_wrapper
 from .recorder import Recorder
 from .resume import Resume
 from .sharded import ShardedTap
 from .store import SegmentStore
-from .taps import GradientTap
+from .taps import BackwardWatch, GradientTap
 from .times import schedule_of
 from .writer import RecordingWriter
 
@@ -112,14 +112,7 @@ def attach(
             "flush_seconds": (flush_seconds, Real),
         }
     )
-    if not Path(path).name:
-        raise ValueError(f"path: found {str(path)!r}, expected a name for the recording")
-    if not flush_seconds >= 0:
-        raise ValueError(f"flush_seconds: found {flush_seconds}, expected a time, >= 0")
-    if within_wrapper(model):
-        raise ValueError(
-            "model: found the module within a DistributedDataParallel, expected the wrapper"
-        )
+    _check_values(model, path, flush_seconds)
     tensors = parameter_names(model)
     metadata = metadata or {}
     _check(optimizer, tensors, batch_size=batch_size, probes=probes)
@@ -214,14 +207,18 @@ def _groups(
 
 def _tap(
     model: torch.nn.Module, request: Request, scaler: torch.amp.GradScaler | None
-) -> Callable[[Callable[[Exception], None]], GradientTap] | None:
+) -> Callable[[Callable[[Exception], None]], GradientTap]:
     """What makes the tap that fits the model, once it is known whom to tell of failures."""
-    if "noise" not in request.probes:
-        return None
-    make = partial(ShardedTap, model) if is_sharded(model) else GradientTap
     parameters, size = list(request.parameters.values()), request.processes.size
+    if "noise" not in request.probes:
+        return lambda _: BackwardWatch(model, parameters)
+    make = partial(ShardedTap, model) if is_sharded(model) else GradientTap
     return lambda failed: make(
-        parameters, processes=size, failed=failed, scale=partial(scale_of, scaler)
+        parameters,
+        processes=size,
+        failed=failed,
+        scale=partial(scale_of, scaler),
+        turn=partial(turn_of, scaler),
     )
 
 
@@ -230,6 +227,17 @@ def _check_types(arguments: Mapping[str, tuple[object, Any]]) -> None:
         if not isinstance(value, kind):
             wanted = getattr(kind, "__name__", str(kind))
             raise TypeError(f"{name}: found {type(value).__name__}, expected {wanted}")
+
+
+def _check_values(model: torch.nn.Module, path: str | Path, flush_seconds: float) -> None:
+    if not Path(path).name:
+        raise ValueError(f"path: found {str(path)!r}, expected a name for the recording")
+    if not flush_seconds >= 0:
+        raise ValueError(f"flush_seconds: found {flush_seconds}, expected a time, >= 0")
+    if within_wrapper(model):
+        raise ValueError(
+            "model: found the module within a DistributedDataParallel, expected the wrapper"
+        )
 
 
 def _check(

@@ -49,8 +49,11 @@ def squared_distances(weights: Sequence[Tensor], initial: Sequence[Tensor]) -> T
 def square(values: Tensor) -> Tensor:
     """Squared norm of a tensor of any layout and floating type, a float64 scalar on its device.
 
-    Low-precision values are widened before they are squared: 300² overflows in float16.
+    Low-precision values are widened before they are squared: 300² overflows in float16. Sparse
+    values are added up first.
     """
+    if values.is_sparse:
+        values = values.coalesce().values()
     if values.is_cuda:  # one kernel, which adds in a tree and needs no dense memory
         return _norms(values[None]).square().sum()
     rows, rest = _rows(_flatten(values))

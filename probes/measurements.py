@@ -7,7 +7,8 @@
   records follows. Costs 0.13 bytes a weight.
 """
 
-from collections.abc import Collection, Sequence
+import warnings
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -21,7 +22,11 @@ SKETCH_SEED = 0
 
 
 class Measurements:
-    """Measures the weights of a run against its initial ones."""
+    """Measures the weights of a run against its initial ones.
+
+    What fails, as when a tensor was given another shape, is switched off with one warning and is
+    NaN from then on, of the same shape: other processes expect it.
+    """
 
     def __init__(
         self, parameters: Sequence[torch.nn.Parameter], *, probes: Collection[str]
@@ -39,13 +44,13 @@ class Measurements:
             len(self.initial), dtype=torch.float64, device=self.initial[0].device
         )
         self._sketcher = self._make_sketcher() if "trajectory" in probes else None
+        self._failed: set[str] = set()
 
     def update(self) -> None:
         """Add the step that was just taken to the path."""
         if self._previous:
-            weights = self._weights()
-            self._step_sq = self._step_sq + squared_distances(weights, self._previous)[0]
-            torch._foreach_copy_(self._previous, weights)
+            step_sq = self._guarded("path", self._step, self._step_sq.shape)
+            self._step_sq = self._step_sq + step_sq
 
     def mark(self) -> dict[str, Tensor]:
         """Measure now, on the device, this process's part.
@@ -54,14 +59,42 @@ class Measurements:
             `squares` `(2, tensor)`: ‖w−w0‖² and ‖w‖²; `step_sq` `(tensor,)`: the path since the
             last call; `sketch` `(component,)`; all float64.
         """
-        weights = self._weights()
-        values = {"squares": squared_distances(weights, self.initial)}
+        shape = (2, len(self.initial))
+        values = {
+            "squares": self._guarded(
+                "distance", lambda: squared_distances(self._weights(), self.initial), shape
+            )
+        }
         if self._previous:
             values["step_sq"] = self._step_sq
             self._step_sq = torch.zeros_like(self._step_sq)
-        if self._sketcher is not None:
-            values["sketch"] = self._sketcher.measure(weights, self.initial)
+        if (sketcher := self._sketcher) is not None:
+            values["sketch"] = self._guarded(
+                "trajectory",
+                lambda: sketcher.measure(self._weights(), self.initial),
+                (sketcher.components,),
+            )
         return values
+
+    def _step(self) -> Tensor:
+        """Squared lengths of the step since the last call `(tensor,)`."""
+        weights = self._weights()
+        step_sq = squared_distances(weights, self._previous)[0]
+        torch._foreach_copy_(self._previous, weights)
+        return step_sq
+
+    def _guarded(self, probe: str, measure: Callable[[], Tensor], shape: Sequence[int]) -> Tensor:
+        if probe not in self._failed:
+            try:
+                return measure()
+            except Exception as error:
+                self._failed.add(probe)
+                warnings.warn(
+                    f"the {probe} probe failed and was switched off: {error!r}",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+        return self._step_sq.new_full(tuple(shape), torch.nan)
 
     def _weights(self) -> list[Tensor]:
         return [local(parameter).detach() for parameter in self._parameters]

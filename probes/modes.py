@@ -55,6 +55,7 @@ def together() -> dict[str, Mode]:
         "DDP, no_sync": partial(
             here, DistributedDataParallel, sizes=(8, 8), accumulating=lambda m: m.no_sync()
         ),
+        "torch.compile of DDP": partial(here, _compiled, sizes=(16,)),
         "DDP, own comm hook (fp16)": partial(here, _compressed, sizes=(16,)),
         "FSDP2": partial(here, sharded, sizes=(16,)),
         "FSDP2, accumulated": partial(here, sharded, sizes=(8, 8), accumulating=_without_sync),
@@ -65,6 +66,10 @@ def together() -> dict[str, Mode]:
         square = init_device_mesh(_device().type, (2, 2), mesh_dim_names=names)
         modes["HSDP, 2×2"] = partial(here, partial(_shard, mesh=square), sizes=(16,))
     return modes
+
+
+def _compiled(model: nn.Module) -> nn.Module:
+    return torch.compile(DistributedDataParallel(model), backend="aot_eager")
 
 
 def _compressed(model: nn.Module) -> DistributedDataParallel:

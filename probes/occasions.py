@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from .evaluation import Evaluation
 from .landscape import Landscape, LandscapeProbe
-from .processes import Processes
+from .processes import Processes, unwrapped
 from .updates import Record
 
 
@@ -111,11 +110,6 @@ class Occasions:
 def _told_of(landscape: Landscape) -> dict[str, str]:
     radii = "of the initial weights" if landscape.radii is None else "given"
     return {"landscape_mode": landscape.mode, "landscape_radii": radii}
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The module within DistributedDataParallel, which can be called by one process alone."""
-    return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def _warn(message: str) -> None:

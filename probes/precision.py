@@ -18,6 +18,23 @@ def scale_of(scaler: torch.amp.GradScaler | None) -> Tensor | None:
     return torch.tensor(scaler.get_scale()) if scale is None else scale.detach().clone()
 
 
+def turn_of(scaler: torch.amp.GradScaler | None) -> object:
+    """An object that the scaler replaces after every step it tried; None without a scaler.
+
+    It tells of skipped steps without waiting for the device.
+    """
+    return None if scaler is None else scaler._per_optimizer_states
+
+
+def unscaled(optimizer: torch.optim.Optimizer) -> Tensor | float:
+    """What the gradients of an optimizer that is about to step are still multiplied by.
+
+    Fused optimizers divide by the loss scale themselves.
+    """
+    scale = getattr(optimizer, "grad_scale", None)
+    return 1.0 if scale is None else scale
+
+
 def witness(sizes: Sequence[int]) -> int:
     """The tensor whose gradient shows by how much clipping shrank all of them.
 

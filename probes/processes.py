@@ -48,9 +48,11 @@ def processes_of(model: torch.nn.Module) -> Processes:
     Raises:
         ValueError: for weights that are distributed in another way.
     """
-    if isinstance(model, DistributedDataParallel):
-        size = dist.get_world_size(model.process_group)
-        return Processes(size, dist.get_rank(model.process_group), (model.process_group,), size)
+    wrapper = _undecorated(model)
+    if isinstance(wrapper, DistributedDataParallel):
+        group = wrapper.process_group
+        size = dist.get_world_size(group)
+        return Processes(size, dist.get_rank(group), (group,), size)
     sharded = [p for p in model.parameters() if isinstance(p, DTensor)]
     return _mesh_processes(sharded) if sharded else Processes()
 
@@ -94,27 +96,40 @@ def parameter_names(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     >>> list(parameter_names(torch.nn.Linear(2, 1)))
     ['weight', 'bias']
     """
-    prefix = "module." if isinstance(model, DistributedDataParallel) else ""
+    prefix = "module." if isinstance(_undecorated(model), DistributedDataParallel) else ""
     return {
-        name.removeprefix(prefix).replace("_orig_mod.", ""): parameter
+        name.replace("_orig_mod.", "").removeprefix(prefix): parameter
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }
 
 
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The module within DistributedDataParallel, which can be called by one process alone."""
+    wrapper = _undecorated(model)
+    return wrapper.module if isinstance(wrapper, DistributedDataParallel) else model
+
+
+def within_wrapper(model: torch.nn.Module) -> bool:
+    """Whether the module is that within a DistributedDataParallel.
+
+    DDP leaves no trace on the module, so it is looked for among all live objects, which takes some
+    milliseconds.
+    """
+    if not dist.is_initialized() or unwrapped(model) is not model:
+        return False
+    wrappers = (o for o in gc.get_objects() if type(o) is DistributedDataParallel)
+    inner = _undecorated(model)
+    return any(_undecorated(wrapper.module) is inner for wrapper in wrappers)
+
+
 def was_wrapped(model: torch.nn.Module, parameters: Sequence[torch.nn.Parameter]) -> bool:
     """Whether a module was distributed since these parameters were read from it.
 
-    `fully_shard` replaces the parameters. DDP leaves no trace on the module, so it is looked for
-    among all live objects, which takes some milliseconds and is done once.
+    `fully_shard` replaces the parameters; of those that are frozen or thawed nothing is replaced.
     """
-    now = {id(parameter) for parameter in parameter_names(model).values()}
-    if now != {id(parameter) for parameter in parameters}:
-        return True
-    if isinstance(model, DistributedDataParallel) or not dist.is_initialized():
-        return False
-    wrappers = (o for o in gc.get_objects() if type(o) is DistributedDataParallel)
-    return any(wrapper.module is model for wrapper in wrappers)
+    now = {id(parameter) for parameter in model.parameters()}
+    return any(id(parameter) not in now for parameter in parameters) or within_wrapper(model)
 
 
 def _mesh_processes(parameters: Sequence[DTensor]) -> Processes:
@@ -137,3 +152,9 @@ def _mesh_processes(parameters: Sequence[DTensor]) -> Processes:
     axes = [mesh.get_group(axis) for axis in range(mesh.ndim)]
     groups = (dist.distributed_c10d._get_default_group(),) if everyone else tuple(axes)
     return Processes(mesh.size(), rank, groups, math.prod(replicated))
+
+
+def _undecorated(model: torch.nn.Module) -> torch.nn.Module:
+    """The module that `torch.compile` was given."""
+    inner = getattr(model, "_orig_mod", model)
+    return inner if isinstance(inner, torch.nn.Module) else model

@@ -1,5 +1,7 @@
 """The row of an update: what is known of it on this process when the optimizer has stepped."""
 
+import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -8,7 +10,7 @@ from torch import Tensor
 
 from .distance import square
 from .pending import Row
-from .precision import scale_of, witness
+from .precision import scale_of, unscaled, witness
 from .processes import local
 from .taps import GradientTap, Seen
 from .units import DeclaredUnits
@@ -45,17 +47,20 @@ class RowReader:
         self._scaler = scaler
         self._witness = witness([p.numel() for p in parameters])
         self._clipped_sq = self._nothing()
+        self._groups = len(optimizer.param_groups)
+        self._known = {id(p) for p in (*parameters, *_trainable(optimizer))}
 
     @property
     def units(self) -> int:
-        """Units seen of the update in the making."""
-        return 0 if self._tap is None else self._tap.units
+        """Units of the update in the making, one at least once there is such an update."""
+        return 0 if self._tap is None else max(self._tap.units, int(self._tap.making))
 
     def before_step(self) -> None:
         """See what clipping made of the witness's gradient."""
         gradient = self._parameters[self._witness].grad
         if self._tap is not None and gradient is not None:
-            self._clipped_sq = square(local(gradient))
+            scale = unscaled(self._optimizer)
+            self._clipped_sq = square(local(gradient).detach()) / scale**2
 
     def is_void(self) -> bool:
         """Whether a fused optimizer was called but skipped the step, which only the device knows.
@@ -66,6 +71,7 @@ class RowReader:
         if found is None or not float(found):
             return False
         self.skipped += 1
+        self._units.drop()
         if self._tap is not None:
             self._tap.take()
         return True
@@ -82,7 +88,7 @@ class RowReader:
             unit_sq=seen.unit_sq,
             total_sq=seen.total_sq,
             clip=torch.stack([seen.total_sq[self._witness], self._clipped_sq]),
-            shares=self._units.take(seen.units),
+            shares=self._units.take(seen.units, seen.lost),
             learning_rate=rate,
             loss_scale=float("nan") if scale is None else scale.double(),
             skipped=skipped,
@@ -106,12 +112,29 @@ class RowReader:
             self._tap.close()
 
     def group_rates(self) -> Tensor | None:
-        """Learning rates of all parameter groups on the device; None where there is one group."""
-        rates = [group["lr"] for group in self._optimizer.param_groups]
-        if len(rates) == 1:
+        """Learning rates of the parameter groups on the device; None where there was one group.
+
+        The groups are those of the beginning; NaN for one that is gone.
+        """
+        self._look_for_newcomers()
+        if self._groups == 1:
             return None
+        rates = [group["lr"] for group in self._optimizer.param_groups[: self._groups]]
+        rates += [math.nan] * (self._groups - len(rates))
         zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
         return torch.stack([zero + rate for rate in rates])
+
+    def _look_for_newcomers(self) -> None:
+        """Warn once of parameters that train and did not when the probes were attached."""
+        new = sum(id(p) not in self._known for p in _trainable(self._optimizer))
+        if new:
+            self._known |= {id(p) for p in _trainable(self._optimizer)}
+            warnings.warn(
+                f"optimizer: {new} parameters began to train after the probes were attached and "
+                "are not recorded",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _seen(self) -> Seen:
         if self._tap is None:
@@ -122,6 +145,10 @@ class RowReader:
     def _nothing(self) -> Tensor:
         device = self._parameters[0].device
         return torch.full((), torch.nan, dtype=torch.float64, device=device)
+
+
+def _trainable(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
+    return (p for group in optimizer.param_groups for p in group["params"] if p.requires_grad)
 
 
 def learning_rate(optimizer: torch.optim.Optimizer) -> float | Tensor:

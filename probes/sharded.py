@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
 from .distance import square
-from .taps import GradientTap
+from .taps import GradientTap, hear_forward
 
 try:
     from torch.distributed.fsdp._fully_shard._fsdp_api import ReduceScatter as _ReduceScatter
@@ -40,6 +40,7 @@ class ShardedTap(GradientTap):
         processes: int,
         failed: Callable[[Exception], None],
         scale: Callable[[], Tensor | None] = lambda: None,
+        turn: Callable[[], object] = lambda: None,
     ) -> None:
         """Stand in for the reduce-scatter of every group of parameters.
 
@@ -49,16 +50,19 @@ class ShardedTap(GradientTap):
             processes: W, how many processes average their gradients.
             failed: told of the first exception, after which the tap is silent.
             scale: loss scale in force during a backward pass; None where there is none.
+            turn: another object after every step that mixed precision tried.
 
         Raises:
             ValueError: for a version of torch, or a module, whose reduction cannot be observed.
         """
         self._places = {id(parameter): index for index, parameter in enumerate(parameters)}
-        self._groups = list(_groups(model))
+        self._model, self._groups = model, list(_groups(model))
         self._reduced = False  # whether the backward pass at hand reduced anything
-        super().__init__(parameters, processes=processes, failed=failed, scale=scale)
+        super().__init__(parameters, processes=processes, failed=failed, scale=scale, turn=turn)
 
     def _hook(self) -> None:
+        # Backward passes that reduce nothing are not heard, but losses are observed after them.
+        self._handles.append(hear_forward(self._model, self._stir))
         for module, group in self._groups:
             inner = group._reduce_scatter_comm
             listening = _Listening(inner, partial(self._hear, group))
@@ -66,7 +70,7 @@ class ShardedTap(GradientTap):
             self._handles.append(_Handle(module, inner))
 
     def _hear(self, group: Any, flat: Tensor, rows: int) -> None:
-        if self.paused:
+        if self.paused or self._silent:
             return
         try:
             if self._begins():

@@ -9,19 +9,26 @@ pass has ended, before anything clips it.
 its own at the end of the backward pass. Callbacks run in the order in which they were queued; ours
 is queued by the first hook, before DDP's, and only queues another, which therefore runs after
 DDP's. The slot for DDP's communication hook stays free.
+
+Hooks also run in `torch.autograd.grad`, which adds to no gradient and makes no unit.
 """
 
+import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+from torch.distributed.tensor import DTensor
 
 from .distance import square
 from .processes import local
+
+_FUNCTION = BackwardCFunction.apply.__code__
 
 
 class Handle(Protocol):
@@ -43,6 +50,7 @@ class Seen:
         discarded: gradients that were cleared without a step, as mixed precision does when it
             skips one.
         seconds: host time spent.
+        lost: units of the discarded gradients.
     """
 
     units: int
@@ -50,6 +58,7 @@ class Seen:
     total_sq: Tensor
     discarded: int
     seconds: float
+    lost: int = 0
 
 
 class GradientTap:
@@ -67,6 +76,7 @@ class GradientTap:
         processes: int,
         failed: Callable[[Exception], None],
         scale: Callable[[], Tensor | None] = lambda: None,
+        turn: Callable[[], object] = lambda: None,
     ) -> None:
         """Hook the parameters.
 
@@ -75,17 +85,21 @@ class GradientTap:
             processes: W, how many processes average their gradients.
             failed: told of the first exception, after which the tap is silent.
             scale: loss scale in force during a backward pass; None where there is none.
+            turn: another object after every step that mixed precision tried.
         """
         self.units = 0
-        self.paused = False
+        self.paused = self.making = False
         self._parameters = list(parameters)
         self._processes = processes
         self._failed = failed
         self._scale = scale
         self._zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
         self._task = -1  # identifies a backward pass; a pass that raised leaves no trace behind
+        self._silent = False
+        self._passed = -1  # the last one that was none of the training's
+        self._turn, self._now = turn, turn()
         self._squares: dict[int, Tensor] = {}
-        self._discarded = 0
+        self._discarded = self._lost = 0
         self._seconds = 0.0
         self._reset()
         self._handles: list[Handle] = []
@@ -93,8 +107,10 @@ class GradientTap:
 
     def take(self) -> Seen:
         """What was seen since the last call."""
-        seen = Seen(self.units, self._unit_sq, self._total_sq, self._discarded, self._seconds)
-        self._discarded, self._seconds = 0, 0.0
+        squares = (self._unit_sq, self._total_sq)
+        seen = Seen(self.units, *squares, self._discarded, self._seconds, self._lost)
+        self._discarded, self._seconds, self._lost = 0, 0.0, 0
+        self.making = False
         self._reset()
         return seen
 
@@ -115,25 +131,51 @@ class GradientTap:
         self._total_sq = self._unit_sq
 
     def _see(self, index: int, gradient: Tensor) -> None:
-        if self.paused:
+        if self.paused or self._silent:
+            self._stir()
             return
         start = time.perf_counter()
         try:
-            if self._begins():
-                _after_backward(self._queue_behind_reduction)
-            self._squares[index] = square(gradient)
+            if self._adds(self._parameters[index]):
+                if self._begins():
+                    _after_backward(self._queue_behind_reduction)
+                self._squares[index] = square(gradient.detach())
         except Exception as error:
             self._fail(error)
         self._seconds += time.perf_counter() - start
+
+    def _stir(self, *_: object) -> None:
+        """Something of the next update was seen."""
+        self.making = self.making or not self.paused
+
+    def _adds(self, parameter: Tensor) -> bool:
+        """Whether the pass at hand adds to gradients; looked at once a pass.
+
+        Raises:
+            RuntimeError: for a pass within another, whose end does not end the unit.
+        """
+        task = torch._C._current_graph_task_id()
+        if task not in (self._task, self._passed):
+            if _only_returns(parameter):
+                self._passed = task
+            elif _within_another():
+                raise RuntimeError(
+                    "a backward pass within another cannot be told from a unit; with "
+                    "torch.utils.checkpoint set use_reentrant=False"
+                )
+        return task != self._passed
 
     def _begins(self) -> bool:
         """Whether a backward pass begins; what was cleared before it is then forgotten."""
         task = torch._C._current_graph_task_id()
         if task == self._task:
             return False
-        self._task, self._squares = task, {}
-        if self.units and all(p.grad is None for p in self._parameters):
+        self._task, self._squares, self.making = task, {}, True
+        before, self._now = self._now, self._turn()
+        tried = before is not self._now  # and not taken, or the units would have been
+        if self.units and (tried or all(p.grad is None for p in self._parameters)):
             self._discarded += 1
+            self._lost += self.units
             self._reset()
         return True
 
@@ -155,7 +197,7 @@ class GradientTap:
 
     def _read_total(self) -> None:
         gradients = {i: p.grad for i, p in enumerate(self._parameters) if p.grad is not None}
-        squares = {i: square(local(gradient)) for i, gradient in gradients.items()}
+        squares = {i: square(local(gradient).detach()) for i, gradient in gradients.items()}
         self._total_sq = self._stack(squares) / self._scale_sq()
 
     def _scale_sq(self) -> Tensor | float:
@@ -169,12 +211,68 @@ class GradientTap:
 
     def _fail(self, error: Exception) -> None:
         """Go silent; S of this process is NaN from here on, so no sum is silently short."""
-        if self._handles:
-            self.close()
+        if not self._silent:
+            self._silent = True
             self._zero = self._zero.new_full((), torch.nan)
             self._reset()
             self._failed(error)
 
 
+class BackwardWatch(GradientTap):
+    """Sees that a backward pass was made, and nothing of it: where noise is not measured."""
+
+    def __init__(self, model: torch.nn.Module, parameters: Sequence[Tensor]) -> None:
+        """Hook the parameters; or the model, where it is sharded and its parameters hear nothing.
+
+        Arguments:
+            model: as it is trained.
+            parameters: trainable parameters.
+        """
+        self._model = model
+        super().__init__(parameters, processes=1, failed=lambda _: None)
+        self._silent = True
+        self._zero = self._zero.new_full((), torch.nan)
+        self._reset()
+
+    def take(self) -> Seen:
+        """One unit, of which nothing is known."""
+        return replace(super().take(), units=1)
+
+    def _hook(self) -> None:
+        if any(isinstance(p, DTensor) for p in self._parameters):
+            self._handles = [hear_forward(self._model, self._stir)]
+        else:
+            super()._hook()
+
+
+def hear_forward(model: torch.nn.Module, heard: Callable[[], None]) -> Handle:
+    """Call a function before the model does, unless without gradients."""
+
+    def hear(*_: object) -> None:
+        if torch.is_grad_enabled():
+            heard()
+
+    return model.register_forward_pre_hook(hear)
+
+
 def _after_backward(callback: Callable[[], None]) -> None:
     torch.autograd.Variable._execution_engine.queue_callback(callback)
+
+
+def _only_returns(parameter: Tensor) -> bool:
+    """Whether the pass at hand is that of `torch.autograd.grad`, with the parameter asked for."""
+    with torch.enable_grad():
+        node: Any = parameter.view_as(parameter).grad_fn
+    try:
+        torch._C._will_engine_execute_node(node.next_functions[0][0])
+    except RuntimeError:  # what it says of a parameter whose gradient is returned
+        return True
+    return False
+
+
+def _within_another() -> bool:
+    """Whether the pass at hand was started by the backward of a function in another pass."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_code is not _FUNCTION:
+        frame = frame.f_back
+    return frame.f_code is _FUNCTION

@@ -48,11 +48,16 @@ class DeclaredUnits:
         self.sized, self.weighted = True, weight is not None
         self._declared.append((size, weight))
 
-    def take(self, units: int) -> UnitShares:
+    def drop(self) -> None:
+        """Forget what was declared since the last call of `take`."""
+        self._declared = []
+
+    def take(self, units: int, lost: int = 0) -> UnitShares:
         """Sums over the units declared since the last call.
 
         Arguments:
-            units: units seen meanwhile.
+            units: units of the update.
+            lost: units seen before them whose gradients were discarded.
 
         Returns:
             Their shares; NaN, with a warning, when another number of units was declared.
@@ -60,13 +65,16 @@ class DeclaredUnits:
         declared, self._declared = self._declared, []
         if not self.sized:
             return UnitShares(units, float(units), 0.0, 0.0)
-        samples = sum(size for size, _ in declared)
-        if units == 0 or len(declared) % units:
-            self._warn(f"{len(declared)} units were declared, {units} were seen")
+        seen = units + lost
+        if units == 0 or len(declared) % seen:
+            self._warn(f"{len(declared)} units were declared, {seen} were seen")
+            samples = sum(size for size, _ in declared)
             return UnitShares(units, float("nan"), float("nan"), samples)
         # Several declarations a unit: microbatches whose gradients are accumulated before
         # reduction.
-        merged = len(declared) // units
+        merged = len(declared) // seen
+        declared = declared[merged * lost :]
+        samples = sum(size for size, _ in declared)
         parts = [declared[start : start + merged] for start in range(0, len(declared), merged)]
         weight_sq = sum(sum(_weight(a, merged) for _, a in part) ** 2 for part in parts)
         over_size = sum(_weight(a, merged) ** 2 / size for size, a in declared)

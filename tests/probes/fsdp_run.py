@@ -46,12 +46,14 @@ def run(path, model, *, microbatches=1, sync="each"):
     mean = torch.full((WIDTH,), (4 / WIDTH) ** 0.5)
     batch_size = dist.get_world_size() * microbatches * MICROBATCH
     recorder = probes.attach(model, optimizer, path, batch_size=batch_size) if path else None
-    for _ in range(UPDATES):
+    for update in range(UPDATES):
         for index in range(microbatches):
             if sync == "last":
                 model.set_requires_gradient_sync(index == microbatches - 1)
             inputs = mean + torch.randn(MICROBATCH, WIDTH) * (64 / WIDTH) ** 0.5
             (model(inputs).float().mean() / microbatches).backward()
+            if recorder:
+                recorder.observe(loss=float(update))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
         optimizer.step()
         optimizer.zero_grad()

@@ -85,6 +85,9 @@ def test_faults_name_the_argument(tmp_path):
         ({"optimizer": None}, TypeError, "optimizer: found NoneType, expected Optimizer"),
         ({"model": optimizer}, TypeError, "model: found SGD, expected Module"),
         ({"path": None}, TypeError, "path: found NoneType, expected"),
+        ({"flush_seconds": float("nan")}, ValueError, "flush_seconds: found nan"),
+        ({"scaler": 2.0}, TypeError, "scaler: found float"),
+        ({"evaluation": len}, TypeError, "evaluation: found builtin"),
         ({"path": ""}, ValueError, "path: found '', expected a name"),
         ({"metadata": {"seed": "three"}}, TypeError, r"metadata\['seed'\]: found 'three'"),
     ]

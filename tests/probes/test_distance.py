@@ -68,3 +68,10 @@ def test_low_precision_is_widened_before_squaring():
     assert float(square(values)) == pytest.approx(9e5)
     bfloat = torch.randn(1000).bfloat16()
     assert float(square(bfloat)) == pytest.approx(float(bfloat.double().square().sum()), rel=1e-6)
+
+
+def test_sparse_values_are_added_up():
+    sparse = torch.sparse_coo_tensor(
+        [[1, 1, 2]], [[1.0, 0.0], [2.0, 0.0], [0.0, 4.0]], (5, 2), check_invariants=True
+    )
+    assert float(square(sparse)) == 25.0

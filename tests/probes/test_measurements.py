@@ -54,3 +54,21 @@ def test_optional_probes_reach_the_recording(tmp_path):
     estimate = two_time(recording["sketch"].values)
     assert np.all(np.abs(estimate.value - true) <= 5 * estimate.standard_error)
     assert np.all(recording["step_sq"].sum("tensor").values[1:] > 0)
+
+
+def test_a_tensor_of_another_shape_switches_probes_off_and_stops_nothing():
+    parameter = torch.nn.Parameter(torch.ones(3))
+    measurements = Measurements([parameter], probes=["path", "trajectory"])
+    shapes = {name: value.shape for name, value in measurements.mark().items()}
+    parameter.data = torch.ones(2)
+    with pytest.warns(RuntimeWarning, match="path probe failed"):
+        measurements.update()
+    with pytest.warns(RuntimeWarning) as told:
+        found = measurements.mark()
+    assert [str(warning.message).split(" failed")[0] for warning in told] == [
+        "the distance probe",
+        "the trajectory probe",
+    ]
+    measurements.update()
+    assert {name: value.shape for name, value in found.items()} == shapes
+    assert all(value.isnan().all() for value in found.values())

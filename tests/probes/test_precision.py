@@ -9,7 +9,7 @@ from probes.precision import scale_of, witness
 WIDTH = 1024
 
 
-def toy(path, *, spoil=(), set_to_none=True, fused=False):
+def toy(path, *, spoil=(), set_to_none=True, fused=False, sized=False, clip=True):
     """The toy with |G|² = 4 and tr Σ = 64 under float16 loss scaling, two units an update."""
     model = torch.nn.Linear(WIDTH, 1, bias=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, fused=fused)
@@ -20,11 +20,14 @@ def toy(path, *, spoil=(), set_to_none=True, fused=False):
     with probes.attach(model, optimizer, path, batch_size=32, scaler=scaler) as recorder:
         for index in range(steps):
             for _ in range(2):
+                if sized:
+                    recorder.unit(size=16)
                 noise = torch.randn(16, WIDTH, generator=generator)
                 loss = model(mean + noise * (64 / WIDTH) ** 0.5).mean() / 2
                 scaler.scale(loss * float("inf") if index in spoil else loss).backward()
-            scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            if clip:
+                scaler.unscale_(optimizer)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=set_to_none)
@@ -48,21 +51,21 @@ def test_gradients_are_measured_unscaled_and_before_clipping(tmp_path):
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_skipped_steps_are_events_and_no_iterations(tmp_path, fused):
-    recorder, recording, steps = toy(tmp_path / "run", spoil=(10, 11, 50), fused=fused)
+@pytest.mark.parametrize("set_to_none", [False, True])
+@pytest.mark.parametrize("sized", [False, True])
+def test_skipped_steps_are_events_and_no_iterations(tmp_path, fused, set_to_none, sized):
+    options = {"fused": fused, "set_to_none": set_to_none, "sized": sized}
+    recorder, recording, steps = toy(tmp_path / "run", spoil=(10, 11, 50), **options)
     assert recorder.iteration == steps - 3
     assert int(recording["skipped"].sum()) == 3
     assert int(recording["noise_updates"].sum()) == steps - 3
+    assert float(recording["samples"][-1]) == 32 * (steps - 3)
     assert window_mean(recording, "noise_trace") == pytest.approx(64, rel=0.03)
 
 
-def test_a_skip_that_left_no_trace_is_left_out(tmp_path):
-    """Gradients zeroed in place hide the skip; its inf then spoils one update, which is left
-    out."""
-    _, recording, steps = toy(tmp_path / "run", spoil=(10,), set_to_none=False)
-    assert int(recording["nonfinite_gradients"].sum()) == 1
-    assert int(recording["noise_updates"].sum()) == steps - 2
-    assert window_mean(recording, "noise_trace") == pytest.approx(64, rel=0.03)
+def test_an_optimizer_that_undoes_the_scale_itself_has_clipped_nothing(tmp_path):
+    _, recording, _ = toy(tmp_path / "run", fused=True, clip=False)
+    np.testing.assert_allclose(recording["clip_factor"][1:], 1, rtol=1e-6)
 
 
 def test_no_scaler_no_scale():

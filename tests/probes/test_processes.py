@@ -1,6 +1,14 @@
+import pytest
 import torch
 
-from probes.processes import Processes, parameter_names, processes_of
+from probes.processes import (
+    Processes,
+    parameter_names,
+    processes_of,
+    unwrapped,
+    was_wrapped,
+    within_wrapper,
+)
 
 
 def test_a_plain_module_trains_alone():
@@ -14,3 +22,33 @@ def test_names_are_those_of_the_unwrapped_model():
     plain = list(parameter_names(model))
     assert plain == ["0.weight", "0.bias", "1.bias"]
     assert list(parameter_names(torch.compile(model))) == plain
+
+
+@pytest.fixture
+def process_group(tmp_path):
+    store = f"file://{tmp_path}/store"
+    torch.distributed.init_process_group("gloo", store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("process_group")
+def test_a_wrapper_is_found_within_torch_compile():
+    plain = torch.nn.Linear(2, 1)
+    wrapper = torch.nn.parallel.DistributedDataParallel(plain)
+    compiled = torch.compile(wrapper)
+    assert len(processes_of(compiled).groups) == 1
+    assert list(parameter_names(compiled)) == ["weight", "bias"]
+    assert unwrapped(compiled) is plain
+    assert within_wrapper(plain)
+    assert not within_wrapper(wrapper)
+    assert not within_wrapper(compiled)
+
+
+def test_freezing_is_no_wrapping():
+    model = torch.nn.Linear(2, 1)
+    known = list(model.parameters())
+    model.bias.requires_grad_(False)
+    assert not was_wrapped(model, known)
+    model.weight = torch.nn.Parameter(torch.ones(1, 2))
+    assert was_wrapped(model, known)

@@ -136,8 +136,9 @@ def record(path, *, units=2, updates=5, observe="after backward", **options):
 
 
 @pytest.mark.parametrize("observe", ["after backward", "after step"])
-def test_a_loss_belongs_to_the_update_it_was_computed_for(tmp_path, observe):
-    recording, losses = record(tmp_path / "run", observe=observe)
+@pytest.mark.parametrize("asked", [["distance"], ["noise"]])
+def test_a_loss_belongs_to_the_update_it_was_computed_for(tmp_path, observe, asked):
+    recording, losses = record(tmp_path / "run", observe=observe, probes=asked)
     np.testing.assert_allclose(recording["loss"].values[1:], losses, rtol=1e-6)
 
 
@@ -243,7 +244,9 @@ def test_clipping_is_measured(tmp_path):
 
 def test_a_schedule_beyond_the_run_and_wrapping_after_attaching_are_said(tmp_path):
     model, optimizer = problem()
-    with pytest.warns(RuntimeWarning, match="the schedule goes beyond the last iteration, 1"):  # noqa: SIM117
+    with pytest.warns(  # noqa: SIM117
+        RuntimeWarning, match="the schedule of records goes beyond the last iteration, 1"
+    ):
         with probes.attach(model, optimizer, tmp_path / "run", batch_size=4, schedule=[1, 9]):
             step(model, optimizer, torch.ones(4, 3))
     recorder = probes.attach(model, optimizer, tmp_path / "wrapped", batch_size=4)

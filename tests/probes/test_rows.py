@@ -1,3 +1,5 @@
+import numpy as np
+import pytest
 import torch
 
 from probes.rows import RowReader, learning_rate
@@ -61,3 +63,15 @@ def test_a_learning_rate_on_the_device_is_copied():
     row, _ = reader(model, optimizer, tapped=False).read()
     learning_rate(optimizer).fill_(0.1)
     assert float(row.learning_rate) == 0.5
+
+
+def test_groups_that_come_and_go_leave_as_many_rates():
+    layers = [torch.nn.Linear(2, 1, bias=False) for _ in range(3)]
+    groups = [{"params": layer.parameters(), "lr": 0.1} for layer in layers]
+    optimizer = torch.optim.SGD(groups[:2])
+    rows = reader(torch.nn.Sequential(*layers[:2]), optimizer, tapped=False)
+    optimizer.add_param_group(groups[2])
+    with pytest.warns(RuntimeWarning, match="1 parameters began to train after"):
+        assert rows.group_rates().tolist() == [0.1, 0.1]
+    del optimizer.param_groups[1:]
+    np.testing.assert_equal(rows.group_rates().numpy(), [0.1, np.nan])

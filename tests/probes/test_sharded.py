@@ -79,3 +79,9 @@ def test_the_predivisor_is_that_of_torch(processes, divisor):
     factors = _fsdp_collectives._get_gradient_divide_factors(Group(), None, torch.float16)
     assert _predivisor(torch.float16, float(processes)) == factors[0]
     assert _predivisor(torch.bfloat16, float(processes)) == 1
+
+
+@pytest.mark.parametrize("mode", UNITS)
+def test_a_loss_belongs_to_the_update_it_was_computed_for(four_processes, mode):
+    recording = xr.load_dataset(four_processes / f"{mode}.nc")
+    assert recording["loss"].values[1:4].tolist() == [0, 1, 2]

@@ -4,10 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.utils.checkpoint
 import xarray as xr
 
 from diffusion.noise import noise_scale
-from probes.taps import GradientTap
+from probes.taps import BackwardWatch, GradientTap
 
 SPEC = importlib.util.spec_from_file_location("ddp_run", Path(__file__).with_name("ddp_run.py"))
 runs = importlib.util.module_from_spec(SPEC)
@@ -146,3 +147,46 @@ def test_the_loss_scale_is_undone():
     (model(torch.ones(1, 2)).sum() * scale).backward()
     seen = tap.take()
     assert float(seen.unit_sq) == float(seen.total_sq) == pytest.approx(2.0)
+
+
+def test_gradients_that_are_only_returned_make_no_unit():
+    model = torch.nn.Linear(2, 1, bias=False)
+    tap, _ = tapped(model)
+    model(torch.ones(1, 2)).sum().backward()
+    torch.autograd.grad(model(3 * torch.ones(1, 2)).sum(), [model.weight])
+    model(torch.ones(1, 2)).sum().backward(inputs=[model.weight])
+    seen = tap.take()
+    assert (seen.units, float(seen.unit_sq)) == (2, pytest.approx(4.0))
+
+
+def test_a_pass_within_another_is_refused():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    tap, faults = tapped(model)
+    inner = torch.utils.checkpoint.checkpoint(
+        model[1], model[0](torch.ones(1, 2)), use_reentrant=True
+    )
+    inner.sum().backward()
+    assert ["use_reentrant=False" in str(fault) for fault in faults] == [True]
+    assert torch.isnan(tap.take().unit_sq).all()
+
+
+@pytest.mark.filterwarnings("ignore:Using backward")
+def test_sums_of_gradients_that_can_be_differentiated_are_plain_numbers():
+    model = torch.nn.Linear(2, 1, bias=False)
+    tap, _ = tapped(model)
+    model(torch.ones(1, 2)).square().sum().backward(create_graph=True)
+    model.weight.grad = None  # it holds on to its own graph
+    seen = tap.take()
+    assert not seen.unit_sq.requires_grad
+    assert not seen.total_sq.requires_grad
+
+
+def test_a_watch_sees_passes_and_nothing_of_them():
+    model = torch.nn.Linear(2, 1)
+    watch = BackwardWatch(model, list(model.parameters()))
+    assert not watch.making
+    model(torch.ones(1, 2)).sum().backward()
+    assert watch.making
+    seen = watch.take()
+    assert (watch.making, seen.units) == (False, 1)
+    assert torch.isnan(seen.unit_sq).all()

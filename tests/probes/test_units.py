@@ -24,3 +24,14 @@ def test_faults_say_what_was_found():
     units.declare(2, None)
     with pytest.raises(ValueError, match=r"weight: found 0\.5, expected a weight on all units"):
         units.declare(2, 0.5)
+
+
+def test_declarations_of_discarded_units_count_for_nothing():
+    units = DeclaredUnits(warn=pytest.fail)
+    for size in (1, 1, 2, 6):
+        units.declare(size, None)
+    assert units.take(2, lost=2).samples == 8
+    units.declare(5, None)
+    units.drop()
+    units.declare(3, None)
+    assert units.take(1).samples == 3

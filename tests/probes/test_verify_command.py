@@ -8,7 +8,7 @@ def test_modes_of_one_and_two_processes(capsys):
     answer = json.loads(capsys.readouterr().out)
     modes = {mode["mode"]: mode for mode in answer["modes"]}
     assert answer["passed"]
-    assert len(modes) == 11
+    assert len(modes) == 12
     assert modes["DDP, no_sync"]["units"] == 4
     assert all(len(mode["checks"]) == 3 for mode in modes.values())
 
