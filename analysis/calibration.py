@@ -5,8 +5,9 @@ records: the noise model is estimated from the same records, and the onset may l
 Its distribution is therefore simulated under the p that is tested, with the noise, onset and
 strength of signal that fit best under it, through the same code that fits the data. Where the
 interval ends is tested so, hence the interval is an inverted test. Two approximations remain: the
-fitted noise stands in for the true one, and p, onset and signal are rounded to nodes, between
-which the critical value varies little.
+fitted noise stands in for the true one, which factors found by simulation make up for on average
+(`corrections`), and p, onset and signal are rounded to nodes, between which the critical value
+varies little.
 
 References:
     Hansen (1999), Rev. Econ. Stat. 81, 594: the grid bootstrap, which this follows.

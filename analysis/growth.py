@@ -67,8 +67,9 @@ def fit_growth(
     times (`calibrate=True`) or taken from χ² (`False`: asymptotic, and too short by far for
     autocorrelated records).
 
-    What is approximate: critical values are simulated at the fitted noise, rounded to nodes in p,
-    τ and strength of signal; noise is taken as Gaussian; of more than 120 records some are passed
+    What is approximate: critical values are simulated at the fitted noise, with a correction for
+    its being fitted that holds on average over kinds of noise, and rounded to nodes in p, τ and
+    strength of signal; noise is taken as Gaussian; of more than 120 records some are passed
     over, evenly in ln t. The interval is about one trajectory.
 
     Arguments:
