@@ -1,6 +1,6 @@
 """Noise scales and the critical batch size as the page and the JSON file show them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -16,7 +16,7 @@ _HEADER = ("batch size M", "runs", "noise scale B", "interval", "M is", "t* = B/
 _SCALE = ("", "noise scale B", "interval", "method", "updates")
 
 
-def rows(found: list[Comparison]) -> list[dict[str, Any]]:
+def rows(found: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Comparisons as JSON holds them."""
     return [
         plain({**vars(one), "scale": vars(one.scale), "crossover": list(one.crossover)})
@@ -24,9 +24,9 @@ def rows(found: list[Comparison]) -> list[dict[str, Any]]:
     ]
 
 
-def by_batch_size(found: list[Comparison]) -> str:
+def by_batch_size(found: Sequence[Comparison]) -> str:
     """HTML: the noise scale over whole runs of each batch size, against the batch size."""
-    if not found:
+    if all(one.place == "unknown" for one in found):
         return ""
     cells = [[markup.escape(cell) for cell in _row(one)] for one in found]
     return markup.table(_HEADER, cells, text=0) + _note(_CROSSOVER)
@@ -60,7 +60,7 @@ def _ends(scale: NoiseScale) -> str:
 
 def in_parts(runs: Mapping[str, xr.Dataset], *, level: float) -> str:
     """HTML: noise scales by part of the network and by loss, of the batch size with most runs."""
-    compared = compare(runs, level=level)
+    compared = [one for one in compare(runs, level=level) if one.place != "unknown"]
     if not compared:
         return ""
     size = max(compared, key=lambda one: one.runs).batch_size

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import figures, panels
+from . import figures, ladder_table, noise_table, panels
+from .batch import critical_batch
 from .collapse import MARGIN as RATIO_MARGIN
 from .curves import some_recordings
 from .fits import Progress, fit_tensors, fit_totals
 from .hypotheses import test
+from .ladder import ladders
 from .log_law import MARGIN as EXPONENT_MARGIN
+from .noise_comparison import compare
 from .provenance import fit_rows, inputs, noise_rows, now, plain, verdict_rows, versions
 from .reader import unusable
 from .sections import Findings, whole_page
@@ -101,6 +104,9 @@ def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> 
         tensors=tensors,
         level=level,
         colours=figures.palette(panels.batch_sizes(by_name)),
+        noise=compare(by_name, level=level),
+        critical=critical_batch(by_name, level=level),
+        ladders=ladders(by_name, level=level),
     )
 
 
@@ -131,4 +137,7 @@ def _numbers(runs: xr.DataTree, found: Findings) -> dict[str, Any]:
         "fits": fit_rows(found.fits),
         "tensor_fits": fit_rows(found.tensor_fits),
         "noise_scale": noise_rows(found.runs, level=found.level),
+        "noise_by_batch_size": noise_table.rows(found.noise),
+        "critical_batch": plain(vars(found.critical)),
+        "ladders": ladder_table.rows(found.ladders),
     }

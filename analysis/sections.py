@@ -1,14 +1,18 @@
 """The parts of the report's page, from its first paragraph to the table of runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from . import figures, markup, panels
+from . import figures, ladder_table, markup, noise_table, panels
+from .batch import CriticalBatch
 from .collapse import MARGIN as RATIO_MARGIN
+from .ladder import Ladder
 from .log_law import MARGIN as EXPONENT_MARGIN
+from .noise_comparison import Comparison
 from .tables import folded
 from .text import interval, number, plural, real, rounded
 from .verdict import UNDECIDABLE, VERDICTS
@@ -27,6 +31,9 @@ class Findings:
     tensors: list[str]
     level: float
     colours: dict[int, str]
+    noise: Sequence[Comparison] = ()
+    critical: CriticalBatch = CriticalBatch()
+    ladders: Sequence[Ladder] = ()
 
 
 def whole_page(found: Findings, content: dict[str, Any]) -> str:
@@ -48,7 +55,9 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
             _verdicts(rows),
             _distance(found),
             _exponents(found),
+            ladder_table.section(found.ladders),
             _noise(found),
+            noise_table.critical(found.critical),
             _loss(found),
             markup.section("Not used", "Paths that gave no recording.", markup.faults(bad)),
             _provenance(found, content),
@@ -209,7 +218,13 @@ def _noise(found: Findings) -> str:
         "batch size taken together. Dashed: the batch size. Below the noise scale an update is "
         "mostly noise, above it mostly gradient."
     )
-    return markup.section("Gradient noise scale", "", markup.figure(small, caption))
+    return markup.section(
+        "Gradient noise scale",
+        "",
+        markup.figure(small, caption),
+        noise_table.by_batch_size(found.noise),
+        noise_table.in_parts(found.runs, level=found.level) if found.noise else "",
+    )
 
 
 def _noise_limits(bands: dict[int, panels.Band]) -> tuple[float, float]:

@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 
 from analysis import figures, panels, sections
+from analysis.batch import CriticalBatch
 from analysis.fits import fit_tensors, fit_totals
 from analysis.hypotheses import as_dataset, verdicts
+from analysis.ladder import ladders
+from analysis.noise_comparison import compare
 from analysis.provenance import inputs, verdict_rows
 from analysis.sections import Findings
 
@@ -164,3 +167,22 @@ def test_copies_are_told_below_the_table_of_runs(make, tree):
     noted = replace(found, verdicts=found.verdicts.assign_attrs(note="1 recording repeats one."))
     assert "1 recording repeats one." in words(sections.whole_page(noted, content(found, tree)))
     assert "repeats" not in words(sections.whole_page(found, content(found, tree)))
+
+
+def test_ladders_noise_and_the_critical_batch_size_have_their_place(make, tree):
+    runs = sweep(make, [64], 2, last=300, records=None)
+    values = np.full((runs["b64-s0"].sizes["iteration"], 1), 0.5)
+    for k, (name, run) in enumerate(list(runs.items())):
+        told = {"ladder": "limit", "rung": k, "rung_name": f"step {k}"}
+        evaluated = {"held_out": (("iteration", "metric"), values)}
+        runs[name] = run.assign_coords(metric=["accuracy"]).assign(evaluated).assign_attrs(told)
+    found = replace(
+        findings(runs),
+        noise=compare(runs),
+        ladders=ladders(runs),
+        critical=CriticalBatch(600.0, 400.0, 900.0, steps={64: 100.0}, seeds=4, status="ok"),
+    )
+    page = sections.whole_page(found, content(found, tree))
+    expected = ["Ladder limit, held-out accuracy", "Gradient noise scale", "Critical batch size"]
+    assert [title for title in headings(page) if title in expected] == expected
+    assert "below it" in words(page)
