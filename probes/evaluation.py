@@ -104,6 +104,7 @@ class Evaluation:
         self._schedule = sparse() if schedule is None else schedule_of(schedule)
         self._function = function
         self._warn = warn or _warn
+        self._strangers = False
 
     def due(self, iteration: int) -> bool:
         """Whether the function is to be called at this iteration."""
@@ -138,7 +139,17 @@ class Evaluation:
         return finite
 
     def row(self, values: Mapping[str, float]) -> NDArray[np.float64]:
-        """Numbers in the order of `metrics`; NaN for those that are not there."""
+        """Numbers in the order of `metrics`; NaN for those that are not there.
+
+        Others are left out, with one warning.
+        """
+        strangers = sorted(values.keys() - set(self.metrics))
+        if strangers and not self._strangers:
+            self._strangers = True
+            self._warn(
+                f"the evaluation returned {strangers}, which are not recorded: metrics are "
+                f"{list(self.metrics)}"
+            )
         return np.array([values.get(name, np.nan) for name in self.metrics])
 
 

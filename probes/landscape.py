@@ -5,6 +5,7 @@ At each checkpoint the loss of fixed batches is measured along random directions
 weights are moved and put back bit for bit (`probes.scan`).
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -144,7 +145,7 @@ class LandscapeProbe:
             "direction": np.arange(landscape.directions),
             "radius": self._radii(),
             "fraction": _FRACTIONS,
-            "scale_invariant": self._scale_invariant(),
+            **self._scale_invariant(),
         }
 
     def nothing(self) -> Record:
@@ -223,7 +224,8 @@ class LandscapeProbe:
 
     def _losses(self) -> list[Tensor]:
         loss = self._landscape.loss
-        return [loss(self._module, batch).double() for batch in self._landscape.batches]
+        values = [loss(self._module, batch) for batch in self._landscape.batches]
+        return [torch.as_tensor(value).double() for value in values]
 
     def _gradients(self) -> list[list[Tensor]]:
         """The gradient of each batch; those of this process's own hooks aside."""
@@ -257,11 +259,17 @@ class LandscapeProbe:
             raise RuntimeError("loss: failed on another process")
         return gradients
 
-    def _scale_invariant(self) -> NDArray[np.int64]:
-        found = scale_invariant(
-            self._module, lambda: torch.stack(self._losses()), generator=_generator([0])
-        )
-        return np.array(list(found.values()), dtype=np.int64)
+    def _scale_invariant(self) -> dict[str, NDArray[np.int64]]:
+        """Which tensors are; nothing, with a warning, where the loss does not tell."""
+        try:
+            found = scale_invariant(
+                self._module, lambda: torch.stack(self._losses()), generator=_generator([0])
+            )
+        except Exception as error:
+            text = f"landscape: which tensors are scale-invariant is not recorded: {error!r}"
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
+            return {}
+        return {"scale_invariant": np.array(list(found.values()), dtype=np.int64)}
 
     def _radii(self) -> NDArray[np.float64]:
         if self._landscape.radii is not None:

@@ -69,7 +69,9 @@ def together() -> dict[str, Mode]:
 
 
 def _compiled(model: nn.Module) -> nn.Module:
-    return torch.compile(DistributedDataParallel(model), backend="aot_eager")
+    """A wrapped module, compiled."""
+    compiled: Any = torch.compile(DistributedDataParallel(model), backend="aot_eager")
+    return compiled
 
 
 def _compressed(model: nn.Module) -> DistributedDataParallel:

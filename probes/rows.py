@@ -56,9 +56,10 @@ class RowReader:
         return 0 if self._tap is None else max(self._tap.units, int(self._tap.making))
 
     def before_step(self) -> None:
-        """See what clipping made of the witness's gradient."""
+        """See what clipping made of the witness's gradient; unknown where a closure makes it."""
+        self._clipped_sq = self._nothing()
         gradient = self._parameters[self._witness].grad
-        if self._tap is not None and gradient is not None:
+        if self.units and gradient is not None:
             scale = unscaled(self._optimizer)
             self._clipped_sq = square(local(gradient).detach()) / scale**2
 

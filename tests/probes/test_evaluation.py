@@ -192,3 +192,14 @@ def test_random_states_of_an_accelerator():
     before = torch.cuda.get_rng_state()
     Evaluation(lambda m: {"x": torch.randn(3, device="cuda").sum()}, [0]).measure(model)
     assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+def test_numbers_without_a_place_are_said_once():
+    told = []
+    evaluation = Evaluation(lambda m: {"loss": 1.0, "top5": 0.5}, [0], warn=told.append)
+    for _ in range(2):
+        np.testing.assert_equal(evaluation.row(evaluation.measure(network())), [1.0, np.nan])
+    assert told == [
+        "the evaluation returned ['top5'], which are not recorded: metrics are "
+        "['loss', 'accuracy']"
+    ]

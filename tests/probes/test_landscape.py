@@ -313,3 +313,20 @@ if __name__ == "__main__":
     import sys
 
     on_each_process(sys.argv[1], sys.argv[2])
+
+
+def test_a_loss_that_is_not_finite_stops_no_run(tmp_path):
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    landscape = probes.Landscape(lambda m, b: float("nan"), [0, 1], [1])
+    with pytest.warns(RuntimeWarning, match="scale-invariant is not recorded"):
+        recorder = probes.attach(
+            model, optimizer, tmp_path / "run", batch_size=4, landscape=landscape
+        )
+    model(torch.ones(4, 3)).mean().backward()
+    with pytest.warns(RuntimeWarning, match="the landscape probe failed"):
+        optimizer.step()
+    recorder.close()
+    recording = xr.load_dataset(tmp_path / "run.nc")
+    assert "scale_invariant" not in recording
+    assert np.isnan(recording["line_loss"]).all()

@@ -57,7 +57,8 @@ def test_metrics_that_are_not_given_are_nan_and_others_are_left_out(tmp_path):
     evaluation = probes.Evaluation(
         lambda m: {"loss": 1.0, "extra": 3.0}, [0], metrics=["loss", "top5"]
     )
-    train(tmp_path / "run", evaluation)
+    with pytest.warns(RuntimeWarning, match=r"returned \['extra'\], which are not recorded"):
+        train(tmp_path / "run", evaluation)
     found = held_out(tmp_path / "run.nc")
     assert found["metric"].values.tolist() == ["loss", "top5"]
     np.testing.assert_array_equal(found.values, [[1.0, np.nan], [1.0, np.nan]])

@@ -75,3 +75,15 @@ def test_groups_that_come_and_go_leave_as_many_rates():
         assert rows.group_rates().tolist() == [0.1, 0.1]
     del optimizer.param_groups[1:]
     np.testing.assert_equal(rows.group_rates().numpy(), [0.1, np.nan])
+
+
+def test_clipping_of_a_gradient_that_the_step_itself_computes_is_unknown():
+    model, optimizer = problem()
+    rows = reader(model, optimizer)
+    model(torch.ones(1, 2)).sum().backward()
+    rows.before_step()
+    rows.read()
+    rows.before_step()  # the gradient that it finds is that of the update before
+    model(torch.ones(1, 2)).sum().backward()
+    row, _ = rows.read()
+    assert torch.isnan(row.clip[1])
