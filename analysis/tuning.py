@@ -17,8 +17,9 @@ from .contrast import Contrast, unpaired
 from .held_out import Training
 
 Array = NDArray[np.float64]
-# A rate is given up only where it is below the best at this level: the truth shall not be lost.
-_SCREEN = 0.99
+# A rate is given up where it is below the best at this level. Differences of tuned batch sizes are
+# then covered in 95 to 100 % of simulated sets, whether rates are nearly tied or far apart.
+_SCREEN = 0.95
 # Scores by learning rate and seed.
 Scores = dict[float, dict[object, float]]
 
