@@ -180,6 +180,8 @@ class Recorder:
         if self._closed:  # it could not be flushed
             return
         self._detach()
+        if self.iteration < self._first and was_wrapped(self._model, self._parameters):
+            self._warn(_WRAPPED_LATE)
         late = ["records"] if self._plan.schedule.beyond(self.iteration) else []
         for name in [*late, *self._occasions.beyond(self.iteration)]:
             self._warn(f"the schedule of {name} goes beyond the last iteration, {self.iteration}")

@@ -256,6 +256,15 @@ def test_a_schedule_beyond_the_run_and_wrapping_after_attaching_are_said(tmp_pat
     recorder.close()
 
 
+def test_wrapping_that_took_another_optimizer_is_said_at_the_end(tmp_path):
+    model, optimizer = problem()
+    recorder = probes.attach(model, optimizer, tmp_path / "run", batch_size=4)
+    model.weight = torch.nn.Parameter(model.weight.detach().clone())
+    step(model, torch.optim.SGD(model.parameters(), lr=0.1), torch.ones(4, 3))
+    with pytest.warns(RuntimeWarning, match="wrap first, then attach"):
+        recorder.close()
+
+
 def test_a_live_recording_can_be_read_and_closing_replaces_it(tmp_path):
     model, optimizer = problem()
     recorder = probes.attach(
