@@ -178,8 +178,9 @@ def table(rows):
         "",
         f"{COUNT} simulated runs a cell, 60 records over 4 decades, onset fitted, noise",
         f"{100 * SCALE:.1f} % of the growth. Each cell: named rightly / left undecided / named",
-        f"wrongly, in %. A logarithm is named where the interval lies within ±{MARGIN}, a faster or",
-        "slower law where it lies beyond 0. Walks on random potentials bring their own noise; there",
+        f"wrongly, in %. A logarithm is named where the interval holds 0 and lies within ±{MARGIN},",
+        "a faster or slower law where it lies beyond 0. Walks on random potentials bring their own",
+        "noise; there",
         f"8 sets of {SEEDS} seeds are judged, by the interval across seeds.",
         f"Written by `pytest tests/statistics -m slow` at commit "
         f"{found.stdout.strip() or 'unknown'}.",
