@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .processes import Processes
-from .units import UnitShares
-from .updates import Measurement, Record, Updates, unit_weights
+from .units import UnitShares, unit_weights
+from .updates import Measurement, Record, Updates
 
 # Columns of a row beside the squares of S and Big: see `Pending._rows`.
 _COLUMNS = 11

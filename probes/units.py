@@ -4,8 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .updates import Updates
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -108,3 +111,34 @@ def misfits(updates: Updates, batch_size: int, *, sized: bool) -> Iterator[str]:
             f"batch_size is {batch_size}, which {found:g} equal units cannot share; declare units "
             "that are not equal with Recorder.unit"
         )
+
+
+def unit_weights(
+    units: Array,
+    weight_sq: Array,
+    weight_sq_over_size: Array,
+    *,
+    weighted: bool,
+    sized: bool,
+    batch_size: int,
+) -> tuple[Array, Array]:
+    """U = Σ a² and v = Σ a²/n from what was declared of the units.
+
+    Undeclared weights are equal, a = 1/units, and arrive here as 1; undeclared sizes are equal, n
+    = batch/units.
+
+    Arguments:
+        units: number of units `(update,)`.
+        weight_sq: Σ a² `(update,)`.
+        weight_sq_over_size: Σ a²/n `(update,)`; unused when sizes were not declared.
+        weighted: whether weights were declared.
+        sized: whether sizes were declared.
+        batch_size: samples in an update, M.
+
+    Returns:
+        u `(update,)` and v `(update,)`; NaN where no unit was seen.
+    """
+    units = np.where(units > 0, units, np.nan)
+    norm = 1.0 if weighted else units**2
+    u = weight_sq / norm
+    return u, (weight_sq_over_size / norm if sized else u * units / batch_size)

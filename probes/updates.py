@@ -192,37 +192,6 @@ def empty_window(tensors: int, learning_rate: float) -> Window:
     )
 
 
-def unit_weights(
-    units: Array,
-    weight_sq: Array,
-    weight_sq_over_size: Array,
-    *,
-    weighted: bool,
-    sized: bool,
-    batch_size: int,
-) -> tuple[Array, Array]:
-    """U = Σ a² and v = Σ a²/n from what was declared of the units.
-
-    Undeclared weights are equal, a = 1/units, and arrive here as 1; undeclared sizes are equal, n
-    = batch/units.
-
-    Arguments:
-        units: number of units `(update,)`.
-        weight_sq: Σ a² `(update,)`.
-        weight_sq_over_size: Σ a²/n `(update,)`; unused when sizes were not declared.
-        weighted: whether weights were declared.
-        sized: whether sizes were declared.
-        batch_size: samples in an update, M.
-
-    Returns:
-        u `(update,)` and v `(update,)`; NaN where no unit was seen.
-    """
-    units = np.where(units > 0, units, np.nan)
-    norm = 1.0 if weighted else units**2
-    u = weight_sq / norm
-    return u, (weight_sq_over_size / norm if sized else u * units / batch_size)
-
-
 def _estimates(updates: Updates) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Estimates `(update, 2, tensor)`, their totals `(update, 2)`, which gradients are finite.
 

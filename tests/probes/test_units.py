@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from probes.units import DeclaredUnits
+from probes.units import DeclaredUnits, unit_weights
 
 
 def test_sums_over_units():
@@ -35,3 +36,23 @@ def test_declarations_of_discarded_units_count_for_nothing():
     units.drop()
     units.declare(3, None)
     assert units.take(1).samples == 3
+
+
+@pytest.mark.parametrize(
+    ("weighted", "sized", "weight_sq", "over_size", "u", "v"),
+    [
+        (False, False, 4.0, 0.0, 1 / 4, 1 / 32),  # four equal units of a batch of 32
+        (False, True, 4.0, 4 / 8, 1 / 4, 1 / 32),  # the same, declared: Σ 1/n = 4/8
+        (True, True, 0.5, 0.05, 0.5, 0.05),  # declared weights are used as they are
+    ],
+)
+def test_unit_weights(weighted, sized, weight_sq, over_size, u, v):
+    found = unit_weights(
+        np.array([4.0]),
+        np.array([weight_sq]),
+        np.array([over_size]),
+        weighted=weighted,
+        sized=sized,
+        batch_size=32,
+    )
+    assert [x.item() for x in found] == pytest.approx([u, v])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from diffusion.noise import unit_estimates
-from probes.updates import Measurement, Updates, empty_window, records_of, stacked, unit_weights
+from probes.updates import Measurement, Updates, empty_window, records_of, stacked
 
 RNG = np.random.default_rng(0)
 
@@ -91,23 +91,3 @@ def test_overlap_is_the_inner_product():
     )
     assert record["overlap"] == pytest.approx(w @ w0)
     assert np.isnan(record["loss"])
-
-
-@pytest.mark.parametrize(
-    ("weighted", "sized", "weight_sq", "over_size", "u", "v"),
-    [
-        (False, False, 4.0, 0.0, 1 / 4, 1 / 32),  # four equal units of a batch of 32
-        (False, True, 4.0, 4 / 8, 1 / 4, 1 / 32),  # the same, declared: Σ 1/n = 4/8
-        (True, True, 0.5, 0.05, 0.5, 0.05),  # declared weights are used as they are
-    ],
-)
-def test_unit_weights(weighted, sized, weight_sq, over_size, u, v):
-    found = unit_weights(
-        np.array([4.0]),
-        np.array([weight_sq]),
-        np.array([over_size]),
-        weighted=weighted,
-        sized=sized,
-        batch_size=32,
-    )
-    assert [x.item() for x in found] == pytest.approx([u, v])
