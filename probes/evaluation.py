@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from .times import schedule_of, sparse
 
@@ -44,12 +46,13 @@ class RandomStates:
 
 @dataclass(frozen=True)
 class ModelState:
-    """A model's buffers, training flags and gradients, and the random states around it."""
+    """A model's buffers, training flags, gradients and shards, and the random states around it."""
 
     flags: tuple[tuple[nn.Module, bool], ...]
     buffers: tuple[tuple[nn.Module, str, Tensor, Tensor], ...]
     gradients: tuple[tuple[nn.Parameter, Tensor | None], ...]
     random: RandomStates
+    sharded: tuple[FSDPModule, ...] = ()
 
     def rewind(self) -> None:
         """Put buffers and random states back, so that a function meets the same once more."""
@@ -66,6 +69,8 @@ class ModelState:
             module.training = training
         for parameter, gradient in self.gradients:
             parameter.grad = gradient
+        for shards in self.sharded:  # a forward pass alone leaves the outermost weights whole
+            shards.reshard()
 
 
 class Evaluation:
@@ -181,6 +186,13 @@ def model_state(model: nn.Module) -> ModelState:
         ),
         gradients=tuple((parameter, parameter.grad) for parameter in model.parameters()),
         random=random_states(devices),
+        sharded=tuple(module for module in model.modules() if _holds_shards(module)),
+    )
+
+
+def _holds_shards(module: nn.Module) -> TypeGuard[FSDPModule]:
+    return isinstance(module, FSDPModule) and any(
+        isinstance(parameter, DTensor) for parameter in module.parameters()
     )
 
 

@@ -38,6 +38,10 @@ def sharded(mesh, policy=None, *, nested=True):
     return fully_shard(model, **options)
 
 
+def held_out(model):
+    return {"loss": model(torch.randn(MICROBATCH, WIDTH)).float().mean()}
+
+
 def run(path, model, *, microbatches=1, sync="each"):
     """Train with probes, or bare without a path; return the full weights as float64 and the
     RNG."""
@@ -45,7 +49,9 @@ def run(path, model, *, microbatches=1, sync="each"):
     torch.manual_seed(dist.get_rank())
     mean = torch.full((WIDTH,), (4 / WIDTH) ** 0.5)
     batch_size = dist.get_world_size() * microbatches * MICROBATCH
-    recorder = probes.attach(model, optimizer, path, batch_size=batch_size) if path else None
+    evaluation = probes.Evaluation(held_out, [0, 2], metrics=["loss"])
+    options = {"batch_size": batch_size, "evaluation": evaluation}
+    recorder = probes.attach(model, optimizer, path, **options) if path else None
     for update in range(UPDATES):
         for index in range(microbatches):
             if sync == "last":
