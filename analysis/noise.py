@@ -17,7 +17,8 @@ Array = NDArray[np.float64]
 
 BLOCKS = (20, 10, 5)
 FEWEST_BLOCKS = 4
-# Beyond this relative error of |G|² the ratio's distribution is too skew for the jackknife.
+# Beyond this relative error of |G|² or tr Σ the ratio's distribution is too skew for the
+# jackknife.
 NOISY = 0.1
 
 
@@ -72,8 +73,9 @@ def noise_interval(
     """B_simple of a stretch of windows with its interval.
 
     B = Σ n_k s_k / Σ n_k g_k. The interval is that of the delete-one-block jackknife, and
-    Fieller's, {B : (s̄ − B ḡ)² ≤ t² (V_s − 2BC + B²V_g)}, where the relative error of ḡ exceeds
-    `NOISY`.
+    Fieller's, {B : (s̄ − B ḡ)² ≤ t² (V_s − 2BC + B²V_g)}, where the relative error of ḡ or s̄
+    exceeds `NOISY`, as that of s̄ does where there is hardly any noise. A ratio below 0, which an
+    unbiased estimate of no noise gives half of the time, counts as 0.
 
     References:
         Busing, Meijer and van der Leeden (1999), Statistics and Computing 9, 3: the jackknife with
@@ -96,12 +98,12 @@ def noise_interval(
         reason = f"{count} windows with gradient noise, {FEWEST_BLOCKS} needed"
         return NoiseScale(_ratio(moments), math.nan, math.nan, "", total, count, reason)
     t = float(stats.t.ppf(0.5 + level / 2, count - 1))
-    if _relative_error(moments) > NOISY:
+    if max(_relative_errors(moments)) > NOISY:
         return fieller(moments, t)
     error = jackknife_error(moments)
     middle = _ratio(moments)
     # On the scale of ln B the interval of a ratio of positive means is nearly symmetric.
-    width = math.exp(t * error / middle) if middle > 0 else math.nan
+    width = math.exp(t * error / middle)
     return NoiseScale(middle, middle / width, middle * width, "jackknife", total, count)
 
 
@@ -179,13 +181,14 @@ def _means(moments: Moments) -> tuple[float, float]:
 
 def _ratio(moments: Moments) -> float:
     gradient_sq, noise_trace = _means(moments)
-    return noise_trace / gradient_sq if gradient_sq > 0 else math.nan
+    return max(noise_trace, 0.0) / gradient_sq if gradient_sq > 0 else math.nan
 
 
 def covariance(moments: Moments) -> Array:
     """Covariance of the two weighted means, |G|² first.
 
-    C = Σ_j n_j (x_j − x̄)(x_j − x̄)ᵀ / ((J − 1) Σ_j n_j), for blocks whose variance falls as 1/n_j.
+    C = Σ_j n_j (x_j − x̄)(x_j − x̄)ᵀ / ((J − 1) Σ_j n_j), for blocks whose variance falls as
+    1/n_j.
 
     Arguments:
         moments: J blocks.
@@ -199,9 +202,13 @@ def covariance(moments: Moments) -> Array:
     return (centred * weights) @ centred.T / ((weights.size - 1) * weights.sum())
 
 
-def _relative_error(moments: Moments) -> float:
-    mean = _means(moments)[0]
-    return math.sqrt(covariance(moments)[0, 0]) / mean if mean > 0 else math.inf
+def _relative_errors(moments: Moments) -> list[float]:
+    """Relative errors of the means of |G|² and tr Σ; infinite for a mean that is not positive."""
+    variances = np.diag(covariance(moments)).tolist()
+    return [
+        math.sqrt(variance) / mean if mean > 0 else math.inf
+        for mean, variance in zip(_means(moments), variances, strict=True)
+    ]
 
 
 def jackknife_error(moments: Moments) -> float:
@@ -230,7 +237,7 @@ def jackknife_error(moments: Moments) -> float:
 
 
 def fieller(moments: Moments, t: float) -> NoiseScale:
-    """Fieller's interval for B, which stays right when |G|² may be 0.
+    """Fieller's interval for B, which stays right when |G|² or tr Σ may be 0.
 
     Arguments:
         moments: the blocks.
@@ -249,7 +256,7 @@ def fieller(moments: Moments, t: float) -> NoiseScale:
     estimate, method, updates, blocks = found
     if quadratic > 0 and g > 0:
         low, high = (linear - root) / quadratic, (linear + root) / quadratic
-        return NoiseScale(estimate, max(low, 0.0), high, method, updates, blocks)
+        return NoiseScale(estimate, max(low, 0.0), max(high, 0.0), method, updates, blocks)
     # The set is all B above the positive root; none below 0 makes sense.
     bounded = constant > 0 and quadratic < 0
     low = (linear - root) / quadratic if bounded else 0.0

@@ -115,3 +115,20 @@ def test_correlated_blocks_are_merged_further():
     assert fine.updates.size == 20
     assert neighbour_correlation(fine.gradient_sq) > 0.3
     assert noise_interval(g, s, n).blocks < 20
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.05, 0.1])
+def test_noise_that_can_hardly_be_told_from_none_keeps_its_coverage(mean):
+    rng = np.random.default_rng(5)
+    covered = 0
+    for _ in range(200):
+        gradient_sq = 1 + 0.01 * rng.standard_normal(200)
+        found = noise_interval(gradient_sq, mean + rng.standard_normal(200), np.ones(200))
+        assert 0 <= found.low <= found.estimate <= found.high < np.inf
+        covered += found.low <= mean <= found.high
+    assert covered >= 180
+
+
+def test_updates_without_any_noise_have_a_noise_scale_of_zero():
+    found = noise_interval(np.ones(40), np.zeros(40), np.ones(40))
+    assert (found.estimate, found.low, found.high) == (0.0, 0.0, 0.0)
