@@ -8,7 +8,7 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
-from diffusion.claims import claim_faults, size_fault
+from diffusion.claims import claim_faults, size_fault, text_faults
 from diffusion.recording import COORDINATES, RecordError, check
 from diffusion.seal import checksum
 
@@ -66,7 +66,8 @@ def _header_faults(header: netCDF4.Dataset) -> Iterator[str]:
     if "schema" not in header.ncattrs():
         yield "attribute schema is missing: this is not a recording"
         return
-    yield from claim_faults(header.variables)
+    claimed = list(claim_faults(header.variables))
+    yield from claimed or text_faults(header.variables)
 
 
 def _dataset(header: netCDF4.Dataset) -> xr.Dataset:

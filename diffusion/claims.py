@@ -1,7 +1,8 @@
 """How much memory a file asks for, before any of it is given.
 
 A header of some hundred bytes can claim 10⁹ tensors. What is declared is therefore added up before
-a value is read. Types of variable length other than text may hold anything and are refused.
+a value is read. Types of variable length other than text may hold anything and are refused. Texts
+are looked at before they are laid out side by side, each as wide as the longest.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ import numpy as np
 MEMORY_LIMIT = 2**31
 # Bytes that a text takes in memory at least: a pointer and a Python string.
 _TEXT_BYTES = 64
+_LETTER_BYTES = 4  # of numpy's texts
 _SHOWN = 80  # characters of a name
 
 
@@ -33,6 +35,23 @@ class Declared(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """Length along each dimension."""
+        ...
+
+    def chunking(self) -> Any:
+        """Length of the blocks that are read as a whole, or `contiguous`."""
+        ...
+
+
+class Readable(Protocol):
+    """A variable whose values can be read; `netCDF4.Variable` is one."""
+
+    @property
+    def dtype(self) -> Any:
+        """Type of a value; `str` for text."""
+        ...
+
+    def __getitem__(self, key: Any) -> Any:
+        """Values."""
         ...
 
 
@@ -59,6 +78,32 @@ def claim_faults(variables: Mapping[str, Declared]) -> Iterator[str]:
         )
 
 
+def text_faults(variables: Mapping[str, Readable]) -> Iterator[str]:
+    """Why texts must not be laid out side by side; nothing when they may.
+
+    One long name among many short ones would take the room of as many long ones.
+
+    Arguments:
+        variables: that `claim_faults` let pass, by name.
+
+    Returns:
+        One sentence a fault.
+    """
+    total = 0
+    for name, variable in variables.items():
+        if variable.dtype is not str:
+            continue
+        texts = np.asarray(variable[...], dtype=object).ravel()
+        longest = max(map(len, texts), default=0)
+        total += _LETTER_BYTES * longest * texts.size
+        if total > MEMORY_LIMIT:
+            yield (
+                f"asks for more than {MEMORY_LIMIT / 2**30:.3g} GiB of texts; {name[:_SHOWN]!r} "
+                f"has {texts.size} of up to {longest} characters"
+            )
+            return
+
+
 def size_fault(size: int) -> str | None:
     """Why a file of so many bytes must not be read; None when it may.
 
@@ -77,7 +122,10 @@ def _is_plain(variable: Declared) -> bool:
 def _bytes(variable: Declared) -> int:
     item = _TEXT_BYTES if variable.dtype is str else np.dtype(variable.dtype).itemsize
     # Python integers: a product of claimed sizes may exceed 64 bits.
-    total = max(item, 1)
-    for length in variable.shape:
-        total *= int(length)
-    return total
+    total = block = max(item, 1)
+    chunks = variable.chunking()
+    for length, chunk in zip(
+        variable.shape, chunks if isinstance(chunks, list) else variable.shape, strict=True
+    ):
+        total, block = total * int(length), block * int(chunk)
+    return max(total, block if total else 0)

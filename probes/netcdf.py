@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import netCDF4
 import xarray as xr
 
-from diffusion.claims import claim_faults
+from diffusion.claims import claim_faults, text_faults
 from diffusion.recording import RecordError, check
 from diffusion.seal import checksum, seal
 
@@ -49,7 +49,7 @@ def from_bytes(content: bytes, source: str) -> xr.Dataset:
     if checksum(content) is None:
         raise RecordError(source, ["is damaged: its bytes do not fit its checksum"])
     with _as_record_error(source), netCDF4.Dataset(_NAME, "r", memory=content) as header:
-        faults = list(claim_faults(header.variables))
+        faults = list(claim_faults(header.variables)) or list(text_faults(header.variables))
         if faults:
             raise RecordError(source, faults)
         store = xr.backends.NetCDF4DataStore(header)

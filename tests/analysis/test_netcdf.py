@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.netcdf import read_file
+from diffusion import claims as limits
 from diffusion.recording import RecordError
 from diffusion.seal import seal
 
@@ -134,3 +135,12 @@ def test_names_from_files_are_bounded(tmp_path):
         records.assign_coords({name: long}).to_netcdf(tmp_path / "a.nc")
         with pytest.raises(RecordError, match="a name has 513 characters, at most 512"):
             read_file(tmp_path / "a.nc")
+
+
+def test_a_long_name_among_many_is_refused_before_all_are_as_wide(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "MEMORY_LIMIT", 2_000_000)
+    names = np.array(["x" * 10_000, *map(str, range(99))], dtype=object)
+    records = every_field(0).isel(tensor=[0] * 100).assign_coords(tensor=names)
+    records.to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(RecordError, match="'tensor' has 100 of up to 10000 characters"):
+        read_file(tmp_path / "a.nc")

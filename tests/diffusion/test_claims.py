@@ -1,10 +1,27 @@
-from collections import namedtuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from diffusion.claims import MEMORY_LIMIT, claim_faults, size_fault
+from diffusion import claims
+from diffusion.claims import MEMORY_LIMIT, claim_faults, size_fault, text_faults
 
-Variable = namedtuple("Variable", "dtype datatype shape")
+
+@dataclass
+class Variable:
+    """What `claims` asks of a variable in a header."""
+
+    dtype: Any
+    datatype: Any
+    shape: tuple[int, ...]
+    chunks: Any = "contiguous"
+    texts: Any = ()
+
+    def chunking(self):
+        return self.chunks
+
+    def __getitem__(self, key):
+        return np.array(self.texts, dtype=object)[key]
 
 
 def number(kind, *shape):
@@ -28,6 +45,24 @@ def test_text_counts_as_what_it_takes_in_memory():
     text = Variable(str, str, (MEMORY_LIMIT // 64,))
     assert list(claim_faults({"tensor": text})) == []
     assert len(list(claim_faults({"tensor": text, "run": Variable(str, str, ())}))) == 1
+
+
+def test_blocks_that_are_read_as_a_whole_count_with_their_length():
+    """One byte of a variable without end may lie in a block of 4 GiB."""
+    one = Variable(np.dtype("u1"), np.dtype("u1"), (1,), chunks=[MEMORY_LIMIT + 1])
+    assert len(list(claim_faults({"a": one}))) == 1
+    one.chunks = [MEMORY_LIMIT]
+    assert list(claim_faults({"a": one})) == []
+
+
+def test_one_long_text_among_many_is_refused(monkeypatch):
+    """Side by side all would be as wide as it."""
+    monkeypatch.setattr(claims, "MEMORY_LIMIT", 4 * 300 * 1000)
+    names = Variable(str, str, (300,), texts=["x" * 1000, *["y"] * 299])
+    run = Variable(str, str, (), texts="run")
+    assert list(text_faults({"tensor": names, "loss": number("f8", 3)})) == []
+    (fault,) = text_faults({"tensor": names, "run": run})
+    assert "'run' has 1 of up to 3 characters" in fault
 
 
 def test_names_are_cut_and_types_of_files_refused():

@@ -4,6 +4,7 @@ import pytest
 import xarray as xr
 from every_field import every_field
 
+from diffusion import claims
 from diffusion.recording import RecordError
 from diffusion.seal import LENGTH, MARK
 from probes.netcdf import from_bytes, to_bytes
@@ -67,6 +68,15 @@ def lists(file):
 def test_what_a_file_claims_is_refused_before_it_is_read(fill, fault):
     with pytest.raises(RecordError, match=fault):
         from_bytes(claiming(fill), "run")
+
+
+def test_a_long_name_among_many_is_refused_before_all_are_as_wide(monkeypatch):
+    monkeypatch.setattr(claims, "MEMORY_LIMIT", 2_000_000)
+    records = every_field(0).isel(tensor=[0] * 100)
+    names = np.array(["x" * 10_000, *map(str, range(99))], dtype=object)
+    content = to_bytes(records.assign_coords(tensor=names))
+    with pytest.raises(RecordError, match="'tensor' has 100 of up to 10000 characters"):
+        from_bytes(content, "a.nc")
 
 
 def test_whatever_is_no_recording_is_an_error_with_its_name():
