@@ -1,4 +1,4 @@
-"""Whether what is on disk belongs to the run that wants to record there."""
+"""Whether a run can be recorded, and whether what is on disk belongs to it."""
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -10,6 +10,8 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
+
+from diffusion.recording import ATTRIBUTE_LENGTH, NAME_LENGTH, pack
 
 from . import initial
 from .resume import State
@@ -30,6 +32,35 @@ _MAY_DIFFER = ("world_size", "base_learning_rate", "run")
 # Relative tolerance of the squared distance of weights that were read from a checkpoint. The same
 # weights have the same distance, up to the order of adding; a slow run moves by little more.
 _SAME = 1e-6
+
+
+def refuse_unreadable(static: Mapping[str, Any], attributes: Mapping[str, str]) -> None:
+    """A run that no reader would accept is not begun: its recording would be lost.
+
+    Arguments:
+        static: coordinates of the run.
+        attributes: of it.
+
+    Raises:
+        ValueError: saying what is too long or cannot be stored.
+    """
+    try:
+        pack(static, attributes)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"metadata: cannot be recorded: {error}") from error
+    for name, text in attributes.items():
+        if len(text) > ATTRIBUTE_LENGTH:
+            what = "metadata" if name == "config" else name
+            raise ValueError(
+                f"{what}: found {len(text)} characters, expected at most {ATTRIBUTE_LENGTH}"
+            )
+    for axis in ("tensor", "metric", "ensemble", "run"):
+        for name in np.atleast_1d(np.asarray(static.get(axis, ""), dtype=np.str_)).tolist():
+            if len(name) > NAME_LENGTH:
+                raise ValueError(
+                    f"{axis}: found a name of {len(name)} characters, {name[:40]!r}…, expected at "
+                    f"most {NAME_LENGTH}"
+                )
 
 
 def refuse_other_run(

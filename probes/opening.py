@@ -27,6 +27,7 @@ from .mismatch import (
     refuse_other_landscape,
     refuse_other_run,
     refuse_other_weights,
+    refuse_unreadable,
     warn,
     warn_of_other_weights,
 )
@@ -105,6 +106,7 @@ def begin(request: Request, resume: Resume | None) -> Beginning:
             "all or none"
         )
     try:
+        _together(request, lambda: refuse_unreadable(request.static, request.attributes))
         return _anew(request) if not resumes else _on(request, _given(request, resume))
     except BaseException:
         if request.processes.writes:
@@ -204,7 +206,7 @@ def _found(request: Request, resume: Any) -> Beginning | None:
         last = int(records["iteration"][-1])
         state = from_records(records, last if resume is True else resume)
     refuse_other_initial(store.folder, state, initial.identity(store.folder))
-    return _continued(request, state, records)
+    return _continued(request, state, records, whole=isinstance(resume, State))
 
 
 def _readable(store: SegmentStore) -> xr.Dataset | None:
@@ -234,13 +236,14 @@ def _unrecorded(request: Request, resume: Any) -> Beginning:
     return Beginning(state, marked, np.zeros(tensors), request.static, attributes)
 
 
-def _continued(request: Request, state: State, records: xr.Dataset) -> Beginning:
+def _continued(request: Request, state: State, records: xr.Dataset, *, whole: bool) -> Beginning:
+    """What goes on after records; the state is whole when a recorder gave it."""
     kept = records["iteration"].values[records["iteration"].values <= state.iteration]
     last = int(kept[-1]) if kept.size else -1
     waiting = tuple(record for record in state.waiting if int(record["iteration"]) > last)
     marked = int(waiting[-1]["iteration"]) if waiting else last
     part = {"iteration": state.iteration, "world_size": request.processes.size}
-    if np.isnan(state.distance_sq):
+    if not whole and last != state.iteration:
         part["unrecorded_since"] = last
         warn(
             request.store.folder,

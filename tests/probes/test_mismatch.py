@@ -32,6 +32,20 @@ def test_another_run_is_refused(change, probes, fault):
         mismatch.refuse_other_run(FOLDER, records(0, 1), {**STATIC, **change}, probes)
 
 
+@pytest.mark.parametrize(
+    ("static", "attributes", "fault"),
+    [
+        ({}, {"config": "x" * 1_000_001}, "metadata: found 1000001 characters, expected at most"),
+        ({"tensor": ["a", "b" * 513]}, {}, "tensor: found a name of 513 characters, 'bbb"),
+        ({"seed": 2**63}, {}, "metadata: cannot be recorded: "),
+    ],
+)
+def test_what_no_reader_would_accept_is_not_begun(static, attributes, fault):
+    with pytest.raises(ValueError, match=fault):
+        mismatch.refuse_unreadable({**STATIC, **static}, attributes)
+    mismatch.refuse_unreadable(STATIC, {"config": "x" * 1_000_000})
+
+
 def test_the_same_run_is_not():
     mismatch.refuse_other_run(FOLDER, records(0, 1), STATIC, [])
 

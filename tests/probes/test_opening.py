@@ -11,6 +11,7 @@ from every_field import every_field
 from probes.measurements import Measurements
 from probes.opening import Request, begin
 from probes.processes import Processes
+from probes.resume import to_plain
 from probes.store import SegmentStore
 
 TENSORS = every_field(0)["tensor"].values.tolist()
@@ -131,3 +132,21 @@ def test_a_damaged_recording_is_refused_with_advice_and_the_lease_given_back(req
         begin(request, True)
     assert "lease.json" not in os.listdir(request.store.folder)
     assert xr.load_dataset(request.store.segments()[0]).sizes["iteration"] == 1
+
+
+def test_what_cannot_be_read_later_is_refused_at_once(request_):
+    with pytest.raises(ValueError, match="metadata: found 1000001 characters"):
+        begin(replace(request_, attributes={"config": "x" * 1_000_001}), None)
+    assert not request_.store.folder.exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_diverged_weights_go_on_without_a_word_of_loss(request_):
+    """Their distance is not a number, although nothing is missing."""
+    first = begin(request_, None)
+    request = recorded(request_, first, [0, 4])
+    request.store.close()
+    state = replace(first.state, iteration=4)
+    assert np.isnan(state.distance_sq)
+    found = begin(request, to_plain(state))
+    assert json.loads(found.attributes["resumed"]) == [{"iteration": 4, "world_size": 1}]
