@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .description import attributes, check_scalars, coordinates
+from .arguments import check_descriptions, check_optimizer, check_types, check_values
+from .description import attributes, coordinates
 from .evaluation import Evaluation
 from .landscape import Landscape
 from .measurements import SKETCH_SEED, Measurements
@@ -18,7 +18,7 @@ from .occasions import Occasions
 from .opening import Beginning, Request, begin
 from .plan import Plan
 from .precision import scale_of, turn_of
-from .processes import is_sharded, parameter_names, processes_of, within_wrapper
+from .processes import is_sharded, parameter_names, processes_of
 from .recorder import Recorder
 from .resume import Resume
 from .sharded import ShardedTap
@@ -28,7 +28,6 @@ from .times import schedule_of
 from .writer import RecordingWriter
 
 _DEFAULT = ("distance", "noise")
-_PROBES = (*_DEFAULT, "path", "trajectory")
 
 
 def attach(
@@ -100,35 +99,22 @@ def attach(
         FileNotFoundError: when there is nothing to resume.
         OSError: when w0 or the recording cannot be written, here or on another process.
     """
-    _check_types(
-        {
-            "model": (model, torch.nn.Module),
-            "optimizer": (optimizer, torch.optim.Optimizer),
-            "path": (path, str | Path),
-            "evaluation": (evaluation, Evaluation | None),
-            "landscape": (landscape, Landscape | None),
-            "metadata": (metadata, Mapping | None),
-            "scaler": (scaler, torch.amp.GradScaler | None),
-            "flush_seconds": (flush_seconds, Real),
-        }
-    )
-    _check_values(model, path, flush_seconds)
-    tensors = parameter_names(model)
-    metadata = metadata or {}
-    _check(optimizer, tensors, batch_size=batch_size, probes=probes)
-    check_scalars(metadata)
+    check_types(model, optimizer, path, scaler=scaler, flush_seconds=flush_seconds)
+    check_descriptions(evaluation, landscape, metadata)
+    check_values(model, path, flush_seconds, batch_size=batch_size, probes=probes)
+    check_optimizer(optimizer, parameter_names(model))
     plan = Plan(batch_size, schedule_of(schedule), scaler, flush_seconds, close_on_sigterm)
     chosen = frozenset(_DEFAULT if probes is None else probes)
     processes = processes_of(model)
-    measurements = Measurements(list(tensors.values()), probes=chosen)
+    measurements = Measurements(list(parameter_names(model).values()), probes=chosen)
     w0 = measurements.initial
     occasions = Occasions(
         model, evaluation=evaluation, landscape=landscape, initial=w0, processes=processes
     )
-    static, documented = _described(model, optimizer, path, plan, metadata)
+    static, documented = _described(model, optimizer, path, plan, metadata or {})
     request = Request(
         SegmentStore(path),
-        tensors,
+        parameter_names(model),
         processes,
         measurements,
         {**static, **occasions.static()},
@@ -220,49 +206,3 @@ def _tap(
         scale=partial(scale_of, scaler),
         turn=partial(turn_of, scaler),
     )
-
-
-def _check_types(arguments: Mapping[str, tuple[object, Any]]) -> None:
-    for name, (value, kind) in arguments.items():
-        if not isinstance(value, kind):
-            wanted = getattr(kind, "__name__", str(kind))
-            raise TypeError(f"{name}: found {type(value).__name__}, expected {wanted}")
-
-
-def _check_values(model: torch.nn.Module, path: str | Path, flush_seconds: float) -> None:
-    if not Path(path).name:
-        raise ValueError(f"path: found {str(path)!r}, expected a name for the recording")
-    if not flush_seconds >= 0:
-        raise ValueError(f"flush_seconds: found {flush_seconds}, expected a time, >= 0")
-    if within_wrapper(model):
-        raise ValueError(
-            "model: found the module within a DistributedDataParallel, expected the wrapper"
-        )
-
-
-def _check(
-    optimizer: torch.optim.Optimizer,
-    tensors: Mapping[str, torch.nn.Parameter],
-    *,
-    batch_size: int,
-    probes: Collection[str] | None,
-) -> None:
-    if not tensors:
-        raise ValueError("model: found no trainable parameter, expected at least one")
-    owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    strange = [name for name, parameter in tensors.items() if id(parameter) not in owned]
-    if strange:
-        raise ValueError(
-            f"optimizer: does not own {len(strange)} of the model's {len(tensors)} trainable "
-            f"parameters, the first is {strange[0]!r}"
-        )
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-        raise TypeError(f"batch_size: found {batch_size!r}, expected an integer")
-    if batch_size < 1:
-        raise ValueError(f"batch_size: found {batch_size}, expected samples in an update, >= 1")
-    unknown = sorted(set(probes or ()).difference(_PROBES))
-    if unknown:
-        raise ValueError(f"probes: found {unknown}, expected names of {list(_PROBES)}")
-    hooks = optimizer._optimizer_step_post_hooks.values()
-    if any(isinstance(getattr(hook, "__self__", None), Recorder) for hook in hooks):
-        raise ValueError("optimizer: a recorder is already attached to it; close that one first")

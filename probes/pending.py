@@ -85,16 +85,22 @@ class Pending:
         self.rows.append(row)
         self.losses.append([])
 
-    def observe(self, loss: Tensor, *, making: bool) -> None:
-        """Append a loss of one value.
+    def observe(self, loss: Tensor | float, *, making: bool) -> None:
+        """Append a loss, without waiting for it.
 
         Arguments:
-            loss: on the device.
+            loss: one value.
             making: whether it belongs to the update in the making, as it does before the step, or
                 else to the one just committed.
+
+        Raises:
+            ValueError: for more than one value.
         """
+        value = torch.as_tensor(loss, device=self.device).detach()
+        if value.numel() != 1:
+            raise ValueError(f"loss: found shape {tuple(value.shape)}, expected one value")
         at = -1 if making or not self.rows else -2
-        self.losses[at].append(loss.double().clone().reshape(()))
+        self.losses[at].append(value.double().clone().reshape(()))
 
     def marked(self, iteration: int) -> bool:
         """Whether the last mark is at this iteration and still waits."""

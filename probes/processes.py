@@ -132,6 +132,16 @@ def was_wrapped(model: torch.nn.Module, parameters: Sequence[torch.nn.Parameter]
     return any(id(parameter) not in now for parameter in parameters) or within_wrapper(model)
 
 
+def wrapped_late(model: torch.nn.Module, parameters: Sequence[torch.nn.Parameter]) -> str:
+    """What to say of a module that was distributed after these were read; empty where not."""
+    if not was_wrapped(model, parameters):
+        return ""
+    return (
+        "the model was wrapped after the probes were attached, so they do not see the whole run; "
+        "wrap first, then attach"
+    )
+
+
 def _mesh_processes(parameters: Sequence[DTensor]) -> Processes:
     layouts = {(p.device_mesh, tuple(map(str, p.placements))) for p in parameters}
     mesh, placements = parameters[0].device_mesh, parameters[0].placements

@@ -6,7 +6,6 @@ adds the rows over processes, copies them to the host, turns them into records a
 segment.
 """
 
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -19,12 +18,13 @@ from torch import Tensor
 from .agreement import agreement_among
 from .clocks import Clocks
 from .ledger import Ledger
+from .notices import Notices
 from .occasions import Occasions
 from .opening import Beginning, Request
 from .pace import Pace
 from .pending import Mark, Pending, Reduced
 from .plan import Plan
-from .processes import was_wrapped
+from .processes import wrapped_late
 from .resume import to_plain
 from .rows import RowReader
 from .taps import GradientTap
@@ -32,11 +32,6 @@ from .termination import Termination
 from .units import DeclaredUnits, misfits
 from .updates import Measurement
 from .writer import RecordingWriter
-
-_WRAPPED_LATE = (
-    "the model was wrapped after the probes were attached, so they do not see the whole run; wrap "
-    "first, then attach"
-)
 
 
 class Recorder:
@@ -55,24 +50,29 @@ class Recorder:
         plan: Plan,
     ) -> None:
         past = beginning.state
-        self.iteration = past.iteration
-        self._first = past.iteration + 1
+        self.iteration = self._began = past.iteration
         self._model = model
         self._parameters = list(request.parameters.values())
         self._writer = writer
         self._processes = request.processes
         self._plan = plan
         self._pace = Pace(plan.flush_seconds)
+        self._warn = Notices(writer.store.folder).warn
         self._units = DeclaredUnits(self._warn)
         self._closed = self._stepping = self._hooked = self._ending = False
-        self._warned: set[str] = set()
         self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
         self._measurements = request.measurements
         self._occasions = occasions
         self._pending = Pending(self._measurements.initial[0].device, len(self._parameters))
         self._ledger = Ledger(past, beginning.initial_sq)
         self._marked = beginning.marked
-        self._termination = self._listening(request)
+        self._termination = Termination(
+            flush=self._save,
+            close=self._terminate,
+            leave=self._leave,
+            agreement=agreement_among(request.processes, str(request.store.folder)),
+            listen=plan.close_on_sigterm,
+        )
         self._rows = RowReader(
             optimizer,
             self._parameters,
@@ -88,15 +88,6 @@ class Recorder:
             optimizer.register_step_post_hook(self._committed),
         ]
 
-    def _listening(self, request: Request) -> Termination:
-        return Termination(
-            flush=self._save,
-            close=self._terminate,
-            leave=self._leave,
-            agreement=agreement_among(request.processes, str(request.store.folder)),
-            listen=self._plan.close_on_sigterm,
-        )
-
     def observe(self, *, loss: Tensor | float) -> None:
         """Give the recorder the training loss, without waiting for it.
 
@@ -108,10 +99,7 @@ class Recorder:
         """
         self._check_open("observe")
         with self._timed():
-            value = torch.as_tensor(loss, device=self._pending.device).detach()
-            if value.numel() != 1:
-                raise ValueError(f"loss: found shape {tuple(value.shape)}, expected one value")
-            self._pending.observe(value, making=self._rows.units > 0)
+            self._pending.observe(loss, making=self._rows.units > 0)
 
     def unit(self, *, size: float, weight: float | None = None) -> None:
         """Declare the next unit; call it before each `backward` when units are unequal.
@@ -180,8 +168,8 @@ class Recorder:
         if self._closed:  # it could not be flushed
             return
         self._detach()
-        if self.iteration < self._first and was_wrapped(self._model, self._parameters):
-            self._warn(_WRAPPED_LATE)
+        if self.iteration == self._began:
+            self._warn(wrapped_late(self._model, self._parameters))
         late = ["records"] if self._plan.schedule.beyond(self.iteration) else []
         for name in [*late, *self._occasions.beyond(self.iteration)]:
             self._warn(f"the schedule of {name} goes beyond the last iteration, {self.iteration}")
@@ -210,9 +198,9 @@ class Recorder:
         self._stepping = not self._closed
         if self._closed:
             self._hooks[1].remove()
-            return
-        with self._timed():
-            self._rows.before_step()
+        else:
+            with self._timed():
+                self._rows.before_step()
 
     def _committed(self, *_: object) -> None:
         """One update was committed: flush what is due, then append this one."""
@@ -220,15 +208,12 @@ class Recorder:
         self._hooked = True
         with self._timed():
             if not self._closed and not self._rows.is_void():
-                self._enter_update()
+                if self._pace.due(len(self._pending.rows)):
+                    self._flush()
+                if not self._closed:  # a flush that fails ends the recording
+                    self._append()
         self._termination.after(self.iteration)
         self._hooked = False
-
-    def _enter_update(self) -> None:
-        if self._pace.due(len(self._pending.rows)):
-            self._flush()
-        if not self._closed:
-            self._append()
 
     def _append(self) -> None:
         self.iteration += 1
@@ -236,8 +221,8 @@ class Recorder:
         self._clocks.probe_seconds += seconds
         self._pending.add(row)
         self._measurements.update()
-        if self.iteration == self._first and was_wrapped(self._model, self._parameters):
-            self._warn(_WRAPPED_LATE)
+        if self.iteration == self._began + 1:
+            self._warn(wrapped_late(self._model, self._parameters))
         if self._plan.schedule.due(self.iteration) or self._occasions.due(self.iteration):
             self._mark()
 
@@ -252,10 +237,7 @@ class Recorder:
         """The weights at this iteration."""
         with self._timed():
             values = self._measurements.mark()
-            rates = self._rows.group_rates()
-            if rates is not None:  # alike on every process, and added over all of them
-                share = self._processes.copies / self._processes.size
-                values["group_learning_rate"] = rates * share
+            values |= self._rows.group_rates(self._processes)
         return Mark(self.iteration, values, self._clocks.wall_time(), self._clocks.probe_seconds)
 
     def _evaluate_last(self) -> None:
@@ -303,13 +285,6 @@ class Recorder:
 
     def _noise_failed(self, error: Exception) -> None:
         self._warn(f"the noise probe failed and was switched off: {error!r}")
-
-    def _warn(self, message: str) -> None:
-        """Warn, once for each message."""
-        if message not in self._warned:
-            self._warned.add(message)
-            text = f"recording {self._writer.store.folder}: {message}"
-            warnings.warn(text, RuntimeWarning, stacklevel=3)
 
     def _check_open(self, method: str) -> None:
         if self._closed:

@@ -11,7 +11,7 @@ from torch import Tensor
 from .distance import square
 from .pending import Row
 from .precision import scale_of, unscaled, witness
-from .processes import local
+from .processes import Processes, local
 from .taps import GradientTap, Seen
 from .units import DeclaredUnits
 
@@ -112,18 +112,20 @@ class RowReader:
         if self._tap is not None:
             self._tap.close()
 
-    def group_rates(self) -> Tensor | None:
-        """Learning rates of the parameter groups on the device; None where there was one group.
+    def group_rates(self, processes: Processes) -> dict[str, Tensor]:
+        """This process's share in the learning rates of the parameter groups, on the device.
 
-        The groups are those of the beginning; NaN for one that is gone.
+        The groups are those of the beginning; NaN for one that is gone. Nothing where there was
+        one group. All processes have the same rates, and shares are added over all of them.
         """
         self._look_for_newcomers()
         if self._groups == 1:
-            return None
+            return {}
         rates = [group["lr"] for group in self._optimizer.param_groups[: self._groups]]
         rates += [math.nan] * (self._groups - len(rates))
         zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
-        return torch.stack([zero + rate for rate in rates])
+        share = processes.copies / processes.size
+        return {"group_learning_rate": torch.stack([zero + rate for rate in rates]) * share}
 
     def _look_for_newcomers(self) -> None:
         """Warn once of parameters that train and did not when the probes were attached."""

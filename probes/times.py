@@ -37,8 +37,9 @@ def schedule_of(iterations: Sequence[int] | NDArray[np.integer] | None) -> Sched
     if iterations is None:
         return Schedule(frozenset(log_spaced(_LAST).tolist()), 0)
     asked = np.asarray(iterations)
-    if asked.ndim != 1 or asked.dtype.kind not in "iu" or np.any(np.diff(asked) <= 0):
-        raise ValueError(f"schedule: found {iterations!r}, expected increasing integers")
+    fits = asked.ndim == 1 and (asked.dtype.kind in "iu" or not asked.size)
+    if not fits or np.any(np.diff(asked) <= 0) or np.any(asked < 0):
+        raise ValueError(f"schedule: found {iterations!r}, expected increasing integers, >= 0")
     return Schedule(frozenset(asked.tolist()), int(asked[-1]) if asked.size else 0)
 
 

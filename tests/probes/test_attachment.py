@@ -80,6 +80,8 @@ def test_faults_name_the_argument(tmp_path):
         ({"batch_size": 2.5}, TypeError, "batch_size: found 2.5, expected an integer"),
         ({"batch_size": True}, TypeError, "batch_size: found True"),
         ({"probes": ["distance", "gns"]}, ValueError, r"probes: found \['gns'\]"),
+        ({"probes": "noise"}, TypeError, r"probes: found 'noise', expected a list of names"),
+        ({"schedule": [-3, 2]}, ValueError, r"schedule: found \[-3, 2\], expected increasing"),
         ({"schedule": [3, 2]}, ValueError, r"schedule: found \[3, 2\], expected increasing"),
         ({"schedule": [0.5]}, ValueError, r"schedule: found \[0.5\], expected increasing"),
         ({"optimizer": None}, TypeError, "optimizer: found NoneType, expected Optimizer"),

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from probes.processes import Processes
 from probes.rows import RowReader, learning_rate
 from probes.taps import GradientTap
 from probes.units import DeclaredUnits
@@ -72,9 +73,11 @@ def test_groups_that_come_and_go_leave_as_many_rates():
     rows = reader(torch.nn.Sequential(*layers[:2]), optimizer, tapped=False)
     optimizer.add_param_group(groups[2])
     with pytest.warns(RuntimeWarning, match="1 parameters began to train after"):
-        assert rows.group_rates().tolist() == [0.1, 0.1]
+        assert rows.group_rates(Processes())["group_learning_rate"].tolist() == [0.1, 0.1]
     del optimizer.param_groups[1:]
-    np.testing.assert_equal(rows.group_rates().numpy(), [0.1, np.nan])
+    np.testing.assert_equal(
+        rows.group_rates(Processes())["group_learning_rate"].numpy(), [0.1, np.nan]
+    )
 
 
 def test_clipping_of_a_gradient_that_the_step_itself_computes_is_unknown():
