@@ -80,6 +80,10 @@ def stated(
         least = "above 0" if name == "noise_share" else "of at least 0"
         if not (math.isfinite(value) and value >= 0 and (value > 0 or name != "noise_share")):
             raise ValueError(f"{name}: found {value}, expected a finite number {least}")
+    if batch_size < 0:
+        raise ValueError(f"batch_size: found {batch_size}, expected 1 or more, or 0 for unknown")
+    if noise_scale <= 0 or math.isinf(noise_scale):
+        raise ValueError(f"noise_scale: found {noise_scale}, expected a finite number above 0")
     noise = NoiseModel("ar_log_t", length=correlation) if correlation else NoiseModel("white")
     times = log_spaced(_LAST)[1:].astype(np.float64)
     return Pilot(times, noise, noise_share, onset, seed_spread, batch_size, noise_scale)

@@ -21,6 +21,7 @@ PER_DECADE = (6, 12, 25, 50)
 _GROWN = 2.5  # decades beyond the onset, as the verdict on the log law asks for
 _STEP = 0.25  # decades between the lengths considered
 _LONGEST = 8.0  # decades: no training goes on for longer
+_ALARMS = 2.0  # false alarms over their nominal share that are told
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,18 @@ class Plan:
 
     @property
     def cheapest(self) -> Option | None:
-        """The option with the fewest updates; None when none suffices."""
+        """The option with the fewest updates; None when none suffices.
+
+        One that rejects a true log law too often is taken only where all of them do.
+        """
         able = [option for option in self.options if option.last]
-        return min(able, key=lambda option: option.updates, default=None)
+        sound = [option for option in able if not _alarming(option, self.question)]
+        return min(sound or able, key=lambda option: option.updates, default=None)
+
+
+def _alarming(option: Option, question: Question) -> bool:
+    """Whether more than twice as many true log laws would be rejected as the level allows."""
+    return option.false_alarms > _ALARMS * (1 - question.level)
 
 
 def plan(
@@ -138,7 +148,8 @@ def plan(
     _check(question)
     simulate = _Simulations(question, of, rng, advance)
     options = tuple(_shortest(question, of, seeds, simulate) for seeds in SEEDS)
-    found = Plan(question, of, options, (), _batch_sizes(of), _notes(of))
+    notes = (*_notes(of), *_alarms(options, question))
+    found = Plan(question, of, options, (), _batch_sizes(of), notes)
     best = found.cheapest
     return replace(found, records=_records(question, of, best.last)) if best else found
 
@@ -271,3 +282,17 @@ def _notes(of: Pilot) -> tuple[str, ...]:
             "the pilot's residuals wander like a random walk, which longer runs do not mend"
         )
     return tuple(notes)
+
+
+def _alarms(options: Sequence[Option], question: Question) -> tuple[str, ...]:
+    """Which options would reject a true log law too often, and why."""
+    found = [
+        f"{one.seeds} ({one.false_alarms:.0%})" for one in options if _alarming(one, question)
+    ]
+    if not found:
+        return ()
+    return (
+        f"with {', '.join(found)} seeds a true log law would be rejected more than twice as often "
+        f"as level {question.level:g} allows: fitted exponents lean to one side by part of their "
+        "error, which further seeds of that length do not mend",
+    )

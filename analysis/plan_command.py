@@ -57,6 +57,8 @@ def _plan(arguments: argparse.Namespace) -> int:
     from .plan import Question
     from .plan import plan as plan_runs
 
+    if arguments.seed < 0:
+        raise CommandError(f"--seed: found {arguments.seed}, expected 0 or more")
     asked = Question(arguments.exponent, arguments.power, arguments.level, arguments.draws)
     try:
         of = _recorded(arguments.paths) if arguments.paths else _stated(arguments)

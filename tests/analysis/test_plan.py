@@ -64,6 +64,15 @@ def test_a_question_beyond_any_training_has_no_option():
     assert "ask for a larger exponent" in plan_table.terminal(found)
 
 
+def test_seeds_that_reject_a_true_log_law_too_often_are_told_and_not_the_cheapest():
+    found = plan(Question(0.1, draws=100), stated(0.02), rng=np.random.default_rng(0))
+    alarms = {option.seeds: option.false_alarms for option in found.options}
+    assert alarms[10] > 0.2 > 0.1 > alarms[4]
+    assert min(found.options, key=lambda option: option.updates).seeds == 10
+    assert found.cheapest.seeds < 10
+    assert f"10 ({alarms[10]:.0%}) seeds a true log law would be rejected" in found.notes[-1]
+
+
 @pytest.mark.parametrize(
     ("question", "name"),
     [
@@ -113,6 +122,9 @@ def test_the_command_plans_from_a_recording(save, capsys):
         ([], "expected pilot recordings or a number"),
         (["--noise", "-1"], "noise_share: found"),
         (["--noise", "0.1", "--exponent", "0"], "exponent: found"),
+        (["--noise", "0.1", "--seed", "-1"], "--seed: found -1"),
+        (["--noise", "0.1", "--batch-size", "-3"], "batch_size: found -3"),
+        (["--noise", "0.1", "--noise-scale", "-5"], "noise_scale: found -5"),
     ],
 )
 def test_bad_numbers_are_told_with_status_2(arguments, words, capsys):
