@@ -7,6 +7,7 @@ import heavy libraries only inside what they return, so `ultraslow --help` stays
 
 import argparse
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -70,7 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_and_exit() -> None:
     """Run `main` as a program."""
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
 
 
 def _run(name: str, command: Command, words: Sequence[str]) -> int:
@@ -83,6 +90,8 @@ def _run(name: str, command: Command, words: Sequence[str]) -> int:
     parsed = parser.parse_args(words)
     try:
         return run(parsed)
+    except BrokenPipeError:
+        raise
     except (CommandError, RecordError, OSError) as error:
         print(f"ultraslow {name}: {error}", file=sys.stderr)
         return 2

@@ -90,3 +90,13 @@ def test_a_broken_plug_in_does_not_take_the_others_along(monkeypatch, capsys):
     monkeypatch.setattr(commands, "entry_points", lambda group: [broken])
     assert commands.main(["--help"]) == 0
     assert "cannot be loaded: No module named 'no_such_module'" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    code = "from diffusion.commands import run_and_exit; run_and_exit()"
+    program = subprocess.Popen(
+        [sys.executable, "-c", code, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    program.stdout.close()
+    _, told = program.communicate()
+    assert (program.returncode, told) == (1, b"")
