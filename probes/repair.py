@@ -2,11 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from diffusion.recording import RecordError, seam_faults
 
@@ -15,6 +18,9 @@ from .store import SegmentStore, read
 from .weights_file import read_header, refuse_damaged
 
 ASIDE = ".broken"
+_START = re.compile(r"segment-(\d{12,18})\.nc")
+
+Gap = tuple[int, int | None]
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,14 @@ class Repair:
         records: how many it holds.
         faults: one sentence a fault; empty for a sound recording.
         aside: broken files under the names they have now.
+        rebuilt: whether the closed file was written anew.
     """
 
     path: Path
     records: int
     faults: tuple[str, ...]
     aside: tuple[Path, ...]
+    rebuilt: bool = False
 
 
 @dataclass
@@ -49,7 +57,9 @@ def repair(path: str | Path) -> Repair:
     A damaged file is renamed to end in `.broken`, and the records of the others are joined to one
     closed file, whose attribute `gaps` lists the last iteration before and the first after each
     hole. Nothing is deleted, and a sound recording stays as it is. Damaged initial weights are
-    told of and stay; without them the run cannot be resumed.
+    told of and stay; without them the run cannot be resumed. A repair that was interrupted is
+    finished
+    by the next.
 
     Arguments:
         path: the live folder or the closed file.
@@ -87,13 +97,17 @@ def _repaired(store: SegmentStore, closed: list[Path], segments: list[Path]) -> 
         raise RecordError(str(store.folder), ["no part is sound", *found.faults])
     faults = [*found.faults, *_initial_faults(store.folder)]
     count = sum(part.sizes["iteration"] for part in found.sound)
-    if not found.broken:
+    earlier = sorted(store.folder.glob(f"segment-*{ASIDE}*"))
+    known, gaps = _known_gaps(found.sound[-1]), _gaps(found.sound, found.broken, earlier)
+    untold = [gap for gap in gaps if gap not in known]
+    if not found.broken and (closed or not untold):
         path = store.file if closed else store.folder
         return Repair(path, count, tuple(faults), ())
+    if not found.broken:
+        faults += [f"no records {_between(gap)}: their files were set aside" for gap in untold]
     aside = tuple(_set_aside(file) for file in found.broken)
-    gaps = list(_gaps(found.sound, found.broken))
     path = store.compact({"gaps": json.dumps(gaps)})
-    return Repair(path, count, tuple(faults), aside)
+    return Repair(path, count, tuple(faults), aside, rebuilt=True)
 
 
 def _sort(files: list[Path]) -> _Sorted:
@@ -122,16 +136,47 @@ def _set_aside(file: Path) -> Path:
     return aside
 
 
-def _gaps(sound: list[xr.Dataset], broken: list[Path]) -> Iterator[tuple[int, int | None]]:
-    """Last iteration before and first after each hole; None where nothing follows."""
-    starts = [int(file.stem.partition("-")[2]) for file in broken if "-" in file.stem]
-    ends = [int(part["iteration"][-1]) for part in sound]
-    follows: list[int | None] = [int(part["iteration"][0]) for part in sound[1:]]
-    if starts and min(starts) < int(sound[0]["iteration"][0]):
-        yield -1, int(sound[0]["iteration"][0])
-    for end, start in zip(ends, [*follows, None], strict=True):
-        if any(end < lost and (start is None or lost < start) for lost in starts):
-            yield end, start
+def _gaps(
+    sound: Sequence[xr.Dataset], broken: Sequence[Path], earlier: Sequence[Path]
+) -> list[Gap]:
+    """Last iteration before and first after each hole; None where nothing follows.
+
+    Arguments:
+        sound: segments that are kept.
+        broken: files that are not.
+        earlier: files that were set aside before; what was recorded again is no hole any more.
+    """
+    there = np.concatenate([part["iteration"].values for part in sound])
+    lost = [*_starts(broken), *(start for start in _starts(earlier) if start not in there)]
+    gaps = {_around(there, start) for start in lost}
+    for before, after in _known_gaps(sound[-1]):
+        if _around(there, before) == (before, after):
+            gaps.add((before, after))
+    return sorted(gaps, key=lambda gap: gap[0])
+
+
+def _starts(files: Sequence[Path]) -> list[int]:
+    """First iterations of segments, by their names."""
+    return [int(found[1]) for file in files if (found := _START.match(file.name))]
+
+
+def _around(there: NDArray[np.int64], lost: int) -> Gap:
+    """The last iteration that is there up to one that was lost, and the first after it."""
+    before, after = there[there <= lost], there[there > lost]
+    return int(before[-1]) if before.size else -1, int(after[0]) if after.size else None
+
+
+def _known_gaps(part: xr.Dataset) -> list[Gap]:
+    """Holes that the recording tells of itself."""
+    try:
+        return [(int(a), None if b is None else int(b)) for a, b in json.loads(part.attrs["gaps"])]
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError):
+        return []
+
+
+def _between(gap: Gap) -> str:
+    before, after = gap
+    return f"after iteration {before}" + ("" if after is None else f" and before {after}")
 
 
 def _initial_faults(folder: Path) -> Iterator[str]:

@@ -22,7 +22,7 @@ def _repair(parsed: argparse.Namespace) -> int:
 
     for path in parsed.paths:
         done = rebuild(path)
-        print(f"{done.path}: {done.records} records, " + ("repaired" if done.faults else "sound"))
+        print(f"{done.path}: {done.records} records, " + ("repaired" if done.rebuilt else "sound"))
         for line in [*done.faults, *(f"set aside: {aside}" for aside in done.aside)]:
             print(f"    {line}")
     return 0

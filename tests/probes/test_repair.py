@@ -92,6 +92,50 @@ def test_a_broken_closed_file_is_rebuilt_while_its_segments_are_there(tmp_path):
     assert store.segments() == []
 
 
+def test_a_broken_closed_file_may_have_any_name(tmp_path):
+    live(tmp_path / "r50-b8192-s0")
+    (tmp_path / "r50-b8192-s0.nc").write_bytes(b"CDF")
+    assert repair(tmp_path / "r50-b8192-s0").records == 7
+
+
+def test_an_interrupted_repair_is_finished_by_the_next(tmp_path, monkeypatch):
+    """The hole is told of although the broken segment was set aside before."""
+    store = live(tmp_path / "run")
+    spoil(store.segments()[1], "one bit")
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(SegmentStore, "compact", full)
+        repair(tmp_path / "run")
+    found = repair(tmp_path / "run")
+    assert (
+        found.faults[-1] == "no records after iteration 0 and before 9: their files were set aside"
+    )
+    assert json.loads(xr.load_dataset(found.path).attrs["gaps"]) == [[0, 9]]
+    assert not repair(tmp_path / "run").rebuilt
+
+
+def test_a_second_repair_remembers_the_holes_of_the_first(tmp_path):
+    """And forgets those that were recorded again."""
+    store = live(tmp_path / "run")
+    spoil(store.segments()[1], "one bit")
+    spoil(store.segments()[2], "one bit")
+    path = repair(tmp_path / "run").path
+    assert json.loads(xr.load_dataset(path).attrs["gaps"]) == [[0, 15]]
+    told = {"gaps": "[[0, 15]]"}
+    for first, expected in [(15, [[0, 15], [16, 18]]), (0, [[5, 12]])]:
+        store.open(resume=True)
+        store.cut(first)
+        for part in [(16,), (17,), (18,)] if first else [(1, 2, 5), (9,), (12, 15, 16, 17)]:
+            store.write(records(*part).assign_attrs(told))
+        store.lease.release()
+        spoil(store.segments()[2], "one bit")
+        found = repair(tmp_path / "run")
+        assert json.loads(xr.load_dataset(found.path).attrs["gaps"]) == expected
+
+
 def test_nothing_sound_changes_nothing(tmp_path):
     store = live(tmp_path / "run", (0,))
     spoil(store.segments()[0], "one bit")

@@ -39,6 +39,18 @@ def test_sound_parts_are_kept_and_the_loss_is_told(cut, capsys, command):
     assert "sound" in capsys.readouterr().out
 
 
+def test_sound_records_are_not_called_repaired(cut, capsys):
+    """Missing initial weights are told of, and nothing is done."""
+    assert main(["repair", str(cut)]) == 0
+    capsys.readouterr()
+    for file in cut.glob("initial-*"):
+        file.unlink()
+    assert main(["repair", str(cut)]) == 0
+    told = capsys.readouterr().out
+    assert "records, sound\n" in told
+    assert "no initial weights" in told
+
+
 def test_nothing_to_repair_is_a_fault(tmp_path, capsys):
     assert main(["repair", str(tmp_path / "none")]) == 2
     assert "found no recording" in capsys.readouterr().err
