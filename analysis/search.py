@@ -20,6 +20,8 @@ Index = NDArray[np.intp]
 
 _REVISIONS = 3  # of the noise model
 _SETTLED = 1e-5  # of ℓ; a likelihood ratio is compared with critical values of about 4
+_CLEAN, _NEARLY = 1e-6, 1e-3  # shares of a clean curve's variance outside the family and the fit
+_CLEAN_ROUNDS = 20  # Gauss–Newton steps for clean curves
 
 
 @dataclass(frozen=True)
@@ -242,10 +244,41 @@ def maximum(frame: Frame, moments: Moments, scan: Scan, *, rounds: int = 6) -> P
     Returns:
         The maxima.
     """
+    found = climb(frame, moments, settle(frame, moments, *_best(scan)), joint_step, rounds=rounds)
+    rows = _clean(frame, moments, found)
+    if rows.size == 0:
+        return found
+    higher = _maximum_of_clean(frame, moments[rows], scan[rows])
+    kept = np.flatnonzero(higher.value > found.value[rows])
+    return with_rows(found, higher[kept], rows[kept])
+
+
+def _best(scan: Scan) -> tuple[Array, Array]:
+    """Exponent and shift of the highest lattice point."""
     best = scan.value.argmax(axis=1)
-    rows = np.arange(best.size)
-    start = settle(frame, moments, scan.exponents[best], scan.shift[rows, best])
-    return climb(frame, moments, start, joint_step, rounds=rounds)
+    return scan.exponents[best], scan.shift[np.arange(best.size), best]
+
+
+def _clean(frame: Frame, moments: Moments, found: Point) -> Index:
+    """Series of which hardly anything lies outside the family, and little outside the fit."""
+    if frame.models[0].kind != "white" or frame.models[0].power:
+        return np.empty(0, dtype=np.intp)
+    # In the metric of independent noise the basis is orthonormal.
+    loads, power = moments.loads[:, 0], moments.power[:, 0]
+    rows = np.flatnonzero(power - np.einsum("sr,sr->s", loads, loads) < _CLEAN * power)
+    curve = frame.basis.coordinates(found.exponent[rows], found.shift[rows])
+    along = np.einsum("sr,sr->s", loads[rows], curve) ** 2 / np.einsum("sr,sr->s", curve, curve)
+    return rows[power[rows] - along < _NEARLY * power[rows]]
+
+
+def _maximum_of_clean(frame: Frame, moments: Moments, scan: Scan) -> Point:
+    # At the start their misfit is the lattice's spacing, which passes for a random walk, and under
+    # that noise the climb ends early. It is therefore begun under independent noise.
+    exponent, shift = _best(scan)
+    start = Point(exponent, shift, np.zeros(exponent.size, dtype=np.intp), exponent)
+    near = _ascend(frame, moments, start, joint_step, rounds=_CLEAN_ROUNDS)
+    start = settle(frame, moments, near.exponent, near.shift)
+    return climb(frame, moments, start, joint_step, rounds=_CLEAN_ROUNDS)
 
 
 def profile(

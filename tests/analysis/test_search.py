@@ -79,3 +79,13 @@ def test_a_known_onset_does_not_hold_the_exponent_back():
     low = np.full(50, fixed.basis.shift_low)
     for exponent in np.linspace(-1.0, 1.0, 201):
         assert np.all(settle(fixed, data, np.full(50, exponent), low).value < found.value + 1e-6)
+
+
+def test_clean_curves_lead_to_their_exponents_wherever_they_lie():
+    # The misfit of the lattice passes for a random walk, under which some climbs ended early.
+    rng = np.random.default_rng(5)
+    exponents, onsets = rng.uniform(-1.9, 1.4, 200), np.exp(rng.uniform(0, np.log(190), 200))
+    clock = np.log((TIMES + onsets[:, None]) / (TIMES[0] + onsets[:, None]))
+    data = moments(FRAME, np.expm1(exponents[:, None] * clock) / exponents[:, None])
+    found = maximum(FRAME, data, scan(FRAME, GRID, data))
+    assert found.exponent == pytest.approx(exponents, abs=2e-6)
