@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 MOST_RECORDS = 120  # the cost grows with their square, and neighbours add little
+_LEAST_EVEN = 30  # records even in ln t, below which others are added
 # The exponent shall describe the last decade at least, so no onset later than its beginning.
 ONSET_SHARE = 0.1
 _PORTION = 1000  # series a thread fits at a time
@@ -75,6 +76,9 @@ class SeriesFits:
 def thinned(times: Array) -> Rows:
     """Indices of at most `MOST_RECORDS` records, as even in ln t as the times allow.
 
+    Where most records crowd at one end few of them are even in ln t; others are then added, evenly
+    in their number.
+
     >>> thinned(np.arange(1.0, 6.0)).tolist()
     [0, 1, 2, 3, 4]
     """
@@ -84,7 +88,11 @@ def thinned(times: Array) -> Rows:
     marks = np.linspace(clock[0], clock[-1], MOST_RECORDS)
     right = np.clip(np.searchsorted(clock, marks), 1, clock.size - 1)
     nearer_left = marks - clock[right - 1] < clock[right] - marks
-    return np.unique(right - nearer_left)
+    even = np.unique(right - nearer_left)
+    if even.size >= _LEAST_EVEN:
+        return even
+    among = np.linspace(0, times.size - 1, MOST_RECORDS - even.size).round().astype(np.intp)
+    return np.union1d(even, among)
 
 
 def fit_table(

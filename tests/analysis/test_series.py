@@ -86,6 +86,14 @@ def test_thinning_keeps_the_ends_and_stays_even_in_log_time():
     assert late.max() < 1.1 * late.min()
 
 
+def test_thinning_leaves_records_enough_where_most_crowd_at_one_end():
+    times = np.concatenate([[1.0, 10.0, 100.0], np.arange(9990.0, 10_120.0)])
+    kept = thinned(times)
+    assert 100 <= kept.size <= MOST_RECORDS
+    assert {0, 1, 2, times.size - 1} <= set(kept.tolist())
+    assert fit_table(times, np.log(times)[None], PLAIN).records[0] == kept.size
+
+
 def test_series_are_grouped_by_their_finite_records():
     finite = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0]], dtype=bool)
     groups = {tuple(rows): tuple(kept) for rows, kept in same_records(finite, np.array([0, 1, 2]))}
