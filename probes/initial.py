@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from .processes import Processes
+from .store import sync_folder
 from .weights_file import Rows, WeightsFile, read_header, read_rows, refuse_damaged, rows_of, write
 
 _PATTERN = "initial-*-of-*.safetensors"
@@ -99,6 +100,7 @@ def save(folder: Path, part: Part, parameters: Mapping[str, Tensor]) -> bytes:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    sync_folder(folder)
     return digest
 
 

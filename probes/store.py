@@ -17,6 +17,7 @@ import glob
 import os
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -61,7 +62,10 @@ class SegmentStore:
                     f"path: found a recording at {found}; choose another path, move it away, or "
                     "continue it with resume"
                 )
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # a folder above need not be readable
+                sync_folder(self.folder.parent)
         self.lease.acquire(take_over=resume)
 
     def segments(self) -> list[Path]:
@@ -98,7 +102,7 @@ class SegmentStore:
         if self.file.exists():
             self._finish()
             os.replace(self.file, self._segment(0))
-            _sync(self.file.parent)
+            sync_folder(self.file.parent)
         # From the end, so that at any moment what is left is a recording without a gap.
         for segment in reversed(self.segments()):
             records = read(segment)
@@ -111,13 +115,15 @@ class SegmentStore:
     def compact(self, attributes: Mapping[str, str] | None = None) -> Path:
         """Join all segments into the closed file, then remove them and give the lease back.
 
-        Called again after a crash within, it finishes what is left to do.
+        Called again after a crash within, it finishes what is left to do. Records that would make
+        a file too large to be read stay in their segments.
 
         Arguments:
             attributes: added to those of the recording.
 
         Raises:
             TakenOver: when another process records here now.
+            OSError: when the disk refuses, or the file would be too large.
         """
         self.lease.check()
         if not self.file.exists():
@@ -209,6 +215,8 @@ def _write_whole(target: Path, records: xr.Dataset, *, permit: Callable[[], None
         permit: raises when this process may not write; asked last, as the rest takes a while.
     """
     content = to_bytes(records)
+    if fault := size_fault(len(content)):
+        raise OSError(errno.EFBIG, f"one file of all records {fault}", str(target))
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -220,10 +228,10 @@ def _write_whole(target: Path, records: xr.Dataset, *, permit: Callable[[], None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync(target.parent)
+    sync_folder(target.parent)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring a rename to disk, where the file system can do it for a folder."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -43,6 +43,8 @@ _MORE_UNITS = (
 _NO_MORE_UNITS = (
     "updates have one unit now, and had several before; gradient noise is unknown from here on"
 )
+# Summed over a window, and of no mean the number of values.
+_SUMS = {"step_sq", "nonfinite_gradients", "nonfinite_losses", "skipped"}
 _SWITCHED_OFF = "the noise probe was switched off"
 
 
@@ -56,8 +58,9 @@ class RecordingWriter:
 
     What a full or vanished disk refused is kept and tried again at the next flush, with one
     warning. When more is kept than `held_bytes`, every second kept record is dropped, again with
-    a warning, and the recording's attribute `records_dropped` counts them. When another process
-    has taken the recording over, nothing more is written.
+    a warning; its sums go into the record after it, and the recording's attribute
+    `records_dropped` counts them. When another process has taken the recording over, nothing more
+    is written.
     """
 
     store: SegmentStore
@@ -137,8 +140,8 @@ class RecordingWriter:
         held = sum(
             np.asarray(value).nbytes for record in self.waiting for value in record.values()
         )
-        if held > self.held_bytes:
-            kept = self.waiting[::2]
+        if held > self.held_bytes and len(self.waiting) > 2:
+            kept = _thinned(self.waiting)
             self.dropped += len(self.waiting) - len(kept)
             self.waiting = kept
             self._warn("the disk still refuses; every second record that waits is dropped")
@@ -148,7 +151,9 @@ class RecordingWriter:
         values = {**self.static, **stacked(records)}
         attributes = dict(self.attributes)
         if self.dropped:
-            attributes["records_dropped"] = str(self.dropped)
+            told = str(attributes.get("records_dropped", ""))
+            so_far = int(told) if told.isdecimal() else 0
+            attributes["records_dropped"] = str(so_far + self.dropped)
         absent: tuple[str, ...] = ()
         if not self.noise:
             absent, attributes["noise_absent"] = _GRADIENT_FIELDS, _SWITCHED_OFF
@@ -168,6 +173,26 @@ class RecordingWriter:
             kept = "; records are kept in memory and tried again at every flush"
             text = message + (kept if kind == "could not write" else "")
             warnings.warn(f"recording {self.store.folder}: {text}", RuntimeWarning, stacklevel=2)
+
+
+def _thinned(records: Sequence[Record]) -> list[Record]:
+    """The first and the last of three or more records, and every second between.
+
+    What is summed over a window goes into the record after it, so that the path and the counts
+    stay whole. Means, and the counts of what they are means of, stay those of the record's own
+    window.
+    """
+    dropped = range(len(records) - 2, 0, -2)
+    kept = []
+    for index, record in enumerate(records):
+        if index in dropped:
+            continue
+        if index - 1 in dropped:
+            earlier = records[index - 1]
+            sums = {name: record[name] + earlier[name] for name in _SUMS & set(record)}
+            record = {**record, **sums}
+        kept.append(record)
+    return kept
 
 
 def _several_units(records: Sequence[Record]) -> bool | None:

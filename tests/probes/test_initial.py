@@ -38,6 +38,13 @@ def test_weights_come_back_and_others_read_the_file(tmp_path):
     assert all(torch.equal(others[name], weights) for name, weights in saved.items())
 
 
+def test_the_folder_of_the_weights_is_synced(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(initial, "sync_folder", synced.append)
+    save(tmp_path, WHOLE, tensors())
+    assert synced == [tmp_path]
+
+
 def test_the_identity_depends_on_every_tensor(tmp_path):
     digests = set()
     for changed in (None, "conv", "bias", "half", "scalar"):

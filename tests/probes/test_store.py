@@ -13,6 +13,7 @@ from every_field import every_field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from diffusion import claims
 from diffusion.recording import RecordError, check, pack
 from probes import store as store_module
 from probes.lease import TakenOver
@@ -53,6 +54,26 @@ def test_segments_join_to_one_file_with_all_records(tmp_path):
     check(closed)
     xr.testing.assert_identical(closed, records(0, 1, 2, 5, 9))
     assert os.listdir(tmp_path / "deep") == ["run.nc"]
+
+
+def test_records_that_fill_no_readable_file_stay_in_their_segments(tmp_path, monkeypatch):
+    store = SegmentStore(tmp_path / "run")
+    store.open()
+    for part in [range(50), range(50, 100)]:
+        store.write(records(*part))
+    largest = max(segment.stat().st_size for segment in store.segments())
+    monkeypatch.setattr(claims, "MEMORY_LIMIT", largest)
+    with pytest.raises(OSError, match="one file of all records has .* GiB, at most"):
+        store.compact()
+    assert not store.file.exists()
+    assert store.read().sizes["iteration"] == 100
+
+
+def test_a_new_folder_is_on_disk_itself(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(store_module, "sync_folder", synced.append)
+    SegmentStore(tmp_path / "run").open()
+    assert synced == [tmp_path]
 
 
 def test_other_files_in_the_folder_stay(tmp_path):

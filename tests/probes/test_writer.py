@@ -1,9 +1,10 @@
 import numpy as np
+import pytest
 
 from diffusion.recording import check
 from probes.store import SegmentStore
 from probes.updates import Measurement, Updates, empty_window, records_of
-from probes.writer import RecordingWriter
+from probes.writer import RecordingWriter, _thinned
 
 
 def test_the_first_record_waits_until_units_are_known(tmp_path):
@@ -25,6 +26,32 @@ def test_the_first_record_waits_until_units_are_known(tmp_path):
     dataset = writer.dataset([record])
     check(dataset)
     assert "noise_absent" not in dataset.attrs
+
+
+@pytest.mark.parametrize("count", [3, 4, 9, 10])
+def test_records_that_are_dropped_leave_their_sums_to_the_next(count):
+    records = [
+        {"iteration": i, "step_sq": np.array([i, 1.0]), "nonfinite_losses": i, "loss": float(i)}
+        for i in range(count)
+    ]
+    kept = _thinned(records)
+    assert len(kept) == count // 2 + 1
+    assert [record["iteration"] for record in (kept[0], kept[-1])] == [0, count - 1]
+    for last in kept:
+        past = range(last["iteration"] + 1)
+        so_far = [record for record in kept if record["iteration"] in past]
+        assert sum(record["nonfinite_losses"] for record in so_far) == sum(past)
+        path = np.sum([record["step_sq"] for record in so_far], axis=0)
+        assert path.tolist() == [sum(past), len(past)]
+        assert last["loss"] == last["iteration"]
+
+
+def test_records_dropped_before_a_resumption_are_counted_as_well(tmp_path):
+    static = {"run": "run", "batch_size": 4, "tensor": ["a"], "tensor_size": [3]}
+    store = SegmentStore(tmp_path / "run")
+    writer = RecordingWriter(store, static, {"records_dropped": "5"}, noise=True, dropped=2)
+    record = {"iteration": 0, "units": np.nan}
+    assert writer.dataset([record]).attrs["records_dropped"] == "7"
 
 
 def window_updates(count):
