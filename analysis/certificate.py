@@ -16,7 +16,8 @@ from diffusion.laws import growth_regressor
 
 from .fitting import fit_grid
 from .noise_models import NoiseModel, simulate
-from .series import Settings, grid_parts
+from .series import Settings, grid_parts, thinned
+from .status import LEAST_RATIO, LEAST_RECORDS, check_curve
 
 Array = NDArray[np.float64]
 
@@ -71,6 +72,9 @@ def certify(
 ) -> Certificate:
     """Simulated size, coverage and power of the fit.
 
+    The laws have the onset that the settings give as known, and none where it is fitted. Of more
+    than 120 records those are used that `growth.fit_growth` would use.
+
     Arguments:
         times: t > 0, shape (time,), increasing, iterations.
         noise: the noise, for example that of a fit.
@@ -84,8 +88,12 @@ def certify(
         The certificate.
 
     Raises:
-        ValueError: when the first exponent is not 0 or `scale` is not positive.
+        ValueError: when the first exponent is not 0, `scale` is not positive, there are fewer than
+            two draws, or `times` are too few, span less than a decade or do not increase.
     """
+    times = _usable(np.asarray(times, dtype=np.float64))
+    if draws < 2:
+        raise ValueError(f"draws: found {draws}, expected at least 2")
     if len(exponents) == 0 or exponents[0] != 0:
         raise ValueError(f"exponents: found {tuple(exponents)}, expected 0 in the first place")
     if not scale > 0:
@@ -96,7 +104,8 @@ def certify(
         fit_grid(
             shared,
             grid,
-            unit_growth(times, p) + scale * simulate(noise, times, draws, rng=rng),
+            unit_growth(times, p, onset=used.onset or 0.0)
+            + scale * simulate(noise, times, draws, rng=rng),
             level=used.level,
             source=source,
         )
@@ -118,13 +127,24 @@ def certify(
     )
 
 
-def unit_growth(times: Array, exponent: float) -> Array:
-    """Member of the family without onset that grows from 0 to 1 over the times.
+def _usable(times: Array) -> Array:
+    """The times that a fit would use."""
+    check_curve(times)
+    if times.size < LEAST_RECORDS or times[-1] < LEAST_RATIO * times[0]:
+        raise ValueError(
+            f"times: found {times.size} from {times[0]:g} to {times[-1]:g}, expected at least "
+            f"{LEAST_RECORDS} over a factor of {LEAST_RATIO:g}"
+        )
+    return times[thinned(times)]
+
+
+def unit_growth(times: Array, exponent: float, *, onset: float = 0.0) -> Array:
+    """Member of the family that grows from 0 to 1 over the times.
 
     >>> unit_growth(np.array([1.0, 10.0, 100.0]), 0.0).tolist()
     [0.0, 0.5, 1.0]
     """
-    curve = growth_regressor(np.log(times), np.asarray(exponent))
+    curve = growth_regressor(np.log(times + onset), np.asarray(exponent))
     return (curve - curve[0]) / (curve[-1] - curve[0])
 
 
@@ -134,9 +154,11 @@ def detectable_formula(
     """Smallest |p| told from 0 with probability 0.8, for times even in ln t and a known onset.
 
     (z_{(1+level)/2} + z_{0.8}) · √720 (σ/D) / (Λ √n_eff), with D the total growth, Λ = ln(t_n/t_1)
-    and n_eff = n (1 − ρ)/(1 + ρ), ρ the correlation of neighbouring records. It follows from
-    u ≈ L + pL²/2 near p = 0, L = ln t. Fitting the onset about doubles it, and it does not hold
-    for random walks, whose ρ is not defined: there it is inf.
+    and n_eff = n (1 − ρ)/(1 + ρ), ρ the correlation of neighbouring records under `ar_log_t`.
+    Under
+    `ou_t`, where it differs from pair to pair, ρ counts as 0, and a changing standard deviation
+    counts as constant. It follows from u ≈ L + pL²/2 near p = 0, L = ln t. Fitting the onset about
+    doubles it, and it does not hold for random walks, whose ρ is not defined: there it is inf.
 
     Arguments:
         times: t, shape (time,), iterations.

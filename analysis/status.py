@@ -83,6 +83,30 @@ def unusable(times: Array, values: Array) -> Assessment | None:
     return None
 
 
+def check_curve(times: Array, values: Array | None = None) -> None:
+    """Refuse what no curve can be fitted to.
+
+    Arguments:
+        times: t, shape (time,), iterations.
+        values: d, shape (time,), if there is a curve.
+
+    Raises:
+        ValueError: when times are not positive and increasing, or values are not finite numbers of
+            the same shape.
+    """
+    if times.ndim != 1 or times.size == 0:
+        raise ValueError(f"times: found shape {times.shape}, expected (time,)")
+    if not (np.isfinite(times).all() and times[0] > 0 and np.all(np.diff(times) > 0)):
+        raise ValueError("times: expected positive values that increase")
+    if values is None:
+        return
+    if values.shape != times.shape:
+        raise ValueError(f"values: found shape {values.shape}, expected {times.shape}")
+    if not np.isfinite(values).all():
+        count = int((~np.isfinite(values)).sum())
+        raise ValueError(f"values: found {count} that are not finite, expected none")
+
+
 class Facts(NamedTuple):
     """What the assessment of one fit looks at.
 

@@ -5,7 +5,7 @@ import pytest
 
 from analysis.certificate import certify, detectable_formula, summary, unit_growth
 from analysis.noise_models import NoiseModel
-from analysis.series import Settings
+from analysis.series import Settings, thinned
 
 TIMES = np.geomspace(10, 1e5, 60)
 
@@ -55,6 +55,39 @@ def test_summary_names_every_figure():
     assert "smallest |p| told from 0" in text
 
 
+def certified(times, **options):
+    given = {"scale": 0.01, "draws": 100, "settings": Settings(calibrate=False), **options}
+    return certify(times, NoiseModel("white"), **given, rng=np.random.default_rng(0))
+
+
+def test_laws_have_the_onset_that_is_known():
+    found = certified(TIMES, settings=Settings(onset=1000.0, calibrate=False))
+    # Without the onset in the simulated laws, 88 % of true log laws were rejected.
+    assert found.size < 0.15
+    assert found.covered.min() > 0.85
+
+
+def test_of_many_records_those_are_used_that_a_fit_uses():
+    times = np.geomspace(1, 1e4, 400)
+    found, of_thinned = certified(times), certified(times[thinned(times)])
+    assert found.spread == pytest.approx(of_thinned.spread, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (TIMES[::-1], "times: expected positive values that increase"),
+        (TIMES - 10, "times: expected positive values that increase"),
+        (np.append(TIMES, np.nan), "times: expected positive values that increase"),
+        (TIMES[:5], "times: found 5 from 10 to"),
+        (np.geomspace(100, 300, 30), "times: found 30 from 100 to 300"),
+    ],
+)
+def test_times_that_no_fit_would_accept(times, message):
+    with pytest.raises(ValueError, match=message):
+        certified(times)
+
+
 def test_growth_runs_from_0_to_1():
     for exponent in (-1.0, 0.0, 0.5):
         curve = unit_growth(TIMES, exponent)
@@ -63,7 +96,11 @@ def test_growth_runs_from_0_to_1():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"exponents": (0.1,)}, "exponents: found"), ({"scale": 0.0}, "scale: found 0.0")],
+    [
+        ({"exponents": (0.1,)}, "exponents: found"),
+        ({"scale": 0.0}, "scale: found 0.0"),
+        ({"draws": 1}, "draws: found 1"),
+    ],
 )
 def test_messages(options, message):
     with pytest.raises(ValueError, match=message):
