@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .candidates import CANDIDATES, Candidate
 from .law_fits import fit_law, search
 from .replication import AcrossRuns, across_runs
+from .status import check_curve
 
 Array = NDArray[np.float64]
 
@@ -83,9 +84,11 @@ def rolling_origin(
         The errors.
 
     Raises:
-        ValueError: with fewer than 12 records, records that are not finite, shapes that differ, or
-            a horizon of 1 or less.
+        ValueError: with fewer than 12 records, records that are not finite, a run that is constant
+            up to the first origin, shapes that differ, or a horizon of 1 or less.
     """
+    if not candidates or origins < 1 or len(horizons) == 0:
+        raise ValueError("candidates, horizons, origins: expected at least one of each")
     _check(times, values, horizons)
     marks = np.geomspace(times[LEAST_FITTED - 1], times[-1] / min(horizons), origins)
     ends = np.searchsorted(times, marks * (1 + 1e-9), side="right")
@@ -104,13 +107,18 @@ def _check(times: Array, values: Array, horizons: Sequence[float]) -> None:
     if times.size < LEAST_FITTED + 2:
         least = LEAST_FITTED + 2
         raise ValueError(f"times: found {times.size} records, expected at least {least}")
-    if values.ndim != 2 or values.shape[1] != times.size:
+    if values.ndim != 2 or values.shape[1] != times.size or not values.size:
         raise ValueError(f"values: found shape {values.shape}, expected (run, {times.size})")
     if not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
         raise ValueError(f"values: found {count} that are not finite, expected none")
-    if not times[0] > 0 or np.any(np.diff(times) <= 0):
-        raise ValueError("times: expected positive values that increase")
+    check_curve(times)
+    constant = np.flatnonzero(np.ptp(values[:, :LEAST_FITTED], axis=1) == 0)
+    if constant.size:
+        # Errors are relative to that growth.
+        raise ValueError(
+            f"values: run {constant[0]} does not change over the first {LEAST_FITTED} records"
+        )
     if min(horizons) <= 1:
         raise ValueError(f"horizons: found {min(horizons):g}, expected values above 1")
 

@@ -17,6 +17,7 @@ from scipy.interpolate import BSpline
 from scipy.stats import norm, t
 
 from .noise_models import NoiseModel, covariance, handicap, menu
+from .status import check_curve
 
 Array = NDArray[np.float64]
 
@@ -80,8 +81,10 @@ def local_shape(
         κ and the slope with their bands.
 
     Raises:
-        ValueError: with fewer records than the spline has coefficients, plus two.
+        ValueError: with fewer records than the spline has coefficients, plus two, times that do
+            not increase, or values that are not finite.
     """
+    check_curve(times, values)
     clock = np.log(times)
     count = _pieces(clock, pieces)
     designs = spline_designs(clock, count)
@@ -150,8 +153,10 @@ def bend(times: Array, values: Array, *, pieces: int | None = None, level: float
         The slopes, under the likeliest noise model, and the interval of their difference.
 
     Raises:
-        ValueError: with fewer records than the spline has coefficients, plus two.
+        ValueError: with fewer records than the spline has coefficients, plus two, times that do
+            not increase, or values that are not finite.
     """
+    check_curve(times, values)
     clock = np.log(times)
     design, thirds = _spline(clock, pieces)
     fits = [_noisy_fit(design, values, model, times) for model in menu(times)]
@@ -178,7 +183,8 @@ def _noisy_fit(
     gram = white.T @ white
     coefficients = np.linalg.solve(gram, white.T @ data)
     left, freedom = data - white @ coefficients, design.shape[0] - design.shape[1]
-    squares = max(float(left @ left), 1e-300)
+    # A curve without noise, or a constant, leaves only rounding.
+    squares = max(float(left @ left), 1e-26 * float(data @ data), 1e-300)
     likelihood = -0.5 * freedom * np.log(squares) - np.log(np.diagonal(root)).sum()
     likelihood -= 0.5 * np.linalg.slogdet(gram)[1] + handicap(model)
     return coefficients, squares / freedom * np.linalg.inv(gram), float(likelihood)

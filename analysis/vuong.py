@@ -16,6 +16,7 @@ from scipy.stats import norm
 from .candidates import Candidate
 from .law_fits import fit_law, residuals, search
 from .noise_models import NoiseModel, covariance
+from .status import check_curve
 
 Array = NDArray[np.float64]
 
@@ -75,12 +76,14 @@ def compare_pair(
         The comparison.
 
     Raises:
-        ValueError: with fewer than 12 records, or values that are not finite.
+        ValueError: with fewer than 12 records, times that do not increase, or values that are
+            constant or not finite.
     """
+    check_curve(times, values)
     if times.size < 12:
         raise ValueError(f"times: found {times.size} records, expected at least 12")
-    if values.shape != times.shape or not np.isfinite(values).all():
-        raise ValueError(f"values: expected {times.size} finite values")
+    if np.ptp(values) == 0:
+        raise ValueError("values: found a constant, which every law fits alike")
     white = np.linalg.inv(np.linalg.cholesky(covariance(noise, times)))
     densities = [_log_densities(law, times, values, white=white) for law in laws]
     excess = laws[0].parameters - laws[1].parameters

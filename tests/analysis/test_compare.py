@@ -7,6 +7,7 @@ from analysis.candidates import CANDIDATES, candidate
 from analysis.compare import Forecasts, rolling_origin, surviving_laws
 
 TIMES = np.geomspace(1, 1e4, 60)
+LOG = np.log(TIMES)[None]
 EXACT = {
     "log": np.log(TIMES),
     "log with onset": np.log1p(TIMES / 30),
@@ -83,10 +84,13 @@ def test_holm_by_hand():
     ("call", "message"),
     [
         (lambda: rolling_origin(TIMES[:5], np.ones((1, 5))), "times: found 5 records"),
-        (lambda: rolling_origin(TIMES, np.ones((1, 60)), horizons=(1.0,)), "horizons: found 1"),
+        (lambda: rolling_origin(TIMES, LOG, horizons=(1.0,)), "horizons: found 1"),
         (lambda: rolling_origin(TIMES, np.ones(60)), r"values: found shape \(60,\)"),
         (lambda: rolling_origin(TIMES, np.full((1, 60), np.nan)), "values: found 60 that are not"),
         (lambda: rolling_origin(TIMES[::-1], np.ones((1, 60))), "times: expected positive"),
+        (lambda: rolling_origin(TIMES, np.ones((2, 60))), "values: run 0 does not change"),
+        (lambda: rolling_origin(TIMES, np.ones((0, 60))), r"values: found shape \(0, 60\)"),
+        (lambda: rolling_origin(TIMES, np.ones((1, 60)), origins=0), "expected at least one of"),
         (lambda: candidate("parabola"), "name: found 'parabola'"),
         (
             lambda: surviving_laws(

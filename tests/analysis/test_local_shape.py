@@ -92,3 +92,27 @@ def test_bend_of_a_curve_that_falls_has_no_shape():
 def test_bend_needs_records():
     with pytest.raises(ValueError, match="times: found 6 records"):
         bend(TIMES[:6], LOG[:6], pieces=4)
+
+
+def test_a_constant_has_no_shape():
+    found = local_shape(TIMES, np.full(60, 7.0), WHITE, rng=np.random.default_rng(0))
+    assert np.isnan(found.shape).all()
+    assert found.reason == "slope not told from 0 at 60 of 60 times"
+    assert bend(TIMES, np.full(60, 7.0)).side == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("times", "values", "message"),
+    [
+        (TIMES - 10, LOG, "times: expected positive"),
+        (TIMES[::-1], LOG, "times: expected positive"),
+        (np.append(TIMES[1], TIMES[1:]), LOG, "times: expected positive"),
+        (TIMES, np.append(LOG[1:], np.nan), "values: found 1 that are not finite"),
+        (TIMES, LOG[1:], r"values: found shape \(59,\)"),
+    ],
+)
+def test_curves_that_are_none_are_refused(times, values, message):
+    with pytest.raises(ValueError, match=message):
+        local_shape(times, values, WHITE, rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match=message):
+        bend(times, values)

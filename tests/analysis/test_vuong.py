@@ -60,7 +60,9 @@ def test_two_laws_that_both_hold_are_rarely_told_apart():
     ("times", "values", "message"),
     [
         (TIMES[:9], np.ones(9), "times: found 9 records"),
-        (TIMES, np.full(60, np.inf), "values: expected 60 finite"),
+        (TIMES, np.full(60, np.inf), "values: found 60 that are not finite"),
+        (TIMES, np.ones(60), "values: found a constant"),
+        (TIMES[::-1], np.log(TIMES), "times: expected positive values that increase"),
     ],
 )
 def test_messages(times, values, message):
