@@ -38,7 +38,7 @@ def start_scan(
 
     Arguments:
         distance: as for `growth.fit_growth`.
-        starts: first iterations, shape (start,).
+        starts: first iterations, shape (start,), in any order.
         level: confidence level of each interval.
         onset: as for `growth.fit_growth`.
         calibrate: as for `growth.fit_growth`.
@@ -47,8 +47,13 @@ def start_scan(
 
     Returns:
         The fits along a dimension `start`; starts that leave too few records say so in `status`.
+
+    Raises:
+        ValueError: without a start.
     """
-    first = np.asarray(starts, dtype=np.float64)
+    first = np.atleast_1d(np.asarray(starts, dtype=np.float64))
+    if first.ndim != 1 or first.size == 0:
+        raise ValueError(f"starts: found shape {first.shape}, expected (start,)")
     parts = [
         fit_growth(
             distance.isel(iteration=np.asarray(distance["iteration"] >= start)),
@@ -104,7 +109,15 @@ def average(distance: xr.DataArray, scan: xr.Dataset, *, level: float = 0.95) ->
     Returns:
         The average; NaN, with an unbounded interval and a reason, where no window has a bounded
         interval.
+
+    Raises:
+        ValueError: when `distance` or `scan` is of several series.
     """
+    if distance.dims != ("iteration",) or scan["exponent"].dims != ("start",):
+        raise ValueError(
+            f"distance, scan: found dimensions {distance.dims} and {scan['exponent'].dims}, "
+            "expected those of one series, ('iteration',) and ('start',)"
+        )
     errors = standard_errors(scan).values
     usable = np.isfinite(errors) & np.isfinite(scan["exponent"].values)
     if not usable.any():
@@ -126,7 +139,7 @@ def _costs(distance: xr.DataArray, scan: xr.Dataset, usable: NDArray[np.bool_]) 
         iteration=np.isfinite(distance.values) & (distance["iteration"] > 0).values
     )
     times = known["iteration"].values.astype(np.float64)
-    last = int(np.flatnonzero(usable)[-1])
+    last = int(np.where(usable, scan["start"].values, -np.inf).argmax())
     noise = fitted_noise(scan.isel(start=last))
     if noise is None:
         raise ValueError("scan: the last usable window has no noise model")

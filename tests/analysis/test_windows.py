@@ -72,3 +72,25 @@ def test_without_a_bounded_window_there_is_no_average():
     found = average(distance, start_scan(distance, [1.0], calibrate=False))
     assert np.isnan(found.exponent)
     assert found.reason == "no window has a bounded interval"
+
+
+def test_the_average_does_not_depend_on_the_order_of_the_starts():
+    times = np.geomspace(1, 1e4, 50)
+    distance = noisy(np.log(times), times, 0.1)
+    starts = [1.0, 10.0, 100.0, 400.0]
+    found = average(distance, start_scan(distance, starts, calibrate=False))
+    turned = average(distance, start_scan(distance, starts[::-1], calibrate=False))
+    assert turned.exponent == pytest.approx(found.exponent, rel=1e-9)
+    assert turned.weights[::-1] == pytest.approx(found.weights, rel=1e-9)
+
+
+def test_messages():
+    times = np.geomspace(1, 1e4, 50)
+    distance = noisy(np.log(times), times, 0.1)
+    with pytest.raises(ValueError, match="starts: found shape"):
+        start_scan(distance, [])
+    scan = start_scan(distance, 10.0, calibrate=False)
+    assert scan.sizes["start"] == 1
+    several = xr.concat([distance, distance], "seed")
+    with pytest.raises(ValueError, match="expected those of one series"):
+        average(several, scan)
