@@ -74,8 +74,9 @@ def constant_rate(run: xr.Dataset) -> Stretch:
     empty = np.empty(0, dtype=np.int64)
     if "learning_rate" not in run:
         return Stretch(empty, float("nan"), "the learning rate was not recorded")
-    iteration, rate = run["iteration"].values, run["learning_rate"].values
-    sums = run["learning_rate_sum"].values if "learning_rate_sum" in run else None
+    known = run.variables
+    iteration, rate = known["iteration"].values, known["learning_rate"].values
+    sums = known["learning_rate_sum"].values if "learning_rate_sum" in known else None
     chosen = longest(phases(iteration, rate, rate_sum=sums))
     if chosen is None:
         return Stretch(empty, float("nan"), "no record after iteration 0 has a positive rate")
@@ -105,14 +106,15 @@ def _rank(item: tuple[str, xr.Dataset]) -> tuple[int, float, str]:
 
 def label(run: xr.Dataset, name: str, default: object = "") -> object:
     """A scalar that runs are grouped by, as a plain value; the default where it is missing."""
-    return run[name].values.item() if name in run else default
+    # Asked many times a run: a variable is had in a tenth of the time that a DataArray takes.
+    return run.variables[name].values.item() if name in run.variables else default
 
 
 def arm(run: xr.Dataset) -> Arm:
     """The arm a run belongs to: its batch size, scaling rule and learning rate."""
     stretch = constant_rate(run)
     return Arm(
-        int(run["batch_size"].values),
+        int(run.variables["batch_size"].values),
         str(label(run, "scaling")),
         float(f"{stretch.rate:.4g}") if stretch.iteration.size else 0.0,
     )
@@ -143,7 +145,7 @@ def differences(runs: Iterable[xr.Dataset]) -> tuple[str, ...]:
 
 
 def _setting(run: xr.Dataset) -> dict[str, object]:
-    weights = int(run["tensor_size"].values.sum())
+    weights = int(run.variables["tensor_size"].values.sum())
     return {name: label(run, name) for name in SETTING if name != "weights"} | {"weights": weights}
 
 

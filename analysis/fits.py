@@ -126,6 +126,9 @@ def _labelled(fits: xr.Dataset, runs: dict[str, xr.Dataset]) -> xr.Dataset:
     }
     fits = fits.assign_coords({name: ("node", values) for name, values in coordinates.items()})
     fits = fits.assign({name: ("node", np.asarray(values)) for name, values in columns.items()})
+    # Without a window the reason is what the recording lacks and not that nothing was fitted.
+    lacking = xr.DataArray([window.reason for window in windows], dims="node")
+    fits = fits.assign(reason=xr.where(lacking == "", fits["reason"], lacking))
     onset = fits["onset"].fillna(0.0)
     ends = [(fits[name] + onset).clip(min=1) for name in ("first", "last")]
     return fits.assign(grown_decades=np.log10(ends[1] / ends[0]))

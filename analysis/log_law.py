@@ -21,7 +21,7 @@ from .grounds import SEEDS, Missing, overall, sample, undecided, unlike
 from .groups import group_exponents
 from .text import interval, rounded
 from .usable_fits import DECADES as DECADES
-from .usable_fits import mostly_left_out, shortage, usable
+from .usable_fits import mostly_left_out, shortage, told_apart, usable
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, decide
 
 PREDICTION = "P1"
@@ -81,7 +81,7 @@ def log_growth(
     kept = {name: runs[name] for name in names}
     verdict = _judge(kept, fits.sel(node=names), level=level, margin=margin)
     noted = [*extrapolations(kept, level=level), *group_exponents(kept, level=level)]
-    noted += [f"left out {run}: {why}" for run, why in left_out.items()]
+    noted += told_apart(left_out)
     return replace(verdict, assumptions=(*verdict.assumptions, *noted))
 
 

@@ -83,7 +83,8 @@ def scans(run: xr.Dataset, ensemble: str, *, reach: float) -> list[Scan]:
     """
     if "loss_difference" not in run or ensemble not in run["ensemble"].values.tolist():
         return []
-    chosen = run.sel(ensemble=ensemble).sortby("radius")
+    named = [name for name in ("loss_difference", "difference_noise") if name in run]
+    chosen = run[named].sel(ensemble=ensemble).sortby("radius")
     inside = (chosen["radius"].values > 0) & (chosen["radius"].values <= reach * (1 + 1e-9))
     near = chosen.isel(radius=np.flatnonzero(inside))
     values = near["loss_difference"].transpose("iteration", "radius", "direction").values

@@ -104,9 +104,10 @@ def unsound(runs: dict[str, xr.Dataset], claim: Claim) -> Missing | None:
     differing = unlike(runs)
     if differing is not None:
         return differing
-    if any(constant_rate(run).reason for run in runs.values()):
+    lacking = sorted({constant_rate(run).reason for run in runs.values()} - {""})
+    if lacking:
         return Missing(
-            "The learning rate of some runs was not recorded.", "runs with a recorded rate"
+            f"In some runs {'; '.join(lacking)}.", "runs with a recorded rate that is positive"
         )
     unscaled = _departure_from_rule(runs, claim)
     if unscaled:

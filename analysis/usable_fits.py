@@ -10,6 +10,8 @@ from .text import number, plural
 DECADES = 2.5
 # More reasons than this make the sentence unreadable.
 _REASONS = 3
+# Runs that are named one by one; of more their number is told.
+_NAMED = 4
 # Statuses of a fit whose exponent is no estimate, as p̂ is off to one side. In simulated runs of
 # a true logarithm whose noise is a fifth of the growth, p̂ is −0.9 ± 0.9 where the signal is weak
 # and −0.7 ± 0.8 where the interval has no end; with an onset at its latest it is −0.4 where p is
@@ -44,6 +46,8 @@ def _unused_name(run: str, left_out: dict[str, str]) -> str:
 
 def _shortcoming(fit: xr.Dataset) -> str:
     decades, grown = float(fit["decades"]), float(fit["grown_decades"])
+    if not float(fit["last"]) > 0:
+        return str(fit["reason"].values) or "no phase of constant learning rate"
     if decades < DECADES:
         return f"{decades:.2f} decades of constant learning rate, {DECADES} needed"
     if not math.isfinite(float(fit["exponent"])) or str(fit["status"].values) in DISQUALIFYING:
@@ -65,6 +69,20 @@ def mostly_left_out(left_out: dict[str, str], total: int) -> str:
     more = sum(count for _, count in reasons[_REASONS:])
     listed += [f"others in the JSON file ({plural(more, 'run')})"] if more else []
     return f"{share}: {'; '.join(listed)}."
+
+
+def told_apart(left_out: dict[str, str]) -> list[str]:
+    """Runs that were left out beside others that were not: each by name, or many by their number.
+
+    >>> told_apart({"a": "too short"})
+    ['left out a: too short']
+    """
+    if len(left_out) <= _NAMED:
+        return [f"left out {run}: {why}" for run, why in left_out.items()]
+    reasons = Counter(left_out.values()).most_common()
+    listed = [f"left out {plural(count, 'run')}: {why}" for why, count in reasons[:_NAMED]]
+    more = sum(count for _, count in reasons[_NAMED:])
+    return [*listed, f"left out {plural(more, 'run')} for other reasons"] if more else listed
 
 
 def _none_of(total: int) -> str:

@@ -81,7 +81,7 @@ SHORTAGES = {
     "no rate": (
         {64: 1.0, 256: 1.0},
         {"learning_rate": None},
-        "rate of some runs was not recorded",
+        "In some runs the learning rate was not recorded",
         "recorded rate",
     ),
     "short": ({64: 1.0, 256: 1.0}, {"last": 50}, "only from iteration 1 to 50", "iteration 100"),
@@ -205,6 +205,9 @@ def test_batch_sizes_too_far_apart_share_no_decade_of_the_summed_rate(make):
 
 def test_what_else_a_sweep_says_is_noted(make):
     noted = collapse(sweep(make, {64: 1.0, 1024: 1.0})).assumptions
-    assert any(item.startswith("curves coincide best over iteration, not told from Ση²/M") for item in noted)
+    assert any(
+        item.startswith("curves coincide best over iteration, not told from Ση²/M")
+        for item in noted
+    )
     # (1 + 1024/200)/(1 + 64/200) = 4.6 with the simulated noise scale of 200
     assert any("(1 + M/B)/(1 + M₀/B) = 4.6" in item for item in noted)

@@ -174,10 +174,8 @@ def test_reasons_are_given_once_with_the_number_of_their_runs(make):
 
 def test_runs_without_a_rate_are_told_what_to_record(make):
     runs = arms(make, 1, learning_rate=None)
-    fits = fitted(runs, [np.nan], decades=0.0)
-    fits["first"][:] = fits["last"][:] = 0
-    verdict = log_growth(runs, fits)
-    assert verdict.reason.startswith("The run cannot be used: 0.00 decades")
+    verdict = log_growth(runs)
+    assert verdict.reason == "The run cannot be used: the learning rate was not recorded."
     assert verdict.needed.startswith("recordings that hold the learning rate")
 
 

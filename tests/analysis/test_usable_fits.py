@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 from analysis import status
-from analysis.usable_fits import DISQUALIFYING, shortage, usable
+from analysis.usable_fits import DISQUALIFYING, shortage, told_apart, usable
 
 
 def fits(statuses, *, grown=3.5):
@@ -42,3 +42,12 @@ def test_residuals_that_wander_leave_a_run_in():
 def test_vague_fits_are_told_to_become_clear_of_their_noise():
     assert "clear of their noise" in shortage(fits(["weak_signal", "p_unbounded", "ok"]))
     assert "more records" in shortage(fits(["ok", "ok"]))
+
+
+def test_many_runs_left_out_are_counted_and_not_listed():
+    few = {"a": "too short", "b": "too noisy"}
+    assert told_apart(few) == ["left out a: too short", "left out b: too noisy"]
+    many = {f"r{k}": "too short" for k in range(50)} | {"other": "too noisy"}
+    assert told_apart(many) == ["left out 50 runs: too short", "left out 1 run: too noisy"]
+    unlike = {f"r{k}": f"ends at {k}" for k in range(9)}
+    assert told_apart(unlike)[-1] == "left out 5 runs for other reasons"
