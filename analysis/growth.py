@@ -13,6 +13,7 @@ References:
 """
 
 from collections.abc import Callable, Hashable
+from numbers import Integral
 
 import numpy as np
 import xarray as xr
@@ -127,8 +128,10 @@ def _check_options(settings: Settings, times: Array) -> None:
             f"onset: found {settings.onset:g}, expected at most {_LATEST:g} times the last "
             f"iteration, {times[-1]:g}"
         )
-    if settings.draws < 200:
-        raise ValueError(f"draws: found {settings.draws}, expected at least 200")
+    if not isinstance(settings.draws, Integral) or settings.draws < 200:
+        raise ValueError(f"draws: found {settings.draws}, expected a whole number of 200 or more")
+    if not isinstance(settings.seed, Integral) or settings.seed < 0:
+        raise ValueError(f"seed: found {settings.seed}, expected a whole number of 0 or more")
 
 
 def _iterations(distance: xr.DataArray) -> Array:
@@ -258,8 +261,13 @@ def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) 
     Returns:
         `distance`, `low` and `high` over the dimensions of the series and `iteration`; NaN where
         the series was not fitted.
+
+    Raises:
+        ValueError: when an iteration is not positive and finite.
     """
-    times = np.asarray(iteration, dtype=np.float64)
+    times = np.atleast_1d(np.asarray(iteration, dtype=np.float64))
+    if times.ndim != 1 or not (np.isfinite(times).all() and np.all(times > 0)):
+        raise ValueError("iteration: expected positive, finite values of shape (time,)")
     dims: tuple[Hashable, ...] = fit["exponent"].dims
     columns = [fit[name].values.reshape(-1) for name in ("offset", "slope", "exponent", "onset")]
     offset, slope, exponent, onset = columns

@@ -153,8 +153,8 @@ def calibration_ratio(fits: xr.Dataset, *, dim: str = "run") -> xr.DataArray:
         dim: the dimension that counts runs.
 
     Returns:
-        The ratio, over the other dimensions; NaN with fewer than two runs, 0 where no run's
-        interval is bounded.
+        The ratio, over the other dimensions; NaN with fewer than two runs, 0 where half of the
+        intervals or more are unbounded.
     """
     usable = fits["exponent"].where(np.isfinite(fits["exponent"]))
     spread = usable.std(dim, ddof=1)
@@ -208,7 +208,8 @@ def pool(estimates: ArrayLike, errors: ArrayLike, *, level: float = 0.95) -> Poo
     used, left_out = int(kept.sum()), int((~kept).sum())
     if used < 2:
         return Pooled(np.nan, -np.inf, np.inf, np.nan, np.nan, used, left_out)
-    found = combine_effects(value[kept], error[kept] ** 2, method_re="iterated", use_t=True)
+    with np.errstate(divide="ignore"):  # I² of estimates that are all equal
+        found = combine_effects(value[kept], error[kept] ** 2, method_re="iterated", use_t=True)
     mean, half = found.mean_effect_re, t.ppf((1 + level) / 2, used - 1) * found.sd_eff_w_re_hksj
     heterogeneity = float(np.sqrt(max(found.tau2, 0.0)))
     share = float(np.clip(found.i2, 0.0, 1.0))

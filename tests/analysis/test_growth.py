@@ -146,6 +146,8 @@ def test_bad_iterations_are_named(distance, message):
         ({"level": 0.5}, "level: found 0.5"),
         ({"onset": -1.0}, "onset: found -1.0"),
         ({"draws": 10}, "draws: found 10"),
+        ({"draws": 500.5}, "draws: found 500.5, expected a whole number"),
+        ({"seed": -1}, "seed: found -1, expected a whole number"),
         (
             {"learning_rate": xr.DataArray(np.ones(3), dims="x")},
             "learning_rate: found dimensions x",
@@ -187,6 +189,14 @@ def test_band_of_the_curve_covers_pointwise():
 def test_curve_of_a_series_that_was_not_fitted_is_missing():
     fit = fit_growth(series(np.ones(60)), calibrate=False)
     assert np.isnan(growth_curve(fit, TIMES).distance).all()
+    assert growth_curve(fit, 100.0).sizes == {"iteration": 1}
+
+
+@pytest.mark.parametrize("iteration", [[0.0, 1.0], [-5.0], [np.nan], [[1.0]]])
+def test_a_curve_is_drawn_after_iteration_0_only(iteration):
+    fit = fit_growth(series(np.log(TIMES)), calibrate=False)
+    with pytest.raises(ValueError, match="iteration: expected positive, finite"):
+        growth_curve(fit, iteration)
 
 
 def test_noise_of_a_fit_can_be_taken_out_of_it():

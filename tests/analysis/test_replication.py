@@ -74,6 +74,21 @@ def test_calibration_ratio_compares_spread_and_standard_error():
     assert ratio.values == pytest.approx(2.0)
 
 
+def test_calibration_ratio_is_0_where_half_of_the_intervals_are_unbounded():
+    found = fits(np.array([[0.0], [0.1], [0.2], [0.3]]), 0.1)
+    low = found["exponent_low"].copy()
+    low[2:] = -np.inf
+    assert calibration_ratio(found.assign(exponent_low=low)).item() == 0
+    low[2] = 0.1
+    assert calibration_ratio(found.assign(exponent_low=low)).item() > 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_equal_estimates_pool_without_a_warning():
+    found = pool([0.1, 0.1, 0.1], [0.2, 0.1, 0.3])
+    assert (found.mean, found.share) == (pytest.approx(0.1), 0)
+
+
 def paule_mandel(value, variance):
     """τ² with Σ (y − μ)²/(v + τ²) = k − 1, by bisection."""
     low, high = 0.0, 10.0
