@@ -1,6 +1,7 @@
 """A ladder as people and programs read it: terminal, JSON, and the report's page."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +10,7 @@ from . import figures, markup
 from .ladder import Gain, Ladder, Rung
 from .panels import Dot, DotPlot
 from .provenance import plain
-from .tables import table
+from .tables import WIDTH, table
 from .text import interval, number, printable, rounded
 
 _HEADER = ("rung", "name", "runs", "value", "over the one before", "p", "over the baseline", "p")
@@ -25,10 +26,14 @@ def terminal(found: Sequence[Ladder]) -> str:
 
 
 def _terminal(ladder: Ladder) -> str:
-    lines = [f"{_title(ladder)}\n{_explained(ladder)}"]
+    lines = [_title(ladder), _wrapped(_explained(ladder))]
     lines += [table(_HEADER, [_row(rung) for rung in ladder.rungs], left=2)]
-    lines += [f"note: {printable(note, 300)}" for note in ladder.notes]
+    lines += [_wrapped(f"note: {printable(note, 300)}") for note in ladder.notes]
     return "\n".join([*lines, whole(ladder)])
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent="  ")
 
 
 def _title(ladder: Ladder) -> str:

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,14 @@ def ladder(*, name="limit", last=WHOLE):
         Rung(Place(name, 2, "<b>LARS</b>"), 0.6, 3, 0, last, last),
     )
     return Ladder(name, "accuracy", rungs, 0.95, ("with 3 seeds a rung the intervals are wide",))
+
+
+def test_sentences_are_wrapped_at_the_width_of_a_terminal():
+    by_loss = replace(ladder(), metric="loss", notes=("a note of many words " * 9,))
+    lines = ladder_table.terminal([by_loss]).splitlines()
+    # A line of the table, from the rung to the last p, may be longer.
+    assert all(len(line) <= 100 for line in lines if "[" not in line and "rung" not in line)
+    assert sum(line.count("many words") for line in lines) == 9
 
 
 def test_the_table_gives_every_rung_with_its_gains():
