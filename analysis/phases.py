@@ -67,7 +67,7 @@ def phases(
         The phases.
 
     Raises:
-        ValueError: when the shapes differ.
+        ValueError: when the shapes differ, or iterations do not increase.
 
     >>> [(phase.first, phase.last) for phase in phases([0, 1, 2, 3, 4], [1, 1, 1, 0.1, 0.1])]
     [(1.0, 2.0), (3.0, 4.0)]
@@ -80,6 +80,7 @@ def phases(
             raise ValueError(
                 f"{name}: found shape {given.shape}, expected that of iteration, {times.shape}"
             )
+    _check_increasing(times)
     started = times > 0
     times, rates = times[started], rates[started]
     between = rates[1:] if sums is None else np.diff(sums[started]) / np.diff(times)
@@ -91,6 +92,11 @@ def phases(
             found.append(Phase(float(times[start]), float(times[end]), count, float(rates[start])))
         start = end + 1
     return found
+
+
+def _check_increasing(times: Array) -> None:
+    if not (np.isfinite(times).all() and np.all(np.diff(times) > 0)):
+        raise ValueError("iteration: expected finite values that increase")
 
 
 def _end(rates: Array, between: Array, start: int) -> int:
@@ -125,7 +131,7 @@ def guessed_phases(iteration: ArrayLike, distance: ArrayLike) -> list[Phase]:
 
     Raises:
         ModuleNotFoundError: without the package `ruptures`.
-        ValueError: when the shapes differ.
+        ValueError: when the shapes differ, or iterations do not increase.
     """
     if find_spec("ruptures") is None:
         raise ModuleNotFoundError(
@@ -137,6 +143,7 @@ def guessed_phases(iteration: ArrayLike, distance: ArrayLike) -> list[Phase]:
         raise ValueError(
             f"distance: found shape {values.shape}, expected that of iteration, {times.shape}"
         )
+    _check_increasing(times)
     kept = (times > 0) & np.isfinite(values)
     times, values = times[kept], values[kept]
     if times.size == 0:

@@ -101,3 +101,11 @@ def test_a_curve_that_also_falls_is_left_in_one_piece():
     found = guessed_phases(DENSE, values)
     assert (len(found), found[0].records) == (1, DENSE.size)
     assert guessed_phases([0.0], [0.0]) == []
+
+
+@pytest.mark.parametrize("iteration", [[1, 1, 2], [3, 2, 1], [1, np.nan, 3]])
+def test_iterations_that_do_not_increase_are_refused(iteration):
+    with pytest.raises(ValueError, match="iteration: expected finite values that increase"):
+        phases(iteration, [1.0, 1.0, 1.0])
+    with pytest.raises(ValueError, match="iteration: expected finite values that increase"):
+        guessed_phases(iteration, [1.0, 2.0, 3.0])
