@@ -15,6 +15,17 @@ from diffusion.seal import checksum
 # Attributes of values that stand for others; NaN as fill value of floats does not.
 _PACKED = {"scale_factor", "add_offset", "missing_value", "_Unsigned"}
 _STARTS = (b"\x89HDF", b"CDF")
+# What the libraries raise for damaged files; AttributeError for a damaged attribute.
+_FAILURES = (
+    OSError,
+    RuntimeError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+)
 
 
 def read_file(path: Path) -> tuple[xr.Dataset, str]:
@@ -57,7 +68,7 @@ def _as_record_error(path: Path, content: bytes) -> Iterator[None]:
         yield
     except RecordError:
         raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
+    except _FAILURES as error:
         kind = "is a damaged or cut-off" if content.startswith(_STARTS) else "is not a"
         raise RecordError(str(path), [f"{kind} NetCDF file ({_short(error)})"]) from error
 

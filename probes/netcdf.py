@@ -18,6 +18,17 @@ from diffusion.seal import checksum, seal
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NAME = "recording"  # of a file that is nowhere
+# What the libraries raise for damaged files; AttributeError for a damaged attribute.
+_FAILURES = (
+    OSError,
+    RuntimeError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+)
 
 
 def to_bytes(records: xr.Dataset) -> bytes:
@@ -64,7 +75,7 @@ def _as_record_error(source: str) -> Iterator[None]:
         yield
     except RecordError:
         raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
+    except _FAILURES as error:
         raise RecordError(source, [f"cannot be read: {error}"]) from error
 
 

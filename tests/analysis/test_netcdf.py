@@ -93,6 +93,18 @@ def test_damage_without_a_seal_never_crashes(tmp_path, length):
             assert error.faults
 
 
+def test_a_damaged_attribute_is_an_error_of_the_recording(tmp_path, monkeypatch):
+    """For which netCDF4 raises AttributeError."""
+    every_field(0).to_netcdf(tmp_path / "a.nc")
+
+    def failing(_):
+        raise AttributeError("NetCDF: Can't open HDF5 attribute")
+
+    monkeypatch.setattr("analysis.netcdf._dataset", failing)
+    with pytest.raises(RecordError, match="damaged or cut-off NetCDF file .*HDF5 attribute"):
+        read_file(tmp_path / "a.nc")
+
+
 def test_what_is_no_file_or_too_large_is_not_opened(tmp_path):
     for name, make in [("folder", os.mkdir), ("pipe", os.mkfifo)]:
         make(tmp_path / name)

@@ -90,6 +90,18 @@ def test_whatever_is_no_recording_is_an_error_with_its_name():
             from_bytes(content, "some name")
 
 
+def test_a_damaged_attribute_is_an_error_of_the_recording(monkeypatch):
+    """For which netCDF4 raises AttributeError."""
+    content = to_bytes(every_field(0))
+
+    def failing(*_, **__):
+        raise AttributeError("NetCDF: Can't open HDF5 attribute")
+
+    monkeypatch.setattr(xr, "open_dataset", failing)
+    with pytest.raises(RecordError, match="cannot be read: .* HDF5 attribute"):
+        from_bytes(content, "run")
+
+
 def test_every_kind_of_damage_is_seen():
     content = to_bytes(every_field(0, 5))
     rng = np.random.default_rng(0)
