@@ -20,7 +20,7 @@ Index = NDArray[np.intp]
 
 _REVISIONS = 3  # of the noise model
 _SETTLED = 1e-5  # of ℓ; a likelihood ratio is compared with critical values of about 4
-_CLEAN, _NEARLY = 1e-6, 1e-3  # shares of a clean curve's variance outside the family and the fit
+_CLEAN, _NEARLY = 1e-9, 1e-3  # shares of a clean curve's variance outside the family and the fit
 _CLEAN_ROUNDS = 20  # Gauss–Newton steps for clean curves
 
 
