@@ -9,6 +9,7 @@ from; with one run only its origins can be, which overlap, and the set then desc
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,12 +64,14 @@ def confidence_set(
 
     Raises:
         ModuleNotFoundError: without the package `arch`.
-        ValueError: when the horizon was not forecast, or no record lay that far; for one run, when
-            fewer than 8 origins have records that far.
+        ValueError: when the horizon was not forecast, or no record lay that far; with fewer than
+            two laws, or two that predict the same; with fewer than 4 runs, when fewer than 8
+            origins have records that far.
     """
     if find_spec("arch") is None:
         raise ModuleNotFoundError("confidence sets need the package `arch`: pip install arch")
     losses, sample, block = _sample(forecasts, horizon)
+    _check_distinct(forecasts.laws, losses)
     bootstrap = import_module("arch.bootstrap")
     result = bootstrap.MCS(
         losses, 1 - level, reps=draws, block_size=block, bootstrap="circular", seed=seed
@@ -78,6 +81,18 @@ def confidence_set(
     p_values = {name: float(numbers[index]) for index, name in enumerate(forecasts.laws)}
     kept = tuple(name for name, p in p_values.items() if p > 1 - level)
     return ConfidenceSet(kept, p_values, sample, level, _reason(sample, losses.shape[0]))
+
+
+def _check_distinct(laws: tuple[str, ...], losses: Array) -> None:
+    """Two laws at least, no two of which predict the same, which no test could tell apart."""
+    if len(laws) < 2:
+        raise ValueError(f"forecasts: found {len(laws)} law, expected two or more")
+    for first, second in combinations(range(len(laws)), 2):
+        if np.array_equal(losses[:, first], losses[:, second]):
+            raise ValueError(
+                f"forecasts: {laws[first]!r} and {laws[second]!r} predict the same, expected laws "
+                "that differ"
+            )
 
 
 def _sample(forecasts: Forecasts, horizon: float) -> tuple[Array, str, int]:

@@ -48,3 +48,16 @@ def test_the_same_seed_gives_the_same_set():
 def test_too_few_runs_and_origins_are_refused():
     with pytest.raises(ValueError, match=r"forecasts: found 2 run\(s\) and"):
         confidence_set(forecasts(2), horizon=10.0)
+
+
+@pytest.mark.parametrize(
+    ("laws", "message"),
+    [
+        (LAWS[:1], "forecasts: found 1 law, expected two"),
+        ([LAWS[0], *LAWS[:2]], "'log' and 'log' predict the same"),
+    ],
+)
+def test_laws_that_no_test_could_tell_apart_are_refused(laws, message):
+    values = np.log(TIMES) + 0.05 * np.random.default_rng(0).standard_normal((4, TIMES.size))
+    with pytest.raises(ValueError, match=message):
+        confidence_set(rolling_origin(TIMES, values, candidates=laws), horizon=2.0)
