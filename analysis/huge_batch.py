@@ -145,15 +145,17 @@ def _judge(
 
 
 def _reason(growth: Verdict, nearest: Ratio, *, apart: bool, together: bool, margin: float) -> str:
-    place = "off" if apart else "on" if together else "neither surely off nor on"
+    near = f"on the curve of the others within ±{margin:.0%}"
+    far = f"off the curve of the others by more than {margin:.0%}"
+    place = far if apart else near if together else f"neither surely {near} nor {far}"
     law = {
         SUPPORTED: "grows like log t",
         CONTRADICTED: "does not grow like log t",
         UNDECIDABLE: "may or may not grow like log t",
     }[growth.verdict]
     return (
-        f"The distance {law} at the huge batch size ({growth.reason.rstrip('.')}); it is {place} "
-        f"the curve of the others within ±{margin:.0%}, the nearest ratio being {nearest}."
+        f"The distance {law} at the huge batch size ({growth.reason.rstrip('.')}); it is {place}, "
+        f"the nearest ratio being {nearest}."
     )
 
 

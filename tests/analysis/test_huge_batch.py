@@ -39,17 +39,18 @@ def fitted(runs, exponent):
 
 
 @pytest.mark.parametrize(
-    ("factor", "exponent", "word"),
+    ("factor", "exponent", "word", "place"),
     [
-        (1.0, 0.0, "contradicted"),  # logarithmic, and on the curve of the others
-        (1.4, 0.0, "supported"),  # logarithmic, off their curve
-        (1.0, 0.4, "supported"),  # on their curve, a power of t
+        (1.0, 0.0, "contradicted", "on the curve of the others within ±10%"),
+        (1.4, 0.0, "supported", "off the curve of the others by more than 10%"),
+        (1.0, 0.4, "supported", "on the curve of the others within ±10%"),  # a power of t
     ],
 )
-def test_either_departure_supports_the_claim(make, factor, exponent, word):
+def test_either_departure_supports_the_claim(make, factor, exponent, word, place):
     runs = sweep(make, factor=factor)
     found = huge_batch(runs, fitted(runs, exponent))
     assert found.verdict == word, found.reason
+    assert f"it is {place}, the nearest" in found.reason
     assert found.effect == pytest.approx(factor, rel=0.01)
     assert found.sample.batch_sizes == SIZES
 
