@@ -51,6 +51,8 @@ def recording(first: int, count: int, name: str = "run") -> xr.Dataset:
         "iteration": np.arange(first, first + count),
         "tensor": [f"layer{index // 10}.{index % 10}.weight" for index in range(TENSORS)],
         "tensor_size": np.full(TENSORS, 10_000),
+        "tensor_group": np.zeros(TENSORS),
+        "scale_invariant": np.zeros(TENSORS),
     }
     return xr.Dataset.from_dict(pack({**values, "run": name, "batch_size": 64}))
 
