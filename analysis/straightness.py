@@ -93,7 +93,8 @@ def _rule(low: float, high: float) -> str:
 
 def _course(run: xr.Dataset) -> _Course | None:
     stretch = constant_rate(run)
-    if stretch.decades < DECADES:
+    # A repaired recording says which records it lost; their part of the path is lost as well.
+    if stretch.decades < DECADES or "gaps" in run.attrs:
         return None
     distance = total_distance(run)
     at = distance["iteration"].values

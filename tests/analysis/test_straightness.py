@@ -62,6 +62,12 @@ def test_a_path_with_a_gap_is_no_path(make):
     assert "no arm has 4" in found.reason
 
 
+def test_the_path_of_a_repaired_recording_is_none(make):
+    runs = walks(make, 0.2, fall=0.5)
+    runs["s1"].attrs["gaps"] = "[[40, 55]]"
+    assert straightness(runs).verdict == "undecidable"
+
+
 def test_three_seeds_and_short_runs_decide_nothing(make):
     assert "3 seeds at most" in straightness(walks(make, 0.2, fall=0.5, seeds=3)).reason
     short = {name: run.isel(iteration=slice(0, 20)) for name, run in walks(make, 0.2).items()}
