@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench certify docs clean
+.PHONY: help demo test slow lint bench certify docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -14,6 +14,9 @@ demo: .venv/demo  ## install, train a small distributed sweep, fit, test, report
 
 test: .venv/test  ## install what the tests need and run them
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet
+
+slow: .venv/test  ## run the slow tests of the packages as well (trainings of every recipe, jobs)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -m slow --ignore tests/statistics
 
 lint: .venv/dev  ## style and types
 	@$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from probes.runs.sweep import state
 CONFIG = Config(width=2, batch_size=160, iterations=3, evaluations=0, device="cpu", name="a")
 
 
+@pytest.mark.slow
 def test_runs_train_as_jobs_and_failures_are_told(tmp_path):
     good = replace(CONFIG, folder=str(tmp_path))
     runs = [good, replace(good, name="b", model="json:loads", width=0)]

@@ -28,6 +28,7 @@ def images(tmp_path_factory):
     return str(folder)
 
 
+@pytest.mark.slow
 def test_first_and_last_run_of_every_recipe(images, tmp_path):
     chosen = []
     for name in shipped():

@@ -60,7 +60,7 @@ def test_every_scale_of_every_shipped_run_divides_over_processes_and_microbatche
                 known = config.train_size(50_000)
                 tiny = scaled(config, scale, available=known, processes=processes)
                 assert tiny.batch_size <= tiny.samples, (name, config.run, scale)
-                digits = replace(tiny, data="digits", data_folder="", samples=0)
+                digits = replace(tiny, data="digits", data_folder="", samples=0, image_size=0)
                 if tiny.batch_size <= 1440 and tiny.samples > tiny.batch_size:
                     checked(digits, processes)  # raises where something does not divide
 
