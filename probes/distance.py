@@ -66,8 +66,11 @@ def _small_squares(pairs: Sequence[tuple[Tensor, Tensor]], device: torch.device)
         return []
     gaps = [w.to(_wide(w.dtype)) - w0.to(_wide(w.dtype)) for w, w0 in pairs]
     both = [*gaps, *(w.to(_wide(w.dtype)) for w, _ in pairs)]
-    norms = torch.stack([n.to(device, torch.float64) for n in torch._foreach_norm(both)])
-    return list(norms.square().view(2, -1).unbind(dim=1))
+    norms = torch._foreach_norm(both)
+    if len({(n.dtype, n.device) for n in norms}) > 1:  # one by one takes longer than all norms
+        norms = tuple(n.to(device, torch.float64) for n in norms)
+    squares = torch.stack(list(norms)).to(device, torch.float64).square()
+    return list(squares.view(2, -1).unbind(dim=1))
 
 
 def _squares(weight: Tensor, initial: Tensor, room: NDArray[np.float32]) -> Tensor:
