@@ -1,0 +1,30 @@
+"""The recordings that are shipped: readable, unchanged, and what the page about them says."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+import analysis
+
+DATA = Path(__file__).parents[1] / "data"
+RECORDINGS = sorted(DATA.glob("*/*.nc"))
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_the_page_has_the_checksum_of_each(path):
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert f"`{path.stem}`" in (DATA / "README.md").read_text()
+    assert digest in (DATA / "README.md").read_text()
+
+
+def test_all_are_sound_and_small():
+    runs = analysis.load(str(DATA / "cifar10-small"))
+    assert len(runs) == len(RECORDINGS) > 0
+    for node in runs.values():
+        run = node.to_dataset()
+        assert run["iteration"].values[0] == 0
+        held_out = run["held_out"].sel(metric="accuracy").dropna("iteration")
+        assert held_out["iteration"].values[-1] == run["iteration"].values[-1]
+        assert run["loss_difference"].notnull().any()
+    assert sum(path.stat().st_size for path in RECORDINGS) < 20e6
