@@ -149,9 +149,9 @@ class LandscapeProbe:
         }
 
     def nothing(self) -> Record:
-        """The fields at a record that is no checkpoint: NaN."""
-        kinds = len(self._landscape.ensembles)
-        shape = (kinds, len(self._radii()), self._landscape.directions)
+        """The fields at a record that is no checkpoint: NaN. It does not wait for the device."""
+        given, kinds = self._landscape.radii, len(self._landscape.ensembles)
+        shape = (kinds, len(_RADII if given is None else given), self._landscape.directions)
         return {
             "loss_difference": np.full(shape, np.nan),
             "center_loss": np.full(kinds, np.nan),
@@ -165,13 +165,13 @@ class LandscapeProbe:
         The line to the checkpoint before is NaN at iteration 0, and where a resumed run has lost
         that checkpoint.
         """
-        before = self._before(iteration)
+        before, radii = self._before(iteration), self._radii()
         fields = self.nothing()
         for place, name in enumerate(self._landscape.ensembles):
             ensemble = self._ensemble(name, before)
             if ensemble is not None:
                 seed = [self._landscape.seed, iteration, ENSEMBLES.index(name)]
-                _enter(fields, place, self._scan(ensemble, self._radii(), seed))
+                _enter(fields, place, self._scan(ensemble, radii, seed))
         if before is not None and iteration:
             fields["line_loss"] = self._line(before)
         if iteration:

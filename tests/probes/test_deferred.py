@@ -96,3 +96,33 @@ def test_a_flush_is_one_collective_and_one_copy(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "cpu", lambda self: copies.append(1) or cpu(self))
     recorder.close()
     assert (sums, copies) == ([1], [1])
+
+
+def test_records_that_are_no_checkpoint_do_not_read_the_device(tmp_path):
+    model = torch.nn.Linear(20, 5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    batches = [torch.randn(4, 20) for _ in range(2)]
+    landscape = probes.Landscape(lambda m, x: m(x).square().mean(), batches, schedule=[0, 200])
+    recorder = probes.attach(
+        model,
+        optimizer,
+        tmp_path / "run",
+        batch_size=8,
+        evaluation=probes.Evaluation(lambda m: {"loss": 0.0}, schedule=[0, 200]),
+        landscape=landscape,
+        schedule=range(0, 60, 5),
+        flush_seconds=3600,
+    )
+
+    def train(updates):
+        for _ in range(updates):
+            model(batches[0]).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    train(6)  # past the first, early flush
+    with Reads() as reads:
+        train(50)
+    assert reads.waits == []
+    with pytest.warns(RuntimeWarning, match="goes beyond the last iteration"):
+        recorder.close()
