@@ -22,6 +22,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from .processes import leave
 from .verification import Verification, verify
 
 Mode = Callable[..., Verification]
@@ -114,7 +115,7 @@ def main(updates: int) -> None:
         found = mode(updates=updates)
         if dist.get_rank() == 0:
             print(json.dumps({"mode": name, **asdict(found), "passed": found.passed}), flush=True)
-    dist.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 import gc
 import math
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -55,6 +58,21 @@ def processes_of(model: torch.nn.Module) -> Processes:
         return Processes(size, dist.get_rank(group), (group,), size)
     sharded = [p for p in model.parameters() if isinstance(p, DTensor)]
     return _mesh_processes(sharded) if sharded else Processes()
+
+
+def leave() -> NoReturn:
+    """End this process of a group, in success; nothing after the call is run, nor at exit.
+
+    The interpreter is not shut down: one of Gloo's threads may still hold tensors of the last
+    collective, and when it drops them meanwhile, the process aborts and with it all the others
+    (torch 2.13, <https://github.com/pytorch/pytorch/issues/190489>).
+    """
+    gc.collect()  # networks hold the processes' connections; these must not outlive the group
+    dist.barrier()
+    dist.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def is_sharded(model: torch.nn.Module) -> bool:

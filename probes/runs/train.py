@@ -8,7 +8,6 @@ Started on every process by torchrun, with a file that lists the runs:
 object a line on standard output.
 """
 
-import gc
 import json
 import signal
 import sys
@@ -19,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 import probes
+from probes.processes import leave
 
 from .checkpoints import Interrupted, Keeper, Stop, checkpoint_of, keep, read, restore
 from .config import Config, from_mapping
@@ -188,9 +187,7 @@ def main(path: str) -> None:
     except Exception as error:
         tell({"event": "fault", "rank": place.rank, "message": f"{type(error).__name__}: {error}"})
         raise
-    gc.collect()  # networks hold the processes' connections; these must not outlive the group
-    dist.barrier()
-    dist.destroy_process_group()
+    leave()
 
 
 def with_images(configs: list[Config]) -> Iterator[tuple[Config, Arrays | None]]:

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import probes
 from probes.distance import squared_distances
+from probes.processes import leave
 from probes.runs.architectures import architecture
 from probes.runs.resnet import ResNet
 
@@ -88,7 +89,7 @@ def ddp_steps(images=64):
     if dist.get_rank() == 0:
         bare_ms = 1e3 * statistics.median(b for b, _ in times)
         print(json.dumps({"ratio": ratio, "bare_ms": bare_ms}))
-    dist.destroy_process_group()
+    leave()
 
 
 def under_torchrun():

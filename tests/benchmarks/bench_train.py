@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from probes.processes import leave
 from probes.runs import session as sessions
 from probes.runs import train as loop
 from probes.runs.checkpoints import Keeper, Stop
@@ -120,8 +121,7 @@ if __name__ == "__main__":
             # Other programs only ever add time: the lower quartile.
             columns = zip(*found, strict=True)
             print(json.dumps([statistics.quantiles(c, n=4)[0] for c in columns]), flush=True)
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+        leave()
     else:
         sys.path.insert(0, str(Path(__file__).parent))
         for figure, value in measure().items():

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 import probes
+from probes.processes import leave
 
 # Of the toy: gradients are inputs, |μ|² = 4, tr Σ = 64, so the noise scale is 16.
 WIDTH = 1024
@@ -92,4 +93,4 @@ if __name__ == "__main__":
     toy(folder / "ddp-accumulated", updates=UPDATES, microbatches=4, microbatch=8, **ranks)
     for name, path in (("bare", None), ("probed", folder / "probed")):
         torch.save(train(path, **ranks), folder / f"{name}-{ranks['rank']}.pt")
-    dist.destroy_process_group()
+    leave()

@@ -9,6 +9,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 import probes
+from probes.processes import leave
 
 # Gradients are inputs: |μ|² = 4, tr Σ = 64, noise scale 16; 4096 dimensions make estimates sharp.
 WIDTH = 4096
@@ -88,4 +89,4 @@ if __name__ == "__main__":
     }
     if dist.get_rank() == 0:
         torch.save(final, folder / "final.pt")
-    dist.destroy_process_group()
+    leave()

@@ -15,6 +15,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import probes
+from probes.processes import leave
 
 BATCH = 8
 UNITS = 4
@@ -154,4 +155,4 @@ if __name__ == "__main__":
     recorder.__exit__(KeyboardInterrupt, None, None)
     if rank == 0:
         torch.save(later, folder / "sharded-first.pt")
-    dist.destroy_process_group()
+    leave()

@@ -10,7 +10,7 @@ from torch import nn
 
 import probes
 from probes.landscape import ENSEMBLES, Landscape, LandscapeProbe
-from probes.processes import Processes
+from probes.processes import Processes, leave
 
 
 class Quadratic(nn.Module):
@@ -287,8 +287,7 @@ def on_each_process(folder, kind):
             train(folder / "run", wrap=lambda m: fully_shard(m), landscape=around())
         except ValueError as error:
             print(error)
-        dist.destroy_process_group()
-        return
+        leave()
     mean = probes.Evaluation(lambda m: {"loss": float(rank)}, schedule=[0])
     options = {"wrap": DistributedDataParallel, "rank": rank, "evaluation": mean}
     train(folder / "run", landscape=around(rank=rank), **options)
@@ -305,8 +304,7 @@ def on_each_process(folder, kind):
         train(folder / "failed", landscape=around(loss=loss), **options)
     if rank == 0:
         (folder / "failed.txt").write_text("\n".join(str(w.message) for w in told))
-    dist.barrier()
-    dist.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from conftest import torchrun
 
 from probes.processes import (
     Processes,
@@ -52,3 +53,18 @@ def test_freezing_is_no_wrapping():
     assert not was_wrapped(model, known)
     model.weight = torch.nn.Parameter(torch.ones(1, 2))
     assert was_wrapped(model, known)
+
+
+def test_a_process_that_leaves_does_not_shut_its_interpreter_down(tmp_path):
+    script = tmp_path / "leave_run.py"
+    script.write_text(
+        "import atexit, os, sys\n"
+        "import torch.distributed as dist\n"
+        "from probes.processes import leave\n"
+        "dist.init_process_group('gloo')\n"
+        "atexit.register(os.abort)  # as a thread of Gloo's that drops a tensor too late\n"
+        "sys.stdout.write(f'{dist.get_rank()} leaves\\n')\n"
+        "leave()\n"
+        "print('not reached')\n"
+    )
+    assert sorted(torchrun(script).split("\n")) == ["", "0 leaves", "1 leaves"]

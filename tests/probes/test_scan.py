@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from diffusion.structure import smooth_structure, structure
 from probes.directions import filter_normalized, gradient_noise, isotropic, trajectory
+from probes.processes import leave
 from probes.scan import scan
 
 SIZE = 40
@@ -353,4 +354,4 @@ def on_each_process(folder):
 if __name__ == "__main__":
     dist.init_process_group("gloo")
     on_each_process(Path(sys.argv[1]))
-    dist.destroy_process_group()
+    leave()
