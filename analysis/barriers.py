@@ -7,7 +7,7 @@ one shows only that the straight line has one.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -19,10 +19,10 @@ from .grounds import (
     Missing,
     arm_means,
     comparable,
+    decided,
     few_seeds,
     judge_arms,
     left_out,
-    sample,
     undecided,
 )
 from .slopes import temperature
@@ -85,16 +85,14 @@ def barriers(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
     rises = arm_means({n: _rise(found[n]) for n in used}, used, level=level)
     if word == SUPPORTED and not (rises and all(rise.low > 0 for rise in rises)):
         word = UNDECIDABLE
-    return replace(
+    return decided(
         blank,
-        verdict=word,
+        used,
+        word,
+        mean,
         reason=_reason(word, mean, rises),
-        effect=math.exp(mean.value),
-        effect_low=math.exp(mean.low),
-        effect_high=math.exp(mean.high),
-        sample=sample(used),
         assumptions=(_in_logarithms(used, found), *left_out(known, used, f"fewer than {what}")),
-        needed="" if word != UNDECIDABLE else _needed(mean),
+        needed=_needed(mean),
     )
 
 

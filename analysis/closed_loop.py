@@ -6,7 +6,6 @@ sets the log-slope against temperature over landscape strength, dd/d ln t = T/c.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -18,17 +17,17 @@ from .grounds import (
     Missing,
     arm_means,
     comparable,
+    decided,
     few_seeds,
     judge_arms,
     left_out,
-    sample,
     undecided,
 )
 from .roughness import RADII, RANDOM, Scan, exponent, outer_half, scans
 from .slopes import distance_at, last_decade, noise_free, positive_slope, temperature
 from .text import number
 from .usable_fits import DECADES
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, decide, question
+from .verdict import CONTRADICTED, SUPPORTED, Verdict, decide, question
 
 Array = NDArray[np.float64]
 Rule = Callable[[float, float], str]
@@ -110,16 +109,14 @@ def _judged(
     if found is None:
         return undecided(blank, used, few_seeds(used, what))
     word, mean = found
-    return replace(
+    return decided(
         blank,
-        verdict=word,
+        used,
+        word,
+        mean,
         reason=_reason(word, mean, margin),
-        effect=math.exp(mean.value),
-        effect_low=math.exp(mean.low),
-        effect_high=math.exp(mean.high),
-        sample=sample(used),
         assumptions=("landscape along random directions", *left_out(runs, used, what)),
-        needed="" if word != UNDECIDABLE else f"more than {mean.runs} seeds, or longer runs",
+        needed=f"more than {mean.runs} seeds, or longer runs",
     )
 
 

@@ -22,6 +22,7 @@ from .gaps import (
     tuning_notes,
 )
 from .gaps import batch_sizes as sizes_of
+from .grounds import differing
 from .held_out import METRICS, has, metric_of
 from .text import rounded
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict
@@ -107,8 +108,7 @@ def missing_arm(
     blank = replace(blank, sample=Sample(len(evaluated), 0, sizes_of(evaluated)))
     unlike = differences(evaluated.values())
     if unlike:
-        reason = f"The runs differ in what they should share ({'; '.join(unlike)})."
-        return replace(blank, reason=reason, needed="test the sets of equal runs apart")
+        return replace(blank, reason=differing(unlike), needed="test the sets of equal runs apart")
     if len(sizes_of(evaluated)) < 2:
         also = " with held-out values" if len(sizes) > 1 else ""
         reason = f"Only batch size {sizes_of(evaluated)[0]} was run{also}."

@@ -81,6 +81,40 @@ def undecided(blank: Verdict, runs: Mapping[str, xr.Dataset], missing: Missing) 
     )
 
 
+def decided(
+    blank: Verdict,
+    runs: Mapping[str, xr.Dataset],
+    word: str,
+    mean: Mean,
+    *,
+    reason: str,
+    assumptions: tuple[str, ...],
+    needed: str,
+) -> Verdict:
+    """The verdict that rests on the mean of a logarithm; its effect is the exponential.
+
+    Arguments:
+        blank: with the prediction's words.
+        runs: that were used.
+        word: what was decided.
+        mean: the logarithm, and its interval, of the arm that decided.
+        reason: why, with the numbers.
+        assumptions: what the decision takes for granted.
+        needed: what would decide it; told only where nothing could be.
+    """
+    return replace(
+        blank,
+        verdict=word,
+        reason=reason,
+        effect=math.exp(mean.value),
+        effect_low=math.exp(mean.low),
+        effect_high=math.exp(mean.high),
+        sample=sample(runs),
+        assumptions=assumptions,
+        needed=needed if word == UNDECIDABLE else "",
+    )
+
+
 def repeated(runs: Mapping[str, xr.Dataset]) -> str:
     """In words, which runs repeat the seed of another in their arm; empty without any.
 
@@ -98,13 +132,19 @@ def repeated(runs: Mapping[str, xr.Dataset]) -> str:
     )
 
 
+def differing(found: Iterable[str]) -> str:
+    """The sentence that says what differs."""
+    return f"The runs differ in what they should share ({'; '.join(found)})."
+
+
 def unlike(runs: Mapping[str, xr.Dataset]) -> Missing | None:
     """What runs differ in that should be equal, and the sets to test apart; None for equals."""
     found = differences(runs.values())
     if not found:
         return None
-    reason = f"The runs differ in what they should share ({'; '.join(found)})."
-    return Missing(reason, "tests of the sets of equal runs apart, each with its own paths")
+    return Missing(
+        differing(found), "tests of the sets of equal runs apart, each with its own paths"
+    )
 
 
 def comparable(

@@ -11,6 +11,7 @@ from .curves import Arm, arms, differences, label, one_per_seed, seeds
 from .distance_ratio import Ratio, common_window, last_common_decade, log_curves, log_ratio, means
 from .full_batch import HUGE_SHARE, huge_sizes
 from .gaps import batch_sizes
+from .grounds import differing
 from .log_law import log_growth
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict, decide
 
@@ -97,8 +98,7 @@ def _missing(
 def _unlike(kept: dict[str, xr.Dataset]) -> tuple[str, str] | None:
     unlike = differences(kept.values())
     if unlike:
-        reason = f"The runs differ in what they should share ({'; '.join(unlike)})."
-        return reason, "test the sets of equal runs apart"
+        return differing(unlike), "test the sets of equal runs apart"
     if len(batch_sizes(kept)) < len(arms(kept)):
         reason = "There are several learning rates at one batch size under the √M rule."
         return reason, "test the sets of one learning rate a batch size apart"

@@ -1,31 +1,20 @@
 """One file of a recording: its bytes are read once, and checked before any value is looked at."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import netCDF4
 import numpy as np
 import xarray as xr
 
-from diffusion.claims import claim_faults, size_fault, text_faults
+from diffusion.claims import size_fault, value_faults
+from diffusion.errors import brief, damage
 from diffusion.recording import COORDINATES, RecordError, check
 from diffusion.seal import checksum
 
 # Attributes of values that stand for others; NaN as fill value of floats does not.
 _PACKED = {"scale_factor", "add_offset", "missing_value", "_Unsigned"}
 _STARTS = (b"\x89HDF", b"CDF")
-# What the libraries raise for damaged files; AttributeError for a damaged attribute.
-_FAILURES = (
-    OSError,
-    RuntimeError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    TypeError,
-    ValueError,
-)
 
 
 def read_file(path: Path) -> tuple[xr.Dataset, str]:
@@ -38,7 +27,7 @@ def read_file(path: Path) -> tuple[xr.Dataset, str]:
     digest = checksum(content)
     if digest is None:
         raise RecordError(str(path), ["is damaged: its bytes do not fit its checksum"])
-    with _as_record_error(path, content), netCDF4.Dataset(path, "r", memory=content) as header:
+    with damage(str(path), _unread(content)), netCDF4.Dataset(path, "r", memory=content) as header:
         faults = list(_header_faults(header))
         if faults:
             raise RecordError(str(path), faults)
@@ -56,29 +45,22 @@ def _content(path: Path) -> bytes:
             raise RecordError(str(path), [fault])
         content = path.read_bytes()
     except (OSError, MemoryError) as error:
-        raise RecordError(str(path), [f"cannot be read ({_short(error)})"]) from error
+        raise RecordError(str(path), [f"cannot be read ({brief(error)})"]) from error
     if not content:
         raise RecordError(str(path), ["has zero bytes"])
     return content
 
 
-@contextmanager
-def _as_record_error(path: Path, content: bytes) -> Iterator[None]:
-    try:
-        yield
-    except RecordError:
-        raise
-    except _FAILURES as error:
-        kind = "is a damaged or cut-off" if content.startswith(_STARTS) else "is not a"
-        raise RecordError(str(path), [f"{kind} NetCDF file ({_short(error)})"]) from error
+def _unread(content: bytes) -> str:
+    kind = "is a damaged or cut-off" if content.startswith(_STARTS) else "is not a"
+    return f"{kind} NetCDF file"
 
 
 def _header_faults(header: netCDF4.Dataset) -> Iterator[str]:
     if "schema" not in header.ncattrs():
         yield "attribute schema is missing: this is not a recording"
         return
-    claimed = list(claim_faults(header.variables))
-    yield from claimed or text_faults(header.variables)
+    yield from value_faults(header.variables)
 
 
 def _dataset(header: netCDF4.Dataset) -> xr.Dataset:
@@ -115,8 +97,3 @@ def _variable(variable: netCDF4.Variable) -> xr.Variable:
     for encoding in ("_FillValue", "coordinates"):
         attributes.pop(encoding, None)
     return xr.Variable(variable.dimensions, values, attributes)
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(str(getattr(error, "strerror", None) or error).split())
-    return text[:200] or type(error).__name__

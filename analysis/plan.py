@@ -12,13 +12,13 @@ from diffusion.schedule import log_spaced
 
 from .design_power import exponent_error, exponents, seeds_power, simulated
 from .pilot import Pilot
+from .usable_fits import DECADES
 
 Array = NDArray[np.float64]
 
 # From four seeds on, intervals are taken across them; one run speaks of its own trajectory.
 SEEDS = (4, 6, 10)
 PER_DECADE = (6, 12, 25, 50)
-_GROWN = 2.5  # decades beyond the onset, as the verdict on the log law asks for
 _STEP = 0.25  # decades between the lengths considered
 _LONGEST = 8.0  # decades: no training goes on for longer
 _ALARMS = 2.0  # false alarms over their nominal share that are told
@@ -208,7 +208,7 @@ def record_times(last: int, *, per_decade: int = 25) -> Array:
 
 def lengths(of: Pilot) -> list[int]:
     """Last iterations considered, from the shortest that a verdict takes."""
-    shortest = (1 + of.onset) * 10**_GROWN - of.onset
+    shortest = (1 + of.onset) * 10**DECADES - of.onset
     steps = int((_LONGEST - math.log10(shortest)) / _STEP) + 1
     return [math.ceil(shortest * 10 ** (_STEP * k)) for k in range(max(steps, 1))]
 

@@ -6,7 +6,7 @@ divided out.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -16,10 +16,10 @@ from .grounds import (
     Mean,
     arm_means,
     comparable,
+    decided,
     few_seeds,
     judge_arms,
     left_out,
-    sample,
     undecided,
 )
 from .slopes import line, momentum
@@ -72,16 +72,14 @@ def straightness(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict
     if word == SUPPORTED and not all(item.high < 0 for item in falls):
         word = UNDECIDABLE
     steepest = max(falls, key=lambda item: item.high)
-    return replace(
+    return decided(
         blank,
-        verdict=word,
+        used,
+        word,
+        mean,
         reason=_reason(word, mean, steepest),
-        effect=math.exp(mean.value),
-        effect_low=math.exp(mean.low),
-        effect_high=math.exp(mean.high),
-        sample=sample(used),
         assumptions=(_momentum(used), *left_out(known, used, f"not {_WHAT}")),
-        needed=_needed(mean) if word == UNDECIDABLE else "",
+        needed=_needed(mean),
     )
 
 

@@ -104,6 +104,11 @@ def text_faults(variables: Mapping[str, Readable]) -> Iterator[str]:
             return
 
 
+def value_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Why the values of a file must not be taken; texts are looked at where all may be read."""
+    return list(claim_faults(variables)) or list(text_faults(variables))
+
+
 def size_fault(size: int) -> str | None:
     """Why a file of so many bytes must not be read; None when it may.
 

@@ -1,6 +1,20 @@
 """The error that carries a recording's faults; apart, so that commands start without numpy."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+# What the libraries raise for damaged files; AttributeError for a damaged attribute.
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+)
+_LONGEST = 200  # characters of a message that a library wrote
 
 
 class RecordError(ValueError):
@@ -15,3 +29,25 @@ class RecordError(ValueError):
         self.source = str(source)
         self.faults = tuple(faults)
         super().__init__(f"{self.source}: " + "; ".join(self.faults))
+
+
+@contextmanager
+def damage(source: str, found: str) -> Iterator[None]:
+    """What a library raises within, reading a file, becomes a fault of that file.
+
+    Arguments:
+        source: the file's name.
+        found: what is wrong then; the library's own words follow.
+    """
+    try:
+        yield
+    except RecordError:
+        raise
+    except _DAMAGE as error:
+        raise RecordError(source, [f"{found} ({brief(error)})"]) from error
+
+
+def brief(error: Exception) -> str:
+    """A library's message on one line, cut to a readable length."""
+    text = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return text[:_LONGEST] or type(error).__name__

@@ -22,7 +22,7 @@ from .directions import Ensemble, filter_normalized, isotropic, shared_noise, tr
 from .distance import square, squared_distances
 from .evaluation import undisturbed
 from .invariance import scale_invariant
-from .processes import Processes, parameter_names
+from .processes import Processes, parameter_names, together
 from .scan import Mode, Scan, scan
 from .times import schedule_of
 from .updates import Record
@@ -246,18 +246,12 @@ class LandscapeProbe:
         Raises:
             RuntimeError: when the loss failed on another process.
         """
-        failure, gradients = None, []
-        try:
-            gradients = self._gradients()
-        except Exception as error:
-            failure = error
-        failed = torch.tensor(float(failure is not None), device=self._parameters[0].device)
-        others = bool(self._processes.add(failed) > 0)
-        if failure is not None:
-            raise failure
-        if others:
-            raise RuntimeError("loss: failed on another process")
-        return gradients
+        return together(
+            self._processes,
+            self._gradients,
+            device=self._parameters[0].device,
+            elsewhere=lambda: RuntimeError("loss: failed on another process"),
+        )
 
     def _scale_invariant(self) -> dict[str, NDArray[np.int64]]:
         """Which tensors are; nothing, with a warning, where the loss does not tell."""

@@ -6,29 +6,16 @@ HDF5 on a disk would lock the file, which some network file systems refuse. The 
 does not add to a file that was made in memory; to change one, write it anew.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import netCDF4
 import xarray as xr
 
-from diffusion.claims import claim_faults, text_faults
+from diffusion.claims import value_faults
+from diffusion.errors import damage
 from diffusion.recording import RecordError, check
 from diffusion.seal import checksum, seal
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NAME = "recording"  # of a file that is nowhere
-# What the libraries raise for damaged files; AttributeError for a damaged attribute.
-_FAILURES = (
-    OSError,
-    RuntimeError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    TypeError,
-    ValueError,
-)
 
 
 def to_bytes(records: xr.Dataset) -> bytes:
@@ -59,24 +46,13 @@ def from_bytes(content: bytes, source: str) -> xr.Dataset:
         raise RecordError(source, ["has zero bytes"])
     if checksum(content) is None:
         raise RecordError(source, ["is damaged: its bytes do not fit its checksum"])
-    with _as_record_error(source), netCDF4.Dataset(_NAME, "r", memory=content) as header:
-        faults = list(claim_faults(header.variables)) or list(text_faults(header.variables))
-        if faults:
+    with damage(source, "cannot be read"), netCDF4.Dataset(_NAME, "r", memory=content) as header:
+        if faults := value_faults(header.variables):
             raise RecordError(source, faults)
         store = xr.backends.NetCDF4DataStore(header)
         records = xr.open_dataset(store, decode_times=False).load()
     check(records, source)
     return records
-
-
-@contextmanager
-def _as_record_error(source: str) -> Iterator[None]:
-    try:
-        yield
-    except RecordError:
-        raise
-    except _FAILURES as error:
-        raise RecordError(source, [f"cannot be read: {error}"]) from error
 
 
 def _without_padding(content: bytes) -> bytes:

@@ -31,7 +31,7 @@ from .mismatch import (
     warn,
     warn_of_other_weights,
 )
-from .processes import Processes, local
+from .processes import Processes, local, together
 from .resume import Resume, State, from_plain, from_records
 from .store import SegmentStore
 from .updates import empty_window
@@ -278,18 +278,12 @@ def _added(request: Request, values: list[float]) -> NDArray[np.float64]:
 
 
 def _together(request: Request, action: Callable[[], _T]) -> _T:
-    """Act on this process; where one process fails, all do."""
-    fault, result = None, None
-    try:
-        result = action()
-    except Exception as error:
-        fault = error
-    failed = _added(request, [float(fault is not None)])[0]
-    if fault is not None:
-        raise fault
-    if failed:
-        raise OSError(
+    return together(
+        request.processes,
+        action,
+        device=request.measurements.initial[0].device,
+        elsewhere=lambda: OSError(
             f"path: another process could not open the recording at {request.store.folder}; its "
             "own error tells why"
-        )
-    return result  # type: ignore[return-value]
+        ),
+    )

@@ -4,9 +4,9 @@ import gc
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.nn.parallel import DistributedDataParallel
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,38 @@ def processes_of(model: torch.nn.Module) -> Processes:
         return Processes(size, dist.get_rank(group), (group,), size)
     sharded = [p for p in model.parameters() if isinstance(p, DTensor)]
     return _mesh_processes(sharded) if sharded else Processes()
+
+
+def together(
+    processes: Processes,
+    action: Callable[[], _T],
+    *,
+    device: torch.device,
+    elsewhere: Callable[[], Exception],
+) -> _T:
+    """Act on this process; where one process fails, all do: the others wait in a collective.
+
+    Arguments:
+        processes: that all make this call.
+        action: what to do on this one.
+        device: of the collective.
+        elsewhere: the error of those on which nothing failed, when another did.
+
+    Returns:
+        What the action returned here.
+    """
+    fault, result = None, None
+    try:
+        result = action()
+    except Exception as error:
+        fault = error
+    failed = torch.tensor(float(fault is not None), device=device)
+    failures = float(processes.add(failed))
+    if fault is not None:
+        raise fault
+    if failures:
+        raise elsewhere()
+    return result  # type: ignore[return-value]
 
 
 def leave() -> NoReturn:

@@ -6,6 +6,7 @@ from probes.processes import (
     Processes,
     parameter_names,
     processes_of,
+    together,
     unwrapped,
     was_wrapped,
     within_wrapper,
@@ -68,3 +69,28 @@ def test_a_process_that_leaves_does_not_shut_its_interpreter_down(tmp_path):
         "print('not reached')\n"
     )
     assert sorted(torchrun(script).split("\n")) == ["", "0 leaves", "1 leaves"]
+
+
+class Others:
+    """Processes of which others have failed, as a sum over them tells."""
+
+    def __init__(self, failures):
+        self._failures = failures
+
+    def add(self, values):
+        return values + self._failures
+
+
+@pytest.mark.parametrize("failures", [0, 3])
+def test_where_one_process_fails_all_do(failures):
+    def fail():
+        raise KeyError("here")
+
+    options = {"device": torch.device("cpu"), "elsewhere": lambda: OSError("elsewhere")}
+    with pytest.raises(KeyError, match="here"):
+        together(Others(failures), fail, **options)
+    if failures:
+        with pytest.raises(OSError, match="elsewhere"):
+            together(Others(failures), lambda: 1, **options)
+    else:
+        assert together(Others(failures), lambda: 1, **options) == 1
