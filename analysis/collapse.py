@@ -43,6 +43,7 @@ from .scaled_sets import (
     unsound,
     with_enough_seeds,
 )
+from .slope_law import slope_law
 from .text import number
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, decide, question
 
@@ -98,7 +99,10 @@ def _collapse(
     runs: dict[str, xr.Dataset], claim: Claim, *, level: float, margin: float
 ) -> Verdict:
     candidates = one_per_seed(scaled(runs, claim))
+    slopes = slope_law(runs, level=level)
     blank = question(claim.prediction, EFFECT)
+    if slopes.arms:  # told even where the verdict lacks an arm: it rests on other runs as well
+        blank = replace(blank, assumptions=(slopes.text(claim.power),))
     missing = missing_arm(runs, candidates, claim)
     if missing is not None:
         return undecided(blank, candidates, missing)
@@ -107,6 +111,7 @@ def _collapse(
     if missing is not None:
         return undecided(blank, chosen, missing)
     noted = (*_assumptions(candidates, chosen, claim), *_explanations(chosen, level=level))
+    noted = (*noted, slopes.text(claim.power))
     blank = replace(blank, sample=sample(chosen), assumptions=noted)
     times = last_common_decade(chosen, clock=claim.clock)
     found = _compare(log_curves(chosen, times, clock=claim.clock), level=level)

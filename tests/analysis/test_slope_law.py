@@ -1,0 +1,199 @@
+import math
+
+import numpy as np
+import pytest
+
+from analysis.collapse import collapse, collapse_in_rate
+from analysis.curves import Arm
+from analysis.slope_law import SlopeLaw, _fit, slope_law
+from diffusion.schedule import log_spaced
+
+TIMES = log_spaced(3000, per_decade=10)
+# (batch size, rate, rule) with rates off one power of M.
+SPREAD = ((64, 0.05, "sqrt"), (256, 0.1, "sqrt"), (1024, 0.2, "sqrt"), (1024, 0.05, "fixed"))
+TIED = SPREAD[:3]
+
+
+def study(make, x, y, *, arms=SPREAD, seeds=4, spread=0.0, rng=None, **options):
+    """Runs whose distance is 1 + b·ln t with b = (η/0.05)^x·(64/M)^y and a factor for each run."""
+    rng = rng or np.random.default_rng(0)
+    runs = {}
+    for size, rate, rule in arms:
+        for seed in range(seeds):
+            slope = (rate / 0.05) ** x * (64 / size) ** y
+            slope *= math.exp(spread * rng.standard_normal())
+            chosen = {"batch_size": size, "rate": rate, "scaling": rule, "seed": seed}
+            fixed = {"slope": slope, "noise": 0.0, "records": TIMES}
+            runs[f"{rule}{size}-s{seed}"] = make(**{**chosen, **fixed, **options})
+    return runs
+
+
+@pytest.mark.parametrize(("x", "y"), [(1.0, 0.5), (1.0, 1.0), (0.4, -0.2), (0.0, 0.0)])
+def test_known_exponents_come_back(make, x, y):
+    found = slope_law(study(make, x, y))
+    assert (found.rate.mean, found.size.mean) == pytest.approx((x, y), abs=1e-6)
+    assert found.combined[0.5].mean == pytest.approx(x / 2 - y, abs=1e-6)
+    assert found.combined[1.0].mean == pytest.approx(x - y, abs=1e-6)
+    assert found.arms == 4 and found.departure == pytest.approx(0, abs=1e-6)
+    assert (found.reason, found.needed) == ("", "")
+
+
+def test_exponents_and_intervals_are_those_worked_out_by_hand(make):
+    """Three arms and two parameters beside the constant: differences of ln b solve for x and y."""
+    arms = ((64, 0.05, "sqrt"), (64, 0.2, "fixed"), (256, 0.05, "fixed"))
+    runs = study(make, 1.0, 0.5, arms=arms, seeds=3, spread=0.1)
+    b = {name: _slope(run) for name, run in runs.items()}
+    x = [math.log(b[f"fixed64-s{s}"] / b[f"sqrt64-s{s}"]) / math.log(4) for s in range(3)]
+    y = [math.log(b[f"sqrt64-s{s}"] / b[f"fixed256-s{s}"]) / math.log(4) for s in range(3)]
+    found = slope_law(runs)
+    assert (found.rate.mean, found.size.mean) == pytest.approx((np.mean(x), np.mean(y)))
+    # t of two degrees of freedom at 97.5 % is 4.3027 (tables).
+    half = 4.3027 * np.std(x, ddof=1) / math.sqrt(3)
+    assert found.rate.high - found.rate.mean == pytest.approx(half, rel=1e-4)
+    together = np.array(x) / 2 - np.array(y)
+    half = 4.3027 * np.std(together, ddof=1) / math.sqrt(3)
+    assert found.combined[0.5].mean - found.combined[0.5].low == pytest.approx(half, rel=1e-4)
+    assert math.isnan(found.departure)
+
+
+def _slope(run):
+    """The slope in ln t between 300 and 3000 by its textbook formula."""
+    last = run["iteration"].values >= 300
+    time = np.log(run["iteration"].values[last])
+    distance = np.sqrt(run["distance_sq"].values[last].sum(axis=1))
+    return np.cov(time, distance)[0, 1] / time.var(ddof=1)
+
+
+def test_under_one_rule_only_its_combination_is_identified(make):
+    found = slope_law(study(make, 1.0, 0.3, arms=TIED))
+    assert found.rate is None and found.size is None
+    assert list(found.combined) == [0.5]
+    assert found.combined[0.5].mean == pytest.approx(0.2, abs=1e-6)
+    assert found.reason == "η ∝ M^0.5 in all arms"
+    assert found.needed == "batch size 1024 at rate 0.05 as well, with the same seeds"
+
+
+@pytest.mark.parametrize(
+    ("arms", "power", "mean", "reason"),
+    [
+        (((64, 0.1, "linear"), (256, 0.4, "linear")), 1.0, 0.7, "η ∝ M^1 in all arms"),
+        (((64, 0.1, "fixed"), (256, 0.1, "fixed")), 0.0, -0.3, "all arms have one rate"),
+        (((64, 0.1, ""), (256, 0.1 * 4**0.25, "")), 0.25, -0.05, "η ∝ M^0.25 in all arms"),
+    ],
+)
+def test_other_rules_leave_their_own_combination(make, arms, power, mean, reason):
+    found = slope_law(study(make, 1.0, 0.3, arms=arms))
+    (known,) = found.combined
+    assert known == pytest.approx(power, abs=1e-3)
+    assert found.combined[known].mean == pytest.approx(mean, abs=1e-3)
+    assert found.reason == reason
+    assert found.rate is None and found.size is None
+
+
+def test_one_batch_size_tells_the_exponent_of_the_rate_alone(make):
+    found = slope_law(study(make, 0.8, 5.0, arms=((64, 0.05, "a"), (64, 0.2, "b"))))
+    assert found.rate.mean == pytest.approx(0.8, abs=1e-6)
+    assert found.size is None and found.combined is None
+    assert found.reason == "all arms are near batch size 64"
+
+
+def test_an_arm_off_the_power_law_shows_as_a_departure(make):
+    runs = study(make, 1.0, 0.5)
+    bent = study(make, 1.0, 0.5, slope=3.0, arms=SPREAD[1:2])
+    found = slope_law(runs | bent)
+    # Four arms and three parameters: what is left lies along (1, −2, 1, 0)/√6, as the first three
+    # are even in ln M on one rule. ln 1.5 = ½·ln 9/4 enters with −2/√6.
+    left = math.log(3.0) * np.array([-2, 4, -2, 0]) / 6
+    assert found.departure == pytest.approx(np.expm1(np.abs(left).max()), rel=1e-6)
+
+
+SHORT = {
+    "one arm": ({"arms": TIED[:1]}, "1 arm of 2 seeds or more"),
+    "one seed": ({"seeds": 1}, "0 arms of 2 seeds or more"),
+    "at rest": ({"slope": 0.0}, "the distance of 16 runs does not grow"),
+    "short": ({"records": np.arange(9)}, "the runs share no decade"),
+    "no rate": ({"learning_rate": None}, "no run recorded learning_rate"),
+    "full batch": ({"data_size": 64}, "no run recorded"),
+}
+
+
+@pytest.mark.parametrize("case", SHORT)
+def test_what_is_missing_is_said(make, case):
+    options, reason = SHORT[case]
+    found = slope_law(study(make, 1.0, 0.5, **options))
+    assert found.rate is None and found.combined is None and found.arms == 0
+    assert reason in found.reason and found.needed
+    assert "x and y not identified, as " in found.text(0.5)
+
+
+def test_seeds_that_only_some_arms_have_do_not_enter(make):
+    runs = study(make, 1.0, 0.5, seeds=4)
+    del runs["fixed1024-s3"]
+    assert slope_law(runs).rate.runs == 3
+    other = {
+        name: run.assign_coords(seed=f"{run['scaling'].item()}{int(run['seed'])}")
+        for name, run in runs.items()
+    }
+    assert slope_law(other).reason == "the arms share 0 seeds"
+
+
+def test_runs_that_should_not_be_compared_are_refused(make):
+    runs = study(make, 1.0, 0.5) | {"x": make(model="resnet20", batch_size=512)}
+    assert "model: resnet20, resnet8" in slope_law(runs).reason
+
+
+def test_the_order_of_runs_and_the_unit_of_the_rate_do_not_matter(make):
+    runs = study(make, 1.0, 0.5, spread=0.1)
+    turned = dict(reversed(runs.items()))
+    scaled = {
+        name: run.assign({key: 7 * run[key] for key in ("learning_rate", "learning_rate_sum")})
+        for name, run in runs.items()
+    }
+    found = slope_law(runs)
+    for other in (slope_law(turned), slope_law(scaled)):
+        assert other.rate.low == pytest.approx(found.rate.low, abs=1e-3)
+        assert other.size.high == pytest.approx(found.size.high, abs=1e-3)
+
+
+def test_it_stands_beside_the_verdicts_of_both_rules(make):
+    runs = study(make, 1.0, 0.5, spread=0.01)
+    (text,) = [item for item in collapse(runs).assumptions if item.startswith("log-slopes")]
+    assert "x/2 − y = " in text and "x − y = " not in text
+    assert "y = 0.5" in text and "mean of 4 seeds over 4 arms" in text
+    found = collapse_in_rate(runs)  # undecidable, as no run follows the linear rule
+    assert found.verdict == "undecidable"
+    assert "x − y = 0.5" in found.assumptions[0] or "x − y = 0.4" in found.assumptions[0]
+    (tied,) = [
+        item
+        for item in collapse(study(make, 1.0, 0.5, arms=TIED)).assumptions
+        if item.startswith("log-slopes")
+    ]
+    assert tied == (
+        "log-slopes b ∝ η^x·M^−y: x/2 − y = 0.000 [0.000, 0.000], where coinciding curves need 0 "
+        "(mean of 4 seeds over 3 arms, which depart from it by 0.0% at most), x and y not "
+        "identified apart, as η ∝ M^0.5 in all arms (would tell: batch size 1024 at rate 0.05 as "
+        "well, with the same seeds)"
+    )
+
+
+def test_a_combination_of_another_rule_is_not_held_against_the_claim(make):
+    text = slope_law(study(make, 1.0, 0.5, arms=TIED)).text(1.0)
+    assert "x/2 − y" in text and "need 0" not in text
+    assert SlopeLaw(reason="a", needed="b").text(0.5).endswith("as a (would tell: b)")
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say(make):
+    """ln b = x·ln η − y·ln M + seed + run, with spreads that differ by arm; 95 % t intervals."""
+
+    known = [Arm(size, rule, rate) for size, rate, rule in SPREAD]
+    rng, held, sets = np.random.default_rng(3), np.zeros(3), 1000
+    truth = np.array([0.9, 0.4, 0.05])
+    middle = np.array([0.9 * math.log(a.rate) - 0.4 * math.log(a.batch_size) for a in known])
+    for _ in range(sets):
+        seeds = 0.3 * rng.standard_normal(4) + 0.1 * rng.standard_normal((4, 4))
+        logs = middle[:, None] + seeds * np.array([1.0, 1.0, 1.5, 2.0])[:, None]
+        found = _fit(known, logs, level=0.95)
+        ends = (found.rate, found.size, found.combined[0.5])
+        held += [one.low <= value <= one.high for one, value in zip(ends, truth, strict=True)]
+    # Binomial: 0.95 ± 3·√(0.95·0.05/1000).
+    assert np.abs(held / sets - 0.95).max() < 0.0207
