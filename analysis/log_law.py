@@ -7,6 +7,7 @@ that trajectory and not of the next seed.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,8 @@ import xarray as xr
 from scipy import stats
 
 from .curves import arms, one_per_seed
+from .exponent_rule import MARGIN as MARGIN
+from .exponent_rule import judged, too_few
 from .exponents import Estimate, across_seeds, within_run
 from .extrapolation import extrapolations
 from .fits import fit_totals
@@ -22,16 +25,13 @@ from .groups import group_exponents
 from .text import interval, rounded
 from .usable_fits import DECADES as DECADES
 from .usable_fits import mostly_left_out, shortage, told_apart, usable
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, decide
+from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict
 
 PREDICTION = "P1"
 # P1 allows (ln t)^(2/α) for any α of the landscape; this is its case α = 2, which the exponent
 # p = 0 stands for. An exponent other than 0 speaks against this case and not against all of P1.
 STATEMENT = "With a constant learning rate the distance from the initial weights grows like log t."
 EFFECT = "exponent p of the distance (0: log t, 0.5: diffusion, 1: ballistic)"
-# A law of exponent 0.05 differs from the logarithm by 12 % of D one decade beyond three decades of
-# data; below that, records of a few decades and per-cent noise cannot tell them apart.
-MARGIN = 0.05
 # An interval inside the margin with 80 % power needs a margin of 1.96 + 1.28 standard errors.
 _EQUIVALENCE = 3.24
 # se ∝ (σ/D)/(Λ √n) with D = bΛ and n ∝ Λ, hence se ∝ Λ^−2.5 in the decades Λ.
@@ -75,7 +75,7 @@ def log_growth(
         return undecided(blank, runs, differing)
     fits = fit_totals(runs, level=level) if fits is None else fits.sel(node=list(runs))
     names, left_out = usable(fits)
-    if len(names) < len(left_out) or not names:
+    if too_few(len(names), len(left_out)):
         reason = mostly_left_out(left_out, len(runs))
         return undecided(blank, runs, Missing(reason, shortage(fits)))
     kept = {name: runs[name] for name in names}
@@ -88,16 +88,11 @@ def log_growth(
 def _judge(
     runs: dict[str, xr.Dataset], fits: xr.Dataset, *, level: float, margin: float
 ) -> Verdict:
-    estimates = _estimates(runs, fits, level=level)
-    words = [decide(item.low, item.high, margin) for item in estimates]
-    if CONTRADICTED in words:
-        # A verdict for all arms from the worst of them needs intervals that hold jointly. The
-        # exponents of noisy runs are skew, and t intervals of a few of them too short in the tail:
-        # with the error halved, simulated sets are contradicted wrongly in less than 2 %.
-        joint = 1 - (1 - level) / (2 * len(estimates))
-        wide = fits if _across(runs) else _widened(runs, joint)
-        estimates = _estimates(runs, wide, level=joint)
-        words = [decide(item.low, item.high, margin) for item in estimates]
+    def at(wanted: float) -> list[Estimate]:
+        wide = fits if wanted == level or _across(runs) else _widened(runs, wanted)
+        return _estimates(runs, wide, level=wanted)
+
+    estimates, words = judged(at, level=level, margin=margin)
     word = overall(words)
     worst = _deciding(estimates, words, word)
     return Verdict(
@@ -138,7 +133,7 @@ def _estimates(runs: dict[str, xr.Dataset], fits: xr.Dataset, *, level: float) -
     return found
 
 
-def _deciding(estimates: list[Estimate], words: list[str], word: str) -> Estimate:
+def _deciding(estimates: Sequence[Estimate], words: list[str], word: str) -> Estimate:
     """The estimate that the verdict hangs on: the farthest from 0 of those that say it."""
     saying = [item for item, said in zip(estimates, words, strict=True) if said == word]
     nearest = [min(abs(item.low), abs(item.high)) for item in saying]

@@ -194,7 +194,7 @@ def _tie(rates: Array, sizes: Array) -> tuple[float, Array]:
 def _slopes(design: Array, logs: Array) -> Array:
     """Least-squares slopes of each column of logs on the rows of a design, (row, seed)."""
     columns = np.vstack([np.ones(design.shape[1]), design]).T
-    return np.linalg.lstsq(columns, logs, rcond=None)[0][1:]
+    return np.asarray(np.linalg.lstsq(columns, logs, rcond=None)[0][1:], dtype=np.float64)
 
 
 def _departure(design: Array, logs: Array) -> float:
