@@ -1,20 +1,28 @@
 """Power of a design to tell a power of t from a logarithm, through the fit that will be used.
 
-Series are simulated with the pilot's noise and fitted, and the test is the t test of the exponents
-of several seeds. The power of one run's own test is for `certificate.certify`.
+Series are simulated with the pilot's noise and fitted, and sets of them are judged by the rule of
+the verdict on P1. The power of one run's own test is for `certificate.certify`.
 """
 
 import math
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
+from .exponent_rule import judged, too_few
 from .fitting import gradients
+from .grounds import SEEDS as PRIMARY
+from .grounds import overall
 from .growth import fit_growth
 from .noise_models import covariance, simulate
 from .pilot import Pilot, continued, curve
+from .usable_fits import usable
+from .verdict import CONTRADICTED, SUPPORTED
 
 Array = NDArray[np.float64]
 
@@ -38,37 +46,103 @@ def simulated(
         Distances along `series` and `iteration`.
     """
     later = continued(of, times)
-    noise = later.noise_share * simulate(later.noise, times, draws, rng=rng)
+    half = simulate(later.noise, times, (draws + 1) // 2, rng=rng)
+    # Each noise with both signs: the mean of p̂ over the draws is then off in second order only.
+    noise = later.noise_share * np.concatenate([half, -half])[:draws]
     # The offset is free; without one a noisy series could start below 0 and mean no distance.
     table = 10.0 + curve(of, exponent, times) + noise
     return xr.DataArray(table, {"iteration": times}, ["series", "iteration"])
 
 
 def exponents(distances: xr.DataArray) -> Array:
-    """Fitted exponents p̂ of simulated series, shape (series,)."""
-    return fit_growth(distances, calibrate=False)["exponent"].values
+    """Fitted exponents p̂ of simulated series, shape (series,); NaN where P1 leaves a run out.
+
+    Intervals within a run are asymptotic here, so that `p_unbounded` is found a little more rarely
+    than with the simulated critical values of `fits.fit_totals`.
+    """
+    fits = fit_growth(distances, calibrate=False)
+    first, last = distances["iteration"].values[[0, -1]]
+    onset = fits["onset"].fillna(0.0)
+    looked_at = fits[["exponent", "onset", "status", "reason"]].assign(
+        first=first,
+        last=last,
+        decades=math.log10(last / first),
+        grown_decades=np.log10((last + onset) / (first + onset)),
+    )
+    nodes = np.arange(fits.sizes["series"])
+    known = looked_at.rename(series="node").assign_coords(node=nodes, run=("node", nodes))
+    kept, _ = usable(known)
+    return known["exponent"].where(known["node"].isin(kept)).values
 
 
-def seeds_power(
+@dataclass(frozen=True)
+class Shares:
+    """How often the verdict on P1 says what.
+
+    Attributes:
+        supported: share of sets of runs.
+        contradicted: share of sets of runs.
+    """
+
+    supported: float
+    contradicted: float
+
+
+def verdict_shares(
     fitted: Array, seeds: int, *, spread: float, level: float, rng: np.random.Generator
-) -> float:
-    """Probability that the t test across seeds rejects a mean exponent of 0.
+) -> Shares:
+    """How often P1 is supported and contradicted by an arm of so many seeds.
+
+    The rule is that of `log_law.log_growth`, which both take from `exponent_rule`. Sets of which
+    fewer than `grounds.SEEDS` runs can be used count as undecided; `log_growth` takes the interval
+    of each run there.
 
     Arguments:
-        fitted: exponents of series of the true law, shape (series,).
-        seeds: S, two or more.
+        fitted: exponents of series of the true law, shape (series,); NaN for unusable ones.
+        seeds: S.
         spread: standard deviation of exponents between seeds.
         level: confidence level of the test.
         rng: source of random numbers.
 
     Returns:
-        The share of sets of S seeds whose interval excludes 0.
+        Shares of the sets of S seeds.
     """
     drawn = rng.choice(fitted, (_SETS, seeds))
     drawn = drawn + spread * rng.standard_normal((_SETS, seeds))
-    error = drawn.std(axis=1, ddof=1) / math.sqrt(seeds)
-    half = float(stats.t.ppf(0.5 + level / 2, seeds - 1)) * error
-    return float(np.mean(np.abs(drawn.mean(axis=1)) > half))
+    # Sorted by how many runs can be used: each number of them has its own quantiles.
+    counts = np.isfinite(drawn).sum(axis=1)
+    words: list[str] = []
+    for count in range(PRIMARY, seeds + 1):
+        if too_few(count, seeds - count):
+            continue
+        rows = drawn[counts == count]
+        words += _words(rows[np.isfinite(rows)].reshape(-1, count), level=level)
+    return Shares(words.count(SUPPORTED) / _SETS, words.count(CONTRADICTED) / _SETS)
+
+
+def _words(exponents: Array, *, level: float) -> list[str]:
+    """The verdict on each row of the exponents of an arm's runs."""
+    count = exponents.shape[1]
+    middles = exponents.mean(axis=1).tolist()
+    errors = (exponents.std(axis=1, ddof=1) / math.sqrt(count)).tolist()
+
+    @cache
+    def quantile(wanted: float) -> float:
+        return float(stats.t.ppf(0.5 + wanted / 2, count - 1))
+
+    def word(middle: float, error: float) -> str:
+        def at(wanted: float) -> list[_Ends]:
+            half = quantile(wanted) * error
+            return [_Ends(middle - half, middle + half)]
+
+        return overall(judged(at, level=level)[1])
+
+    return [word(*pair) for pair in zip(middles, errors, strict=True)]
+
+
+class _Ends(NamedTuple):
+    low: float
+    high: float
 
 
 def exponent_error(of: Pilot, times: Array, exponent: float) -> float:

@@ -10,7 +10,10 @@ from .provenance import plain
 from .tables import WIDTH, table
 from .text import number, plural, printable
 
-_OPTIONS = ("seeds", "until iteration", "decades", "records", "power", "false alarms")
+_OPTIONS = (
+    *("seeds", "iterations", "decades", "records"),
+    *("power", "log kept", "alarms", "onset 0"),
+)
 
 
 def terminal(found: Plan) -> str:
@@ -53,7 +56,9 @@ def _row(found: Plan, option: Option) -> tuple[str, ...]:
         f"{option.decades:.2f}",
         str(option.records),
         f"{option.power:.0%}",
-        f"{option.false_alarms:.0%}",
+        f"{option.log_supported:.0%}",
+        f"{option.false_alarms:.1%}",
+        f"{option.alarms_at_once:.1%}",
         *(number(getattr(option, name)) for name in cost),
     )
 
