@@ -1,7 +1,11 @@
+import math
+
 import numpy as np
 import pytest
+from scipy import stats
 
-from analysis.aging import READINGS, Pairs, aging, displacements, residuals
+from analysis.aging import READINGS, Pairs, _Collapse, _verdict, aging, displacements, residuals
+from analysis.verdict import question
 from diffusion.schedule import log_spaced
 
 TIMES = log_spaced(10_000, per_decade=8)
@@ -25,7 +29,7 @@ def test_each_reading_collapses_what_obeys_it(reading):
     assert np.delete(found, reading).min() > 1e-3
 
 
-def brownian(make, clock, *, seeds=5, components=1024, rng=None):
+def brownian(make, clock, *, seeds=5, components=1024, rng=None, **options):
     """Sketches of Brownian motion in a clock."""
     rng = rng or np.random.default_rng(0)
     steps = np.sqrt(np.diff(clock, prepend=0))[:, None]
@@ -34,7 +38,8 @@ def brownian(make, clock, *, seeds=5, components=1024, rng=None):
         walk = np.cumsum(steps * rng.standard_normal((TIMES.size, components)), axis=0)
         walk -= walk[0]
         squares = (walk**2).sum(axis=1)[:, None] * np.ones(3) / 3
-        runs[f"s{seed}"] = make(seed=seed, records=TIMES, distance_sq=squares, sketch=walk)
+        more = {"distance_sq": squares, "sketch": walk, **options}
+        runs[f"s{seed}"] = make(seed=seed, records=TIMES, **more)
     return runs
 
 
@@ -64,3 +69,98 @@ def test_few_seeds_short_runs_and_no_sketch_are_named(make):
     short = {name: run.isel(iteration=TIMES <= 2000) for name, run in runs.items()}
     assert "less than 2.5 decades" in aging(short).reason
     assert "'trajectory'" in aging({"r": make(records=[0, 1])}).needed
+
+
+def pairs_of(times):
+    """Waiting times and lags by the definition: nearest records to grids even in ln t."""
+    found = set()
+    for wanted in np.geomspace(times[0], times[-1] / 20, 12):
+        start = min(times, key=lambda t: (abs(t - wanted), t))
+        later = [t for t in times if t >= 2 * start]
+        for mark in start + np.geomspace(start, times[-1] - start, 16):
+            found.add((start, min(later, key=lambda t: (abs(t - mark), t))))
+    return np.array(sorted(found), dtype=float)
+
+
+def left_by_a_cubic(x, y):
+    return math.sqrt(np.mean((y - np.polyval(np.polyfit(x, y, 3), x)) ** 2))
+
+
+def log_ratios(runs, couples):
+    """Ln of the residual of aging in ln t over that of each other reading, mean over runs."""
+    start, end = couples.T
+    rows = [displacements(run, Pairs(start, end - start)) for run in runs]
+    square, distance = np.mean(rows, axis=0)
+    lag = end - start
+    own = left_by_a_cubic(np.log(lag) / np.log(start), square - distance)
+    others = (
+        left_by_a_cubic(np.log(lag / start), square - distance),
+        left_by_a_cubic(np.log(lag / start), square),
+        left_by_a_cubic(np.log(lag), square),
+    )
+    return np.log([own / other for other in others])
+
+
+def test_the_interval_is_the_jackknife_over_seeds(make):
+    runs = brownian(make, np.log(STARTED + 1) ** 2, components=16)
+    # One seed lacks a record in the middle, another a component of its sketch elsewhere.
+    runs["s1"] = runs["s1"].drop_isel(iteration=20)
+    runs["s2"]["sketch"][24, 3] = np.nan
+    found = aging(runs, level=0.9)
+    shared = [t for t in TIMES.tolist() if t >= 10 and t not in (TIMES[20], TIMES[24])]
+    couples, kept = pairs_of(shared), list(runs.values())
+    whole = log_ratios(kept, couples)
+    without = [log_ratios(kept[:k] + kept[k + 1 :], couples) for k in range(5)]
+    best = int(whole.argmax())
+    pseudo = [5 * whole[best] - 4 * part[best] for part in without]
+    low, high = stats.ttest_1samp(pseudo, 0).confidence_interval(0.9)
+    expected = np.exp(whole[best] + np.array([0, (low - high) / 2, (high - low) / 2]))
+    np.testing.assert_allclose([found.effect, found.effect_low, found.effect_high], expected)
+
+
+def test_what_follows_a_drop_of_the_rate_is_not_used(make):
+    rate = np.where(TIMES <= 6000, 0.1, 0.01)
+    sums = np.cumsum(rate * np.diff(TIMES, prepend=0))
+    more = {"learning_rate": rate, "learning_rate_sum": sums}
+    runs = brownian(make, STARTED, components=64, **more)
+    cut = {name: run.sel(iteration=TIMES <= 6000) for name, run in runs.items()}
+    assert aging(runs).effect == aging(cut).effect
+    assert aging(runs).reason == aging(cut).reason
+
+
+TOLD, OPEN, AGAINST, NEAR = (-2.0, -1.0), (-1.0, 1.0), (1.0, 2.0), (-0.5, -0.01)
+
+
+def collapse(arm, ends):
+    """Ln of ratios to the three other readings, the first of which is the best."""
+    low, high = np.array([[ends[0], -9.0, -8.0], [ends[1], -8.0, -7.0]])
+    return _Collapse(arm, 5, (low + high) / 2, low, high)
+
+
+@pytest.mark.parametrize(
+    ("arms", "word", "arm"),
+    [
+        ((TOLD, TOLD), "supported", "a"),
+        ((TOLD, OPEN), "undecidable", "b"),
+        ((AGAINST, TOLD), "contradicted", "a"),
+        ((TOLD, AGAINST), "contradicted", "b"),
+        # Below 1, but by less than the margin of 10 %; above 1, but the interval below 2.
+        ((TOLD, NEAR), "undecidable", "b"),
+        ((TOLD, (0.3, 1.5)), "undecidable", "b"),
+        ((TOLD, (0.5, 0.6)), "undecidable", "b"),
+    ],
+)
+def test_all_arms_support_and_one_contradicts(make, arms, word, arm):
+    found = [collapse(name, ends) for name, ends in zip("ab", arms, strict=True)]
+    verdict = _verdict(question("P8", ""), {"r": make(records=[0, 1])}, found, found)
+    low, high = dict(zip("ab", arms, strict=True))[arm]
+    assert (verdict.verdict, f"at {arm}" in verdict.reason) == (word, True)
+    ends = verdict.effect_low, verdict.effect_high
+    assert ends == pytest.approx((math.exp(low), math.exp(high)))
+    assert bool(verdict.needed) == (word == "undecidable")
+
+
+def test_a_contradiction_needs_the_wider_intervals(make):
+    narrow, wide = collapse("a", (1.0, 2.0)), collapse("a", (0.5, 2.5))
+    verdict = _verdict(question("P8", ""), {"r": make(records=[0, 1])}, [narrow], [wide])
+    assert verdict.verdict == "undecidable"

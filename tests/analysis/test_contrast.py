@@ -30,3 +30,15 @@ def test_samples_without_spread_give_a_point():
     found = unpaired([1.0, 1.0], [0.0, 0.0], level=0.95)
     assert (found.low, found.high, p_value(found)) == (1.0, 1.0, 0.0)
     assert p_value(unpaired([1.0, 1.0], [1.0, 1.0], level=0.95)) == 1.0
+
+
+def test_the_smaller_sample_is_counted_whichever_comes_first():
+    assert unpaired(X, Y, level=0.9).count == unpaired(Y, X, level=0.9).count == 6
+    # Without spread Welch's degrees of freedom are 0/0; the smaller sample's stand in for them.
+    assert unpaired([1.0, 1.0, 1.0], [0.0, 0.0], level=0.9).freedom == 1
+
+
+def test_turning_the_samples_round_mirrors_the_interval():
+    one, other = unpaired(X, Y, level=0.9), unpaired(Y, X, level=0.9)
+    np.testing.assert_allclose([one.low, one.high], [-other.high, -other.low], rtol=1e-12)
+    assert (one.freedom, p_value(one)) == (other.freedom, p_value(other))

@@ -37,7 +37,8 @@ def test_across_seeds_is_students_interval_of_the_mean(level):
 
 
 def test_across_seeds_counts_the_decades_of_the_shortest_run():
-    found = across_seeds(ARM, fits([0, 1, 2], grown_decades=[3.0, 2.6, 4.0]), level=0.95)
+    columns = {"grown_decades": [3.0, 2.6, 4.0], "decades": [1.0, 5.0, 5.0]}
+    found = across_seeds(ARM, fits([0, 1, 2], **columns), level=0.95)
     assert found.decades == 2.6
 
 

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 
 from analysis.groups import FIRST, INVARIANT, OTHERS, group_exponents, grouped
@@ -38,3 +40,56 @@ def test_groups_that_do_not_grow_are_not_estimated(make):
     for run in runs.values():
         run["distance_sq"][:, 0] = 1.0
     assert "first tensor not estimated" in group_exponents(runs, level=0.95)[0]
+
+
+def test_a_group_is_unknown_where_one_of_its_tensors_is(make):
+    run = make()
+    run["distance_sq"][5, 2] = np.nan
+    found = grouped(run)["distance_sq"]
+    assert np.flatnonzero(np.isnan(found.sel(tensor=OTHERS))).tolist() == [5]
+    assert np.isfinite(found.sel(tensor=FIRST)).all()
+
+
+def test_tensors_that_may_be_scale_invariant_are_not_taken_for_it(make):
+    run = make()
+    run["scale_invariant"] = "tensor", np.array([0, -1, 1], dtype=np.int8)
+    assert grouped(run)["tensor"].values.tolist() == [FIRST, INVARIANT, OTHERS]
+    np.testing.assert_array_equal(
+        grouped(run)["distance_sq"].sel(tensor=INVARIANT), run["distance_sq"][:, 2]
+    )
+
+
+def first_tensor(phrase):
+    """Mean and ends of the first tensor's exponent."""
+    found = re.search(r"first tensor (\S+) \[(\S+), (\S+)\]", phrase.replace("−", "-"))
+    return [float(text) for text in found.groups()]
+
+
+def wide(make, seeds):
+    """Runs whose first tensor has another exponent in each seed."""
+    runs = {}
+    for seed in range(seeds):
+        run, other = make(seed=seed), make(seed=seed, exponent=0.2 * (1 + seed % 4))
+        run["distance_sq"][:, 0] = other["distance_sq"].values[:, 0]
+        runs[f"s{seed}"] = run
+    return runs
+
+
+def test_groups_have_students_interval_at_the_level_asked_for(make):
+    # Exponents 0.2, 0.4, 0.6, 0.8: mean 0.5, s/√4 = 0.1291; t of 3 degrees of freedom is 1.6377
+    # at 80 % and 3.1824 at 95 %.
+    for level, reach in ((0.8, 1.6377 * 0.1291), (0.95, 3.1824 * 0.1291)):
+        (phrase,) = group_exponents(wide(make, 4), level=level)
+        np.testing.assert_allclose(
+            first_tensor(phrase), [0.5, 0.5 - reach, 0.5 + reach], atol=0.015
+        )
+    assert group_exponents(wide(make, 3), level=0.95) == ()
+
+
+def test_a_seed_whose_exponent_is_no_estimate_does_not_count(make):
+    runs = wide(make, 5)
+    noise = np.random.default_rng(0).standard_normal(runs["s4"].sizes["iteration"])
+    runs["s4"]["distance_sq"][:, 0] = 1 + 0.01 * noise
+    others = {name: run for name, run in runs.items() if name != "s4"}
+    four, five = (group_exponents(known, level=0.95)[0] for known in (others, runs))
+    assert first_tensor(four) == first_tensor(five)
