@@ -140,9 +140,16 @@ def _exponents(
 
 
 def _expected(runs: Mapping[str, xr.Dataset], *, level: float) -> _Expected:
-    """2/α = 1/γ from the landscape, with the interval of γ across runs."""
-    gammas = [landscape_exponent(run)[0] for run in runs.values() if "loss_difference" in run]
-    found = across_runs(gammas, level=level)
+    """2/α = 1/γ from the landscape, with the interval of γ across seeds.
+
+    Runs of one seed start on one landscape, at whatever temperature, and count once.
+    """
+    gammas: dict[object, list[float]] = {}
+    for run in runs.values():
+        gamma = landscape_exponent(run)[0] if "loss_difference" in run else math.nan
+        if math.isfinite(gamma):
+            gammas.setdefault(label(run, "seed", None), []).append(gamma)
+    found = across_runs([float(np.mean(values)) for values in gammas.values()], level=level)
     if found.runs < SEEDS or not found.low > 0:
         return _Expected(_LEAST, math.inf, "α was not measured, and 2/α ≥ 1 for any α ≤ 2")
     ends = interval(1 / found.high, 1 / found.low, show=rounded)

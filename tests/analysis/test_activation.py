@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from analysis.activation import activation
+from analysis.activation import _Expected, _expected, _word, activation
+from analysis.replication import AcrossRuns, across_runs
 from diffusion.schedule import log_spaced
 
 TIMES = log_spaced(3000, per_decade=10)
@@ -76,3 +77,66 @@ def test_a_run_at_rest_has_no_log_slope(make):
     runs = grid(make, 1.0)
     runs["b256-s0"]["distance_sq"][10:] = 1.0
     assert activation(runs).reason.startswith("The distance of 1 run does not grow")
+
+
+def test_the_exponent_has_students_interval_over_seeds(make):
+    # By construction x = 1 + 0.01·(seed − 1.5) in seed 0 to 3: s = 0.012910, and t of 3 degrees of
+    # freedom is 1.6377 at 80 %.
+    found = activation(grid(make, 1.0), level=0.8)
+    half = 1.6377 * 0.0129099 / 2
+    ends = [found.effect, found.effect_low, found.effect_high]
+    np.testing.assert_allclose(ends, [1.0, 1 - half, 1 + half], atol=1e-4)
+
+
+def test_a_seed_that_an_arm_lacks_is_left_out(make):
+    whole, more = grid(make, 1.0), grid(make, 1.0, seeds=5)
+    del more["b256-s4"]
+    found = activation(more)
+    assert found.sample.runs == 12
+    assert (found.effect, found.effect_low) == pytest.approx(
+        (activation(whole).effect, activation(whole).effect_low)
+    )
+
+
+def test_temperatures_are_measured_only_where_all_runs_were(make):
+    bare = grid(make, 1.0)
+    traces = ("iteration", "tensor"), np.full((TIMES.size, 3), 800.0)
+    full = {name: run.assign(noise_trace=traces) for name, run in bare.items()}
+    assert "measured gradient noise" in activation(full).assumptions[0]
+    mixed = full | {"b64-s1": bare["b64-s1"]}
+    assert "taken ∝ η/M" in activation(mixed).assumptions[0]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "word"),
+    [
+        ((1.4, 2.9), (2.0, 2.0), "supported"),
+        ((1.3, 2.9), (2.0, 2.0), "undecidable"),
+        ((1.4, 3.1), (2.0, 2.0), "undecidable"),
+        ((1.0, 1.3), (2.0, 2.0), "contradicted"),
+        ((1.0, 1.4), (2.0, 2.0), "undecidable"),
+        ((3.1, 4.0), (2.0, 2.0), "contradicted"),
+        ((2.9, 4.0), (2.0, 2.0), "undecidable"),
+        # Whatever 2/α is between 1.5 and 3: within 2 and 2.25, or beyond 1 and 4.5.
+        ((2.05, 2.2), (1.5, 3.0), "supported"),
+        ((1.9, 2.2), (1.5, 3.0), "undecidable"),
+        ((2.05, 2.3), (1.5, 3.0), "undecidable"),
+        ((0.8, 0.95), (1.5, 3.0), "contradicted"),
+        ((0.8, 1.05), (1.5, 3.0), "undecidable"),
+        ((4.6, 5.0), (1.5, 3.0), "contradicted"),
+        ((4.4, 5.0), (1.5, 3.0), "undecidable"),
+    ],
+)
+def test_both_intervals_enter(found, expected, word):
+    middle = sum(found) / 2
+    across = AcrossRuns(middle, *found, spread=0.1, runs=4, p_value=0.0, reason="")
+    assert _word(across, _Expected(*expected, words="")) == word
+
+
+def test_runs_of_one_seed_share_their_landscape_and_count_once(make):
+    runs = grid(make, 1.0, gamma=0.5)
+    gammas = across_runs([0.5, 0.505, 0.51, 0.515], level=0.9)
+    found = _expected(runs, level=0.9)
+    assert (found.low, found.high) == pytest.approx((1 / gammas.high, 1 / gammas.low))
+    arms = grid(make, 1.0, sizes=(16, 32, 64, 256), seeds=1, gamma=0.5)
+    assert len(arms) == 4 and _expected(arms, level=0.9).high == np.inf
