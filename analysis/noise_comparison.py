@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from .curves import one_per_seed
 from .noise import NoiseScale, noise_interval
 from .recorded_noise import has_noise
 
@@ -49,19 +50,22 @@ def compare(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> list[Comp
     """The noise scale of each batch size, its runs taken together, against the batch size.
 
     Arguments:
-        runs: recordings by node name; those without noise are passed over.
+        runs: recordings by node name; those without noise are passed over, and those that repeat
+            the seed of another.
         level: confidence level.
 
     Returns:
         One item a batch size with noise, in order.
     """
     sizes = sorted({int(run["batch_size"].values) for run in runs.values() if has_noise(run)})
-    return [_compare(size, _of_size(runs, size), level=level) for size in sizes]
+    return [_compare(size, of_size(runs, size), level=level) for size in sizes]
 
 
-def _of_size(runs: Mapping[str, xr.Dataset], size: int) -> list[xr.Dataset]:
-    measured = [run for run in runs.values() if has_noise(run)]
-    return [run for run in measured if int(run["batch_size"].values) == size]
+def of_size(runs: Mapping[str, xr.Dataset], size: int) -> list[xr.Dataset]:
+    """The runs of a batch size that measured noise, one a seed: copies would narrow intervals."""
+    measured = {name: run for name, run in runs.items() if has_noise(run)}
+    distinct = one_per_seed(measured).values()
+    return [run for run in distinct if int(run["batch_size"].values) == size]
 
 
 def _compare(size: int, members: Sequence[xr.Dataset], *, level: float) -> Comparison:

@@ -8,7 +8,7 @@ import xarray as xr
 from . import markup
 from .batch import CriticalBatch
 from .noise import NoiseScale
-from .noise_comparison import Comparison, compare, noise_against_loss, noise_by_part
+from .noise_comparison import Comparison, compare, noise_against_loss, noise_by_part, of_size
 from .provenance import plain
 from .text import interval, number, plural
 
@@ -64,7 +64,7 @@ def in_parts(runs: Mapping[str, xr.Dataset], *, level: float) -> str:
     if not compared:
         return ""
     size = max(compared, key=lambda one: one.runs).batch_size
-    members = [run for run in runs.values() if int(run["batch_size"].values) == size]
+    members = of_size(runs, size)
     by_part = noise_by_part(members, level=level)
     parts = _table("part of the network", by_part) if len(by_part) > 1 else ""
     against = noise_against_loss(members, level=level)

@@ -11,6 +11,7 @@ from scipy import stats
 
 from .curves import total_distance
 from .growth import growth_curve
+from .noise_comparison import of_size
 from .recorded_noise import noise_over_time
 
 Array = NDArray[np.float64]
@@ -251,8 +252,7 @@ def noise_bands(runs: dict[str, xr.Dataset], *, level: float) -> dict[int, Band]
     """Noise scale over time of each batch size, its runs taken together."""
     found = {}
     for size in batch_sizes(runs):
-        members = [run for run in runs.values() if int(run["batch_size"].values) == size]
-        scale = noise_over_time(members, level=level)
+        scale = noise_over_time(of_size(runs, size), level=level)
         if scale.sizes["iteration"] and np.isfinite(scale["low"].values).any():
             columns = (scale[name].values for name in ("estimate", "low", "high"))
             found[size] = Band(scale["iteration"].values, *columns)

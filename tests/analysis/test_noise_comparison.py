@@ -71,3 +71,32 @@ def test_noise_that_grows_as_the_loss_falls_is_seen(make):
 def test_without_losses_or_noise_there_is_nothing(make):
     assert noise_against_loss([make(loss=None)]).sizes["loss"] == 0
     assert noise_against_loss([]).sizes["loss"] == 0
+
+
+def test_a_copy_adds_no_noise_measurements(make):
+    runs = {"a": make(seed=0, last=2000), "b": make(seed=1, last=2000)}
+    copied = runs | {"again": runs["a"]}
+    assert compare(copied) == compare(runs)
+    # Of a run and its rerun that measured noise, the rerun speaks.
+    bare = make(seed=2, last=2000, noise_trace=None)
+    assert compare({"bare": bare, "a": make(seed=2, last=2000)})[0].runs == 1
+
+
+def test_a_batch_size_within_the_interval_is_within_it(make):
+    run = make(batch_size=64, last=2000)
+    scale = compare({"a": run})[0].scale
+    places = {math.floor(scale.low): "below", math.ceil(scale.low): "within"}
+    places |= {math.floor(scale.high): "within", math.ceil(scale.high): "above"}
+    for size, place in places.items():
+        assert compare({"a": run.assign_coords(batch_size=size)})[0].place == place
+
+
+def test_comparisons_keep_the_level_asked_for(make):
+    run = make(last=2000)
+    for level in (0.8, 0.99):
+        alone = run_noise_scale(run, level=level)
+        assert compare({"a": run}, level=level)[0].scale == alone
+        joined = run.assign_coords(tensor=["net.a", "net.b", "net.c"])
+        assert noise_by_part([joined], level=level)["net"] == alone
+    narrow, wide = (noise_against_loss([run], level=level) for level in (0.8, 0.99))
+    assert np.all(narrow["low"] > wide["low"]) and np.all(narrow["high"] < wide["high"])

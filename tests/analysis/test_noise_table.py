@@ -42,7 +42,9 @@ def test_rows_are_json():
 
 
 def test_parts_and_losses_are_folded_behind_a_line(make):
-    html = noise_table.in_parts({"a": make(last=2000)}, level=0.95)
+    runs = {"a": make(last=2000)}
+    html = noise_table.in_parts(runs, level=0.95)
+    assert noise_table.in_parts(runs | {"copy": runs["a"]}, level=0.95) == html
     assert "<details>" in html and "linear" in html and "mean training loss" in html
     bare = make(gradient_sq=None, noise_trace=None, noise_updates=None)
     assert noise_table.in_parts({"a": bare}, level=0.95) == ""

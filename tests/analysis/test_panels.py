@@ -156,6 +156,8 @@ def test_noise_is_shown_for_batch_sizes_that_measured_it(make):
     known = np.isfinite(bands[64].low)  # the first windows are too few for an interval
     inside = (bands[64].low <= 200) & (bands[64].high >= 200)
     assert inside[known].mean() > 0.8
+    again = panels.noise_bands(runs | {"copy": runs["a"]}, level=0.95)
+    np.testing.assert_array_equal(again[64].low, bands[64].low)
 
 
 PLACES = st.lists(st.floats(0, 1), min_size=1, max_size=8).map(sorted)
