@@ -11,7 +11,9 @@ from analysis.distance_ratio import (
     common_window,
     last_common_decade,
     log_curves,
+    log_distance,
     log_ratio,
+    log_slopes,
     means,
     pairs_in_time,
     ratio_of,
@@ -87,3 +89,23 @@ def test_a_ratio_beyond_floating_point_is_infinite_and_can_be_printed():
     assert ratio_of(800.0) == math.inf
     logs = {ABOVE: np.array([900.0, -900.0]), BELOW: np.array([0.0, 1.0])}
     assert log_ratio(ABOVE, BELOW, logs, level=0.95).short().endswith("[0.000, ∞)")
+
+
+def test_log_slopes_are_those_of_the_distance_and_not_of_its_logarithm(make):
+    runs = {f"s{seed}": make(seed=seed, noise=0.0, slope=2.5, last=2000) for seed in range(2)}
+    (found,) = log_slopes(runs, np.geomspace(200, 2000, GRID)).values()
+    np.testing.assert_allclose(np.exp(found), 2.5, rtol=1e-3)
+
+
+def test_a_distance_that_falls_has_no_log_slope(make):
+    runs = {"up": make(noise=0.0), "down": make(noise=0.0, slope=-0.1, seed=1)}
+    (found,) = log_slopes(runs, np.geomspace(300, 3000, GRID)).values()
+    assert np.isnan(found).tolist() == [False, True]
+
+
+def test_records_at_rest_have_no_logarithm_and_are_passed_over(make):
+    run = make(records=[0, 1, 2, 10, 100], noise=0.0)
+    still = run.copy(deep=True)
+    still["distance_sq"][1:3] = 0.0
+    times = np.geomspace(10, 100, 5)
+    np.testing.assert_array_equal(log_distance(still, times), log_distance(run, times))

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -114,3 +116,57 @@ def test_copies_are_named_once_and_the_rest_is_counted(make):
     )
     all_twice = runs | {f"{name}-again": run for name, run in runs.items()}
     assert grounds.repeated(all_twice).endswith("b64-s0, b64-s1, b64-s2, ….")
+
+
+def test_the_sample_has_the_seeds_of_its_smallest_arm(make):
+    runs = arms(make, 5, records=FEW) | arms(make, 3, sizes=(256,), records=FEW)
+    found = grounds.sample(runs)
+    assert (found.runs, found.seeds, found.batch_sizes) == (8, 3, (64, 256))
+
+
+def ends(low, high):
+    """Four numbers whose 95 % interval has these ends; t of 3 degrees of freedom is 3.182446."""
+    spread = (high - low) / 2 / 3.182446 * 2
+    shape = np.array([-1.5, -0.5, 0.5, 1.5])
+    return (low + high) / 2 + spread * shape / shape.std(ddof=1)
+
+
+def judged(make, rule, *intervals):
+    runs = arms(make, 4, sizes=(64, 256)[: len(intervals)], records=FEW)
+    numbers = np.concatenate([ends(*item) for item in intervals]).tolist()
+    return grounds.judge_arms(dict(zip(runs, numbers, strict=True)), runs, rule, level=0.95)
+
+
+def test_the_arm_that_is_named_reaches_farthest(make):
+    # Both support; the second's interval reaches farther though its mean lies nearer to 0.
+    word, mean = judged(make, rule, (0.02, 0.03), (-0.08, 0.09))
+    assert word == "supported" and "256" in mean.name
+    assert (mean.low, mean.high) == pytest.approx((-0.08, 0.09), abs=1e-6)
+
+
+def test_the_arm_that_leaves_it_open_is_named_and_not_one_that_supports(make):
+    def below(low, high):
+        return "supported" if high < -1 else "contradicted" if low > 5 else "undecidable"
+
+    word, mean = judged(make, below, (-9.0, -8.0), (-2.0, 0.0))
+    assert word == "undecidable" and "256" in mean.name
+
+
+def test_one_word_for_several():
+    assert grounds.overall(["supported", "contradicted"]) == "contradicted"
+    assert grounds.overall(["supported", "supported"]) == "supported"
+    assert grounds.overall(["supported", "undecidable"]) == "undecidable"
+    assert grounds.overall([]) == "undecidable"
+
+
+def test_what_is_decided_on_logarithms_is_told_as_a_ratio(make):
+    mean = grounds.Mean("m", math.log(2), 0.0, math.log(4), 4)
+    assert mean.text(math.exp) == "2.000 [1.000, 4.000] (m)"
+    assert mean.text() == "0.693 [0.000, 1.386] (m)"
+    more = {"reason": "r", "assumptions": (), "needed": "seeds"}
+    runs = arms(make, 1, records=FEW)
+    for word, needed in (("supported", ""), ("contradicted", ""), ("undecidable", "seeds")):
+        found = grounds.decided(question("P9", "R"), runs, word, mean, **more)
+        assert (found.verdict, found.needed) == (word, needed)
+        ratios = (found.effect, found.effect_low, found.effect_high)
+        assert ratios == pytest.approx((2.0, 1.0, 4.0))

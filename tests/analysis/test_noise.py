@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.noise import (
     Moments,
     covariance,
     fieller,
+    independent_blocks,
     jackknife_error,
     merge,
     neighbour_correlation,
@@ -132,3 +134,63 @@ def test_noise_that_can_hardly_be_told_from_none_keeps_its_coverage(mean):
 def test_updates_without_any_noise_have_a_noise_scale_of_zero():
     found = noise_interval(np.ones(40), np.zeros(40), np.ones(40))
     assert (found.estimate, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+@pytest.mark.parametrize("noise", [0.1, 3.0])
+def test_the_interval_is_students_at_the_level_asked_for(level, noise):
+    given = moments(np.random.default_rng(3), blocks=20, noise=noise, size=40.0)
+    windows = given.gradient_sq, given.noise_trace, given.updates
+    found = noise_interval(*windows, level=level)
+    blocks = independent_blocks(*windows)
+    t = stats.t.ppf((1 + level) / 2, blocks.updates.size - 1)
+    if noise > 1:
+        assert found == fieller(blocks, t)
+    else:
+        half = np.log(found.high / found.low) / 2
+        assert half == pytest.approx(t * jackknife_error(blocks) / found.estimate)
+
+
+def test_the_jackknife_of_unequal_blocks_equals_busings_loop():
+    """Busing, Meijer and van der Leeden (1999): pseudo-values h B − (h − 1) B_(−j), h = Σn/n_j."""
+    given = moments(np.random.default_rng(6), blocks=7)
+    n, count = given.updates, 7
+    g, s = given.gradient_sq, given.noise_trace
+    whole = np.average(s, weights=n) / np.average(g, weights=n)
+    left_out = [
+        np.average(np.delete(s, j), weights=np.delete(n, j))
+        / np.average(np.delete(g, j), weights=np.delete(n, j))
+        for j in range(count)
+    ]
+    centre = count * whole - sum((1 - n[j] / n.sum()) * left_out[j] for j in range(count))
+    variance = 0.0
+    for j in range(count):
+        h = n.sum() / n[j]
+        variance += (h * whole - (h - 1) * left_out[j] - centre) ** 2 / (h - 1) / count
+    assert jackknife_error(given) == pytest.approx(np.sqrt(variance), rel=1e-12)
+
+
+def test_a_correlation_above_one_standard_error_asks_for_longer_blocks():
+    rng = np.random.default_rng(0)
+    while True:
+        values = 10 + np.convolve(rng.standard_normal(21), [0.4, 1.0], "valid")
+        if 1 / np.sqrt(20) < neighbour_correlation(values) < 2 / np.sqrt(20):
+            break
+    assert independent_blocks(values, values, np.ones(20)).updates.size == 10
+
+
+def test_a_squared_gradient_below_0_bounds_nothing_above():
+    rng = np.random.default_rng(7)
+    found = noise_interval(-1 + 0.01 * rng.standard_normal(40), 5 + np.zeros(40), np.ones(40))
+    assert np.isnan(found.estimate)
+    assert found.high == np.inf
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_the_units_of_gradients_drop_out(unit):
+    given = moments(np.random.default_rng(8), noise=3.0)
+    windows = given.gradient_sq, given.noise_trace
+    one = noise_interval(*windows, given.updates)
+    other = noise_interval(*(unit * x for x in windows), given.updates)
+    ends = [[found.estimate, found.low, found.high] for found in (one, other)]
+    np.testing.assert_allclose(*ends, rtol=1e-9)

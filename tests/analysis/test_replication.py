@@ -134,3 +134,53 @@ def test_false_discoveries_pass_over_missing_p_values():
     found = false_discoveries([0.0001, np.nan], runs=1)
     assert found.rejected.tolist() == [True, False]
     assert np.isnan(found.adjusted[1])
+
+
+def test_what_is_left_out_narrows_no_interval():
+    values = [0.11, 0.32, 0.05, 0.21, 0.18]
+    known, more = across_runs(values), across_runs([np.nan, *values, np.inf])
+    assert (more.low, more.high, more.p_value) == (known.low, known.high, known.p_value)
+    assert (more.mean, more.runs) == (known.mean, 5)
+
+
+def test_the_sign_of_the_values_does_not_matter():
+    values = np.array([0.11, 0.32, 0.05, 0.21, 0.18])
+    up, down = across_runs(values), across_runs(-values)
+    assert (down.low, down.high, down.p_value) == (-up.high, -up.low, up.p_value)
+    up, down = between_arms(values, [0.0, 0.1]), between_arms([0.0, 0.1], values)
+    assert (down.low, down.high, down.p_value) == (-up.high, -up.low, up.p_value)
+
+
+def test_the_p_value_of_two_arms_is_that_of_the_smaller_arm():
+    found = between_arms([1.0, 1.2, 0.8, 1.1], [0.5, 0.4, 0.6])
+    # t² = 0.525²/0.010625 = 441/17, and with two degrees of freedom p = 1 − √(t²/(t² + 2)).
+    assert found.p_value == pytest.approx(1 - np.sqrt(441 / 475))
+    assert (found.runs, found.spread) == (3, pytest.approx(np.sqrt(0.010625)))
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_estimates_of_equal_error_pool_to_students_interval(level):
+    # With equal weights Hartung and Knapp's variance of the mean is s²/k, whatever τ².
+    values = [0.1, 0.4, 0.2, 0.6]
+    found, expected = pool(values, [0.05] * 4, level=level), across_runs(values, level=level)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-6)
+    # τ² = s² − v, with s² = 0.0491667.
+    assert found.heterogeneity == pytest.approx(np.sqrt(0.0491667 - 0.0025), rel=1e-3)
+
+
+P_VALUES = np.array([0.001, 0.008, 0.039, 0.041, 0.042, 0.06, 0.074, 0.205])
+
+
+def test_dependent_tensors_pay_the_sum_of_reciprocals():
+    found = false_discoveries(P_VALUES, runs=3)
+    # Σ 1/i up to 8 is 2.717857: the first p-value becomes 0.001·8·2.717857, and the second lies
+    # above 0.05·2/(8·2.717857) = 0.0046.
+    assert found.adjusted[0] == pytest.approx(0.02174286)
+    assert found.rejected.tolist() == [True] + 7 * [False]
+
+
+def test_the_rate_is_the_one_asked_for():
+    # The largest k with p_(k) ≤ rate·k/8: at 0.4 all eight, at 0.001 none.
+    for rate, count in ((0.4, 8), (0.05, 2), (0.001, 0)):
+        found = false_discoveries(P_VALUES, runs=3, rate=rate, dependent=False)
+        assert (found.rejected.sum(), found.rate) == (count, rate)

@@ -78,3 +78,40 @@ def test_runs_without_a_path_are_told_the_probe(make):
     found = straightness({"r": make(records=[0, 1, 2])})
     assert found.reason == "No run recorded step_sq."
     assert "'path'" in found.needed
+
+
+def test_every_arm_has_to_fall(make):
+    falling, level = walks(make, 0.2, fall=0.5), walks(make, 0.2, batch_size=256)
+    found = straightness(falling | {f"large-{name}": run for name, run in level.items()})
+    assert found.verdict == "undecidable"
+    assert "longer runs, until R falls in every arm" in found.needed
+
+
+def test_the_fall_is_that_of_the_last_decade(make):
+    # R rises as t^½ up to iteration 300 and falls as t^−½ from there on.
+    ratio = 0.2 * np.minimum(np.maximum(TIMES, 1) / 300, 300 / np.maximum(TIMES, 1)) ** 0.5
+    squares = (ratio * TIMES)[:, None] * np.ones(3) / 3
+    runs = {
+        name: run.assign(distance_sq=(("iteration", "tensor"), squares))
+        for name, run in walks(make, 0.2).items()
+    }
+    found = straightness(runs)
+    assert found.verdict == "supported"
+    assert "d ln R/d ln t = −0.500" in found.reason
+
+
+def test_r_is_read_where_the_constant_rate_ends(make):
+    rate = np.where(TIMES <= 2000, 0.1, 0.01)
+    more = {"learning_rate": rate, "learning_rate_sum": None}
+    runs = walks(make, 0.2, fall=0.5, **more)
+    cut = {name: run.sel(iteration=TIMES <= 2000) for name, run in runs.items()}
+    whole, part = straightness(runs), straightness(cut)
+    assert (whole.effect, whole.reason) == (part.effect, part.reason)
+
+
+def test_the_path_begins_with_the_first_update(make):
+    runs = walks(make, 0.2, fall=0.5)
+    found = straightness(runs).effect
+    for run in runs.values():
+        run["step_sq"][0] = 1e6
+    assert straightness(runs).effect == found
