@@ -28,6 +28,7 @@ _ORDER = (
     "fit",
     "test",
     "report",
+    "batch",
     "plan",
     "simulate",
     "import",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.fits import fit_totals
+from analysis.fits import fit_tensors
 from analysis.log_law import log_growth
 from analysis.noise_models import simulate
 from analysis.pilot import continued, curve, stated
@@ -45,7 +45,8 @@ def words(of, option, exponent, *, rng):
         f"n{k}": as_recording(distance, times, seed=k)
         for k, distance in enumerate(10.0 + grown + noise)
     }
-    fits = fit_totals(runs)
+    # Of a single tensor: the total distance, with fewer draws a critical value.
+    fits = fit_tensors(runs, draws=200).isel(tensor=0, drop=True)
     names = list(runs)
     found = Counter()
     for k in range(0, count, option.seeds):
@@ -72,6 +73,11 @@ def as_recording(distance, times, *, seed):
     return xr.Dataset.from_dict(recording.pack(values))
 
 
+def tightest(planned):
+    """The option whose power is nearest to what was asked for: it tests the promise hardest."""
+    return min((one for one in planned.options if one.last), key=lambda one: one.power)
+
+
 def close(share, claimed):
     """Within three binomial errors, and what the error of the planner's own draws adds."""
     return abs(share - claimed) < 3 * math.sqrt(max(claimed * (1 - claimed), 0.01) / SETS) + 0.05
@@ -79,7 +85,7 @@ def close(share, claimed):
 
 @pytest.mark.slow
 def test_the_verdict_comes_out_as_often_as_promised(planned):
-    option, rng = planned.cheapest, np.random.default_rng(2018)
+    option, rng = tightest(planned), np.random.default_rng(2018)
     found = words(planned.pilot, option, planned.question.exponent, rng=rng)
     print(f"\nt^p: claimed {option.power:.3f}, found {found}, {option.seeds} x {option.last}")
     # The promise is 80 %; two binomial errors of 120 sets are 7 %.
@@ -93,13 +99,12 @@ def test_the_verdict_comes_out_as_often_as_promised(planned):
 def test_a_true_log_law_is_contradicted_as_rarely_as_promised(planned, at_once):
     if at_once and not planned.pilot.onset:
         pytest.skip("the pilot has no onset: the other case is this one")
-    option, rng = planned.cheapest, np.random.default_rng(2019)
+    option, rng = tightest(planned), np.random.default_rng(2019)
     of = replace(planned.pilot, onset=0.0) if at_once else planned.pilot
     found = words(of, option, 0.0, rng=rng)
     alarms = option.alarms_at_once if at_once else option.false_alarms
-    print(
-        f"\nlog t, onset {of.onset}: claimed {option.log_supported:.3f}, {alarms:.3f}, found {found}"
-    )
+    claimed = f"supported {option.log_supported:.3f}, contradicted {alarms:.3f}"
+    print(f"\nlog t, onset {of.onset}: claimed {claimed}, found {found}")
     assert found["contradicted"] / SETS <= alarms + 0.03
     if not at_once:
         assert close(found["supported"] / SETS, option.log_supported)
