@@ -146,7 +146,7 @@ def test_the_plan_is_json(found):
 
 
 def test_the_command_plans_from_numbers(capsys):
-    arguments = ["--noise", "0.02", "--onset", "3", "--exponent", "0.8", "--draws", "100"]
+    arguments = ["--noise", "0.02", "--onset", "3", "--exponent", "0.4", "--draws", "100"]
     assert main(["plan", *arguments, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["options"][0]["updates"] > 0
@@ -154,7 +154,7 @@ def test_the_command_plans_from_numbers(capsys):
 
 def test_the_command_plans_from_a_recording(save, capsys):
     path = save(last=2000, noise=0.01)
-    assert main(["plan", str(path), "--exponent", "0.8", "--draws", "100"]) == 0
+    assert main(["plan", str(path), "--exponent", "0.5", "--draws", "100"]) == 0
     assert "pilot: run run" in capsys.readouterr().out
 
 
