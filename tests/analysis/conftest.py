@@ -104,7 +104,7 @@ def tree():
 
 
 # Best learning rates of the simulated trainings, ∝ √M.
-BEST_RATE = {64: 0.1, 256: 0.2, 1024: 0.4}
+BEST_RATE = {64: 0.1, 256: 0.2, 1024: 0.4, 4096: 0.8}
 
 
 def simulate_training(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.barriers import Crossing, barriers, crossings
+from analysis.barriers import Crossing, _rise, _rule, barriers, crossings
 from analysis.slopes import temperature
 from diffusion.schedule import log_spaced
 
@@ -88,3 +88,56 @@ def test_lines_without_a_start_or_noise_say_so(make):
     quiet = {name: run.drop_vars("noise_trace") for name, run in runs.items()}
     assert barriers(quiet).reason == "No run recorded noise_trace."
     assert barriers({"r": make(records=[0, 1])}).reason == "No run recorded line_loss."
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        # ln 3 = 1.099
+        (-9.0, -1.2, "contradicted"),
+        (-9.0, -1.0, "undecidable"),
+        (-1.0, 1.0, "supported"),
+        (-1.2, 0.0, "undecidable"),
+        (0.0, 1.2, "undecidable"),
+        (1.2, 9.0, "undecidable"),
+    ],
+)
+def test_only_low_barriers_contradict(low, high, word):
+    assert _rule(low, high) == word
+
+
+def crossing(length, barrier):
+    return Crossing(100, 100 + length, barrier, barrier)
+
+
+def test_the_rise_is_a_slope_in_units_of_the_mean():
+    # (2 − 1)/ln 3.1 over the mean 1.5; below a factor of 3 there is too little to see one.
+    assert _rise([crossing(10, 1.0), crossing(31, 2.0)]) == pytest.approx(1 / np.log(3.1) / 1.5)
+    assert np.isnan(_rise([crossing(10, 1.0), crossing(29, 2.0)]))
+    assert np.isnan(_rise([crossing(10, 0.0), crossing(31, 0.0)]))
+
+
+def test_lines_after_the_constant_rate_are_left_out(make):
+    rate = np.where(TIMES[-4] >= TIMES, 0.1, 0.01)
+    heights = np.full(TIMES.size, np.nan)
+    heights[[5, 9, -4, -2, -1]] = 0.1
+    more = {"learning_rate": rate, "learning_rate_sum": None, "fraction": FRACTION}
+    run = make(records=TIMES, line_loss=lines(heights), **more)
+    assert [item.end for item in crossings(run)] == [TIMES[9], TIMES[-4]]
+
+
+def test_the_order_of_the_fractions_does_not_matter(make):
+    run = climbing(make, 1.0, seeds=1)["s0"]
+    assert crossings(run.isel(fraction=[3, 0, 4, 2, 1])) == crossings(run)
+
+
+@pytest.mark.parametrize(("lines_kept", "decided"), [(4, False), (5, True)])
+def test_four_ways_are_needed(make, lines_kept, decided):
+    # Of five lines the first has no checkpoint at a known rate to start from.
+    runs = climbing(make, 1.0)
+    for run in runs.values():
+        run["line_loss"][:-lines_kept] = np.nan
+        run["line_loss"][2] = np.nan
+    found = barriers(runs)
+    assert np.isfinite(found.effect) == decided
+    assert ("4 pairs of checkpoints" in found.reason) == (not decided)

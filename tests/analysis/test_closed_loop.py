@@ -105,3 +105,57 @@ def test_a_minority_of_runs_with_a_power_of_the_log_does_not_speak_for_all(make)
 def test_runs_without_noise_climb_no_barriers(make):
     runs = powers_of_log(make, 2.0, batch_size=100, data_size=100, **landscape(1.8))
     assert closed_loop(runs).verdict == "undecidable"
+
+
+@pytest.mark.parametrize(
+    ("gamma", "word"),
+    [(0.7, "supported"), (0.8, "contradicted"), (0.36, "supported"), (0.31, "contradicted")],
+)
+def test_the_margin_of_the_product_is_a_factor_of_one_and_a_half(make, gamma, word):
+    # q = 2: products of 1.4 and 1.6, and of 0.72 and 0.62; 1/1.5 = 0.67.
+    assert closed_loop(powers_of_log(make, 2.0, **landscape(gamma, rise=3.0))).verdict == word
+
+
+@pytest.mark.parametrize(
+    ("ratio", "word"),
+    [(2.8, "supported"), (3.3, "contradicted"), (0.36, "supported"), (0.3, "contradicted")],
+)
+def test_the_margin_of_the_closure_is_a_factor_of_three(make, ratio, word):
+    unit = closure(powers_of_log(make, 1.0, rate=0.1, **landscape(1.0))).effect
+    found = closure(powers_of_log(make, 1.0, rate=0.1, **landscape(1.0, strength=ratio / unit)))
+    assert found.effect == pytest.approx(ratio, rel=1e-6)
+    assert found.verdict == word
+
+
+def test_the_strength_of_a_landscape_is_read_at_its_largest_radius(make):
+    # std(ΔL) = r^½ there: c = r^½/r = 6^−½ of what it is for std(ΔL) = r.
+    rough, smooth = (
+        closure(powers_of_log(make, 1.0, rate=0.1, **landscape(gamma))).effect
+        for gamma in (0.5, 1.0)
+    )
+    assert rough / smooth == pytest.approx(6**-0.5)
+
+
+def test_a_logarithm_has_to_go_on_beyond_its_unit(make):
+    # With τ = 30 of 3000 iterations two decades are left, with τ = 8 two and a half.
+    assert np.isnan(log_power(powers_of_log(make, 1.0, unit=30.0, seeds=1)["s0"]))
+    found = log_power(powers_of_log(make, 1.0, unit=8.0, seeds=1)["s0"])
+    assert found == pytest.approx(1.0, rel=0.02)
+
+
+def test_below_the_crossover_the_exponent_is_that_of_the_outer_radii(make):
+    more = landscape(0.0)
+    # std(ΔL) ∝ r^0.3 up to the geometric middle of the radii, and r^1.3 from there on.
+    middle = np.sqrt(0.1 * 6)
+    law = np.where(middle > RADII, RADII**0.3, middle**-1.0 * RADII**1.3)
+    more["loss_difference"] = more["loss_difference"] * law[:, None]
+    run = powers_of_log(make, 1.0, seeds=1, **more)["s0"]
+    assert landscape_exponent(run) == (pytest.approx(1.3), False)
+
+
+def test_short_runs_close_nothing(make):
+    runs = powers_of_log(make, 1.0, rate=0.1, **landscape(1.0))
+    short = {name: run.sel(iteration=slice(0, 250)) for name, run in runs.items()}
+    found = closure(short)
+    assert found.verdict == "undecidable"
+    assert "2.5 decades of constant rate" in found.needed

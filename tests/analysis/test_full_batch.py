@@ -45,6 +45,28 @@ def test_sizes_far_below_the_data_are_not_huge(train):
     assert "batch size 50000" in found.needed
 
 
+@pytest.mark.parametrize(("data", "huge"), [(2048, {1024}), (2049, set()), (100, {64, 1024})])
+def test_huge_is_half_of_the_data_or_more(make, data, huge):
+    runs = {f"b{size}": make(batch_size=size, data_size=data, last=9) for size in (64, 1024)}
+    assert huge_sizes(runs) == huge
+
+
+def test_a_gap_within_the_margin_does_not_support(train):
+    """0.006 ± 0.002 is told from 0 and from the margin 0.01, and counts as none."""
+    found = full_batch(sweep(train, 0.006, sd=0.0005))
+    assert 0 < found.effect_low < found.effect_high < 0.01
+    assert found.verdict == "contradicted"
+
+
+def test_only_the_huge_batch_speaks(train):
+    """A batch size below half of the data has a gap, but says nothing of the full batch."""
+    runs = sweep(train, 0.04, sizes=(64, 1024)) | sweep(train, 0.04, sizes=(4096,), updates=9)
+    runs = {name: run.assign_coords(data_size=4096) for name, run in runs.items()}
+    found = full_batch(runs)
+    assert found.verdict == "undecidable"
+    assert found.reason.startswith("Batch size 4096 was not trained for as many updates")
+
+
 def test_unknown_data_size_is_said(train):
     found = full_batch(sweep(train, 0.04, data_size=None))
     assert found.verdict == "undecidable" and "not recorded" in found.reason

@@ -3,7 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from analysis.generalization import generalization
+from analysis.contrast import Contrast
+from analysis.gaps import Gap
+from analysis.generalization import Gaps, generalization
+from analysis.tuning import Tuned
 
 UPDATES = 4096
 FACTORS = (0.5, 1.0, 2.0)
@@ -119,3 +122,60 @@ def test_equal_epochs_may_lie_within_a_run_of_constant_rate(train):
         more = {"records": records, "held_out": table, "rate": rate, "base_learning_rate": rate}
         runs[name] = train(rng=rng, batch_size=size, seed=seed, **more)
     assert generalization(runs).verdict == "supported"
+
+
+def fixed(train, gaps, *, spread, epoch_gaps=()):
+    """Accuracies without chance: those of the smallest batch size differ by seed, others not."""
+    sizes = (64, *gaps)
+    runs = study(train, gaps=gaps, epoch_gaps=dict(epoch_gaps), sizes=sizes, sd=0.0)
+    for run in runs.values():
+        if int(run["batch_size"]) == 64:
+            run["held_out"][-1] += spread * (int(run["seed"]) - 2)
+    return runs
+
+
+# Accuracies spread by 0.0045: the standard error over five seeds is 0.002012, and t of 4 degrees
+# of freedom 2.776 at 95 % and 3.495 at 97.5 %: intervals reach 0.0056 and 0.0070.
+SPREAD = 0.0045 / np.std(np.arange(5), ddof=1)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "word"),
+    [
+        ({1024: 0.0163}, "contradicted"),
+        ({256: 0.0, 1024: 0.0163}, "undecidable"),
+        ({256: 0.0, 1024: 0.0175}, "contradicted"),
+    ],
+)
+def test_several_batch_sizes_share_the_error_of_a_contradiction(train, gaps, word):
+    found = generalization(fixed(train, gaps, spread=SPREAD))
+    assert found.verdict == word, found.reason
+    if word == "contradicted":
+        assert found.effect == pytest.approx(gaps[1024])
+
+
+def test_every_batch_size_has_to_close_its_gap(train):
+    # 0.006 ± 0.0056 lies across the margin of 0.01 and not beyond it.
+    epochs = {256: 0.05, 1024: 0.05}
+    closed = fixed(train, {256: 0.0, 1024: 0.0}, spread=SPREAD, epoch_gaps=epochs)
+    assert generalization(closed).verdict == "supported"
+    open_ = fixed(train, {256: 0.0, 1024: 0.006}, spread=SPREAD, epoch_gaps=epochs)
+    assert generalization(open_).verdict == "undecidable"
+
+
+def test_a_gap_at_equal_epochs_counts_beyond_the_margin_only(train):
+    small = fixed(train, {1024: 0.0}, spread=SPREAD / 10, epoch_gaps={1024: 0.008})
+    assert generalization(small).verdict == "undecidable"
+    large = fixed(train, {1024: 0.0}, spread=SPREAD / 10, epoch_gaps={1024: 0.012})
+    assert generalization(large).verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("closed", "base_rate", "needless"),
+    [(0.005, 0.011, True), (0.005, 0.009, False), (0.02, 0.011, False), (0.005, None, False)],
+)
+def test_tuning_alone_has_to_close_a_gap_beyond_the_margin(closed, base_rate, needless):
+    tuned = Tuned(np.zeros(5), (0.1, 0.2, 0.4), 0.2, {0.2: np.zeros(5)})
+    epochs = Gap(1024, Contrast(0.0, -0.01, closed, 0.1, 4.0, 5), tuned, tuned, margin=0.01)
+    rate = None if base_rate is None else Contrast(0.05, base_rate, 0.09, 0.1, 4.0, 5)
+    assert Gaps(None, epochs, rate).needless == needless

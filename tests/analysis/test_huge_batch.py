@@ -89,3 +89,38 @@ def test_a_missing_arm_is_named(make, options, words):
     assert found.verdict == "undecidable"
     assert words in found.reason
     assert found.needed
+
+
+# Seeds' ln d at 1024 differ by these: with four seeds the standard error is 0.01, and as the other
+# arms do not spread, t has 3 degrees of freedom: 3.182 at 95 %, 4.177 at 97.5 %.
+SPREAD = 0.02 * np.array([-1.5, -0.5, 0.5, 1.5]) / np.std([-1.5, -0.5, 0.5, 1.5], ddof=1)
+
+
+@pytest.mark.parametrize(
+    ("beyond", "word"),
+    [
+        # ln 1.1 ± what the interval reaches at 95 % is 0.0318, at 97.5 % 0.0418.
+        (0.045, "supported"),
+        (0.036, "undecidable"),
+        (0.02, "undecidable"),
+        (-0.028, "undecidable"),
+        (-0.036, "contradicted"),
+    ],
+)
+def test_each_finding_that_supports_has_half_of_the_error(make, beyond, word):
+    runs = sweep(make, noise=0.0)
+    for seed, off in enumerate(SPREAD):
+        factor = np.exp(2 * (np.log(1.1) + beyond + off))
+        run = runs[f"1024-{seed}"]
+        runs[f"1024-{seed}"] = run.assign(distance_sq=run["distance_sq"] * factor)
+    found = huge_batch(runs, fitted(runs, 0.0))
+    assert found.verdict == word, found.reason
+    assert np.log(found.effect) == pytest.approx(np.log(1.1) + beyond)
+    # The interval that is told has the whole error.
+    assert np.log(found.effect_high / found.effect) == pytest.approx(0.03182, rel=1e-3)
+
+
+def test_of_several_huge_batches_the_largest_is_judged(make):
+    runs = sweep(make, sizes=(64, 512, 1024), factor=1.4)
+    found = huge_batch(runs, fitted(runs, 0.0))
+    assert (found.verdict, found.effect) == ("supported", pytest.approx(1.4, rel=0.01))

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from scipy import stats
 
-from analysis.landscape_growth import landscape_growth
+from analysis.grounds import Mean
+from analysis.landscape_growth import _word, landscape_growth
+from analysis.roughness import exponent, scans
 
 RADII = np.geomspace(0.1, 6, 12)
 
@@ -89,3 +92,64 @@ def test_few_seeds_and_no_scans_are_named(make):
     mode = runs_with(make)
     known = {name: run.assign_attrs(landscape_mode="train") for name, run in mode.items()}
     assert "mode of batch normalization during scans: train" in landscape_growth(known).assumptions
+
+
+def test_the_interval_holds_for_both_kinds_of_direction_together(make):
+    found = landscape_growth(runs_with(make, gamma=0.4))
+    kind = found.effect_meaning.removesuffix(" directions").split(", ")[-1]
+    gammas = []
+    for run in runs_with(make, gamma=0.4).values():
+        # The distance has grown to 1 + ln 1000: all radii up to 6 are used.
+        measured = scans(run, kind, reach=7.0)
+        gammas.append(np.mean([exponent(scan, low=scan.crossover()) for scan in measured]))
+    # Two kinds share an error of 5 %, half of which is kept back.
+    low, high = stats.ttest_1samp(gammas, 0).confidence_interval(1 - 0.05 / 4)
+    assert (found.effect_low, found.effect_high) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize(
+    ("gamma", "word"), [(1.25, "contradicted"), (0.75, "contradicted"), (1.12, "supported")]
+)
+def test_the_margin_is_a_fifth(make, gamma, word):
+    runs = runs_with(make, gamma=gamma, rise=2.5, seeds=12)
+    assert landscape_growth(runs).verdict == word
+
+
+SHARE = {
+    "clear": Mean("", 0.2, 0.06, 0.3, 4),
+    "open": Mean("", 0.06, 0.04, 0.08, 4),
+    "none": Mean("", 0.02, 0.0, 0.04, 4),
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "beyond", "falling", "word"),
+    [
+        (["supported", "supported"], True, "clear", "supported"),
+        (["supported", "undecidable"], True, "clear", "undecidable"),
+        (["supported", "contradicted"], True, "clear", "contradicted"),
+        (["supported"], True, "open", "undecidable"),
+        (["supported"], True, "none", "contradicted"),
+        (["supported"], False, "clear", "undecidable"),
+        (["supported"], False, "none", "undecidable"),
+        (["contradicted"], False, "none", "contradicted"),
+    ],
+)
+def test_an_exponent_supports_beyond_the_crossover_with_signs_of_barriers(
+    words, beyond, falling, word
+):
+    assert _word(words, beyond=beyond, falling=SHARE[falling]) == word
+
+
+def test_a_kind_of_direction_below_its_crossover_leaves_it_open(make):
+    runs, flat = runs_with(make), runs_with(make, rise=0.0)
+    for name, run in runs.items():
+        run["loss_difference"][:, 1] = flat[name]["loss_difference"].values[:, 1]
+    assert landscape_growth(runs).verdict == "undecidable"
+
+
+def test_a_kind_that_some_runs_measured_is_judged_by_those(make):
+    more = {"extra": runs_with(make, kinds=("isotropic",), seeds=1)["s0"].assign_coords(seed=9)}
+    found = landscape_growth(runs_with(make) | more)
+    assert found.verdict == "supported"
+    assert found.assumptions[0] == "directions: isotropic, trajectory"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.noise_off import fieller, noise_off
+from analysis.noise_off import Share, _word, fieller, noise_off
 
 
 def sets(make, share, *, seeds=4, digests=("w", "w"), **options):
@@ -76,3 +76,49 @@ def test_short_runs_are_still_on_their_way_down(make):
     found = noise_off(short)
     assert found.verdict == "undecidable"
     assert "2.5 decades of constant learning rate" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (-0.09, 0.09, "supported"),
+        (-0.2, 0.05, "undecidable"),
+        (-0.05, 0.2, "undecidable"),
+        (0.51, 1.5, "contradicted"),
+        (0.45, 1.5, "undecidable"),  # 0.98 on average, but not surely above one half
+        (-3.0, -0.2, "undecidable"),
+        (-math.inf, math.inf, "undecidable"),
+    ],
+)
+def test_the_whole_interval_decides(low, high, word):
+    assert _word(Share((low + high) / 2, low, high, 4)) == word
+
+
+def test_a_denominator_below_0_bounds_nothing():
+    found = fieller(np.array([1.0, 1.1, 1.2]), np.array([-3.0, -3.1, -2.9]), level=0.95)
+    assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+def test_the_noisy_arm_is_that_of_the_smallest_batch_size(make):
+    runs = sets(make, 0.6)
+    for seed in range(4):
+        more = {"batch_size": 256, "seed": seed, "data_size": 1000, "noise": 0.0, "rate": 0.1}
+        runs[f"large{seed}"] = make(slope=100.0, **more)
+    found = noise_off(runs)
+    assert found.effect == pytest.approx(0.6, abs=1e-9)
+    assert "noisy arm: batch size 64" in found.assumptions
+
+
+def test_runs_that_make_no_pair_do_not_shorten_the_others(make):
+    runs = sets(make, 0.6)
+    found = noise_off(runs)
+    short = make(batch_size=64, seed=9, data_size=1000, noise=0.0, rate=0.1, last=700)
+    with_short = noise_off(runs | {"short": short})
+    assert (with_short.effect, with_short.reason) == (found.effect, found.reason)
+
+
+def test_one_short_run_of_a_pair_is_too_many(make):
+    runs = sets(make, 1.0)
+    runs["still2"] = runs["still2"].sel(iteration=slice(0, 250))
+    assert noise_off(runs).verdict == "undecidable"
+    assert "2.5 decades of constant learning rate" in noise_off(runs).reason
