@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.held_out import has, metric_of, rate_of, trainings
+from analysis.held_out import MARGINS, has, metric_of, rate_of, trainings
 
 RECORDS = [0, 1, 10, 100, 1000]
 NAN = math.nan
@@ -68,3 +68,36 @@ def test_a_warm_up_from_zero_is_named_by_its_highest_rate(make):
     warm = make(records=RECORDS, base_learning_rate=0.0, rate=0.3)
     assert rate_of(warm) == pytest.approx(0.3)
     assert rate_of(make(records=RECORDS, base_learning_rate=0.123456)) == 0.1235
+
+
+def test_a_rate_first_recorded_late_may_have_been_warmed_up(make):
+    values = np.array([[NAN], [NAN], [0.5], [0.6]])
+    more = {"metric": ["accuracy"], "held_out": values}
+    late = make(records=[0, 50, 100, 1000], **more)
+    assert training(late).constant == 0
+    assert math.isnan(score(late, "accuracy", 100))
+    known = make(records=[0, 1, 100, 1000], **more)
+    assert (training(known).constant, score(known, "accuracy", 100)) == (1000, 0.5)
+
+
+def test_lengths_within_two_per_cent_are_equal(make):
+    run = falling(make)
+    for iteration, ended in ((1000, True), (1019, True), (981, True), (1021, False), (979, False)):
+        assert training(run).ends(iteration) == ended
+        assert math.isfinite(score(run, "accuracy", iteration)) == ended
+
+
+def test_a_run_evaluated_at_its_end_only_is_finished_there_only(make):
+    run = evaluated(make, values=(NAN, NAN, NAN, NAN, 0.6))
+    assert training(run).constant == 0
+    assert not training(run).finished(100) and training(run).finished(1000)
+
+
+def test_the_evaluation_before_the_first_update_is_no_score(make):
+    run = evaluated(make, values=(0.1, NAN, NAN, NAN, 0.6))
+    assert training(run).iteration.tolist() == [1000]
+
+
+def test_margins_are_a_point_of_accuracy_and_a_twentieth_of_the_loss():
+    assert MARGINS["accuracy"] == 0.01
+    assert math.exp(MARGINS["loss"]) == pytest.approx(1.05)

@@ -93,3 +93,38 @@ def test_intervals_cover_although_the_best_rate_is_not_known(sd, bend):
     found = [between(arm(), arm(), level=0.95) for _ in range(150)]
     covered = np.mean([one.low <= 0.0 <= one.high for one in found])
     assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 150)
+
+
+def test_a_best_rate_at_either_end_is_not_enclosed():
+    for best, enclosed in ((0.1, False), (0.2, True), (0.4, False)):
+        scores = {rate: dict.fromkeys(range(3), float(rate == best)) for rate in (0.1, 0.2, 0.4)}
+        assert tune(scores, seeds=3).enclosed == enclosed
+
+
+def test_a_seed_gets_a_rate_that_it_was_run_at():
+    scores = {0.1: {0: 0.1, 1: 0.1, 2: 0.1}, 0.2: {0: 0.9, 1: 0.9, 3: 0.9}}
+    assert chosen_rates(scores) == {0: 0.2, 1: 0.2, 2: 0.1, 3: 0.2}
+
+
+@pytest.mark.parametrize(("errors", "stays"), [(1.8, True), (1.9, False)])
+def test_rates_are_given_up_by_a_one_sided_test(errors, stays):
+    # Five seeds a rate, of equal spread: t of 8 degrees of freedom is 1.860 at 95 %, one-sided.
+    values = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    error = values.std(ddof=1) * math.sqrt(2 / 5)
+    assert (0.2 in possible({0.1: values + errors * error, 0.2: values})) == stays
+
+
+def test_runs_that_end_there_come_before_those_that_go_on(make):
+    ended = run(make, rate=0.1, seed=0, accuracy=0.5)
+    table = np.array([[math.nan], [math.nan], [math.nan], [0.9], [0.95]])
+    more = {"metric": ["accuracy"], "held_out": table, "base_learning_rate": 0.1, "rate": 0.1}
+    longer = make(records=[0, 1, 10, 100, 1000], seed=1, **more)
+    both = trainings({"a": ended, "b": longer}, "accuracy")
+    assert scores_at(both, batch_size=64, iteration=100) == {0.1: {0: 0.5}}
+    assert scores_at(both[1:], batch_size=64, iteration=100) == {0.1: {1: 0.9}}
+
+
+def test_a_repeated_seed_counts_once_and_the_first_speaks(make):
+    first, again = (run(make, rate=0.1, seed=0, accuracy=value) for value in (0.5, 0.7))
+    found = trainings({"a": first, "b": again}, "accuracy")
+    assert scores_at(found, batch_size=64, iteration=100) == {0.1: {0: 0.5}}
