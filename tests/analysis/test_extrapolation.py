@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
+from scipy import stats
 
-from analysis.extrapolation import LOGARITHM, extrapolations, held_out_errors, shared_curves
+from analysis.curves import Arm
+from analysis.extrapolation import (
+    LOGARITHM,
+    _phrase,
+    extrapolations,
+    held_out_errors,
+    shared_curves,
+)
+from analysis.text import interval, rounded
 
 TIMES = np.unique(np.geomspace(1, 4000, 50).round())
 
@@ -56,3 +65,29 @@ def test_a_logarithm_and_a_power_are_told_apart_in_words(make):
     assert "better than the best other law" in extrapolations(logs, level=0.95)[0]
     assert "worse than the best other law (power" in extrapolations(powers, level=0.95)[0]
     assert extrapolations({"s0": logs["s0"]}, level=0.95) == ()
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_the_difference_allows_for_the_choice_of_the_best_law(level):
+    rng = np.random.default_rng(0)
+    power = 1 + 0.1 * rng.standard_normal(5)
+    own = power + 2 + rng.standard_normal(5)
+    errors = {LOGARITHM: own, "power": power, "saturating power": power + 1, "other": power + 2}
+    ends = stats.ttest_1samp(own - power, 0).confidence_interval(1 - (1 - level) / 3)
+    phrase = _phrase(Arm(64, "sqrt", 0.1), errors, level=level)
+    assert f"difference {interval(ends.low, ends.high, show=rounded)})" in phrase
+    assert "best other law (power, " in phrase
+
+
+@pytest.mark.parametrize(
+    ("ahead", "word"), [(2.0, "worse than"), (0.5, "not told to be worse"), (-2.0, "better than")]
+)
+def test_a_difference_within_its_interval_is_not_told(ahead, word):
+    # s = 0.645 over four seeds: the interval at 95 % reaches 3.182·0.645/2 = 1.03 to either side.
+    shape = 0.5 * np.array([-1.5, -0.5, 0.5, 1.5])
+    errors = {LOGARITHM: 5 + ahead + shape, "power": np.full(4, 5.0)}
+    assert word in _phrase(Arm(64, "sqrt", 0.1), errors, level=0.95)
+
+
+def test_three_seeds_say_nothing(make):
+    assert extrapolations({f"s{k}": make(seed=k) for k in range(3)}, level=0.95) == ()

@@ -43,3 +43,29 @@ def test_the_window_ends_with_the_constant_rate(make):
     fits = fit_tensors({"a": run}, intervals=False)
     assert (fits["first"].item(), fits["last"].item()) == (1, 40)
     assert fits["grown_decades"].max() <= np.log10(40)
+
+
+def test_decades_of_growth_are_counted_beyond_the_onset(make):
+    times = np.unique(np.geomspace(1, 3000, 40).astype(int))
+    squares = (1 + np.log1p(times / 40.0))[:, None] ** 2 * np.ones(3) / 3
+    fits = fit_tensors({"a": make(records=times, distance_sq=squares)}, intervals=False)
+    onset = fits["onset"].values
+    np.testing.assert_allclose(onset, 40.0, rtol=0.01)
+    expected = np.log10((3000 + onset) / (1 + onset))
+    np.testing.assert_allclose(fits["grown_decades"].values, expected, rtol=1e-12)
+
+
+def test_rows_keep_the_order_of_the_runs(make):
+    # "a" and "c" share their records and are fitted together.
+    records = {"a": FEW, "b": FEW[:-1], "c": FEW}
+    runs = {name: make(records=times, run=name) for name, times in records.items()}
+    fits = fit_tensors(runs, intervals=False)
+    assert fits["node"].values.tolist() == fits["run"].values.tolist() == ["a", "b", "c"]
+    assert fits["last"].values.tolist() == [FEW[-1], FEW[-2], FEW[-1]]
+
+
+def test_fits_are_made_at_the_level_asked_for(make):
+    # Too few records to fit: nothing is simulated.
+    for level in (0.8, 0.99):
+        assert fit_totals({"a": make(records=[0, 1, 2])}, level=level).attrs["level"] == level
+        assert fit_tensors({"a": make(records=[0, 1, 2])}, level=level).attrs["level"] == level

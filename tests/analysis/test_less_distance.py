@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from analysis.less_distance import End, ends, less_distance, pairs
+from analysis.contrast import unpaired
+from analysis.less_distance import End, _judge, ends, less_distance, pairs
+from analysis.verdict import question
 
 SIZES = (64, 256, 1024)
 
@@ -94,3 +96,66 @@ def test_pairs_put_the_better_arm_first():
     ]
     found = pairs(arms, level=0.95)
     assert [(p.better.name, p.worse.name) for p in found] == [("b", "a"), ("c", "a"), ("b", "c")]
+
+
+def end(name, score, log_distance, *, wide=1e-4):
+    """Four runs of an arm; the spread of ln d gives differences the half length `wide`."""
+    shape = np.array([-1.5, -0.5, 0.5, 1.5]) / np.std([-1.5, -0.5, 0.5, 1.5], ddof=1)
+    # Two arms of four: half = t_6·s·√(2/4), with t = 2.447 at 95 %.
+    spread = wide / 2.446912 / math.sqrt(0.5)
+    return End(name, 64, (score + 1e-5 * shape,), (log_distance + spread * shape,))
+
+
+LIMIT = math.log(1.1)
+
+
+@pytest.mark.parametrize(
+    ("found", "word"),
+    [
+        ([end("a", 0.9, LIMIT - 0.02), end("b", 0.85, 0.0)], "supported"),
+        # The score has to differ by more than the margin, the interval to stay below the limit.
+        ([end("a", 0.856, -1.0), end("b", 0.85, 0.0)], "undecidable"),
+        (
+            [end("a", 0.9, LIMIT - 0.02, wide=0.1), end("b", 0.85, 0.0, wide=0.1)],
+            "undecidable",
+        ),
+        # Three arms, the better ones farther by more than the limit, or not surely so.
+        ([end("a", 0.9, 0.4), end("b", 0.8, 0.2), end("c", 0.7, 0.0)], "contradicted"),
+        (
+            [
+                end(name, s, d, wide=0.15)
+                for name, s, d in zip("abc", (0.9, 0.8, 0.7), (0.4, 0.2, 0.0), strict=True)
+            ],
+            "undecidable",
+        ),
+    ],
+)
+def test_margins_of_score_and_distance(found, word):
+    assert _judge(question("H-c", ""), found, margin=0.01, level=0.95).verdict == word
+
+
+def test_scores_and_distances_have_welchs_intervals_at_the_level_asked_for():
+    rng = np.random.default_rng(1)
+    arms = [
+        End(name, 64, (rng.normal(mean, 0.1, 5),), (rng.normal(size=5),))
+        for name, mean in (("a", 1.0), ("b", 0.0))
+    ]
+    for level in (0.8, 0.99):
+        (found,) = pairs(arms, level=level)
+        assert found.score == unpaired(arms[0].scores[0], arms[1].scores[0], level=level)
+        distances = (arm.log_distances[0] for arm in arms)
+        assert found.distance == unpaired(*distances, level=level)
+
+
+def test_rates_that_are_clearly_worse_do_not_speak(train):
+    gaps, distances = dict.fromkeys(SIZES, 0.0), dict.fromkeys(SIZES, 5.0)
+    runs = sweep(train, gaps=gaps, distances=distances, factors=(1.0, 4.0))
+    assert [len(one.scores) for one in ends(runs, "accuracy")] == [1, 1, 1]
+
+
+def test_a_distance_that_falls_is_read_at_the_end(train):
+    runs = sweep(train, gaps=GAPS, distances=dict.fromkeys(SIZES, 5.0), sizes=(64,))
+    expected = ends(runs, "accuracy")[0].log_distances[0]
+    for run in runs.values():
+        run["distance_sq"][-2] *= 1e4
+    np.testing.assert_array_equal(ends(runs, "accuracy")[0].log_distances[0], expected)

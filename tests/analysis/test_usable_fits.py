@@ -3,7 +3,13 @@ import pytest
 import xarray as xr
 
 from analysis import status
-from analysis.usable_fits import DISQUALIFYING, shortage, told_apart, usable
+from analysis.usable_fits import (
+    DISQUALIFYING,
+    mostly_left_out,
+    shortage,
+    told_apart,
+    usable,
+)
 
 
 def fits(statuses, *, grown=3.5):
@@ -51,3 +57,31 @@ def test_many_runs_left_out_are_counted_and_not_listed():
     assert told_apart(many) == ["left out 50 runs: too short", "left out 1 run: too noisy"]
     unlike = {f"r{k}": f"ends at {k}" for k in range(9)}
     assert told_apart(unlike)[-1] == "left out 5 runs for other reasons"
+
+
+def test_two_and_a_half_decades_are_needed_of_the_window_and_of_growth():
+    assert usable(fits(["ok"], grown=2.5))[0] == ["r0"]
+    late = fits(["ok"], grown=2.4).assign(onset=("node", [11.6]))
+    assert usable(late)[1] == {"r0": "growth sets in at iteration 12, 2.40 decades before the end"}
+    short = fits(["ok"]).assign(decades=("node", [2.4]))
+    assert usable(short)[1] == {"r0": "2.40 decades of constant learning rate, 2.5 needed"}
+
+
+def test_the_run_whose_growth_sets_in_last_has_to_go_on_longest():
+    # (1 + 50)·10^2.5 − 50 = 16,077, of which two digits are told.
+    late = fits(["ok", "ok", "ok"]).assign(onset=("node", [0.0, 50.0, 20.0]))
+    text = shortage(late.assign(last=("node", [500, 900, 700])))
+    assert "until iteration 16,000 or later" in text
+    assert "constant up to iteration 900" in text
+    assert "fitted at iteration 50" in text and "latest allowed" not in text
+    edge = late.assign(status=("node", ["ok", "onset_edge", "ok"]), last=("node", [500] * 3))
+    assert "fitted at iteration 50 or later, the latest allowed" in shortage(edge)
+
+
+def test_a_sentence_counts_reasons_and_runs():
+    assert mostly_left_out({"a": "too short"}, 1) == "The run cannot be used: too short."
+    many = {"a": "x", "b": "y", "c": "x", "d": "z", "e": "u", "f": "v"}
+    assert mostly_left_out(many, 8) == (
+        "Only 2 of 8 runs can be used: x (2 runs); y (1 run); z (1 run); "
+        "others in the JSON file (2 runs)."
+    )
