@@ -14,7 +14,8 @@ def plan(parser: argparse.ArgumentParser) -> Run:
     """Plan runs that tell a power of t from a logarithm, from pilot runs or from numbers.
 
     With PATH, the noise, the onset and the noise scale are those of the recordings; without, they
-    are the numbers given. The power is simulated through the fit that will be used.
+    are the numbers given. The power is how often the verdict on P1 will say `contradicted`:
+    simulated through the fit and the rule that `ultraslow test` uses.
 
     Example: ultraslow plan runs/pilot.nc --exponent 0.1
     """
