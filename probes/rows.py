@@ -61,7 +61,7 @@ class RowReader:
         gradient = self._parameters[self._witness].grad
         if self.units and gradient is not None:
             scale = unscaled(self._optimizer)
-            self._clipped_sq = square(local(gradient).detach()) / scale**2
+            self._clipped_sq = square(local(gradient)) / scale**2
 
     def is_void(self) -> bool:
         """Whether a fused optimizer was called but skipped the step, which only the device knows.

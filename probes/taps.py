@@ -28,6 +28,9 @@ from torch.distributed.tensor import DTensor
 from .distance import square
 from .processes import local
 
+# Bytes of a gradient at most that is kept until its backward pass has ended.
+SMALL = 1 << 18
+
 _FUNCTION = BackwardCFunction.apply.__code__
 
 
@@ -64,9 +67,8 @@ class Seen:
 class GradientTap:
     """Squared gradient norms per tensor, of the units of an update and of the update.
 
-    While it is `paused` backward passes are none of the training's. For plain and DDP modules.
-    `ShardedTap` inherits the bookkeeping and differs in how a unit is
-    seen.
+    While it is `paused` backward passes are none of the training's. For plain and DDP modules;
+    `ShardedTap` inherits the bookkeeping and differs in how a unit is seen.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class GradientTap:
         self._passed = -1  # the last one that was none of the training's
         self._turn, self._now = turn, turn()
         self._squares: dict[int, Tensor] = {}
+        self._small: dict[int, Tensor] = {}  # gradients whose squares are still to be taken
         self._discarded = self._lost = 0
         self._seconds = 0.0
         self._reset()
@@ -139,7 +142,10 @@ class GradientTap:
             if self._adds(self._parameters[index]):
                 if self._begins():
                     _after_backward(self._queue_behind_reduction)
-                self._squares[index] = square(gradient.detach())
+                if _is_small(gradient):
+                    self._small[index] = gradient
+                else:
+                    self._squares[index] = square(gradient)
         except Exception as error:
             self._fail(error)
         self._seconds += time.perf_counter() - start
@@ -170,7 +176,7 @@ class GradientTap:
         task = torch._C._current_graph_task_id()
         if task == self._task:
             return False
-        self._task, self._squares, self.making = task, {}, True
+        self._task, self._squares, self._small, self.making = task, {}, {}, True
         before, self._now = self._now, self._turn()
         tried = before is not self._now  # and not taken, or the units would have been
         if self.units and (tried or all(p.grad is None for p in self._parameters)):
@@ -180,7 +186,15 @@ class GradientTap:
         return True
 
     def _queue_behind_reduction(self) -> None:
+        """Take the squares that are left, while DDP has not reduced yet what shares memory."""
+        start = time.perf_counter()
+        try:
+            self._squares.update((i, square(g)) for i, g in self._small.items())
+        except Exception as error:
+            self._fail(error)
+        self._small = {}
         _after_backward(self._end_backward)
+        self._seconds += time.perf_counter() - start
 
     def _end_backward(self) -> None:
         start = time.perf_counter()
@@ -197,7 +211,7 @@ class GradientTap:
 
     def _read_total(self) -> None:
         gradients = {i: p.grad for i, p in enumerate(self._parameters) if p.grad is not None}
-        squares = {i: square(local(gradient).detach()) for i, gradient in gradients.items()}
+        squares = {i: square(local(gradient)) for i, gradient in gradients.items()}
         self._total_sq = self._stack(squares) / self._scale_sq()
 
     def _scale_sq(self) -> Tensor | float:
@@ -253,6 +267,14 @@ def hear_forward(model: torch.nn.Module, heard: Callable[[], None]) -> Handle:
             heard()
 
     return model.register_forward_pre_hook(hear)
+
+
+def _is_small(gradient: Tensor) -> bool:
+    """Whether to keep a gradient until the pass has ended: in its midst a square takes longer.
+
+    Autograd then stores a copy as `.grad` instead of the gradient itself.
+    """
+    return gradient.layout == torch.strided and gradient.untyped_storage().nbytes() <= SMALL
 
 
 def _after_backward(callback: Callable[[], None]) -> None:

@@ -85,6 +85,25 @@ def test_sums_equal_those_of_separate_backward_passes():
     np.testing.assert_allclose(total_sq, total, rtol=1e-12)
 
 
+@pytest.mark.parametrize("limit", [0, 1 << 18])
+def test_gradients_are_squared_as_they_came(limit, monkeypatch):
+    """Whether at once or after the pass, and whatever becomes of `.grad` in it."""
+    monkeypatch.setattr("probes.taps.SMALL", limit)
+    model = torch.nn.Linear(3, 2)
+    tap, _ = tapped(model)
+
+    def enlarge(parameter):
+        parameter.grad.mul_(10)
+
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(enlarge)
+    inputs = torch.tensor([[1.0, 2.0, 3.0]])
+    model(inputs).sum().backward()  # d/dW = the inputs in both rows, d/db = 1
+    seen = tap.take()
+    assert seen.unit_sq.tolist() == [28.0, 2.0]
+    assert seen.total_sq.tolist() == [2800.0, 200.0]
+
+
 def test_a_parameter_without_gradient_counts_as_zero():
     model = torch.nn.ModuleList([torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)])
     tap, _ = tapped(model)
