@@ -110,3 +110,15 @@ def test_messages(options, message):
             **{"scale": 0.01, **options},
             rng=np.random.default_rng(0),
         )
+
+
+def test_everything_is_counted_at_the_level_of_the_settings():
+    settings = Settings(level=0.8, onset=0.0, calibrate=False)
+    found = certified(TIMES, settings=settings, exponents=(0.0,), draws=300)
+    # Four standard errors of 300 draws at 20 %.
+    assert found.size == pytest.approx(0.2, abs=4 * np.sqrt(0.2 * 0.8 / 300))
+    assert found.covered[0] == pytest.approx(0.8, abs=4 * np.sqrt(0.2 * 0.8 / 300))
+    assert found.error == pytest.approx(np.sqrt(0.2 * 0.8 / 300))
+    # z: 1.2816 + 0.8416 for 80 %, 1.9600 + 0.8416 for 95 %.
+    formula = detectable_formula(TIMES, NoiseModel("white"), scale=0.01)
+    assert found.formula == pytest.approx(formula * 2.1232 / 2.8016, rel=1e-4)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.candidates import CANDIDATES, candidate
 from analysis.compare import Forecasts, rolling_origin, surviving_laws
@@ -103,3 +104,22 @@ def test_holm_by_hand():
 def test_messages(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("p_values", "surviving"),
+    [
+        # One-sided p-values against 0.05/2 for the smallest and 0.05 for the other.
+        ((0.02, 0.04), ("a",)),
+        ((0.02, 0.06), ("a", "c")),
+        ((0.03, 0.04), ("a", "b", "c")),
+        ((0.04, 0.02), ("a",)),
+    ],
+)
+def test_holms_steps_on_one_sided_p_values(p_values, surviving):
+    shape = np.array([-1.5, -0.5, 0.5, 1.5])
+    error = shape.std(ddof=1) / 2
+    worse = [shape + error * stats.t.isf(p, 3) for p in p_values]
+    errors = np.array([np.zeros(4), *worse])[:, :, None, None]
+    data = Forecasts(("a", "b", "c"), (2.0,), errors, np.ones(1))
+    assert surviving_laws(data, horizon=2.0).surviving == surviving

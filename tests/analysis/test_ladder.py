@@ -124,3 +124,24 @@ def test_without_rungs_or_evaluation_there_is_no_ladder(train, make):
     assert ladders({"a": train(rng=rng)}) == ()
     unevaluated = make(records=[0, 1]).assign_attrs(rung=0, ladder="limit")
     assert ladders({"a": unevaluated}) == ()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "pairs"), [((0, 1, 2), 3), ((0, 1), 2), ((0, 1, 12, 13), None), ((0, 11), None)]
+)
+def test_rungs_are_paired_where_the_smaller_has_its_seeds_in_the_larger(train, seeds, pairs):
+    runs = {f"0-{s}": rung(train, 0, gain=0.0, seed=s) for s in range(4)}
+    runs |= {f"1-{s}": rung(train, 1, gain=0.1, seed=s) for s in seeds}
+    gain = ladders(runs)[0].rungs[1].over_before
+    assert gain.paired == (pairs is not None)
+    if pairs:
+        own = values({name: runs[name] for name in runs if name[0] == "1"}, 1)
+        base = values({f"0-{s}": runs[f"0-{s}"] for s in seeds}, 0)
+        assert gain.contrast.count == pairs
+        assert gain.contrast.estimate == pytest.approx((own - base).mean())
+
+
+def test_of_a_seed_that_comes_twice_the_first_run_counts(train):
+    runs = ladder(train, [0.0, 0.1])
+    rerun = runs["1-0"].assign(held_out=runs["1-0"]["held_out"] + 0.05)
+    assert ladders({**runs, "rerun": rerun}) == ladders(runs)

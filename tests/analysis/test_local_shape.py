@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
+from statsmodels.regression.linear_model import GLS
 
 from analysis.local_shape import bend, local_shape, spline_designs
-from analysis.noise_models import NoiseModel, simulate
+from analysis.noise_models import NoiseModel, covariance, handicap, menu, simulate
 
 TIMES = np.geomspace(10, 1e5, 60)
 WHITE = NoiseModel("white")
@@ -116,3 +118,43 @@ def test_curves_that_are_none_are_refused(times, values, message):
         local_shape(times, values, WHITE, rng=np.random.default_rng(0))
     with pytest.raises(ValueError, match=message):
         bend(times, values)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_a_bends_interval_is_that_of_generalized_least_squares(level):
+    """Each noise model's interval by statsmodels, joined over those that are likely enough."""
+    times = np.geomspace(10, 1e4, 30)
+    clock = np.log(times)
+    wandering = NoiseModel("ar_log_t", 1.0)
+    values = clock + 0.1 * simulate(wandering, times, 1, rng=np.random.default_rng(5))[0]
+    design = spline_designs(clock, 3)[0]
+    marks = spline_designs(np.linspace(clock[0], clock[-1], 4), 3)[0]
+    change = 3 * (marks[3] - marks[2] - marks[1] + marks[0]) / (clock[-1] - clock[0])
+    fits = []
+    for model in menu(times):
+        shape = covariance(model, times)
+        fit = GLS(values, design, sigma=shape).fit()
+        white = np.linalg.solve(shape, design)
+        likelihood = -0.5 * fit.df_resid * np.log(fit.ssr) - 0.5 * np.linalg.slogdet(shape)[1]
+        likelihood -= 0.5 * np.linalg.slogdet(design.T @ white)[1] + handicap(model)
+        half = stats.t.ppf((1 + level) / 2, 30 - 6) * np.sqrt(change @ fit.cov_params() @ change)
+        fits.append((likelihood, change @ fit.params - half, change @ fit.params + half))
+    likely = [fit for fit in fits if fit[0] > max(fits)[0] - 3]
+    found = bend(times, values, level=level)
+    assert found.low == pytest.approx(min(fit[1] for fit in likely), rel=1e-6)
+    assert found.high == pytest.approx(max(fit[2] for fit in likely), rel=1e-6)
+    best = max(fits)
+    assert found.late - found.early == pytest.approx((best[1] + best[2]) / 2, rel=1e-6)
+    assert 1 < len(likely) < len(fits)
+
+
+def test_bands_keep_the_level_asked_for():
+    values = LOG + 0.02 * simulate(WHITE, TIMES, 1, rng=np.random.default_rng(6))[0]
+    narrow, wide = (
+        local_shape(TIMES, values, WHITE, level=level, rng=np.random.default_rng(7))
+        for level in (0.5, 0.95)
+    )
+    # The largest of several normal errors: a band of one half lies beyond the 0.67 of each alone.
+    error = (wide.slope_high - wide.slope_low) / (narrow.slope_high - narrow.slope_low)
+    assert np.ptp(error) < 1e-9 and 1.2 < error[0] < 2.9
+    assert np.all((wide.high - wide.low) > 1.2 * (narrow.high - narrow.low))

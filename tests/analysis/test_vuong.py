@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from analysis.candidates import candidate
 from analysis.noise_models import NoiseModel, simulate
@@ -69,3 +70,13 @@ def test_messages(times, values, message):
     laws = (candidate("log"), candidate("power"))
     with pytest.raises(ValueError, match=message):
         compare_pair(times, values, laws, noise=WHITE)
+
+
+def test_a_law_is_named_where_the_two_sided_p_value_is_small_enough():
+    laws = (candidate("log"), candidate("power"))
+    values = TIMES**0.05 + 0.1 * simulate(WHITE, TIMES, 1, rng=np.random.default_rng(4))[0]
+    found = compare_pair(TIMES, values, laws, noise=WHITE)
+    assert found.p_value == pytest.approx(2 * norm.sf(abs(found.statistic)))
+    for off in (-0.01, 0.01):
+        named = compare_pair(TIMES, values, laws, noise=WHITE, level=1 - found.p_value - off)
+        assert (named.better != "") == (off > 0)
