@@ -5,7 +5,9 @@ import pytest
 from statsmodels.regression.linear_model import GLS
 
 from analysis.calibration import Asymptotic
-from analysis.fitting import fit_grid, gradients, to_iterations
+from analysis.fitting import detectable, fit_grid, gradients, to_iterations
+from analysis.inversion import surface
+from analysis.likelihood import moments
 from analysis.noise_models import NoiseModel, covariance, simulate
 from analysis.series import Settings, grid_parts
 from diffusion.laws import growth_regressor
@@ -20,8 +22,8 @@ def curves(count, scale=0.02, exponent=0.2, onset=20.0):
     return 3 + 2 * growth_regressor(np.log(TIMES + onset), np.array(exponent)) + scale * noise
 
 
-def fitted(values):
-    return fit_grid(SHARED, GRID, values, level=0.95, source=Asymptotic())
+def fitted(values, level=0.95):
+    return fit_grid(SHARED, GRID, values, level=level, source=Asymptotic())
 
 
 def test_offset_slope_and_sigma_are_those_of_generalized_least_squares():
@@ -85,3 +87,32 @@ def test_parameter_covariance_is_the_spread_of_estimates():
 def test_detectable_is_2_8_standard_errors_where_chi_squared_holds():
     fit = fitted(curves(200, scale=0.01, exponent=0.0))
     assert np.median(fit.detectable) == pytest.approx(2.80 * fit.exponent.std(), rel=0.35)
+
+
+# Quantiles of the normal at 97.5, 90 and 80 %: 1.959964, 1.281552 and 0.841621.
+@pytest.mark.parametrize(
+    ("level", "quantiles", "critical"), [(0.95, 2.801585, 3.841459), (0.8, 2.123173, 1.642374)]
+)
+def test_detectable_is_made_of_the_standard_error_with_the_onset_profiled(
+    level, quantiles, critical
+):
+    fit = fitted(curves(20, scale=0.002, onset=300.0), level=level)
+    inside = (fit.onset > 50) & (fit.onset < 2000)
+    assert inside.sum() > 15
+    # Of the joint covariance of (a, b, p, τ), computed from derivatives at the records.
+    error = np.sqrt(fit.parameters[inside, 2, 2])
+    np.testing.assert_allclose(fit.detectable[inside], quantiles * error, rtol=1e-3)
+    np.testing.assert_allclose(fit.critical, critical, rtol=1e-6)
+
+
+def test_detectable_grows_with_the_root_of_the_critical_value():
+    values = curves(3)
+    at = surface(SHARED, GRID, moments(SHARED, values / values.std(axis=1, keepdims=True)))
+    one, four = (detectable(at, np.full(3, c), level=0.95) for c in (3.841459, 4 * 3.841459))
+    np.testing.assert_allclose(four, 2 * one, rtol=1e-9)
+
+
+def test_a_wider_level_widens_the_interval():
+    values = curves(5)
+    narrow, wide = fitted(values, level=0.8), fitted(values, level=0.99)
+    assert np.all(wide.low < narrow.low) and np.all(narrow.high < wide.high)

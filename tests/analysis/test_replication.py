@@ -184,3 +184,8 @@ def test_the_rate_is_the_one_asked_for():
     for rate, count in ((0.4, 8), (0.05, 2), (0.001, 0)):
         found = false_discoveries(P_VALUES, runs=3, rate=rate, dependent=False)
         assert (found.rejected.sum(), found.rate) == (count, rate)
+
+
+def test_standard_errors_know_the_level_of_their_intervals():
+    found = fits(np.array([[0.0], [0.1]]), 1.281552 * 0.05).assign_attrs(level=0.8)
+    assert standard_errors(found).values == pytest.approx(0.05)

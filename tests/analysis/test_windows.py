@@ -94,3 +94,21 @@ def test_messages():
     several = xr.concat([distance, distance], "seed")
     with pytest.raises(ValueError, match="expected those of one series"):
         average(several, scan)
+
+
+def test_the_interval_is_made_of_errors_and_differences_between_windows():
+    times = np.geomspace(1, 1e4, 50)
+    distance = noisy(np.log(times), times, 0.1, seed=3)
+    scan = start_scan(distance, [1.0, 5.0, 20.0], calibrate=False)
+    z = {0.8: 1.281552, 0.95: 1.959964}
+    errors = (scan["exponent_high"] - scan["exponent_low"]).values / (2 * z[0.95])
+    for level in z:
+        found = average(distance, scan, level=level)
+        mean, variance = 0.0, 0.0
+        for weight, p in zip(found.weights, scan["exponent"].values, strict=True):
+            mean += weight * p
+        for weight, p, error in zip(found.weights, scan["exponent"].values, errors, strict=True):
+            variance += weight * (error**2 + (p - mean) ** 2)
+        half = z[level] * np.sqrt(variance)
+        assert found.exponent == pytest.approx(mean)
+        assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
