@@ -37,7 +37,7 @@ def facts(path):
             "iterations": int(recording["iteration"][-1]),
             "accuracy": float(held_out[-1]),
             "created": recording.attrs["created"][:10],
-            "commit": recording.attrs["commit"][:12],
+            "commit": commit(recording.attrs["commit"]),
             "versions": json.loads(recording.attrs["versions"]),
             "recipe": config["recipe"],
             "scale": config["scale"],
@@ -45,6 +45,12 @@ def facts(path):
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "bytes": path.stat().st_size,
         }
+
+
+def commit(recorded):
+    """A commit in short, and whether files differed from it."""
+    changed = " with changes" if recorded.endswith("-dirty") else ""
+    return recorded[:12] + changed
 
 
 def command(fact):

@@ -94,9 +94,16 @@ class Pending:
                 else to the one just committed.
 
         Raises:
+            TypeError: for what is no number.
             ValueError: for more than one value.
         """
-        value = torch.as_tensor(loss, device=self.device).detach()
+        try:
+            value = torch.as_tensor(loss, device=self.device).detach()
+        except (RuntimeError, TypeError, ValueError) as error:
+            found = (
+                f"loss: found {type(loss).__name__}, expected a number or a tensor of one value"
+            )
+            raise TypeError(found) from error
         if value.numel() != 1:
             raise ValueError(f"loss: found shape {tuple(value.shape)}, expected one value")
         at = -1 if making or not self.rows else -2

@@ -108,10 +108,19 @@ def verify(
         device: where to train.
 
     Returns:
-        Truth, estimate and interval of |G|², tr Σ and the noise scale, the same on every process.
+        Truth, estimate and interval of |G|², tr Σ and the noise scale, the same on every process;
+        NaN where no update gave an estimate, of which the recorder has warned.
+
+    Raises:
+        ValueError: for fewer than two units an update over all processes.
     """
     model = wrap(Toy().to(device))
     processes = processes_of(model)
+    if len(sizes) * processes.size < 2:
+        raise ValueError(
+            f"sizes: found {tuple(sizes)} on {processes.size} process, which makes "
+            f"{len(sizes)} units an update, expected 2 or more: noise is the difference of units"
+        )
     stepper = optimizer(model.parameters(), lr=1e-4)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "verification"
@@ -160,31 +169,32 @@ def _step(
 
 
 def _read(path: Path) -> np.ndarray:
-    """Means of |G|² and tr Σ, their covariance, units, updates `(8,)`; zeros without noise."""
+    """Means of |G|² and tr Σ, their covariance, units, updates `(7,)`; NaN without noise."""
     recording = xr.load_dataset(path.with_name(path.name + ".nc"), engine="netcdf4")
-    if "noise_updates" not in recording:
-        return np.zeros(8)
+    units = np.nan_to_num(recording["units"].values[-1])  # unknown is none
+    if "noise_updates" not in recording or not recording["noise_updates"].any():
+        return np.array([np.nan] * 5 + [units, 0.0])
     updates = recording["noise_updates"].values
     total = updates.sum()
     means = [
-        np.nansum(recording[name].sum("tensor") * updates) / max(total, 1)
+        np.nansum(recording[name].sum("tensor") * updates) / total
         for name in ("gradient_sq", "noise_trace")
     ]
     freedom = np.maximum(updates - 1, 0)
     spread = [
-        np.nansum(recording[name] * freedom) / max(freedom.sum(), 1) / max(total, 1)
+        np.nansum(recording[name] * freedom) / max(freedom.sum(), 1) / total
         for name in ("gradient_sq_var", "noise_trace_var", "gradient_noise_cov")
     ]
-    return np.array([*means, *spread, recording["units"].values[-1], total, 1.0])
+    return np.array([*means, *spread, units, total])
 
 
 def _shared(
     found: np.ndarray | None, processes: Processes, device: torch.device | str
 ) -> Verification:
-    numbers = torch.zeros(8, dtype=torch.float64, device=device)
+    numbers = torch.zeros(7, dtype=torch.float64, device=device)
     if found is not None:
         numbers += torch.from_numpy(found).to(device)
-    g, s, var_g, var_s, cov, units, updates, _ = processes.add(numbers).tolist()
+    g, s, var_g, var_s, cov, units, updates = processes.add(numbers).tolist()
     # Delta method for the ratio B = s/g of means; the updates of the toy are independent.
     ratio = s / g if g > 0 else float("nan")
     error = (var_s - 2 * ratio * cov + ratio**2 * var_g) ** 0.5 / g if g > 0 else 0.0

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from probes.pending import Mark, Pending, Row
@@ -55,3 +56,17 @@ def test_nothing_pending_is_no_fault():
     found = reduce(Pending(torch.device("cpu"), 2))
     assert len(found.updates) == 0
     assert found.measurements == []
+
+
+@pytest.mark.parametrize("loss", [None, "0.5", [1.0, [2.0]]])
+def test_a_loss_is_a_number(loss):
+    with pytest.raises(TypeError, match=f"loss: found {type(loss).__name__}, expected a number"):
+        Pending(torch.device("cpu"), 2).observe(loss, making=True)
+
+
+def test_a_loss_is_one_value():
+    pending = Pending(torch.device("cpu"), 2)
+    with pytest.raises(ValueError, match=r"loss: found shape \(3,\), expected one value"):
+        pending.observe(torch.ones(3), making=True)
+    pending.observe(torch.ones(1, 1), making=True)
+    assert pending.losses[-1] == [1.0]

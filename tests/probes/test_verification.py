@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -49,10 +51,23 @@ def test_correlated_units_are_noticed():
     assert not found.passed
 
 
-def test_one_unit_cannot_pass():
-    found = verify(sizes=(16,), updates=60)
+def test_one_unit_an_update_is_refused():
+    with pytest.raises(
+        ValueError, match=r"sizes: found \(16,\) on 1 process, .* expected 2 or more"
+    ):
+        verify(sizes=(16,))
+
+
+def test_where_the_probe_fails_nothing_is_claimed(monkeypatch):
+    def fail(_):
+        raise OSError("gone")
+
+    monkeypatch.setattr("probes.taps.square", fail)
+    with pytest.warns(RuntimeWarning, match="noise probe failed"):
+        found = verify(updates=4)
     assert not found.passed
     assert found.updates == 0
+    assert all(math.isnan(check.estimate) for check in found.checks)
 
 
 @pytest.mark.parametrize(
