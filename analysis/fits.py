@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from .curves import constant_rate, label, total_distance
+from .curves import constant_rate, label, one_per_seed, total_distance
 from .growth import fit_growth
 
 # Called with the number of series fitted since the last call and the number of all.
@@ -37,7 +37,9 @@ def fit_totals(
         progress: called with the number of series fitted since the last call and of all.
 
     Returns:
-        `fit_growth`'s Dataset along `node`, with `run`, `batch_size` and `seed` as coordinates,
+        `fit_growth`'s Dataset along `node`, with `run`, `batch_size`, `seed` and `repeats`
+        (whether
+        the run repeats the seed of an earlier one in its arm) as coordinates,
         the window's `first`, `last` and `decades`, and `grown_decades`, the decades beyond the
         fitted onset τ: log10 of (last + τ)/(first + τ).
     """
@@ -114,10 +116,12 @@ def _fit(curves: Curves, settings: Settings, *, progress: Progress | None) -> xr
 
 def _labelled(fits: xr.Dataset, runs: dict[str, xr.Dataset]) -> xr.Dataset:
     windows = [constant_rate(run) for run in runs.values()]
+    distinct = one_per_seed(runs)
     coordinates = {
         "run": [str(run["run"].values) for run in runs.values()],
         "batch_size": [int(run["batch_size"].values) for run in runs.values()],
         "seed": [str(label(run, "seed")) for run in runs.values()],
+        "repeats": [name not in distinct for name in runs],
     }
     columns = {
         "first": [int(window.iteration[0]) if window.iteration.size else 0 for window in windows],

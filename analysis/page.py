@@ -112,7 +112,8 @@ def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> 
 
 def _some_arm_is_small(fits: xr.Dataset) -> bool:
     """Whether a tensor's interval somewhere is that of single runs and not across seeds."""
-    counts = np.unique(fits["batch_size"].values, return_counts=True)[1]
+    distinct = fits["batch_size"].values[~fits["repeats"].values]
+    counts = np.unique(distinct, return_counts=True)[1]
     return bool(counts.min() < panels.ACROSS_SEEDS)
 
 

@@ -178,11 +178,17 @@ def run_exponents(fits: xr.Dataset, *, level: float) -> DotPlot:
         for node in members["node"].values.tolist():
             dots.append(_dot(members.sel(node=node), len(rows), size))
             rows.append("")
-        if len(rows) - first >= ACROSS_SEEDS:
-            dots.append(_mean_dot(members["exponent"].values, len(rows), size, level=level))
+        distinct = _distinct(members)
+        if distinct.sizes["node"] >= ACROSS_SEEDS:
+            dots.append(_mean_dot(distinct["exponent"].values, len(rows), size, level=level))
             rows.append("")
         rows[first] = f"batch size {size}"
     return DotPlot(tuple(dots), tuple(rows))
+
+
+def _distinct(fits: xr.Dataset) -> xr.Dataset:
+    """The fits of runs that repeat no other's seed; copies would narrow intervals across seeds."""
+    return fits.isel(node=np.flatnonzero(~fits["repeats"].values))
 
 
 def _dot(fit: xr.Dataset, row: int, size: int) -> Dot:
@@ -221,7 +227,7 @@ def tensor_exponents(fits: xr.Dataset, tensors: Sequence[str], *, level: float) 
     rows: list[str] = []
     for name in tensors:
         for k, size in enumerate(sizes):
-            members = fits.isel(node=np.flatnonzero(fits["batch_size"].values == size))
+            members = _distinct(fits.isel(node=np.flatnonzero(fits["batch_size"].values == size)))
             dots.append(_pooled(members.sel(tensor=name), len(rows), size, level=level))
             rows.append(name if k == 0 else "")
     return DotPlot(tuple(dots), tuple(rows))

@@ -69,3 +69,9 @@ def test_fits_are_made_at_the_level_asked_for(make):
     for level in (0.8, 0.99):
         assert fit_totals({"a": make(records=[0, 1, 2])}, level=level).attrs["level"] == level
         assert fit_tensors({"a": make(records=[0, 1, 2])}, level=level).attrs["level"] == level
+
+
+def test_copies_are_marked(make):
+    one, other = make(records=[0, 1, 2]), make(records=[0, 1, 2], seed=1)
+    runs = {"a": one, "b": other, "again": one, "large": make(records=[0, 1, 2], batch_size=256)}
+    assert fit_totals(runs)["repeats"].values.tolist() == [False, False, True, False]

@@ -16,12 +16,13 @@ FEW = [0, 1, 2, 4, 8]
 T = np.array([1.0, 10.0, 100.0])
 
 
-def fits(sizes, exponents, tensors=None):
+def fits(sizes, exponents, tensors=None, *, copies=0):
     """Fits as `fit_totals` gives them, with chosen exponents and intervals of ±0.1."""
     exponents = np.asarray(exponents, dtype=float)
     dims = ("node",) if tensors is None else ("node", "tensor")
     names = [f"r{k}" for k in range(len(sizes))]
-    coords = {"node": names, "batch_size": ("node", sizes)}
+    repeats = np.arange(len(sizes)) >= len(sizes) - copies
+    coords = {"node": names, "batch_size": ("node", sizes), "repeats": ("node", repeats)}
     return xr.Dataset(
         {
             "exponent": (dims, exponents),
@@ -96,6 +97,19 @@ def test_each_run_has_a_row_and_four_seeds_a_mean():
     expected = stats.ttest_1samp(exponents[:4], 0).confidence_interval(0.9)
     assert (plot.dots[4].low, plot.dots[4].high) == pytest.approx(tuple(expected))
     assert [dot.row for dot in plot.dots] == list(range(6))
+
+
+def test_copies_have_rows_and_add_no_seeds():
+    exponents = [0.1, 0.2, 0.3, 0.4, 0.4]
+    plot = panels.run_exponents(fits([64] * 5, exponents, copies=1), level=0.9)
+    expected = stats.ttest_1samp(exponents[:4], 0).confidence_interval(0.9)
+    assert [dot.strong for dot in plot.dots] == [False] * 5 + [True]
+    assert (plot.dots[5].low, plot.dots[5].high) == pytest.approx(tuple(expected))
+    few = panels.run_exponents(fits([64] * 5, exponents, copies=2), level=0.9)
+    assert not any(dot.strong for dot in few.dots)
+    table = np.array(exponents)[:, None]
+    (dot,) = panels.tensor_exponents(fits([64] * 5, table, ["a"], copies=1), ["a"], level=0.9).dots
+    assert (dot.low, dot.high) == pytest.approx(tuple(expected))
 
 
 def test_a_mean_of_failed_fits_is_unknown():
