@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import settings
 
 from diffusion import recording
 from diffusion.schedule import log_spaced
+
+# A busy machine makes any example slow now and then, and no property depends on time.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 SHARES = np.array([0.6, 0.3, 0.1])
 B_SIMPLE = 200.0
