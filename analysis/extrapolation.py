@@ -95,7 +95,7 @@ def _laws(times: Array, origin: float) -> dict[str, Array]:
         LOGARITHM: np.array([growth_basis(times, exponent=0.0, onset=tau) for tau in onsets]),
         "power": np.array([growth_basis(times, exponent=p) for p in rising]),
         "saturating power": np.array([growth_basis(times, exponent=p) for p in falling]),
-        "exponential saturation": -np.expm1(-times / delays[:, None]),
+        "exponential approach": -np.expm1(-times / delays[:, None]),
     }
 
 
