@@ -1,7 +1,8 @@
 """Directions in the space of the weights: isotropic, filter-normalized, noise-shaped, travelled.
 
 Each kind is an `Ensemble`. Its directions are drawn part by part, one part a tensor, and
-`unit_direction` gives them length 1 over all tensors together.
+`unit_direction` gives them length 1 over all tensors together. Where weights are sharded each
+process has its part of every tensor, of the same directions as if they were whole.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from .distance import square
-from .processes import Processes
+from .processes import Processes, local, part_like
 
+ALONE = Processes()
 Draw = Callable[[int, torch.Generator], list[Tensor]]
 
 
@@ -151,7 +153,7 @@ def trajectory(parameters: Sequence[Tensor], earlier: Sequence[Sequence[Tensor]]
         raise ValueError("earlier: found no weights, expected those of one time or more")
     for parts in earlier:
         _check_shapes("earlier", parts, parameters)
-    now = [p.detach().clone() for p in parameters]
+    now = [local(p).detach().clone() for p in parameters]
 
     def draw(index: int, _: torch.Generator) -> list[Tensor]:
         return [
@@ -162,13 +164,20 @@ def trajectory(parameters: Sequence[Tensor], earlier: Sequence[Sequence[Tensor]]
     return Ensemble("trajectory", tuple(parameters), draw, limit=len(earlier))
 
 
-def unit_direction(ensemble: Ensemble, index: int, generator: torch.Generator) -> list[Tensor]:
+def unit_direction(
+    ensemble: Ensemble,
+    index: int,
+    generator: torch.Generator,
+    *,
+    processes: Processes = ALONE,
+) -> list[Tensor]:
     """A direction of an ensemble, divided by its Euclidean length over all tensors.
 
     Arguments:
         ensemble: the kind of directions.
         index: number of the direction, from 0.
         generator: draws it.
+        processes: among which the tensors may be sharded; all of them call this.
 
     Returns:
         v, one part a tensor, in float32 at least.
@@ -177,7 +186,8 @@ def unit_direction(ensemble: Ensemble, index: int, generator: torch.Generator) -
         ValueError: when the direction is zero or not finite.
     """
     direction = ensemble.draw(index, generator)
-    length = float(torch.stack([square(part) for part in direction]).sum().sqrt())
+    part_sq = torch.stack([square(part) for part in direction]).sum()
+    length = float(processes.add_parts(part_sq).sqrt())
     if not 0 < length < float("inf"):
         raise ValueError(f"ensemble: direction {index} of {ensemble.name!r} has length {length}")
     return [part / length for part in direction]
@@ -187,18 +197,19 @@ def _normal(parameter: Tensor, generator: torch.Generator) -> Tensor:
     values = torch.randn(
         parameter.shape, dtype=_wide(parameter), generator=generator, device=generator.device
     )
-    return values.to(parameter.device)
+    return part_like(values, parameter).to(parameter.device)
 
 
 def _like_filters(parameter: Tensor, direction: Tensor) -> Tensor:
     if parameter.ndim < 2:
         return torch.zeros_like(direction)
-    lengths = _filter_lengths(parameter.detach().to(direction.dtype)) / _filter_lengths(direction)
+    weights = local(parameter).detach().to(direction.dtype)
+    lengths = _filter_lengths(weights) / _filter_lengths(direction)
     return direction * lengths.view(-1, *[1] * (parameter.ndim - 1))
 
 
 def _filter_lengths(values: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(values.reshape(len(values), -1), dim=1)
+    return torch.linalg.vector_norm(values.flatten(1), dim=1)
 
 
 def _combine(factors: Sequence[float], gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
@@ -216,6 +227,6 @@ def _wide(values: Tensor) -> torch.dtype:
 
 
 def _check_shapes(name: str, parts: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:
-    found, expected = [tuple(p.shape) for p in parts], [tuple(p.shape) for p in parameters]
+    found, expected = [tuple(p.shape) for p in parts], [tuple(local(p).shape) for p in parameters]
     if found != expected:
         raise ValueError(f"{name}: found shapes {found}, expected {expected}")

@@ -55,11 +55,13 @@ class ModelState:
     sharded: tuple[FSDPModule, ...] = ()
 
     def rewind(self) -> None:
-        """Put buffers and random states back, so that a function meets the same once more."""
+        """Put buffers, shards and random states back: a function meets the same once more."""
         for module, name, buffer, values in self.buffers:
             setattr(module, name, buffer)
             # Through `data`, which leaves alone the version that a pending backward pass checks.
             buffer.data.copy_(values)
+        for shards in self.sharded:  # a forward pass alone leaves the outermost weights whole
+            shards.reshard()
         self.random.restore()
 
     def restore(self) -> None:
@@ -69,8 +71,6 @@ class ModelState:
             module.training = training
         for parameter, gradient in self.gradients:
             parameter.grad = gradient
-        for shards in self.sharded:  # a forward pass alone leaves the outermost weights whole
-            shards.reshard()
 
 
 class Evaluation:

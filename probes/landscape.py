@@ -22,7 +22,7 @@ from .directions import Ensemble, filter_normalized, isotropic, shared_noise, tr
 from .distance import square, squared_distances
 from .evaluation import undisturbed
 from .invariance import scale_invariant
-from .processes import Processes, parameter_names, together
+from .processes import Processes, local, parameter_names, together
 from .scan import Mode, Scan, scan
 from .times import schedule_of
 from .updates import Record
@@ -46,14 +46,15 @@ class Landscape:
 
     Arguments:
         loss: from the model and a batch to the mean loss of the batch. It must not communicate
-            with other processes; it gets the module within DistributedDataParallel.
+            with other processes; it gets the module within DistributedDataParallel. With weights
+            sharded by `fully_shard` it must not fail on one process alone.
         batches: fixed batches, two or more, of one size; each process may have its own. The loss
             is their mean; the differences of their gradients shape the noise directions.
         schedule: iterations of the checkpoints.
         radii: distances r; ten from ‖w0‖/1000 to ‖w0‖ when None.
         directions: number of directions of each kind.
         ensembles: kinds of directions, of `ENSEMBLES`. Of trajectory directions there are at most
-            two: from w0 and from the checkpoint before.
+            two: from w0 and from the checkpoint before. Sharded weights have no `noise`.
         mode: of the model. In `train`, batch normalization uses the statistics of the batch.
         seed: of the directions, the same on every process.
     """
@@ -109,13 +110,15 @@ class LandscapeProbe:
             processes: that train together.
 
         Raises:
-            ValueError: for sharded weights.
+            ValueError: for noise directions of sharded weights.
         """
         self._parameters = list(parameter_names(module).values())
-        if any(isinstance(p, DTensor) for p in self._parameters):
+        if "noise" in landscape.ensembles and any(
+            isinstance(p, DTensor) for p in self._parameters
+        ):
             raise ValueError(
-                "landscape: found weights sharded by fully_shard, expected whole ones; moving "
-                "sharded weights is not supported"
+                "ensembles: found 'noise' and weights sharded by fully_shard, whose gradients of "
+                "single batches are not to be had; expected the other kinds of directions"
             )
         self._landscape = landscape
         self._module = module
@@ -175,7 +178,7 @@ class LandscapeProbe:
         if before is not None and iteration:
             fields["line_loss"] = self._line(before)
         if iteration:
-            self._earlier = [p.detach().clone() for p in self._parameters]
+            self._earlier = [w.clone() for w in self._weights()]
         return fields
 
     def _before(self, iteration: int) -> Sequence[Tensor] | None:
@@ -269,11 +272,14 @@ class LandscapeProbe:
         if self._landscape.radii is not None:
             return np.asarray(self._landscape.radii, dtype=np.float64)
         norm_sq = torch.stack([square(w) for w in self._initial]).sum()
-        return _RADII * float(norm_sq) ** 0.5
+        return _RADII * float(self._processes.add_parts(norm_sq)) ** 0.5
 
     def _distance(self, weights: Sequence[Tensor]) -> float:
-        now = [p.detach() for p in self._parameters]
-        return float(squared_distances(now, weights)[0].sum().sqrt())
+        part_sq = squared_distances(self._weights(), weights)[0].sum()
+        return float(self._processes.add_parts(part_sq).sqrt())
+
+    def _weights(self) -> list[Tensor]:
+        return [local(p).detach() for p in self._parameters]
 
 
 def _generator(seed: Sequence[int]) -> torch.Generator:

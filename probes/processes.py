@@ -46,6 +46,13 @@ class Processes:
             dist.all_reduce(values, group=group)
         return values
 
+    def add_parts(self, values: Tensor) -> Tensor:
+        """Sum over the processes that hold parts of the weights; the values where each holds all.
+
+        A collective only where weights are sharded.
+        """
+        return self.add(values) / self.copies if self.copies < self.size else values
+
 
 def processes_of(model: torch.nn.Module) -> Processes:
     """The processes of a module: several under DDP, FSDP2 and HSDP, else this one alone.
@@ -140,6 +147,12 @@ def first_index(tensor: Tensor) -> int:
         chunk = -(-rows // tensor.device_mesh.shape[axis])
         start = min(tensor.device_mesh.get_local_rank(axis) * chunk, rows)
     return start * (tensor.numel() // rows if rows else 0)
+
+
+def part_like(whole: Tensor, tensor: Tensor) -> Tensor:
+    """What this process would hold of a whole tensor that is sharded like another of its shape."""
+    mine, start = local(tensor), first_index(tensor)
+    return whole.reshape(-1)[start : start + mine.numel()].view(mine.shape)
 
 
 def parameter_names(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:

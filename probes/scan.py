@@ -5,6 +5,7 @@ The directions are those of `probes.directions`, of Euclidean length 1, so a rad
 directions are those of `diffusion.structure`.
 """
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,14 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from diffusion.ranges import count
 
 from .directions import Ensemble, unit_direction
 from .distance import squared_distances
 from .evaluation import ModelState, undisturbed
-from .processes import Processes, processes_of
+from .processes import Processes, local, processes_of
 
 Array = NDArray[np.float64]
 Evaluate = Callable[[], float | Tensor]
@@ -75,7 +75,8 @@ def scan(
     Arguments:
         model: the model that `evaluate` uses.
         evaluate: gives the loss of a fixed batch, one value. It must not communicate with other
-            processes: under DistributedDataParallel it calls the unwrapped module.
+            processes, other than sharded weights do by themselves: under DistributedDataParallel
+            it calls the unwrapped module. With sharded weights it fails on all processes or none.
         ensemble: the kind of directions.
         radii: r, Euclidean distances, not 0; negative ones go the opposite way.
         directions: number of directions.
@@ -99,19 +100,19 @@ def scan(
     group = processes or processes_of(model)
     failure = None
     try:
-        measured = _measure(model, evaluate, ensemble, plan)
+        measured = _measure(model, evaluate, ensemble, plan, group)
     except Exception as error:  # the other processes wait in the collective
         if group.size == 1:
             raise
         failure, measured = error, _nothing(plan, ensemble.parameters[0].device)
-    losses = _averaged(measured, failure, group)
+    losses, distance = _averaged(measured, failure, group)
     base, moved = losses[:repeats], losses[repeats:].reshape(directions, -1).T
     with np.errstate(invalid="ignore"):  # an infinite loss at r = 0 leaves no difference
         return Scan(
             ensemble=ensemble.name,
             mode=mode,
             radius=plan.radius,
-            distance=measured.distance.cpu().numpy().reshape(directions, -1).T,
+            distance=distance.reshape(directions, -1).T,
             difference=moved - base.mean(),
             loss=float(base.mean()),
             noise_floor=_noise_floor(base, ensemble.parameters),
@@ -131,27 +132,35 @@ class _Plan:
 class _Measured:
     """What one process finds: losses at r = 0 and then by direction and radius, on the device.
 
-    `marks` has one number a direction, from which it shows whether processes drew the same.
+    `distance_sq` is of this process's weights. `marks` has one number a direction, from which it
+    shows whether processes drew the same.
     """
 
     losses: Tensor
-    distance: Tensor
+    distance_sq: Tensor
     marks: Tensor
 
 
-def _measure(model: nn.Module, evaluate: Evaluate, ensemble: Ensemble, plan: _Plan) -> _Measured:
-    parameters = ensemble.parameters
-    saved = [p.detach().clone() for p in parameters]
-    distances, marks = [], []
+def _measure(
+    model: nn.Module,
+    evaluate: Evaluate,
+    ensemble: Ensemble,
+    plan: _Plan,
+    processes: Processes,
+) -> _Measured:
+    # Through `data`, which leaves alone the version that a pending backward pass checks.
+    parameters = [local(p.data) for p in ensemble.parameters]
+    saved = [p.clone() for p in parameters]
+    squares, marks = [], []
     with undisturbed(model) as state:
         try:
             losses = [_loss(model, evaluate, state, plan.mode)]
             for index in range(plan.directions):
-                direction = unit_direction(ensemble, index, plan.generator)
-                marks.append(_mark(direction))
+                direction = unit_direction(ensemble, index, plan.generator, processes=processes)
+                marks.append(_mark(direction, plan.generator, processes))
                 for r in plan.radius.tolist():
                     _move(parameters, saved, direction, r)
-                    distances.append(squared_distances(parameters, saved)[0].sum().sqrt())
+                    squares.append(squared_distances(parameters, saved)[0].sum())
                     losses.append(_loss(model, evaluate, state, plan.mode))
             _put_back(parameters, saved)
             again = [_loss(model, evaluate, state, plan.mode) for _ in range(plan.repeats - 1)]
@@ -161,7 +170,7 @@ def _measure(model: nn.Module, evaluate: Evaluate, ensemble: Ensemble, plan: _Pl
         losses=torch.stack(
             [loss.to(parameters[0].device) for loss in losses[:1] + again + losses[1:]]
         ),
-        distance=torch.stack(distances),
+        distance_sq=torch.stack(squares),
         marks=torch.stack(marks),
     )
 
@@ -185,18 +194,20 @@ def _move(
 ) -> None:
     """Set the parameters to w + r·v."""
     for p, w, v in zip(parameters, saved, direction, strict=True):
-        # Through `data`, which leaves alone the version that a pending backward pass checks.
-        p.data.copy_(torch.add(w.to(v.dtype), v, alpha=r))
+        p.copy_(torch.add(w.to(v.dtype), v, alpha=r))
 
 
-def _mark(direction: Sequence[Tensor]) -> Tensor:
-    """A number that two different directions hardly share."""
+def _mark(direction: Sequence[Tensor], generator: torch.Generator, processes: Processes) -> Tensor:
+    """A number that two different directions hardly share; of parts, what drew them."""
+    if processes.copies < processes.size:
+        state = zlib.crc32(generator.get_state().numpy().tobytes()) / 2**32
+        return direction[0].new_tensor(state, dtype=torch.float64)
     return torch.stack([part.sum(dtype=torch.float64) for part in direction]).sum()
 
 
 def _put_back(parameters: Sequence[Tensor], saved: Sequence[Tensor]) -> None:
     for p, w in zip(parameters, saved, strict=True):
-        p.data.copy_(w)
+        p.copy_(w)
     torch.clear_autocast_cache()
 
 
@@ -206,12 +217,15 @@ def _nothing(plan: _Plan, device: torch.device) -> _Measured:
     return _Measured(*(torch.zeros(n, dtype=torch.float64, device=device) for n in sizes))
 
 
-def _averaged(measured: _Measured, failure: Exception | None, processes: Processes) -> Array:
-    """Losses, averaged over processes in one collective; all fail together."""
-    marks = measured.marks
+def _averaged(
+    measured: _Measured, failure: Exception | None, processes: Processes
+) -> tuple[Array, Array]:
+    """Losses, averaged over processes in one collective, and distances; all fail together."""
+    marks, squares = measured.marks, measured.distance_sq
     failed = marks.new_tensor([float(failure is not None)])
-    summed = processes.add(torch.cat([failed, measured.losses, marks, marks**2]))
-    mean = summed.cpu().numpy() / processes.size
+    sent = torch.cat([squares, failed, measured.losses, marks, marks**2])
+    distance_sq, rest = np.split(processes.add(sent).cpu().numpy(), [len(squares)])
+    mean = rest / processes.size
     if failure is not None:
         raise failure
     if mean[0] > 0:
@@ -219,7 +233,7 @@ def _averaged(measured: _Measured, failure: Exception | None, processes: Process
     losses, marks_mean, marks_sq = np.split(mean[1:], [len(measured.losses), -len(marks)])
     if np.any(marks_sq - marks_mean**2 > 1e-9 * (1 + marks_sq)):
         raise ValueError("generator: processes drew different directions, expected the same")
-    return losses
+    return losses, np.sqrt(distance_sq / processes.copies)
 
 
 def _noise_floor(base: Array, parameters: Sequence[Tensor]) -> float:
@@ -242,5 +256,3 @@ def _check(plan: _Plan, ensemble: Ensemble) -> None:
     if plan.generator in (torch.default_generator, *torch.cuda.default_generators):
         # Its state is put back before every evaluation: all directions would be the same.
         raise ValueError("generator: found torch's default generator, expected one of its own")
-    if any(isinstance(p, DTensor) for p in ensemble.parameters):
-        raise ValueError("parameters: found sharded tensors, expected whole ones")

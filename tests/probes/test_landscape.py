@@ -178,8 +178,15 @@ def train(path, *, wrap=lambda m: m, rank=0, updates=8, dropout=0.0, **options):
     return model.state_dict(), optimizer.state_dict(), torch.get_rng_state()
 
 
-def around(schedule=(0, 3, 8), loss=cross_entropy, rank=0):
-    return Landscape(loss, batches(rank=rank), schedule=schedule, radii=[0.1, 1.0], directions=2)
+def around(schedule=(0, 3, 8), loss=cross_entropy, rank=0, ensembles=ENSEMBLES):
+    return Landscape(
+        loss,
+        batches(rank=rank),
+        schedule=schedule,
+        radii=[0.1, 1.0],
+        directions=2,
+        ensembles=ensembles,
+    )
 
 
 def test_a_run_is_bit_identical_and_so_are_its_other_fields(tmp_path):
@@ -230,9 +237,31 @@ def test_a_loss_that_fails_switches_the_probe_off_and_not_the_training(tmp_path)
     assert np.isnan(run["center_loss"].sel(iteration=8)).all()
 
 
-def test_sharded_weights_are_refused(tmp_path):
-    out = torchrun(Path(__file__), tmp_path, "fsdp")
-    assert "landscape: found weights sharded by fully_shard, expected whole ones" in out
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """What two processes measure with sharded weights and with whole ones, and print."""
+    folder = tmp_path_factory.mktemp("shards")
+    return folder, torchrun(Path(__file__), folder, "fsdp")
+
+
+def test_sharded_weights_have_no_noise_directions(shards):
+    assert "ensembles: found 'noise' and weights sharded by fully_shard" in shards[1]
+
+
+def test_the_landscape_does_not_depend_on_sharding(shards):
+    sharded, whole = (xr.load_dataset(shards[0] / f"{name}.nc") for name in ("fsdp", "ddp"))
+    fields = ("loss_difference", "center_loss", "line_loss")
+    assert all(np.isfinite(whole[name].sel(iteration=3)).any() for name in fields)
+    for name in fields:
+        np.testing.assert_allclose(sharded[name], whole[name], rtol=1e-4, atol=2e-6, err_msg=name)
+    # Differences are thousands of times larger than what is allowed.
+    assert float(abs(whole["loss_difference"].sel(radius=1.0)).max()) > 0.01
+
+
+def test_a_sharded_run_is_bit_identical_with_the_landscape(shards):
+    bare, probed = torch.load(shards[0] / "weights.pt")
+    for name, value in bare.items():
+        assert torch.equal(value, probed[name]), name
 
 
 @pytest.fixture(scope="module")
@@ -278,15 +307,28 @@ def on_each_process(folder, kind):
     """What the tests above look at, on one of two processes."""
     import torch.distributed as dist
     from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import DTensor
     from torch.nn.parallel import DistributedDataParallel
 
     dist.init_process_group("gloo")
     rank, folder = dist.get_rank(), Path(folder)
     if kind == "fsdp":
         try:
-            train(folder / "run", wrap=lambda m: fully_shard(m), landscape=around())
+            train(folder / "run", wrap=fully_shard, landscape=around())
         except ValueError as error:
             print(error)
+        moved = around(rank=rank, ensembles=("isotropic", "filter", "trajectory"))
+        states = [
+            train(folder / name, wrap=fully_shard, rank=rank, **options)[0]
+            for name, options in {"bare": {}, "fsdp": {"landscape": moved}}.items()
+        ]
+        whole = [
+            {name: w.full_tensor() for name, w in state.items() if isinstance(w, DTensor)}
+            for state in states
+        ]
+        train(folder / "ddp", wrap=DistributedDataParallel, rank=rank, landscape=moved)
+        if rank == 0:
+            torch.save(whole, folder / "weights.pt")
         leave()
     mean = probes.Evaluation(lambda m: {"loss": float(rank)}, schedule=[0])
     options = {"wrap": DistributedDataParallel, "rank": rank, "evaluation": mean}

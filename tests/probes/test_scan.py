@@ -312,7 +312,7 @@ def test_two_processes(tmp_path):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
         # float32 sums may be added in another order where numbers of threads differ.
         np.testing.assert_allclose(found["scan"].difference, expected, rtol=1e-4, atol=1e-7)
-        assert found["scan"].loss == pytest.approx(np.mean([a.loss for a in alone]), rel=1e-12)
+        assert found["scan"].loss == pytest.approx(np.mean([a.loss for a in alone]), rel=1e-6)
         assert (
             found["generator"]
             == "generator: processes drew different directions, expected the same"
