@@ -93,6 +93,8 @@ def check_optimizer(
     """
     if not tensors:
         raise ValueError("model: found no trainable parameter, expected at least one")
+    if complex_ones := [name for name, tensor in tensors.items() if tensor.is_complex()]:
+        raise ValueError(f"model: found complex tensors {complex_ones[:3]}, expected real ones")
     owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     strange = [name for name, parameter in tensors.items() if id(parameter) not in owned]
     if strange:

@@ -95,19 +95,14 @@ class Pending:
 
         Raises:
             TypeError: for what is no number.
-            ValueError: for more than one value.
+            ValueError: for more than one value, or a complex one.
         """
-        try:
-            value = torch.as_tensor(loss, device=self.device).detach()
-        except (RuntimeError, TypeError, ValueError) as error:
-            found = (
-                f"loss: found {type(loss).__name__}, expected a number or a tensor of one value"
-            )
-            raise TypeError(found) from error
-        if value.numel() != 1:
-            raise ValueError(f"loss: found shape {tuple(value.shape)}, expected one value")
+        value = loss.detach() if isinstance(loss, Tensor) else _as_tensor(loss)
+        if value.numel() != 1 or value.is_complex():
+            found = f"{value.dtype} of shape {tuple(value.shape)}"
+            raise ValueError(f"loss: found {found}, expected one real value")
         at = -1 if making or not self.rows else -2
-        self.losses[at].append(value.double().clone().reshape(()))
+        self.losses[at].append(value.to(self.device, torch.float64, copy=True).reshape(()))
 
     def marked(self, iteration: int) -> bool:
         """Whether the last mark is at this iteration and still waits."""
@@ -260,3 +255,11 @@ def _updates(
 def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
     """NaN where there is nothing to divide by."""
     return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+
+
+def _as_tensor(loss: object) -> Tensor:
+    try:
+        return torch.as_tensor(loss)
+    except (RuntimeError, TypeError, ValueError) as error:
+        found = f"loss: found {type(loss).__name__}, expected a number or a tensor of one value"
+        raise TypeError(found) from error

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from torch.distributed.tensor import DTensor
 from .distance import square
 from .processes import local
 
-# Bytes of a gradient at most that is kept until its backward pass has ended.
+# Bytes at most of a gradient that is copied and squared when its backward pass has ended.
 SMALL = 1 << 18
 
 _FUNCTION = BackwardCFunction.apply.__code__
@@ -101,7 +101,7 @@ class GradientTap:
         self._passed = -1  # the last one that was none of the training's
         self._turn, self._now = turn, turn()
         self._squares: dict[int, Tensor] = {}
-        self._small: dict[int, Tensor] = {}  # gradients whose squares are still to be taken
+        self._small: dict[int, Tensor] = {}  # copies, to be squared
         self._discarded = self._lost = 0
         self._seconds = 0.0
         self._reset()
@@ -133,7 +133,7 @@ class GradientTap:
         self._unit_sq = self._zero.expand(len(self._parameters))
         self._total_sq = self._unit_sq
 
-    def _see(self, index: int, gradient: Tensor) -> None:
+    def _see(self, index: int, gradient: Tensor | None) -> None:
         if self.paused or self._silent:
             self._stir()
             return
@@ -143,8 +143,8 @@ class GradientTap:
                 if self._begins():
                     _after_backward(self._queue_behind_reduction)
                 if _is_small(gradient):
-                    self._small[index] = gradient
-                else:
+                    self._small[index] = gradient.detach().clone()
+                elif gradient is not None:
                     self._squares[index] = square(gradient)
         except Exception as error:
             self._fail(error)
@@ -186,7 +186,7 @@ class GradientTap:
         return True
 
     def _queue_behind_reduction(self) -> None:
-        """Take the squares that are left, while DDP has not reduced yet what shares memory."""
+        """Take the squares that are left; one after the other they take a fifth of the time."""
         start = time.perf_counter()
         try:
             self._squares.update((i, square(g)) for i, g in self._small.items())
@@ -269,12 +269,10 @@ def hear_forward(model: torch.nn.Module, heard: Callable[[], None]) -> Handle:
     return model.register_forward_pre_hook(hear)
 
 
-def _is_small(gradient: Tensor) -> bool:
-    """Whether to keep a gradient until the pass has ended: in its midst a square takes longer.
-
-    Autograd then stores a copy as `.grad` instead of the gradient itself.
-    """
-    return gradient.layout == torch.strided and gradient.untyped_storage().nbytes() <= SMALL
+def _is_small(gradient: Tensor | None) -> TypeGuard[Tensor]:
+    """Whether to copy a gradient and square the copy after the pass: in its midst that is slow."""
+    dense = gradient is not None and gradient.layout == torch.strided
+    return dense and gradient.numel() * gradient.element_size() <= SMALL  # type: ignore[union-attr]
 
 
 def _after_backward(callback: Callable[[], None]) -> None:

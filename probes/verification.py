@@ -16,6 +16,8 @@ import torch
 import xarray as xr
 from torch import nn
 
+from diffusion.ranges import count
+
 from .attachment import attach
 from .processes import Processes, processes_of
 
@@ -23,6 +25,7 @@ GRADIENT_SQ = 4.0
 NOISE_TRACE = 64.0
 # Standard normal quantile of a two-sided 99.9 % interval: one false alarm in a thousand.
 _Z = 3.2905
+_FEWEST = 20  # updates
 # Low precision rounds gradients; what it shifts the estimates by is not what is looked for.
 _TOLERANCE = 0.01
 
@@ -112,14 +115,20 @@ def verify(
         NaN where no update gave an estimate, of which the recorder has warned.
 
     Raises:
-        ValueError: for fewer than two units an update over all processes.
+        ValueError: for fewer than two units an update over all processes, or fewer updates than
+            tell how far estimates scatter.
     """
+    if isinstance(sizes, int) or not all(size > 0 for size in sizes):
+        raise ValueError(f"sizes: found {sizes}, expected one number above 0 a microbatch")
+    count(updates, "updates", least=_FEWEST)
     model = wrap(Toy().to(device))
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"wrap: returned {type(model).__name__}, expected a module")
     processes = processes_of(model)
     if len(sizes) * processes.size < 2:
         raise ValueError(
-            f"sizes: found {tuple(sizes)} on {processes.size} process, which makes "
-            f"{len(sizes)} units an update, expected 2 or more: noise is the difference of units"
+            f"sizes: found {tuple(sizes)} on one process, which makes {len(sizes)} units an "
+            "update, expected 2 or more: noise is the difference of units"
         )
     stepper = optimizer(model.parameters(), lr=1e-4)
     with tempfile.TemporaryDirectory() as folder:

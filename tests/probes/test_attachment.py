@@ -69,8 +69,10 @@ def test_faults_name_the_argument(tmp_path):
         return probes.attach(model, optimizer, path, **{"batch_size": 4, **options})
 
     frozen = torch.nn.Linear(3, 1).requires_grad_(False)
+    imaginary = torch.nn.Linear(3, 1, dtype=torch.complex64)
     cases = [
         ({"model": frozen}, ValueError, "model: found no trainable parameter"),
+        ({"model": imaginary}, ValueError, r"model: found complex tensors \['weight', 'bias'\]"),
         (
             {"model": torch.nn.Linear(3, 1)},
             ValueError,

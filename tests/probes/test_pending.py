@@ -66,7 +66,9 @@ def test_a_loss_is_a_number(loss):
 
 def test_a_loss_is_one_value():
     pending = Pending(torch.device("cpu"), 2)
-    with pytest.raises(ValueError, match=r"loss: found shape \(3,\), expected one value"):
+    with pytest.raises(ValueError, match=r"found torch.float32 of shape \(3,\), expected one"):
         pending.observe(torch.ones(3), making=True)
+    with pytest.raises(ValueError, match="found torch.complex64 .* expected one real value"):
+        pending.observe(torch.tensor(1j), making=True)
     pending.observe(torch.ones(1, 1), making=True)
     assert pending.losses[-1] == [1.0]

@@ -104,6 +104,56 @@ def test_gradients_are_squared_as_they_came(limit, monkeypatch):
     assert seen.total_sq.tolist() == [2800.0, 200.0]
 
 
+class Reusing(torch.autograd.Function):
+    """x·wᵀ, with the gradient of w in a place that the next call writes over."""
+
+    PLACE = torch.empty(4, 4)
+
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return x @ w.t()
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g @ w, torch.mm(g.t(), x, out=Reusing.PLACE)
+
+
+def test_memory_that_is_used_again_in_the_pass_does_no_harm():
+    weights = [torch.nn.Parameter(torch.randn(4, 4)) for _ in range(2)]
+    tap = GradientTap(weights, processes=1, failed=lambda error: None)
+    first, second = weights
+    inputs = torch.randn(3, 4)
+    Reusing.apply(torch.tanh(Reusing.apply(inputs, first)), second).square().sum().backward()
+    true = torch.autograd.grad(
+        (torch.tanh(inputs @ first.t()) @ second.t()).square().sum(), weights
+    )
+    assert tap.take().unit_sq.tolist() == pytest.approx([float(g.square().sum()) for g in true])
+
+
+class Idle(torch.autograd.Function):
+    """A function that has no gradient for its second argument."""
+
+    @staticmethod
+    def forward(ctx, x, w):
+        return x + 0 * w
+
+    @staticmethod
+    def backward(ctx, g):
+        return g, None
+
+
+def test_a_gradient_that_is_none_counts_as_zero():
+    model = torch.nn.Linear(2, 2)
+    idle = torch.nn.Parameter(torch.ones(2))
+    faults = []
+    tap = GradientTap([*model.parameters(), idle], processes=1, failed=faults.append)
+    Idle.apply(model(torch.ones(1, 2)), idle).sum().backward()
+    seen = tap.take()
+    assert (seen.units, faults, seen.unit_sq.tolist()) == (1, [], [4.0, 2.0, 0.0])
+
+
 def test_a_parameter_without_gradient_counts_as_zero():
     model = torch.nn.ModuleList([torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)])
     tap, _ = tapped(model)

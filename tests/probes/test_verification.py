@@ -53,9 +53,23 @@ def test_correlated_units_are_noticed():
 
 def test_one_unit_an_update_is_refused():
     with pytest.raises(
-        ValueError, match=r"sizes: found \(16,\) on 1 process, .* expected 2 or more"
+        ValueError, match=r"sizes: found \(16,\) on one process, .* expected 2 or more"
     ):
         verify(sizes=(16,))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"sizes": 16}, ValueError, "sizes: found 16, expected one number above 0 a microbatch"),
+        ({"sizes": (16, 0)}, ValueError, r"sizes: found \(16, 0\), expected"),
+        ({"updates": 2}, ValueError, "updates: found 2, expected an integer >= 20"),
+        ({"wrap": lambda model: None}, TypeError, "wrap: returned NoneType, expected a module"),
+    ],
+)
+def test_what_cannot_be_verified_is_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        verify(**options)
 
 
 def test_where_the_probe_fails_nothing_is_claimed(monkeypatch):
@@ -64,7 +78,7 @@ def test_where_the_probe_fails_nothing_is_claimed(monkeypatch):
 
     monkeypatch.setattr("probes.taps.square", fail)
     with pytest.warns(RuntimeWarning, match="noise probe failed"):
-        found = verify(updates=4)
+        found = verify(updates=20)
     assert not found.passed
     assert found.updates == 0
     assert all(math.isnan(check.estimate) for check in found.checks)
