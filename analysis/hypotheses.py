@@ -11,6 +11,7 @@ from .barriers import barriers
 from .closed_loop import closed_loop, closure
 from .collapse import collapse, collapse_in_rate
 from .curves import some_recordings
+from .decay_sets import of_one_decay
 from .full_batch import full_batch
 from .generalization import generalization
 from .grounds import repeated
@@ -49,14 +50,14 @@ def test(runs: xr.DataTree, *, level: float = 0.95, fits: xr.Dataset | None = No
 
     Returns:
         A Dataset along `prediction` with the variables of `COLUMNS`; its attribute `note` names
-        recordings that were counted once.
+        recordings that were counted once, or left out for another weight decay than most have.
 
     Raises:
         ValueError: when there are no recordings.
     """
-    known = some_recordings(runs)
+    known, left_out = of_one_decay(some_recordings(runs))
     found = as_dataset(verdicts(known, level=level, fits=fits), level=level)
-    return found.assign_attrs(note=repeated(known))
+    return found.assign_attrs(note=" ".join(filter(None, [left_out, repeated(known)])))
 
 
 # pytest would collect a function of this name wherever a test module imports it.

@@ -1,0 +1,49 @@
+"""Which runs verdicts are about, where runs of several weight decays are given together.
+
+Weight decay holds the distance back, so that curves with and without it are of different laws.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import xarray as xr
+
+from .curves import label
+from .text import plural
+
+_NAMED = 3  # more names than this make a note unreadable
+
+
+def of_one_decay(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.Dataset], str]:
+    """The runs of the weight decay that most of them have, and which were left out.
+
+    Of equally many the smaller weight decay is taken: the theory is about none.
+
+    Arguments:
+        runs: recordings by node name.
+
+    Returns:
+        The runs, and a sentence that names the others; empty where there are none.
+    """
+    decays = {name: str(label(run, "weight_decay")) for name, run in runs.items()}
+    counts = Counter(decays.values())
+    most = min(counts, key=lambda decay: (-counts[decay], len(decay) == 0, _size(decay)))
+    kept = {name: run for name, run in runs.items() if decays[name] == most}
+    return kept, _left_out({n: decays[n] for n in runs if n not in kept}, runs, most)
+
+
+def _size(decay: str) -> float:
+    return float(decay) if decay else 0.0
+
+
+def _left_out(others: Mapping[str, str], runs: Mapping[str, xr.Dataset], most: str) -> str:
+    if not others:
+        return ""
+    names = [str(label(runs[name], "run"))[:40] for name in others]
+    listed = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    found = ", ".join(sorted({decay or "unknown" for decay in others.values()}))
+    verb = "is" if len(names) == 1 else "are"
+    return (
+        f"Verdicts are about the runs of weight decay {most or 'unknown'}; "
+        f"{plural(len(names), 'recording')} of weight decay {found} {verb} left out: {listed}."
+    )
