@@ -3,7 +3,9 @@
 python docs/build.py
 """
 
+import findings
 import laws
 
 if __name__ == "__main__":
     laws.main()
+    findings.main()

@@ -49,8 +49,8 @@ def facts(path):
 
 def commit(recorded):
     """A commit in short, and whether files differed from it."""
-    changed = " with changes" if recorded.endswith("-dirty") else ""
-    return recorded[:12] + changed
+    changed = " with changes (each recording holds its recipe)"
+    return recorded[:12] + (changed if recorded.endswith("-dirty") else "")
 
 
 def command(fact):

@@ -1,6 +1,7 @@
 """The recordings that are shipped: readable, unchanged, and what the page about them says."""
 
 import hashlib
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,27 @@ def test_the_page_has_the_checksum_of_each(path):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert f"`{path.stem}`" in (DATA / "README.md").read_text()
     assert digest in (DATA / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def findings():
+    """The program that writes docs/findings.md."""
+    where = DATA.parent / "docs" / "findings.py"
+    spec = importlib.util.spec_from_file_location("findings", where)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_findings_are_those_of_the_recordings(findings):
+    inputs = [{"sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in RECORDINGS]
+    assert findings.digest(inputs) in (DATA.parent / "docs" / "findings.md").read_text()
+
+
+@pytest.mark.slow
+def test_every_number_of_the_findings_comes_from_the_report(findings):
+    written = (DATA.parent / "docs" / "findings.md").read_text()
+    assert written == findings.page(findings.reported())
 
 
 def test_all_are_sound_and_small():

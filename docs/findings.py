@@ -1,0 +1,156 @@
+"""Write docs/findings.md: what the recordings in data/ say, every number from their report.
+
+    python docs/findings.py
+
+The report is made anew, which takes half a minute of computing.
+"""
+
+import hashlib
+import json
+import math
+import tempfile
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean
+
+import analysis
+from analysis.text import interval, number, plural, real, rounded
+
+DOCS = Path(__file__).parent
+RECORDINGS = DOCS.parent / "data" / "cifar10-small"
+HEAD = """# What the recordings say
+
+ResNet-8 ({weights} weights) was trained on CIFAR-10 images of 32² pixels, with momentum 0.9, a
+constant learning rate, ghost batches of 32 and no warm-up: {count} runs of {iterations}
+iterations. This page states what `ultraslow report` finds in them, prediction by prediction, and
+what it leaves open. It speaks of this network and these images, and of no others.
+
+It is written by `docs/findings.py`; [data](../data/README.md) has the recordings and how they were
+made. The checksum of their checksums is `{digest}`. Intervals are at {level:.0%}; numbers after ±
+are half the range over seeds.
+"""
+LAW = """The distance of all weights from their first values is fitted with
+d = a + b·[(t+τ)^p − 1]/p over iterations t: p = 0 is growth like log t, ½ is diffusion."""
+
+
+def reported(folder=RECORDINGS):
+    """The numbers of a report on the recordings, as in `report.json`."""
+    runs = analysis.load(str(folder))
+    with tempfile.TemporaryDirectory() as place:
+        page = Path(place) / "report.html"
+        analysis.report(runs, page)
+        return json.loads(page.with_suffix(".json").read_text())
+
+
+def digest(inputs):
+    """One checksum of all recordings."""
+    text = "\n".join(sorted(run["sha256"] for run in inputs))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def arm_of(run):
+    """By what runs are grouped: rule, batch size, learning rate and weight decay."""
+    decay = run["attributes"]["config"]["settings"]["weight_decay"]
+    return run["batch_size"], run["learning_rate"], decay, run["scaling"]
+
+
+def spread(values):
+    """Mean and half the range over seeds."""
+    found = [value for value in values if math.isfinite(value)]
+    if not found:
+        return "–"
+    half = (max(found) - min(found)) / 2
+    return rounded(fmean(found)) + (f" ± {rounded(half)}" if len(found) > 1 else "")
+
+
+def table(head, rows):
+    """A Markdown table."""
+    lines = ["| " + " | ".join(row) + " |" for row in [head, *rows]]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
+
+
+def arms(report):
+    """What was trained, and how its distance grew, arm by arm."""
+    fits = {fit["node"]: fit for fit in report["fits"]}
+    rows = []
+    for arm, members in groupby(sorted(report["inputs"], key=arm_of), key=arm_of):
+        size, rate, decay, scaling = arm
+        own = list(members)
+        rule = {"sqrt": "√M", "linear": "M", "fixed": "1"}[scaling]
+        ended = sorted({number(run["last_iteration"]) for run in own})
+        rows.append(
+            [
+                number(size),
+                f"{number(rate)} (∝ {rule})",
+                number(decay),
+                " and ".join(ended),
+                str(len(own)),
+                spread(real(fits[run["node"]]["exponent"]) for run in own),
+                spread(real(fits[run["node"]]["onset"]) for run in own),
+                ", ".join(sorted({fits[run["node"]]["status"] for run in own})),
+            ]
+        )
+    head = ["batch size", "learning rate", "weight decay", "iterations", "seeds"]
+    return table([*head, "exponent p", "onset τ", "status of the fits"], rows)
+
+
+def noise(report):
+    """The gradient noise scale by batch size."""
+    rows = []
+    for entry in report["noise_by_batch_size"]:
+        scale = entry["scale"]
+        ends = interval(real(scale["low"]), real(scale["high"]))
+        value = f"{number(real(scale['estimate']))} {ends}"
+        rows.append([number(entry["batch_size"]), str(entry["runs"]), value, entry["place"]])
+    return table(["batch size", "runs", "noise scale", "where the batch size lies"], rows)
+
+
+def verdict(found):
+    """One verdict as a paragraph."""
+    effect = real(found["effect"])
+    ends = interval(real(found["effect_low"]), real(found["effect_high"]), show=rounded)
+    meaning = f"Effect: {rounded(effect)} {ends}, {found['effect_meaning']}."
+    word = found["verdict"]
+    lines = [f"### {found['prediction']}: {word}", "", f"> {found['statement']}", ""]
+    if word == "undecidable":
+        return "\n".join([*lines, f"{found['reason']} Would decide it: {found['needed']}."])
+    seeds = f"{plural(found['seeds'], 'seed')} an arm or more"
+    sizes = f"Batch sizes {found['batch_sizes']}, {found['runs']} runs, {seeds}."
+    told = [found["reason"], f"{meaning} {sizes}", f"Checked: {found['assumptions']}."]
+    return "\n".join(lines) + "\n" + "\n\n".join(told)
+
+
+def page(report):
+    """The whole page."""
+    inputs, found = report["inputs"], report["verdicts"]
+    head = HEAD.format(
+        weights=number(inputs[0]["weights"]),
+        count=len(inputs),
+        iterations=" or ".join(map(number, sorted({run["last_iteration"] for run in inputs}))),
+        digest=digest(inputs),
+        level=report["options"]["level"],
+    )
+    decided = [verdict(v) for v in found if v["verdict"] != "undecidable"]
+    left = [verdict(v) for v in found if v["verdict"] == "undecidable"]
+    sections = [
+        head,
+        "## What was trained, and how far it moved",
+        LAW,
+        arms(report),
+        "## Gradient noise",
+        noise(report),
+        "## Decided",
+        *decided,
+        "## Not decided by these runs",
+        *left,
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def main():
+    """Write the page."""
+    (DOCS / "findings.md").write_text(page(reported()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
