@@ -7,25 +7,21 @@ read off the gradients of one run; whether the two agree is for data to say.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from .curves import differences, label
 from .held_out import rate_of
 from .hyperbola import Hyperbola, fit_hyperbola
-from .text import interval, number, plural
-
-Array = NDArray[np.float64]
+from .target_loss import SEEDS, common_target, first_loss, steps_to, untrained
+from .text import interval, number, plural, printable
 
 SIZES = 3  # two parameters, and one more to see whether they fit
-SEEDS = 4
 MISFIT = 0.01  # p-value below which the hyperbola is said not to fit
-# The loss is averaged over this width of ln t, a tenth of a decade either way.
-_WIDTH = 0.23
+_NAMED = 6  # more names than this make a note unreadable
 
 
 @dataclass(frozen=True)
@@ -33,14 +29,14 @@ class CriticalBatch:
     """A critical batch size with its interval, or why there is none.
 
     Attributes:
-        estimate: M_crit, samples; NaN where there is none.
+        estimate: M_crit, samples; NaN where there is none, or a bound only.
         low: lower end of the interval; 0 where nothing bounds it.
         high: upper end; infinite where nothing bounds it.
-        fewest_steps: S_min, iterations.
+        fewest_steps: S_min, iterations; NaN where it is not known.
         target: the loss that is reached.
         steps: mean iterations to the target by batch size.
         seeds: seeds that entered.
-        status: `ok`, `unbounded`, `misfit` or `missing`.
+        status: `ok`, `unchecked` whether it fits, `unbounded`, `misfit` or `missing`.
         reason: why it is not `ok`; empty otherwise.
         notes: what to know of it, in sentences.
     """
@@ -59,8 +55,19 @@ class CriticalBatch:
     def __str__(self) -> str:
         if self.status == "missing":
             return f"no critical batch size: {self.reason}"
-        ends = interval(self.low, self.high)
-        return f"critical batch size {number(self.estimate)} {ends}, to loss {number(self.target)}"
+        return f"{self._size()}, to loss {number(self.target)}"
+
+    def _size(self) -> str:
+        if math.isnan(self.low):
+            return "no critical batch size"
+        if not math.isnan(self.estimate):
+            ends = interval(self.low, self.high)
+            return f"critical batch size {number(self.estimate)} {ends}"
+        if self.low:
+            return f"critical batch size larger than {number(self.low)}"
+        if math.isfinite(self.high):
+            return f"critical batch size smaller than {number(self.high)}"
+        return "critical batch size not bounded"
 
 
 def critical_batch(
@@ -80,7 +87,7 @@ def critical_batch(
 
     Arguments:
         runs: recordings by node name that differ by batch size, learning rate and seed.
-        target: training loss to reach; by default the lowest that every run reaches.
+        target: training loss to reach; by default `target_loss.common_target`.
         level: confidence level.
         seed: of the bootstrap.
 
@@ -94,104 +101,29 @@ def critical_batch(
     if unlike:
         return CriticalBatch(reason=f"the runs differ in {'; '.join(unlike)}")
     aim = common_target(measured) if target is None else target
-    table, notes = _table(measured, aim)
-    if len(table) < SIZES:
-        reached = ", ".join(map(str, sorted(table))) or "none"
-        reason = (
-            f"{SIZES} batch sizes with {SEEDS} seeds must reach loss {number(aim)}, and those "
-            f"that do are {reached}"
-        )
-        return CriticalBatch(target=aim, reason=reason, notes=notes)
-    everyone = [set(seeds) for rates in table.values() for seeds in rates.values()]
-    shared = sorted(set.intersection(*everyone), key=str)
-    if len(shared) < SEEDS:
-        reason = f"{len(shared)} seeds are shared by all batch sizes, {SEEDS} are needed"
-        return CriticalBatch(target=aim, reason=reason, notes=notes)
-    sizes = np.array(sorted(table), dtype=np.float64)
-    logs = [
-        np.log([[seeds[s] for s in shared] for seeds in table[int(size)].values()])
-        for size in sizes
-    ]
-    fit = fit_hyperbola(sizes, logs, level=level, rng=np.random.default_rng(seed))
-    fastest = [float(np.exp(rates.mean(axis=1).min())) for rates in logs]
-    steps = dict(zip(sorted(table), fastest, strict=True))
-    found = CriticalBatch(target=aim, notes=notes, steps=steps, seeds=len(shared))
-    return _judged(fit, found)
-
-
-def common_target(runs: Mapping[str, xr.Dataset]) -> float:
-    """The lowest loss that every run reaches: the highest of their lowest smoothed losses."""
-    lowest = [float(np.min(smoothed(run)[1], initial=math.inf)) for run in runs.values()]
-    finite = [value for value in lowest if math.isfinite(value)]
-    return max(finite, default=math.nan)
-
-
-def smoothed(run: xr.Dataset) -> tuple[Array, Array]:
-    """The training loss over time, averaged over a fifth of a decade.
-
-    A record holds the mean loss of its window, which is taken to be the loss at the window's
-    middle; windows are weighted by their updates.
-
-    Arguments:
-        run: a recording with a loss.
-
-    Returns:
-        Iterations and losses, shape (window,) each.
-    """
-    iteration, loss = run["iteration"].values.astype(np.float64), run["loss"].values
-    middle = (iteration + np.concatenate([[0.0], iteration[:-1]]) + 1) / 2
-    updates = np.diff(iteration, prepend=0.0)
-    known = (iteration >= 1) & np.isfinite(loss)
-    time, value, weight = np.log(middle[known]), loss[known], updates[known]
-    near = np.abs(time[:, None] - time) <= _WIDTH
-    means = (near * weight) @ value / np.maximum(near @ weight, 1e-300)
-    # What is averaged lies at the mean ln t of its windows, not at the middle one.
-    centres = (near * weight) @ time / np.maximum(near @ weight, 1e-300)
-    return np.exp(centres), means
-
-
-def steps_to(run: xr.Dataset, target: float) -> float:
-    """Iterations until the smoothed loss first reaches a target, linear in ln t between windows.
-
-    Arguments:
-        run: a recording with a loss.
-        target: the loss.
-
-    Returns:
-        Iterations; NaN when it is never reached.
-    """
-    time, loss = smoothed(run)
-    below = np.flatnonzero(loss <= target)
-    if not below.size:
-        return math.nan
-    k = int(below[0])
-    if k == 0:
-        return float(time[0])
-    share = (loss[k - 1] - target) / (loss[k - 1] - loss[k])
-    return float(math.exp((1 - share) * math.log(time[k - 1]) + share * math.log(time[k])))
+    steps = _steps(measured, aim)
+    table = {size: kept for size, rates in steps.items() if (kept := _reached(rates))}
+    notes = tuple(_uncounted(measured) if target is None else []) + tuple(_notes(steps, table))
+    shared = _shared(table)
+    blank = CriticalBatch(target=aim, notes=notes, seeds=len(shared))
+    reason = _early(measured, aim) or _too_little(table, shared, aim)
+    if reason:
+        return replace(blank, reason=reason)
+    return _fitted(table, shared, blank, level=level, rng=np.random.default_rng(seed))
 
 
 # Iterations to the target by learning rate and seed.
 _Steps = dict[float, dict[object, float]]
 
 
-def _table(
-    runs: Mapping[str, xr.Dataset], target: float
-) -> tuple[dict[int, _Steps], tuple[str, ...]]:
-    """Iterations to the target by batch size, and what was left out."""
+def _steps(runs: Mapping[str, xr.Dataset], target: float) -> dict[int, _Steps]:
+    """Iterations to the target by batch size, the first recording of a seed at a rate each."""
     steps: dict[int, _Steps] = {}
     for name, run in runs.items():
         rates = steps.setdefault(int(run["batch_size"].values), {})
         seed, found = label(run, "seed", name), steps_to(run, target)
         rates.setdefault(rate_of(run), {}).setdefault(seed, found)
-    reached = {size: _reached(rates) for size, rates in sorted(steps.items())}
-    notes = [_left_out(size, steps[size]) for size, rates in reached.items() if not rates]
-    notes += [
-        f"batch size {size} was run at one learning rate and is not tuned"
-        for size, rates in reached.items()
-        if rates and len(steps[size]) == 1
-    ]
-    return {size: rates for size, rates in reached.items() if rates}, tuple(notes)
+    return dict(sorted(steps.items()))
 
 
 def _reached(rates: _Steps) -> _Steps:
@@ -203,28 +135,148 @@ def _reached(rates: _Steps) -> _Steps:
     }
 
 
-def _left_out(size: int, rates: _Steps) -> str:
-    missed = sum(math.isnan(steps) for seeds in rates.values() for steps in seeds.values())
-    if missed:
-        return f"batch size {size} left out: {plural(missed, 'run')} did not reach the target"
-    return f"batch size {size} left out: fewer than {SEEDS} seeds"
+def _notes(steps: Mapping[int, _Steps], table: Mapping[int, _Steps]) -> list[str]:
+    """What was left out, and which batch sizes are not tuned."""
+    notes = []
+    for size, rates in steps.items():
+        dropped = [rate for rate in rates if rate not in table.get(size, {})]
+        if size not in table:
+            notes.append(f"batch size {size} left out: {_why(rates.values())}")
+        elif dropped:
+            listed = ", ".join(map(number, sorted(dropped)))
+            why = _why(rates[rate] for rate in dropped)
+            plurals = "rate" if len(dropped) == 1 else "rates"
+            notes.append(f"learning {plurals} {listed} of batch size {size} left out: {why}")
+    untuned = [size for size in table if sum(len(s) >= SEEDS for s in steps[size].values()) == 1]
+    return notes + [_untuned(size, len(steps[size])) for size in untuned]
+
+
+def _untuned(size: int, rates: int) -> str:
+    enough = "" if rates == 1 else f" with {SEEDS} seeds"
+    return f"batch size {size} was run at one learning rate{enough} and is not tuned"
+
+
+def _why(rates: Iterable[Mapping[object, float]]) -> str:
+    """Why rates did not enter; runs count that are of seeds enough."""
+    known = list(rates)
+    missed = sum(
+        math.isnan(steps) for seeds in known if len(seeds) >= SEEDS for steps in seeds.values()
+    )
+    reasons = [f"{plural(missed, 'run')} did not reach the target"] if missed else []
+    if any(len(seeds) < SEEDS for seeds in known):
+        reasons.append(f"fewer than {SEEDS} seeds")
+    return ", ".join(reasons)
+
+
+def _uncounted(runs: Mapping[str, xr.Dataset]) -> list[str]:
+    """A note on the runs that diverged or hardly trained, which do not set the target."""
+    found = untrained(runs)
+    if not found:
+        return []
+    listed = ", ".join(printable(name, 40) for name in found[:_NAMED])
+    more = ", …" if len(found) > _NAMED else ""
+    return [
+        f"{plural(len(found), 'run')} did not count for the target, as the loss became no finite "
+        f"number or fell less than half as far as the best at the batch size: {listed}{more}"
+    ]
+
+
+def _early(runs: Mapping[str, xr.Dataset], target: float) -> str:
+    """Why a target is of no use that a first record has met; empty where none has."""
+    met = {name: run for name, run in runs.items() if steps_to(run, target) == 0.0}
+    if not met:
+        return ""
+    losses = {name: first_loss(run) for name, run in met.items()}
+    lowest = min(losses, key=lambda name: losses[name])
+    return (
+        f"the first record of {plural(len(met), 'run')} has reached loss {number(target)} already "
+        f"(loss {number(losses[lowest], 4)} at batch size {int(met[lowest]['batch_size'])}), so "
+        "that the iterations to it are not known; a lower target is needed"
+    )
+
+
+def _too_little(table: Mapping[int, _Steps], shared: Sequence[object], aim: float) -> str:
+    """Why what reached the target is not enough; empty where it is."""
+    if len(table) < SIZES:
+        reached = ", ".join(map(str, sorted(table))) or "none"
+        loss = "a common loss" if math.isnan(aim) else f"loss {number(aim)}"
+        return (
+            f"{SIZES} batch sizes with {SEEDS} seeds must reach {loss}, and those that do are "
+            f"{reached}"
+        )
+    if len(shared) < SEEDS:
+        return f"{len(shared)} seeds are shared by all batch sizes, {SEEDS} are needed"
+    return ""
+
+
+def _shared(table: Mapping[int, _Steps]) -> list[object]:
+    """Seeds that all rates of all batch sizes have."""
+    everyone = [set(seeds) for rates in table.values() for seeds in rates.values()]
+    return sorted(set.intersection(*everyone), key=str) if everyone else []
+
+
+def _fitted(
+    table: Mapping[int, _Steps],
+    shared: Sequence[object],
+    blank: CriticalBatch,
+    *,
+    level: float,
+    rng: np.random.Generator,
+) -> CriticalBatch:
+    """The result of a table that is large enough."""
+    logs = [
+        np.log([[seeds[s] for s in shared] for seeds in rates.values()])
+        for rates in table.values()
+    ]
+    fit = fit_hyperbola(np.array(list(table), dtype=np.float64), logs, level=level, rng=rng)
+    fastest = [float(np.exp(rates.mean(axis=1).min())) for rates in logs]
+    return _judged(fit, replace(blank, steps=dict(zip(table, fastest, strict=True))))
 
 
 def _judged(fit: Hyperbola, found: CriticalBatch) -> CriticalBatch:
     """The result with its status: whether the curve fits and its size is bounded."""
+    if fit.beyond < MISFIT:
+        grow = (
+            "grow with the batch size"
+            if math.isfinite(fit.fewest_steps)
+            else ("fall faster than 1/M with the batch size M")
+        )
+        reason = f"the iterations {grow}, which no hyperbola does (p = {number(fit.beyond, 2)})"
+        return replace(found, status="misfit", reason=reason)
     found = replace(
         found,
         estimate=fit.critical,
         low=fit.low,
         high=fit.high,
         fewest_steps=fit.fewest_steps,
-        status="ok",
     )
-    if fit.misfit < MISFIT:
-        reason = f"the iterations follow no hyperbola (lack of fit, p = {number(fit.misfit, 2)})"
-        return replace(found, status="misfit", reason=reason)
-    if not fit.low or math.isinf(fit.high):
-        side = "below" if not fit.low else "above"
-        reason = f"the batch sizes run do not bound it {side}"
-        return replace(found, status="unbounded", reason=reason)
-    return found
+    doubts = {
+        "misfit": _misfit(fit.misfit),
+        "unbounded": _open_ends(fit),
+        "unchecked": _unchecked(fit.misfit, found),
+    }
+    status = next((name for name, doubt in doubts.items() if doubt), "ok")
+    return replace(found, status=status, reason="; ".join(filter(None, doubts.values())))
+
+
+def _misfit(p_value: float) -> str:
+    if not p_value < MISFIT:
+        return ""
+    return f"the iterations follow no hyperbola (lack of fit, p = {number(p_value, 2)})"
+
+
+def _open_ends(fit: Hyperbola) -> str:
+    sides = ["below"] * (not fit.low) + ["above"] * math.isinf(fit.high)
+    return f"the batch sizes run do not bound it {' or '.join(sides)}" if sides else ""
+
+
+def _unchecked(p_value: float, found: CriticalBatch) -> str:
+    if not math.isnan(p_value):
+        return ""
+    sizes = len(found.steps or {})
+    why = (
+        f"{plural(found.seeds, 'seed')} for {sizes} batch sizes, {sizes} needed"
+        if found.seeds < sizes
+        else "the seeds hardly differ"
+    )
+    return f"whether the iterations follow a hyperbola could not be checked: {why}"

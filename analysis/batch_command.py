@@ -27,7 +27,7 @@ def batch(parser: argparse.ArgumentParser) -> Run:
         "--target",
         type=float,
         metavar="L",
-        help="training loss to reach (default: the lowest that every run reaches)",
+        help="training loss to reach (default: the lowest that all rates that train reach)",
     )
     parser.add_argument(
         "--level", type=float, default=0.95, help="of the interval (default: 0.95)"

@@ -1,5 +1,6 @@
 """A critical batch size as people and programs read it in the terminal."""
 
+import math
 import textwrap
 from typing import Any
 
@@ -40,9 +41,9 @@ def _rows(found: CriticalBatch) -> list[tuple[str, ...]]:
 
 
 def _answer(found: CriticalBatch) -> str:
-    return (
-        f"{found}, {plural(found.seeds, 'seed')}; fewest iterations {number(found.fewest_steps)}"
-    )
+    least = found.fewest_steps
+    fewest = "" if math.isnan(least) else f"; fewest iterations {number(least)}"
+    return f"{found}, {plural(found.seeds, 'seed')}{fewest}"
 
 
 def _meaning() -> str:

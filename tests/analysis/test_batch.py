@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from analysis.batch import common_target, critical_batch, smoothed, steps_to
+from analysis.batch import critical_batch
+from analysis.target_loss import common_target
 
 CRITICAL = 600.0
 LAST = 20_000
@@ -28,22 +29,6 @@ def sweep(make, *, sizes=(64, 256, 1024, 4096), seeds=4, factors=(1.0,), **optio
         for factor in factors
         for seed in range(seeds)
     }
-
-
-def test_a_smoothed_loss_keeps_the_shape_of_a_slow_decay(make):
-    run = training(make, size=64, seed=0, noise=0.0)
-    time, loss = smoothed(run)
-    slow = 20 * (1 + CRITICAL / 64)
-    late = time > 10
-    np.testing.assert_allclose(loss[late], 2 / np.sqrt(1 + time[late] / slow), rtol=0.03)
-
-
-def test_the_first_crossing_is_found(make):
-    run = training(make, size=1024, seed=0, noise=0.0)
-    # 2/√(1 + t/(20·1.5859)) = 1 at t = 3·31.72 = 95.2.
-    assert steps_to(run, 1.0) == pytest.approx(95.2, rel=0.03)
-    assert math.isnan(steps_to(run, 0.0))
-    assert steps_to(run, 10.0) < 1.5
 
 
 def test_recorded_runs_give_the_critical_batch_size(make):
@@ -112,4 +97,72 @@ def test_steps_that_follow_no_hyperbola_are_said(make):
 def test_sizes_far_below_the_critical_one_do_not_bound_it(make):
     found = critical_batch(sweep(make, sizes=(1, 2, 4), noise=0.05))
     assert found.status == "unbounded" and math.isinf(found.high)
-    assert "∞" in str(found)
+    assert "∞" in str(found) or "larger than" in str(found)
+
+
+@pytest.mark.parametrize("after", [math.nan, 50.0])
+def test_a_run_that_diverges_does_not_set_the_target_and_is_named(make, after):
+    whole = sweep(make, factors=(1.0, 2.0))
+    aim = common_target({name: run for name, run in whole.items() if "1024-2.0" not in name})
+    bad = whole["1024-2.0-3"]
+    late = np.where(bad["iteration"] > 3, after, bad["loss"])
+    found = critical_batch(whole | {"1024-2.0-3": bad.assign(loss=("iteration", late))})
+    assert found.status == "ok" and found.target == aim
+    assert found.low <= CRITICAL <= found.high
+    assert any(note.startswith("1 run did not count") for note in found.notes)
+    assert any(note.endswith("1024-2.0-3") for note in found.notes)
+    # The fuller rate of 1024 stays; that the other is out is said.
+    assert any("learning rate 0.8 of batch size 1024 left out" in note for note in found.notes)
+
+
+def test_rates_that_miss_the_target_are_named_with_their_size(make):
+    found = critical_batch(sweep(make, factors=(1.0, 8.0), last=2000), target=0.5)
+    missed = "learning rate 3.2 of batch size 1024 left out: 4 runs did not reach the target"
+    assert found.status == "ok" and missed in found.notes
+    fewer = sweep(make) | sweep(make, sizes=(256,), factors=(2.0,), seeds=2)
+    assert critical_batch(fewer, target=0.5).notes[1:3] == (
+        "batch size 64 was run at one learning rate and is not tuned",
+        "batch size 256 was run at one learning rate with 4 seeds and is not tuned",
+    )
+
+
+@pytest.mark.parametrize("target", [1.99, 5.0])
+def test_a_target_that_the_first_record_has_met_is_refused(make, target):
+    runs = sweep(make, last=2000)
+    found = critical_batch(runs, target=target)
+    assert found.status == "missing" and math.isnan(found.estimate)
+    assert "has reached loss" in found.reason and "a lower target is needed" in found.reason
+    first = min(float(run["loss"].values[1]) for run in runs.values())
+    assert f"(loss {first:.4g} at batch size 4096)" in found.reason
+
+
+def test_fewer_seeds_than_batch_sizes_leave_the_fit_unchecked(make):
+    runs = sweep(make, sizes=(64, 128, 256, 1024, 4096))
+    found = critical_batch(runs)
+    assert found.status == "unchecked"
+    assert "could not be checked: 4 seeds for 5 batch sizes, 5 needed" in found.reason
+    assert found.low <= CRITICAL <= found.high
+
+
+@pytest.mark.parametrize(
+    ("power", "words"),
+    [(-1.002, "critical batch size larger than"), (0.002, "critical batch size smaller than")],
+)
+def test_a_best_fit_at_the_edge_is_a_bound_and_no_estimate(make, power, words):
+    runs = {}
+    for name, run in sweep(make, seeds=5).items():
+        size, ends = int(run["batch_size"]), run["iteration"].values
+        rng = np.random.default_rng([int(run["seed"]), size])
+        slow = 4000 * (size / 64) ** power
+        time = (ends + np.concatenate([[0], ends[:-1]]) + 1) / 2
+        loss = 2 / np.sqrt(1 + time / slow) * np.exp(0.03 * rng.standard_normal(ends.size))
+        runs[name] = run.assign(loss=("iteration", loss))
+    found = critical_batch(runs, target=0.9)
+    side = "above" if power < 0 else "below"
+    assert found.status == "unbounded" and words in str(found), found
+    assert math.isnan(found.estimate) and f"do not bound it {side}" in found.reason
+
+
+def test_no_finite_loss_is_no_loss_to_reach(make):
+    runs = {name: run.assign(loss=run["loss"] * math.nan) for name, run in sweep(make).items()}
+    assert "must reach a common loss, and those that do are none" in critical_batch(runs).reason

@@ -45,3 +45,15 @@ def test_doubts_stand_before_the_notes(status):
     )
     text = batch_table.terminal(doubted)
     assert text.index("A doubt.") < text.index("At the critical batch size") < text.index("\nA.")
+
+
+def test_a_bound_stands_without_an_estimate():
+    found = CriticalBatch(
+        *(math.nan, 5000.0, math.inf, math.nan, 0.5),
+        steps={64: 8000.0, 128: 4000.0, 256: 2000.0},
+        seeds=4,
+        status="unbounded",
+    )
+    text = " ".join(batch_table.terminal(found).split())
+    assert "Critical batch size larger than 5000, to loss 0.5, 4 seeds." in text
+    assert "64 8000 – 512,000 –" in text

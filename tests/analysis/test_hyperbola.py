@@ -79,3 +79,30 @@ def test_the_interval_covers_where_rates_are_nearly_tied():
         found.append(fit(np.stack(tables, axis=1)))
     covered = np.mean([one.low <= CRITICAL <= one.high for one in found])
     assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 60)
+
+
+@pytest.mark.parametrize(("critical", "seeds"), [(200_000.0, 4), (1.0, 4)])
+def test_a_bound_beyond_the_sizes_holds_as_often_as_it_says(critical, seeds):
+    rng = np.random.default_rng(11)
+    found = [fit(logs(critical=critical, seeds=seeds, rng=rng)) for _ in range(40)]
+    covered = np.mean([one.low <= critical <= one.high for one in found])
+    assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 40)
+    edges = [one for one in found if math.isnan(one.critical)]
+    assert edges and all(one.low == 0.0 or math.isinf(one.high) for one in edges)
+    # The data bound it on the other side, inside of what is sought.
+    told = [one.low > 64 if critical > 64 else one.high < 4096 for one in edges]
+    assert np.mean(told) > 0.9
+
+
+@pytest.mark.parametrize("power", [-1.3, 0.3])
+def test_steps_steeper_or_flatter_than_any_hyperbola_are_told(power):
+    rng = np.random.default_rng(12)
+    found = fit(power * np.log(SIZES)[:, None] + 0.02 * rng.standard_normal((4, 4)))
+    assert math.isnan(found.critical) and found.beyond < 0.01
+    assert math.isnan(found.fewest_steps) == (power < 0)
+
+
+def test_seeds_fewer_than_sizes_cannot_tell_a_misfit():
+    found = fit(logs(seeds=3, rng=np.random.default_rng(13)))
+    assert math.isnan(found.misfit)
+    assert not math.isnan(fit(logs(seeds=4, rng=np.random.default_rng(13))).misfit)

@@ -1,0 +1,76 @@
+import math
+
+import numpy as np
+import pytest
+
+from analysis.target_loss import (
+    common_target,
+    first_loss,
+    lowest_loss,
+    smoothed,
+    steps_to,
+    untrained,
+)
+
+
+def decay(make, *, slow=50.0, seed=0, size=64, rate=0.1, last=20_000):
+    """A run whose loss falls as 2/(1 + t/slow)^½ without noise."""
+    run = make(batch_size=size, seed=seed, last=last)
+    ends = run["iteration"].values
+    time = (ends + np.concatenate([[0], ends[:-1]]) + 1) / 2  # the middle of each window
+    loss = ("iteration", 2 / np.sqrt(1 + time / slow))
+    return run.assign(loss=loss).assign_coords(base_learning_rate=rate)
+
+
+def cut(run, at, value=math.nan):
+    return run.assign(loss=run["loss"].where(run["iteration"] <= at, value))
+
+
+def test_a_smoothed_loss_keeps_the_shape_of_a_slow_decay(make):
+    time, loss = smoothed(decay(make))
+    late = time > 10
+    np.testing.assert_allclose(loss[late], 2 / np.sqrt(1 + time[late] / 50), rtol=0.03)
+
+
+def test_the_first_crossing_is_found(make):
+    run = decay(make)
+    # 2/√(1 + t/50) = 1 at t = 150.
+    assert steps_to(run, 1.0) == pytest.approx(150.0, rel=0.03)
+    assert math.isnan(steps_to(run, 0.0))
+    assert steps_to(run, 10.0) == 0.0  # the first record is there already: not known
+
+
+def test_a_run_without_a_finite_loss_has_neither_first_nor_lowest(make):
+    run = decay(make)
+    assert first_loss(run) == pytest.approx(2 / math.sqrt(1 + 1 / 50), rel=0.01)
+    assert lowest_loss(run) == smoothed(run)[1].min()
+    assert math.isnan(first_loss(cut(run, -1))) and math.isnan(lowest_loss(cut(run, -1)))
+
+
+def test_runs_that_diverge_or_hardly_train_are_told(make):
+    runs = {
+        "good": decay(make),
+        "slower": decay(make, slow=400.0),
+        "flat": decay(make, slow=1e6),
+        "nan": cut(decay(make), 3),
+        "jump": cut(decay(make), 3, 50.0),
+        "never": cut(decay(make), -1),
+        "early": cut(decay(make), 9_000),  # it fell far, and ends before half its iterations
+        "late": cut(decay(make), 15_000),
+    }
+    assert untrained(runs) == ("flat", "nan", "jump", "never", "early")
+
+
+def test_every_run_of_a_size_may_diverge(make):
+    runs = {"a": cut(decay(make), 3), "b": cut(decay(make), 3), "c": decay(make, size=128)}
+    assert untrained(runs) == ("a", "b")
+
+
+def test_the_target_hangs_on_rates_that_train_with_seeds_enough(make):
+    good = {f"g{seed}": decay(make, seed=seed) for seed in range(4)}
+    slow = {f"s{seed}": decay(make, seed=seed, slow=400.0, rate=0.2) for seed in range(4)}
+    few = {f"f{seed}": decay(make, seed=seed, slow=900.0, rate=0.3) for seed in range(3)}
+    assert common_target(good | few) == lowest_loss(good["g0"])
+    assert common_target(good | slow) == lowest_loss(slow["s0"])
+    assert common_target(good | slow | {"s3": cut(slow["s3"], 3)}) == lowest_loss(good["g0"])
+    assert math.isnan(common_target(few))
