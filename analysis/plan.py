@@ -13,13 +13,14 @@ from .pilot import Pilot
 from .plan_simulations import Question as Question
 from .plan_simulations import Simulations, check
 from .plan_simulations import record_times as record_times
+from .text import number
 from .usable_fits import DECADES
 
 Array = NDArray[np.float64]
 
 # From four seeds on, intervals are taken across them; one run speaks of its own trajectory.
 SEEDS = (4, 6, 10)
-PER_DECADE = (6, 12, 25, 50)
+PER_DECADE = (25, 6, 12, 50)  # of records; first the default schedule's, which others stand beside
 _STEP = 0.25  # decades between the lengths considered
 _SURE = 3.1  # standard errors: 2.24 for half the error at level 0.95, and 0.84 for 80 % power
 _LONGEST = 8.0  # decades: no training goes on for longer
@@ -134,22 +135,34 @@ def plan(
         The plan.
 
     Raises:
-        ValueError: when the exponent counts as log growth, or power or level are out of range.
+        ValueError: when the exponent counts as log growth, a number is out of range, or growth
+            sets in too late for any training.
     """
     check(question)
     simulate = Simulations(question, of, rng, advance)
     options = tuple(_shortest(question, of, seeds, simulate) for seeds in SEEDS)
-    notes = (*_notes(of), *_alarms(options, question))
+    notes = (*_notes(of), *_alarms(options, question), *_log_laws(options, question, simulate))
     found = Plan(question, of, options, (), _batch_sizes(of), notes)
     best = found.cheapest
     return replace(found, records=_records(question, of, best.last)) if best else found
 
 
 def lengths(of: Pilot) -> list[int]:
-    """Last iterations considered, from the shortest that a verdict takes."""
-    shortest = (1 + of.onset) * 10**DECADES - of.onset
+    """Last iterations considered, from the shortest that a verdict takes.
+
+    Raises:
+        ValueError: when the onset is so late that there are none.
+    """
+    factor = 10**DECADES
+    shortest = (1 + of.onset) * factor - of.onset
+    if shortest > 10**_LONGEST:
+        latest = math.floor((10**_LONGEST - factor) / (factor - 1))
+        raise ValueError(
+            f"onset: found {of.onset:g}, expected at most {latest}: no training of up to "
+            f"{_LONGEST:g} decades leaves the {DECADES:g} decades after it that verdicts ask for"
+        )
     steps = int((_LONGEST - math.log10(shortest)) / _STEP) + 1
-    return [math.ceil(shortest * 10 ** (_STEP * k)) for k in range(max(steps, 1))]
+    return [math.ceil(shortest * 10 ** (_STEP * k)) for k in range(steps)]
 
 
 def _shortest(question: Question, of: Pilot, seeds: int, simulate: Simulations) -> Option:
@@ -188,7 +201,7 @@ def _option(of: Pilot, seeds: int, last: int, found: Sequence[Shares]) -> Option
 
 
 def _records(question: Question, of: Pilot, last: int) -> tuple[Records, ...]:
-    """Ways of recording a run of this length, the default schedule first."""
+    """Ways of recording a run of this length; the default schedule comes first."""
     count = record_times(last).size
     even = {
         "even in ln t": np.geomspace(1, last, count),
@@ -246,3 +259,40 @@ def _alarms(options: Sequence[Option], question: Question) -> tuple[str, ...]:
         f"level {question.level:g} allows: fitted exponents lean to one side by part of their "
         "error, which further seeds of that length do not mend",
     )
+
+
+def _log_laws(
+    options: Sequence[Option], question: Question, simulate: Simulations
+) -> tuple[str, ...]:
+    """Where power is there and a true log law would be left undecided more often than asked."""
+    short = [one for one in options if one.last and one.log_supported < question.power]
+    if not short:
+        return ()
+    told = ", ".join(
+        f"with {one.seeds} seeds until iteration {number(one.last)} in about "
+        f"{round(10 * (1 - one.log_supported - one.false_alarms))}"
+        for one in short
+    )
+    both = _deciding_both(short, question, simulate)
+    rest = (
+        f"both laws are decided with {question.power:.0%} power by {both}"
+        if both
+        else "no longer training was simulated that decides both laws so often"
+    )
+    return (
+        f"these options are chosen for t^{question.exponent:g}; if the law is log t, of 10 such "
+        f"studies so many would be left undecided: {told}; {rest}",
+    )
+
+
+def _deciding_both(short: Sequence[Option], question: Question, simulate: Simulations) -> str:
+    """Numbers of seeds with the shortest simulated length that decides either law so often."""
+    found = []
+    for one in short:
+        for last in (n for n in simulate.lengths() if n > one.last):
+            power, log, at_once = simulate.shares(one.seeds, last)
+            sound = max(log.contradicted, at_once.contradicted) <= 1 - question.level
+            if sound and min(power.contradicted, log.supported) >= question.power:
+                found.append(f"{one.seeds} seeds until iteration {number(last)}")
+                break
+    return " or ".join(found)

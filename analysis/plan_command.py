@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diffusion.commands import CommandError, Run
 
@@ -14,7 +14,8 @@ def plan(parser: argparse.ArgumentParser) -> Run:
     """Plan runs that tell a power of t from a logarithm, from pilot runs or from numbers.
 
     With PATH, the noise, the onset and the noise scale are those of the recordings; without, they
-    are the numbers given. The power is how often the verdict on P1 will say `contradicted`:
+    are the numbers given. Numbers beside a PATH are refused. The power is how often the verdict on
+    P1 will say `contradicted`:
     simulated through the fit and the rule that `ultraslow test` uses.
 
     Example: ultraslow plan runs/pilot.nc --exponent 0.1
@@ -34,20 +35,23 @@ def plan(parser: argparse.ArgumentParser) -> Run:
     return _plan
 
 
+_NUMBERS = ("noise", "correlation", "onset", "seed_spread", "batch_size", "noise_scale")
+
+
 def _add_numbers(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("numbers in place of pilot recordings")
+    group = parser.add_argument_group("numbers in place of pilot recordings, never beside them")
     group.add_argument(
         "--noise", type=float, metavar="S", help="noise over the growth of the first 1000 updates"
     )
     group.add_argument(
-        "--correlation", type=float, default=0.5, help="length of the noise in ln t (default: 0.5)"
+        "--correlation", type=float, help="length of the noise in ln t (default: 0.5)"
     )
-    group.add_argument("--onset", type=float, default=0.0, help="of growth, iterations")
+    group.add_argument("--onset", type=float, help="of growth, iterations (default: 0)")
     group.add_argument(
-        "--seed-spread", type=float, default=0.0, help="standard deviation of p between seeds"
+        "--seed-spread", type=float, help="standard deviation of p between seeds (default: 0)"
     )
-    group.add_argument("--batch-size", type=int, default=0, help="samples in an update")
-    group.add_argument("--noise-scale", type=float, default=float("nan"), help="B, samples")
+    group.add_argument("--batch-size", type=int, help="samples in an update")
+    group.add_argument("--noise-scale", type=float, help="B, samples")
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -62,7 +66,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         raise CommandError(f"--seed: found {arguments.seed}, expected 0 or more")
     asked = Question(arguments.exponent, arguments.power, arguments.level, arguments.draws)
     try:
-        of = _recorded(arguments.paths) if arguments.paths else _stated(arguments)
+        of = _recorded(arguments) if arguments.paths else _stated(arguments)
         rng = np.random.default_rng(arguments.seed)
         with tqdm(desc="simulating", unit="length", delay=1, leave=False, disable=None) as bar:
             found = plan_runs(asked, of, rng=rng, advance=bar.update)
@@ -75,13 +79,29 @@ def _plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _recorded(paths: list[str]) -> "Pilot":
+def _refuse_numbers(arguments: argparse.Namespace) -> None:
+    """A pilot has these numbers itself; which of the two is meant cannot be known."""
+    given = [f"--{name.replace('_', '-')}" for name in _given(arguments)]
+    if given:
+        raise CommandError(
+            f"{', '.join(given)}: found beside PATH, expected either recordings or numbers"
+        )
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The numbers that were given, by name."""
+    found = {name: getattr(arguments, name) for name in _NUMBERS}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _recorded(arguments: argparse.Namespace) -> "Pilot":
     from .curves import some_recordings
     from .fits import fit_totals
     from .pilot import pilot
     from .reader import load
 
-    runs = some_recordings(load(paths))
+    _refuse_numbers(arguments)
+    runs = some_recordings(load(arguments.paths))
     return pilot(runs, fit_totals(runs))
 
 
@@ -90,11 +110,5 @@ def _stated(arguments: argparse.Namespace) -> "Pilot":
 
     if arguments.noise is None:
         raise CommandError("PATH, --noise: found neither, expected pilot recordings or a number")
-    return stated(
-        arguments.noise,
-        correlation=arguments.correlation,
-        onset=arguments.onset,
-        seed_spread=arguments.seed_spread,
-        batch_size=arguments.batch_size,
-        noise_scale=arguments.noise_scale,
-    )
+    numbers = _given(arguments)
+    return stated(numbers.pop("noise"), **numbers)

@@ -11,9 +11,12 @@ from diffusion.schedule import log_spaced
 
 from .design_power import Shares, exponents, simulated, verdict_shares
 from .exponent_rule import MARGIN
+from .growth_family import EXPONENT_HIGH, EXPONENT_LOW
 from .pilot import Pilot
 
 Array = NDArray[np.float64]
+
+DRAWS = (100, 10_000)  # fewest and most: beyond, shares are vague, or wait for hours
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,24 @@ def check(question: Question) -> None:
     """Refuse what cannot be answered.
 
     Raises:
-        ValueError: when the exponent counts as log growth, or a number is out of range.
+        ValueError: when the exponent counts as log growth or lies beyond those that are fitted, or
+            a number is out of range.
     """
     if not (math.isfinite(question.exponent) and abs(question.exponent) > MARGIN):
         raise ValueError(
             f"exponent: found {question.exponent}, expected a number beyond ±{MARGIN:g}, within "
             "which verdicts take growth for that of log t"
         )
+    if not EXPONENT_LOW < question.exponent < EXPONENT_HIGH:
+        raise ValueError(
+            f"exponent: found {question.exponent:g}, expected a number between {EXPONENT_LOW:g} "
+            f"and {EXPONENT_HIGH:g}, among which fits look for theirs"
+        )
     for name, value in (("power", question.power), ("level", question.level)):
         if not 0.5 <= value < 1:
             raise ValueError(f"{name}: found {value}, expected a number from 0.5 to 1")
-    if question.draws < 100:
-        raise ValueError(f"draws: found {question.draws}, expected at least 100")
+    if not DRAWS[0] <= question.draws <= DRAWS[1]:
+        raise ValueError(f"draws: found {question.draws}, expected {DRAWS[0]} to {DRAWS[1]}")
 
 
 def record_times(last: int, *, per_decade: int = 25) -> Array:
@@ -81,6 +90,10 @@ class Simulations:
             verdict_shares(fitted, seeds, spread=spread, level=level, rng=np.random.default_rng(0))
             for fitted in self._of_several(last)
         ]
+
+    def lengths(self) -> list[int]:
+        """Last iterations that were simulated, in order."""
+        return sorted(self._fitted)
 
     def _of_several(self, last: int) -> list[Array]:
         """Fitted exponents under each law."""

@@ -79,7 +79,10 @@ def _records_row(one: Records, usual: float) -> tuple[str, ...]:
 def _sentences(found: Plan) -> list[str]:
     best = found.cheapest
     if best is None:
-        return ["no training of up to eight decades has that power: ask for a larger exponent"]
+        return [
+            "no training of up to eight decades has that power: an exponent further from 0, less "
+            "noise or less spread between seeds may give it"
+        ]
     text = (
         f"fewest updates across seeds: {best.seeds} seeds until iteration {number(best.last)} "
         f"({number(best.updates)} updates)"

@@ -7,11 +7,21 @@ import pytest
 import xarray as xr
 
 from analysis import plan_table
-from analysis.design_power import simulated
+from analysis.design_power import Shares, simulated
 from analysis.growth import fit_growth
 from analysis.log_law import log_growth
 from analysis.pilot import stated
-from analysis.plan import SEEDS, Option, Question, _alarms, _notes, lengths, plan, record_times
+from analysis.plan import (
+    SEEDS,
+    Option,
+    Question,
+    _alarms,
+    _log_laws,
+    _notes,
+    lengths,
+    plan,
+    record_times,
+)
 from diffusion import recording
 from diffusion.commands import main
 
@@ -44,6 +54,18 @@ def test_lengths_start_where_verdicts_do():
     assert lengths(PILOT)[-1] <= 1e8
 
 
+def test_an_onset_that_no_training_outlasts_is_named():
+    # (1 + τ)·10^2.5 − τ = 10^8 at τ = (10^8 − 316.23)/315.23 = 317,229.9, worked by hand.
+    assert lengths(replace(PILOT, onset=317_229.0)) == [99_999_706]
+    with pytest.raises(ValueError, match="onset: found 1e\\+09, expected at most 317229"):
+        plan(Question(0.4), replace(PILOT, onset=1e9), rng=np.random.default_rng(0))
+
+
+def test_the_default_schedule_is_what_ways_of_recording_stand_beside(found):
+    assert found.records[0].name == "25 a decade"
+    assert found.records[0].count == record_times(found.cheapest.last).size
+
+
 def test_records_even_in_t_tell_less_than_the_default(found):
     errors = {one.name: one.error for one in found.records}
     assert errors["even in t"] > errors["25 a decade"]
@@ -62,7 +84,7 @@ def test_a_question_beyond_any_training_has_no_option():
     found = plan(Question(0.06, draws=100), hopeless, rng=np.random.default_rng(0))
     assert all(option.last == 0 for option in found.options)
     assert found.cheapest is None and found.records == ()
-    assert "ask for a larger exponent" in plan_table.terminal(found)
+    assert "an exponent further from 0" in plan_table.terminal(found)
 
 
 def option(seeds, updates, *, alarms=0.0, at_once=0.0):
@@ -85,6 +107,32 @@ def test_seeds_that_contradict_a_true_log_law_too_often_are_not_the_cheapest(fou
     (note,) = _alarms(chosen.options, found.question)
     assert note.startswith("with 10 (6%) seeds a true log law would be contradicted")
     assert _alarms((sound,), found.question) == ()
+
+
+class Simulated:
+    """Lengths simulated, with shares by length: of t^p contradicted, and of log t supported."""
+
+    def __init__(self, shares):
+        self.known = shares
+
+    def lengths(self):
+        return sorted(self.known)
+
+    def shares(self, seeds, last):
+        power, kept = self.known[last]
+        return [Shares(0.0, power), Shares(kept, 0.01), Shares(kept, 0.01)]
+
+
+def test_options_that_would_leave_a_log_law_undecided_are_named():
+    question, short = Question(0.4), option(4, 4000)
+    (note,) = _log_laws((short,), question, Simulated({1000: (0.9, 0.5), 2000: (0.9, 0.7)}))
+    assert "undecided: with 4 seeds until iteration 1000 in about 5; no longer training" in note
+    known = {500: (1, 1), 1000: (0.9, 0.5), 2000: (0.7, 0.9), 3000: (0.9, 0.85), 4000: (1, 1)}
+    (note,) = _log_laws((short,), question, Simulated(known))
+    assert note.endswith("both laws are decided with 80% power by 4 seeds until iteration 3000")
+    kept = replace(short, log_supported=0.8)
+    assert _log_laws((kept,), question, Simulated(known)) == ()
+    assert _log_laws((replace(short, last=0),), question, Simulated(known)) == ()
 
 
 def test_what_a_plan_promises_is_what_the_verdict_does(found):
@@ -152,6 +200,12 @@ def test_the_command_plans_from_numbers(capsys):
     assert content["options"][0]["updates"] > 0
 
 
+def test_numbers_beside_recordings_are_refused(save, capsys):
+    path = save(last=2000, noise=0.01)
+    assert main(["plan", str(path), "--noise", "5", "--onset", "0"]) == 2
+    assert "--noise, --onset: found beside PATH, expected either" in capsys.readouterr().err
+
+
 def test_the_command_plans_from_a_recording(save, capsys):
     path = save(last=2000, noise=0.01)
     assert main(["plan", str(path), "--exponent", "0.5", "--draws", "100"]) == 0
@@ -164,6 +218,11 @@ def test_the_command_plans_from_a_recording(save, capsys):
         ([], "expected pilot recordings or a number"),
         (["--noise", "-1"], "noise_share: found"),
         (["--noise", "0.1", "--exponent", "0.05"], "expected a number beyond ±0.05"),
+        (
+            ["--noise", "0.1", "--exponent", "50"],
+            "exponent: found 50, expected a number between -2",
+        ),
+        (["--noise", "0.1", "--onset", "1e9"], "onset: found 1e+09, expected at most"),
         (["--noise", "0.1", "--seed", "-1"], "--seed: found -1"),
         (["--noise", "0.1", "--batch-size", "-3"], "batch_size: found -3"),
         (["--noise", "0.1", "--noise-scale", "-5"], "noise_scale: found -5"),

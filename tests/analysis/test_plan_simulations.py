@@ -42,6 +42,9 @@ def test_record_times_are_those_of_the_default_schedule():
         (Question(0.0), "exponent"),
         (Question(-0.05), "exponent"),
         (Question(math.nan), "exponent"),
+        (Question(1.5), "exponent"),
+        (Question(-2.5), "exponent"),
+        (Question(0.1, draws=1_000_000), "draws"),
         (Question(0.1, power=1.0), "power"),
         (Question(0.1, level=0.2), "level"),
         (Question(0.1, draws=10), "draws"),
@@ -53,5 +56,5 @@ def test_impossible_questions_are_refused(question, name):
 
 
 def test_a_question_that_can_be_answered_passes():
-    for exponent in (0.06, -0.3):
+    for exponent in (0.06, -0.3, 1.4, -1.9):
         check(Question(exponent))
