@@ -341,6 +341,6 @@ def test_a_loss_must_be_one_value(tmp_path):
     model, optimizer = problem()
     with (
         probes.attach(model, optimizer, tmp_path / "run", batch_size=4) as recorder,
-        pytest.raises(ValueError, match=r"loss: found torch.float32 of shape \(2,\), expected one"),
+        pytest.raises(ValueError, match=r"found torch.float32 of shape \(2,\), expected one"),
     ):
         recorder.observe(loss=torch.zeros(2))
