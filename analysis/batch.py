@@ -17,7 +17,7 @@ from .curves import differences, label
 from .held_out import rate_of
 from .hyperbola import Hyperbola, fit_hyperbola
 from .target_loss import SEEDS, common_target, first_loss, steps_to, untrained
-from .text import interval, number, plural, printable
+from .text import first_of, interval, number, plural, printable
 
 SIZES = 3  # two parameters, and one more to see whether they fit
 MISFIT = 0.01  # p-value below which the hyperbola is said not to fit
@@ -173,11 +173,10 @@ def _uncounted(runs: Mapping[str, xr.Dataset]) -> list[str]:
     found = untrained(runs)
     if not found:
         return []
-    listed = ", ".join(printable(name, 40) for name in found[:_NAMED])
-    more = ", …" if len(found) > _NAMED else ""
+    listed = first_of([printable(name, 40) for name in found], _NAMED)
     return [
         f"{plural(len(found), 'run')} did not count for the target, as the loss became no finite "
-        f"number or fell less than half as far as the best at the batch size: {listed}{more}"
+        f"number or fell less than half as far as the best at the batch size: {listed}"
     ]
 
 

@@ -9,9 +9,7 @@ from collections.abc import Mapping
 import xarray as xr
 
 from .curves import label
-from .text import plural
-
-_NAMED = 3  # more names than this make a note unreadable
+from .text import first_of, plural
 
 
 def of_one_decay(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.Dataset], str]:
@@ -40,10 +38,10 @@ def _left_out(others: Mapping[str, str], runs: Mapping[str, xr.Dataset], most: s
     if not others:
         return ""
     names = [str(label(runs[name], "run"))[:40] for name in others]
-    listed = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
     found = ", ".join(sorted({decay or "unknown" for decay in others.values()}))
     verb = "is" if len(names) == 1 else "are"
     return (
         f"Verdicts are about the runs of weight decay {most or 'unknown'}; "
-        f"{plural(len(names), 'recording')} of weight decay {found} {verb} left out: {listed}."
+        f"{plural(len(names), 'recording')} of weight decay {found} {verb} left out: "
+        f"{first_of(names)}."
     )

@@ -9,13 +9,11 @@ import xarray as xr
 
 from .curves import Arm, arms, differences, one_per_seed, seeds
 from .replication import PRIMARY_RUNS, across_runs
-from .text import interval, plural, rounded
+from .text import first_of, interval, plural, rounded
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict
 
 # From this many seeds on, the spread between them gives an interval that is leaned on.
 SEEDS = PRIMARY_RUNS
-
-_NAMED = 3  # more names than this make a note unreadable
 
 # What a recording has to hold, and how it comes to hold it.
 SOURCES = {
@@ -124,11 +122,10 @@ def repeated(runs: Mapping[str, xr.Dataset]) -> str:
     again = [str(run["run"].values)[:40] for name, run in runs.items() if name not in kept]
     if not again:
         return ""
-    listed = ", ".join(again[:_NAMED]) + (", …" if len(again) > _NAMED else "")
     verb = "repeats" if len(again) == 1 else "repeat"
     return (
         f"{plural(len(again), 'recording')} {verb} the seed of another at the same batch size, "
-        f"rule and rate, and verdicts count only the first: {listed}."
+        f"rule and rate, and verdicts count only the first: {first_of(again)}."
     )
 
 

@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .replication import AcrossRuns
-from .text import interval, plural, rounded
-
-_NAMED = 3  # more arms than this make the text unreadable
+from .text import first_of, interval, plural, rounded
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,7 @@ class SlopeLaw:
         """In words, with the exponent of M under η ∝ M^power, which a rule says is 0."""
         if not self.left_out:
             return self._found(power)
-        more = ["…"] if len(self.left_out) > _NAMED else []
-        return f"{self._found(power)}; left out: {', '.join([*self.left_out[:_NAMED], *more])}"
+        return f"{self._found(power)}; left out: {first_of(self.left_out)}"
 
     def _found(self, power: float) -> str:
         found = {name: one for name, one in (("x", self.rate), ("y", self.size)) if one}

@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 MINUS = "−"
 
@@ -105,3 +105,12 @@ def plural(count: int, noun: str) -> str:
     ('1 run', '2 batch sizes')
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def first_of(names: Sequence[str], most: int = 3) -> str:
+    """Names in a row, cut where more would make a sentence unreadable.
+
+    >>> first_of(["a", "b", "c"]), first_of(["a", "b", "c", "d"])
+    ('a, b, c', 'a, b, c, …')
+    """
+    return ", ".join([*names[:most], *(["…"] if len(names) > most else [])])

@@ -46,12 +46,17 @@ class Processes:
             dist.all_reduce(values, group=group)
         return values
 
+    @property
+    def sharded(self) -> bool:
+        """Whether each holds a part of the weights only."""
+        return self.copies < self.size
+
     def add_parts(self, values: Tensor) -> Tensor:
         """Sum over the processes that hold parts of the weights; the values where each holds all.
 
         A collective only where weights are sharded.
         """
-        return self.add(values) / self.copies if self.copies < self.size else values
+        return self.add(values) / self.copies if self.sharded else values
 
 
 def processes_of(model: torch.nn.Module) -> Processes:

@@ -199,7 +199,7 @@ def _move(
 
 def _mark(direction: Sequence[Tensor], generator: torch.Generator, processes: Processes) -> Tensor:
     """A number that two different directions hardly share; of parts, what drew them."""
-    if processes.copies < processes.size:
+    if processes.sharded:
         state = zlib.crc32(generator.get_state().numpy().tobytes()) / 2**32
         return direction[0].new_tensor(state, dtype=torch.float64)
     return torch.stack([part.sum(dtype=torch.float64) for part in direction]).sum()
