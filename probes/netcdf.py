@@ -16,16 +16,20 @@ from diffusion.seal import checksum, seal
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NAME = "recording"  # of a file that is nowhere
+# Variables along these are compressed: sketches to a half, landscape scans, which most records
+# lack, to a fiftieth. The others would gain a tenth and be read a third slower.
+_COMPRESSED = {"component", "direction"}
+_COMPRESSED_FROM = 2**16  # bytes; segments of a few records are not worth it
+# Bytes of like place side by side, so that exponents and unused digits meet; levels above 4 gain
+# 1 % and take three times as long.
+_COMPRESSION = {"zlib": True, "complevel": 4, "shuffle": True}
 
 
 def to_bytes(records: xr.Dataset) -> bytes:
-    """A sealed NetCDF-4 file.
-
-    Not compressed: that saves a tenth of the bytes and makes reading a third slower (measured).
-    """
+    """A sealed NetCDF-4 file, its large variables compressed without loss."""
     file = netCDF4.Dataset(_NAME, "w", memory=1)
     try:
-        records.dump_to_store(xr.backends.NetCDF4DataStore(file))
+        _encoded(records).dump_to_store(xr.backends.NetCDF4DataStore(file))
     finally:
         image = bytes(file.close())
     content = _without_padding(image)
@@ -53,6 +57,15 @@ def from_bytes(content: bytes, source: str) -> xr.Dataset:
         records = xr.open_dataset(store, decode_times=False).load()
     check(records, source)
     return records
+
+
+def _encoded(records: xr.Dataset) -> xr.Dataset:
+    """The records, and how each variable is to be stored, whatever file it came from."""
+    encoded = records.drop_encoding()
+    for variable in encoded.variables.values():
+        if _COMPRESSED & set(variable.dims) and variable.nbytes >= _COMPRESSED_FROM:
+            variable.encoding = dict(_COMPRESSION)
+    return encoded
 
 
 def _without_padding(content: bytes) -> bytes:
