@@ -33,22 +33,26 @@ from .grounds import sample, undecided
 from .out_of_seed import best_clock
 from .scaled_sets import (
     LINEAR,
+    MARGIN,
     RATE_TOLERANCE,
     SEEDS,
     SQUARE_ROOT,
     Claim,
     missing_arm,
     scaled,
+    set_aside,
+    short_of_noise,
     sizes,
+    smaller_batches,
     unsound,
     with_enough_seeds,
+    without_short,
 )
 from .slope_law import slope_law
 from .text import number
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, decide, question
 
 EFFECT = "ratio of distances, largest over smallest batch size, last common decade"
-MARGIN = 0.10
 # A slope over one decade is known a few times less well than the distance itself.
 SLOPE_MARGIN = 0.25
 
@@ -63,6 +67,9 @@ def collapse(
     smallest batch size lies beyond the margin both over that decade and at its end, so that a
     difference that is dying out decides nothing. This pair is chosen beforehand; no correction for
     the number of pairs is due.
+
+    The claim is about gradient noise, and at batch sizes near the training set's there is less of
+    it than √M presumes: they are set aside where that alone exceeds the margin (`short_of_noise`).
 
     Arguments:
         runs: recordings by node name.
@@ -80,7 +87,8 @@ def collapse_in_rate(
 ) -> Verdict:
     """Verdict on P2'.
 
-    As `collapse`, over the summed learning rate and under the linear rule. It is supported only if
+    As `collapse`, over the summed learning rate and under the linear rule, whose temperature has
+    the factor 1 − M/D as well. It is supported only if
     the log-slopes agree within `SLOPE_MARGIN` as well, and contradicted also when those of the
     largest and the smallest batch size differ by more.
 
@@ -98,20 +106,22 @@ def collapse_in_rate(
 def _collapse(
     runs: dict[str, xr.Dataset], claim: Claim, *, level: float, margin: float
 ) -> Verdict:
-    candidates = one_per_seed(scaled(runs, claim))
+    of_rule = one_per_seed(scaled(runs, claim))
+    short = short_of_noise(of_rule, margin=margin)
+    candidates = without_short(of_rule, short)
     slopes = slope_law(runs, level=level)
     blank = question(claim.prediction, EFFECT)
     if slopes.arms:  # told even where the verdict lacks an arm: it rests on other runs as well
         blank = replace(blank, assumptions=(slopes.text(claim.power),))
     missing = missing_arm(runs, candidates, claim)
     if missing is not None:
-        return undecided(blank, candidates, missing)
+        return undecided(blank, candidates, smaller_batches(missing, short, claim))
     chosen = with_enough_seeds(candidates)
     missing = unsound(chosen, claim)
     if missing is not None:
         return undecided(blank, chosen, missing)
-    noted = (*_assumptions(candidates, chosen, claim), *_explanations(chosen, level=level))
-    noted = (*noted, slopes.text(claim.power))
+    noted = (*_assumptions(candidates, chosen, claim), *set_aside(short, claim))
+    noted = (*noted, *_explanations(chosen, level=level), slopes.text(claim.power))
     blank = replace(blank, sample=sample(chosen), assumptions=noted)
     times = last_common_decade(chosen, clock=claim.clock)
     found = _compare(log_curves(chosen, times, clock=claim.clock), level=level)

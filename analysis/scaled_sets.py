@@ -1,6 +1,8 @@
 """Which runs of a sweep over batch sizes can be compared under a rule for the learning rate."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -9,13 +11,16 @@ from .clocks import ITERATION, RATE, clock_values
 from .curves import arms, constant_rate, label, seeds, total_distance
 from .distance_ratio import common_window, last_common_decade
 from .grounds import Missing, unlike
-from .text import number
+from .slopes import sampling_share
+from .text import number, rounded
 
 SEEDS = 2
 # The claim is about the slow phase. In the first updates d ∝ learning rate at any batch size, so
 # the earliest decade can only differ; the last one is compared.
 DECADES = 2.0
 RATE_TOLERANCE = 0.01
+# Largest relative difference that counts as none.
+MARGIN = 0.10
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,58 @@ def with_enough_seeds(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
         for name in names
     ]
     return {name: runs[name] for name in kept}
+
+
+def short_of_noise(runs: Mapping[str, xr.Dataset], *, margin: float) -> dict[int, float]:
+    """Batch sizes too near the training set's for a rule that matches gradient noise.
+
+    Rates ∝ √M or M match updates whose noise has the covariance Σ/M. Drawn without replacement it
+    is (1 − M/D)·Σ/M, so that beside the smallest batch size M₀ the noise of an update falls short
+    of the rule by the factor √((1 − M/D)/(1 − M₀/D)), which is 0 at M = D at any rate.
+
+    Arguments:
+        runs: recordings by node name; those without `data_size` count as drawn from unlimited
+            data.
+        margin: largest relative difference that counts as none.
+
+    Returns:
+        The factor, by batch size, where it alone makes a difference beyond the margin.
+    """
+    shares: dict[int, float] = {}
+    for run in runs.values():
+        size = int(run["batch_size"].values)
+        shares[size] = min(sampling_share(run), shares.get(size, 1.0))
+    first = shares.get(min(shares, default=0), 1.0)
+    found = {size: math.sqrt(share / first) for size, share in shares.items() if share < first}
+    return {size: found[size] for size in sorted(found) if found[size] * (1 + margin) < 1}
+
+
+def without_short(
+    runs: dict[str, xr.Dataset], short: Mapping[int, float]
+) -> dict[str, xr.Dataset]:
+    """The runs without those of batch sizes that `short_of_noise` names."""
+    return {n: run for n, run in runs.items() if int(run["batch_size"].values) not in short}
+
+
+def set_aside(short: Mapping[int, float], claim: Claim) -> tuple[str, ...]:
+    """A note on each batch size that `short_of_noise` names."""
+    return tuple(
+        f"batch size {size} set aside: drawn without replacement, the noise of its updates is "
+        f"√((1 − M/D)/(1 − M₀/D)) = {rounded(share)} of what rates ∝ {claim.symbol} stand for"
+        for size, share in short.items()
+    )
+
+
+def smaller_batches(missing: Missing, short: Mapping[int, float], claim: Claim) -> Missing:
+    """What is missing where batch sizes were set aside: arms far below the training set's size."""
+    if not short:
+        return missing
+    told = "; ".join(set_aside(short, claim))
+    return replace(
+        missing,
+        reason=f"{missing.reason} {told[:1].upper()}{told[1:]}.",
+        needed=f"{missing.needed}, far below the size of the training set",
+    )
 
 
 def sizes(runs: dict[str, xr.Dataset]) -> tuple[int, ...]:

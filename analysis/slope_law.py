@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .curves import Arm, arms
 from .grounds import comparable
 from .replication import across_runs
-from .scaled_sets import RATE_TOLERANCE
+from .scaled_sets import MARGIN, RATE_TOLERANCE, short_of_noise, without_short
 from .slope_exponents import SlopeLaw as SlopeLaw
 from .slopes import RECORDS, Span, by_seed, last_decade, noise_free, positive_slope, slope
 from .text import number, plural
@@ -44,13 +44,15 @@ def slope_law(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> SlopeLa
 
     Arguments:
         runs: recordings by node name, of several learning rates and batch sizes. Runs on the whole
-            training set have no noise to make a batch size felt, and are left out.
+            training set have no noise to make a batch size felt, those near it less than ∝ 1/M
+            (`short_of_noise`), and are left out.
         level: confidence level.
 
     Returns:
         The exponents that the arms identify, and why others are not.
     """
-    warm = {name: run for name, run in runs.items() if not noise_free(run)}
+    noisy = {name: run for name, run in runs.items() if not noise_free(run)}
+    warm = without_short(noisy, short_of_noise(noisy, margin=MARGIN))
     known, missing = comparable(warm, fields=("distance_sq", "learning_rate"))
     if missing is not None:
         return SlopeLaw(reason=_clause(missing.reason), needed=missing.needed)
@@ -111,7 +113,7 @@ def _why_left_out(arm: Arm, seeds: Mapping[Arm, int]) -> str:
     if not arm.rate:
         return f"{arm} has no known rate"
     if arm not in seeds:
-        return f"{_name(arm)} is the whole training set or lacks distances"
+        return f"{_name(arm)} is near the whole training set or lacks distances"
     return f"{_name(arm)} has {plural(seeds[arm], 'seed')}, {SEEDS} needed"
 
 

@@ -79,6 +79,12 @@ def noise_free(run: xr.Dataset) -> bool:
     return whole and injected_noise(run) == 0
 
 
+def sampling_share(run: xr.Dataset) -> float:
+    """1 − M/D, the share of the noise that sampling without replacement leaves; 1 without D."""
+    size = float(run["batch_size"].values)
+    return float(size * scaling.noise_factor(size, _data_size(run)))
+
+
 def injected_noise(run: xr.Dataset) -> float:
     """Standard deviation of the noise added to each gradient component, from the configuration."""
     try:

@@ -211,3 +211,45 @@ def test_what_else_a_sweep_says_is_noted(make):
     )
     # (1 + 1024/200)/(1 + 64/200) = 4.6 with the simulated noise scale of 200
     assert any("(1 + M/B)/(1 + M₀/B) = 4.6" in item for item in noted)
+
+
+@pytest.mark.parametrize("slope", [0.4, 1.0, 3.0])
+def test_the_full_batch_decides_nothing(make, slope):
+    """What it does is left to H-b; the verdict is that of the other batch sizes."""
+    runs = sweep(make, {64: 1.0, 256: 1.0}, data_size=4096)
+    alone = collapse(runs)
+    found = collapse(runs | sweep(make, {4096: slope}, data_size=4096))
+    assert (alone.verdict, found.verdict) == ("supported", "supported")
+    assert (found.effect, found.effect_low) == (alone.effect, alone.effect_low)
+    assert found.sample == alone.sample
+    (note,) = [item for item in found.assumptions if "set aside" in item]
+    assert note.startswith("batch size 4096 set aside: drawn without replacement")
+    assert not any("set aside" in item for item in alone.assumptions)
+
+
+def test_the_full_batch_does_not_hide_a_difference(make):
+    runs = sweep(make, {64: 1.0, 256: 1.5, 4096: 1.0}, data_size=4096)
+    found = collapse(runs)
+    assert (found.verdict, found.sample.batch_sizes) == ("contradicted", (64, 256))
+
+
+def test_one_batch_size_beside_the_full_batch_is_no_sweep(make):
+    found = collapse(sweep(make, {64: 1.0, 1024: 3.0}, data_size=1024))
+    assert found.verdict == "undecidable"
+    assert found.reason.startswith("Only batch size 64 was run under the √M rule. Batch size 1024")
+    assert "= 0.000 of what rates ∝ √M stand for." in found.reason
+    assert found.needed.endswith("far below the size of the training set")
+
+
+def test_a_wider_margin_leaves_more_arms_in(make):
+    # √((1 − 1024/4096)/(1 − 64/4096)) = 0.873
+    runs = sweep(make, {64: 1.0, 256: 1.0, 1024: 1.0}, data_size=4096)
+    assert collapse(runs).sample.batch_sizes == (64, 256)
+    assert collapse(runs, margin=0.2).sample.batch_sizes == (64, 256, 1024)
+
+
+def test_the_full_batch_has_no_temperature_under_the_linear_rule(make):
+    runs = in_rate(make, {64: 1.0, 256: 1.0, 4096: 2.0}, data_size=4096)
+    found = collapse_in_rate(runs)
+    assert found.verdict == "supported"
+    assert any("rates ∝ M stand for" in item for item in found.assumptions)

@@ -5,6 +5,8 @@ from analysis.scaled_sets import (
     SQUARE_ROOT,
     missing_arm,
     scaled,
+    set_aside,
+    short_of_noise,
     sizes,
     unsound,
     with_enough_seeds,
@@ -55,3 +57,29 @@ def test_an_arm_of_one_seed_is_named(make):
     runs = sweep(make, LINEAR, seeds=1)
     found = missing_arm(runs, runs, LINEAR)
     assert found.needed == "another seed at batch size 64, batch size 256"
+
+
+def test_batch_sizes_near_the_data_have_less_noise_than_the_rules_match(make):
+    """Of 1000 samples, beside M₀ = 100: (1 − M/D)/0.9 is below 1/1.21 from M = 256.2 on."""
+    runs = {
+        str(size): make(batch_size=size, data_size=1000) for size in (100, 256, 257, 640, 1000)
+    }
+    found = short_of_noise(runs, margin=0.1)
+    assert found == pytest.approx({257: 0.9086, 640: 0.6325, 1000: 0.0}, abs=1e-4)
+    assert short_of_noise(runs, margin=0.0).keys() == {256, 257, 640, 1000}
+    assert short_of_noise(runs, margin=0.6).keys() == {1000}
+    # Only what smaller batches have more of is missing.
+    largest = {name: runs[name] for name in ("640", "1000")}
+    assert short_of_noise(largest, margin=0.1) == {1000: 0.0}
+    assert short_of_noise({"1000": runs["1000"]}, margin=0.1) == {}
+    assert short_of_noise({}, margin=0.1) == {}
+
+
+def test_data_of_unknown_size_have_no_end(make):
+    runs = {str(size): make(batch_size=size) for size in (64, 4096)}
+    assert short_of_noise(runs, margin=0.1) == {}
+    (note,) = set_aside({4096: 0.25}, LINEAR)
+    assert note == (
+        "batch size 4096 set aside: drawn without replacement, the noise of its updates is "
+        "√((1 − M/D)/(1 − M₀/D)) = 0.250 of what rates ∝ M stand for"
+    )

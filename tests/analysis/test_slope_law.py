@@ -162,8 +162,17 @@ def test_arms_without_noise_or_rate_are_named(make):
     assert found.rate.mean == pytest.approx(1.0, abs=1e-6)
     assert found.left_out == (
         "batch size 512 has no known rate",
-        "batch size 4096 at rate 0.4 is the whole training set or lacks distances",
+        "batch size 4096 at rate 0.4 is near the whole training set or lacks distances",
     )
+
+
+def test_arms_near_the_full_batch_do_not_bend_the_law(make):
+    """At 4096 of 5000 samples the noise is 0.18 of ∝ 1/M; a slope for that is no power of M."""
+    runs = study(make, 1.0, 0.5, data_size=50_000)
+    large = study(make, 5.0, 0.5, arms=((4096, 0.4, "sqrt"),), data_size=5000)
+    found = slope_law(runs | large)
+    assert (found.rate.mean, found.size.mean) == pytest.approx((1.0, 0.5), abs=1e-6)
+    assert found.left_out[0].startswith("batch size 4096 at rate 0.4 is near the whole")
 
 
 @pytest.mark.parametrize(
