@@ -52,7 +52,7 @@ def grouped(run: xr.Dataset) -> xr.Dataset:
     Returns:
         The recording along `tensor`, whose names are those of the groups that have a tensor.
     """
-    places = {group: found for group, found in _places(run).items() if found.size}
+    places = group_places(run)
     squares = run["distance_sq"].transpose("iteration", "tensor").values
     summed = np.stack([squares[:, found].sum(axis=1) for found in places.values()], axis=1)
     rates = [name for name in ("learning_rate", "learning_rate_sum") if name in run]
@@ -60,12 +60,13 @@ def grouped(run: xr.Dataset) -> xr.Dataset:
     return kept.assign(distance_sq=(("iteration", "tensor"), summed), tensor=list(places))
 
 
-def _places(run: xr.Dataset) -> dict[str, NDArray[np.int64]]:
-    """Places of each group's tensors."""
+def group_places(run: xr.Dataset) -> dict[str, NDArray[np.int64]]:
+    """Places along `tensor` of each group's tensors, for the groups that have a tensor."""
     later = np.arange(1, run.sizes["tensor"])
     known = "scale_invariant" in run
     irrelevant = run["scale_invariant"].values[1:] == 1 if known else np.zeros(later.size, bool)
-    return {FIRST: np.array([0]), INVARIANT: later[irrelevant], OTHERS: later[~irrelevant]}
+    found = {FIRST: np.array([0]), INVARIANT: later[irrelevant], OTHERS: later[~irrelevant]}
+    return {group: places for group, places in found.items() if places.size}
 
 
 def _phrase(arm: Arm, exponents: xr.DataArray, *, level: float) -> str:

@@ -1,4 +1,4 @@
-"""The noise scale beside what it bears on: batch sizes run, parts of the network, the loss."""
+"""The noise scale beside what it bears on: batch sizes run, tensors of the network, the loss."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from .curves import one_per_seed
+from .groups import group_places
 from .noise import NoiseScale, noise_interval
 from .recorded_noise import has_noise
 
 Array = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 LOSS_BINS = 5
 # More parts than this cannot be read in a table; those with most noise are kept.
@@ -44,6 +46,23 @@ class Comparison:
         """
         size, found = self.batch_size, self.scale
         return found.estimate / size, found.low / size, found.high / size
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """The noise scale of one batch size, taken apart.
+
+    Attributes:
+        batch_size: M, samples.
+        groups: B_simple of each of the groups of tensors for which exponents are told.
+        parts: B_simple of each part of the network by name.
+        by_loss: B_simple against the training loss, as `noise_against_loss` gives it.
+    """
+
+    batch_size: int
+    groups: Mapping[str, NoiseScale]
+    parts: Mapping[str, NoiseScale]
+    by_loss: xr.Dataset
 
 
 def compare(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> list[Comparison]:
@@ -94,6 +113,50 @@ def _joined(
     return totals[0], totals[1], updates.astype(np.float64)
 
 
+def breakdown(
+    runs: Mapping[str, xr.Dataset], compared: Sequence[Comparison], *, level: float = 0.95
+) -> Breakdown | None:
+    """The noise scale by tensors and by loss, of the batch size with most runs.
+
+    Arguments:
+        runs: recordings by node name.
+        compared: `compare(runs, level=level)`.
+        level: confidence level.
+
+    Returns:
+        The noise scales; None where no batch size has one.
+    """
+    known = [one for one in compared if one.place != "unknown"]
+    if not known:
+        return None
+    size = max(known, key=lambda one: one.runs).batch_size
+    members = of_size(runs, size)
+    return Breakdown(
+        size,
+        noise_by_group(members, level=level),
+        noise_by_part(members, level=level),
+        noise_against_loss(members, level=level),
+    )
+
+
+def noise_by_group(runs: Sequence[xr.Dataset], *, level: float = 0.95) -> dict[str, NoiseScale]:
+    """B_simple of each group of tensors of `groups`: tr Σ over |G|², both summed over the group.
+
+    Arguments:
+        runs: recordings of one batch size with noise and the same tensors.
+        level: confidence level.
+
+    Returns:
+        Estimates by group; empty where the runs' tensors differ.
+    """
+    measured = _alike(runs)
+    if not measured:
+        return {}
+    # Which tensors are scale-invariant is the network's, and some runs may not have asked.
+    telling = next((run for run in measured if "scale_invariant" in run), measured[0])
+    return _of_places(measured, group_places(telling), level=level)
+
+
 def noise_by_part(runs: Sequence[xr.Dataset], *, level: float = 0.95) -> dict[str, NoiseScale]:
     """B_simple of each part of a network: tr Σ over |G|², both summed over the part's tensors.
 
@@ -106,16 +169,32 @@ def noise_by_part(runs: Sequence[xr.Dataset], *, level: float = 0.95) -> dict[st
     Returns:
         Estimates by part, in the order of the network; at most `PARTS`, those with most noise.
     """
-    measured = [run for run in runs if has_noise(run)]
-    if not measured or any(_names(run) != _names(measured[0]) for run in measured):
+    measured = _alike(runs)
+    if not measured:
         return {}
     places: dict[str, list[int]] = {}
     for k, name in enumerate(_names(measured[0])):
         places.setdefault(part_of(name), []).append(k)
     noise = np.nansum(measured[0]["noise_trace"].values, axis=0)
     ranked = sorted(places, key=lambda part: -float(noise[places[part]].sum()))
-    kept = [part for part in places if part in ranked[:PARTS]]
-    return {p: noise_interval(*_joined(measured, places[p]), level=level) for p in kept}
+    kept = {part: places[part] for part in places if part in ranked[:PARTS]}
+    return _of_places(measured, kept, level=level)
+
+
+def _alike(runs: Sequence[xr.Dataset]) -> list[xr.Dataset]:
+    """The runs with noise; none where their tensors differ."""
+    measured = [run for run in runs if has_noise(run)]
+    same = all(_names(run) == _names(measured[0]) for run in measured)
+    return measured if same else []
+
+
+def _of_places(
+    runs: Sequence[xr.Dataset], places: Mapping[str, Sequence[int] | Places], *, level: float
+) -> dict[str, NoiseScale]:
+    return {
+        name: noise_interval(*_joined(runs, list(chosen)), level=level)
+        for name, chosen in places.items()
+    }
 
 
 def part_of(tensor: str) -> str:

@@ -8,7 +8,7 @@ import xarray as xr
 from . import markup
 from .batch import CriticalBatch
 from .noise import NoiseScale
-from .noise_comparison import Comparison, compare, noise_against_loss, noise_by_part, of_size
+from .noise_comparison import Breakdown, Comparison
 from .provenance import plain
 from .text import interval, number, plural
 
@@ -58,22 +58,38 @@ def _ends(scale: NoiseScale) -> str:
     return interval(scale.low, scale.high)
 
 
-def in_parts(runs: Mapping[str, xr.Dataset], *, level: float) -> str:
-    """HTML: noise scales by part of the network and by loss, of the batch size with most runs."""
-    compared = [one for one in compare(runs, level=level) if one.place != "unknown"]
-    if not compared:
+def detail(found: Breakdown | None) -> dict[str, Any] | None:
+    """Noise scales by tensors and by loss as JSON holds them; None for none."""
+    if found is None:
+        return None
+    names = ("loss", "estimate", "low", "high")
+    columns = {name: found.by_loss[name].values.tolist() for name in names}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    content = {
+        "batch_size": found.batch_size,
+        "groups": {name: vars(scale) for name, scale in found.groups.items()},
+        "parts": {name: vars(scale) for name, scale in found.parts.items()},
+        "by_loss": rows,
+    }
+    return dict(plain(content))
+
+
+def in_parts(found: Breakdown | None) -> str:
+    """HTML: noise scales by groups of tensors, by part of the network and by loss."""
+    if found is None:
         return ""
-    size = max(compared, key=lambda one: one.runs).batch_size
-    members = of_size(runs, size)
-    by_part = noise_by_part(members, level=level)
-    parts = _table("part of the network", by_part) if len(by_part) > 1 else ""
-    against = noise_against_loss(members, level=level)
-    by_loss = _by_loss(against) if against.sizes["loss"] > 1 else ""
-    if not (parts or by_loss):
+    tables = {
+        "tensors": _table("tensors", found.groups) if len(found.groups) > 1 else "",
+        "part of the network": (
+            _table("part of the network", found.parts) if len(found.parts) > 1 else ""
+        ),
+        "loss": _by_loss(found.by_loss) if found.by_loss.sizes["loss"] > 1 else "",
+    }
+    kept = {name: html for name, html in tables.items() if html}
+    if not kept:
         return ""
-    return markup.drawer(
-        f"Noise scale by part of the network and by loss, batch size {size}", parts, by_loss
-    )
+    title = f"Noise scale at batch size {found.batch_size} by {' and by '.join(kept)}"
+    return markup.drawer(title, *kept.values())
 
 
 def _table(title: str, found: Mapping[str, NoiseScale]) -> str:

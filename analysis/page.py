@@ -17,7 +17,7 @@ from .fits import Progress, fit_tensors, fit_totals
 from .hypotheses import test
 from .ladder import ladders
 from .log_law import MARGIN as EXPONENT_MARGIN
-from .noise_comparison import compare
+from .noise_comparison import breakdown, compare
 from .provenance import fit_rows, inputs, noise_rows, now, plain, verdict_rows, versions
 from .reader import unusable
 from .sections import Findings, whole_page
@@ -89,6 +89,7 @@ def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> 
     by_name = some_recordings(runs)
     fits = fit_totals(by_name, level=level, progress=progress)
     tensors = panels.largest_tensors(by_name)
+    noise = compare(by_name, level=level)
     shown = {name: _with_tensors(run, tensors) for name, run in by_name.items()}
     return Findings(
         runs=by_name,
@@ -104,7 +105,8 @@ def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> 
         tensors=tensors,
         level=level,
         colours=figures.palette(panels.batch_sizes(by_name)),
-        noise=compare(by_name, level=level),
+        noise=noise,
+        noise_detail=breakdown(by_name, noise, level=level),
         critical=critical_batch(by_name, level=level),
         ladders=ladders(by_name, level=level),
     )
@@ -139,6 +141,7 @@ def _numbers(runs: xr.DataTree, found: Findings) -> dict[str, Any]:
         "tensor_fits": fit_rows(found.tensor_fits),
         "noise_scale": noise_rows(found.runs, level=found.level),
         "noise_by_batch_size": noise_table.rows(found.noise),
+        "noise_detail": noise_table.detail(found.noise_detail),
         "critical_batch": plain(vars(found.critical)),
         "ladders": ladder_table.rows(found.ladders),
     }

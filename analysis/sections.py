@@ -12,7 +12,7 @@ from .batch import CriticalBatch
 from .collapse import MARGIN as RATIO_MARGIN
 from .ladder import Ladder
 from .log_law import MARGIN as EXPONENT_MARGIN
-from .noise_comparison import Comparison
+from .noise_comparison import Breakdown, Comparison
 from .tables import folded
 from .text import interval, number, plural, real, rounded
 from .verdict import UNDECIDABLE, VERDICTS
@@ -32,6 +32,7 @@ class Findings:
     level: float
     colours: dict[int, str]
     noise: Sequence[Comparison] = ()
+    noise_detail: Breakdown | None = None
     critical: CriticalBatch = CriticalBatch()
     ladders: Sequence[Ladder] = ()
 
@@ -223,7 +224,7 @@ def _noise(found: Findings) -> str:
         "",
         markup.figure(small, caption),
         noise_table.by_batch_size(found.noise),
-        noise_table.in_parts(found.runs, level=found.level) if found.noise else "",
+        noise_table.in_parts(found.noise_detail),
     )
 
 

@@ -3,8 +3,16 @@ import math
 import numpy as np
 import pytest
 
+from analysis.groups import FIRST, INVARIANT, OTHERS
 from analysis.noise import noise_interval
-from analysis.noise_comparison import compare, noise_against_loss, noise_by_part, part_of
+from analysis.noise_comparison import (
+    breakdown,
+    compare,
+    noise_against_loss,
+    noise_by_group,
+    noise_by_part,
+    part_of,
+)
 from analysis.recorded_noise import run_noise_scale
 
 
@@ -48,10 +56,39 @@ def test_parts_sum_over_their_tensors(make):
     assert found["linear"].estimate / found["conv"].estimate == pytest.approx(2.0)
 
 
+def test_groups_are_those_that_exponents_are_told_of(make):
+    """Noise scales 100, 200 and 800 of three groups; the network's share follows their |G|²."""
+    factors = {FIRST: 0.5, INVARIANT: 1.0, OTHERS: 4.0}
+    silent, telling = make(seed=0, last=2000), make(seed=1, last=2000, scale_invariant=[-1, 1, 0])
+    for run in (silent, telling):
+        run["noise_trace"].values[:] *= list(factors.values())
+    found = noise_by_group([silent, telling])
+    assert list(found) == list(factors)
+    for group, factor in factors.items():
+        assert found[group].estimate == pytest.approx(200 * factor, rel=0.05)
+    # Where no run says which tensors are scale-invariant: (0.3·200 + 0.1·800)/(0.3 + 0.1).
+    assert list(noise_by_group([silent])) == [FIRST, OTHERS]
+    assert noise_by_group([silent])[OTHERS].estimate == pytest.approx(350, rel=0.05)
+
+
+def test_the_batch_size_with_most_runs_is_taken_apart(make):
+    sizes = {"a": 64, "b": 256, "c": 256}
+    runs = {n: make(batch_size=b, seed=ord(n), last=2000) for n, b in sizes.items()}
+    found = breakdown(runs, compare(runs))
+    assert found.batch_size == 256
+    assert found.groups == noise_by_group([runs["b"], runs["c"]])
+    assert found.parts == noise_by_part([runs["b"], runs["c"]])
+    assert found.by_loss.identical(noise_against_loss([runs["b"], runs["c"]]))
+    short = {"a": make(records=[0, 1, 2])}
+    assert breakdown(short, compare(short)) is None
+    sharp = breakdown(runs, compare(runs), level=0.5).groups[FIRST]
+    assert found.groups[FIRST].low < sharp.low < sharp.high < found.groups[FIRST].high
+
+
 def test_runs_of_unlike_networks_have_no_common_parts(make):
     one = make(records=[0, 1, 10])
     other = one.assign_coords(tensor=["a.weight", "b.weight", "c.weight"])
-    assert noise_by_part([one, other]) == {}
+    assert noise_by_part([one, other]) == noise_by_group([one, other]) == {}
     assert noise_by_part([]) == {}
     assert part_of("module.layer2.1.bn.weight") == "layer2"
 

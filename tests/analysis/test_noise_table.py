@@ -7,7 +7,7 @@ import pytest
 from analysis import noise_table
 from analysis.batch import CriticalBatch
 from analysis.noise import NoiseScale
-from analysis.noise_comparison import Comparison
+from analysis.noise_comparison import Comparison, breakdown, compare
 
 BOUNDED = Comparison(64, 3, NoiseScale(200.0, 160.0, 240.0, "jackknife", 900, 20), "below")
 OPEN = Comparison(1024, 1, NoiseScale(9000.0, 512.0, math.inf, "fieller", 90, 5, "…"), "within")
@@ -42,12 +42,33 @@ def test_rows_are_json():
 
 
 def test_parts_and_losses_are_folded_behind_a_line(make):
-    runs = {"a": make(last=2000)}
-    html = noise_table.in_parts(runs, level=0.95)
-    assert noise_table.in_parts(runs | {"copy": runs["a"]}, level=0.95) == html
-    assert "<details>" in html and "linear" in html and "mean training loss" in html
+    runs = {"a": make(last=2000, scale_invariant=[1, 1, 0])}
+    html = in_parts(runs)
+    assert in_parts(runs | {"copy": runs["a"]}) == html
+    assert "Noise scale at batch size 64 by tensors and by part of the network and by loss" in html
+    assert "scale-invariant tensors" in html and "linear" in html and "mean training loss" in html
     bare = make(gradient_sq=None, noise_trace=None, noise_updates=None)
-    assert noise_table.in_parts({"a": bare}, level=0.95) == ""
+    assert in_parts({"a": bare}) == ""
+    single = make(last=2000, loss=None).isel(tensor=[0])
+    assert in_parts({"a": single}) == ""
+
+
+def in_parts(runs):
+    return noise_table.in_parts(breakdown(runs, compare(runs)))
+
+
+def test_json_holds_what_the_tables_show(make):
+    runs = {"a": make(last=2000)}
+    found = breakdown(runs, compare(runs))
+    held = json.loads(json.dumps(noise_table.detail(found), allow_nan=False))
+    assert held["batch_size"] == 64
+    assert list(held["groups"]) == ["first tensor", "other tensors"]
+    assert list(held["parts"]) == ["conv", "linear"]
+    assert held["groups"]["first tensor"] == held["parts"]["conv"]
+    assert held["groups"]["first tensor"]["estimate"] == found.groups["first tensor"].estimate
+    assert [row["loss"] for row in held["by_loss"]] == found.by_loss["loss"].values.tolist()
+    assert [row["low"] for row in held["by_loss"]] == found.by_loss["low"].values.tolist()
+    assert noise_table.detail(None) is None
 
 
 def test_the_critical_batch_size_is_told_apart_from_the_noise_scale():

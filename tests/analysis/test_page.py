@@ -66,6 +66,8 @@ def test_the_page_holds_verdicts_figures_and_runs(save, tmp_path):
     assert all(re.fullmatch("[0-9a-f]{64}", row["sha256"]) for row in content["inputs"])
     assert len(content["fits"]) == len(content["noise_scale"]) == 4
     assert len(content["tensor_fits"]) == 12
+    assert content["noise_detail"]["batch_size"] == 64
+    assert "Noise scale at batch size 64 by tensors" in text
     assert content["unusable"][0]["source"].endswith("bad.nc")
     assert content["verdicts"][1]["verdict"] == str(written.verdicts["verdict"][1].values)
 
