@@ -150,15 +150,20 @@ def _setting(run: xr.Dataset) -> dict[str, object]:
 
 
 def one_per_seed(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """The runs without those that repeat the seed of an earlier one in the same arm.
+    """One run of each seed in each arm: the one that goes farthest, of equals the first.
 
     A repeated seed is a copy or a rerun and no further draw; it would narrow intervals wrongly.
     """
-    kept: dict[tuple[Arm, object], str] = {}
+    draws: dict[tuple[Arm, object], list[str]] = {}
     for name, run in runs.items():
         seed = label(run, "seed", None)
-        kept.setdefault((arm(run), name if seed is None else seed), name)
-    return {name: runs[name] for name in kept.values()}
+        draws.setdefault((arm(run), name if seed is None else seed), []).append(name)
+    kept = {max(names, key=lambda name: _last(runs[name])) for names in draws.values()}
+    return {name: run for name, run in runs.items() if name in kept}
+
+
+def _last(run: xr.Dataset) -> int:
+    return int(run.variables["iteration"].values[-1])
 
 
 def seeds(runs: Sequence[xr.Dataset]) -> int:

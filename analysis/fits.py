@@ -38,7 +38,7 @@ def fit_totals(
 
     Returns:
         `fit_growth`'s Dataset along `node`, with `run`, `batch_size`, `seed` and `repeats`
-        (whether the run repeats the seed of an earlier one in its arm) as coordinates,
+        (whether another run of its seed counts in its arm) as coordinates,
         the window's `first`, `last` and `decades`, and `grown_decades`, the decades beyond the
         fitted onset τ: log10 of (last + τ)/(first + τ).
     """

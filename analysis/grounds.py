@@ -116,7 +116,7 @@ def decided(
 def repeated(runs: Mapping[str, xr.Dataset]) -> str:
     """In words, which runs repeat the seed of another in their arm; empty without any.
 
-    Tables list them, and verdicts count them once: a copy or a rerun is no further draw.
+    Tables list them, and verdicts count one of each: a copy or a rerun is no further draw.
     """
     kept = one_per_seed(dict(runs))
     again = [str(run["run"].values)[:40] for name, run in runs.items() if name not in kept]
@@ -125,7 +125,8 @@ def repeated(runs: Mapping[str, xr.Dataset]) -> str:
     verb = "repeats" if len(again) == 1 else "repeat"
     return (
         f"{plural(len(again), 'recording')} {verb} the seed of another at the same batch size, "
-        f"rule and rate, and verdicts count only the first: {first_of(again)}."
+        f"rule and rate: {first_of(again)}. Verdicts count one of each, the longest that recorded "
+        "what they need."
     )
 
 
@@ -156,9 +157,10 @@ def comparable(
     Returns:
         The runs that can be used, and None or why there is nothing to compare.
     """
-    distinct = one_per_seed(dict(runs))
-    kept = {name: run for name, run in distinct.items() if _holds(run, fields)}
+    # Of a seed that was run twice, the run that holds the fields speaks.
+    kept = one_per_seed({name: run for name, run in runs.items() if _holds(run, fields)})
     if not kept:
+        distinct = one_per_seed(dict(runs))
         absent = _absent(distinct.values(), fields)
         listed = " and ".join(SOURCES[name] for name in absent)
         names = ", ".join(absent)

@@ -100,6 +100,13 @@ def test_seeds_count_draws_and_not_recordings(make):
     assert seeds(list(runs.values())) == 3
 
 
+def test_of_the_runs_of_a_seed_the_one_that_goes_farthest_counts(make):
+    lengths = {"a": (0, 300), "b": (1, 300), "rerun": (0, 3000), "copy": (0, 3000)}
+    runs = {name: make(seed=seed, last=last) for name, (seed, last) in lengths.items()}
+    assert list(one_per_seed(runs)) == ["b", "rerun"]
+    assert list(one_per_seed(dict(reversed(runs.items())))) == ["copy", "b"]
+
+
 def test_differences_name_what_should_be_equal(make):
     assert differences([make(seed=0), make(seed=1, batch_size=256)]) == ()
     found = differences([make(), make(model="vgg", momentum=0.9)])

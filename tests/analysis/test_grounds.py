@@ -98,6 +98,19 @@ def test_runs_without_the_field_are_left_out_and_a_copy_is_no_seed(make):
     assert list(kept) == list(runs)
 
 
+def test_a_run_without_the_field_does_not_stand_in_the_way_of_its_rerun(make):
+    bare = arms(make, 3, records=FEW)
+    whole = arms(make, 3, records=FEW, step_sq=np.ones((5, 3)))
+    again = {f"{name}-again": run for name, run in whole.items()}
+    kept, missing = grounds.comparable(bare | again, fields=("step_sq",))
+    assert missing is None
+    assert list(kept) == list(again)
+    # Nor one that broke off, whichever comes first.
+    short = arms(make, 3, records=FEW[:3], step_sq=np.ones((3, 3)))
+    for runs in (short | again, again | short):
+        assert list(grounds.comparable(runs, fields=("step_sq",))[0]) == list(again)
+
+
 def test_an_undecided_verdict_carries_its_sample(make):
     runs = arms(make, 2, sizes=(64, 256), records=FEW)
     found = grounds.undecided(question("P9", "R"), runs, grounds.few_seeds(runs, "a path"))
@@ -111,11 +124,11 @@ def test_copies_are_named_once_and_the_rest_is_counted(make):
     assert grounds.repeated(runs) == ""
     one = runs | {"again": runs["b64-s0"]}
     assert grounds.repeated(one) == (
-        "1 recording repeats the seed of another at the same batch size, rule and rate, and "
-        "verdicts count only the first: b64-s0."
+        "1 recording repeats the seed of another at the same batch size, rule and rate: b64-s0. "
+        "Verdicts count one of each, the longest that recorded what they need."
     )
     all_twice = runs | {f"{name}-again": run for name, run in runs.items()}
-    assert grounds.repeated(all_twice).endswith("b64-s0, b64-s1, b64-s2, ….")
+    assert "and rate: b64-s0, b64-s1, b64-s2, …. Verdicts" in grounds.repeated(all_twice)
 
 
 def test_the_sample_has_the_seeds_of_its_smallest_arm(make):
