@@ -15,11 +15,14 @@ import xarray as xr
 from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
-from .contrast import Contrast, p_value, paired, unpaired
+from .contrast import Contrast, block, p_value, paired, unpaired
 from .held_out import METRICS, has, trainings
 
 # Two runs give a spread, though an interval of it is 12 standard errors wide on either side.
 SEEDS = 2
+# From so many seeds on, a pair of rungs has a spread of its own that is leaned on. Below, the
+# spread is pooled over all rungs, which for 9 rungs of 2 seeds has 8 degrees of freedom, not 1.
+OWN_SPREAD = 4
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,13 @@ class Gain:
     Attributes:
         contrast: difference of scores with an interval that holds for all rungs together.
         paired: whether it was taken seed by seed.
+        pooled: whether its interval comes from the spread of all rungs.
         p_value: of "no difference", corrected for the number of rungs by Holm's method.
     """
 
     contrast: Contrast
     paired: bool
+    pooled: bool
     p_value: float
 
 
@@ -115,7 +120,8 @@ def ladders(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> tuple[Ladder
     """The ladders among some runs, each by every held-out metric they have.
 
     With k rungs above the baseline, gains have t intervals at the level 1 − (1 − level)/k, which
-    hold together for all of them, and p-values after Holm.
+    hold together for all of them, and p-values after Holm. Where all rungs were run with the same
+    two or three seeds, the spread is pooled over the rungs (`contrast.block`).
 
     References:
         Holm (1979), Scandinavian Journal of Statistics 6, 65.
@@ -138,7 +144,8 @@ def ladders(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> tuple[Ladder
 
 
 # Held-out scores of each rung by seed; NaN where a run has none at its end.
-_Scores = dict[Place, dict[object, float]]
+_Seeds = dict[object, float]
+_Scores = dict[Place, _Seeds]
 
 
 def _ladder(
@@ -146,16 +153,14 @@ def _ladder(
 ) -> Ladder:
     scores = _scores(members, metric)
     places = sorted(scores, key=lambda place: place.number)
-    finite = {place: _finite(scores[place]) for place in places}
-    above = places[1:]
+    finite = [_finite(scores[place]) for place in places]
+    above = range(1, len(places))
     joint = 1 - (1 - level) / max(len(above), 1)
-    before = _gains([(finite[b], finite[a]) for a, b in zip(places, above, strict=False)], joint)
-    base = _gains([(finite[place], finite[places[0]]) for place in above], joint)
+    before = _gains(finite, [(k, k - 1) for k in above], level=joint)
+    base = _gains(finite, [(k, 0) for k in above], level=joint)
     rungs = [
-        Rung(
-            place, _mean(finite[place], metric), len(finite[place]), _failed(scores[place]), *pair
-        )
-        for place, *pair in zip(places, (None, *before), (None, *base), strict=True)
+        Rung(place, _mean(found, metric), len(found), _failed(scores[place]), *pair)
+        for place, found, *pair in zip(places, finite, (None, *before), (None, *base), strict=True)
     ]
     return Ladder(name, metric, tuple(rungs), level, _notes(rungs))
 
@@ -171,15 +176,15 @@ def _scores(members: Sequence[tuple[Place, xr.Dataset]], metric: str) -> _Scores
     return {Place(p.ladder, p.number, names[p.number]): seeds for p, seeds in found.items()}
 
 
-def _finite(scores: dict[object, float]) -> dict[object, float]:
+def _finite(scores: _Seeds) -> _Seeds:
     return {seed: value for seed, value in scores.items() if math.isfinite(value)}
 
 
-def _failed(scores: dict[object, float]) -> int:
+def _failed(scores: _Seeds) -> int:
     return len(scores) - len(_finite(scores))
 
 
-def _mean(scores: dict[object, float], metric: str) -> float:
+def _mean(scores: _Seeds, metric: str) -> float:
     """The mean in the metric's own unit; of losses, the geometric one."""
     if not scores:
         return math.nan
@@ -188,25 +193,40 @@ def _mean(scores: dict[object, float], metric: str) -> float:
 
 
 def _gains(
-    samples: Sequence[tuple[dict[object, float], dict[object, float]]], level: float
+    samples: Sequence[_Seeds], pairs: Sequence[tuple[int, int]], *, level: float
 ) -> list[Gain | None]:
     """Gains of a column, whose p-values are corrected together."""
-    found = [_contrast(upper, lower, level=level) for upper, lower in samples]
-    raw = [p_value(pair[0]) for pair in found if pair is not None]
+    blocks = _blocks(samples)
+    found = [
+        _contrast(samples[upper], samples[lower], level=level)
+        if blocks is None
+        else (block(blocks, upper, lower, level=level), True, True)
+        for upper, lower in pairs
+    ]
+    raw = [p_value(one[0]) for one in found if one is not None]
     corrected = iter(multipletests(raw, method="holm")[1] if raw else ())
-    return [None if pair is None else Gain(*pair, float(next(corrected))) for pair in found]
+    return [None if one is None else Gain(*one, float(next(corrected))) for one in found]
 
 
-def _contrast(
-    upper: dict[object, float], lower: dict[object, float], *, level: float
-) -> tuple[Contrast, bool] | None:
+def _blocks(samples: Sequence[_Seeds]) -> NDArray[np.float64] | None:
+    """Scores `(rung, seed)` where the spread is to be pooled; None where it is not."""
+    seeds = list(samples[0])
+    if len(samples) < 3 or not SEEDS <= len(seeds) < OWN_SPREAD:
+        return None
+    if any(set(sample) != set(seeds) for sample in samples):
+        return None
+    return np.array([[sample[seed] for seed in seeds] for sample in samples])
+
+
+def _contrast(upper: _Seeds, lower: _Seeds, *, level: float) -> tuple[Contrast, bool, bool] | None:
+    """A difference by the spread of its own runs; whether it is paired, and pooled."""
     shared = [seed for seed in upper if seed in lower]
     if len(shared) >= SEEDS and len(shared) == min(len(upper), len(lower)):
         differences: NDArray[np.float64] = np.array([upper[s] - lower[s] for s in shared])
-        return paired(differences, level=level), True
+        return paired(differences, level=level), True, False
     if min(len(upper), len(lower)) < SEEDS:
         return None
-    return unpaired(list(upper.values()), list(lower.values()), level=level), False
+    return unpaired(list(upper.values()), list(lower.values()), level=level), False, False
 
 
 def _notes(rungs: Sequence[Rung]) -> tuple[str, ...]:
@@ -222,8 +242,14 @@ def _notes(rungs: Sequence[Rung]) -> tuple[str, ...]:
     ]
     if fewest < SEEDS:
         notes.append("rungs with a single run have no interval: seeds are the sample")
-    elif fewest < 4:
+    elif any(rung.over_before is not None and rung.over_before.pooled for rung in rungs):
         notes.append(
-            f"with {fewest} seeds a rung the intervals are wide: four or more are advisable"
+            f"with {fewest} seeds a rung the spread is that of all rungs together, taken to be "
+            f"alike on each; {OWN_SPREAD} seeds give each rung its own"
+        )
+    elif fewest < OWN_SPREAD:
+        notes.append(
+            f"with {fewest} seeds a rung the intervals are wide: {OWN_SPREAD} or more are "
+            "advisable"
         )
     return tuple(notes)

@@ -4,7 +4,9 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
 
+from analysis.contrast import block
 from analysis.ladder import Place, ladders, place_of
 
 SEEDS = 4
@@ -62,6 +64,64 @@ def test_gains_are_paired_by_seed_and_agree_with_scipy(train):
     assert found.rungs[3].mean == pytest.approx(values(runs, 3).mean())
 
 
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_few_seeds_pool_the_spread_of_all_rungs(train, seeds):
+    """Against ordinary least squares with one effect a rung and one a seed."""
+    (found,) = ladders(ladder(train, [0.0, 0.05, 0.02, 0.12], seeds=seeds))
+    runs = ladder(train, [0.0, 0.05, 0.02, 0.12], seeds=seeds)
+    table = np.array([values(runs, number) for number in range(4)])
+    columns = np.zeros((4, seeds, 4 + seeds - 1))
+    for number in range(4):
+        columns[number, :, number] = 1
+    for seed in range(1, seeds):
+        columns[:, seed, 3 + seed] = 1
+    fitted = OLS(table.ravel(), columns.reshape(table.size, -1)).fit()
+    for number in (1, 2, 3):
+        for before, gain in (
+            (number - 1, found.rungs[number].over_before),
+            (0, found.rungs[number].over_baseline),
+        ):
+            weights = np.zeros(3 + seeds)
+            weights[number], weights[before] = 1, -1
+            test = fitted.t_test(weights)
+            low, high = test.conf_int(0.05 / 3)[0]
+            assert gain.paired and gain.pooled
+            assert gain.contrast.estimate == pytest.approx(float(test.effect[0]))
+            assert (gain.contrast.low, gain.contrast.high) == pytest.approx((low, high))
+            assert gain.contrast.freedom == 3 * (seeds - 1)
+    assert any("that of all rungs together" in note for note in found.notes)
+
+
+def test_the_spread_is_pooled_only_where_all_rungs_have_the_same_few_seeds(train):
+    def pooled(runs):
+        return [r.over_before.pooled for r in ladders(runs)[0].rungs[1:] if r.over_before]
+
+    few = ladder(train, [0.0, 0.05, 0.02], seeds=2)
+    assert pooled(few) == [True, True]
+    assert pooled(ladder(train, [0.0, 0.05, 0.02], seeds=4)) == [False, False]
+    assert pooled(ladder(train, [0.0, 0.05], seeds=2)) == [False]
+    more = {**few, "2-2": rung(train, 2, gain=0.02, seed=2)}
+    assert pooled(more) == [False, False]
+    failed = {**few, "1-1": rung(train, 1, gain=0.0, seed=1, failed=True)}
+    assert pooled(failed) == []
+
+
+@pytest.mark.parametrize(("spreads", "least"), [((1.0,) * 9, 0.94), ((3.0, *(1.0,) * 8), 0.78)])
+def test_pooled_intervals_hold_together(spreads, least):
+    """Gains of 0, two seeds: how often all eight intervals cover, of 600 ladders."""
+    rng = np.random.default_rng(4)
+    scores = rng.standard_normal((600, 9, 2)) * np.array(spreads)[None, :, None]
+    covered = [
+        all(
+            found.low <= 0 <= found.high
+            for k in range(1, 9)
+            for found in [block(one, k, 0, level=1 - 0.05 / 8)]
+        )
+        for one in scores
+    ]
+    assert least <= np.mean(covered) <= 0.99
+
+
 def test_p_values_are_holms(train):
     runs = ladder(train, [0.0, 0.05, 0.05, 0.12])
     (found,) = ladders(runs)
@@ -103,7 +163,7 @@ def test_shortcomings_are_said(train):
     assert "rung 4: 1 of 2 runs have no finite value" in text
     assert "single run" in text
     assert found.rungs[2].over_before is None
-    few = ladders(ladder(train, [0.0, 0.1], seeds=2))[0]
+    few = ladders(ladder(train, [0.0, 0.1], seeds=2))[0]  # two rungs have nothing to pool
     assert any("intervals are wide" in note for note in few.notes)
 
 

@@ -9,11 +9,11 @@ from analysis import ladder_table
 from analysis.contrast import paired
 from analysis.ladder import Gain, Ladder, Place, Rung
 
-WHOLE = Gain(paired([0.08, 0.1, 0.12], level=0.95), True, 0.02)
+WHOLE = Gain(paired([0.08, 0.1, 0.12], level=0.95), True, False, 0.02)
 
 
 def ladder(*, name="limit", last=WHOLE):
-    step = Gain(paired([0.02, 0.03, 0.05], level=0.95), True, 0.04)
+    step = Gain(paired([0.02, 0.03, 0.05], level=0.95), True, False, 0.04)
     rungs = (
         Rung(Place(name, 0, "baseline"), 0.5, 3, 0, None, None),
         Rung(Place(name, 1, "warm-up"), 0.53, 3, 1, step, step),
@@ -45,8 +45,8 @@ def test_the_table_gives_every_rung_with_its_gains():
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
-        (Gain(paired([-0.1, -0.11, -0.12], level=0.95), True, 0.01), "loses"),
-        (Gain(paired([-0.1, 0.0, 0.1], level=0.95), True, 1.0), "neither gains nor loses"),
+        (Gain(paired([-0.1, -0.11, -0.12], level=0.95), True, False, 0.01), "loses"),
+        (Gain(paired([-0.1, 0.0, 0.1], level=0.95), True, False, 1.0), "neither gains nor loses"),
         (None, "no gain can be given"),
     ],
 )
