@@ -11,7 +11,6 @@ from .barriers import barriers
 from .closed_loop import closed_loop, closure
 from .collapse import collapse, collapse_in_rate
 from .curves import some_recordings
-from .decay_sets import of_one_decay
 from .full_batch import full_batch
 from .generalization import generalization
 from .grounds import repeated
@@ -22,6 +21,7 @@ from .log_law import log_growth
 from .noise_off import noise_off
 from .straightness import straightness
 from .verdict import Verdict
+from .verdict_sets import of_one_study
 
 # Names and meanings of the columns, in the order of `_row`.
 COLUMNS = {
@@ -50,12 +50,13 @@ def test(runs: xr.DataTree, *, level: float = 0.95, fits: xr.Dataset | None = No
 
     Returns:
         A Dataset along `prediction` with the variables of `COLUMNS`; its attribute `note` names
-        recordings that were counted once, or left out for another weight decay than most have.
+        recordings that were counted once, or left out: of another weight decay than most have, or
+        of a ladder's rungs above its baseline.
 
     Raises:
         ValueError: when there are no recordings.
     """
-    known, left_out = of_one_decay(some_recordings(runs))
+    known, left_out = of_one_study(some_recordings(runs))
     found = as_dataset(verdicts(known, level=level, fits=fits), level=level)
     return found.assign_attrs(note=" ".join(filter(None, [left_out, repeated(known)])))
 

@@ -1,9 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
 
 import analysis
-from analysis.decay_sets import of_one_decay
+from analysis.verdict_sets import of_one_decay, of_one_study
 
 
 def run(name, decay):
@@ -56,3 +58,41 @@ def test_runs_with_decay_are_neither_copies_nor_in_the_verdicts(make, tree):
     assert "repeat" not in together.attrs["note"]
     np.testing.assert_array_equal(together["runs"], alone["runs"])
     np.testing.assert_array_equal(together["reason"], alone["reason"])
+
+
+def on_rung(made, ladder, number):
+    return made.assign_attrs(config=json.dumps({"ladder": ladder, "rung": number}))
+
+
+def test_of_a_ladder_the_baseline_alone_is_kept():
+    runs = {
+        "plain": run("plain", 0.0),
+        "a1": on_rung(run("a1", 0.0), "a", 1),
+        "a2": on_rung(run("a2", 0.0), "a", 2),
+        "b0": on_rung(run("b0", 0.0), "b", 0),
+        "b3": on_rung(run("b3", 0.0), "b", 3),
+    }
+    found, told = of_one_study(runs)
+    assert list(found) == ["plain", "a1", "b0"]
+    assert told == (
+        "Of a ladder verdicts count the baseline; 2 recordings of higher rungs are left out: "
+        "a2, b3."
+    )
+    assert of_one_study({name: runs[name] for name in ("plain", "a2", "b3")})[1] == ""
+
+
+def test_rungs_do_not_outvote_the_runs_of_a_study():
+    """Three rungs with weight decay against two plain runs without."""
+    rungs = {f"r{k}": on_rung(run(f"r{k}", 5e-4), "a", k) for k in range(3)}
+    found, told = of_one_study({**rungs, "p": run("p", 0.0), "q": run("q", 0.0)})
+    assert list(found) == ["p", "q"]
+    assert "left out: r1, r2." in told and told.endswith("left out: r0.")
+
+
+def test_rungs_are_no_copies_of_one_another_in_verdicts(make, tree):
+    rungs = [
+        on_rung(make(run=f"r{k}-s{seed}", seed=seed), "a", k) for k in (0, 1) for seed in (0, 1)
+    ]
+    found = analysis.test(tree(*rungs))
+    assert "repeat" not in found.attrs["note"]
+    assert found["runs"].values.max() == 2

@@ -1,0 +1,84 @@
+"""Which runs verdicts are about, where runs of several studies are given together.
+
+Weight decay holds the distance back, so that curves with and without it are of different laws. The
+rungs of a ladder differ in ingredients that no prediction is about; only its baseline is a plain
+run.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import xarray as xr
+
+from .curves import label
+from .ladder import place_of
+from .text import first_of, plural
+
+
+def of_one_study(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.Dataset], str]:
+    """The plain runs of one weight decay, and sentences that name the others.
+
+    Arguments:
+        runs: recordings by node name.
+
+    Returns:
+        The runs, and what was left out; empty where nothing was.
+    """
+    plain, above = _without_upper_rungs(runs)
+    kept, decayed = of_one_decay(plain)
+    return kept, " ".join(filter(None, [above, decayed]))
+
+
+def _without_upper_rungs(
+    runs: Mapping[str, xr.Dataset],
+) -> tuple[dict[str, xr.Dataset], str]:
+    """The runs that stand on no ladder or at its foot."""
+    places = {name: found for name, run in runs.items() if (found := place_of(run)) is not None}
+    foot = {
+        ladder: min(place.number for place in places.values() if place.ladder == ladder)
+        for ladder in {place.ladder for place in places.values()}
+    }
+    above = [name for name, place in places.items() if place.number > foot[place.ladder]]
+    if not above:
+        return dict(runs), ""
+    names = [str(label(runs[name], "run"))[:40] for name in above]
+    told = (
+        f"Of a ladder verdicts count the baseline; {plural(len(above), 'recording')} of higher "
+        f"rungs {'is' if len(above) == 1 else 'are'} left out: {first_of(names)}."
+    )
+    return {name: run for name, run in runs.items() if name not in above}, told
+
+
+def of_one_decay(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.Dataset], str]:
+    """The runs of the weight decay that most of them have, and which were left out.
+
+    Of equally many the smaller weight decay is taken: the theory is about none.
+
+    Arguments:
+        runs: recordings by node name.
+
+    Returns:
+        The runs, and a sentence that names the others; empty where there are none.
+    """
+    decays = {name: str(label(run, "weight_decay")) for name, run in runs.items()}
+    counts = Counter(decays.values())
+    most = min(counts, key=lambda decay: (-counts[decay], len(decay) == 0, _size(decay)))
+    kept = {name: run for name, run in runs.items() if decays[name] == most}
+    return kept, _left_out({n: decays[n] for n in runs if n not in kept}, runs, most)
+
+
+def _size(decay: str) -> float:
+    return float(decay) if decay else 0.0
+
+
+def _left_out(others: Mapping[str, str], runs: Mapping[str, xr.Dataset], most: str) -> str:
+    if not others:
+        return ""
+    names = [str(label(runs[name], "run"))[:40] for name in others]
+    found = ", ".join(sorted({decay or "unknown" for decay in others.values()}))
+    verb = "is" if len(names) == 1 else "are"
+    return (
+        f"Verdicts are about the runs of weight decay {most or 'unknown'}; "
+        f"{plural(len(names), 'recording')} of weight decay {found} {verb} left out: "
+        f"{first_of(names)}."
+    )
