@@ -11,10 +11,18 @@ import numpy as np
 import xarray as xr
 
 from .closed_loop import landscape_exponent
-from .curves import arms, label
-from .grounds import SEEDS, Missing, comparable, sample, undecided
+from .curves import arms, injected_noise, label
+from .grounds import SEEDS, Missing, comparable, left_out, sample, undecided
 from .replication import AcrossRuns, across_runs
-from .slopes import Span, last_decade, noise_free, positive_slope, rate_over_size, temperature
+from .slopes import (
+    Span,
+    by_seed,
+    last_decade,
+    noise_free,
+    positive_slope,
+    rate_over_size,
+    temperature,
+)
 from .text import interval, number, plural, rounded
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, question
 
@@ -26,6 +34,8 @@ FACTOR = 1.5
 RANGE = 3.0
 # α ≤ 2 for any self-affine landscape, so that 2/α is 1 at least.
 _LEAST = 1.0
+# Arms are compared within seeds, which takes out what runs of one seed have in common.
+_UNPAIRED = "their seed is unknown or lacking in some arm, or their arm has too few"
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ def activation(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
         return undecided(blank, known, missing)
     span = last_decade(known)
     heats, how = _temperatures(known, span)
-    used = _whole_seeds(known, heats)
+    used = _paired(known)
     missing = _missing_arm(used, heats, span)
     if missing is not None:
         return undecided(blank, known, missing)
@@ -66,7 +76,8 @@ def activation(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
     if not all(value > 0 for value in slopes.values()):
         return undecided(blank, used, _at_rest(slopes))
     found = across_runs(_exponents(used, heats, slopes), level=level)
-    return _judged(blank, used, found, _expected(used, level=level), how=how, span=span)
+    noted = (how, f"iterations {span[0]:.0f} to {span[1]:.0f}", *left_out(known, used, _UNPAIRED))
+    return _judged(blank, used, found, _expected(used, level=level), noted=noted)
 
 
 def _temperatures(runs: Mapping[str, xr.Dataset], span: Span) -> tuple[dict[str, float], str]:
@@ -74,20 +85,25 @@ def _temperatures(runs: Mapping[str, xr.Dataset], span: Span) -> tuple[dict[str,
     measured = {name: temperature(run, span) for name, run in runs.items()}
     if all(value > 0 for value in measured.values()):
         return measured, "temperature from the measured gradient noise"
+    # Added noise heats as well, by as much beside that of the batches as only a record can tell.
+    plain = {n: rate_over_size(r) if injected_noise(r) == 0 else math.nan for n, r in runs.items()}
     return (
-        {name: rate_over_size(run) for name, run in runs.items()},
+        plain,
         "temperature taken ∝ η/M, as not every run recorded its gradient noise",
     )
 
 
-def _whole_seeds(
-    runs: Mapping[str, xr.Dataset], heats: Mapping[str, float]
-) -> dict[str, xr.Dataset]:
-    """Runs of the seeds that every arm has; the others would tilt the comparison."""
-    members = arms(dict(runs))
-    named = [{label(runs[n], "seed", None) for n in names} for names in members.values()]
-    shared = set.intersection(*named) - {None} if named else set()
-    return {name: run for name, run in runs.items() if label(run, "seed", None) in shared}
+def _paired(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Runs of the seeds that every arm has; the others would tilt the comparison.
+
+    Arms of fewer than `SEEDS` seeds are left out where two others have as many.
+    """
+    named = {arm: by_seed(runs, names) for arm, names in arms(dict(runs)).items()}
+    enough = {arm: names for arm, names in named.items() if len(names) >= SEEDS}
+    used = enough if len(enough) > 1 else named
+    shared = set.intersection(*map(set, used.values())) if used else set()
+    kept = {names[seed] for names in used.values() for seed in shared}
+    return {name: run for name, run in runs.items() if name in kept}
 
 
 def _missing_arm(
@@ -99,6 +115,12 @@ def _missing_arm(
         return Missing(
             "The runs share no decade of constant learning rate.",
             "runs with a constant learning rate over the same iterations",
+        )
+    if not all(value > 0 for value in values):
+        return Missing(
+            "The temperature of runs with added noise is not known, as not every run recorded its "
+            "gradient noise.",
+            "the gradient noise, recorded in every run",
         )
     if values and not max(values) >= RANGE * min(values):
         return Missing(
@@ -163,8 +185,7 @@ def _judged(
     found: AcrossRuns,
     expected: _Expected,
     *,
-    how: str,
-    span: Span,
+    noted: tuple[str, ...],
 ) -> Verdict:
     word = _word(found, expected)
     ends = interval(found.low, found.high, show=rounded)
@@ -177,7 +198,7 @@ def _judged(
         effect_low=found.low,
         effect_high=found.high,
         sample=sample(runs),
-        assumptions=(how, f"iterations {span[0]:.0f} to {span[1]:.0f}"),
+        assumptions=noted,
         needed="" if word != UNDECIDABLE else _needed(expected, found),
     )
 

@@ -1,5 +1,6 @@
 """What the analysis reads off a recording: distance curves, arms and the constant-rate phase."""
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from .phases import longest, phases
+from .text import number
 
 # What runs of one set must share to be compared: everything but batch size, rate and seed.
 SETTING = ("model", "data", "optimizer", "momentum", "weight_decay", "ghost_size", "weights")
@@ -38,14 +40,23 @@ class Stretch:
 
 @dataclass(frozen=True, order=True)
 class Arm:
-    """What distinguishes groups of runs that differ by seed only; an unknown rate is 0."""
+    """What distinguishes groups of runs that differ by seed only; an unknown rate is 0.
+
+    Attributes:
+        batch_size: M, samples.
+        scaling: rule for the learning rate.
+        rate: learning rate, to four digits.
+        noise: standard deviation of the noise added to gradient components.
+    """
 
     batch_size: int
     scaling: str
     rate: float
+    noise: float = 0.0
 
     def __str__(self) -> str:
-        return f"batch size {self.batch_size}"
+        size = f"batch size {self.batch_size}"
+        return f"{size} with added noise {number(self.noise)}" if self.noise else size
 
 
 def total_distance(run: xr.Dataset) -> xr.DataArray:
@@ -111,13 +122,23 @@ def label(run: xr.Dataset, name: str, default: object = "") -> object:
 
 
 def arm(run: xr.Dataset) -> Arm:
-    """The arm a run belongs to: its batch size, scaling rule and learning rate."""
+    """The arm a run belongs to: its batch size, scaling rule, learning rate and added noise."""
     stretch = constant_rate(run)
     return Arm(
         int(run.variables["batch_size"].values),
         str(label(run, "scaling")),
         float(f"{stretch.rate:.4g}") if stretch.iteration.size else 0.0,
+        injected_noise(run),
     )
+
+
+def injected_noise(run: xr.Dataset) -> float:
+    """Standard deviation of the noise added to each gradient component, from the configuration."""
+    try:
+        config = json.loads(str(run.attrs.get("config", "{}")))
+        return float(config.get("gradient_noise", 0.0))
+    except (ValueError, TypeError, AttributeError):
+        return 0.0
 
 
 def arms(runs: dict[str, xr.Dataset]) -> dict[Arm, list[str]]:

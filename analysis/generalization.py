@@ -7,7 +7,7 @@ import xarray as xr
 from diffusion.predictions import PREDICTIONS
 
 from .contrast import Contrast
-from .curves import differences
+from .curves import differences, injected_noise
 from .gaps import (
     SEEDS,
     Gap,
@@ -23,7 +23,7 @@ from .gaps import (
 )
 from .gaps import batch_sizes as sizes_of
 from .grounds import differing
-from .held_out import METRICS, has, metric_of
+from .held_out import METRICS, has, metric_of, once
 from .text import rounded
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict
 
@@ -90,9 +90,14 @@ def generalization(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdi
 
 
 def with_metric(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """The runs that evaluated the metric to compare by; diverged ones have no finite value."""
-    metric = metric_of(runs.values())
-    return {name: run for name, run in runs.items() if metric and has(run, metric)}
+    """The runs that evaluated the metric to compare by, copies once.
+
+    Diverged runs have no finite value and are kept. Noise that was added to gradients changes what
+    a batch size scores; such runs are left out.
+    """
+    plain = {name: run for name, run in runs.items() if injected_noise(run) == 0}
+    metric = metric_of(plain.values())
+    return once({name: run for name, run in plain.items() if metric and has(run, metric)})
 
 
 def missing_arm(
@@ -100,7 +105,7 @@ def missing_arm(
 ) -> Verdict | None:
     """The verdict on sets that cannot be compared: no evaluation, unlike runs, one batch size."""
     sizes = sizes_of(runs)
-    blank = Verdict(prediction, statement, UNDECIDABLE, "", effect, sample=Sample(len(runs)))
+    blank = Verdict(prediction, statement, UNDECIDABLE, "", effect, sample=Sample(len(once(runs))))
     evaluated = with_metric(runs)
     if not evaluated:
         reason = f"No run holds a held-out value ({' or '.join(METRICS)})."

@@ -42,6 +42,18 @@ def _values(run: xr.Dataset, metric: str) -> NDArray[np.float64]:
     return run["held_out"].values[:, run["metric"].values.tolist().index(metric)]
 
 
+def once(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """The runs without those that repeat another's batch size, rate, seed and length.
+
+    Unlike `curves.one_per_seed` it keeps trainings of several lengths: they have other scores.
+    """
+    kept: dict[tuple[object, ...], str] = {}
+    for name, run in runs.items():
+        size, last = int(run["batch_size"].values), int(run["iteration"].values[-1])
+        kept.setdefault((size, rate_of(run), label(run, "seed", name), last), name)
+    return {name: runs[name] for name in kept.values()}
+
+
 @dataclass(frozen=True)
 class Training:
     """What a run scored, and when its training counts as finished.

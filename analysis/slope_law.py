@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from .curves import Arm, arms
+from .curves import Arm, arms, injected_noise
 from .grounds import comparable
 from .replication import across_runs
 from .scaled_sets import MARGIN, RATE_TOLERANCE, short_of_noise, without_short
@@ -45,19 +45,24 @@ def slope_law(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> SlopeLa
     Arguments:
         runs: recordings by node name, of several learning rates and batch sizes. Runs on the whole
             training set have no noise to make a batch size felt, those near it less than ∝ 1/M
-            (`short_of_noise`), and are left out.
+            (`short_of_noise`), and those with noise added have another; all are left out.
         level: confidence level.
 
     Returns:
         The exponents that the arms identify, and why others are not.
     """
-    noisy = {name: run for name, run in runs.items() if not noise_free(run)}
+    noisy = {name: run for name, run in runs.items() if _by_sampling(run)}
     warm = without_short(noisy, short_of_noise(noisy, margin=MARGIN))
     known, missing = comparable(warm, fields=("distance_sq", "learning_rate"))
     if missing is not None:
         return SlopeLaw(reason=_clause(missing.reason), needed=missing.needed)
     members = _members(known)
     return _with_left_out(_estimated(known, members, level=level), runs, known, list(members))
+
+
+def _by_sampling(run: xr.Dataset) -> bool:
+    """Whether the noise of a run's gradients is that of its batches."""
+    return not noise_free(run) and injected_noise(run) == 0
 
 
 Members = Mapping[Arm, Mapping[object, str]]
@@ -112,6 +117,8 @@ def _with_left_out(
 def _why_left_out(arm: Arm, seeds: Mapping[Arm, int]) -> str:
     if not arm.rate:
         return f"{arm} has no known rate"
+    if arm.noise:
+        return f"{_name(arm)} does not owe its noise to its batches"
     if arm not in seeds:
         return f"{_name(arm)} is near the whole training set or lacks distances"
     return f"{_name(arm)} has {plural(seeds[arm], 'seed')}, {SEEDS} needed"

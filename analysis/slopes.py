@@ -3,7 +3,6 @@
 The slope is dd/d ln t by least squares; a change of the unit of time leaves it alone.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from diffusion import scaling
 
-from .curves import constant_rate, label, total_distance
+from .curves import constant_rate, injected_noise, label, total_distance
 
 Array = NDArray[np.float64]
 Span = tuple[float, float]
@@ -83,15 +82,6 @@ def sampling_share(run: xr.Dataset) -> float:
     """1 − M/D, the share of the noise that sampling without replacement leaves; 1 without D."""
     size = float(run["batch_size"].values)
     return float(size * scaling.noise_factor(size, _data_size(run)))
-
-
-def injected_noise(run: xr.Dataset) -> float:
-    """Standard deviation of the noise added to each gradient component, from the configuration."""
-    try:
-        config = json.loads(str(run.attrs.get("config", "{}")))
-        return float(config.get("gradient_noise", 0.0))
-    except (ValueError, TypeError, AttributeError):
-        return 0.0
 
 
 def temperature(run: xr.Dataset, span: Span) -> float:

@@ -98,6 +98,42 @@ def test_a_seed_that_an_arm_lacks_is_left_out(make):
     )
 
 
+def test_runs_without_a_seed_are_no_draw_and_said(make):
+    """Log-slopes are compared within seeds: a run of no known seed has no partner."""
+    whole = grid(make, 1.0)
+    nameless = {f"x{k}": run.drop_vars("seed") for k, run in enumerate(grid(make, 3.0).values())}
+    found, alone = activation(whole | nameless), activation(whole)
+    assert (found.effect, found.effect_low) == (alone.effect, alone.effect_low)
+    assert found.sample == alone.sample
+    assert found.assumptions[-1].startswith("12 runs left out: their seed is unknown")
+    assert not any("left out" in item for item in alone.assumptions)
+    assert activation(nameless).reason.startswith("0 seeds in every arm")
+
+
+def test_an_arm_of_few_seeds_does_not_stand_in_the_way(make):
+    whole = grid(make, 1.0)
+    stray = grid(make, 3.0, sizes=(1024,), seeds=1)
+    found = activation(whole | stray)
+    assert found.sample.batch_sizes == (32, 64, 256)
+    assert found.effect == activation(whole).effect
+    assert found.assumptions[-1].startswith("1 run left out")
+
+
+def test_temperatures_of_added_noise_span_one_batch_size(make):
+    """T = ηs²/2 at the full batch: slopes ∝ s^2.4 are x = 1.2, and no arm is taken for a copy."""
+    runs = {}
+    for noise in (0.01, 0.02, 0.05):
+        for seed in range(4):
+            slope = (noise / 0.01) ** (2.4 + 0.02 * (seed - 1.5))
+            run = make(batch_size=64, data_size=64, seed=seed, slope=slope, noise=0.0, rate=0.1)
+            runs[f"n{noise}-s{seed}"] = run.assign_attrs(config=f'{{"gradient_noise": {noise}}}')
+    found = activation(runs)
+    assert found.effect == pytest.approx(1.2, abs=1e-3)
+    assert (found.sample.runs, found.sample.seeds) == (12, 4)
+    silent = {name: run.drop_vars("noise_trace") for name, run in runs.items()}
+    assert "temperature of runs with added noise is not known" in activation(silent).reason
+
+
 def test_temperatures_are_measured_only_where_all_runs_were(make):
     bare = grid(make, 1.0)
     traces = ("iteration", "tensor"), np.full((TIMES.size, 3), 800.0)

@@ -89,6 +89,18 @@ def test_arms_part_runs_by_batch_size_scaling_and_rate(make):
     assert sorted(arms(runs).values()) == [["a", "b"], ["c"], ["d"], ["e"]]
 
 
+def test_added_noise_makes_another_arm_and_no_copy(make):
+    runs = {
+        f"{noise}-{seed}": make(seed=seed).assign_attrs(config=f'{{"gradient_noise": {noise}}}')
+        for noise in (0.0, 0.003, 0.01)
+        for seed in (0, 1)
+    }
+    assert list(one_per_seed(runs)) == list(runs)
+    names = [str(arm) for arm in arms(runs)]
+    assert names[0] == "batch size 64"
+    assert names[1:] == [f"batch size 64 with added noise {noise}" for noise in (0.003, 0.01)]
+
+
 def test_seeds_count_draws_and_not_recordings(make):
     runs = {
         "a": make(seed=0),

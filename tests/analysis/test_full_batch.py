@@ -76,3 +76,10 @@ def test_another_length_is_no_equal_number_of_updates(train):
     runs = sweep(train, 0.04, sizes=(64,)) | sweep(train, 0.04, sizes=(1024,), updates=100)
     found = full_batch(runs)
     assert found.verdict == "undecidable" and "as many updates" in found.reason
+
+
+def test_copies_add_no_runs(train):
+    runs = sweep(train, 0.04)
+    found = full_batch(runs | {f"{name}-again": run for name, run in runs.items()})
+    assert found == full_batch(runs)
+    assert found.sample.runs == 30

@@ -37,6 +37,21 @@ def test_a_gap_that_closes_at_equal_updates_supports_the_claim(train):
     assert "batch size 1024: best of 3 learning rates 0.4" in found.assumptions
 
 
+def test_copies_and_runs_with_added_noise_enter_no_count(train):
+    runs = study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.05})
+    copies = {f"{name}-again": run for name, run in runs.items()}
+    heated = {
+        f"a-{name}": run.assign_attrs(config='{"gradient_noise": 0.1}')
+        for name, run in study(train, gaps={1024: 0.3}, epoch_gaps={1024: 0.3}).items()
+    }
+    found, alone = generalization(heated | runs | copies), generalization(runs)
+    assert alone.sample.runs == len(runs) == 45
+    assert found.sample == alone.sample
+    assert (found.effect, found.effect_low) == (alone.effect, alone.effect_low)
+    bare = {name: run.drop_vars("held_out") for name, run in (runs | copies).items()}
+    assert generalization(bare).sample.runs == 45
+
+
 def test_a_gap_that_remains_contradicts_it_even_without_equal_epochs(train):
     found = generalization(study(train, gaps={1024: 0.04}, epoch_gaps={}))
     assert found.verdict == "contradicted"

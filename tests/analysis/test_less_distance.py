@@ -159,3 +159,11 @@ def test_a_distance_that_falls_is_read_at_the_end(train):
     for run in runs.values():
         run["distance_sq"][-2] *= 1e4
     np.testing.assert_array_equal(ends(runs, "accuracy")[0].log_distances[0], expected)
+
+
+def test_copies_add_no_runs(train):
+    runs = sweep(train, gaps=GAPS, distances={64: 5.0, 256: 8.0, 1024: 10.0})
+    copies = {f"{name}-again": run for name, run in runs.items()}
+    found = less_distance(runs | copies)
+    assert found == less_distance(runs)
+    assert (found.sample.runs, found.sample.seeds) == (15, 5)

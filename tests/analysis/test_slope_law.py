@@ -166,6 +166,18 @@ def test_arms_without_noise_or_rate_are_named(make):
     )
 
 
+def test_added_noise_is_none_of_the_batch_size(make):
+    heated = study(make, 5.0, 0.5, arms=((1024, 0.2, "sqrt"),))
+    heated = {
+        f"h-{n}": r.assign_attrs(config='{"gradient_noise": 0.1}') for n, r in heated.items()
+    }
+    found = slope_law(study(make, 1.0, 0.5) | heated)
+    assert (found.rate.mean, found.size.mean) == pytest.approx((1.0, 0.5), abs=1e-6)
+    assert found.left_out == (
+        "batch size 1024 with added noise 0.1 at rate 0.2 does not owe its noise to its batches",
+    )
+
+
 def test_arms_near_the_full_batch_do_not_bend_the_law(make):
     """At 4096 of 5000 samples the noise is 0.18 of ∝ 1/M; a slope for that is no power of M."""
     runs = study(make, 1.0, 0.5, data_size=50_000)

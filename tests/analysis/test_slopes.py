@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from analysis import slopes
+from analysis.curves import injected_noise
 from diffusion import scaling
 
 
@@ -62,7 +63,7 @@ def test_only_the_whole_training_set_without_added_noise_is_free_of_noise(make):
 
 @pytest.mark.parametrize("config", ["", "not JSON", "[1]", '{"gradient_noise": null}'])
 def test_a_configuration_that_says_nothing_of_noise_adds_none(make, config):
-    assert slopes.injected_noise(make(records=[0, 1]).assign_attrs(config=config)) == 0
+    assert injected_noise(make(records=[0, 1]).assign_attrs(config=config)) == 0
 
 
 def test_the_distance_reached_is_the_last_finite_one(make):
