@@ -19,6 +19,9 @@ BLOCK = 1 << 18
 # Values in a row at most. Rows of 2048 keep a relative error of 10⁻⁷, of 4096 only 10⁻⁴: beyond
 # that the sum inside torch's norm no longer fits its partial sums.
 ROW = 2048
+# Values of a tensor on the host that is worked on together with others of its kind; a larger one
+# takes longer to square than to call for.
+_FEW = 1 << 16
 
 
 def squared_distances(weights: Sequence[Tensor], initial: Sequence[Tensor]) -> Tensor:
@@ -45,6 +48,30 @@ def squared_distances(weights: Sequence[Tensor], initial: Sequence[Tensor]) -> T
         if index not in squares:
             squares[index] = _squares(w, w0)
     return torch.stack([squares[index].to(device) for index in range(len(pairs))], dim=1)
+
+
+def squared_steps(weights: Sequence[Tensor], previous: Sequence[Tensor]) -> Tensor:
+    """Squared lengths of steps, tensor by tensor; `previous` becomes the weights.
+
+        ‖w − w′‖²
+
+    It is taken at every update, so on the host small tensors are worked on together: one by one,
+    the calls for the 23 of a small network take four times as long as the arithmetic.
+
+    Arguments:
+        weights: w, one tensor a parameter.
+        previous: w′, tensors of the same shapes and types on the same devices.
+
+    Returns:
+        `(tensor,)` in float64 on the device of the first tensor.
+    """
+    if not all(w.device.type == "cpu" and w.dtype == torch.float32 for w in weights):
+        squares = squared_distances(weights, previous)[0]
+    else:
+        torch._foreach_sub_(previous, weights)
+        squares = torch.from_numpy(_squares_together(previous))
+    torch._foreach_copy_(previous, weights)
+    return squares
 
 
 def square(values: Tensor) -> Tensor:
@@ -122,6 +149,21 @@ def _host_squares(pairs: Sequence[tuple[Tensor, Tensor]]) -> NDArray[np.float64]
             for now, before in zip(*map(_blocks, _flat_pair(*pair)), strict=True):
                 difference = np.subtract(now, before, out=gap[: len(now)])
                 squares[:, index] += _row_squares(difference), _row_squares(now)
+    return squares
+
+
+def _squares_together(values: Sequence[Tensor]) -> NDArray[np.float64]:
+    """Squared norms `(tensor,)` of float32 tensors in the host's memory."""
+    sizes = [v.numel() for v in values]
+    few = [index for index, size in enumerate(sizes) if 0 < size <= _FEW]
+    squares = np.zeros(len(values))
+    if few:
+        together = torch.cat([values[index].flatten() for index in few])
+        starts = np.cumsum([0, *(sizes[index] for index in few[:-1])])
+        squares[few] = np.add.reduceat(together.double().square_().numpy(), starts)
+    for index, size in enumerate(sizes):
+        if size > _FEW:
+            squares[index] = _host_square(_flatten(values[index]))
     return squares
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 from torch import Tensor
 
-from .distance import squared_distances
+from .distance import squared_distances, squared_steps
 from .processes import first_index, local
 from .trajectory import Sketcher, offsets
 
@@ -78,10 +78,7 @@ class Measurements:
 
     def _step(self) -> Tensor:
         """Squared lengths of the step since the last call `(tensor,)`."""
-        weights = self._weights()
-        step_sq = squared_distances(weights, self._previous)[0]
-        torch._foreach_copy_(self._previous, weights)
-        return step_sq
+        return squared_steps(self._weights(), self._previous)
 
     def _guarded(self, probe: str, measure: Callable[[], Tensor], shape: Sequence[int]) -> Tensor:
         if probe not in self._failed:

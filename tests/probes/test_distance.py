@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from probes.distance import BLOCK, _flatten, square, squared_distances
+from probes.distance import BLOCK, _flatten, square, squared_distances, squared_steps
 
 
 def reference(weights, initial):
@@ -75,3 +75,27 @@ def test_sparse_values_are_added_up():
         [[1, 1, 2]], [[1.0, 0.0], [2.0, 0.0], [0.0, 4.0]], (5, 2), check_invariants=True
     )
     assert float(square(sparse)) == 25.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_steps_are_squared_and_the_weights_kept(dtype):
+    """Small, empty and large tensors, against float64 arithmetic, in other layouts as well."""
+    generator = torch.Generator().manual_seed(3)
+    shapes = [(5,), (64, 3, 3, 3), (0,), (1 << 17,), (16,), (70, 1000)]
+    weights = [torch.randn(shape, generator=generator).to(dtype) for shape in shapes]
+    weights[1] = weights[1].to(memory_format=torch.channels_last)
+    previous = [w + (1e-2 * torch.randn(w.shape, generator=generator)).to(dtype) for w in weights]
+    steps = [w.double() - before.double() for w, before in zip(weights, previous, strict=True)]
+    expected = torch.stack([step.square().sum() for step in steps])
+    found = squared_steps(weights, previous)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+    assert all(torch.equal(w, before) for w, before in zip(weights, previous, strict=True))
+    assert squared_steps(weights, previous).tolist() == [0.0] * len(shapes)
+
+
+def test_a_step_that_diverged_is_not_finite_for_its_tensor_alone():
+    weights = [torch.ones(4), torch.ones(3)]
+    previous = [w.clone() for w in weights]
+    weights[0][1] = torch.inf
+    assert squared_steps(weights, previous).tolist() == [torch.inf, 0.0]
+    assert torch.isnan(squared_steps(weights, previous)[0])  # from one infinity to the next
