@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from analysis import plan_table
 from analysis.design_power import Shares, simulated
@@ -22,7 +21,6 @@ from analysis.plan import (
     plan,
     record_times,
 )
-from diffusion import recording
 from diffusion.commands import main
 
 PILOT = stated(0.02, onset=3.0, batch_size=64, noise_scale=400.0, seed_spread=0.05)
@@ -135,19 +133,19 @@ def test_options_that_would_leave_a_log_law_undecided_are_named():
     assert _log_laws((replace(short, last=0),), question, Simulated(known)) == ()
 
 
-def test_what_a_plan_promises_is_what_the_verdict_does(found):
+def test_what_a_plan_promises_is_what_the_verdict_does(found, single):
     """Sets of runs drawn and judged one by one by the verdict itself."""
     best = next(item for item in found.options if item.seeds == 4)
     rng = np.random.default_rng(7)
     times = record_times(best.last)
-    power = verdicts(simulated(PILOT, times, 0.4, draws=80, rng=rng))
+    power = verdicts(simulated(PILOT, times, 0.4, draws=80, rng=rng), single)
     # Exponents do not differ between seeds here, which can only add to the power.
     assert power.count("contradicted") / len(power) >= best.power - 0.15
     assert "supported" not in power
-    assert "contradicted" not in verdicts(simulated(PILOT, times, 0.0, draws=80, rng=rng))
+    assert "contradicted" not in verdicts(simulated(PILOT, times, 0.0, draws=80, rng=rng), single)
 
 
-def verdicts(table):
+def verdicts(table, single):
     """Verdicts on series, four at a time."""
     names = [f"s{k}" for k in range(table.sizes["series"])]
     distances = table.rename(series="node").assign_coords(node=names, run=("node", names))
@@ -156,26 +154,13 @@ def verdicts(table):
     grown = np.log10((last + fits["onset"]) / (first + fits["onset"]))
     fits = fits.assign(grown_decades=grown, decades=0 * grown + np.log10(last / first))
     fits = fits.assign(first=0 * grown + first, last=0 * grown + last)
-    runs = {name: as_recording(distances.sel(node=name), seed=k) for k, name in enumerate(names)}
+    times = distances["iteration"].values
+    runs = {
+        name: single(distances.sel(node=name).values, times, seed=k)
+        for k, name in enumerate(names)
+    }
     sets = [names[k : k + 4] for k in range(0, len(names), 4)]
     return [log_growth({n: runs[n] for n in s}, fits.sel(node=s)).verdict for s in sets]
-
-
-def as_recording(distance, *, seed):
-    times = distance["iteration"].values
-    values = {
-        "iteration": times,
-        "tensor": ["w"],
-        "tensor_size": [100],
-        "distance_sq": distance.values[:, None] ** 2,
-        "weight_sq": np.full((times.size, 1), 100.0),
-        "overlap": np.full((times.size, 1), 100.0),
-        "learning_rate": np.full(times.size, 0.1),
-        "run": f"s{seed}",
-        "batch_size": 64,
-        "seed": seed,
-    }
-    return xr.Dataset.from_dict(recording.pack(values))
 
 
 def test_the_plan_is_printed_within_the_width_of_a_terminal(found):

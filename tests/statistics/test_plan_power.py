@@ -10,14 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from analysis.fits import fit_tensors
 from analysis.log_law import log_growth
 from analysis.noise_models import simulate
 from analysis.pilot import continued, curve, stated
 from analysis.plan import Question, plan, record_times
-from diffusion import recording
 
 PILOTS = {
     "persistent": stated(0.02, correlation=0.5, onset=5.0, seed_spread=0.02),
@@ -34,7 +32,7 @@ def planned(request):
     return plan(Question(exponent, draws=1000), of, rng=np.random.default_rng(2017))
 
 
-def words(of, option, exponent, *, rng):
+def words(of, option, exponent, *, single, rng):
     """Verdicts on sets of runs of the design whose exponents lie around the one given."""
     times, count = record_times(option.last), SETS * option.seeds
     later = continued(of, times)
@@ -42,8 +40,7 @@ def words(of, option, exponent, *, rng):
     noise = later.noise_share * simulate(later.noise, times, count, rng=rng)
     grown = np.stack([curve(of, p, times) for p in own])
     runs = {
-        f"n{k}": as_recording(distance, times, seed=k)
-        for k, distance in enumerate(10.0 + grown + noise)
+        f"n{k}": single(distance, times, seed=k) for k, distance in enumerate(10.0 + grown + noise)
     }
     # Of a single tensor: the total distance, with fewer draws a critical value.
     fits = fit_tensors(runs, draws=200).isel(tensor=0, drop=True)
@@ -54,23 +51,6 @@ def words(of, option, exponent, *, rng):
         chosen = {name: runs[name] for name in members}
         found[log_growth(chosen, fits.sel(node=members)).verdict] += 1
     return found
-
-
-def as_recording(distance, times, *, seed):
-    values = {
-        "iteration": times,
-        "tensor": ["w"],
-        "tensor_size": [100],
-        "distance_sq": distance[:, None] ** 2,
-        "weight_sq": np.full((times.size, 1), 100.0),
-        "overlap": np.full((times.size, 1), 100.0),
-        "learning_rate": np.full(times.size, 0.1),
-        "run": f"s{seed}",
-        "batch_size": 64,
-        "seed": seed,
-        "scaling": "sqrt",
-    }
-    return xr.Dataset.from_dict(recording.pack(values))
 
 
 def tightest(planned):
@@ -84,9 +64,9 @@ def close(share, claimed):
 
 
 @pytest.mark.slow
-def test_the_verdict_comes_out_as_often_as_promised(planned):
+def test_the_verdict_comes_out_as_often_as_promised(planned, single):
     option, rng = tightest(planned), np.random.default_rng(2018)
-    found = words(planned.pilot, option, planned.question.exponent, rng=rng)
+    found = words(planned.pilot, option, planned.question.exponent, single=single, rng=rng)
     print(f"\nt^p: claimed {option.power:.3f}, found {found}, {option.seeds} x {option.last}")
     # The promise is 80 %; two binomial errors of 120 sets are 7 %.
     assert found["contradicted"] / SETS >= planned.question.power - 0.07
@@ -96,12 +76,12 @@ def test_the_verdict_comes_out_as_often_as_promised(planned):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("at_once", [False, True])
-def test_a_true_log_law_is_contradicted_as_rarely_as_promised(planned, at_once):
+def test_a_true_log_law_is_contradicted_as_rarely_as_promised(planned, at_once, single):
     if at_once and not planned.pilot.onset:
         pytest.skip("the pilot has no onset: the other case is this one")
     option, rng = tightest(planned), np.random.default_rng(2019)
     of = replace(planned.pilot, onset=0.0) if at_once else planned.pilot
-    found = words(of, option, 0.0, rng=rng)
+    found = words(of, option, 0.0, single=single, rng=rng)
     alarms = option.alarms_at_once if at_once else option.false_alarms
     claimed = f"supported {option.log_supported:.3f}, contradicted {alarms:.3f}"
     print(f"\nlog t, onset {of.onset}: claimed {claimed}, found {found}")

@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from analysis.slope_law import slope_law
-from diffusion import recording
 from diffusion.schedule import log_spaced
 
 X, Y = 0.8, 0.3
@@ -21,7 +19,7 @@ ARMS = (
 SETS = 300
 
 
-def runs(seeds, *, shared, rng):
+def runs(single, seeds, *, shared, rng):
     """Distances 1 + b·ln t with a random walk in ln t; part of each seed's luck is in all arms."""
     found = {}
     for seed in range(seeds):
@@ -30,30 +28,20 @@ def runs(seeds, *, shared, rng):
             b = (rate / 0.05) ** X * (64 / size) ** Y
             b *= np.exp((0.5 + 5 * spread) * luck + spread * rng.standard_normal())
             walk = 0.02 * b * np.cumsum(rng.standard_normal(TIMES.size))
-            values = {
-                "iteration": TIMES,
-                "tensor": ["w"],
-                "tensor_size": [100],
-                "distance_sq": (1 + b * np.log(TIMES) + walk)[:, None] ** 2,
-                "weight_sq": np.full((TIMES.size, 1), 100.0),
-                "overlap": np.full((TIMES.size, 1), 100.0),
-                "learning_rate": np.full(TIMES.size, rate),
-                "learning_rate_sum": rate * TIMES,
-                **{"run": f"{rule}{size}-s{seed}", "batch_size": size, "seed": seed},
-                "scaling": rule,
-            }
-            found[values["run"]] = xr.Dataset.from_dict(recording.pack(values))
+            distance = 1 + b * np.log(TIMES) + walk
+            labels = {"batch_size": size, "seed": seed, "scaling": rule}
+            found[f"{rule}{size}-s{seed}"] = single(distance, TIMES, rate=rate, **labels)
     return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shared", [0.0, 0.2])
 @pytest.mark.parametrize("seeds", [3, 5])
-def test_the_intervals_of_x_and_y_cover_the_truth(seeds, shared):
+def test_the_intervals_of_x_and_y_cover_the_truth(seeds, shared, single):
     rng = np.random.default_rng([2017, seeds, int(10 * shared)])
     truth, held = np.array([X, Y, X / 2 - Y, X - Y]), np.zeros(4)
     for _ in range(SETS):
-        law = slope_law(runs(seeds, shared=shared, rng=rng))
+        law = slope_law(runs(single, seeds, shared=shared, rng=rng))
         ends = (law.rate, law.size, law.combined[0.5], law.combined[1.0])
         held += [one.low <= value <= one.high for one, value in zip(ends, truth, strict=True)]
     print(f"\n{seeds} seeds, shared {shared}: x, y, x/2 − y, x − y covered {held / SETS}")

@@ -9,7 +9,6 @@ import xarray as xr
 from analysis.collapse import collapse
 from analysis.growth import fit_growth
 from analysis.log_law import log_growth
-from diffusion import recording
 from diffusion.schedule import log_spaced
 
 SETS, SEEDS = 100, 5
@@ -31,24 +30,10 @@ def trajectories(exponent, count, *, noise, rng, times=TIMES, spread=0.02, memor
     return 2 + slope * growth + noise * (growth[-1] - growth[0]) * values
 
 
-def as_recording(distance, *, batch_size, seed, times=TIMES):
-    """The recording of one trajectory."""
-    rate = 0.01 * np.sqrt(batch_size / 64)
-    values = {
-        "iteration": times,
-        "tensor": ["w"],
-        "tensor_size": [100],
-        "distance_sq": distance[:, None] ** 2,
-        "weight_sq": np.full((times.size, 1), 100.0),
-        "overlap": np.full((times.size, 1), 100.0),
-        "learning_rate": np.full(times.size, rate),
-        "learning_rate_sum": rate * times,
-        "run": f"b{batch_size}-s{seed}",
-        "batch_size": batch_size,
-        "seed": seed,
-        "scaling": "sqrt",
-    }
-    return xr.Dataset.from_dict(recording.pack(values))
+def of_size(single, distance, times, *, size, seed):
+    """The recording of one trajectory under the √M rule."""
+    rate = 0.01 * np.sqrt(size / 64)
+    return single(distance, times, batch_size=size, seed=seed, rate=rate)
 
 
 def fitted(distances, times=TIMES):
@@ -75,7 +60,7 @@ GROWTH = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", GROWTH)
-def test_verdicts_on_log_growth(case):
+def test_verdicts_on_log_growth(case, single):
     exponent, noise, least = GROWTH[case]
     rng = np.random.default_rng(2017)
     distances = trajectories(exponent, SETS * SEEDS, noise=noise, rng=rng)
@@ -83,7 +68,7 @@ def test_verdicts_on_log_growth(case):
     found = Counter()
     for k in range(SETS):
         rows = range(k * SEEDS, (k + 1) * SEEDS)
-        runs = {f"n{row}": as_recording(distances[row], batch_size=64, seed=row) for row in rows}
+        runs = {f"n{row}": single(distances[row], TIMES, seed=row) for row in rows}
         found[log_growth(runs, fits.sel(node=list(runs))).verdict] += 1
     wrong = "supported" if exponent else "contradicted"
     assert found[wrong] <= 0.02 * SETS, found
@@ -106,7 +91,7 @@ DESIGNS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("design", DESIGNS)
-def test_log_growth_is_rarely_judged_wrongly_on_other_designs(design):
+def test_log_growth_is_rarely_judged_wrongly_on_other_designs(design, single):
     seeds, arms, last, per_decade, noise, memory, exponent = DESIGNS[design]
     times = log_spaced(last, per_decade=per_decade)[1:]
     rng = np.random.default_rng([2026, len(design)])
@@ -117,8 +102,8 @@ def test_log_growth_is_rarely_judged_wrongly_on_other_designs(design):
     for k in range(SETS):
         rows = range(k * seeds * arms, (k + 1) * seeds * arms)
         runs = {
-            f"n{row}": as_recording(
-                distances[row], batch_size=64 * 2 ** (row % arms), seed=row, times=times
+            f"n{row}": of_size(
+                single, distances[row], times, size=64 * 2 ** (row % arms), seed=row
             )
             for row in rows
         }
@@ -137,7 +122,7 @@ COLLAPSE = {
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize("case", COLLAPSE)
-def test_verdicts_on_collapse(case, seeds):
+def test_verdicts_on_collapse(case, seeds, single):
     ratio, spread, least = COLLAPSE[case]
     rng = np.random.default_rng(2017)
     found = Counter()
@@ -148,7 +133,7 @@ def test_verdicts_on_collapse(case, seeds):
             for seed in range(seeds):
                 scale = factor * np.exp(spread * rng.standard_normal())
                 name = f"b{size}-s{seed}"
-                runs[name] = as_recording(scale * distances[seed], batch_size=size, seed=seed)
+                runs[name] = of_size(single, scale * distances[seed], TIMES, size=size, seed=seed)
         found[collapse(runs).verdict] += 1
     wrong = "supported" if ratio != 1 else "contradicted"
     assert found[wrong] <= 0.02 * SETS, found
