@@ -1,10 +1,13 @@
 import os
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from probes.runs.config import Config, ConfigError
-from probes.runs.launch import Training, TrainingError, processes
+from probes.runs.launch import Training, TrainingError, _environment, processes
 
 
 def test_a_folder_that_cannot_be_made_is_found_before_anything_starts(tmp_path):
@@ -57,3 +60,39 @@ def trainings():
         if "probes.runs.train" in line:
             found.append(int(number))
     return found
+
+
+FAULTS = """
+import resource
+import numpy as np
+def fill():
+    np.empty(5_000_000).fill(1.0)
+fill()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    fill()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+def test_freed_memory_is_kept_for_the_next_update():
+    """Page faults of filling 40 MB again and again: 20 · 40 MB / 2 MB at least where given
+    back."""
+
+    def faults(environment):
+        said = subprocess.run(
+            [sys.executable, "-c", FAULTS], env=environment, capture_output=True, check=True
+        )
+        return int(said.stdout)
+
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    assert faults(plain) >= 400
+    assert faults({**_environment(2), **plain}) < 40
+
+
+def test_what_the_user_set_stays(monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    found = _environment(2)
+    assert (found["MALLOC_TRIM_THRESHOLD_"], found["OMP_NUM_THREADS"]) == ("131072", "3")
