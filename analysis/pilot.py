@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from diffusion.laws import growth_regressor
 from diffusion.schedule import log_spaced
 
-from .curves import arms, constant_rate, seeds
+from .curves import arms, constant_rate, one_per_seed, seeds
 from .exponents import DETECTABLE
 from .growth import fitted_noise
 from .noise_models import NoiseModel
@@ -109,7 +109,7 @@ def pilot(runs: Mapping[str, xr.Dataset], fits: xr.Dataset) -> Pilot:
     if not usable:
         reasons = sorted({str(reason) for reason in fits["reason"].values.tolist()})
         raise ValueError(f"runs: found no run that could be fitted ({'; '.join(reasons)[:300]})")
-    groups = arms({name: runs[name] for name in usable})
+    groups = arms(one_per_seed({name: runs[name] for name in usable}))
     names = max(groups.values(), key=lambda group: seeds([runs[n] for n in group]))
     shares = {name: _noise_share(fits.sel(node=name), _times(runs[name])) for name in names}
     middle = sorted(names, key=shares.__getitem__)[(len(names) - 1) // 2]

@@ -15,8 +15,7 @@ def plan(parser: argparse.ArgumentParser) -> Run:
 
     With PATH, the noise, the onset and the noise scale are those of the recordings; without, they
     are the numbers given. Numbers beside a PATH are refused. The power is how often the verdict on
-    P1 will say `contradicted`:
-    simulated through the fit and the rule that `ultraslow test` uses.
+    P1 will say `contradicted`, simulated through the fit and the rule that `ultraslow test` uses.
 
     Example: ultraslow plan runs/pilot.nc --exponent 0.1
     """

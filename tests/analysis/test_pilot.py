@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+import xarray as xr
 
 from analysis.fits import fit_totals
 from analysis.noise_models import NoiseModel, covariance
 from analysis.pilot import Pilot, continued, curve, pilot, stated
 
 TIMES = np.geomspace(1, 1000, 40)
+FEW = [0, *range(1, 10), *np.unique(np.geomspace(10, 2000, 20).astype(int))]
 
 
 def test_every_law_grows_by_one_over_the_pilots_records():
@@ -56,6 +58,16 @@ def test_a_pilot_is_read_from_recordings(make):
     assert found.noise_scale == pytest.approx(200, rel=0.1)  # the simulated B_simple
     assert found.seed_spread < 0.02
     assert "one of 3" in found.source
+
+
+def test_copies_do_not_narrow_the_spread_between_seeds(make):
+    runs = {f"r{k}": make(seed=k, exponent=0.3 * k, records=FEW) for k in range(2)}
+    fits = fit_totals(runs)
+    copies = {f"copy{k}": runs["r0"] for k in range(3)}
+    again = [fits.sel(node=["r0"]).assign_coords(node=[name]) for name in copies]
+    found = pilot(runs | copies, xr.concat([fits, *again], "node"))
+    assert found.seed_spread == pilot(runs, fits).seed_spread > 0.1
+    assert "one of 2" in found.source
 
 
 def test_a_pilot_that_cannot_be_fitted_says_why(make):

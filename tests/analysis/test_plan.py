@@ -1,4 +1,3 @@
-import json
 import math
 from dataclasses import replace
 
@@ -21,7 +20,6 @@ from analysis.plan import (
     plan,
     record_times,
 )
-from diffusion.commands import main
 
 PILOT = stated(0.02, onset=3.0, batch_size=64, noise_scale=400.0, seed_spread=0.05)
 
@@ -161,58 +159,3 @@ def verdicts(table, single):
     }
     sets = [names[k : k + 4] for k in range(0, len(names), 4)]
     return [log_growth({n: runs[n] for n in s}, fits.sel(node=s)).verdict for s in sets]
-
-
-def test_the_plan_is_printed_within_the_width_of_a_terminal(found):
-    text = plan_table.terminal(found)
-    assert max(map(len, text.splitlines())) <= 100
-    assert "to tell t^0.4 from log t with 80% power" in text
-    assert "fewest updates across seeds" in text.replace("Fewest", "fewest")
-    assert "32, 128, 512, 1024, 4096" in " ".join(text.split())
-
-
-def test_the_plan_is_json(found):
-    content = json.loads(json.dumps(plan_table.content(found), allow_nan=False))
-    assert content["question"]["exponent"] == 0.4
-    assert len(content["options"]) == len(SEEDS)
-    assert content["pilot"]["noise_share"] == 0.02
-
-
-def test_the_command_plans_from_numbers(capsys):
-    arguments = ["--noise", "0.02", "--onset", "3", "--exponent", "0.4", "--draws", "100"]
-    assert main(["plan", *arguments, "--json"]) == 0
-    content = json.loads(capsys.readouterr().out)
-    assert content["options"][0]["updates"] > 0
-
-
-def test_numbers_beside_recordings_are_refused(save, capsys):
-    path = save(last=2000, noise=0.01)
-    assert main(["plan", str(path), "--noise", "5", "--onset", "0"]) == 2
-    assert "--noise, --onset: found beside PATH, expected either" in capsys.readouterr().err
-
-
-def test_the_command_plans_from_a_recording(save, capsys):
-    path = save(last=2000, noise=0.01)
-    assert main(["plan", str(path), "--exponent", "0.5", "--draws", "100"]) == 0
-    assert "pilot: run run" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ([], "expected pilot recordings or a number"),
-        (["--noise", "-1"], "noise_share: found"),
-        (["--noise", "0.1", "--exponent", "0.05"], "expected a number beyond ±0.05"),
-        (
-            ["--noise", "0.1", "--exponent", "50"],
-            "exponent: found 50, expected a number between -2",
-        ),
-        (["--noise", "0.1", "--onset", "1e9"], "onset: found 1e+09, expected at most"),
-        (["--noise", "0.1", "--seed", "-1"], "--seed: found -1"),
-        (["--noise", "0.1", "--batch-size", "-3"], "batch_size: found -3"),
-        (["--noise", "0.1", "--noise-scale", "-5"], "noise_scale: found -5"),
-    ],
-)
-def test_bad_numbers_are_told_with_status_2(arguments, words, capsys):
-    assert main(["plan", *arguments]) == 2
-    assert words in capsys.readouterr().err
