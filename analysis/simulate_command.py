@@ -45,6 +45,8 @@ def simulate(parser: argparse.ArgumentParser) -> Run:
 def _simulate(parsed: argparse.Namespace) -> int:
     import xarray as xr
 
+    from diffusion.seal import seal
+
     _check(parsed)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -58,6 +60,8 @@ def _simulate(parsed: argparse.Namespace) -> int:
     parsed.folder.mkdir(parents=True, exist_ok=True)
     for name, target in targets.items():
         xr.Dataset.from_dict(packed[name]).to_netcdf(target, engine="netcdf4")
+        with target.open("r+b") as file:
+            file.write(seal(file.read()))
         print(target)
     return 0
 

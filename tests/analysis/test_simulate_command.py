@@ -6,6 +6,7 @@ import xarray as xr
 from diffusion.commands import main
 from diffusion.recording import check
 from diffusion.scaling import RULES
+from diffusion.seal import LENGTH, checksum
 from diffusion.simulate import KINDS
 
 SMALL = ["--batch-sizes", "8", "32", "--seeds", "1", "--iterations", "50"]
@@ -61,6 +62,18 @@ def test_sizes_below_one_are_refused(tmp_path, capsys):
     command = ["simulate", "law", "--folder", str(tmp_path), "--batch-sizes", "0"]
     assert main(command) == 2
     assert "found [0], 2, expected 1 or more" in capsys.readouterr().err
+
+
+def test_a_flipped_bit_is_found(tmp_path, capsys):
+    """Anywhere in the file: what is written is sealed."""
+    assert main(["simulate", "law", "--folder", str(tmp_path), *SMALL]) == 0
+    path = sorted(tmp_path.iterdir())[0]
+    whole = path.read_bytes()
+    assert checksum(whole) is not None
+    for at in (200, len(whole) // 2, len(whole) - LENGTH - 1):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert main(["info", str(path)]) == 2
+        assert "its bytes do not fit its checksum" in capsys.readouterr().err
 
 
 def test_equal_sizes_are_refused(tmp_path, capsys):
