@@ -18,13 +18,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from .distance import square
 from .evaluation import ModelState, undisturbed
-from .processes import parameter_names
+from .processes import Processes, in_step, local, parameter_names, part_like
 
 Forward = Callable[[], Tensor]
+ALONE = Processes()
 
 # Displacement from the present weights, beside their root mean square.
 _DISPLACEMENT = 0.3
@@ -50,7 +50,12 @@ class ScaleEffect:
 
 
 def scale_invariant(
-    model: nn.Module, forward: Forward, *, generator: torch.Generator, tolerance: float = 0.01
+    model: nn.Module,
+    forward: Forward,
+    *,
+    generator: torch.Generator,
+    tolerance: float = 0.01,
+    processes: Processes = ALONE,
 ) -> dict[str, bool]:
     """Which trainable tensors leave the outputs in training mode as they are when doubled.
 
@@ -66,17 +71,22 @@ def scale_invariant(
             are normalized to ±1 whatever they are.
         generator: draws displacements.
         tolerance: largest effect of doubling, beside that of a move of the same length.
+        processes: among which the weights may be sharded; all of them call this.
 
     Returns:
         By the name of each trainable tensor in the unwrapped model, whether it is invariant.
     """
-    effects = scale_effects(model, forward, generator=generator)
+    effects = scale_effects(model, forward, generator=generator, processes=processes)
     return {name: effect.invariant(tolerance) for name, effect in effects.items()}
 
 
 @torch.no_grad()
 def scale_effects(
-    model: nn.Module, forward: Forward, *, generator: torch.Generator
+    model: nn.Module,
+    forward: Forward,
+    *,
+    generator: torch.Generator,
+    processes: Processes = ALONE,
 ) -> dict[str, ScaleEffect]:
     """What doubling and displacing each trainable tensor does to the outputs.
 
@@ -88,31 +98,36 @@ def scale_effects(
         model: the model that `forward` uses.
         forward: gives the outputs for fixed inputs. It runs twice a tensor.
         generator: draws displacements; with several processes, in the same state on each.
+        processes: among which the weights may be sharded; all of them call this.
 
     Returns:
         Effects by the name of the tensor in the unwrapped model.
 
     Raises:
-        ValueError: when outputs are not finite, or weights are sharded.
+        ValueError: when outputs are not finite.
+        RuntimeError: with sharded weights, when outputs of another process are not.
         TypeError: when outputs are no tensor.
     """
     parameters = parameter_names(model)
-    if any(isinstance(p, DTensor) for p in parameters.values()):
-        raise ValueError("model: found sharded tensors, expected whole ones, as before wrapping")
-    saved = {name: p.detach().clone() for name, p in parameters.items()}
+    saved = {name: local(p).detach().clone() for name, p in parameters.items()}
     with undisturbed(model) as state:
         model.train()
         try:
             for p in parameters.values():
-                p.data.add_(_noise(p, generator), alpha=_DISPLACEMENT * _root_mean_square(p))
-            outputs = _outputs(forward, state, model)
+                size = _DISPLACEMENT * _root_mean_square(p, processes)
+                local(p.data).add_(_noise(p, generator), alpha=size)
+
+            def again() -> Tensor:
+                return _outputs(forward, state, model, processes)
+
+            outputs = again()
             return {
-                name: _effect(p, generator, outputs, lambda: _outputs(forward, state, model))
+                name: _effect(p, generator, outputs, again, processes)
                 for name, p in parameters.items()
             }
         finally:
             for name, p in parameters.items():
-                p.data.copy_(saved[name])
+                local(p.data).copy_(saved[name])
             torch.clear_autocast_cache()
 
 
@@ -143,23 +158,36 @@ def radial_cosines(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> Te
 
 
 def _effect(
-    parameter: Tensor, generator: torch.Generator, outputs: Tensor, again: Forward
+    parameter: Tensor,
+    generator: torch.Generator,
+    outputs: Tensor,
+    again: Forward,
+    processes: Processes,
 ) -> ScaleEffect:
-    present = parameter.detach().clone()
-    parameter.data.mul_(2)
+    values = local(parameter.data)
+    present = values.clone()
+    values.mul_(2)
     scaled = _change(again(), outputs)
     noise = _noise(parameter, generator)
-    parameter.data.copy_(present + noise * (square(present) / square(noise)).sqrt().to(noise))
+    present_sq, noise_sq = processes.add_parts(torch.stack([square(present), square(noise)]))
+    values.copy_(present + noise * (present_sq / noise_sq).sqrt().to(noise))
     displaced = _change(again(), outputs)
-    parameter.data.copy_(present)
+    values.copy_(present)
     return ScaleEffect(scaled, displaced, 100 * torch.finfo(parameter.dtype).eps)
 
 
-def _outputs(forward: Forward, state: ModelState, model: nn.Module) -> Tensor:
+def _outputs(
+    forward: Forward, state: ModelState, model: nn.Module, processes: Processes
+) -> Tensor:
     """Outputs in training mode, from the buffers and random numbers that there were."""
     state.rewind()
     torch.clear_autocast_cache()
     outputs = forward()
+    device = next(model.parameters()).device
+    return in_step(processes, lambda: _checked(outputs, model), device=device, what="forward")
+
+
+def _checked(outputs: object, model: nn.Module) -> Tensor:
     if not isinstance(outputs, Tensor):
         raise TypeError(f"forward: returned {type(outputs).__name__}, expected a tensor")
     if not torch.isfinite(outputs).all():
@@ -175,9 +203,10 @@ def _change(outputs: Tensor, before: Tensor) -> float:
 
 def _noise(parameter: Tensor, generator: torch.Generator) -> Tensor:
     noise = torch.randn(parameter.shape, generator=generator, device=generator.device)
-    return noise.to(parameter)
+    return part_like(noise, parameter).to(local(parameter))
 
 
-def _root_mean_square(parameter: Tensor) -> float:
+def _root_mean_square(parameter: Tensor, processes: Processes) -> float:
     """Root mean square of the weights; 1 where all of them are 0."""
-    return float((square(parameter) / max(parameter.numel(), 1)).sqrt()) or 1.0
+    whole_sq = processes.add_parts(square(local(parameter)))
+    return float((whole_sq / max(parameter.numel(), 1)).sqrt()) or 1.0

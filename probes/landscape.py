@@ -6,7 +6,7 @@ weights are moved and put back bit for bit (`probes.scan`).
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +14,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from diffusion.ranges import count
 
-from .directions import Ensemble, filter_normalized, isotropic, shared_noise, trajectory
+from .batches import Batches, Loss, refuse_hooks
+from .directions import Ensemble, filter_normalized, isotropic, trajectory
 from .distance import square, squared_distances
-from .evaluation import undisturbed
 from .invariance import scale_invariant
-from .processes import Processes, local, parameter_names, together
+from .processes import Processes, local, parameter_names
 from .scan import Mode, Scan, scan
 from .times import schedule_of
 from .updates import Record
+from .waypoints import Waypoints
 
-Loss = Callable[[nn.Module, Any], Tensor]
 ENSEMBLES = ("isotropic", "filter", "noise", "trajectory")
 # Distances beside ‖w0‖: from where a loss is still a parabola to as far as weights travel.
 _RADII = np.logspace(-3, 0, 10)
@@ -41,20 +40,23 @@ class Landscape:
     """Where, when and how the loss around the weights is measured.
 
     A checkpoint costs, on each process, `len(batches)` backward passes and about
-    `len(ensembles)·directions·len(radii)·len(batches)` forward passes, and one copy of the weights
-    is kept until the next.
+    `len(ensembles)·directions·len(radii)·len(batches)` forward passes, and a copy of the weights
+    is kept until the next; on disk there are those of the last checkpoints.
 
     Arguments:
         loss: from the model and a batch to the mean loss of the batch. It must not communicate
             with other processes; it gets the module within DistributedDataParallel. With weights
-            sharded by `fully_shard` it must not fail on one process alone.
+            sharded by `fully_shard` it must not fail on one process alone before its forward pass
+            is over: the others wait in that pass.
         batches: fixed batches, two or more, of one size; each process may have its own. The loss
             is their mean; the differences of their gradients shape the noise directions.
         schedule: iterations of the checkpoints.
         radii: distances r; ten from ‖w0‖/1000 to ‖w0‖ when None.
         directions: number of directions of each kind.
         ensembles: kinds of directions, of `ENSEMBLES`. Of trajectory directions there are at most
-            two: from w0 and from the checkpoint before. Sharded weights have no `noise`.
+            two: from w0 and from the checkpoint before. Of sharded weights `noise` costs a
+                backward
+            pass of each batch for each direction.
         mode: of the model. In `train`, batch normalization uses the statistics of the batch.
         seed: of the directions, the same on every process.
     """
@@ -110,16 +112,19 @@ class LandscapeProbe:
             processes: that train together.
 
         Raises:
-            ValueError: for noise directions of sharded weights.
+            ValueError: for noise directions of sharded weights with hooks on their gradients.
         """
         self._parameters = list(parameter_names(module).values())
-        if "noise" in landscape.ensembles and any(
-            isinstance(p, DTensor) for p in self._parameters
-        ):
-            raise ValueError(
-                "ensembles: found 'noise' and weights sharded by fully_shard, whose gradients of "
-                "single batches are not to be had; expected the other kinds of directions"
-            )
+        self._batches = Batches(
+            landscape.loss,
+            landscape.batches,
+            module,
+            landscape.mode == "train",
+            self._parameters,
+            processes,
+        )
+        if "noise" in landscape.ensembles and self._batches.sharded:
+            refuse_hooks(self._parameters)
         self._landscape = landscape
         self._module = module
         self._initial = initial
@@ -127,6 +132,30 @@ class LandscapeProbe:
         self._schedule = schedule_of(landscape.schedule)
         self._running = True
         self._earlier: list[Tensor] = []  # weights at the last checkpoint after iteration 0
+        self._waypoints: Waypoints | None = None  # the same on disk
+
+    def begin(self, waypoints: Waypoints, iteration: int) -> str:
+        """Begin at an iteration; all processes call it.
+
+        Arguments:
+            waypoints: where weights of checkpoints are kept.
+            iteration: 0 or, of a run that goes on, that of its last update.
+
+        Returns:
+            Why the weights at the checkpoint before could not be had; empty where they were.
+        """
+        self._waypoints = waypoints
+        passed = max((at for at in self._schedule.iterations if at <= iteration), default=0)
+        try:
+            self._earlier = waypoints.read(passed) if passed else []
+        except Exception as error:
+            return f"the weights of iteration {passed} could not be read: {error}"
+        return ""
+
+    def hold(self) -> None:
+        """A state of the recorder is saved: a run may go on from here."""
+        if self._waypoints is not None:
+            self._waypoints.hold()
 
     def due(self, iteration: int) -> bool:
         """Whether this iteration is a checkpoint."""
@@ -179,6 +208,8 @@ class LandscapeProbe:
             fields["line_loss"] = self._line(before)
         if iteration:
             self._earlier = [w.clone() for w in self._weights()]
+            if self._waypoints is not None:
+                self._waypoints.keep(iteration)
         return fields
 
     def _before(self, iteration: int) -> Sequence[Tensor] | None:
@@ -195,7 +226,7 @@ class LandscapeProbe:
             case "filter":
                 return filter_normalized(self._parameters)
             case "noise":
-                return shared_noise(self._parameters, self._agreed(), self._processes)
+                return self._batches.noise()
         others = [] if before is None or before is self._initial else [before]
         moved = [w for w in (self._initial, *others) if self._distance(w) > 0]
         return trajectory(self._parameters, moved) if moved else None
@@ -223,44 +254,16 @@ class LandscapeProbe:
         return found.loss + np.append(found.difference[:, 0], 0.0)
 
     def _loss(self) -> Tensor:
-        return torch.stack(self._losses()).mean()
-
-    def _losses(self) -> list[Tensor]:
-        loss = self._landscape.loss
-        values = [loss(self._module, batch) for batch in self._landscape.batches]
-        return [torch.as_tensor(value).double() for value in values]
-
-    def _gradients(self) -> list[list[Tensor]]:
-        """The gradient of each batch; those of this process's own hooks aside."""
-        found = []
-        with undisturbed(self._module) as state, torch.enable_grad():
-            for batch in self._landscape.batches:
-                state.rewind()
-                self._module.train(self._landscape.mode == "train")
-                loss = self._landscape.loss(self._module, batch)
-                # Not `backward`: that would set off DistributedDataParallel's reduction.
-                parts = torch.autograd.grad(loss, self._parameters, materialize_grads=True)
-                found.append([part.detach() for part in parts])
-        return found
-
-    def _agreed(self) -> list[list[Tensor]]:
-        """Gradients of the batches, on all processes or on none: the others wait in a collective.
-
-        Raises:
-            RuntimeError: when the loss failed on another process.
-        """
-        return together(
-            self._processes,
-            self._gradients,
-            device=self._parameters[0].device,
-            elsewhere=lambda: RuntimeError("loss: failed on another process"),
-        )
+        return self._batches.losses().mean()
 
     def _scale_invariant(self) -> dict[str, NDArray[np.int64]]:
         """Which tensors are; nothing, with a warning, where the loss does not tell."""
         try:
             found = scale_invariant(
-                self._module, lambda: torch.stack(self._losses()), generator=_generator([0])
+                self._module,
+                self._batches.losses,
+                generator=_generator([0]),
+                processes=self._processes,
             )
         except Exception as error:
             text = f"landscape: which tensors are scale-invariant is not recorded: {error!r}"

@@ -5,14 +5,17 @@ These fields are part of every record; where they were not due they are NaN.
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .evaluation import Evaluation
 from .landscape import Landscape, LandscapeProbe
-from .processes import Processes, unwrapped
+from .processes import Processes, parameter_names, unwrapped
 from .updates import Record
+from .waypoints import Waypoints
 
 
 class Occasions:
@@ -37,8 +40,9 @@ class Occasions:
             processes: that train together.
 
         Raises:
-            ValueError: for a landscape of sharded weights.
+            ValueError: for a landscape that cannot be measured.
         """
+        self._processes = processes
         self._module = unwrapped(model)
         self._evaluation = evaluation
         self._landscape = (
@@ -65,6 +69,34 @@ class Occasions:
     def attributes(self) -> dict[str, str]:
         """What the recording says of how it was measured."""
         return self._told
+
+    def begin(self, folder: Path, iteration: int, *, resumed: bool) -> dict[str, str]:
+        """Begin to measure; all processes call it.
+
+        Arguments:
+            folder: the live folder of the recording.
+            iteration: 0 or, of a run that goes on, that of its last update.
+            resumed: whether it goes on.
+
+        Returns:
+            Attributes of the recording.
+        """
+        if self._landscape is None:
+            return {}
+        waypoints = Waypoints(folder, parameter_names(self._module), self._processes)
+        if not resumed:
+            waypoints.clear()
+        lost = self._landscape.begin(waypoints, iteration)
+        if lost:
+            _warn(
+                f"recording {folder}: its next checkpoint has no line from the one before: {lost}"
+            )
+        return {"line_loss_absent": f"after iteration {iteration}: {lost}"} if lost else {}
+
+    def hold(self) -> None:
+        """A state of the recorder is saved: a run may go on from here."""
+        if self._landscape:
+            self._landscape.hold()
 
     def due(self, iteration: int) -> bool:
         """Whether anything is to be measured at this iteration."""
@@ -94,7 +126,16 @@ class Occasions:
 
     def _numbers(self, iteration: int) -> Mapping[str, float]:
         self._evaluated = iteration
-        return self._evaluation.measure(self._module) if self._evaluation else {}
+        if not self._evaluation:
+            return {}
+        values = self._evaluation.measure(self._module)
+        if self._processes.size > 1:
+            # The others would wait in a later call, where it communicates.
+            device = next(self._module.parameters()).device
+            failed = torch.tensor(float(bool(self._evaluation.failed)), device=device)
+            if self._processes.add(failed) > 0:
+                self._evaluation.failed = self._evaluation.failed or "on another process"
+        return values
 
     def _surroundings(self, probe: LandscapeProbe, iteration: int) -> Record:
         if not probe.due(iteration):

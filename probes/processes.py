@@ -106,6 +106,33 @@ def together(
     return result  # type: ignore[return-value]
 
 
+def in_step(
+    processes: Processes,
+    action: Callable[[], _T],
+    *,
+    device: torch.device,
+    what: str,
+    always: bool = False,
+) -> _T:
+    """Act on this process; fail together where weights are sharded, and so the others would wait.
+
+    Arguments:
+        processes: that all make this call.
+        action: what to do on this one.
+        device: of the collective.
+        what: fails, as the error of the others names it.
+        always: to fail together also where each process holds all weights.
+    """
+    if not (always or processes.sharded):
+        return action()
+    return together(
+        processes,
+        action,
+        device=device,
+        elsewhere=lambda: RuntimeError(f"{what}: failed on another process"),
+    )
+
+
 def leave() -> NoReturn:
     """End this process of a group, in success; nothing after the call is run, nor at exit.
 

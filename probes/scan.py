@@ -162,7 +162,7 @@ def _measure(
                     _move(parameters, saved, direction, r)
                     squares.append(squared_distances(parameters, saved)[0].sum())
                     losses.append(_loss(model, evaluate, state, plan.mode))
-            _put_back(parameters, saved)
+                _put_back(parameters, saved)  # the next direction may look at the weights
             again = [_loss(model, evaluate, state, plan.mode) for _ in range(plan.repeats - 1)]
         finally:
             _put_back(parameters, saved)

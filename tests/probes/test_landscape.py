@@ -9,6 +9,7 @@ from conftest import torchrun
 from torch import nn
 
 import probes
+from probes.batches import refuse_hooks
 from probes.landscape import ENSEMBLES, Landscape, LandscapeProbe
 from probes.processes import Processes, leave
 
@@ -133,6 +134,11 @@ def test_messages(options, message):
         landscape(**options)
 
 
+# In which of its calls a loss fails: while doubling tensors, along a direction (of the checkpoint
+# after the first), and for the gradient of a direction.
+FAILURES = {"flags": 5, "direction": 75, "gradient": 99}
+
+
 def network(dropout=0.0):
     torch.manual_seed(5)
     return nn.Sequential(
@@ -244,8 +250,8 @@ def shards(tmp_path_factory):
     return folder, torchrun(Path(__file__), folder, "fsdp")
 
 
-def test_sharded_weights_have_no_noise_directions(shards):
-    assert "ensembles: found 'noise' and weights sharded by fully_shard" in shards[1]
+def test_a_pass_of_the_landscape_may_not_set_off_hooks_on_sharded_gradients(shards):
+    assert "ensembles: found 'noise' and sharded parameters with hooks" in shards[1]
 
 
 def test_the_landscape_does_not_depend_on_sharding(shards):
@@ -254,6 +260,10 @@ def test_the_landscape_does_not_depend_on_sharding(shards):
     assert all(np.isfinite(whole[name].sel(iteration=3)).any() for name in fields)
     for name in fields:
         np.testing.assert_allclose(sharded[name], whole[name], rtol=1e-4, atol=2e-6, err_msg=name)
+    np.testing.assert_array_equal(sharded["scale_invariant"], whole["scale_invariant"])
+    assert sharded["tensor"].values[sharded["scale_invariant"].values == 1].tolist() == [
+        "0.weight"
+    ]
     # Differences are thousands of times larger than what is allowed.
     assert float(abs(whole["loss_difference"].sel(radius=1.0)).max()) > 0.01
 
@@ -262,6 +272,25 @@ def test_a_sharded_run_is_bit_identical_with_the_landscape(shards):
     bare, probed = torch.load(shards[0] / "weights.pt")
     for name, value in bare.items():
         assert torch.equal(value, probed[name]), name
+
+
+@pytest.mark.parametrize("place", FAILURES)
+def test_a_loss_that_fails_on_one_of_two_sharded_processes(shards, place):
+    """The other hears of it before it would wait in a forward pass; so with evaluations."""
+    told = (shards[0] / f"{place}.txt").read_text()
+    assert told.count("failed on another process") == 1
+    assert told.count("the evaluation failed") == 0  # it was rank 1's
+    run = xr.load_dataset(shards[0] / f"{place}.nc")
+    assert run["iteration"].values.tolist() == list(range(9))
+    measured = np.isfinite(run["center_loss"].sel(ensemble="isotropic").values)
+    expected = {0, 3, 8} if place == "flags" else {0}
+    assert set(np.flatnonzero(measured)) == expected
+    assert ("scale_invariant" in run) == (place != "flags")
+    # Rank 0's numbers are recorded up to the failure of rank 1.
+    assert np.isfinite(run["held_out"][:, 0].values).nonzero()[0].tolist() == [2, 5]
+    bare = torch.load(shards[0] / "weights.pt")[0]
+    for name, value in torch.load(shards[0] / f"{place}.pt").items():
+        assert torch.equal(value, bare[name]), name
 
 
 @pytest.fixture(scope="module")
@@ -303,6 +332,37 @@ def test_a_failure_on_one_process_ends_the_probe_on_both_and_no_training(two):
     assert np.isnan(xr.load_dataset(two / "failed.nc")["center_loss"].sel(iteration=3)).all()
 
 
+def one_fails(folder, place, rank):
+    """Train with a loss and an evaluation that fail on rank 1 once their forward pass is over."""
+    from torch.distributed.fsdp import fully_shard
+
+    calls, evaluations = [], []
+
+    def loss(model, batch):
+        value = cross_entropy(model, batch)
+        calls.append(1)
+        if rank == 1 and len(calls) == FAILURES[place]:
+            raise OSError("gone")
+        return value
+
+    def held_out(model):
+        value = cross_entropy(model, batches()[0])
+        evaluations.append(1)
+        if rank == 1 and len(evaluations) == 2:
+            raise OSError("gone")
+        return {"loss": value}
+
+    evaluation = probes.Evaluation(held_out, schedule=[2, 5, 7], metrics=["loss"])
+    options = {"landscape": around(loss=loss), "evaluation": evaluation, "rank": rank}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        state = train(folder / place, wrap=fully_shard, **options)[0]
+    whole = {name: w.full_tensor() for name, w in state.items() if hasattr(w, "full_tensor")}
+    if rank == 0:
+        torch.save(whole, folder / f"{place}.pt")
+        (folder / f"{place}.txt").write_text("\n".join(str(w.message) for w in told))
+
+
 def on_each_process(folder, kind):
     """What the tests above look at, on one of two processes."""
     import torch.distributed as dist
@@ -313,11 +373,13 @@ def on_each_process(folder, kind):
     dist.init_process_group("gloo")
     rank, folder = dist.get_rank(), Path(folder)
     if kind == "fsdp":
+        hooked = fully_shard(network())
+        hooked[0].weight.register_post_accumulate_grad_hook(lambda p: None)
         try:
-            train(folder / "run", wrap=fully_shard, landscape=around())
+            refuse_hooks(list(hooked.parameters()))
         except ValueError as error:
             print(error)
-        moved = around(rank=rank, ensembles=("isotropic", "filter", "trajectory"))
+        moved = around(rank=rank)
         states = [
             train(folder / name, wrap=fully_shard, rank=rank, **options)[0]
             for name, options in {"bare": {}, "fsdp": {"landscape": moved}}.items()
@@ -329,6 +391,8 @@ def on_each_process(folder, kind):
         train(folder / "ddp", wrap=DistributedDataParallel, rank=rank, landscape=moved)
         if rank == 0:
             torch.save(whole, folder / "weights.pt")
+        for place in FAILURES:
+            one_fails(folder, place, rank)
         leave()
     mean = probes.Evaluation(lambda m: {"loss": float(rank)}, schedule=[0])
     options = {"wrap": DistributedDataParallel, "rank": rank, "evaluation": mean}
