@@ -100,7 +100,8 @@ def check_optimizer(
     if strange:
         raise ValueError(
             f"optimizer: does not own {len(strange)} of the model's {len(tensors)} trainable "
-            f"parameters, the first is {strange[0]!r}"
+            f"parameters, the first is {strange[0]!r}; where parameters have optimizers of their "
+            "own, give one that owns all of them and call its step after each backward pass"
         )
     hooks = optimizer._optimizer_step_post_hooks.values()
     if any(isinstance(getattr(hook, "__self__", None), Recorder) for hook in hooks):

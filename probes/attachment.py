@@ -1,6 +1,7 @@
 """Attaching probes to a model and its optimizer."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from .recorder import Recorder
 from .resume import Resume
 from .sharded import ShardedTap
 from .store import SegmentStore
-from .taps import BackwardWatch, GradientTap
+from .taps import GradientTap
 from .times import schedule_of
+from .watch import BackwardWatch
 from .writer import RecordingWriter
 
 _DEFAULT = ("distance", "noise")
@@ -63,7 +65,10 @@ def attach(
 
     Arguments:
         model: the module as it is trained.
-        optimizer: the optimizer of its parameters; one step is one iteration.
+        optimizer: the optimizer of its parameters; one step is one iteration. Steps within a
+            backward pass count once. Where parameters have optimizers of their own that step
+            there, give one that owns all parameters and call its step after each pass: it finds
+            no gradients and moves nothing.
         path: where rank 0 records: a live folder of this name, closed to `path` + `.nc`.
         batch_size: samples in an update over all processes, M.
         probes: which probes to run, of `distance` (always on), `noise`, `path` and `trajectory`
@@ -122,7 +127,7 @@ def attach(
         chosen | occasions.probes | ({"scaler"} if scaler is not None else set()),
         float(optimizer.param_groups[0]["lr"]),
     )
-    beginning = begin(request, resume)
+    beginning = _with_occasions(request, begin(request, resume), occasions)
     return Recorder(
         model,
         optimizer,
@@ -133,6 +138,13 @@ def attach(
         occasions=occasions,
         plan=plan,
     )
+
+
+def _with_occasions(request: Request, beginning: Beginning, occasions: Occasions) -> Beginning:
+    iteration = beginning.state.iteration
+    resumed = beginning.marked >= 0 or iteration > 0
+    found = occasions.begin(request.store.folder, iteration, resumed=resumed)
+    return replace(beginning, attributes={**beginning.attributes, **found})
 
 
 def _writer(request: Request, beginning: Beginning) -> RecordingWriter:

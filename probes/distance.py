@@ -68,9 +68,9 @@ def squared_steps(weights: Sequence[Tensor], previous: Sequence[Tensor]) -> Tens
     if not all(w.device.type == "cpu" and w.dtype == torch.float32 for w in weights):
         squares = squared_distances(weights, previous)[0]
     else:
-        torch._foreach_sub_(previous, weights)
+        torch._foreach_sub_(list(previous), list(weights))
         squares = torch.from_numpy(_squares_together(previous))
-    torch._foreach_copy_(previous, weights)
+    torch._foreach_copy_(list(previous), list(weights))
     return squares
 
 

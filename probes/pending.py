@@ -13,12 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .precision import WITNESSES
 from .processes import Processes
 from .units import UnitShares, unit_weights
 from .updates import Measurement, Record, Updates
 
 # Columns of a row beside the squares of S and Big: see `Pending._rows`.
-_COLUMNS = 11
+_COLUMNS = 9 + 2 * WITNESSES
+# Squares of two witnesses that were clipped by one factor differ by rounding only.
+_ONE_FACTOR = 1.02
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Row:
     Arguments:
         unit_sq: S of this process's units `(tensor,)`.
         total_sq: Big of this process's part of the gradient `(tensor,)`.
-        clip: squared norm of a witness tensor's gradient before and after clipping `(2,)`.
+        clip: squared norms of the witnesses' gradients before and after clipping `(2, witness)`.
         shares: what is known of the units.
         learning_rate: of the first parameter group.
         loss_scale: of mixed precision; NaN where there is none.
@@ -159,7 +162,7 @@ class Pending:
             [
                 torch.stack([row.unit_sq for row in self.rows]),
                 torch.stack([row.total_sq for row in self.rows]) / copies,
-                torch.stack([row.clip for row in self.rows]) / copies,
+                torch.stack([row.clip.flatten() for row in self.rows]) / copies,
                 self._loss_columns(),
                 self._vector(shares),
                 self._column([row.learning_rate for row in self.rows]) / size,
@@ -221,8 +224,6 @@ def _updates(
 ) -> Updates:
     tensors = (rows.shape[1] - _COLUMNS) // 2
     (
-        before,
-        after,
         loss_sum,
         losses,
         nonfinite,
@@ -232,7 +233,8 @@ def _updates(
         samples,
         rate,
         scale,
-    ) = rows[:, 2 * tensors :].T
+    ) = rows[:, 2 * tensors + 2 * WITNESSES :].T
+    clip_factor, uneven = _clipping(rows[:, 2 * tensors :][:, : 2 * WITNESSES])
     u, v = unit_weights(
         units, weight_sq, over_size, weighted=weighted, sized=sized, batch_size=batch_size
     )
@@ -246,15 +248,30 @@ def _updates(
         loss=_ratio(loss_sum, losses),
         nonfinite_losses=nonfinite,
         learning_rate=rate,
-        clip_factor=np.sqrt(_ratio(after, before)),
+        clip_factor=clip_factor,
+        uneven_clipping=uneven,
         loss_scale=scale,
         skipped=skipped,
     )
 
 
+def _clipping(squares: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The clip factor of the first witness, NaN where those of others differ; and where they do.
+
+    Arguments:
+        squares: of the witnesses before clipping, then after it `(update, 2·witness)`.
+    """
+    ratios = _ratio(squares[:, WITNESSES:], squares[:, :WITNESSES])
+    first = ratios[:, :1]
+    with np.errstate(invalid="ignore"):
+        far = (ratios > first * _ONE_FACTOR) | (ratios * _ONE_FACTOR < first)
+    uneven: NDArray[np.bool_] = np.any(far, axis=1)
+    return np.where(uneven, np.nan, np.sqrt(first[:, 0])), uneven
+
+
 def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
     """NaN where there is nothing to divide by."""
-    return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
 
 
 def _as_tensor(loss: object) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 # A witness this small costs nothing to read and is not a lone bias whose gradient may vanish.
 _WITNESS = 1 << 16
+WITNESSES = 3
 
 
 def scale_of(scaler: torch.amp.GradScaler | None) -> Tensor | None:
@@ -35,16 +36,28 @@ def unscaled(optimizer: torch.optim.Optimizer) -> Tensor | float:
     return 1.0 if scale is None else scale
 
 
-def witness(sizes: Sequence[int]) -> int:
-    """The tensor whose gradient shows by how much clipping shrank all of them.
+def witnesses(sizes: Sequence[int], groups: Sequence[int]) -> tuple[int, ...]:
+    """The tensors whose gradients show by how much clipping shrank all of them.
 
-    Clipping by the total norm multiplies every gradient by one factor, so one tensor tells it.
+    Clipping by the total norm multiplies every gradient by one factor, so the first of them tells
+    it. The others tell whether it was one: clipping by value, tensor or group has several.
 
     Arguments:
         sizes: weights of each tensor, unsharded, so that all processes choose alike.
+        groups: number of the parameter group of each tensor.
 
     Returns:
-        Position of the largest tensor of at most 2¹⁶ weights, or of the smallest tensor.
+        Positions of `WITNESSES` tensors, which may repeat: the largest of at most 2¹⁶ weights, or
+        else the smallest; the like in the other half of the tensors, and in another group.
     """
-    small = [size for size in sizes if size <= _WITNESS]
-    return list(sizes).index(max(small) if small else min(sizes))
+    everything = range(len(sizes))
+    first = _witness(everything, sizes)
+    early = first < len(sizes) / 2
+    other_half = [i for i in everything if (i < len(sizes) / 2) != early]
+    other_group = [i for i in everything if groups[i] != groups[first]]
+    return first, *(_witness(part or [first], sizes) for part in (other_half, other_group))
+
+
+def _witness(places: Sequence[int], sizes: Sequence[int]) -> int:
+    small = [place for place in places if sizes[place] <= _WITNESS]
+    return max(small, key=sizes.__getitem__) if small else min(places, key=sizes.__getitem__)

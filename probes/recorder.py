@@ -2,8 +2,7 @@
 
 The clock is the optimizer's step. At every update a row of raw sums is appended on the device and,
 at scheduled iterations, the weight distance is measured; nothing waits for the device. A *flush*
-adds the rows over processes, copies them to the host, turns them into records and writes a
-segment.
+adds the rows over processes, copies them to the host and writes them as records.
 """
 
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from .notices import Notices
 from .occasions import Occasions
 from .opening import Beginning, Request
 from .pace import Pace
+from .passes import AfterPass
 from .pending import Mark, Pending, Reduced
 from .plan import Plan
 from .processes import wrapped_late
@@ -60,12 +60,12 @@ class Recorder:
         self._warn = Notices(writer.store.folder).warn
         self._units = DeclaredUnits(self._warn)
         self._closed = self._stepping = self._hooked = self._ending = False
+        self._commit = AfterPass(self._append)
         self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
         self._measurements = request.measurements
         self._occasions = occasions
         self._pending = Pending(self._measurements.initial[0].device, len(self._parameters))
-        self._ledger = Ledger(past, beginning.initial_sq)
-        self._marked = beginning.marked
+        self._ledger, self._marked = Ledger(past, beginning.initial_sq), beginning.marked
         self._termination = Termination(
             flush=self._save,
             close=self._terminate,
@@ -76,7 +76,7 @@ class Recorder:
         self._rows = RowReader(
             optimizer,
             self._parameters,
-            tap=tap(self._noise_failed) if tap else None,
+            tap=tap(lambda error: self._warn(writer.noise_failed(error))) if tap else None,
             units=self._units,
             scaler=plan.scaler,
             skipped=past.skipped,
@@ -124,6 +124,7 @@ class Recorder:
         """
         self._check_open("state_dict")
         with self._timed():
+            self._occasions.hold()
             # No record: it brings the path so far to the host.
             self._pending.marks.append(self._measured())
             reduced = self._reduce()
@@ -203,19 +204,23 @@ class Recorder:
                 self._rows.before_step()
 
     def _committed(self, *_: object) -> None:
-        """One update was committed: flush what is due, then append this one."""
+        """The optimizer has stepped; all its steps within a backward pass are one update."""
         self._stepping = False
+        self._commit()
+
+    def _append(self) -> None:
+        """One update was committed: flush what is due, then add this one."""
         self._hooked = True
         with self._timed():
             if not self._closed and not self._rows.is_void():
                 if self._pace.due(len(self._pending.rows)):
                     self._flush()
                 if not self._closed:  # a flush that fails ends the recording
-                    self._append()
+                    self._add()
         self._termination.after(self.iteration)
         self._hooked = False
 
-    def _append(self) -> None:
+    def _add(self) -> None:
         self.iteration += 1
         row, seconds = self._rows.read()
         self._clocks.probe_seconds += seconds
@@ -236,8 +241,7 @@ class Recorder:
     def _measured(self) -> Mark:
         """The weights at this iteration."""
         with self._timed():
-            values = self._measurements.mark()
-            values |= self._rows.group_rates(self._processes)
+            values = self._measurements.mark() | self._rows.group_rates(self._processes)
         return Mark(self.iteration, values, self._clocks.wall_time(), self._clocks.probe_seconds)
 
     def _evaluate_last(self) -> None:
@@ -282,9 +286,6 @@ class Recorder:
             hook.remove()
         self._rows.close()
         self._termination.stop()
-
-    def _noise_failed(self, error: Exception) -> None:
-        self._warn(f"the noise probe failed and was switched off: {error!r}")
 
     def _check_open(self, method: str) -> None:
         if self._closed:

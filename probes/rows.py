@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .distance import square
 from .pending import Row
-from .precision import scale_of, unscaled, witness
+from .precision import WITNESSES, scale_of, unscaled, witnesses
 from .processes import Processes, local
 from .taps import GradientTap, Seen
 from .units import DeclaredUnits
@@ -45,8 +45,10 @@ class RowReader:
         self._tap = tap
         self._units = units
         self._scaler = scaler
-        self._witness = witness([p.numel() for p in parameters])
-        self._clipped_sq = self._nothing()
+        self._witnesses = witnesses(
+            [p.numel() for p in parameters], _groups(optimizer, parameters)
+        )
+        self._clipped_sq = self._nothing().expand(WITNESSES)
         self._groups = len(optimizer.param_groups)
         self._known = {id(p) for p in (*parameters, *_trainable(optimizer))}
 
@@ -56,12 +58,12 @@ class RowReader:
         return 0 if self._tap is None else max(self._tap.units, int(self._tap.making))
 
     def before_step(self) -> None:
-        """See what clipping made of the witness's gradient; unknown where a closure makes it."""
-        self._clipped_sq = self._nothing()
-        gradient = self._parameters[self._witness].grad
-        if self.units and gradient is not None:
-            scale = unscaled(self._optimizer)
-            self._clipped_sq = square(local(gradient)) / scale**2
+        """See what clipping made of the witnesses' gradients; unknown where a closure does."""
+        gradients = {i: self._parameters[i].grad for i in self._witnesses if self.units}
+        squares = {i: square(local(g)) for i, g in gradients.items() if g is not None}
+        nothing = self._nothing()
+        clipped_sq = torch.stack([squares.get(i, nothing).to(nothing) for i in self._witnesses])
+        self._clipped_sq = clipped_sq / unscaled(self._optimizer) ** 2
 
     def is_void(self) -> bool:
         """Whether a fused optimizer was called but skipped the step, which only the device knows.
@@ -88,7 +90,7 @@ class RowReader:
         row = Row(
             unit_sq=seen.unit_sq,
             total_sq=seen.total_sq,
-            clip=torch.stack([seen.total_sq[self._witness], self._clipped_sq]),
+            clip=torch.stack([self._of_witnesses(seen.total_sq), self._clipped_sq]),
             shares=self._units.take(seen.units, seen.lost),
             learning_rate=rate,
             loss_scale=float("nan") if scale is None else scale.double(),
@@ -139,6 +141,9 @@ class RowReader:
                 stacklevel=2,
             )
 
+    def _of_witnesses(self, squares: Tensor) -> Tensor:
+        return torch.stack([squares[i] for i in self._witnesses])  # no index travels to the device
+
     def _seen(self) -> Seen:
         if self._tap is None:
             nothing = self._nothing().expand(len(self._parameters))
@@ -148,6 +153,14 @@ class RowReader:
     def _nothing(self) -> Tensor:
         device = self._parameters[0].device
         return torch.full((), torch.nan, dtype=torch.float64, device=device)
+
+
+def _groups(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> list[int]:
+    """Number of the group of each parameter."""
+    places = {
+        id(p): index for index, group in enumerate(optimizer.param_groups) for p in group["params"]
+    }
+    return [places[id(p)] for p in parameters]
 
 
 def _trainable(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:

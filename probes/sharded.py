@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
 from .distance import square
-from .taps import GradientTap, hear_forward
+from .passes import after_pass, hear_forward
+from .taps import GradientTap
 
 try:
     from torch.distributed.fsdp._fully_shard._fsdp_api import ReduceScatter as _ReduceScatter
@@ -55,7 +56,6 @@ class ShardedTap(GradientTap):
         Raises:
             ValueError: for a version of torch, or a module, whose reduction cannot be observed.
         """
-        self._places = {id(parameter): index for index, parameter in enumerate(parameters)}
         self._model, self._groups = model, list(_groups(model))
         self._reduced = False  # whether the backward pass at hand reduced anything
         super().__init__(parameters, processes=processes, failed=failed, scale=scale, turn=turn)
@@ -74,7 +74,7 @@ class ShardedTap(GradientTap):
             return
         try:
             if self._begins():
-                torch.autograd.Variable._execution_engine.queue_callback(self._end_backward)
+                after_pass(self._end_backward)
             factor = group.gradient_divide_factor or float(self._processes)
             share = (_predivisor(flat.dtype, factor) / factor) ** 2
             for index, part in self._parts(group, flat.view(rows, -1)):

@@ -5,41 +5,45 @@ every parameter before it is accumulated or reduced over processes, so the hooks
 is the number of processes that average. The update's own gradient Σ h_i is read when a backward
 pass has ended, before anything clips it.
 
+An optimizer that steps within the pass leaves no gradient to be read. One process that accumulates
+nothing has seen it already: it is its unit's. Otherwise it is read when the optimizer begins to
+step; where something else than an optimizer of torch's took it away, it is unknown.
+
 "Ended" needs care under DistributedDataParallel (DDP), which reduces gradients in a callback of
 its own at the end of the backward pass. Callbacks run in the order in which they were queued; ours
 is queued by the first hook, before DDP's, and only queues another, which therefore runs after
 DDP's. The slot for DDP's communication hook stays free.
-
-Hooks also run in `torch.autograd.grad`, which adds to no gradient and makes no unit.
 """
 
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeGuard
+from itertools import islice
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
-from torch.autograd.function import BackwardCFunction
 from torch.distributed.tensor import DTensor
 
 from .distance import square
+from .passes import (
+    Handle,
+    accumulator,
+    after_pass,
+    before_steps,
+    current,
+    refuse_within_another,
+)
 from .processes import local
 
 # Bytes at most of a gradient that is copied and squared when its backward pass has ended.
 SMALL = 1 << 18
 
-_FUNCTION = BackwardCFunction.apply.__code__
-
-
-class Handle(Protocol):
-    """What undoes a hook."""
-
-    def remove(self) -> None:
-        """Undo it."""
-        ...
+_TAKEN_AWAY = (
+    "gradients were taken away in the backward pass, and not by an optimizer, so the gradient of "
+    "the update cannot be seen"
+)
 
 
 @dataclass(frozen=True)
@@ -98,18 +102,27 @@ class GradientTap:
         self._zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
         self._task = -1  # identifies a backward pass; a pass that raised leaves no trace behind
         self._silent = False
-        self._passed = -1  # the last one that was none of the training's
+        self._fresh = True  # whether there was no gradient before this pass
+        self._version: dict[int, int] = {}  # of one gradient when the last pass had ended
+        self._places = {id(parameter): index for index, parameter in enumerate(parameters)}
+        self._stepped: dict[int, Tensor] = {}  # squares of gradients that were used in this pass
+        self._missing = False  # whether others are gone
         self._turn, self._now = turn, turn()
         self._squares: dict[int, Tensor] = {}
         self._small: dict[int, Tensor] = {}  # copies, to be squared
         self._discarded = self._lost = 0
         self._seconds = 0.0
         self._reset()
-        self._handles: list[Handle] = []
+        self._nodes: dict[int, Any] = {}  # by parameter
+        self._handles: list[Handle] = [before_steps(self._before_step)]
         self._hook()
 
     def take(self) -> Seen:
         """What was seen since the last call."""
+        if self._missing:
+            self._fail(RuntimeError(_TAKEN_AWAY))
+        if not self.units and not self._silent:
+            self._hook_again()
         squares = (self._unit_sq, self._total_sq)
         seen = Seen(self.units, *squares, self._discarded, self._seconds, self._lost)
         self._discarded, self._seconds, self._lost = 0, 0.0, 0
@@ -124,28 +137,38 @@ class GradientTap:
         self._handles = []
 
     def _hook(self) -> None:
-        self._handles = [
-            p.register_hook(partial(self._see, index)) for index, p in enumerate(self._parameters)
-        ]
+        for index, parameter in enumerate(self._parameters):
+            self._nodes[index] = accumulator(parameter)
+            self._handles.append(self._nodes[index].register_prehook(partial(self._see, index)))
+
+    def _hook_again(self) -> None:
+        """A parameter that was given another type or device has another node in the graph."""
+        for index, node in self._nodes.items():
+            parameter = self._parameters[index]
+            if parameter.requires_grad and accumulator(parameter) is not node:
+                self._nodes[index] = accumulator(parameter)
+                see = partial(self._see, index)
+                self._handles.append(self._nodes[index].register_prehook(see))
 
     def _reset(self) -> None:
         self.units = 0
         self._unit_sq = self._zero.expand(len(self._parameters))
         self._total_sq = self._unit_sq
 
-    def _see(self, index: int, gradient: Tensor | None) -> None:
+    def _see(self, index: int, gradients: tuple[Tensor | None]) -> None:
         if self.paused or self._silent:
             self._stir()
             return
         start = time.perf_counter()
         try:
-            if self._adds(self._parameters[index]):
-                if self._begins():
-                    _after_backward(self._queue_behind_reduction)
-                if _is_small(gradient):
-                    self._small[index] = gradient.detach().clone()
-                elif gradient is not None:
-                    self._squares[index] = square(gradient)
+            if self._begins():
+                refuse_within_another()
+                after_pass(self._queue_behind_reduction)
+            gradient = gradients[0]
+            if _is_small(gradient):
+                self._small[index] = gradient.detach().clone()
+            elif gradient is not None:
+                self._squares[index] = square(gradient)
         except Exception as error:
             self._fail(error)
         self._seconds += time.perf_counter() - start
@@ -154,36 +177,33 @@ class GradientTap:
         """Something of the next update was seen."""
         self.making = self.making or not self.paused
 
-    def _adds(self, parameter: Tensor) -> bool:
-        """Whether the pass at hand adds to gradients; looked at once a pass.
-
-        Raises:
-            RuntimeError: for a pass within another, whose end does not end the unit.
-        """
-        task = torch._C._current_graph_task_id()
-        if task not in (self._task, self._passed):
-            if _only_returns(parameter):
-                self._passed = task
-            elif _within_another():
-                raise RuntimeError(
-                    "a backward pass within another cannot be told from a unit; with "
-                    "torch.utils.checkpoint set use_reentrant=False"
-                )
-        return task != self._passed
-
     def _begins(self) -> bool:
         """Whether a backward pass begins; what was cleared before it is then forgotten."""
-        task = torch._C._current_graph_task_id()
+        task = current()
         if task == self._task:
             return False
-        self._task, self._squares, self._small, self.making = task, {}, {}, True
+        self._task, self._squares, self._small, self._stepped = task, {}, {}, {}
+        self.making = True
+        self._fresh = all(p.grad is None for p in self._parameters)
         before, self._now = self._now, self._turn()
         tried = before is not self._now  # and not taken, or the units would have been
-        if self.units and (tried or all(p.grad is None for p in self._parameters)):
+        if self.units and (tried or self._fresh or self._zeroed()):
             self._discarded += 1
             self._lost += self.units
             self._reset()
         return True
+
+    def _zeroed(self) -> bool:
+        """Whether gradients were set to zero; it waits for the device where they were changed."""
+        now = self._versions()
+        if now == self._version or any(isinstance(p, DTensor) for p in self._parameters):
+            return False
+        return not any(bool(p.grad.any()) for p in self._parameters if p.grad is not None)
+
+    def _versions(self) -> dict[int, int]:
+        """How often the first gradient that there is was changed."""
+        found = ((i, p.grad) for i, p in enumerate(self._parameters) if p.grad is not None)
+        return {index: gradient._version for index, gradient in islice(found, 1)}
 
     def _queue_behind_reduction(self) -> None:
         """Take the squares that are left; one after the other they take a fifth of the time."""
@@ -193,7 +213,7 @@ class GradientTap:
         except Exception as error:
             self._fail(error)
         self._small = {}
-        _after_backward(self._end_backward)
+        after_pass(self._end_backward)
         self._seconds += time.perf_counter() - start
 
     def _end_backward(self) -> None:
@@ -212,7 +232,29 @@ class GradientTap:
     def _read_total(self) -> None:
         gradients = {i: p.grad for i, p in enumerate(self._parameters) if p.grad is not None}
         squares = {i: square(local(gradient)) for i, gradient in gradients.items()}
+        gone = {i: self._gone(i) for i in self._squares if i not in squares}
+        self._missing = any(found is None for found in gone.values())
+        squares |= {i: found for i, found in gone.items() if found is not None}
         self._total_sq = self._stack(squares) / self._scale_sq()
+        self._version = self._versions()
+
+    def _gone(self, index: int) -> Tensor | None:
+        """The squared norm of a gradient that nothing is left of when the pass has ended."""
+        own = self._fresh and self._processes == 1
+        return self._squares[index] if own else self._stepped.get(index)
+
+    def _before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """See the gradients of an optimizer that steps in the pass at hand."""
+        if self.paused or self._silent or current() != self._task or current() < 0:
+            return
+        try:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    index = self._places.get(id(parameter))
+                    if index is not None and parameter.grad is not None:
+                        self._stepped[index] = square(local(parameter.grad))
+        except Exception as error:
+            self._fail(error)
 
     def _scale_sq(self) -> Tensor | float:
         scale = self._scale()
@@ -232,67 +274,7 @@ class GradientTap:
             self._failed(error)
 
 
-class BackwardWatch(GradientTap):
-    """Sees that a backward pass was made, and nothing of it: where noise is not measured."""
-
-    def __init__(self, model: torch.nn.Module, parameters: Sequence[Tensor]) -> None:
-        """Hook the parameters; or the model, where it is sharded and its parameters hear nothing.
-
-        Arguments:
-            model: as it is trained.
-            parameters: trainable parameters.
-        """
-        self._model = model
-        super().__init__(parameters, processes=1, failed=lambda _: None)
-        self._silent = True
-        self._zero = self._zero.new_full((), torch.nan)
-        self._reset()
-
-    def take(self) -> Seen:
-        """One unit, of which nothing is known."""
-        return replace(super().take(), units=1)
-
-    def _hook(self) -> None:
-        if any(isinstance(p, DTensor) for p in self._parameters):
-            self._handles = [hear_forward(self._model, self._stir)]
-        else:
-            super()._hook()
-
-
-def hear_forward(model: torch.nn.Module, heard: Callable[[], None]) -> Handle:
-    """Call a function before the model does, unless without gradients."""
-
-    def hear(*_: object) -> None:
-        if torch.is_grad_enabled():
-            heard()
-
-    return model.register_forward_pre_hook(hear)
-
-
 def _is_small(gradient: Tensor | None) -> TypeGuard[Tensor]:
     """Whether to copy a gradient and square the copy after the pass: in its midst that is slow."""
     dense = gradient is not None and gradient.layout == torch.strided
     return dense and gradient.numel() * gradient.element_size() <= SMALL  # type: ignore[union-attr]
-
-
-def _after_backward(callback: Callable[[], None]) -> None:
-    torch.autograd.Variable._execution_engine.queue_callback(callback)
-
-
-def _only_returns(parameter: Tensor) -> bool:
-    """Whether the pass at hand is that of `torch.autograd.grad`, with the parameter asked for."""
-    with torch.enable_grad():
-        node: Any = parameter.view_as(parameter).grad_fn
-    try:
-        torch._C._will_engine_execute_node(node.next_functions[0][0])
-    except RuntimeError:  # what it says of a parameter whose gradient is returned
-        return True
-    return False
-
-
-def _within_another() -> bool:
-    """Whether the pass at hand was started by the backward of a function in another pass."""
-    frame = sys._getframe()
-    while frame.f_back is not None and frame.f_code is not _FUNCTION:
-        frame = frame.f_back
-    return frame.f_code is _FUNCTION

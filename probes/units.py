@@ -104,6 +104,11 @@ def misfits(updates: Updates, batch_size: int, *, sized: bool) -> Iterator[str]:
     if odd.size:
         found = updates.samples[odd[0]]
         yield f"batch_size is {batch_size}, but the declared units hold {found:g} samples"
+    if updates.uneven_clipping.any():
+        yield (
+            "gradients were clipped, or changed after the backward pass, by more than one factor, "
+            "as by value or by group; clip_factor is not recorded for such updates"
+        )
     uneven = np.flatnonzero(batch_size % np.maximum(updates.units, 1))
     if uneven.size and not sized:
         found = updates.units[uneven[0]]

@@ -52,6 +52,7 @@ class Updates:
         nonfinite_losses: inf or NaN losses observed `(update,)`.
         learning_rate: learning rate used `(update,)`.
         clip_factor: what clipping multiplied the gradient by `(update,)`; NaN where unknown.
+        uneven_clipping: whether it multiplied tensors by several factors `(update,)`.
         loss_scale: of mixed precision `(update,)`; NaN where there is none.
         skipped: steps skipped before each update `(update,)`.
     """
@@ -66,6 +67,7 @@ class Updates:
     nonfinite_losses: Array
     learning_rate: Array
     clip_factor: Array
+    uneven_clipping: NDArray[np.bool_]
     loss_scale: Array
     skipped: NDArray[np.int64]
 
@@ -91,7 +93,7 @@ class Window:
         loss_scale: moments of the loss scale.
         skipped: steps skipped by mixed precision.
         gradients: updates with a finite gradient.
-        nonfinite_gradients: updates without.
+        nonfinite_gradients: updates without, of those that were seen.
         nonfinite_losses: updates with an inf or NaN loss.
         learning_rate: of the last update.
         learning_rate_sum: since iteration 0.
@@ -118,6 +120,7 @@ class Window:
         if len(updates) == 0:
             return self
         noise, totals, finite = _estimates(updates)
+        seen = updates.units > 0  # by a probe that had not failed
         return Window(
             noise=add_rows(self.noise, noise),
             mean_sq=add_rows(self.mean_sq, updates.total_sq[finite]),
@@ -128,7 +131,7 @@ class Window:
             loss_scale=extend(self.loss_scale, updates.loss_scale[:, None]),
             skipped=self.skipped + int(updates.skipped.sum()),
             gradients=self.gradients + int(finite.sum()),
-            nonfinite_gradients=self.nonfinite_gradients + int((~finite).sum()),
+            nonfinite_gradients=self.nonfinite_gradients + int((seen & ~finite).sum()),
             nonfinite_losses=self.nonfinite_losses + int(np.sum(updates.nonfinite_losses > 0)),
             learning_rate=float(updates.learning_rate[-1]),
             learning_rate_sum=float(add_rows(self.learning_rate_sum, updates.learning_rate)),

@@ -60,7 +60,7 @@ class RecordingWriter:
     warning. When more is kept than `held_bytes`, every second kept record is dropped, again with
     a warning; its sums go into the record after it, and the recording's attribute
     `records_dropped` counts them. When another process has taken the recording over, nothing more
-    is written.
+    is written. `fault` says why the noise probe was switched off, where it was.
     """
 
     store: SegmentStore
@@ -73,6 +73,7 @@ class RecordingWriter:
     held_bytes: int = HELD_BYTES
     dropped: int = 0
     lost: bool = False
+    fault: str = ""
     _units_compared: bool = False
     _warned: set[str] = field(default_factory=set)
 
@@ -80,6 +81,11 @@ class RecordingWriter:
     def path(self) -> Path:
         """Where the recording is: the closed file once there is one, the live folder before."""
         return self.store.file if self.store.file.exists() else self.store.folder
+
+    def noise_failed(self, error: Exception) -> str:
+        """Remember, and say, that gradient noise is unknown from here on."""
+        self.fault = f"the noise probe failed and was switched off: {error!r}"
+        return self.fault
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records, and those that waited, as one segment.
@@ -116,7 +122,7 @@ class RecordingWriter:
         """Whether updates have several units; once known it decides which fields there are."""
         now = _several_units(self.waiting)
         if self.several_units is None:
-            self.several_units = now
+            self.several_units = False if self.fault else now
         elif not self._units_compared and now is not None and self.noise:
             if now != self.several_units:
                 self._warn(_NO_MORE_UNITS if self.several_units else _MORE_UNITS)
@@ -158,7 +164,8 @@ class RecordingWriter:
         if not self.noise:
             absent, attributes["noise_absent"] = _GRADIENT_FIELDS, _SWITCHED_OFF
         elif not self.several_units:
-            absent, attributes["noise_absent"] = _NOISE_FIELDS, _ONE_UNIT
+            absent = _NOISE_FIELDS
+            attributes["noise_absent"] = self.fault or attributes.get("noise_absent", _ONE_UNIT)
         absent = (*absent, *(() if self.scaled else _SCALE_FIELDS))
         present = {name: value for name, value in values.items() if name not in absent}
         if "data_size" in present:

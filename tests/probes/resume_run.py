@@ -23,6 +23,19 @@ FIRST, SECOND, LAST = 12, 20, 30
 PROBES = ("distance", "noise", "path", "trajectory")
 
 
+def around():
+    """A landscape with checkpoints before and after that of the training, and one between."""
+    generator = torch.Generator().manual_seed(9)
+    batches = list(torch.randn(2, 6, 5, generator=generator))
+    return probes.Landscape(
+        lambda model, batch: model(batch).square().mean(),
+        batches,
+        schedule=[4, 10, 14, 25],
+        radii=[0.1, 1.0],
+        directions=2,
+    )
+
+
 def network():
     torch.manual_seed(3)
     return torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 3))
@@ -112,6 +125,7 @@ if __name__ == "__main__":
     # One and the same run on two processes, without a break and with one.
     for kind in ("ddp", "fsdp"):
         options = {"rank": rank, "world": world, "probes": PROBES, "momentum": 0.9}
+        options["landscape"] = around()
         whole_run, _ = part(
             folder / f"{kind}-whole",
             wrapped(kind, network()),

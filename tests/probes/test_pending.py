@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ def reduce(pending):
 
 def row(unit_sq, total_sq, *, units=2, learning_rate=0.5, skipped=0):
     shares = UnitShares(units, float(units), 0.0, 0.0)
-    clip = vector(4.0, 1.0)
+    clip = vector(4.0, 8.0, 0.0, 1.0, 2.01, 0.0).reshape(2, 3)
     return Row(vector(*unit_sq), vector(*total_sq), clip, shares, learning_rate, 8.0, skipped)
 
 
@@ -72,3 +74,16 @@ def test_a_loss_is_one_value():
         pending.observe(torch.tensor(1j), making=True)
     pending.observe(torch.ones(1, 1), making=True)
     assert pending.losses[-1] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("after", "factor"),
+    [((1, 2, 4), 0.5), ((1, 2.03, 4), 0.5), ((1, 2.1, 4), np.nan), ((1, 2, 3.9), np.nan)],
+)
+def test_clipping_by_several_factors_is_noticed(after, factor):
+    """Squares of three witnesses; those of one factor may differ by 2 %."""
+    pending = Pending(torch.device("cpu"), 2)
+    pending.add(replace(row((1, 2), (3, 4)), clip=vector(4, 8, 16, *after).reshape(2, 3)))
+    found = reduce(pending).updates
+    assert found.clip_factor.tolist() == pytest.approx([factor], nan_ok=True)
+    assert found.uneven_clipping.tolist() == [bool(np.isnan(factor))]

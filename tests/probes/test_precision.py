@@ -1,10 +1,12 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 
 import probes
-from probes.precision import scale_of, witness
+from probes.precision import scale_of, witnesses
 
 WIDTH = 1024
 
@@ -74,6 +76,46 @@ def test_no_scaler_no_scale():
 
 
 def test_the_witness_is_large_enough_to_have_a_gradient_and_small_enough_to_be_free():
-    assert witness([10, 1 << 16, 1 << 20, 500]) == 1
-    assert witness([1 << 20, 1 << 18]) == 1
-    assert np.argmax([3, 5]) == witness([3, 5])
+    one = [0] * 4
+    assert witnesses([10, 1 << 16, 1 << 20, 500], one) == (1, 3, 1)
+    assert witnesses([1 << 20, 1 << 18], one) == (1, 0, 1)
+    assert witnesses([3, 5], one) == (1, 0, 1)
+    assert witnesses([7], one) == (0, 0, 0)
+
+
+def test_a_witness_is_in_the_other_half_and_one_in_another_group():
+    assert witnesses([9, 5, 8, 3, 2, 1], [0, 0, 0, 0, 1, 1]) == (0, 3, 4)
+
+
+CLIPPING = {
+    "value": lambda model: torch.nn.utils.clip_grad_value_(model.parameters(), 0.01),
+    "tensor": lambda model: [torch.nn.utils.clip_grad_norm_(p, 0.01) for p in model.parameters()],
+    "group": lambda model: torch.nn.utils.clip_grad_norm_(model[1].parameters(), 0.01),
+    "norm": lambda model: torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01),
+    "none": lambda model: None,
+}
+
+
+@pytest.mark.parametrize("kind", CLIPPING)
+def test_the_clip_factor_is_that_of_all_gradients_or_unknown(tmp_path, kind):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Linear(5, 2))
+    groups = [{"params": model[0].parameters()}, {"params": model[1].parameters()}]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    factors = []
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with probes.attach(model, optimizer, tmp_path / "run", batch_size=4) as recorder:
+            for _ in range(5):
+                model(torch.randn(4, 6)).square().mean().backward()
+                before = torch.nn.utils.get_total_norm([p.grad for p in model.parameters()])
+                CLIPPING[kind](model)
+                after = torch.nn.utils.get_total_norm([p.grad for p in model.parameters()])
+                factors.append(float(after / before))
+                optimizer.step()
+                optimizer.zero_grad()
+            assert recorder.iteration == 5
+    found = xr.load_dataset(tmp_path / "run.nc")["clip_factor"].values[1:]
+    uneven = kind not in ("norm", "none")
+    assert len([w for w in told if "by more than one factor" in str(w.message)]) == int(uneven)
+    np.testing.assert_allclose(found, [np.nan] * 5 if uneven else factors, rtol=1e-5)

@@ -1,4 +1,5 @@
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -87,6 +88,41 @@ def test_a_closed_recording_goes_on(tmp_path):
     resumed = finished(tmp_path / "run", checkpoint, **options)
     for field in set(whole.variables) - {*CLOCKS, "run"}:
         np.testing.assert_array_equal(resumed[field], whole[field], err_msg=str(field))
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("by", ["state", "iteration"])
+def test_the_landscape_goes_on_from_the_checkpoint_before(tmp_path, closed, by):
+    """From that before the training was saved, though a later one was on disk as well."""
+    options = {"landscape": runs.around(), "momentum": 0.9, "schedule": [12, 13]}
+    whole = reference(tmp_path / "whole", **options)
+    recorder, checkpoint = runs.part(
+        tmp_path / "cut", runs.network(), start=0, stop=16, save=runs.FIRST, **options
+    )
+    if closed:
+        with pytest.warns(RuntimeWarning, match="schedule of landscape goes beyond the last"):
+            recorder.close()
+    else:
+        recorder.__exit__(KeyboardInterrupt, None, None)
+    resume = runs.FIRST if by == "iteration" else None
+    resumed = finished(tmp_path / "cut", checkpoint, resume=resume, **options)
+    assert np.isfinite(resumed["line_loss"].sel(iteration=[4, 10, 14, 25])).all()
+    for name in set(whole.variables) - {*CLOCKS, "run"}:
+        np.testing.assert_array_equal(resumed[name], whole[name], err_msg=str(name))
+    kept = sorted(path.name for path in (tmp_path / "cut").glob("checkpoint-*"))
+    assert kept == [f"checkpoint-{iteration:012d}" for iteration in (10, 14, 25)]
+
+
+def test_a_checkpoint_of_the_landscape_that_was_lost_is_told_of(tmp_path):
+    checkpoint = killed(tmp_path / "run", landscape=runs.around())
+    shutil.rmtree(tmp_path / "run" / "checkpoint-000000000010")
+    with pytest.warns(RuntimeWarning, match="no line from the one before: the weights of iter"):
+        resumed = finished(tmp_path / "run", checkpoint, landscape=runs.around())
+    finite = np.isfinite(resumed["line_loss"].sel(iteration=[4, 10, 14, 25])).all("fraction")
+    assert finite.values.tolist() == [True, True, False, True]
+    assert resumed.attrs["line_loss_absent"].startswith(
+        "after iteration 12: the weights of iteration 10 could not be read"
+    )
 
 
 def test_between_records_the_loss_is_told_and_the_sums_go_on(tmp_path):
@@ -267,6 +303,8 @@ def test_two_processes_resumed_are_bit_identical(two_processes, kind):
     whole = xr.load_dataset(two_processes / f"{kind}-whole.nc", decode_timedelta=False)
     resumed = xr.load_dataset(two_processes / f"{kind}-cut.nc", decode_timedelta=False)
     assert int(resumed["iteration"][-1]) == runs.LAST
+    assert np.isfinite(resumed["line_loss"].sel(iteration=[10, 14, 25])).all()
+    assert np.isfinite(resumed["loss_difference"].sel(iteration=14, direction=1)).all()
     assert set(resumed.variables) == set(whole.variables)
     assert "noise_trace" in whole
     for name in set(whole.variables) - {*CLOCKS, "run"}:

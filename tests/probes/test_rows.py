@@ -32,13 +32,29 @@ def test_a_row_holds_units_clipping_and_skipped_steps():
     row, seconds = rows.read()
     assert row.unit_sq.tolist() == [50.0]  # two units of squared norm 25
     assert row.total_sq.tolist() == [100.0]
-    assert [round(float(value), 4) for value in row.clip] == [100.0, 1.0]
+    assert row.clip.tolist() == [[100.0] * 3, pytest.approx([1.0] * 3, rel=1e-4)]
     assert (row.skipped, row.shares.units, row.learning_rate) == (2, 2, 0.25)
     assert rows.units == rows.skipped == 0
     assert seconds > 0
     rows.close()
     model(torch.ones(1, 2)).sum().backward()
     assert rows.units == 0
+
+
+def test_clipping_is_seen_on_three_tensors_in_their_order():
+    layers = [torch.nn.Linear(size, 1, bias=False) for size in (4, 3, 2)]
+    model = torch.nn.Sequential(*layers)
+    groups = [{"params": layers[0].parameters()}, {"params": layers[1].parameters()}]
+    optimizer = torch.optim.SGD([*groups, {"params": layers[2].parameters()}], lr=0.1)
+    rows = reader(model, optimizer)
+    sum(layer(torch.ones(1, layer.in_features)).sum() for layer in layers).backward()
+    for factor, layer in zip((1.0, 0.5, 0.25), layers, strict=True):
+        layer.weight.grad *= factor
+    rows.before_step()
+    row, _ = rows.read()
+    # The largest, the one in the other half, the largest of another group.
+    assert row.clip[0].tolist() == pytest.approx([4, 2, 3])
+    assert row.clip[1].tolist() == pytest.approx([4, 2 / 16, 3 / 4])
 
 
 def test_without_a_tap_squares_are_unknown():
@@ -89,4 +105,5 @@ def test_clipping_of_a_gradient_that_the_step_itself_computes_is_unknown():
     rows.before_step()  # the gradient that it finds is that of the update before
     model(torch.ones(1, 2)).sum().backward()
     row, _ = rows.read()
-    assert torch.isnan(row.clip[1])
+    assert torch.isnan(row.clip[1]).all()
+    assert torch.isfinite(row.clip[0]).all()

@@ -1,4 +1,6 @@
+import gc
 import importlib.util
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +8,10 @@ import pytest
 import torch
 import torch.utils.checkpoint
 import xarray as xr
+from torch.optim.optimizer import _global_optimizer_pre_hooks as hooks
 
 from diffusion.noise import noise_scale
-from probes.taps import BackwardWatch, GradientTap
+from probes.taps import GradientTap
 
 SPEC = importlib.util.spec_from_file_location("ddp_run", Path(__file__).with_name("ddp_run.py"))
 runs = importlib.util.module_from_spec(SPEC)
@@ -176,6 +179,96 @@ def test_a_backward_pass_that_raised_leaves_no_trace():
     assert seen.unit_sq.tolist() == pytest.approx([2])
 
 
+@pytest.mark.parametrize("set_to_none", [False, True])
+@pytest.mark.parametrize("broken", [False, True])
+def test_units_whose_gradients_were_cleared_are_forgotten(set_to_none, broken):
+    """Where the second pass of an update raised, or its loss was found to be of no use."""
+    model = torch.nn.Linear(2, 1)
+    tap, faults = tapped(model)
+    model(torch.ones(1, 2)).sum().backward()
+    loss = 5 * model(torch.ones(1, 2)).sum()
+    if broken:
+        hook = model.weight.register_hook(lambda gradient: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            loss.backward()
+        hook.remove()
+    model.zero_grad(set_to_none=set_to_none)
+    for _ in range(2):
+        (3 * model(torch.ones(1, 2)).sum()).backward()
+    seen = tap.take()
+    assert (seen.units, seen.discarded, seen.lost, faults) == (2, 1, 1, [])
+    assert seen.unit_sq.tolist() == pytest.approx([2 * 18, 2 * 9])
+    assert seen.total_sq.tolist() == pytest.approx([72, 36])
+
+
+def test_gradients_changed_between_passes_are_not_taken_for_cleared():
+    model = torch.nn.Linear(2, 1, bias=False)
+    tap, _ = tapped(model)
+    for _ in range(2):
+        model(torch.ones(1, 2)).sum().backward()
+        model.weight.grad.mul_(0.5)
+    assert (tap.take().units, tap.take().discarded) == (2, 0)
+
+
+def test_hooks_on_tensors_come_first_whenever_they_were_registered():
+    model = torch.nn.Linear(2, 1, bias=False)
+    tap, _ = tapped(model)
+    model.weight.register_hook(lambda gradient: 10 * gradient)
+    model(torch.ones(1, 2)).sum().backward()
+    seen = tap.take()
+    assert float(seen.unit_sq) == float(seen.total_sq) == pytest.approx(200)
+
+
+def test_a_gradient_that_is_there_in_the_end_is_that_of_the_update():
+    """As with replicas that are reduced after the last of several passes."""
+    model = torch.nn.Linear(2, 1, bias=False)
+    faults, aside = [], []
+    tap = GradientTap(list(model.parameters()), processes=2, failed=faults.append)
+
+    def keep(parameter):
+        aside.append(parameter.grad)
+        parameter.grad = sum(aside) if len(aside) == 2 else None
+
+    model.weight.register_post_accumulate_grad_hook(keep)
+    for _ in range(2):
+        model(torch.ones(1, 2)).sum().backward()
+    assert float(tap.take().total_sq) == pytest.approx(8)
+    assert faults == []
+    model.weight.grad = None
+    model(torch.ones(1, 2)).sum().backward()
+    assert torch.isnan(tap.take().total_sq).all()
+    assert ["taken away" in str(fault) for fault in faults] == [True]
+
+
+def test_closing_removes_all_hooks_and_a_tap_that_is_lost_listens_to_no_optimizer():
+    before = len(hooks)
+    model = torch.nn.Linear(2, 1)
+    tap, _ = tapped(model)
+    assert len(hooks) == before + 1
+    tap.close()
+    assert len(hooks) == before
+    model(torch.ones(1, 2)).sum().backward()
+    assert tap.take().units == 0
+    tap, _ = tapped(torch.nn.Linear(2, 1))
+    gone = weakref.ref(tap)
+    del tap
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_parameter_of_another_type_is_heard_from_the_next_update():
+    model = torch.nn.Linear(2, 1, bias=False)
+    tap, _ = tapped(model)
+    model.double()
+    seen = []
+    for _ in range(2):
+        model(torch.ones(1, 2).double()).sum().backward()
+        seen.append(tap.take())
+        model.zero_grad()
+    assert [one.units for one in seen] == [0, 1]
+    assert float(seen[1].unit_sq) == float(seen[1].total_sq) == pytest.approx(2)
+
+
 def test_low_precision_gradients_neither_overflow_nor_vanish():
     model = torch.nn.Linear(2, 1, bias=False).half()
     tap, _ = tapped(model)
@@ -248,14 +341,3 @@ def test_sums_of_gradients_that_can_be_differentiated_are_plain_numbers():
     seen = tap.take()
     assert not seen.unit_sq.requires_grad
     assert not seen.total_sq.requires_grad
-
-
-def test_a_watch_sees_passes_and_nothing_of_them():
-    model = torch.nn.Linear(2, 1)
-    watch = BackwardWatch(model, list(model.parameters()))
-    assert not watch.making
-    model(torch.ones(1, 2)).sum().backward()
-    assert watch.making
-    seen = watch.take()
-    assert (watch.making, seen.units) == (False, 1)
-    assert torch.isnan(seen.unit_sq).all()

@@ -19,6 +19,7 @@ def updates(count, tensors=3):
         nonfinite_losses=np.zeros(count),
         learning_rate=RNG.random(count),
         clip_factor=RNG.random(count),
+        uneven_clipping=np.zeros(count, dtype=bool),
         loss_scale=np.full(count, np.nan),
         skipped=np.zeros(count, dtype=int),
     )

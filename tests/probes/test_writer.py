@@ -67,6 +67,7 @@ def window_updates(count):
         nonfinite_losses=0 * ones,
         learning_rate=0.1 * ones,
         clip_factor=ones,
+        uneven_clipping=np.zeros(count, dtype=bool),
         loss_scale=np.nan * ones,
         skipped=np.zeros(count, dtype=int),
     )

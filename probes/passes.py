@@ -1,0 +1,97 @@
+"""Backward passes: where a gradient passes through, and when a pass has ended."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol
+from weakref import WeakMethod
+
+import torch
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+_FUNCTION = BackwardCFunction.apply.__code__
+
+
+class Handle(Protocol):
+    """What undoes a hook."""
+
+    def remove(self) -> None:
+        """Undo it."""
+        ...
+
+
+def accumulator(parameter: Tensor) -> Any:
+    """The node of the graph that adds to a parameter's gradient.
+
+    A hook on it runs after all hooks of the tensor, whenever these were registered, and not in
+    `torch.autograd.grad`, which adds to no gradient. It stays as long as something refers to the
+    node.
+    """
+    with torch.enable_grad():
+        node: Any = parameter.view_as(parameter).grad_fn
+    return node.next_functions[0][0]
+
+
+def current() -> int:
+    """The number of the backward pass at hand; −1 outside of any."""
+    return torch._C._current_graph_task_id()
+
+
+def after_pass(callback: Callable[[], None]) -> None:
+    """Call a function when the pass at hand has ended, after those that were queued before."""
+    torch.autograd.Variable._execution_engine.queue_callback(callback)
+
+
+def hear_forward(model: torch.nn.Module, heard: Callable[[], None]) -> Handle:
+    """Call a function before the model does, unless without gradients."""
+
+    def hear(*_: object) -> None:
+        if torch.is_grad_enabled():
+            heard()
+
+    return model.register_forward_pre_hook(hear)
+
+
+def before_steps(method: Callable[[torch.optim.Optimizer], None]) -> Handle:
+    """Call a method before any optimizer steps, as long as its object lives."""
+    reference = WeakMethod(method)
+
+    def call(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        if (living := reference()) is not None:
+            living(optimizer)
+
+    return register_optimizer_step_pre_hook(call)
+
+
+class AfterPass:
+    """Calls a function once for all demands within a backward pass, and outside of any at once."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        """Remember the function."""
+        self._function = function
+        self._pass = -1
+
+    def __call__(self) -> None:
+        """Call it, in a pass when that has ended and what was queued at its end is done."""
+        if current() < 0:
+            self._function()
+        elif current() != self._pass:
+            self._pass = current()
+            after_pass(lambda: after_pass(self._function))
+
+
+def refuse_within_another() -> None:
+    """A pass that the backward of a function in another pass has started ends no unit.
+
+    Raises:
+        RuntimeError: within such a pass.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_code is not _FUNCTION:
+        frame = frame.f_back
+    if frame.f_code is _FUNCTION:
+        raise RuntimeError(
+            "a backward pass within another cannot be told from a unit; with "
+            "torch.utils.checkpoint set use_reentrant=False"
+        )
