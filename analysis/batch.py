@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
-from .curves import differences, label
-from .held_out import rate_of
+from .curves import differences, injected_noise, label
+from .held_out import longest, rate_of
 from .hyperbola import Hyperbola, fit_hyperbola
 from .target_loss import SEEDS, common_target, first_loss, steps_to, untrained
 from .text import first_of, interval, number, plural, printable
@@ -86,7 +86,9 @@ def critical_batch(
         McCandlish, Kaplan, Amodei et al. (2018), An Empirical Model of Large-Batch Training.
 
     Arguments:
-        runs: recordings by node name that differ by batch size, learning rate and seed.
+        runs: recordings by node name that differ by batch size, learning rate and seed. Those with
+            noise added to gradients are passed over; of a seed that was run twice at a batch size
+            and rate the longer run counts.
         target: training loss to reach; by default `target_loss.common_target`.
         level: confidence level.
         seed: of the bootstrap.
@@ -94,7 +96,8 @@ def critical_batch(
     Returns:
         The estimate, or the status `missing` with the reason.
     """
-    measured = {name: run for name, run in runs.items() if "loss" in run}
+    plain = {name: run for name, run in runs.items() if injected_noise(run) == 0}
+    measured = longest({name: run for name, run in plain.items() if "loss" in run})
     if not measured:
         return CriticalBatch(reason="no run recorded its loss")
     unlike = differences(measured.values())
@@ -117,12 +120,12 @@ _Steps = dict[float, dict[object, float]]
 
 
 def _steps(runs: Mapping[str, xr.Dataset], target: float) -> dict[int, _Steps]:
-    """Iterations to the target by batch size, the first recording of a seed at a rate each."""
+    """Iterations to the target by batch size, of one run a seed and rate."""
     steps: dict[int, _Steps] = {}
     for name, run in runs.items():
         rates = steps.setdefault(int(run["batch_size"].values), {})
         seed, found = label(run, "seed", name), steps_to(run, target)
-        rates.setdefault(rate_of(run), {}).setdefault(seed, found)
+        rates.setdefault(rate_of(run), {})[seed] = found
     return dict(sorted(steps.items()))
 
 

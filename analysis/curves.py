@@ -165,8 +165,15 @@ def differences(runs: Iterable[xr.Dataset]) -> tuple[str, ...]:
     return tuple(f"{name}: {', '.join(found)}" for name, found in listed.items() if len(found) > 1)
 
 
+def setting_of(run: xr.Dataset) -> tuple[str, ...]:
+    """What a run has for each of `SETTING`, as text: runs that differ in it are no copies."""
+    return tuple(map(str, _setting(run).values()))
+
+
 def _setting(run: xr.Dataset) -> dict[str, object]:
-    weights = int(run.variables["tensor_size"].values.sum())
+    # Groups of tensors stand for a run in fits, and have no sizes.
+    sizes = run.variables["tensor_size"].values if "tensor_size" in run.variables else np.empty(0)
+    weights = int(sizes.sum())
     return {name: label(run, name) for name in SETTING if name != "weights"} | {"weights": weights}
 
 
@@ -175,10 +182,11 @@ def one_per_seed(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
 
     A repeated seed is a copy or a rerun and no further draw; it would narrow intervals wrongly.
     """
-    draws: dict[tuple[Arm, object], list[str]] = {}
+    draws: dict[tuple[object, ...], list[str]] = {}
     for name, run in runs.items():
         seed = label(run, "seed", None)
-        draws.setdefault((arm(run), name if seed is None else seed), []).append(name)
+        key = arm(run), setting_of(run), name if seed is None else seed
+        draws.setdefault(key, []).append(name)
     kept = {max(names, key=lambda name: _last(runs[name])) for names in draws.values()}
     return {name: run for name, run in runs.items() if name in kept}
 

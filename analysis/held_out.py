@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from .curves import constant_rate, label
+from .curves import constant_rate, label, setting_of
 
 # In order of preference: the claims are about accuracy.
 METRICS = ("accuracy", "loss")
@@ -49,9 +49,26 @@ def once(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     """
     kept: dict[tuple[object, ...], str] = {}
     for name, run in runs.items():
-        size, last = int(run["batch_size"].values), int(run["iteration"].values[-1])
-        kept.setdefault((size, rate_of(run), label(run, "seed", name), last), name)
+        kept.setdefault((*_draw(name, run), int(run["iteration"].values[-1])), name)
     return {name: runs[name] for name in kept.values()}
+
+
+def longest(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Of each batch size, rate and seed the run that goes farthest, of equals the first."""
+    kept: dict[tuple[object, ...], str] = {}
+    for name, run in runs.items():
+        key = _draw(name, run)
+        if (
+            key not in kept
+            or run["iteration"].values[-1] > runs[kept[key]]["iteration"].values[-1]
+        ):
+            kept[key] = name
+    return {name: run for name, run in runs.items() if name in kept.values()}
+
+
+def _draw(name: str, run: xr.Dataset) -> tuple[object, ...]:
+    size = int(run["batch_size"].values)
+    return size, rate_of(run), setting_of(run), label(run, "seed", name)
 
 
 @dataclass(frozen=True)

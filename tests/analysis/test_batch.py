@@ -40,6 +40,20 @@ def test_recorded_runs_give_the_critical_batch_size(make):
     assert all("is not tuned" in note for note in found.notes)
 
 
+def test_of_a_seed_that_was_run_twice_the_longer_run_counts(make):
+    runs = sweep(make)
+    # Broken off, and slower by noise that was added: neither stands in the way of the others.
+    short = {f"a-{name}": run for name, run in sweep(make, last=300).items()}
+    heated = {
+        f"b-{name}": run.assign_attrs(config='{"gradient_noise": 0.1}')
+        for name, run in sweep(make, factors=(1.7,)).items()
+    }
+    found, alone = critical_batch(short | heated | runs), critical_batch(runs)
+    assert (found.estimate, found.low, found.target) == (alone.estimate, alone.low, alone.target)
+    assert (found.steps, found.notes) == (alone.steps, alone.notes)
+    assert critical_batch(runs | short | {"copy": runs["64-1.0-0"]}) == alone
+
+
 def test_each_size_is_taken_at_its_fastest_rate(make):
     found = critical_batch(sweep(make, factors=(0.5, 1.0, 2.0)))
     assert found.notes == ()

@@ -112,6 +112,11 @@ def test_seeds_count_draws_and_not_recordings(make):
     assert seeds(list(runs.values())) == 3
 
 
+def test_runs_of_unlike_networks_are_no_copies(make):
+    runs = {"a": make(), "b": make(model="resnet20"), "c": make(weight_decay=5e-4), "d": make()}
+    assert list(one_per_seed(runs)) == ["a", "b", "c"]
+
+
 def test_of_the_runs_of_a_seed_the_one_that_goes_farthest_counts(make):
     lengths = {"a": (0, 300), "b": (1, 300), "rerun": (0, 3000), "copy": (0, 3000)}
     runs = {name: make(seed=seed, last=last) for name, (seed, last) in lengths.items()}

@@ -37,6 +37,12 @@ def test_a_gap_that_closes_at_equal_updates_supports_the_claim(train):
     assert "batch size 1024: best of 3 learning rates 0.4" in found.assumptions
 
 
+def test_a_run_of_another_network_is_refused_and_not_taken_for_a_copy(train):
+    runs = study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.05})
+    other = runs["r0"].assign_coords(model="resnet20")
+    assert "model: resnet20, resnet8" in generalization(runs | {"other": other}).reason
+
+
 def test_copies_and_runs_with_added_noise_enter_no_count(train):
     runs = study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.05})
     copies = {f"{name}-again": run for name, run in runs.items()}
