@@ -6,6 +6,8 @@ import pytest
 from analysis.contrast import Contrast, unpaired
 from analysis.gaps import (
     Gap,
+    Setting,
+    _equal_samples,
     base_rate_epochs,
     equal_epochs,
     equal_updates,
@@ -152,3 +154,16 @@ def test_the_longest_training_with_seeds_enough_sets_the_length(train):
     assert setting(few).iterations == 1000
     none = {name: run for name, run in runs.items() if not name.endswith("4")}
     assert setting(none) is None
+
+
+def test_the_smaller_sample_is_the_one_told(train):
+    runs = study(train, {(64, 1000): 0.0}, seeds=7) | study(train, {(256, 1000): 0.0})
+    given = setting(runs)
+    assert sample(given, [equal_updates(given, 256, level=0.95)]).seeds == 5
+
+
+def test_equal_samples_are_one_update_at_least():
+    given = Setting((), "accuracy", base=64, iterations=100, margin=0.01)
+    # 100 updates of 64 samples are 25 of 256, and a quarter of one of 25,600.
+    assert _equal_samples(given, 256) == 25.0
+    assert _equal_samples(given, 25_600) == 1.0

@@ -194,3 +194,13 @@ def test_the_units_of_gradients_drop_out(unit):
     other = noise_interval(*(unit * x for x in windows), given.updates)
     ends = [[found.estimate, found.low, found.high] for found in (one, other)]
     np.testing.assert_allclose(*ends, rtol=1e-9)
+
+
+def test_no_ratio_of_two_negative_means_bounds_the_scale():
+    """Both estimates are unbiased and may fall below 0; −100/−2 is no noise scale of 50."""
+    rng = np.random.default_rng(4)
+    both = moments(rng, noise=0.01)
+    found = fieller(Moments(-both.gradient_sq, -both.noise_trace, both.updates), 2.0)
+    assert np.isnan(found.estimate)
+    assert (found.low, found.high) == (0.0, np.inf)
+    assert found.reason == "the squared gradient cannot be told from 0"
