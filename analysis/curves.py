@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from .phases import longest, phases
+from .rungs import place_of
 from .text import number
 
 # What runs of one set must share to be compared: everything but batch size, rate and seed.
@@ -177,6 +178,11 @@ def _setting(run: xr.Dataset) -> dict[str, object]:
     return {name: label(run, name) for name in SETTING if name != "weights"} | {"weights": weights}
 
 
+def setting_key(run: xr.Dataset) -> Hashable:
+    """Equal for runs that differ by seed only: arm, what ought to be equal, and rung."""
+    return arm(run), setting_of(run), place_of(run)
+
+
 def one_per_seed(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     """One run of each seed in each arm: the one that goes farthest, of equals the first.
 
@@ -185,8 +191,7 @@ def one_per_seed(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     draws: dict[tuple[object, ...], list[str]] = {}
     for name, run in runs.items():
         seed = label(run, "seed", None)
-        key = arm(run), setting_of(run), name if seed is None else seed
-        draws.setdefault(key, []).append(name)
+        draws.setdefault((setting_key(run), name if seed is None else seed), []).append(name)
     kept = {max(names, key=lambda name: _last(runs[name])) for names in draws.values()}
     return {name: run for name, run in runs.items() if name in kept}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from .arm_names import arm_names
 from .curves import constant_rate, label, one_per_seed, total_distance
 from .growth import fit_growth
 
@@ -37,8 +38,9 @@ def fit_totals(
         progress: called with the number of series fitted since the last call and of all.
 
     Returns:
-        `fit_growth`'s Dataset along `node`, with `run`, `batch_size`, `seed` and `repeats`
-        (whether another run of its seed counts in its arm) as coordinates,
+        `fit_growth`'s Dataset along `node`, with `run`, `batch_size`, `seed`, `arm` (what tells
+        it from others of its batch size, in words) and `repeats` (whether another run of its seed
+        counts in its arm) as coordinates,
         the window's `first`, `last` and `decades`, and `grown_decades`, the decades beyond the
         fitted onset τ: log10 of (last + τ)/(first + τ).
     """
@@ -115,11 +117,12 @@ def _fit(curves: Curves, settings: Settings, *, progress: Progress | None) -> xr
 
 def _labelled(fits: xr.Dataset, runs: dict[str, xr.Dataset]) -> xr.Dataset:
     windows = [constant_rate(run) for run in runs.values()]
-    distinct = one_per_seed(runs)
+    distinct, names = one_per_seed(runs), arm_names(runs)
     coordinates = {
         "run": [str(run["run"].values) for run in runs.values()],
         "batch_size": [int(run["batch_size"].values) for run in runs.values()],
         "seed": [str(label(run, "seed")) for run in runs.values()],
+        "arm": [names[node] for node in runs],
         "repeats": [name not in distinct for name in runs],
     }
     columns = {

@@ -5,7 +5,6 @@ The runs of a ladder say which rung they stand on by the metadata `ladder`, `run
 is taken seed by seed.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,21 +16,14 @@ from statsmodels.stats.multitest import multipletests
 
 from .contrast import Contrast, block, p_value, paired, unpaired
 from .held_out import METRICS, has, trainings
+from .rungs import Place as Place
+from .rungs import place_of
 
 # Two runs give a spread, though an interval of it is 12 standard errors wide on either side.
 SEEDS = 2
 # From so many seeds on, a pair of rungs has a spread of its own that is leaned on. Below, the
 # spread is pooled over all rungs, which for 9 rungs of 2 seeds has 8 degrees of freedom, not 1.
 OWN_SPREAD = 4
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run stands: the ladder's name, the rung's number and name."""
-
-    ladder: str
-    number: int
-    name: str
 
 
 @dataclass(frozen=True)
@@ -89,31 +81,6 @@ class Ladder:
     rungs: tuple[Rung, ...]
     level: float
     notes: tuple[str, ...]
-
-
-def place_of(run: xr.Dataset) -> Place | None:
-    """Where a run stands, from its attributes or from the metadata kept in `config`; None if not.
-
-    Arguments:
-        run: a recording.
-
-    Returns:
-        Its ladder and rung.
-    """
-    told = {**_config(run), **run.attrs}
-    try:
-        number = int(told["rung"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    return Place(str(told.get("ladder", "")), number, str(told.get("rung_name", "")))
-
-
-def _config(run: xr.Dataset) -> dict:
-    try:
-        found = json.loads(str(run.attrs.get("config", "{}")))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def ladders(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> tuple[Ladder, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from .arm_names import arm_names
 from .curves import one_per_seed
 from .groups import group_places
 from .noise import NoiseScale, noise_interval
@@ -27,12 +28,14 @@ class Comparison:
 
     Attributes:
         batch_size: M, samples.
+        arm: what tells it from others of its batch size, in words.
         runs: runs taken together.
         scale: B_simple over whole runs.
         place: of M: `below` the interval of B, `within` or `above` it; `unknown` without one.
     """
 
     batch_size: int
+    arm: str
     runs: int
     scale: NoiseScale
     place: str
@@ -50,23 +53,25 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """The noise scale of one batch size, taken apart.
+    """The noise scale of the runs of one arm, taken apart.
 
     Attributes:
         batch_size: M, samples.
+        arm: what tells it from others of its batch size, in words.
         groups: B_simple of each of the groups of tensors for which exponents are told.
         parts: B_simple of each part of the network by name.
         by_loss: B_simple against the training loss, as `noise_against_loss` gives it.
     """
 
     batch_size: int
+    arm: str
     groups: Mapping[str, NoiseScale]
     parts: Mapping[str, NoiseScale]
     by_loss: xr.Dataset
 
 
 def compare(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> list[Comparison]:
-    """The noise scale of each batch size, its runs taken together, against the batch size.
+    """The noise scale of each arm, its runs taken together, against the batch size.
 
     Arguments:
         runs: recordings by node name; those without noise are passed over, and those that repeat
@@ -74,22 +79,32 @@ def compare(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> list[Comp
         level: confidence level.
 
     Returns:
-        One item a batch size with noise, in order.
+        One item an arm with noise, in order of batch size and name.
     """
-    sizes = sorted({int(run["batch_size"].values) for run in runs.values() if has_noise(run)})
-    return [_compare(size, of_size(runs, size), level=level) for size in sizes]
+    return [
+        _compare(size, arm, members, level=level)
+        for (size, arm), members in sorted(_by_arm(runs).items(), key=lambda item: item[0])
+    ]
+
+
+def _by_arm(runs: Mapping[str, xr.Dataset]) -> dict[tuple[int, str], list[xr.Dataset]]:
+    """Runs that measured noise, one a seed: copies would narrow intervals."""
+    measured = {name: run for name, run in runs.items() if has_noise(run)}
+    names = arm_names(measured)
+    found: dict[tuple[int, str], list[xr.Dataset]] = {}
+    for name, run in one_per_seed(measured).items():
+        found.setdefault((int(run["batch_size"].values), names[name]), []).append(run)
+    return found
 
 
 def of_size(runs: Mapping[str, xr.Dataset], size: int) -> list[xr.Dataset]:
-    """The runs of a batch size that measured noise, one a seed: copies would narrow intervals."""
-    measured = {name: run for name, run in runs.items() if has_noise(run)}
-    distinct = one_per_seed(measured).values()
-    return [run for run in distinct if int(run["batch_size"].values) == size]
+    """The runs of a batch size that measured noise, one a seed."""
+    return [run for (own, _), found in _by_arm(runs).items() if own == size for run in found]
 
 
-def _compare(size: int, members: Sequence[xr.Dataset], *, level: float) -> Comparison:
+def _compare(size: int, arm: str, members: Sequence[xr.Dataset], *, level: float) -> Comparison:
     scale = noise_interval(*_joined(members), level=level)
-    return Comparison(size, len(members), scale, _place(size, scale))
+    return Comparison(size, arm, len(members), scale, _place(size, scale))
 
 
 def _place(size: int, scale: NoiseScale) -> str:
@@ -116,7 +131,7 @@ def _joined(
 def breakdown(
     runs: Mapping[str, xr.Dataset], compared: Sequence[Comparison], *, level: float = 0.95
 ) -> Breakdown | None:
-    """The noise scale by tensors and by loss, of the batch size with most runs.
+    """The noise scale by tensors and by loss, of the arm with most runs.
 
     Arguments:
         runs: recordings by node name.
@@ -124,15 +139,16 @@ def breakdown(
         level: confidence level.
 
     Returns:
-        The noise scales; None where no batch size has one.
+        The noise scales; None where no arm has one.
     """
     known = [one for one in compared if one.place != "unknown"]
     if not known:
         return None
-    size = max(known, key=lambda one: one.runs).batch_size
-    members = of_size(runs, size)
+    most = max(known, key=lambda one: one.runs)
+    members = _by_arm(runs)[most.batch_size, most.arm]
     return Breakdown(
-        size,
+        most.batch_size,
+        most.arm,
         noise_by_group(members, level=level),
         noise_by_part(members, level=level),
         noise_against_loss(members, level=level),

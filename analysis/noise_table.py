@@ -44,7 +44,7 @@ def _row(one: Comparison) -> tuple[str, ...]:
     middle, low, high = one.crossover
     place = {"within": "within it", "unknown": "–"}.get(one.place, f"{one.place} it")
     return (
-        str(one.batch_size),
+        _where(one.batch_size, one.arm),
         str(one.runs),
         number(one.scale.estimate),
         ends,
@@ -52,6 +52,10 @@ def _row(one: Comparison) -> tuple[str, ...]:
         number(middle),
         interval(low, high),
     )
+
+
+def _where(size: int, arm: str) -> str:
+    return f"{size}, {arm}" if arm else str(size)
 
 
 def _ends(scale: NoiseScale) -> str:
@@ -88,7 +92,8 @@ def in_parts(found: Breakdown | None) -> str:
     kept = {name: html for name, html in tables.items() if html}
     if not kept:
         return ""
-    title = f"Noise scale at batch size {found.batch_size} by {' and by '.join(kept)}"
+    where = _where(found.batch_size, found.arm)
+    title = f"Noise scale at batch size {where} by {' and by '.join(kept)}"
     return markup.drawer(title, *kept.values())
 
 

@@ -114,9 +114,8 @@ def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> 
 
 def _some_arm_is_small(fits: xr.Dataset) -> bool:
     """Whether a tensor's interval somewhere is that of single runs and not across seeds."""
-    distinct = fits["batch_size"].values[~fits["repeats"].values]
-    counts = np.unique(distinct, return_counts=True)[1]
-    return bool(counts.min() < panels.ACROSS_SEEDS)
+    counts = [members.sizes["node"] for members in panels.main_arms(fits).values()]
+    return min(counts) < panels.ACROSS_SEEDS
 
 
 def _with_tensors(run: xr.Dataset, tensors: list[str]) -> xr.Dataset:

@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
+from . import arm_names
 from .curves import total_distance
 from .growth import growth_curve
 from .noise_comparison import of_size
@@ -169,11 +170,14 @@ def _law(fit: xr.Dataset) -> Band:
 
 
 def run_exponents(fits: xr.Dataset, *, level: float) -> DotPlot:
-    """Exponents run by run, grouped by batch size, and their mean where there are seeds enough."""
+    """Exponents run by run, grouped by arm, and their mean where there are seeds enough.
+
+    Runs that could not be fitted have no row.
+    """
     dots: list[Dot] = []
     rows: list[str] = []
-    for size in np.unique(fits["batch_size"].values).tolist():
-        members = fits.isel(node=np.flatnonzero(fits["batch_size"].values == size))
+    fitted = fits.isel(node=np.flatnonzero(np.isfinite(fits["exponent"].values)))
+    for (size, arm), members in _by_arm(fitted):
         first = len(rows)
         for node in members["node"].values.tolist():
             dots.append(_dot(members.sel(node=node), len(rows), size))
@@ -182,8 +186,28 @@ def run_exponents(fits: xr.Dataset, *, level: float) -> DotPlot:
         if distinct.sizes["node"] >= ACROSS_SEEDS:
             dots.append(_mean_dot(distinct["exponent"].values, len(rows), size, level=level))
             rows.append("")
-        rows[first] = f"batch size {size}"
+        rows[first] = f"{size}, {arm}" if arm else f"batch size {size}"
     return DotPlot(tuple(dots), tuple(rows))
+
+
+def _by_arm(fits: xr.Dataset) -> list[tuple[tuple[int, str], xr.Dataset]]:
+    """Fits by batch size and arm, arms in the order in which they come."""
+    pairs = zip(fits["batch_size"].values.tolist(), fits["arm"].values.tolist(), strict=True)
+    places: dict[tuple[int, str], list[int]] = {}
+    for place, key in enumerate(pairs):
+        places.setdefault(key, []).append(place)
+    ordered = sorted(places, key=lambda key: key[0])
+    return [(key, fits.isel(node=places[key])) for key in ordered]
+
+
+def main_arms(fits: xr.Dataset) -> dict[int, xr.Dataset]:
+    """Of each batch size the fits of the arm with most seeds, one a seed; of equals the first."""
+    main: dict[int, xr.Dataset] = {}
+    for (size, _), members in _by_arm(fits):
+        own = _distinct(members)
+        if size not in main or own.sizes["node"] > main[size].sizes["node"]:
+            main[size] = own
+    return main
 
 
 def _distinct(fits: xr.Dataset) -> xr.Dataset:
@@ -221,13 +245,12 @@ def largest_tensors(runs: dict[str, xr.Dataset]) -> list[str]:
 
 
 def tensor_exponents(fits: xr.Dataset, tensors: Sequence[str], *, level: float) -> DotPlot:
-    """Exponents tensor by tensor, the runs of a batch size taken together."""
-    sizes = np.unique(fits["batch_size"].values).tolist()
+    """Exponents tensor by tensor, of each batch size the arm with most seeds, taken together."""
+    main = main_arms(fits)
     dots: list[Dot] = []
     rows: list[str] = []
     for name in tensors:
-        for k, size in enumerate(sizes):
-            members = _distinct(fits.isel(node=np.flatnonzero(fits["batch_size"].values == size)))
+        for k, (size, members) in enumerate(main.items()):
             dots.append(_pooled(members.sel(tensor=name), len(rows), size, level=level))
             rows.append(name if k == 0 else "")
     return DotPlot(tuple(dots), tuple(rows))
@@ -255,10 +278,11 @@ def exponent_range(dots: Sequence[Dot]) -> tuple[float, float]:
 
 
 def noise_bands(runs: dict[str, xr.Dataset], *, level: float) -> dict[int, Band]:
-    """Noise scale over time of each batch size, its runs taken together."""
+    """Noise scale over time of each batch size, the runs of its main arm taken together."""
     found = {}
-    for size in batch_sizes(runs):
-        scale = noise_over_time(of_size(runs, size), level=level)
+    main = arm_names.main_arms(runs)
+    for size in batch_sizes(main):
+        scale = noise_over_time(of_size(main, size), level=level)
         if scale.sizes["iteration"] and np.isfinite(scale["low"].values).any():
             columns = (scale[name].values for name in ("estimate", "low", "high"))
             found[size] = Band(scale["iteration"].values, *columns)

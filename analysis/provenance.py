@@ -116,9 +116,11 @@ def fit_rows(fits: xr.Dataset) -> list[dict[str, Any]]:
     """Fits as one dictionary a curve: along `node`, and along `tensor` where they have it."""
     present = [name for name in _FIT if name in fits]
     keys = [
-        name for name in ("node", "run", "batch_size", "seed", "tensor") if name in fits.coords
+        name
+        for name in ("node", "run", "batch_size", "seed", "arm", "tensor")
+        if name in fits.coords
     ]
-    columns = fits[present].reset_coords(keys[1:4])
+    columns = fits[present].reset_coords([name for name in keys if name not in fits.dims])
     spread = xr.broadcast(columns)[0].stack(curve=fits["exponent"].dims).reset_index("curve")
     arrays = {name: spread[name].values.tolist() for name in [*keys, *present]}
     return [plain(dict(zip(arrays, row, strict=True))) for row in _rows(arrays)]

@@ -196,9 +196,9 @@ def _exponents(found: Findings) -> str:
     ]
     caption = (
         f"First: one row a run with its {found.level:.0%} interval; a diamond is the mean over "
-        "four or more seeds. Second: the tensors that moved farthest "
-        f"({plural(len(found.tensors), 'tensor')}), one row "
-        "a batch size. Arrow heads: the interval goes on. Grey band: counts as log t."
+        "four or more seeds of an arm. Second: the tensors that moved farthest "
+        f"({plural(len(found.tensors), 'tensor')}), one row a batch size, of the arm with most "
+        "seeds. Arrow heads: the interval goes on. Grey band: counts as log t."
     )
     return markup.section(
         "Exponents",
@@ -215,9 +215,9 @@ def _noise(found: Findings) -> str:
         for size, band in bands.items()
     ]
     caption = (
-        f"B_simple = tr Σ/|G|² in samples with its {found.level:.0%} interval, the runs of a "
-        "batch size taken together. Dashed: the batch size. Below the noise scale an update is "
-        "mostly noise, above it mostly gradient."
+        f"B_simple = tr Σ/|G|² in samples with its {found.level:.0%} interval, of each batch size "
+        "the runs of the arm with most seeds. Dashed: the batch size. Below the noise scale an "
+        "update is mostly noise, above it mostly gradient."
     )
     return markup.section(
         "Gradient noise scale",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import xarray as xr
 
 from .curves import label
-from .ladder import place_of
+from .rungs import place_of
 from .text import first_of, plural
 
 

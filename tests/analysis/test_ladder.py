@@ -7,7 +7,8 @@ from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
 from analysis.contrast import block
-from analysis.ladder import Place, ladders, place_of
+from analysis.ladder import ladders
+from analysis.rungs import Place, place_of
 
 SEEDS = 4
 

@@ -23,6 +23,24 @@ def test_an_arm_of_one_run_has_that_runs_noise_scale(make):
     assert (found.batch_size, found.runs) == (64, 1)
 
 
+def test_arms_of_one_batch_size_are_not_mixed(make):
+    """Twice the noise under the linear rule: a scale of its own, and not in the other's."""
+    runs = {f"r{k}": make(seed=k, last=2000) for k in range(3)}
+    loud = make(seed=0, last=2000, scaling="linear", rate=0.05)
+    loud["noise_trace"].values[:] *= 2
+    found = compare({**runs, "loud": loud})
+    assert [(one.batch_size, one.arm, one.runs) for one in found] == [
+        (64, "linear", 1),
+        (64, "sqrt", 3),
+    ]
+    assert found[0].scale == run_noise_scale(loud)
+    assert found[1].scale == compare(runs)[0].scale
+    assert found[0].scale.estimate == pytest.approx(2 * found[1].scale.estimate, rel=0.1)
+    told = breakdown({**runs, "loud": loud}, found)
+    assert (told.batch_size, told.arm) == (64, "sqrt")
+    assert told.parts == noise_by_part(list(runs.values()))
+
+
 @pytest.mark.parametrize(("size", "place"), [(16, "below"), (200, "within"), (4096, "above")])
 def test_the_batch_size_has_a_place_beside_the_noise_scale(make, size, place):
     runs = {f"r{k}": make(batch_size=size, seed=k, last=2000) for k in range(2)}

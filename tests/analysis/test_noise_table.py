@@ -9,8 +9,10 @@ from analysis.batch import CriticalBatch
 from analysis.noise import NoiseScale
 from analysis.noise_comparison import Comparison, breakdown, compare
 
-BOUNDED = Comparison(64, 3, NoiseScale(200.0, 160.0, 240.0, "jackknife", 900, 20), "below")
-OPEN = Comparison(1024, 1, NoiseScale(9000.0, 512.0, math.inf, "fieller", 90, 5, "…"), "within")
+BOUNDED = Comparison(64, "", 3, NoiseScale(200.0, 160.0, 240.0, "jackknife", 900, 20), "below")
+OPEN = Comparison(
+    1024, "linear", 1, NoiseScale(9000.0, 512.0, math.inf, "fieller", 90, 5, "…"), "within"
+)
 FOUND = CriticalBatch(
     estimate=600.0,
     low=450.0,
@@ -31,7 +33,7 @@ def words(html):
 def test_the_table_sets_batch_sizes_beside_the_noise_scale():
     text = words(noise_table.by_batch_size([BOUNDED, OPEN]))
     assert "64 3 200 [160, 240] below it 3.12 [2.5, 3.75]" in text
-    assert "1024 1 9000 [512, ∞) within it 8.79 [0.5, ∞)" in text
+    assert "1024, linear 1 9000 [512, ∞) within it 8.79 [0.5, ∞)" in text
     assert noise_table.by_batch_size([]) == ""
 
 

@@ -16,13 +16,18 @@ FEW = [0, 1, 2, 4, 8]
 T = np.array([1.0, 10.0, 100.0])
 
 
-def fits(sizes, exponents, tensors=None, *, copies=0):
+def fits(sizes, exponents, tensors=None, *, copies=0, arms=None):
     """Fits as `fit_totals` gives them, with chosen exponents and intervals of ±0.1."""
     exponents = np.asarray(exponents, dtype=float)
     dims = ("node",) if tensors is None else ("node", "tensor")
     names = [f"r{k}" for k in range(len(sizes))]
     repeats = np.arange(len(sizes)) >= len(sizes) - copies
-    coords = {"node": names, "batch_size": ("node", sizes), "repeats": ("node", repeats)}
+    coords = {
+        "node": names,
+        "batch_size": ("node", sizes),
+        "arm": ("node", arms or [""] * len(sizes)),
+        "repeats": ("node", repeats),
+    }
     return xr.Dataset(
         {
             "exponent": (dims, exponents),
@@ -112,9 +117,25 @@ def test_copies_have_rows_and_add_no_seeds():
     assert (dot.low, dot.high) == pytest.approx(tuple(expected))
 
 
-def test_a_mean_of_failed_fits_is_unknown():
-    plot = panels.run_exponents(fits([64] * 4, [0.1, np.nan, np.nan, np.nan]), level=0.95)
-    assert math.isnan(plot.dots[-1].value)
+def test_runs_without_a_fit_have_no_row():
+    plot = panels.run_exponents(fits([64] * 4 + [256], [0.1, *[np.nan] * 4]), level=0.95)
+    assert plot.rows == ("batch size 64",)
+    assert [dot.value for dot in plot.dots] == [0.1]
+
+
+def test_arms_of_one_batch_size_have_means_of_their_own():
+    exponents = [0.1, 0.2, 0.3, 0.4, 0.9, 0.8]
+    arms = ["sqrt"] * 4 + ["linear"] * 2
+    plot = panels.run_exponents(fits([64] * 6, exponents, arms=arms), level=0.9)
+    assert plot.rows == ("64, sqrt", "", "", "", "", "64, linear", "")
+    (mean,) = [dot for dot in plot.dots if dot.strong]
+    expected = stats.ttest_1samp(exponents[:4], 0).confidence_interval(0.9)
+    assert (mean.row, mean.low, mean.high) == pytest.approx((4, *expected))
+    table = np.array(exponents)[:, None]
+    (dot,) = panels.tensor_exponents(
+        fits([64] * 6, table, ["a"], arms=arms), ["a"], level=0.9
+    ).dots
+    assert (dot.low, dot.high) == pytest.approx(tuple(expected))
 
 
 def test_tensors_are_pooled_over_the_runs_of_a_batch_size():

@@ -1,0 +1,58 @@
+import json
+
+import pytest
+
+from analysis.arm_names import arm_names, main_arms
+from analysis.curves import one_per_seed
+
+
+def runs(*made):
+    return {str(run["run"].values): run for run in made}
+
+
+@pytest.fixture
+def study(make):
+    """Four rules and settings at one batch size, one alone at another."""
+    return runs(
+        make(run="a0", batch_size=256, seed=0, scaling="sqrt", rate=0.1, weight_decay=0.0),
+        make(run="a1", batch_size=256, seed=1, scaling="sqrt", rate=0.1, weight_decay=0.0),
+        make(run="b0", batch_size=256, seed=0, scaling="linear", rate=0.2, weight_decay=0.0),
+        make(run="c0", batch_size=256, seed=0, scaling="sqrt", rate=0.1, weight_decay=5e-4),
+        make(run="d0", batch_size=64, seed=0, scaling="sqrt", rate=0.05, weight_decay=0.0),
+    )
+
+
+def test_an_arm_is_named_by_what_tells_it_from_others_of_its_batch_size(study):
+    assert arm_names(study) == {
+        "a0": "sqrt",
+        "a1": "sqrt",
+        "b0": "linear",
+        "c0": "sqrt, weight decay 0.0005",
+        "d0": "",
+    }
+
+
+def test_rates_are_named_where_a_rule_has_several(make):
+    found = arm_names(runs(make(run="a", rate=0.1), make(run="b", rate=0.2)))
+    assert found == {"a": "sqrt, rate 0.1", "b": "sqrt, rate 0.2"}
+
+
+def test_rungs_are_named_by_their_names_and_equal_names_numbered(make):
+    def rung(name, number, word):
+        told = {"ladder": "limit", "rung": number, "rung_name": word}
+        return make(run=name).assign_attrs(config=json.dumps(told))
+
+    made = runs(rung("a", 0, "baseline"), rung("b", 1, "lars"), rung("c", 2, "lars"))
+    assert arm_names(made) == {"a": "baseline", "b": "lars", "c": "lars (2)"}
+    assert list(one_per_seed(made)) == ["a", "b", "c"]  # of one seed, and no copies
+
+
+def test_runs_of_another_setting_are_no_copies(study):
+    assert list(one_per_seed(study)) == list(study)
+    again = {**study, "copy": study["c0"]}
+    assert list(one_per_seed(again)) == list(study)
+
+
+def test_the_main_arm_of_a_batch_size_has_most_seeds(study):
+    assert list(main_arms(study)) == ["a0", "a1", "d0"]
+    assert list(main_arms({name: study[name] for name in ("b0", "c0")})) == ["b0"]
