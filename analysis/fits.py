@@ -7,8 +7,10 @@ import numpy as np
 import xarray as xr
 
 from .arm_names import arm_names
-from .curves import constant_rate, label, one_per_seed, total_distance
+from .curves import Stretch, constant_rate, label, one_per_seed, total_distance
 from .growth import fit_growth
+from .status import LEAST_RECORDS
+from .text import plural
 
 # Called with the number of series fitted since the last call and the number of all.
 Progress = Callable[[int, int], None]
@@ -133,8 +135,19 @@ def _labelled(fits: xr.Dataset, runs: dict[str, xr.Dataset]) -> xr.Dataset:
     fits = fits.assign_coords({name: ("node", values) for name, values in coordinates.items()})
     fits = fits.assign({name: ("node", np.asarray(values)) for name, values in columns.items()})
     # Without a window the reason is what the recording lacks and not that nothing was fitted.
-    lacking = xr.DataArray([window.reason for window in windows], dims="node")
+    reasons = [_why_short(window, run) for window, run in zip(windows, runs.values(), strict=True)]
+    lacking = xr.DataArray(reasons, dims="node")
     fits = fits.assign(reason=xr.where(lacking == "", fits["reason"], lacking))
     onset = fits["onset"].fillna(0.0)
     ends = [(fits[name] + onset).clip(min=1) for name in ("first", "last")]
     return fits.assign(grown_decades=np.log10(ends[1] / ends[0]))
+
+
+def _why_short(window: Stretch, run: xr.Dataset) -> str:
+    """What the recording lacks for a fit, where that is a constant learning rate; else empty."""
+    count = window.iteration.size
+    records = int((run["iteration"].values > 0).sum())
+    if 0 < count < LEAST_RECORDS <= records:
+        found = f"the learning rate stays constant for {plural(count, 'record')} at most"
+        return f"{found}, at least {LEAST_RECORDS} are needed"
+    return window.reason

@@ -36,6 +36,17 @@ def test_a_run_without_a_rate_gets_a_row_and_a_reason(make):
     assert fits["reason"].values[1]
 
 
+def test_a_rate_that_never_stays_is_named_as_the_reason(make):
+    falling = make(records=FEW)
+    falling["learning_rate"].values[:] = np.geomspace(0.1, 0.01, FEW.size)
+    few = make(records=FEW[:4])
+    found = fit_totals({"falling": falling, "few": few})
+    assert found["status"].values.tolist() == ["too_few_points"] * 2
+    reasons = found["reason"].values.tolist()
+    assert reasons[0].startswith("the learning rate stays constant for 1 record at most")
+    assert reasons[1].startswith("4 records after iteration 0")
+
+
 def test_the_window_ends_with_the_constant_rate(make):
     records = np.arange(1, 60)
     rate = np.where(records <= 40, 0.1, 0.01)
