@@ -2,8 +2,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy.linalg import null_space
+from statsmodels.stats.multivariate import test_mvmean as mean_test
 
-from analysis.hyperbola import fit_hyperbola
+from analysis.hyperbola import _Error, _misfit, fit_hyperbola
 from diffusion.scaling import steps_to_target
 
 SIZES = np.array([64.0, 256.0, 1024.0, 4096.0])
@@ -106,3 +108,25 @@ def test_seeds_fewer_than_sizes_cannot_tell_a_misfit():
     found = fit(logs(seeds=3, rng=np.random.default_rng(13)))
     assert math.isnan(found.misfit)
     assert not math.isnan(fit(logs(seeds=4, rng=np.random.default_rng(13))).misfit)
+
+
+def test_errors_of_bootstrap_draws_are_those_of_so_many_seeds():
+    # Draws 0 and 2 have the standard deviation √2; four seeds make it √(4/3) larger.
+    found = _Error(4, 0.95).of(np.array([[0.0], [2.0]]))
+    np.testing.assert_allclose(found, np.sqrt(2 * 4 / 3))
+    # t of 3 degrees of freedom at 97.5 % (tables).
+    assert _Error(4, 0.95).quantile == pytest.approx(3.1824, abs=1e-4)
+
+
+def test_the_misfit_is_hotellings_test_of_what_the_parameters_leave():
+    """Five sizes and two parameters leave three directions; statsmodels tests their mean."""
+    rng, sizes = np.random.default_rng(8), np.array([16.0, 64.0, 256.0, 1024.0, 4096.0])
+    fitted = np.log(100 * (1 + 600 / sizes))
+    table = (
+        fitted[:, None] + 0.05 * rng.standard_normal((5, 9)) + 0.02 * np.arange(5)[:, None] ** 2
+    )
+    spanned = np.stack([np.ones(5), 1 - 100 / np.exp(fitted)])
+    left = null_space(spanned).T @ (table - fitted[:, None])
+    expected = mean_test(left.T, np.zeros(3)).pvalue
+    assert _misfit(table, fitted) == pytest.approx(expected, rel=1e-9)
+    assert np.isnan(_misfit(table[:, :4], fitted))
