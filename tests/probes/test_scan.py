@@ -2,6 +2,7 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,19 @@ def test_directions_differ_though_random_numbers_are_repeated():
     model = Quadratic()
     found = scanned(model, model.loss, directions=5)
     assert len(set(found.difference[0].tolist())) == 5
+
+
+def test_every_direction_is_drawn_at_the_present_weights():
+    """Filters' lengths and gradients are those of the weights, not of where the last step led."""
+    model, random = Quadratic(at=0.5), isotropic([])
+    met = []
+
+    def draw(index, generator):
+        met.append(model.w.detach().clone())
+        return [torch.randn(SIZE, generator=generator, dtype=torch.float64)]
+
+    scanned(model, model.loss, replace(random, parameters=(model.w,), draw=draw))
+    assert [w.tolist() for w in met] == [[0.5] * SIZE] * 3
 
 
 def test_noise_floor_is_the_deviation_of_a_difference():
