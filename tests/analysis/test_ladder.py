@@ -8,7 +8,7 @@ from statsmodels.regression.linear_model import OLS
 
 from analysis.contrast import block
 from analysis.ladder import ladders
-from analysis.rungs import Place, place_of
+from analysis.rungs import place_of
 
 SEEDS = 4
 
@@ -35,15 +35,6 @@ def ladder(train, gains, *, seeds=SEEDS, **options):
 def values(runs, number):
     kept = [run for run in runs.values() if place_of(run).number == number]
     return np.array([float(run["held_out"].values[-1, 0]) for run in kept])
-
-
-def test_a_runs_place_is_read_from_metadata_or_attributes(train):
-    run = rung(train, 3, gain=0.0, seed=0)
-    assert place_of(run) == Place("limit", 3, "step 3")
-    plain = run.assign_attrs(config="{}", rung="2", rung_name="warm-up", ladder="other")
-    assert place_of(plain) == Place("other", 2, "warm-up")
-    assert place_of(run.assign_attrs(config="not JSON")) is None
-    assert place_of(run.assign_attrs(config='{"rung": "top"}')) is None
 
 
 def test_gains_are_paired_by_seed_and_agree_with_scipy(train):
