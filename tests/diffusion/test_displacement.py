@@ -4,7 +4,8 @@ import pytest
 from diffusion import displacement
 
 RNG = np.random.default_rng(5)
-WALK = np.cumsum(RNG.standard_normal((23, 3, 2)), axis=0) + 1e4  # far from the origin on purpose
+# far from the origin on purpose, and not equally far in all coordinates
+WALK = np.cumsum(RNG.standard_normal((23, 3, 2)), axis=0) + np.array([1e4, -1e4])
 
 
 def test_lagged_msd_equals_the_double_loop():
@@ -41,6 +42,20 @@ def test_distance_msd_and_straightness_equal_loops():
             assert d[t, w] ** 2 == pytest.approx(square, rel=1e-12)
             assert r[t - 1, w] == pytest.approx(square / length, rel=1e-12)
         assert msd[t] == pytest.approx(np.mean(d[t] ** 2), rel=1e-12)
+
+
+def test_all_axes_between_time_and_dimension_count_walkers():
+    several = np.cumsum(RNG.standard_normal((5, 2, 3, 4)), axis=0)
+    found = displacement.mean_squared_displacement(several)
+    assert found.shape == (5,)
+    expected = displacement.mean_squared_displacement(several.reshape(5, 6, 4))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_path_that_returns_has_no_displacement_there_and_none_is_negative():
+    found = displacement.lagged_msd(np.tile(RNG.standard_normal((4, 3)), (10, 1)))
+    assert found[0] == 0.0 and (found >= 0).all()
+    np.testing.assert_allclose(found[::4], 0.0, atol=1e-12)
 
 
 def test_ballistic_motion_has_quadratic_displacement_and_straightness_t():
@@ -113,13 +128,26 @@ def test_lagged_msd_of_a_stationary_path_levels_off_where_the_distance_does():
     np.testing.assert_allclose(found, 8.0, rtol=0.1)
 
 
-def test_slope_of_several_series_is_that_of_each():
-    t = np.geomspace(1, 50, 12)
-    d = np.stack([np.log(t), t**0.5], axis=1)
-    for i in range(2):
-        np.testing.assert_array_equal(
-            displacement.log_slope(t, d)[:, i], displacement.log_slope(t, d[:, i])
-        )
+@pytest.mark.parametrize(
+    "measure",
+    [
+        displacement.log_slope,
+        displacement.local_exponent,
+        displacement.curvature,
+        displacement.log_time_exponent,
+    ],
+)
+def test_slopes_of_several_series_are_those_of_each(measure):
+    t = np.geomspace(2, 50, 12)
+    d = np.stack([1 + np.log(t), t**0.5, 2 + t], axis=1)
+    for i in range(3):
+        np.testing.assert_array_equal(measure(t, d)[:, i], measure(t, d[:, i]))
+
+
+def test_slopes_are_exact_to_second_order_at_the_ends_too():
+    t = np.sort(RNG.uniform(1, 100, 9))
+    found = displacement.log_slope(t, 1 + 2 * np.log(t) + 3 * np.log(t) ** 2)
+    np.testing.assert_allclose(found, 2 + 6 * np.log(t), rtol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -56,3 +56,5 @@ def test_noise_scale_is_the_ratio_of_means_and_nothing_is_clamped():
     assert np.isnan(noise_scale(-gradient_sq, noise_trace))
     assert np.isnan(noise_scale([], []))
     assert noise_scale([4.0, np.nan], [64.0, 1e9]) == 16
+    assert noise_scale([4.0, 1e9], [64.0, np.nan]) == 16
+    assert np.isnan(noise_scale([-2.0, 2.0], [64.0, 64.0]))

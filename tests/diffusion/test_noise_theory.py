@@ -102,6 +102,19 @@ def test_variances_have_the_unit_of_the_gradient_to_the_fourth():
     assert large.covariance == pytest.approx(81 * small.covariance)
 
 
+def test_a_unit_without_weight_changes_nothing():
+    one, two = covariance([0.5, 0.5], [4, 4]), covariance([0.5, 0.0, 0.5], [4, 9, 4])
+    for name in ("gradient_sq_var", "noise_trace_var", "covariance"):
+        assert getattr(one, name) == pytest.approx(getattr(two, name), rel=1e-12)
+
+
+def test_an_error_is_that_of_one_update_unless_told_otherwise():
+    units = covariance([0.5, 0.5], [4, 4])
+    found = noise_theory.ratio_error(0.3, 5.0, units)
+    assert found == noise_theory.ratio_error(0.3, 5.0, units, updates=1)
+    assert found.gradient_cv == pytest.approx(units.gradient_sq_var**0.5 / 0.3)
+
+
 def test_more_updates_shrink_the_error_like_the_root():
     one = noise_theory.ratio_error(0.3, 5.0, covariance([0.5, 0.5], [4, 4]), updates=100)
     four = noise_theory.ratio_error(0.3, 5.0, covariance([0.5, 0.5], [4, 4]), updates=400)
@@ -133,6 +146,8 @@ def test_expected_straightness_equals_a_simulated_drifting_walk():
     simulated = (path**2).mean(axis=1) / np.cumsum((moves**2).mean(axis=1))
     found = noise_theory.expected_straightness(np.arange(1, steps + 1), 1 / drift**2, batch)
     np.testing.assert_allclose(found, simulated, rtol=0.05)
+    straight = noise_theory.expected_straightness([1, 7, 60], 0.0, batch)
+    np.testing.assert_array_equal(straight, [1, 7, 60])  # without noise R = t
 
 
 @pytest.mark.parametrize(
@@ -141,6 +156,7 @@ def test_expected_straightness_equals_a_simulated_drifting_walk():
         ([1.0], [4], "expected two units or more"),
         ([0.5, 0.4], [4, 4], "weights: found the sum 0.9"),
         ([0.5, 0.5], [4, 0], "sizes: found 0"),
+        ([0.9, 0.4, -0.3], [4, 4, 4], r"expected values in \[0, 1\)"),
         ([0.5, 0.5], [4, 4, 4], r"found shapes \(2,\), \(3,\)"),
     ],
 )

@@ -112,6 +112,17 @@ def test_temperature_equals_the_spread_of_sgd_in_a_parabola():
     assert np.mean(w**2) * h == pytest.approx(float(found), rel=0.04)
 
 
+def test_what_is_absent_adds_nothing():
+    # descent without noise, noise without a gradient, and rest are all sound
+    update = scaling.squared_update
+    assert update(0.5, 16, gradient_sq=4.0, noise_trace=0.0) == 0.25 * 4
+    assert update(0.5, 16, gradient_sq=0.0, noise_trace=64.0) == 0.25 * 64 / 16
+    assert update(0.0, 16, gradient_sq=4.0, noise_trace=64.0) == 0
+    assert scaling.temperature(0.1, 8, noise_trace=0.0, weights=2) == 0
+    assert scaling.temperature(0.0, 8, noise_trace=1.0, weights=2) == 0
+    np.testing.assert_array_equal(scaling.loss_gain(M, noise_scale=0.0), 1.0)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

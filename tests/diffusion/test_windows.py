@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from diffusion.windows import merge, moments, nothing
+from diffusion.windows import add_rows, extend, merge, moments, nothing
 
 ROWS = np.random.default_rng(0).normal(size=(50, 3)) + 1e6
 
@@ -15,11 +15,27 @@ def test_merging_equals_taking_all_rows_at_once(cut):
     np.testing.assert_allclose(merged.covariance, np.cov(ROWS.T), rtol=1e-8)
 
 
-def test_rows_that_are_not_finite_are_left_out_whole():
-    rows = [[1.0, 2.0], [np.nan, 5.0], [3.0, np.inf], [5.0, 4.0]]
-    found = moments(rows)
+@pytest.mark.parametrize("cut", [0, 1, 25, 50])
+def test_rows_one_after_the_other_give_the_same_bits_in_any_chunks(cut):
+    whole = extend(nothing(3), ROWS)
+    parts = extend(extend(nothing(3), ROWS[:cut]), ROWS[cut:])
+    assert parts.count == whole.count == 50
+    np.testing.assert_array_equal(parts.mean, whole.mean)
+    np.testing.assert_array_equal(parts.scatter, whole.scatter)
+    np.testing.assert_allclose(whole.covariance, np.cov(ROWS.T), rtol=1e-8)
+    sums = add_rows(add_rows(ROWS[0], ROWS[1:cut]), ROWS[max(cut, 1) :])
+    expected = ROWS[0]
+    for row in ROWS[1:]:
+        expected = expected + row
+    np.testing.assert_array_equal(sums, expected)
+
+
+@pytest.mark.parametrize("take", [moments, lambda rows: extend(nothing(2), rows)])
+def test_rows_that_are_not_finite_are_left_out_whole(take):
+    found = take([[1.0, 2.0], [np.nan, 5.0], [3.0, np.inf], [5.0, 4.0]])
     assert found.count == 2
     assert found.mean.tolist() == [3.0, 3.0]
+    assert found.scatter.tolist() == [[8.0, 4.0], [4.0, 2.0]]
 
 
 def test_nothing_is_neutral_and_has_no_variance():
