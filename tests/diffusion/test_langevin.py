@@ -86,6 +86,31 @@ def test_sgd_is_langevin_motion_at_the_temperature_of_its_rate_and_batch_size():
     np.testing.assert_allclose(walk.position, expected.position, rtol=1e-9)
 
 
+def test_batches_are_drawn_with_replacement_unless_the_data_size_is_known():
+    walk = langevin.sgd_walk(
+        FIELD,
+        [0, 20],
+        rule="linear",
+        batch_size=64,
+        base_batch_size=16,
+        base_learning_rate=0.01,
+        noise_variance=30.0,
+        rng=np.random.default_rng(7),
+        walkers=3,
+    )
+    # η = 0.01·64/16 and T = η·30/(2·64)
+    expected = langevin.langevin(
+        FIELD,
+        [0, 20],
+        step=0.04,
+        temperature=0.04 * 30 / 128,
+        rng=np.random.default_rng(7),
+        walkers=3,
+    )
+    assert walk.position.shape == (2, 1, 3, 2)
+    np.testing.assert_allclose(walk.position, expected.position, rtol=1e-9)
+
+
 def test_gradient_and_potential_are_those_at_the_records():
     spectrum = fields.Spectrum(1.0, 3, modes=6)
     rng = np.random.default_rng(3)
@@ -107,12 +132,13 @@ def test_distance_counts_from_the_start_whether_it_is_recorded_or_not():
     np.testing.assert_array_equal(walks[1].distance_sq, walks[0].distance_sq[1:])
 
 
-def test_blocks_cover_all_fields(monkeypatch):
+@pytest.mark.parametrize("block", [1, 12])
+def test_blocks_cover_all_fields(monkeypatch, block):
     spectrum = fields.Spectrum(1.0, 2, modes=6)
     field = fields.fourier_field(spectrum, fields=7, rng=np.random.default_rng(4))
     still = {"step": 0.1, "temperature": 0.0, "rng": RNG}
     together = langevin.langevin(field, [50], **still)
-    monkeypatch.setattr(langevin, "_BLOCK", 12)
+    monkeypatch.setattr(langevin, "_BLOCK", block)
     apart = langevin.langevin(field, [50], **still)
     np.testing.assert_allclose(apart.position, together.position, rtol=1e-12)
 
@@ -139,6 +165,7 @@ def test_distance_and_path_start_at_zero_and_the_path_only_grows():
     rng = np.random.default_rng(12)
     field = fields.fourier_field(fields.Spectrum(1.0, 3, modes=10), fields=3, rng=rng)
     walk = langevin.langevin(field, range(6), step=0.1, temperature=0.5, rng=rng)
+    assert walk.position.shape == (6, 3, 1, 3)  # one walker a field by default
     np.testing.assert_array_equal(walk.distance_sq[0], 0.0)
     steps = np.sum(np.diff(walk.position, axis=0) ** 2, axis=-1)
     np.testing.assert_allclose(np.diff(walk.path_sq, axis=0), steps, rtol=1e-10)

@@ -58,6 +58,30 @@ def test_momentum_acts_like_a_larger_learning_rate():
     np.testing.assert_allclose(heavy.distance_sq, plain.distance_sq, rtol=0.01)
 
 
+def test_a_drifting_walk_equals_a_naive_loop():
+    noise, gradient = np.array([1.0, 4.0]), np.array([0.5, -1.0])
+    motion = sgd.drifting_walk(
+        gradient, [0, 1, 5], noise=noise, learning_rate=0.3, batch_size=4, walkers=3, rng=RNG(2)
+    )
+    xi = RNG(2).standard_normal((5, 3, 2))
+    for walker in range(3):
+        w = np.zeros(2)
+        for t in range(5):
+            w -= 0.3 * (gradient + np.sqrt(noise / 4) * xi[t, walker])
+            if t in (0, 4):
+                assert motion.distance_sq[1 + (t == 4), walker] == pytest.approx(w @ w)
+    assert motion.iteration.tolist() == [0, 1, 5] and motion.weights == 2
+
+
+def test_motion_knows_its_weights_and_one_walker_is_the_default():
+    few = sgd.scale_invariant(
+        [0, 1], dimension=2, start_norm=1.0, gradient_norm=1.0, learning_rate=0.1, rng=RNG(0)
+    )
+    many = sgd.quadratic_descent(H, [1, 1, 1], [0, 1], learning_rate=0.1)
+    assert (few.weights, many.weights) == (2, 3)
+    assert few.distance_sq.shape == many.distance_sq.shape == (2, 1)
+
+
 def test_records_do_not_change_the_walk():
     arguments = {"noise": H, "learning_rate": 0.3, "batch_size": 2, "walkers": 3}
     few = sgd.noisy_quadratic(H, [1, 1, 1], [20], rng=RNG(1), **arguments)
@@ -161,6 +185,15 @@ def test_logistic_descent_takes_inputs_of_any_length():
         (
             lambda: sgd.quadratic_descent([1.0], [1.0], [0, 1], learning_rate=2.5),
             r"learning_rate: found 2.5, expected a value in \(0, 2\)",
+        ),
+        (
+            # the steepest mode is the first to be unstable
+            lambda: sgd.quadratic_descent([0.1, 4.0], [1.0, 1.0], [0, 1], learning_rate=0.6),
+            r"learning_rate: found 0.6, expected a value in \(0, 0.5\)",
+        ),
+        (
+            lambda: sgd.quadratic_descent([], [], [0, 1], learning_rate=0.1),
+            r"curvatures, start: found shapes \(0,\), \(0,\)",
         ),
         (
             lambda: sgd.quadratic_descent([1.0, 2.0], [1.0], [0, 1], learning_rate=0.1),

@@ -198,6 +198,37 @@ def test_refined_distances_of_close_times_are_the_direct_ones():
     assert found.standard_error[0, 1] == plain.standard_error[0, 1]
 
 
+def test_sketches_that_keep_the_norms_give_the_cosine_they_have():
+    # With ‖y_t‖² = m_t the cubic is (ρ − ρ̂)(ρ² + 1) = 0.
+    y = np.random.default_rng(1).standard_normal((4, 16))
+    m = np.sum(y**2, axis=1)
+    found = two_time_refined(y, m)
+    np.testing.assert_allclose(found.value, two_time(y).value, rtol=1e-12, atol=1e-12)
+    scale = np.sqrt(np.outer(m, m))
+    rho = y @ y.T / scale
+    error = np.sqrt(4 / 16 * scale**2 * (1 - rho**2) ** 2 / (1 + rho**2))
+    apart = ~np.eye(4, dtype=bool)
+    np.testing.assert_allclose(found.standard_error[apart], error[apart], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("share", "known"), [(0.009, False), (0.011, True)])
+def test_known_norms_count_from_a_hundredth_of_the_larger_on(share, known):
+    # Two displacements along a line, the second longer, their squared distance a share of it.
+    y = np.array([[1 - share**0.5, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    found, plain = two_time_refined(y, np.sum(y**2, axis=1)), two_time(y)
+    assert plain.value[0, 1] == pytest.approx(share)
+    assert (found.standard_error[0, 1] < plain.standard_error[0, 1]) == known
+
+
+def test_the_seed_is_zero_unless_told_otherwise():
+    for found, expected in zip(
+        buckets_and_signs(range(9), components=4),
+        buckets_and_signs(range(9), components=4, seed=0),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_messages():
     with pytest.raises(ValueError, match=r"first, second: found shapes \(3,\), \(4,\)"):
         between(np.zeros(3), np.zeros(4))

@@ -16,6 +16,12 @@ def test_against_a_naive_loop():
         assert found.rms[radius] == pytest.approx(rms)
         # RMS² = mean² + (n − 1)/n·s²: the three are kept apart and still belong together.
         assert rms**2 == pytest.approx(mean**2 + 19 / 20 * variance)
+        kurtosis = sum((x - mean) ** 4 for x in row) / 20 / variance**2
+        spread = sum((x * x - rms**2) ** 2 for x in row) / 19
+        assert found.mean_error[radius] == pytest.approx((variance / 20) ** 0.5)
+        error = variance**0.5 * ((kurtosis - 17 / 19) / 80) ** 0.5
+        assert found.standard_deviation_error[radius] == pytest.approx(error)
+        assert found.rms_error[radius] == pytest.approx(spread**0.5 / (2 * rms * 20**0.5))
     assert found.directions == 20
 
 
@@ -35,8 +41,9 @@ def test_stated_errors_are_those_over_many_samples(shape):
 def test_one_infinite_difference_is_counted_and_not_left_out():
     found = structure([[1.0, 2.0, 3.0], [1.0, np.inf, 3.0], [np.nan, np.nan, 1.0]])
     assert found.nonfinite.tolist() == [0, 1, 2]
-    for statistic in (found.mean, found.standard_deviation, found.rms, found.mean_error):
-        assert np.isfinite(statistic).tolist() == [True, False, False]
+    for name in ("mean", "standard_deviation", "rms"):
+        for statistic in (getattr(found, name), getattr(found, f"{name}_error")):
+            assert np.isfinite(statistic).tolist() == [True, False, False]
 
 
 def test_differences_that_are_all_the_same():
@@ -71,6 +78,16 @@ def test_a_quadratic_has_the_smooth_structure():
 def test_without_curvature_there_is_no_crossover():
     found = smooth_structure([1.0], gradient_norm=1.0, hessian_trace=0.0, size=4)
     assert found.crossover == np.inf
+
+
+def test_a_concave_loss_falls_with_distance_and_crosses_where_a_convex_one_does():
+    convex, concave = (
+        smooth_structure([1.0, 2.0], gradient_norm=3.0, hessian_trace=trace, size=4)
+        for trace in (8.0, -8.0)
+    )
+    np.testing.assert_array_equal(concave.mean, -convex.mean)
+    np.testing.assert_array_equal(concave.standard_deviation, convex.standard_deviation)
+    assert concave.crossover == convex.crossover == 1.5
 
 
 def test_messages():

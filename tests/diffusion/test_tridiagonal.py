@@ -1,3 +1,5 @@
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,32 @@ def test_no_digit_is_lost_at_huge_steps():
     height = np.concatenate([[0.0], np.cumsum(slope[0])])
     expected = np.exp(-2.0 * (height - height.min()))
     np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-10)
+
+
+def exact(slope, step, right):
+    """The tridiagonal system by elimination in 80 digits."""
+    with localcontext() as context:
+        context.prec = 80
+        up = [Decimal(step) * (-Decimal(s)).exp() for s in slope.tolist()]
+        down = [Decimal(step) * Decimal(s).exp() for s in slope.tolist()]
+        pivot = [1 + a + b for a, b in zip([*up, 0], [0, *down], strict=True)]
+        x = [Decimal(p) for p in right.tolist()]
+        for i, push in enumerate(up):
+            pivot[i + 1] -= push / pivot[i] * down[i]
+            x[i + 1] += push / pivot[i] * x[i]
+        x[-1] /= pivot[-1]
+        for i in reversed(range(len(up))):
+            x[i] = (x[i] + down[i] * x[i + 1]) / pivot[i]
+        return [float(value) for value in x]
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["hill", "valley"])
+def test_the_form_for_deep_potentials_keeps_its_digits(sign):
+    slope = sign * np.repeat([40.0, -35.0], 10) + SLOPE[0]
+    system = tridiagonal.solver(slope, STEPS, factors(slope[None], STEPS)[0])
+    assert isinstance(system, tridiagonal.General)
+    right = np.arange(1.0, 22.0)
+    for k, step in enumerate(STEPS):
+        found = system.probability(system.solve(k, right))
+        np.testing.assert_allclose(found, exact(slope, step, right), rtol=1e-12)
+        assert found.sum() == pytest.approx(right.sum(), rel=1e-12)  # nobody is lost
