@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.clocks import CLOCKS, clock_values
 from analysis.curves import Arm
 from analysis.distance_ratio import (
     GRID,
@@ -16,6 +17,7 @@ from analysis.distance_ratio import (
     log_slopes,
     means,
     pairs_in_time,
+    pairs_of,
     ratio_of,
 )
 
@@ -58,6 +60,45 @@ def test_pairs_are_compared_at_the_start_the_middle_and_the_end():
     np.testing.assert_allclose(sorted(found), sorted(expected), rtol=1e-12)
 
 
+def test_pairs_go_by_batch_size_whatever_the_order_of_the_arms():
+    rng = np.random.default_rng(2)
+    logs = {arm: rng.normal(size=3) for arm in (MIDDLE, ABOVE, BELOW)}
+    found = pairs_of(logs, level=0.9)
+    assert [(ratio.numerator, ratio.denominator) for ratio in found] == [
+        (MIDDLE, BELOW),
+        (ABOVE, BELOW),
+        (ABOVE, MIDDLE),
+    ]
+    for ratio in found:
+        assert ratio == log_ratio(ratio.numerator, ratio.denominator, logs, level=0.9)
+    assert str(found[1]).endswith("(batch 4 over batch 1)")
+    rows = {arm: np.tile(values[:, None], GRID) for arm, values in logs.items()}
+    timed = pairs_in_time(rows, level=0.9)
+    assert [ratio.log for ratio in timed[::3]] == pytest.approx([one.log for one in found])
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_windows_and_curves_are_on_the_clock_and_end_with_the_constant_rate(make, clock):
+    records = np.arange(0, 101, 2)
+    rate = np.where(records <= 60, 0.1, 0.01)
+    sums = np.cumsum(rate * np.diff(records, prepend=0))
+    runs = {
+        "a": make(records=records, learning_rate=rate, learning_rate_sum=sums),
+        "b": make(records=records[1:], seed=1, rate=0.1),
+    }
+    values = {name: clock_values(run, clock) for name, run in runs.items()}
+    first, last = values["b"][0], values["a"][30]
+    assert common_window(runs, clock=clock) == pytest.approx((first, last))
+    times = last_common_decade(runs, clock=clock)
+    np.testing.assert_allclose(times, np.geomspace(last / 10, last, GRID))
+    (curve,) = log_curves({"a": runs["a"]}, times[:1] * 10, clock=clock).values()
+    expected = 0.5 * np.log(runs["a"]["distance_sq"].values[30].sum())
+    np.testing.assert_allclose(curve, expected, rtol=1e-12)
+    (slopes,) = log_slopes({"a": runs["a"]}, times, clock=clock).values()
+    distance = np.exp(log_distance(runs["a"], times, clock=clock))
+    assert np.exp(slopes[0]) == pytest.approx(np.polyfit(np.log(times), distance, 1)[0])
+
+
 def test_curves_on_common_times_equal_a_loop_over_runs(make):
     runs = {f"r{k}": make(seed=k, last=200 + 50 * k, noise=0.02) for k in range(3)}
     times = last_common_decade(runs)
@@ -86,7 +127,7 @@ def test_one_number_a_run_comes_from_each_row():
 
 
 def test_a_ratio_beyond_floating_point_is_infinite_and_can_be_printed():
-    assert ratio_of(800.0) == math.inf
+    assert ratio_of(800.0) == math.inf and ratio_of(600.0) == math.exp(600.0)
     logs = {ABOVE: np.array([900.0, -900.0]), BELOW: np.array([0.0, 1.0])}
     assert log_ratio(ABOVE, BELOW, logs, level=0.95).short().endswith("[0.000, ∞)")
 

@@ -44,6 +44,8 @@ def test_half_the_error_is_shared_among_the_intervals():
 
 def test_the_margin_can_be_chosen():
     assert judged(at(0.1, half=0.01), level=0.95, margin=0.2)[1] == ["supported"]
+    # 0.22 − 0.01 > 0.2 > 0.22 − 0.03: the margin is that of the wider intervals as well.
+    assert judged(at(0.22, half=0.01), level=0.95, margin=0.2)[1] == ["undecidable"]
     assert MARGIN == 0.05
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.clocks import CLOCKS, ITERATION, RATE, clock_values
+from analysis.clocks import CLOCKS, ITERATION, NOISE, RATE, clock_values
 from analysis.out_of_seed import best_clock, clock_errors
 from diffusion.schedule import log_spaced
 
@@ -43,8 +43,46 @@ def test_an_error_is_that_of_the_other_seeds_of_the_other_arms(make):
     assert errors == {0: pytest.approx(np.log(1.001)), 1: pytest.approx(np.log(1.001))}
 
 
+def test_errors_equal_a_naive_loop_over_runs(make):
+    """Three arms and three seeds, of which one arm has a fourth, each with a curve of its own."""
+    runs = sweep(make, RATE, seeds=3, sizes=(64, 256, 1024)) | sweep(make, RATE, sizes=(256,))
+    rng = np.random.default_rng(0)
+    for run in runs.values():
+        bend = 1 + 0.1 * rng.standard_normal() * np.log1p(TIMES) ** rng.uniform(0.5, 1.5)
+        run["distance_sq"] = run["distance_sq"] * (bend**2)[:, None]
+    clocks = {name: clock_values(run, NOISE) for name, run in runs.items()}
+    last = min(clock[-1] for clock in clocks.values())
+    times = np.geomspace(last / 10, last, 33)
+    logs = {
+        name: np.interp(
+            np.log(times),
+            np.log(clocks[name][1:]),
+            np.log(np.sqrt(run["distance_sq"].values[1:].sum(axis=1))),
+        )
+        for name, run in runs.items()
+    }
+    expected = {}
+    for seed in range(3):
+        squares = []
+        for size in (64, 256, 1024):
+            others = [
+                log
+                for name, log in logs.items()
+                if not name.startswith(f"b{size}-") and not name.endswith(f"s{seed}")
+            ]
+            squares.append(np.mean((logs[f"b{size}-s{seed}"] - np.mean(others, axis=0)) ** 2))
+        expected[seed] = pytest.approx(np.sqrt(np.mean(squares)), rel=1e-9)
+    assert clock_errors(runs, NOISE) == expected
+
+
+def test_runs_without_a_seed_are_left_out_of_no_mean(make):
+    runs = {name: run.drop_vars("seed") for name, run in sweep(make, RATE).items()}
+    assert clock_errors(runs, RATE) == {} and best_clock(runs) == ""
+
+
 def test_one_seed_or_one_arm_scores_nothing(make):
     assert clock_errors(sweep(make, RATE, seeds=1), RATE) == {}
+    assert clock_errors(sweep(make, RATE, sizes=(64,)), RATE) == {}
     assert best_clock(sweep(make, RATE, sizes=(64,))) == ""
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.straightness import straightness
 from diffusion.schedule import log_spaced
@@ -46,12 +47,41 @@ def test_momentum_is_divided_out(make):
         (0.2, 0.0, "undecidable"),
         (0.2, -0.2, "undecidable"),
         (0.6, 0.5, "undecidable"),
+        # On either side of 1/3 and 0.9; the interval over the seeds is ±2 %.
+        (0.3, 0.5, "supported"),
+        (0.35, 0.5, "undecidable"),
+        (0.93, 0.5, "contradicted"),
+        (0.85, 0.5, "undecidable"),
     ],
 )
 def test_r_is_judged_by_height_and_fall(make, ratio, fall, word):
     found = straightness(walks(make, ratio, fall=fall))
     assert found.verdict == word
     assert bool(found.needed) == (word == "undecidable")
+
+
+def spread(make, heights, falls):
+    """Runs whose R ends at chosen heights after chosen falls, a run each."""
+    runs = {}
+    for seed, (height, fall) in enumerate(zip(heights, falls, strict=True)):
+        (run,) = walks(make, height, fall=fall, seeds=1).values()
+        runs[f"s{seed}"] = run.assign_coords(seed=seed)
+    return runs
+
+
+def test_intervals_across_seeds_decide_and_not_means(make):
+    # Means of ln R below 1/3, and of the fall above 0, whose t intervals reach beyond.
+    heights, falls = np.array([0.05, 0.1, 0.4, 0.8]), np.array([0.6, 0.1, -0.2, 0.1])
+    found = straightness(spread(make, heights, np.full(4, 0.5)), level=0.9)
+    assert found.verdict == "undecidable"
+    low, high = stats.ttest_1samp(np.log(heights), 0).confidence_interval(0.9)
+    assert (found.effect_low, found.effect_high) == pytest.approx((np.exp(low), np.exp(high)))
+    found = straightness(spread(make, np.full(4, 0.1), falls), level=0.9)
+    assert found.verdict == "undecidable"
+    assert found.needed == "longer runs, until R falls in every arm"
+    low, high = stats.ttest_1samp(-falls, 0).confidence_interval(0.9)
+    ends = f"[{low:.3f}, {high:.3f}]".replace("-", "−")
+    assert f"d ln R/d ln t = −0.150 {ends}" in found.reason
 
 
 def test_a_path_with_a_gap_is_no_path(make):
@@ -72,6 +102,13 @@ def test_three_seeds_and_short_runs_decide_nothing(make):
     assert "3 seeds at most" in straightness(walks(make, 0.2, fall=0.5, seeds=3)).reason
     short = {name: run.isel(iteration=slice(0, 20)) for name, run in walks(make, 0.2).items()}
     assert "2.5 decades" in straightness(short).needed
+    # Records from 1 to 290 are 2.46 decades.
+    ends = {last: walks(make, 0.05, fall=0.5) for last in (290, 400)}
+    words = [
+        straightness({n: run.sel(iteration=last >= TIMES) for n, run in runs.items()}).verdict
+        for last, runs in ends.items()
+    ]
+    assert words == ["undecidable", "supported"]
 
 
 def test_runs_without_a_path_are_told_the_probe(make):
@@ -85,6 +122,7 @@ def test_every_arm_has_to_fall(make):
     found = straightness(falling | {f"large-{name}": run for name, run in level.items()})
     assert found.verdict == "undecidable"
     assert "longer runs, until R falls in every arm" in found.needed
+    assert "d ln R/d ln t = 0.000" in found.reason  # of the arm that does not
 
 
 def test_the_fall_is_that_of_the_last_decade(make):

@@ -32,6 +32,40 @@ def test_a_smoothed_loss_keeps_the_shape_of_a_slow_decay(make):
     np.testing.assert_allclose(loss[late], 2 / np.sqrt(1 + time[late] / 50), rtol=0.03)
 
 
+def test_a_smoothed_loss_equals_a_naive_loop(make):
+    run = decay(make, last=2000)
+    run["loss"][:] += 0.1 * np.random.default_rng(0).standard_normal(run["loss"].size)
+    run["loss"][30] = np.nan
+    ends, loss = run["iteration"].values, run["loss"].values
+    windows = [
+        (np.log((before + 1 + end) / 2), end - before, value)  # middle, updates, loss
+        for before, end, value in zip(ends[:-1], ends[1:], loss[1:], strict=True)
+        if np.isfinite(value)
+    ]
+    expected = []
+    for middle, _, _ in windows:
+        near = [(at, n, value) for at, n, value in windows if abs(at - middle) <= 0.23]
+        updates = sum(n for _, n, _ in near)
+        expected.append(
+            [
+                sum(n * w[k] for n, w in zip([n for _, n, _ in near], near, strict=True)) / updates
+                for k in (0, 2)
+            ]
+        )
+    time, value = smoothed(run)
+    np.testing.assert_allclose(np.log(time), [at for at, _ in expected], atol=1e-12)
+    np.testing.assert_allclose(value, [mean for _, mean in expected], rtol=1e-12)
+
+
+def test_a_crossing_between_windows_is_linear_in_the_logarithm_of_time(make):
+    run = decay(make)
+    time, loss = smoothed(run)
+    between = 0.25 * loss[40] + 0.75 * loss[41]
+    assert steps_to(run, between) == pytest.approx(time[40] ** 0.25 * time[41] ** 0.75, rel=1e-9)
+    # a loss that is just reached is reached
+    assert steps_to(run, loss.min()) == pytest.approx(time[loss.argmin()], rel=1e-9)
+
+
 def test_the_first_crossing_is_found(make):
     run = decay(make)
     # 2/√(1 + t/50) = 1 at t = 150.
@@ -61,6 +95,20 @@ def test_runs_that_diverge_or_hardly_train_are_told(make):
     assert untrained(runs) == ("flat", "nan", "jump", "never", "early")
 
 
+def test_a_run_hardly_trains_that_fell_less_than_half_as_far_as_the_best(make):
+    best = decay(make)
+    first = first_loss(best)
+
+    def fallen(share):
+        return best.assign(loss=first - share * (first - best["loss"]))
+
+    # One of another batch size is held to its own best; a loss may come back up.
+    back = best.assign(loss=best["loss"].where(best["iteration"] < 12_000, first))
+    runs = {"a": best, "b": fallen(0.55), "c": fallen(0.45), "back": back}
+    runs |= {"d": fallen(0.2).assign_coords(batch_size=128)}
+    assert untrained(runs) == ("c",)
+
+
 def test_every_run_of_a_size_may_diverge(make):
     runs = {"a": cut(decay(make), 3), "b": cut(decay(make), 3), "c": decay(make, size=128)}
     assert untrained(runs) == ("a", "b")
@@ -74,3 +122,6 @@ def test_the_target_hangs_on_rates_that_train_with_seeds_enough(make):
     assert common_target(good | slow) == lowest_loss(slow["s0"])
     assert common_target(good | slow | {"s3": cut(slow["s3"], 3)}) == lowest_loss(good["g0"])
     assert math.isnan(common_target(few))
+    # Copies are no seeds, and seeds of another batch size are none of this one.
+    assert math.isnan(common_target(few | {"copy": few["f0"]}))
+    assert math.isnan(common_target(few | {"other": decay(make, seed=3, size=128, rate=0.3)}))
