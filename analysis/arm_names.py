@@ -70,7 +70,9 @@ def _words(run: xr.Dataset, others: list[xr.Dataset]) -> str:
     if own.noise:
         parts.append(f"added noise {number(own.noise)}")
     for name in SETTING:
-        if len({str(label(other, name)) for other in plain}) > 1 and label(run, name) != 0:
+        # What a run does not know, or does without, is no part of its name.
+        known = label(run, name) not in (0, "")
+        if known and len({str(label(other, name)) for other in plain}) > 1:
             parts.append(f"{_WORDS.get(name, name)} {label(run, name)}")
     return ", ".join(filter(None, parts))
 

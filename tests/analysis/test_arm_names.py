@@ -47,6 +47,27 @@ def test_rungs_are_named_by_their_names_and_equal_names_numbered(make):
     assert list(one_per_seed(made)) == ["a", "b", "c"]  # of one seed, and no copies
 
 
+def test_added_noise_and_settings_are_named_where_they_differ(make):
+    heated = make(run="b").assign_attrs(config='{"gradient_noise": 0.1}')
+    found = arm_names(runs(make(run="a"), heated, make(run="c", ghost_size=32)))
+    assert found == {
+        "a": "sqrt",
+        "b": "sqrt, added noise 0.1",
+        "c": "sqrt, ghost size 32",
+    }
+
+
+def test_arms_that_words_do_not_tell_apart_are_numbered(make):
+    found = arm_names(runs(make(run="a"), make(run="b", tensor_size=[600, 300, 20])))
+    assert found == {"a": "sqrt", "b": "sqrt (2)"}
+
+
+def test_a_rung_without_a_name_has_a_number_and_tells_nothing_of_plain_runs(make):
+    rung = make(run="b", rate=0.7, weight_decay=0.1).assign_attrs(config='{"rung": 1}')
+    found = arm_names(runs(make(run="a", weight_decay=0.2), rung))
+    assert found == {"a": "sqrt", "b": "rung 1"}
+
+
 def test_runs_of_another_setting_are_no_copies(study):
     assert list(one_per_seed(study)) == list(study)
     again = {**study, "copy": study["c0"]}
@@ -56,3 +77,5 @@ def test_runs_of_another_setting_are_no_copies(study):
 def test_the_main_arm_of_a_batch_size_has_most_seeds(study):
     assert list(main_arms(study)) == ["a0", "a1", "d0"]
     assert list(main_arms({name: study[name] for name in ("b0", "c0")})) == ["b0"]
+    copies = {f"copy{k}": study["b0"] for k in range(3)}
+    assert list(main_arms(copies | study)) == ["a0", "a1", "d0"]
