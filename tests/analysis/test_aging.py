@@ -5,8 +5,10 @@ import pytest
 from scipy import stats
 
 from analysis.aging import READINGS, Pairs, _Collapse, _verdict, aging, displacements, residuals
+from analysis.grounds import joint_level
 from analysis.verdict import question
 from diffusion.schedule import log_spaced
+from diffusion.sketch import two_time_refined
 
 TIMES = log_spaced(10_000, per_decade=8)
 STARTED = np.maximum(TIMES, 1).astype(float)
@@ -51,6 +53,12 @@ def test_displacements_are_those_of_the_walk(make):
     walk = run["sketch"].values
     assert square[0] == pytest.approx(np.log(((walk[28] - walk[20]) ** 2).sum()), abs=1e-6)
     assert distance[0] == pytest.approx(np.log((walk[20] ** 2).sum()), abs=1e-9)
+    # Where a sketch misses part of the norm, the exact distances from w_0 enter.
+    run["distance_sq"][:] *= 1.3
+    (square,), _ = displacements(run, pairs)
+    norms = 1.3 * (walk[[20, 28]] ** 2).sum(axis=1)
+    refined = two_time_refined(walk[[20, 28]], norms).value[0, 1]
+    assert square == pytest.approx(np.log(refined), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +76,12 @@ def test_few_seeds_short_runs_and_no_sketch_are_named(make):
     runs = brownian(make, STARTED, components=8)
     short = {name: run.isel(iteration=TIMES <= 2000) for name, run in runs.items()}
     assert "less than 2.5 decades" in aging(short).reason
+    # From 10 to 4217 are 2.6 decades; eleven records are too few however far they reach.
+    enough = {name: run.isel(iteration=TIMES <= 4500) for name, run in runs.items()}
+    assert "less than 2.5 decades" not in aging(enough).reason
+    sparse = np.flatnonzero(TIMES >= 10)[np.linspace(0, np.sum(TIMES >= 10) - 1, 11).astype(int)]
+    thin = {name: run.isel(iteration=sparse) for name, run in runs.items()}
+    assert "less than 2.5 decades" in aging(thin).reason
     assert "'trajectory'" in aging({"r": make(records=[0, 1])}).needed
 
 
@@ -99,6 +113,30 @@ def log_ratios(runs, couples):
         left_by_a_cubic(np.log(lag), square),
     )
     return np.log([own / other for other in others])
+
+
+def test_contradicting_intervals_hold_for_all_arms_together(make):
+    runs = brownian(make, STARTED, components=64)
+    twin = {f"b-{name}": run.assign_coords(batch_size=256) for name, run in runs.items()}
+    halves = []
+    for level, arms in ((0.9, 1), (0.95, 1), (0.9, 2)):
+        found = aging(runs if arms == 1 else runs | twin, level=level)
+        assert found.verdict == "contradicted"
+        quantile = stats.t.ppf(0.5 + joint_level(level, arms) / 2, 4)
+        halves.append(math.log(found.effect / found.effect_low) / quantile)
+    np.testing.assert_allclose(halves, halves[0], rtol=1e-9)
+
+
+def test_arms_of_few_seeds_and_runs_at_rest_do_not_enter(make):
+    runs = brownian(make, STARTED, components=8)
+    few = {name: run.assign_coords(batch_size=256) for name, run in list(runs.items())[:2]}
+    more = {f"few-{name}": run for name, run in few.items()}
+    assert aging(runs | more).effect == aging(runs).effect
+    for run in runs.values():
+        run["distance_sq"][TIMES <= 20] = 0.0
+        run["sketch"][TIMES <= 20] = 0.0
+    found = aging(runs)
+    assert found.verdict == "undecidable" and math.isnan(found.effect)
 
 
 def test_the_interval_is_the_jackknife_over_seeds(make):
@@ -146,6 +184,9 @@ def collapse(arm, ends):
         ((TOLD, AGAINST), "contradicted", "b"),
         # Below 1, but by less than the margin of 10 %; above 1, but the interval below 2.
         ((TOLD, NEAR), "undecidable", "b"),
+        # On the other side of both margins: ln 1.1 is 0.095 and ln 2 is 0.693.
+        ((TOLD, (-0.5, -0.11)), "supported", "b"),
+        ((TOLD, (0.7, 1.5)), "contradicted", "b"),
         ((TOLD, (0.3, 1.5)), "undecidable", "b"),
         ((TOLD, (0.5, 0.6)), "undecidable", "b"),
     ],
@@ -158,6 +199,7 @@ def test_all_arms_support_and_one_contradicts(make, arms, word, arm):
     ends = verdict.effect_low, verdict.effect_high
     assert ends == pytest.approx((math.exp(low), math.exp(high)))
     assert bool(verdict.needed) == (word == "undecidable")
+    assert f"'{READINGS[1]}'" in verdict.reason
 
 
 def test_a_contradiction_needs_the_wider_intervals(make):

@@ -2,6 +2,7 @@ import re
 
 import numpy as np
 
+from analysis.curves import constant_rate
 from analysis.groups import FIRST, INVARIANT, OTHERS, group_exponents, grouped
 
 
@@ -15,6 +16,27 @@ def test_groups_are_sums_over_their_tensors(make):
     np.testing.assert_allclose(
         plain["distance_sq"].sel(tensor=OTHERS), run["distance_sq"][:, 1:].sum("tensor")
     )
+
+
+def test_the_order_of_the_axes_does_not_matter_and_what_a_fit_needs_is_kept(make):
+    rate = np.where(make()["iteration"] <= 2000, 0.1, 0.01)
+    run = make(learning_rate=rate, scale_invariant=[1, 1, 0])
+    turned = run.assign(distance_sq=run["distance_sq"].transpose("tensor", "iteration"))
+    assert grouped(turned).identical(grouped(run))
+    for kept in (run, run.drop_vars("learning_rate"), run.drop_vars("learning_rate_sum")):
+        whole, groups = constant_rate(kept), constant_rate(grouped(kept))
+        np.testing.assert_array_equal(groups.iteration, whole.iteration)
+        assert groups.reason == whole.reason
+
+
+def test_each_arm_has_the_exponents_of_its_own_runs(make):
+    small = {f"a{seed}": make(seed=seed) for seed in range(4)}
+    large = {f"b{seed}": make(seed=seed, batch_size=256, exponent=0.4) for seed in range(4)}
+    one, other = group_exponents(small | large, level=0.95)
+    assert one == group_exponents(small, level=0.95)[0]
+    assert other == group_exponents(large, level=0.95)[0]
+    assert "at batch size 64: first tensor 0.0" in one.replace("−", "")
+    assert "at batch size 256: first tensor 0.4" in other or "first tensor 0.39" in other
 
 
 def test_a_tensor_of_another_law_is_seen(make):

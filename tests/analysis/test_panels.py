@@ -104,6 +104,14 @@ def test_each_run_has_a_row_and_four_seeds_a_mean():
     assert [dot.row for dot in plot.dots] == list(range(6))
 
 
+def test_rows_go_by_batch_size_and_equal_arms_by_the_first():
+    plot = panels.run_exponents(fits([256, 64, 1024], [0.1, 0.2, 0.3]), level=0.9)
+    assert plot.rows == ("batch size 64", "batch size 256", "batch size 1024")
+    assert [(dot.row, dot.value) for dot in plot.dots] == [(0, 0.2), (1, 0.1), (2, 0.3)]
+    main = panels.main_arms(fits([64, 64], [0.1, 0.2], arms=["sqrt", "linear"]))
+    assert main[64]["arm"].values.tolist() == ["sqrt"]
+
+
 def test_copies_have_rows_and_add_no_seeds():
     exponents = [0.1, 0.2, 0.3, 0.4, 0.4]
     plot = panels.run_exponents(fits([64] * 5, exponents, copies=1), level=0.9)
@@ -148,6 +156,11 @@ def test_tensors_are_pooled_over_the_runs_of_a_batch_size():
     assert values[0] == pytest.approx((0.1, -0.1, 0.3))
     assert values[1] == pytest.approx((1.0, 0.9, 1.1))
     assert all(map(math.isnan, values[2]))
+    # Of four runs three have a fit of this tensor: their intervals are joined, and no mean's.
+    few = fits([64] * 4, [[0.0], [0.1], [0.5], [np.nan]], ["a"])
+    (dot,) = panels.tensor_exponents(few, ["a"], level=0.95).dots
+    assert (dot.value, dot.low, dot.high) == pytest.approx((0.2, -0.1, 0.6))
+    assert not dot.strong
 
 
 def network(make, count, *, run="r"):
@@ -175,6 +188,18 @@ def test_no_more_tensors_than_can_be_read_are_shown(make, runs, count):
     assert found == [f"t{k}" for k in range(60 - count, 60)]
 
 
+def test_tensors_that_moved_far_in_any_run_at_its_end_are_shown(make):
+    one, other = (network(make, 30).copy(deep=True) for _ in range(2))
+    # t0 goes farthest in one of two runs, t29 had moved and is back at the end of both.
+    one["distance_sq"][-1, 0] = 100.0
+    for run in (one, other):
+        run["distance_sq"][1:-1, 29] = 200.0
+        run["distance_sq"][-1, 29] = 0.0
+    expected = ["t0", *(f"t{k}" for k in range(6, 29))]
+    assert panels.largest_tensors({"a": one, "b": other}) == expected
+    assert panels.largest_tensors({"b": other, "a": one}) == expected
+
+
 def test_a_small_network_is_shown_whole_in_its_own_order(make):
     assert panels.largest_tensors({"r": network(make, 3)}) == ["t0", "t1", "t2"]
 
@@ -193,6 +218,16 @@ def test_noise_is_shown_for_batch_sizes_that_measured_it(make):
     assert inside[known].mean() > 0.8
     again = panels.noise_bands(runs | {"copy": runs["a"]}, level=0.95)
     np.testing.assert_array_equal(again[64].low, bands[64].low)
+    # Neither another arm nor another batch size moves a band; a lower level narrows it.
+    others = {"seed": make(seed=1), "rule": make(seed=2, scaling="linear", noise_trace=None)}
+    others["rule"]["noise_trace"] = 9 * make()["noise_trace"]
+    main = panels.noise_bands({"a": runs["a"], "seed": others["seed"]}, level=0.95)
+    large = make(batch_size=256, seed=3)
+    mixed = panels.noise_bands({"a": runs["a"], **others, "large": large}, level=0.95)
+    assert list(mixed) == [64, 256]
+    np.testing.assert_array_equal(mixed[64].low, main[64].low)
+    narrow = panels.noise_bands({"a": runs["a"]}, level=0.5)[64]
+    assert np.all((narrow.low > bands[64].low)[known])
 
 
 PLACES = st.lists(st.floats(0, 1), min_size=1, max_size=8).map(sorted)
@@ -217,6 +252,14 @@ def test_labels_that_are_apart_stay_where_they_are(places):
 )
 def test_an_unknown_end_is_open(low, high, ends):
     assert Dot(0, 64, 0.1, low, high).ends == ends
+
+
+def test_the_exponent_axis_is_not_stretched_by_one_run_in_a_hundred():
+    dots = [Dot(0, 64, 0.3, 0.25, 0.35)] * 99 + [Dot(0, 64, 1.4, -1.8, 1.5)]
+    assert panels.exponent_range(dots) == (-0.15, 0.6)
+    assert panels.exponent_range([Dot(0, 64, 0.5, -0.4, 0.9)]) == pytest.approx(
+        (-0.4 + 0.02 * 2 * 0.9 - 0.05, 0.9 - 0.02 * 2 * 0.4 + 0.05)
+    )
 
 
 @given(st.lists(st.tuples(st.floats(-3, 3), st.floats(0, 2)), max_size=10))

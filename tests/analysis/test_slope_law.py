@@ -97,14 +97,47 @@ def test_one_batch_size_tells_the_exponent_of_the_rate_alone(make):
     assert found.reason == "all arms used are at batch size 64"
 
 
-def test_an_arm_off_the_power_law_shows_as_a_departure(make):
+def test_a_rule_is_told_from_rates_of_few_digits_and_from_other_powers(make):
+    # 0.1414 for 0.1·√2 is the power 0.49978; 0.1·2^0.45 is no rule.
+    for rate, power in ((0.1414, 0.5), (0.1 * 2**0.45, pytest.approx(0.45, rel=1e-3))):
+        found = slope_law(study(make, 1.0, 0.3, arms=((64, 0.1, "a"), (128, rate, "a"))))
+        assert list(found.combined) == [power]
+
+
+def test_intervals_are_at_the_level_asked_for(make):
+    """Student's, which grow with the level like its quantiles: 6.9646 and 2.9200 at 3 seeds."""
+    cases = {"x": ((64, 0.05, "a"), (64, 0.2, "b")), "tied": TIED, "both": SPREAD}
+    for case, arms in cases.items():
+        runs = study(make, 1.0, 0.5, arms=arms, seeds=3, spread=0.1)
+        wide, narrow = (slope_law(runs, level=level) for level in (0.98, 0.9))
+        pairs = [(wide.rate, narrow.rate), (wide.size, narrow.size)]
+        pairs += [(one, narrow.combined[r]) for r, one in (wide.combined or {}).items()]
+        halves = [(one.high - one.low, other.high - other.low) for one, other in pairs if one]
+        assert len(halves) == {"x": 1, "tied": 1, "both": 4}[case]
+        for one, other in halves:
+            assert one / other == pytest.approx(6.9646 / 2.9200, rel=1e-4)
+
+
+def test_departures_are_those_of_the_line_that_is_left(make):
+    # ln b of 0, ln 3, 0 at equal steps of ln η or ln M: a line leaves ln 3·(−1, 2, −1)/3.
+    for arms in (
+        ((64, 0.05, "a"), (64, 0.1, "b"), (64, 0.2, "c")),
+        ((64, 0.1, "a"), (256, 0.1, "b"), (1024, 0.1, "c")),
+    ):
+        bent = study(make, 1.0, 0.5, slope=3.0, arms=arms[1:2])
+        found = slope_law(study(make, 1.0, 0.5, slope=1.0, arms=arms) | bent)
+        assert found.departure == pytest.approx(np.expm1(math.log(3) * 2 / 3), rel=1e-6)
+
+
+@pytest.mark.parametrize("factor", [3.0, 1 / 3])
+def test_an_arm_off_the_power_law_shows_as_a_departure(make, factor):
     runs = study(make, 1.0, 0.5)
-    bent = study(make, 1.0, 0.5, slope=3.0, arms=SPREAD[1:2])
+    bent = study(make, 1.0, 0.5, slope=factor, arms=SPREAD[1:2])
     found = slope_law(runs | bent)
     # Four arms and three parameters: what is left lies along (1, −2, 1, 0)/√6, as the first three
     # are even in ln M on one rule. ln 1.5 = ½·ln 9/4 enters with −2/√6.
-    left = math.log(3.0) * np.array([-2, 4, -2, 0]) / 6
-    assert found.departure == pytest.approx(np.expm1(np.abs(left).max()), rel=1e-6)
+    left = math.log(factor) * np.array([-2, 4, -2, 0]) / 6
+    assert found.departure == pytest.approx(np.abs(np.expm1(left)).max(), rel=1e-6)
 
 
 SHORT = {
@@ -150,6 +183,26 @@ def test_an_arm_with_too_few_seeds_is_named_and_its_seeds_are_what_is_needed(mak
         "2 seeds or more of batch size 1024 at rate 0.05, the same as in the other arms"
     )
     assert found.text(0.5).endswith(f"); left out: {found.left_out[0]}")
+
+
+def test_no_more_seeds_are_asked_for_where_they_would_not_tell(make):
+    # Of an arm off the rule once x and y are known, of one on the rule, of one alone.
+    one = study(make, 1.0, 0.5, arms=((4096, 0.1, "fixed"),), seeds=1)
+    found = slope_law(study(make, 1.0, 0.5) | one)
+    assert (found.reason, found.needed) == ("", "")
+    assert found.left_out == ("batch size 4096 at rate 0.1 has 1 seed, 2 needed",)
+    on = study(make, 1.0, 0.5, arms=((4096, 0.4, "sqrt"),), seeds=1)
+    found = slope_law(study(make, 1.0, 0.5, arms=TIED) | on)
+    assert found.needed == "batch size 1024 at rate 0.05 as well, with the same seeds"
+    found = slope_law(study(make, 1.0, 0.5, seeds=1))
+    assert found.needed == "arms at other rates and batch sizes, 2 seeds"
+
+
+def test_rates_that_fall_with_the_batch_size_ask_for_the_first_rate_at_the_largest(make):
+    arms = ((64, 0.2, "a"), (256, 0.1, "a"), (1024, 0.05, "a"))
+    found = slope_law(study(make, 1.0, 0.3, arms=arms))
+    assert list(found.combined) == [pytest.approx(-0.5)]
+    assert found.needed == "batch size 1024 at rate 0.2 as well, with the same seeds"
 
 
 OFF_RULE = ("fixed1024-s1", "fixed1024-s2", "fixed1024-s3")

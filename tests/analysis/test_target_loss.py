@@ -44,14 +44,9 @@ def test_a_smoothed_loss_equals_a_naive_loop(make):
     ]
     expected = []
     for middle, _, _ in windows:
-        near = [(at, n, value) for at, n, value in windows if abs(at - middle) <= 0.23]
-        updates = sum(n for _, n, _ in near)
-        expected.append(
-            [
-                sum(n * w[k] for n, w in zip([n for _, n, _ in near], near, strict=True)) / updates
-                for k in (0, 2)
-            ]
-        )
+        near = [window for window in windows if abs(window[0] - middle) <= 0.23]
+        updates = [n for _, n, _ in near]
+        expected.append([np.average([w[k] for w in near], weights=updates) for k in (0, 2)])
     time, value = smoothed(run)
     np.testing.assert_allclose(np.log(time), [at for at, _ in expected], atol=1e-12)
     np.testing.assert_allclose(value, [mean for _, mean in expected], rtol=1e-12)
