@@ -21,21 +21,20 @@ class Handle(Protocol):
         ...
 
 
-def accumulator(parameter: Tensor) -> Any:
-    """The node of the graph that adds to a parameter's gradient.
-
-    A hook on it runs after all hooks of the tensor, whenever these were registered, and not in
-    `torch.autograd.grad`, which adds to no gradient. It stays as long as something refers to the
-    node.
-    """
-    with torch.enable_grad():
-        node: Any = parameter.view_as(parameter).grad_fn
-    return node.next_functions[0][0]
-
-
 def current() -> int:
     """The number of the backward pass at hand; −1 outside of any."""
     return torch._C._current_graph_task_id()
+
+
+def only_returns(parameter: Tensor) -> bool:
+    """Whether the pass at hand is that of `torch.autograd.grad`, with the parameter asked for."""
+    with torch.enable_grad():
+        node: Any = parameter.view_as(parameter).grad_fn
+    try:
+        torch._C._will_engine_execute_node(node.next_functions[0][0])
+    except RuntimeError:  # what it says of a parameter whose gradient is returned
+        return True
+    return False
 
 
 def after_pass(callback: Callable[[], None]) -> None:

@@ -13,6 +13,8 @@ step; where something else than an optimizer of torch's took it away, it is unkn
 its own at the end of the backward pass. Callbacks run in the order in which they were queued; ours
 is queued by the first hook, before DDP's, and only queues another, which therefore runs after
 DDP's. The slot for DDP's communication hook stays free.
+
+Hooks also run in `torch.autograd.grad`, which adds to no gradient and makes no unit.
 """
 
 import time
@@ -20,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -29,10 +31,10 @@ from torch.distributed.tensor import DTensor
 from .distance import square
 from .passes import (
     Handle,
-    accumulator,
     after_pass,
     before_steps,
     current,
+    only_returns,
     refuse_within_another,
 )
 from .processes import local
@@ -101,6 +103,7 @@ class GradientTap:
         self._scale = scale
         self._zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
         self._task = -1  # identifies a backward pass; a pass that raised leaves no trace behind
+        self._passed = -1  # the last one that was none of the training's
         self._silent = False
         self._fresh = True  # whether there was no gradient before this pass
         self._version: dict[int, int] = {}  # of one gradient when the last pass had ended
@@ -113,7 +116,6 @@ class GradientTap:
         self._discarded = self._lost = 0
         self._seconds = 0.0
         self._reset()
-        self._nodes: dict[int, Any] = {}  # by parameter
         self._handles: list[Handle] = [before_steps(self._before_step)]
         self._hook()
 
@@ -121,8 +123,6 @@ class GradientTap:
         """What was seen since the last call."""
         if self._missing:
             self._fail(RuntimeError(_TAKEN_AWAY))
-        if not self.units and not self._silent:
-            self._hook_again()
         squares = (self._unit_sq, self._total_sq)
         seen = Seen(self.units, *squares, self._discarded, self._seconds, self._lost)
         self._discarded, self._seconds, self._lost = 0, 0.0, 0
@@ -137,38 +137,31 @@ class GradientTap:
         self._handles = []
 
     def _hook(self) -> None:
-        for index, parameter in enumerate(self._parameters):
-            self._nodes[index] = accumulator(parameter)
-            self._handles.append(self._nodes[index].register_prehook(partial(self._see, index)))
-
-    def _hook_again(self) -> None:
-        """A parameter that was given another type or device has another node in the graph."""
-        for index, node in self._nodes.items():
-            parameter = self._parameters[index]
-            if parameter.requires_grad and accumulator(parameter) is not node:
-                self._nodes[index] = accumulator(parameter)
-                see = partial(self._see, index)
-                self._handles.append(self._nodes[index].register_prehook(see))
+        # On the tensors, not on the nodes that accumulate: those are others whenever a tensor's
+        # data is swapped or given another type, and a hook on them would be lost.
+        self._handles += [
+            parameter.register_hook(partial(self._see, index))
+            for index, parameter in enumerate(self._parameters)
+        ]
 
     def _reset(self) -> None:
         self.units = 0
         self._unit_sq = self._zero.expand(len(self._parameters))
         self._total_sq = self._unit_sq
 
-    def _see(self, index: int, gradients: tuple[Tensor | None]) -> None:
+    def _see(self, index: int, gradient: Tensor | None) -> None:
         if self.paused or self._silent:
             self._stir()
             return
         start = time.perf_counter()
         try:
-            if self._begins():
-                refuse_within_another()
-                after_pass(self._queue_behind_reduction)
-            gradient = gradients[0]
-            if _is_small(gradient):
-                self._small[index] = gradient.detach().clone()
-            elif gradient is not None:
-                self._squares[index] = square(gradient)
+            if self._adds(self._parameters[index]):
+                if self._begins():
+                    after_pass(self._queue_behind_reduction)
+                if _is_small(gradient):
+                    self._small[index] = gradient.detach().clone()
+                elif gradient is not None:
+                    self._squares[index] = square(gradient)
         except Exception as error:
             self._fail(error)
         self._seconds += time.perf_counter() - start
@@ -176,6 +169,20 @@ class GradientTap:
     def _stir(self, *_: object) -> None:
         """Something of the next update was seen."""
         self.making = self.making or not self.paused
+
+    def _adds(self, parameter: Tensor) -> bool:
+        """Whether the pass at hand adds to gradients; looked at once a pass.
+
+        Raises:
+            RuntimeError: for a pass within another, whose end does not end the unit.
+        """
+        task = current()
+        if task not in (self._task, self._passed):
+            if only_returns(parameter):
+                self._passed = task
+            else:
+                refuse_within_another()
+        return task != self._passed
 
     def _begins(self) -> bool:
         """Whether a backward pass begins; what was cleared before it is then forgotten."""

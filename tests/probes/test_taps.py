@@ -210,10 +210,10 @@ def test_gradients_changed_between_passes_are_not_taken_for_cleared():
     assert (tap.take().units, tap.take().discarded) == (2, 0)
 
 
-def test_hooks_on_tensors_come_first_whenever_they_were_registered():
+def test_hooks_on_tensors_that_were_there_before_come_first():
     model = torch.nn.Linear(2, 1, bias=False)
-    tap, _ = tapped(model)
     model.weight.register_hook(lambda gradient: 10 * gradient)
+    tap, _ = tapped(model)
     model(torch.ones(1, 2)).sum().backward()
     seen = tap.take()
     assert float(seen.unit_sq) == float(seen.total_sq) == pytest.approx(200)
@@ -256,17 +256,37 @@ def test_closing_removes_all_hooks_and_a_tap_that_is_lost_listens_to_no_optimize
     assert gone() is None
 
 
-def test_a_parameter_of_another_type_is_heard_from_the_next_update():
+@pytest.mark.parametrize("converted", [[0], [1], [0, 1]])
+def test_tensors_of_another_type_are_heard_at_once(converted):
+    """Some, and all, of two tensors are converted after they were hooked."""
+    first, second = torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 1, bias=False)
+    both = torch.nn.ModuleList([first, second])
+    tap, faults = tapped(both)
+    for index in converted:
+        both[index].double()
+    hidden = first(torch.ones(1, 2).to(first.weight.dtype))
+    second(hidden.to(second.weight.dtype)).sum().backward()
+    expected = [float(module.weight.grad.square().sum()) for module in both]
+    seen = tap.take()
+    assert seen.units == 1 and not faults
+    assert seen.unit_sq.tolist() == pytest.approx(expected, rel=1e-6)
+    assert seen.total_sq.tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_weights_that_are_swapped_around_each_pass_are_heard_with_no_more_hooks():
+    """Low precision in the pass and float32 in the step, as in loops of one's own."""
     model = torch.nn.Linear(2, 1, bias=False)
     tap, _ = tapped(model)
-    model.double()
-    seen = []
-    for _ in range(2):
-        model(torch.ones(1, 2).double()).sum().backward()
-        seen.append(tap.take())
-        model.zero_grad()
-    assert [one.units for one in seen] == [0, 1]
-    assert float(seen[1].unit_sq) == float(seen[1].total_sq) == pytest.approx(2)
+    held = len(tap._handles)
+    for _ in range(5):
+        whole = model.weight.data
+        model.weight.data = whole.bfloat16()
+        for _ in range(2):
+            model(torch.ones(1, 2).bfloat16()).sum().backward()
+        model.weight.grad, model.weight.data = None, whole
+        seen = tap.take()
+        assert (seen.units, float(seen.unit_sq), float(seen.total_sq)) == (2, 4.0, 8.0)
+    assert len(tap._handles) == held
 
 
 def test_low_precision_gradients_neither_overflow_nor_vanish():
