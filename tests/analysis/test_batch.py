@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from analysis.batch import critical_batch
-from analysis.target_loss import common_target
+from analysis.batch import CriticalBatch, _judged, critical_batch
+from analysis.hyperbola import Hyperbola
+from analysis.target_loss import common_target, steps_to
 
 CRITICAL = 600.0
 LAST = 20_000
@@ -38,6 +39,69 @@ def test_recorded_runs_give_the_critical_batch_size(make):
     assert found.high < 1.3 * found.low
     assert found.target == pytest.approx(common_target(sweep(make)))
     assert all("is not tuned" in note for note in found.notes)
+
+
+def test_iterations_are_geometric_means_over_seeds_at_the_fastest_rate(make):
+    runs = sweep(make, sizes=(64, 256, 1024), factors=(1.0, 2.0), noise=0.05)
+    # The order of runs does not matter, nor runs that recorded no loss.
+    turned = {"bare": make(loss=None, batch_size=16), **dict(reversed(runs.items()))}
+    found = critical_batch(turned, target=0.8)
+    assert found == critical_batch(runs, target=0.8)
+    for size, steps in found.steps.items():
+        each = [
+            [steps_to(runs[f"{size}-{factor}-{seed}"], 0.8) for seed in range(4)]
+            for factor in (1.0, 2.0)
+        ]
+        assert steps == pytest.approx(np.exp(np.log(each).mean(axis=1)).min())
+
+
+def test_the_level_and_the_seed_of_the_bootstrap_are_those_asked_for(make):
+    runs = sweep(make, noise=0.05)
+    wide, narrow, other = (
+        critical_batch(runs, level=level, seed=seed)
+        for level, seed in ((0.95, 0), (0.8, 0), (0.95, 1))
+    )
+    # Student's quantiles of 3 degrees of freedom: 3.1824 at 95 % and 1.6377 at 80 %.
+    ratio = math.log(wide.high / wide.low) / math.log(narrow.high / narrow.low)
+    assert ratio == pytest.approx(3.1824 / 1.6377, rel=1e-4)
+    assert wide.low != other.low == pytest.approx(wide.low, rel=0.1)
+
+
+FIT = {"critical": 500.0, "low": 400.0, "high": 600.0, "fewest_steps": 90.0, "misfit": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("fit", "status", "words"),
+    [
+        ({}, "ok", ""),
+        ({"misfit": 0.011}, "ok", ""),
+        ({"misfit": 0.009}, "misfit", "lack of fit, p = 0.009"),
+        ({"low": 0.0}, "unbounded", "do not bound it below"),
+        ({"high": math.inf}, "unbounded", "do not bound it above"),
+        ({"misfit": math.nan}, "unchecked", "4 seeds for 5 batch sizes, 5 needed"),
+        ({"misfit": 0.009, "low": 0.0}, "misfit", "; the batch sizes run do not bound it below"),
+        ({"misfit": math.nan, "low": 0.0}, "unbounded", "; whether the iterations follow"),
+        ({"beyond": 0.011}, "ok", ""),
+        ({"beyond": 0.009}, "misfit", "grow with the batch size, which no hyperbola does"),
+        ({"beyond": 0.009, "fewest_steps": math.nan}, "misfit", "fall faster than 1/M"),
+    ],
+)
+def test_a_fit_that_does_not_hold_is_no_estimate_and_open_ends_are_said(fit, status, words):
+    blank = CriticalBatch(target=0.8, seeds=4, steps=dict.fromkeys((1, 2, 4, 8, 16), 9.0))
+    found = _judged(Hyperbola(**{**FIT, **fit}), blank)
+    assert found.status == status and words in found.reason
+    assert (found.reason == "") == (status == "ok")
+    if "beyond" in fit and status == "misfit":
+        assert math.isnan(found.estimate) and str(found).startswith("no critical batch size")
+    else:
+        ends = fit.get("low", 400.0), fit.get("high", 600.0)
+        assert (found.estimate, found.low, found.high) == (500.0, *ends)
+        assert found.fewest_steps == 90.0
+
+
+def test_seeds_that_are_equal_leave_the_fit_unchecked(make):
+    found = critical_batch(sweep(make, noise=0.0))
+    assert found.status == "unchecked" and found.reason.endswith(": the seeds hardly differ")
 
 
 def test_of_a_seed_that_was_run_twice_the_longer_run_counts(make):
