@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from .phases import longest, phases
-from .rungs import place_of
+from .rungs import ingredients_of
 from .text import number
 
 # What runs of one set must share to be compared: everything but batch size, rate and seed.
@@ -180,7 +180,7 @@ def _setting(run: xr.Dataset) -> dict[str, object]:
 
 def setting_key(run: xr.Dataset) -> Hashable:
     """Equal for runs that differ by seed only: arm, what ought to be equal, and rung."""
-    return arm(run), setting_of(run), place_of(run)
+    return arm(run), setting_of(run), ingredients_of(run)
 
 
 def one_per_seed(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:

@@ -6,6 +6,7 @@ is taken seed by seed.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,8 +88,8 @@ def ladders(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> tuple[Ladder
     """The ladders among some runs, each by every held-out metric they have.
 
     With k rungs above the baseline, gains have t intervals at the level 1 − (1 − level)/k, which
-    hold together for all of them, and p-values after Holm. Where all rungs were run with the same
-    two or three seeds, the spread is pooled over the rungs (`contrast.block`).
+    hold together for all of them, and p-values after Holm. Three rungs or more that were run with
+    the same two or three seeds have the spread that is pooled over them (`contrast.block`).
 
     References:
         Holm (1979), Scandinavian Journal of Statistics 6, 65.
@@ -163,11 +164,13 @@ def _gains(
     samples: Sequence[_Seeds], pairs: Sequence[tuple[int, int]], *, level: float
 ) -> list[Gain | None]:
     """Gains of a column, whose p-values are corrected together."""
-    blocks = _blocks(samples)
+    complete = _complete(samples)
+    blocks = np.array([[samples[k][seed] for seed in seeds] for k, seeds in complete.items()])
+    rows = {k: row for row, k in enumerate(complete)}
     found = [
-        _contrast(samples[upper], samples[lower], level=level)
-        if blocks is None
-        else (block(blocks, upper, lower, level=level), True, True)
+        (block(blocks, rows[upper], rows[lower], level=level), True, True)
+        if upper in rows and lower in rows
+        else _contrast(samples[upper], samples[lower], level=level)
         for upper, lower in pairs
     ]
     raw = [p_value(one[0]) for one in found if one is not None]
@@ -175,14 +178,17 @@ def _gains(
     return [None if one is None else Gain(*one, float(next(corrected))) for one in found]
 
 
-def _blocks(samples: Sequence[_Seeds]) -> NDArray[np.float64] | None:
-    """Scores `(rung, seed)` where the spread is to be pooled; None where it is not."""
-    seeds = list(samples[0])
-    if len(samples) < 3 or not SEEDS <= len(seeds) < OWN_SPREAD:
-        return None
-    if any(set(sample) != set(seeds) for sample in samples):
-        return None
-    return np.array([[sample[seed] for seed in seeds] for sample in samples])
+def _complete(samples: Sequence[_Seeds]) -> dict[int, list[object]]:
+    """The rungs whose spread is pooled, with their seeds; none where it is not.
+
+    These are those with the seeds that most rungs have; a rung whose run diverged is none of them.
+    """
+    sets = Counter(frozenset(sample) for sample in samples)
+    seeds, count = sets.most_common(1)[0]
+    if count < 3 or not SEEDS <= len(seeds) < OWN_SPREAD:
+        return {}
+    ordered = next(list(sample) for sample in samples if set(sample) == seeds)
+    return {k: ordered for k, sample in enumerate(samples) if set(sample) == seeds}
 
 
 def _contrast(upper: _Seeds, lower: _Seeds, *, level: float) -> tuple[Contrast, bool, bool] | None:
@@ -211,8 +217,8 @@ def _notes(rungs: Sequence[Rung]) -> tuple[str, ...]:
         notes.append("rungs with a single run have no interval: seeds are the sample")
     elif any(rung.over_before is not None and rung.over_before.pooled for rung in rungs):
         notes.append(
-            f"with {fewest} seeds a rung the spread is that of all rungs together, taken to be "
-            f"alike on each; {OWN_SPREAD} seeds give each rung its own"
+            f"with {fewest} seeds a rung the spread is that of all rungs with the same seeds, "
+            f"taken to be alike on each; {OWN_SPREAD} seeds give each rung its own"
         )
     elif fewest < OWN_SPREAD:
         notes.append(

@@ -71,6 +71,7 @@ def detail(found: Breakdown | None) -> dict[str, Any] | None:
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     content = {
         "batch_size": found.batch_size,
+        "arm": found.arm,
         "groups": {name: vars(scale) for name, scale in found.groups.items()},
         "parts": {name: vars(scale) for name, scale in found.parts.items()},
         "by_loss": rows,

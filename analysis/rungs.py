@@ -27,9 +27,19 @@ def place_of(run: xr.Dataset) -> Place | None:
     told = {**_config(run), **run.attrs}
     try:
         number = int(told["rung"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return Place(str(told.get("ladder", "")), number, str(told.get("rung_name", "")))
+
+
+def ingredients_of(run: xr.Dataset) -> Place | None:
+    """Where a run stands above the baseline of a ladder with a name; None for plain runs.
+
+    The baseline, rung 0, has no ingredients and is a plain run as any other. A `rung` without a
+    ladder may be anything.
+    """
+    place = place_of(run)
+    return place if place is not None and place.ladder and place.number > 0 else None
 
 
 def _config(run: xr.Dataset) -> dict:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import xarray as xr
 
 from .curves import label
-from .rungs import place_of
+from .rungs import ingredients_of
 from .text import first_of, plural
 
 
@@ -32,21 +32,22 @@ def of_one_study(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.Dataset],
 def _without_upper_rungs(
     runs: Mapping[str, xr.Dataset],
 ) -> tuple[dict[str, xr.Dataset], str]:
-    """The runs that stand on no ladder or at its foot."""
-    places = {name: found for name, run in runs.items() if (found := place_of(run)) is not None}
-    foot = {
-        ladder: min(place.number for place in places.values() if place.ladder == ladder)
-        for ladder in {place.ladder for place in places.values()}
-    }
-    above = [name for name, place in places.items() if place.number > foot[place.ladder]]
-    if not above:
+    """The runs that stand on no ladder or at its foot; where there are none, those lowest."""
+    places = {name: found for name, run in runs.items() if (found := ingredients_of(run))}
+    if not places:
         return dict(runs), ""
+    lowest = min(places.values(), key=lambda place: (place.number, place.ladder))
+    bare = len(places) == len(runs)
+    above = [name for name, place in places.items() if not (bare and place == lowest)]
+    what = f"rung {lowest.number}, the lowest here" if bare else "the baseline"
+    kept = {name: run for name, run in runs.items() if name not in above}
+    if not above:
+        return kept, ""
     names = [str(label(runs[name], "run"))[:40] for name in above]
-    told = (
-        f"Of a ladder verdicts count the baseline; {plural(len(above), 'recording')} of higher "
+    return kept, (
+        f"Of a ladder verdicts count {what}; {plural(len(above), 'recording')} of higher "
         f"rungs {'is' if len(above) == 1 else 'are'} left out: {first_of(names)}."
     )
-    return {name: run for name, run in runs.items() if name not in above}, told
 
 
 def of_one_decay(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.Dataset], str]:

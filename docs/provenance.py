@@ -20,8 +20,8 @@ HEAD = """# Data
 Recordings of real runs, made with the reference loop of this package, and figures digitized from
 publications (`hoffer2017-fig2a`, with a README of its own). `ultraslow report data/` tells what
 the recordings say, and [findings](../docs/findings.md) has it in words. Each holds its recipe and
-settings; `ultraslow info FILE` shows them. Those of `cifar10-small` were compressed after they were
-made, their values unchanged to the bit.
+settings; `ultraslow info FILE` shows them. Those of `cifar10-small` were compressed after they
+were made, their values unchanged to the bit.
 
 This page is written by `docs/provenance.py`.
 """

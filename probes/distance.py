@@ -65,6 +65,8 @@ def squared_steps(weights: Sequence[Tensor], previous: Sequence[Tensor]) -> Tens
     Returns:
         `(tensor,)` in float64 on the device of the first tensor.
     """
+    if any(w.shape != before.shape for w, before in zip(weights, previous, strict=True)):
+        raise ValueError("weights: a tensor was given another shape")  # it might be broadcast
     if not all(w.device.type == "cpu" and w.dtype == torch.float32 for w in weights):
         squares = squared_distances(weights, previous)[0]
     else:

@@ -119,8 +119,8 @@ def load(folder: Path, parameters: Mapping[str, Tensor], into: Sequence[Tensor])
     saved = [read_header(path) for path in files(folder)]
     if not saved:
         raise FileNotFoundError(
-            f"path: found no initial weights in {folder}, without which no distance can be "
-            "measured; expected " + name_of(0, 1) + " or the like"
+            f"path: found no saved weights in {folder}, from which to measure; expected "
+            f"{name_of(0, 1)} or the like"
         )
     wanted = {name: rows_of(parameter) for name, parameter in parameters.items()}
     _refuse_other_tensors(folder, saved, wanted)

@@ -84,8 +84,7 @@ class Occasions:
         if self._landscape is None:
             return {}
         waypoints = Waypoints(folder, parameter_names(self._module), self._processes)
-        if not resumed:
-            waypoints.clear()
+        waypoints.clear(beyond=iteration if resumed else -1)
         lost = self._landscape.begin(waypoints, iteration)
         if lost:
             _warn(

@@ -256,13 +256,14 @@ def _updates(
 
 
 def _clipping(squares: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The clip factor of the first witness, NaN where those of others differ; and where they do.
+    """The clip factor of the witnesses that tell one, NaN where these differ; and where they do.
 
     Arguments:
         squares: of the witnesses before clipping, then after it `(update, 2·witness)`.
     """
     ratios = _ratio(squares[:, WITNESSES:], squares[:, :WITNESSES])
-    first = ratios[:, :1]
+    told = np.isfinite(ratios).argmax(axis=1)  # a tensor that took no part tells nothing
+    first = np.take_along_axis(ratios, told[:, None], axis=1)
     with np.errstate(invalid="ignore"):
         far = (ratios > first * _ONE_FACTOR) | (ratios * _ONE_FACTOR < first)
     uneven: NDArray[np.bool_] = np.any(far, axis=1)

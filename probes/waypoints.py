@@ -6,9 +6,9 @@ saved state of the recorder goes on from.
 """
 
 import re
-import shutil
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -52,6 +52,8 @@ class Waypoints:
             if self._processes.writes:
                 self._let_go(iteration)
         except OSError as error:
+            with suppress(OSError):
+                self._at(iteration).rmdir()  # nothing was saved in it
             if not self._failed:
                 warnings.warn(
                     f"recording {self._folder}: the weights of the landscape's checkpoint could "
@@ -81,21 +83,37 @@ class Waypoints:
         self._latest = self._held = iteration
         return into
 
-    def clear(self) -> None:
-        """Remove what another run has left in the folder."""
+    def clear(self, *, beyond: int) -> None:
+        """Remove the weights after an iteration: another run's, or of what is trained again.
+
+        Parts that another sharding saved would otherwise lie among those of the new one.
+        """
         if self._processes.writes:
-            self._let_go(-1, kept=0)
+            for iteration, folder in self._known().items():
+                if iteration > beyond:
+                    _remove(folder)
 
     def _at(self, iteration: int) -> Path:
         return self._folder / f"checkpoint-{iteration:012d}"
 
-    def _let_go(self, last: int, *, kept: int = _KEPT) -> None:
-        known = {
+    def _known(self) -> dict[int, Path]:
+        return {
             int(found.group(1)): path
             for path in self._folder.glob("checkpoint-*")
             if (found := re.fullmatch(r"checkpoint-(\d{12})", path.name))
         }
+
+    def _let_go(self, last: int) -> None:
+        known = self._known()
         passed = sorted(iteration for iteration in known if iteration <= last)
-        stay = {*passed[len(passed) - kept :], self._held} if kept else set()
+        stay = {*passed[-_KEPT:], self._held}
         for iteration in known.keys() - stay:
-            shutil.rmtree(known[iteration], ignore_errors=True)
+            _remove(known[iteration])
+
+
+def _remove(folder: Path) -> None:
+    """Remove saved weights, and their folder where it holds nothing else."""
+    with suppress(OSError):
+        for file in (*initial.files(folder), *folder.glob(".*.tmp")):
+            file.unlink(missing_ok=True)
+        folder.rmdir()

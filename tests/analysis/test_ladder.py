@@ -81,7 +81,7 @@ def test_few_seeds_pool_the_spread_of_all_rungs(train, seeds):
             assert gain.contrast.estimate == pytest.approx(float(test.effect[0]))
             assert (gain.contrast.low, gain.contrast.high) == pytest.approx((low, high))
             assert gain.contrast.freedom == 3 * (seeds - 1)
-    assert any("that of all rungs together" in note for note in found.notes)
+    assert any("that of all rungs with the same seeds" in note for note in found.notes)
 
 
 def test_the_spread_is_pooled_only_where_all_rungs_have_the_same_few_seeds(train):
@@ -96,6 +96,13 @@ def test_the_spread_is_pooled_only_where_all_rungs_have_the_same_few_seeds(train
     assert pooled(more) == [False, False]
     failed = {**few, "1-1": rung(train, 1, gain=0.0, seed=1, failed=True)}
     assert pooled(failed) == []
+    # One diverged run of five rungs: those beside it keep the spread of the four that are whole.
+    five = ladder(train, [0.0, 0.05, 0.02, 0.1, 0.12], seeds=3)
+    one = {**five, "3-1": rung(train, 3, gain=0.1, seed=1, failed=True)}
+    assert pooled(one) == [True, True, False, False]
+    whole = ladders({name: run for name, run in five.items() if name[0] != "3"})[0]
+    kept = ladders(one)[0].rungs[2].over_before.contrast
+    assert kept.error == pytest.approx(whole.rungs[2].over_before.contrast.error)
 
 
 @pytest.mark.parametrize(("spreads", "least"), [((1.0,) * 9, 0.94), ((3.0, *(1.0,) * 8), 0.78)])

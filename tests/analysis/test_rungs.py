@@ -21,7 +21,16 @@ def test_a_runs_place_is_read_from_metadata_or_attributes():
 
 
 @pytest.mark.parametrize(
-    "config", ["not JSON", "[1]", "{}", '{"rung": "top"}', '{"rung": null}', "[" * 10**5]
+    "config",
+    [
+        "not JSON",
+        "[1]",
+        "{}",
+        '{"rung": Infinity}',
+        '{"rung": "top"}',
+        '{"rung": null}',
+        "[" * 10**5,
+    ],
 )
 def test_a_run_that_says_nothing_of_use_stands_on_no_rung(config):
     assert place_of(run(config)) is None

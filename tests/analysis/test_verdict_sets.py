@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 import analysis
+from analysis.curves import one_per_seed
 from analysis.verdict_sets import of_one_decay, of_one_study
 
 
@@ -68,17 +69,32 @@ def test_of_a_ladder_the_baseline_alone_is_kept():
     runs = {
         "plain": run("plain", 0.0),
         "a1": on_rung(run("a1", 0.0), "a", 1),
-        "a2": on_rung(run("a2", 0.0), "a", 2),
         "b0": on_rung(run("b0", 0.0), "b", 0),
         "b3": on_rung(run("b3", 0.0), "b", 3),
+        "halving": on_rung(run("halving", 0.0), "", 2),  # a rung of no ladder
     }
     found, told = of_one_study(runs)
-    assert list(found) == ["plain", "a1", "b0"]
+    assert list(found) == ["plain", "b0", "halving"]
     assert told == (
         "Of a ladder verdicts count the baseline; 2 recordings of higher rungs are left out: "
-        "a2, b3."
+        "a1, b3."
     )
-    assert of_one_study({name: runs[name] for name in ("plain", "a2", "b3")})[1] == ""
+    assert of_one_study({name: runs[name] for name in ("plain", "b0")})[1] == ""
+
+
+def test_where_a_baseline_lacks_the_lowest_rung_is_kept_and_named():
+    runs = {f"r{k}-{s}": on_rung(run(f"r{k}-{s}", 0.0), "a", k) for k in (5, 6) for s in (0, 1)}
+    found, told = of_one_study(runs)
+    assert list(found) == ["r5-0", "r5-1"]
+    assert told.startswith("Of a ladder verdicts count rung 5, the lowest here; 2 recordings")
+
+
+def test_the_foot_of_a_ladder_is_a_copy_of_the_same_plain_run(make):
+    made = make(run="a", seed=3)
+    runs = {"a": made, "foot": on_rung(made, "l", 0), "other": on_rung(made, "m", 0)}
+    assert list(one_per_seed(runs)) == ["a"]
+    runs["upper"] = on_rung(made, "m", 1)
+    assert list(one_per_seed(runs)) == ["a", "upper"]
 
 
 def test_rungs_do_not_outvote_the_runs_of_a_study():

@@ -93,6 +93,11 @@ def test_steps_are_squared_and_the_weights_kept(dtype):
     assert squared_steps(weights, previous).tolist() == [0.0] * len(shapes)
 
 
+def test_a_tensor_that_shrank_is_refused():
+    with pytest.raises(ValueError, match="another shape"):
+        squared_steps([torch.ones(1)], [torch.ones(3)])
+
+
 def test_a_step_that_diverged_is_not_finite_for_its_tensor_alone():
     weights = [torch.ones(4), torch.ones(3)]
     previous = [w.clone() for w in weights]

@@ -87,3 +87,19 @@ def test_clipping_by_several_factors_is_noticed(after, factor):
     found = reduce(pending).updates
     assert found.clip_factor.tolist() == pytest.approx([factor], nan_ok=True)
     assert found.uneven_clipping.tolist() == [bool(np.isnan(factor))]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "factor"),
+    [
+        ((0, 8, 16), (0, 2, 4), 0.5),
+        ((0, 8, 16), (0, 2, 8), np.nan),
+        ((0, 0, 0), (0, 0, 0), np.nan),
+    ],
+)
+def test_a_witness_that_took_no_part_leaves_the_clip_factor_to_the_others(before, after, factor):
+    pending = Pending(torch.device("cpu"), 2)
+    pending.add(replace(row((1, 2), (3, 4)), clip=vector(*before, *after).reshape(2, 3)))
+    found = reduce(pending).updates
+    assert found.clip_factor.tolist() == pytest.approx([factor], nan_ok=True)
+    assert found.uneven_clipping.tolist() == [after == (0, 2, 8)]

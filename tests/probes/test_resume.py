@@ -268,7 +268,7 @@ def test_initial_weights_that_were_changed_or_lost_are_refused(tmp_path):
     with pytest.raises(ValueError, match="is damaged: its values have the checksum"):
         attach(tmp_path / "run", resume=checkpoint["recorder"])
     file.unlink()
-    with pytest.raises(FileNotFoundError, match="found no initial weights in"):
+    with pytest.raises(FileNotFoundError, match="found no saved weights in"):
         attach(tmp_path / "run", resume=True)
 
 

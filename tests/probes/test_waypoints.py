@@ -58,7 +58,7 @@ def test_a_new_run_clears_those_of_another_and_nothing_else(tmp_path):
     (tmp_path / "checkpoint-of-mine").mkdir()
     waypoints = Waypoints(tmp_path, parameters(), Processes())
     waypoints.keep(4)
-    waypoints.clear()
+    waypoints.clear(beyond=-1)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-of-mine"]
 
 
@@ -81,3 +81,24 @@ def test_other_weights_are_refused(tmp_path):
         other.read(1)
     with pytest.raises(FileNotFoundError):
         other.read(2)
+
+
+def test_parts_of_another_sharding_do_not_outlive_a_resumption(tmp_path):
+    """Saved at 100 by one process; gone on from 70, where 100 is saved by other parts."""
+    weights = parameters()
+    waypoints = Waypoints(tmp_path, weights, Processes())
+    for iteration in (50, 100):
+        waypoints.keep(iteration)
+    again = Waypoints(tmp_path, weights, Processes())
+    again.clear(beyond=70)
+    assert kept(tmp_path) == [50]
+    assert torch.equal(again.read(50)[0], weights["weight"].detach())
+
+
+def test_files_of_others_are_never_removed(tmp_path):
+    waypoints = Waypoints(tmp_path, parameters(), Processes())
+    waypoints.keep(100)
+    own = tmp_path / "checkpoint-000000000100"
+    (own / "model.pt").write_text("precious")
+    waypoints.clear(beyond=-1)
+    assert [path.name for path in own.iterdir()] == ["model.pt"]
