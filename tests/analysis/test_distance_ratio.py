@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.clocks import CLOCKS, clock_values
+from analysis.clocks import CLOCKS, RATE, clock_values
 from analysis.curves import Arm
 from analysis.distance_ratio import (
     GRID,
@@ -84,7 +84,7 @@ def test_windows_and_curves_are_on_the_clock_and_end_with_the_constant_rate(make
     sums = np.cumsum(rate * np.diff(records, prepend=0))
     runs = {
         "a": make(records=records, learning_rate=rate, learning_rate_sum=sums),
-        "b": make(records=records[1:], seed=1, rate=0.1),
+        "b": make(records=records[3:], seed=1, rate=0.1),
     }
     values = {name: clock_values(run, clock) for name, run in runs.items()}
     first, last = values["b"][0], values["a"][30]
@@ -150,3 +150,16 @@ def test_records_at_rest_have_no_logarithm_and_are_passed_over(make):
     still["distance_sq"][1:3] = 0.0
     times = np.geomspace(10, 100, 5)
     np.testing.assert_array_equal(log_distance(still, times), log_distance(run, times))
+
+
+def test_records_before_a_clock_starts_are_passed_over(make):
+    # the rate is 0 up to iteration 2
+    records = np.array([0, 1, 2, 10, 100])
+    sums = 0.1 * np.maximum(records - 2, 0)
+    run = make(records=records, learning_rate_sum=sums, noise=0.0)
+    times = np.geomspace(1.0, 9.8, 5)
+    late = run.isel(iteration=slice(3, None))
+    assert np.isfinite(log_distance(run, times, clock=RATE)).all()
+    np.testing.assert_array_equal(
+        log_distance(run, times, clock=RATE), log_distance(late, times, clock=RATE)
+    )

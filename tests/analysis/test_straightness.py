@@ -84,9 +84,18 @@ def test_intervals_across_seeds_decide_and_not_means(make):
     assert f"d ln R/d ln t = −0.150 {ends}" in found.reason
 
 
-def test_a_path_with_a_gap_is_no_path(make):
+@pytest.mark.parametrize("gap", [5, -3])
+def test_a_path_with_a_gap_is_no_path(make, gap):
     runs = walks(make, 0.2, fall=0.5)
-    runs["s1"]["step_sq"][5] = np.nan
+    runs["s1"]["step_sq"][gap] = np.nan
+    found = straightness(runs)
+    assert found.verdict == "undecidable"
+    assert "no arm has 4" in found.reason
+
+
+def test_few_known_distances_in_the_last_decade_have_no_fall(make):
+    runs = walks(make, 0.2, fall=0.5)
+    runs["s1"]["distance_sq"][(TIMES >= 300) & (TIMES < 3000)] = np.nan
     found = straightness(runs)
     assert found.verdict == "undecidable"
     assert "no arm has 4" in found.reason
