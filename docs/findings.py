@@ -18,6 +18,7 @@ from analysis.text import interval, number, plural, real, rounded
 
 DOCS = Path(__file__).parent
 RECORDINGS = DOCS.parent / "data" / "cifar10-small"
+LADDER = DOCS.parent / "data" / "limit-cifar10-small"
 HEAD = """# What the recordings say
 
 ResNet-8 ({weights} weights) was trained on CIFAR-10 images of 32² pixels, with momentum 0.9, a
@@ -29,6 +30,11 @@ It is written by `docs/findings.py`; [data](../data/README.md) has the recording
 made. The checksum of their checksums is `{digest}`. Intervals are at {level:.0%}; numbers after ±
 are half the range over seeds.
 """
+RUNGS = """The same network was trained on {data_size} of the images with all of them a batch, for
+{iterations} iterations, {seeds} seeds a rung: first with a small learning rate, then with one
+ingredient more on each rung, which those above keep
+([recipe](../probes/runs/recipes/limit-cifar10-small.toml)). Gains are differences of held-out
+accuracy; the intervals of a column hold together at {level:.0%}."""
 LAW = """The distance of all weights from their first values is fitted with
 d = a + b·[(t+τ)^p − 1]/p over iterations t: p = 0 is growth like log t, ½ is diffusion."""
 
@@ -101,8 +107,9 @@ def noise(report):
         scale = entry["scale"]
         ends = interval(real(scale["low"]), real(scale["high"]))
         value = f"{number(real(scale['estimate']))} {ends}"
-        rows.append([number(entry["batch_size"]), str(entry["runs"]), value, entry["place"]])
-    return table(["batch size", "runs", "noise scale", "where the batch size lies"], rows)
+        size, arm = number(entry["batch_size"]), entry["arm"]
+        rows.append([size, arm, str(entry["runs"]), value, entry["place"]])
+    return table(["batch size", "arm", "runs", "noise scale", "where the batch size lies"], rows)
 
 
 def verdict(found):
@@ -120,14 +127,50 @@ def verdict(found):
     return "\n".join(lines) + "\n" + "\n\n".join(told)
 
 
-def page(report):
-    """The whole page."""
+def gain(found):
+    """A gain with its interval and p-value."""
+    if found is None:
+        return "–", "–"
+    contrast = found["contrast"]
+    ends = interval(real(contrast["low"]), real(contrast["high"]), show=rounded)
+    return f"{rounded(real(contrast['estimate']))} {ends}", number(found["p_value"], 2)
+
+
+def rungs(report):
+    """What each ingredient gains at the full batch, and all of them together."""
+    (ladder,) = [one for one in report["ladders"] if one["metric"] == "accuracy"]
+    inputs = report["inputs"]
+    settings = inputs[0]["attributes"]["config"]["settings"]
+    lengths = sorted({number(run["last_iteration"]) for run in inputs})
+    rows = [
+        [
+            rung["place"]["name"],
+            str(rung["runs"]),
+            rounded(real(rung["mean"])),
+            *gain(rung["over_before"]),
+            *gain(rung["over_baseline"]),
+        ]
+        for rung in ladder["rungs"]
+    ]
+    text = RUNGS.format(
+        data_size=number(settings["samples"]),
+        iterations=" or ".join(lengths),
+        seeds=min(rung["runs"] for rung in ladder["rungs"]),
+        level=ladder["level"],
+    )
+    head = ["rung", "runs", "accuracy", "over the one before", "p", "over the baseline", "p"]
+    notes = "".join(f"\n\nNote: {note}." for note in ladder["notes"])
+    return f"{text}\n\n{table(head, rows)}{notes}"
+
+
+def page(report, ladder):
+    """The whole page, from the report on the study and that on the ladder."""
     inputs, found = report["inputs"], report["verdicts"]
     head = HEAD.format(
         weights=number(inputs[0]["weights"]),
         count=len(inputs),
         iterations=" or ".join(map(number, sorted({run["last_iteration"] for run in inputs}))),
-        digest=digest(inputs),
+        digest=digest([*inputs, *ladder["inputs"]]),
         level=report["options"]["level"],
     )
     decided = [verdict(v) for v in found if v["verdict"] != "undecidable"]
@@ -143,13 +186,15 @@ def page(report):
         *decided,
         "## Not decided by these runs",
         *left,
+        "## Towards the limit of the batch size, ingredient by ingredient",
+        rungs(ladder),
     ]
     return "\n\n".join(sections) + "\n"
 
 
 def main():
     """Write the page."""
-    (DOCS / "findings.md").write_text(page(reported()), encoding="utf-8")
+    (DOCS / "findings.md").write_text(page(reported(), reported(LADDER)), encoding="utf-8")
 
 
 if __name__ == "__main__":
