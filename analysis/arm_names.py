@@ -4,12 +4,13 @@ Figures and tables go by batch size. Where several arms were run at one, as unde
 the learning rate, a mean over all of them would be of nothing, and its interval a wrong one.
 """
 
-from collections.abc import Hashable, Mapping
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 
 import xarray as xr
 
 from .curves import SETTING, arm, label, seeds, setting_key
-from .rungs import place_of
+from .rungs import ingredients_of, place_of
 from .text import number
 
 _WORDS = {"weight_decay": "weight decay", "ghost_size": "ghost size"}
@@ -27,8 +28,11 @@ def arm_names(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:
     named: dict[str, str] = {}
     for nodes in _by_size(runs).values():
         keys = {node: setting_key(runs[node]) for node in nodes}
-        words = {node: _words(runs[node], [runs[other] for other in nodes]) for node in nodes}
-        named |= _told_apart(keys, words)
+        first: dict[Hashable, xr.Dataset] = {}
+        for node, key in keys.items():
+            first.setdefault(key, runs[node])
+        words = _told_apart(_words(first))
+        named |= {node: words[key] for node, key in keys.items()}
     return named
 
 
@@ -57,34 +61,41 @@ def _by_size(runs: Mapping[str, xr.Dataset]) -> dict[int, list[str]]:
     return found
 
 
-def _words(run: xr.Dataset, others: list[xr.Dataset]) -> str:
-    """A run's rung; or its rule, and its rate, noise and settings where others have other ones."""
+def _words(arms: Mapping[Hashable, xr.Dataset]) -> dict[Hashable, str]:
+    """By arm, of which a run is given: its rung; or its rule, and what others have otherwise."""
+    plain = [run for run in arms.values() if ingredients_of(run) is None]
+    rates: dict[str, set[float]] = {}
+    for run in plain:
+        rates.setdefault(arm(run).scaling, set()).add(arm(run).rate)
+    several = [name for name in SETTING if len({str(label(run, name)) for run in plain}) > 1]
+    return {key: _text(run, rates, several) for key, run in arms.items()}
+
+
+def _text(run: xr.Dataset, rates: Mapping[str, set[float]], several: Sequence[str]) -> str:
     place = place_of(run)
-    if place is not None:
+    if place is not None and place.ladder:
         return place.name or f"rung {place.number}"
     own = arm(run)
-    plain = [other for other in others if place_of(other) is None]
     parts = [own.scaling]
-    if len({arm(other).rate for other in plain if arm(other).scaling == own.scaling}) > 1:
+    if len(rates[own.scaling]) > 1:
         parts.append(f"rate {number(own.rate)}")
     if own.noise:
         parts.append(f"added noise {number(own.noise)}")
-    for name in SETTING:
-        # What a run does not know, or does without, is no part of its name.
-        known = label(run, name) not in (0, "")
-        if known and len({str(label(other, name)) for other in plain}) > 1:
-            parts.append(f"{_WORDS.get(name, name)} {label(run, name)}")
+    parts += [
+        f"{_WORDS.get(name, name)} {found}"
+        for name in several
+        if (found := label(run, name)) not in (0, "")
+    ]
     return ", ".join(filter(None, parts))
 
 
-def _told_apart(keys: Mapping[str, Hashable], words: Mapping[str, str]) -> dict[str, str]:
-    """The words, numbered where they are the same for different arms."""
-    if len(set(keys.values())) == 1:
-        return dict.fromkeys(keys, "")
-    numbers: dict[str, dict[Hashable, int]] = {}
+def _told_apart(words: Mapping[Hashable, str]) -> dict[Hashable, str]:
+    """The words, numbered where they are the same for different arms; none for a single arm."""
+    if len(words) == 1:
+        return dict.fromkeys(words, "")
+    counts: Counter[str] = Counter()
     named = {}
-    for node, key in keys.items():
-        same = numbers.setdefault(words[node], {})
-        count = same.setdefault(key, len(same) + 1)
-        named[node] = words[node] if count == 1 else f"{words[node]} ({count})"
+    for key, text in words.items():
+        counts[text] += 1
+        named[key] = text if counts[text] == 1 else f"{text} ({counts[text]})".strip()
     return named

@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 
 import pytest
 
@@ -63,7 +64,8 @@ def test_arms_that_words_do_not_tell_apart_are_numbered(make):
 
 
 def test_a_rung_without_a_name_has_a_number_and_tells_nothing_of_plain_runs(make):
-    rung = make(run="b", rate=0.7, weight_decay=0.1).assign_attrs(config='{"rung": 1}')
+    config = '{"rung": 1, "ladder": "limit"}'
+    rung = make(run="b", rate=0.7, weight_decay=0.1).assign_attrs(config=config)
     found = arm_names(runs(make(run="a", weight_decay=0.2), rung))
     assert found == {"a": "sqrt", "b": "rung 1"}
 
@@ -79,3 +81,18 @@ def test_the_main_arm_of_a_batch_size_has_most_seeds(study):
     assert list(main_arms({name: study[name] for name in ("b0", "c0")})) == ["b0"]
     copies = {f"copy{k}": study["b0"] for k in range(3)}
     assert list(main_arms(copies | study)) == ["a0", "a1", "d0"]
+
+
+def test_names_of_many_runs_take_time_in_proportion(make):
+    """Each run is looked at a few times, however many others there are."""
+    looked = Counter()
+
+    class Watched(dict):
+        def __getitem__(self, name):
+            looked[name] += 1
+            return super().__getitem__(name)
+
+    one = make(run="a")
+    many = Watched({f"r{k}": one.assign_coords(seed=k) for k in range(60)})
+    assert set(arm_names(many).values()) == {""}
+    assert max(looked.values()) <= 3
