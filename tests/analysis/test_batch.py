@@ -130,6 +130,11 @@ def test_a_size_that_does_not_reach_the_target_is_left_out(make):
     found = critical_batch(runs, target=0.8)
     assert found.status == "ok" and 16 not in found.steps
     assert any("batch size 16 left out: 4 runs did not reach" in note for note in found.notes)
+    # Of a rate with too few seeds it does not matter how many of them reached it.
+    runs |= sweep(make, sizes=(16,), last=100, factors=(2.0,), seeds=2)
+    notes = critical_batch(runs, target=0.8).notes
+    why = "4 runs did not reach the target, fewer than 4 seeds"
+    assert f"batch size 16 left out: {why}" in notes
 
 
 @pytest.mark.parametrize(

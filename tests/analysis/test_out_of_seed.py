@@ -8,7 +8,7 @@ from diffusion.schedule import log_spaced
 TIMES = log_spaced(10_000, per_decade=8)
 
 
-def sweep(make, clock, *, seeds=4, sizes=(64, 256)):
+def sweep(make, clock, *, seeds=4, sizes=(64, 256), power=0.75):
     """Distances 1 + ln(1 + clock) under the linear rule, a little different from seed to seed."""
     runs = {}
     for size in sizes:
@@ -17,7 +17,7 @@ def sweep(make, clock, *, seeds=4, sizes=(64, 256)):
                 batch_size=size,
                 seed=seed,
                 records=TIMES,
-                rate=0.1 * (size / 64) ** 0.75,
+                rate=0.1 * (size / 64) ** power,
                 scaling="linear",
             )
             moved = (1 + 0.001 * seed) * (TIMES > 0) * (1 + np.log1p(clock_values(run, clock)))
@@ -78,6 +78,25 @@ def test_errors_equal_a_naive_loop_over_runs(make):
 def test_runs_without_a_seed_are_left_out_of_no_mean(make):
     runs = {name: run.drop_vars("seed") for name, run in sweep(make, RATE).items()}
     assert clock_errors(runs, RATE) == {} and best_clock(runs) == ""
+    some = {
+        name: run.drop_vars("seed") if name.endswith("s3") else run
+        for name, run in sweep(make, RATE).items()
+    }
+    assert list(clock_errors(some, RATE)) == [0, 1, 2]
+
+
+def test_one_clock_alone_is_not_the_best(make):
+    runs = sweep(make, ITERATION, sizes=(64, 64 * 10**7))  # far apart on all other clocks
+    assert [clock for clock in CLOCKS if clock_errors(runs, clock)] == [ITERATION]
+    assert best_clock(runs) == ""
+
+
+def test_of_clocks_that_run_alike_the_first_is_named(make):
+    # Under the √M rule Ση²/M is proportional to the iterations.
+    for seeds in (2, 3, 4):
+        runs = sweep(make, ITERATION, seeds=seeds, sizes=(64, 256, 512), power=0.5)
+        found = best_clock(runs)
+        assert found.startswith("curves coincide best over iteration, not told from Ση²/M (")
 
 
 def test_one_seed_or_one_arm_scores_nothing(make):
