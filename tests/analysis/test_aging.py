@@ -137,6 +137,7 @@ def test_arms_of_few_seeds_and_runs_at_rest_do_not_enter(make):
         run["sketch"][TIMES <= 20] = 0.0
     found = aging(runs)
     assert found.verdict == "undecidable" and math.isnan(found.effect)
+    assert "share less than" in found.reason and "nan" not in found.needed
 
 
 def test_the_interval_is_the_jackknife_over_seeds(make):

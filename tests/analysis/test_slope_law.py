@@ -186,7 +186,7 @@ def test_an_arm_with_too_few_seeds_is_named_and_its_seeds_are_what_is_needed(mak
 
 
 def test_no_more_seeds_are_asked_for_where_they_would_not_tell(make):
-    # Of an arm off the rule once x and y are known, of one on the rule, of one alone.
+    # Of an arm off the rule once x and y are known, of one on the rule, where none grows.
     one = study(make, 1.0, 0.5, arms=((4096, 0.1, "fixed"),), seeds=1)
     found = slope_law(study(make, 1.0, 0.5) | one)
     assert (found.reason, found.needed) == ("", "")
@@ -194,6 +194,9 @@ def test_no_more_seeds_are_asked_for_where_they_would_not_tell(make):
     on = study(make, 1.0, 0.5, arms=((4096, 0.4, "sqrt"),), seeds=1)
     found = slope_law(study(make, 1.0, 0.5, arms=TIED) | on)
     assert found.needed == "batch size 1024 at rate 0.05 as well, with the same seeds"
+    off = study(make, 1.0, 0.5, arms=SPREAD[3:], seeds=1)
+    found = slope_law(study(make, 1.0, 0.5, arms=TIED, slope=0.0) | off)
+    assert found.needed == "arms whose distance still grows"
     found = slope_law(study(make, 1.0, 0.5, seeds=1))
     assert found.needed == "arms at other rates and batch sizes, 2 seeds"
 
