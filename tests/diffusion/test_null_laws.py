@@ -311,8 +311,9 @@ def test_n7_turns_from_diffusion_to_drift_at_the_crossover():
     assert exponent[-3] == pytest.approx(1.0, abs=1e-3)
 
 
-def test_overshooting_modes_are_refused():
-    with pytest.raises(ValueError, match="found the product 1.4, expected values in"):
+@pytest.mark.parametrize(("rate", "product"), [(0.7, "1.4"), (0.5, "1")])
+def test_overshooting_modes_are_refused(rate, product):
+    with pytest.raises(ValueError, match=f"found the product {product}, expected values in"):
         null_laws.QUADRATIC.distance(
-            RECORDS, {"learning_rate": 0.7, "curvatures": [2.0], "start": [1.0]}
+            RECORDS, {"learning_rate": rate, "curvatures": [0.1, 2.0], "start": [1.0, 1.0]}
         )
