@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from diffusion import displacement, landscape, null_laws, sgd
+from diffusion import displacement, landscape, laws, null_laws, sgd
 from diffusion.null_laws import NULL_LAWS
 
 RECORDS = np.unique(np.geomspace(1, 1000, 30).astype(int))
@@ -94,6 +94,24 @@ def test_n2_without_noise_is_n1():
     np.testing.assert_allclose(
         NULL_LAWS["N2"].distance(RECORDS, noisy), NULL_LAWS["N1"].distance(RECORDS, shared)
     )
+
+
+def test_n2_slope_is_the_derivative_where_start_and_noise_both_move():
+    parameters = {**null_laws.NOISY_QUADRATIC.example, "start": np.linspace(-3.0, 2.0, 30)}
+    t, step = np.geomspace(1, 1e4, 20), 1e-5
+    d = [NULL_LAWS["N2"].distance(t * (1 + side * step), parameters) for side in (-1, 1)]
+    found = NULL_LAWS["N2"].slope(t, parameters)
+    np.testing.assert_allclose(found, (d[1] - d[0]) / (2 * step * t), rtol=1e-6)
+    # the start moves the distance by more than the noise alone would
+    still = NULL_LAWS["N2"].slope(t, null_laws.NOISY_QUADRATIC.example)
+    assert np.abs(found / still - 1).min() > 0.01
+
+
+@pytest.mark.parametrize("law", [*laws.LAWS, *NULL_LAWS.values()], ids=lambda law: law.name)
+def test_growth_laws_and_null_laws_are_found_by_name(law):
+    assert null_laws.law_named(law.name) is law
+    with pytest.raises(ValueError, match=f"law: found 'no law', expected one of .*'{law.name}'"):
+        null_laws.law_named("no law")
 
 
 def test_n2_amplitude_squared_goes_with_rate_over_batch_size():
