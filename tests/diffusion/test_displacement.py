@@ -97,6 +97,15 @@ def test_local_exponent_of_a_power_on_uneven_times():
     np.testing.assert_allclose(displacement.local_exponent(t, 7 * t**1.7), 1.7, rtol=1e-10)
 
 
+@pytest.mark.parametrize("first", [0.0, -1.0])
+def test_exponents_are_nan_where_a_distance_has_no_logarithm(first):
+    t = np.array([2.0, 4.0, 8.0, 16.0, 32.0])
+    d = np.array([first, *t[1:] ** 0.5])
+    # the slope in the middle of three and the one-sided one at the end of three see the first
+    assert np.isnan(displacement.local_exponent(t, d)).tolist() == [True, True, *[False] * 3]
+    assert np.isnan(displacement.log_time_exponent(t, d)).tolist() == [True, *[False] * 3]
+
+
 def test_curvature_is_nan_where_the_curve_falls():
     t = np.geomspace(1, 10, 6)
     assert np.isnan(displacement.curvature(t, -np.log(t))).all()
@@ -170,6 +179,7 @@ def test_slopes_are_exact_to_second_order_at_the_ends_too():
         ),
         (lambda: displacement.log_slope([1, 2], np.ones(2)), r"times: found shape \(2,\)"),
         (lambda: displacement.distance([1, 2]), r"path: found shape \(2,\)"),
+        (lambda: displacement.distance(np.empty((0, 2))), r"path: found shape \(0, 2\)"),
         (lambda: displacement.two_time_msd(WALK, [23]), "starts: found 23"),
     ],
 )
