@@ -9,7 +9,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import xarray as xr
 
-from .curves import SETTING, arm, label, seeds, setting_key
+from .curves import SETTING, arm, label, setting_key
 from .rungs import ingredients_of, place_of
 from .text import number
 
@@ -34,24 +34,6 @@ def arm_names(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:
         words = _told_apart(_words(first))
         named |= {node: words[key] for node, key in keys.items()}
     return named
-
-
-def main_arms(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """Of each batch size the runs of the arm with most seeds, of equals the first.
-
-    Arguments:
-        runs: recordings by node name.
-
-    Returns:
-        The runs, in their order.
-    """
-    kept: set[str] = set()
-    for nodes in _by_size(runs).values():
-        members: dict[Hashable, list[str]] = {}
-        for node in nodes:
-            members.setdefault(setting_key(runs[node]), []).append(node)
-        kept |= set(max(members.values(), key=lambda own: seeds([runs[n] for n in own])))
-    return {node: run for node, run in runs.items() if node in kept}
 
 
 def _by_size(runs: Mapping[str, xr.Dataset]) -> dict[int, list[str]]:

@@ -97,9 +97,13 @@ def _by_arm(runs: Mapping[str, xr.Dataset]) -> dict[tuple[int, str], list[xr.Dat
     return found
 
 
-def of_size(runs: Mapping[str, xr.Dataset], size: int) -> list[xr.Dataset]:
-    """The runs of a batch size that measured noise, one a seed."""
-    return [run for (own, _), found in _by_arm(runs).items() if own == size for run in found]
+def main_arms(runs: Mapping[str, xr.Dataset]) -> dict[int, list[xr.Dataset]]:
+    """By batch size the runs that measured noise, one a seed, of the arm with most of them."""
+    found: dict[int, list[xr.Dataset]] = {}
+    for (size, _), members in _by_arm(runs).items():
+        if len(members) > len(found.get(size, [])):
+            found[size] = members
+    return dict(sorted(found.items()))
 
 
 def _compare(size: int, arm: str, members: Sequence[xr.Dataset], *, level: float) -> Comparison:

@@ -9,10 +9,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
-from . import arm_names
+from . import noise_comparison
 from .curves import total_distance
 from .growth import growth_curve
-from .noise_comparison import of_size
 from .recorded_noise import noise_over_time
 
 Array = NDArray[np.float64]
@@ -280,9 +279,8 @@ def exponent_range(dots: Sequence[Dot]) -> tuple[float, float]:
 def noise_bands(runs: dict[str, xr.Dataset], *, level: float) -> dict[int, Band]:
     """Noise scale over time of each batch size, the runs of its main arm taken together."""
     found = {}
-    main = arm_names.main_arms(runs)
-    for size in batch_sizes(main):
-        scale = noise_over_time(of_size(main, size), level=level)
+    for size, members in noise_comparison.main_arms(runs).items():
+        scale = noise_over_time(members, level=level)
         if scale.sizes["iteration"] and np.isfinite(scale["low"].values).any():
             columns = (scale[name].values for name in ("estimate", "low", "high"))
             found[size] = Band(scale["iteration"].values, *columns)

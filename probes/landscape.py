@@ -55,8 +55,7 @@ class Landscape:
         directions: number of directions of each kind.
         ensembles: kinds of directions, of `ENSEMBLES`. Of trajectory directions there are at most
             two: from w0 and from the checkpoint before. Of sharded weights `noise` costs a
-                backward
-            pass of each batch for each direction.
+            backward pass of each batch for each direction.
         mode: of the model. In `train`, batch normalization uses the statistics of the batch.
         seed: of the directions, the same on every process.
     """

@@ -58,8 +58,7 @@ def repair(path: str | Path) -> Repair:
     closed file, whose attribute `gaps` lists the last iteration before and the first after each
     hole. Nothing is deleted, and a sound recording stays as it is. Damaged initial weights are
     told of and stay; without them the run cannot be resumed. A repair that was interrupted is
-    finished
-    by the next.
+    finished by the next.
 
     Arguments:
         path: the live folder or the closed file.

@@ -3,8 +3,9 @@ from collections import Counter
 
 import pytest
 
-from analysis.arm_names import arm_names, main_arms
+from analysis.arm_names import arm_names
 from analysis.curves import one_per_seed
+from analysis.noise_comparison import main_arms
 
 
 def runs(*made):
@@ -77,10 +78,13 @@ def test_runs_of_another_setting_are_no_copies(study):
 
 
 def test_the_main_arm_of_a_batch_size_has_most_seeds(study):
-    assert list(main_arms(study)) == ["a0", "a1", "d0"]
-    assert list(main_arms({name: study[name] for name in ("b0", "c0")})) == ["b0"]
+    def names(runs):
+        return {size: [str(run["run"].values) for run in own] for size, own in runs.items()}
+
+    assert names(main_arms(study)) == {64: ["d0"], 256: ["a0", "a1"]}
+    assert names(main_arms({name: study[name] for name in ("b0", "c0")})) == {256: ["b0"]}
     copies = {f"copy{k}": study["b0"] for k in range(3)}
-    assert list(main_arms(copies | study)) == ["a0", "a1", "d0"]
+    assert names(main_arms(copies | study)) == {64: ["d0"], 256: ["a0", "a1"]}
 
 
 def test_names_of_many_runs_take_time_in_proportion(make):
