@@ -3,11 +3,12 @@
 The difference w − w0 is formed for one block at a time, which stays in the cache while both of its
 norms are taken, so a measurement costs little more than one read of both weight vectors. Norms are
 taken over short rows in the precision of the weights (float32 at least) and added in float64: a
-single float32 norm over 2.6·10⁷ weights was off by 3·10⁻³ in its square, rows of 2048 by 10⁻⁸.
+single float32 norm over 2.6·10⁷ weights was off by 3·10⁻³ in its square, rows by 10⁻⁸.
 """
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -16,12 +17,15 @@ from torch import Tensor
 
 # Values in a block. Measured on a CPU: call overhead dominates below, the cache is left above.
 BLOCK = 1 << 18
-# Values in a row at most. Rows of 2048 keep a relative error of 10⁻⁷, of 4096 only 10⁻⁴: beyond
-# that the sum inside torch's norm no longer fits its partial sums.
-ROW = 2048
+# Values in a row at most. Equal values, as an optimizer's first steps may be, round alike; rows of
+# 1024 of them keep a relative error of 5·10⁻⁸ in all kernels of OpenBLAS that were tried, rows of
+# 2048 of 5·10⁻⁷ in one. torch's norm, of rows on other devices, loses 10⁻⁴ from 4096 on.
+ROW = 1024
 # Values of a tensor on the host that is worked on together with others of its kind; a larger one
 # takes longer to square than to call for.
 _FEW = 1 << 16
+# The same where two norms are taken of a tensor and its differences.
+_MINOR = 1 << 13
 
 
 def squared_distances(weights: Sequence[Tensor], initial: Sequence[Tensor]) -> Tensor:
@@ -36,18 +40,19 @@ def squared_distances(weights: Sequence[Tensor], initial: Sequence[Tensor]) -> T
     Returns:
         `(2, tensor)` in float64 on the device of the first tensor: squared distance, squared norm.
     """
+    _check_shapes(weights, initial)
     pairs = list(zip([w.detach() for w in weights], initial, strict=True))
     if all(w.device.type == "cpu" for w, _ in pairs):
         return torch.from_numpy(_host_squares(pairs))
     device = pairs[0][0].device
     small = [index for index, (w, _) in enumerate(pairs) if w.numel() <= ROW]
-    squares = dict(
+    found = dict(
         zip(small, _small_squares([pairs[index] for index in small], device), strict=True)
     )
     for index, (w, w0) in enumerate(pairs):
-        if index not in squares:
-            squares[index] = _squares(w, w0)
-    return torch.stack([squares[index].to(device) for index in range(len(pairs))], dim=1)
+        if index not in found:
+            found[index] = _squares(w, w0)
+    return torch.stack([found[index].to(device) for index in range(len(pairs))], dim=1)
 
 
 def squared_steps(weights: Sequence[Tensor], previous: Sequence[Tensor]) -> Tensor:
@@ -65,15 +70,19 @@ def squared_steps(weights: Sequence[Tensor], previous: Sequence[Tensor]) -> Tens
     Returns:
         `(tensor,)` in float64 on the device of the first tensor.
     """
-    if any(w.shape != before.shape for w, before in zip(weights, previous, strict=True)):
-        raise ValueError("weights: a tensor was given another shape")  # it might be broadcast
-    if not all(w.device.type == "cpu" and w.dtype == torch.float32 for w in weights):
-        squares = squared_distances(weights, previous)[0]
+    _check_shapes(weights, previous)
+    if not all(_is_plain(w) for w in weights):
+        steps = squared_distances(weights, previous)[0]
     else:
         torch._foreach_sub_(list(previous), list(weights))
-        squares = torch.from_numpy(_squares_together(previous))
+        steps = torch.from_numpy(_squares_together(previous))
     torch._foreach_copy_(list(previous), list(weights))
-    return squares
+    return steps
+
+
+def _check_shapes(weights: Sequence[Tensor], others: Sequence[Tensor]) -> None:
+    if any(w.shape != other.shape for w, other in zip(weights, others, strict=True)):
+        raise ValueError("weights: a tensor was given another shape")  # it might be broadcast
 
 
 def square(values: Tensor) -> Tensor:
@@ -87,17 +96,41 @@ def square(values: Tensor) -> Tensor:
         values = values.coalesce().values()
     if values.is_cuda:  # one kernel, which adds in a tree and needs no dense memory
         return _norms(values[None]).square().sum()
+    if _is_plain(values):
+        return squares([values])[0]
     flat = _flatten(values)
-    if flat.device.type == "cpu":
+    if flat.is_cpu:
         return torch.tensor(_host_square(flat), dtype=torch.float64)
     rows, rest = _rows(flat)
     return _sum_of_squares([_norms(rows), _norms(rest)] if rest.numel() else [_norms(rows)])
 
 
+def squares(tensors: Sequence[Tensor]) -> Tensor:
+    """Squared norms of tensors as `square` gives them; of float32 ones on the host in few calls.
+
+    Returns:
+        `(tensor,)` in float64 on the device of the first tensor; of no tensors, on the host.
+    """
+    if all(_is_plain(values) for values in tensors):
+        return torch.from_numpy(_squares_together(tensors))
+    device = tensors[0].device
+    return torch.stack([square(v).to(device, non_blocking=True) for v in tensors])
+
+
+def _is_plain(values: Tensor) -> bool:
+    """Whether a tensor is dense in the host's memory, in float32."""
+    return values.is_cpu and values.dtype is torch.float32 and values.layout is torch.strided
+
+
 def _host_square(flat: Tensor) -> float:
     """Squared norm of a vector in the host's memory, in a third of the time of torch's norm."""
+    total = 0.0
     with np.errstate(all="ignore"):  # gradients that diverged are a finding
-        return sum(map(_row_squares, _blocks(flat)))
+        for block in _blocks(flat):
+            rows = np.empty(-(-len(block) // ROW), dtype=block.dtype)
+            _square_rows(block, rows)
+            total += float(rows.sum(dtype=np.float64))
+    return total
 
 
 def _small_squares(pairs: Sequence[tuple[Tensor, Tensor]], device: torch.device) -> list[Tensor]:
@@ -140,33 +173,60 @@ def _flat_pair(weight: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
 def _host_squares(pairs: Sequence[tuple[Tensor, Tensor]]) -> NDArray[np.float64]:
     """Squares `(2, tensor)` of tensors in the host's memory.
 
-    numpy's products of rows take half the time of torch's norms of rows, and are as exact.
+    numpy's products of rows take half the time of torch's norms of rows, and are as exact. Most of
+    a network's tensors are so small that the calls for each would take longer than the arithmetic.
     """
-    squares = np.zeros((2, len(pairs)))
-    room = min(BLOCK, max(w.numel() for w, _ in pairs))  # for differences, once for all tensors
-    narrow = np.empty(room, dtype=np.float32)
+    found = np.zeros((2, len(pairs)))
+    few = [index for index, pair in enumerate(pairs) if _is_minor(pair)]
+    if few:
+        now = torch.cat([pairs[index][0].flatten() for index in few])
+        before = torch.cat([pairs[index][1].flatten() for index in few])
+        sizes = [pairs[index][0].numel() for index in few]
+        found[:, few] = [_segment_squares(now - before, sizes), _segment_squares(now, sizes)]
+    room = np.empty(BLOCK, dtype=np.float32)  # for differences, once for all tensors
     with np.errstate(all="ignore"):  # weights that diverged are a finding
-        for index, pair in enumerate(pairs):
-            gap = np.empty(room) if pair[0].dtype == torch.float64 else narrow
-            for now, before in zip(*map(_blocks, _flat_pair(*pair)), strict=True):
-                difference = np.subtract(now, before, out=gap[: len(now)])
-                squares[:, index] += _row_squares(difference), _row_squares(now)
-    return squares
+        for index in set(range(len(pairs))).difference(few):
+            found[:, index] = _pair_squares(*_flat_pair(*pairs[index]), room)
+    return found
+
+
+def _pair_squares(flat: Tensor, flat0: Tensor, room: NDArray[np.float32]) -> NDArray[np.float64]:
+    """‖w − w0‖² and ‖w‖² of one tensor, block by block."""
+    gap = np.empty(BLOCK) if flat.dtype == torch.float64 else room
+    rows = np.empty((2, -(-flat.numel() // ROW)), dtype=gap.dtype)
+    start = 0
+    for now, before in zip(_blocks(flat), _blocks(flat0), strict=True):
+        end = start + -(-len(now) // ROW)
+        _square_rows(np.subtract(now, before, out=gap[: len(now)]), rows[0, start:end])
+        _square_rows(now, rows[1, start:end])
+        start = end
+    return rows.sum(axis=1, dtype=np.float64)
 
 
 def _squares_together(values: Sequence[Tensor]) -> NDArray[np.float64]:
     """Squared norms `(tensor,)` of float32 tensors in the host's memory."""
     sizes = [v.numel() for v in values]
     few = [index for index, size in enumerate(sizes) if 0 < size <= _FEW]
-    squares = np.zeros(len(values))
+    found = np.zeros(len(values))
     if few:
-        together = torch.cat([values[index].flatten() for index in few])
-        starts = np.cumsum([0, *(sizes[index] for index in few[:-1])])
-        squares[few] = np.add.reduceat(together.double().square_().numpy(), starts)
+        together = torch.cat([values[index].flatten() for index in few]).detach()
+        found[few] = _segment_squares(together, [sizes[index] for index in few])
     for index, size in enumerate(sizes):
         if size > _FEW:
-            squares[index] = _host_square(_flatten(values[index]))
-    return squares
+            found[index] = _host_square(_flatten(values[index].detach()))
+    return found
+
+
+def _segment_squares(together: Tensor, sizes: Sequence[int]) -> NDArray[np.float64]:
+    """Squared norms of the segments that a vector consists of, none of them empty."""
+    starts = list(accumulate(sizes[:-1], initial=0))
+    sums: NDArray[np.float64] = np.add.reduceat(together.double().square_().numpy(), starts)
+    return sums
+
+
+def _is_minor(pair: tuple[Tensor, Tensor]) -> bool:
+    """Whether tensors are worked on together with others of their kind."""
+    return 0 < pair[0].numel() <= _MINOR and all(t.dtype == torch.float32 for t in pair)
 
 
 def _blocks(flat: Tensor) -> Iterator[NDArray[np.floating]]:
@@ -178,13 +238,14 @@ def _blocks(flat: Tensor) -> Iterator[NDArray[np.floating]]:
         yield from (part.float().numpy() for part in flat.split(BLOCK))
 
 
-def _row_squares(values: NDArray[np.floating]) -> float:
-    """Squared norm, over rows in the precision of the values, then in float64."""
-    if len(values) <= ROW:
-        return float(np.dot(values, values))
-    whole = len(values) - len(values) % ROW
-    rows, rest = values[:whole].reshape(-1, ROW), values[whole:]
-    return float(np.vecdot(rows, rows).sum(dtype=np.float64)) + float(np.vecdot(rest, rest))
+def _square_rows(values: NDArray[np.floating], out: NDArray[np.floating]) -> None:
+    """Squared norms of rows, in the precision of the values; the last row may be shorter."""
+    whole = len(values) // ROW
+    rows = values[: whole * ROW].reshape(whole, ROW)
+    np.vecdot(rows, rows, out=out[:whole])
+    if whole < len(out):
+        rest = values[whole * ROW :]
+        out[whole] = np.vecdot(rest, rest)
 
 
 def _norms(rows: Tensor) -> Tensor:

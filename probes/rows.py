@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from .distance import square
+from .distance import squares
 from .pending import Row
 from .precision import WITNESSES, scale_of, unscaled, witnesses
 from .processes import Processes, local
@@ -60,9 +60,10 @@ class RowReader:
     def before_step(self) -> None:
         """See what clipping made of the witnesses' gradients; unknown where a closure does."""
         gradients = {i: self._parameters[i].grad for i in self._witnesses if self.units}
-        squares = {i: square(local(g)) for i, g in gradients.items() if g is not None}
+        seen = {i: local(g) for i, g in gradients.items() if g is not None}
+        found = dict(zip(seen, squares(list(seen.values())).unbind(), strict=True))
         nothing = self._nothing()
-        clipped_sq = torch.stack([squares.get(i, nothing).to(nothing) for i in self._witnesses])
+        clipped_sq = torch.stack([found.get(i, nothing).to(nothing) for i in self._witnesses])
         self._clipped_sq = clipped_sq / unscaled(self._optimizer) ** 2
 
     def is_void(self) -> bool:

@@ -100,7 +100,8 @@ class ShardedTap(GradientTap):
             return
         self._reduced = False
         try:
-            self._count_unit(self._stack(self._squares))
+            self._took, self._pass_sq = self._squares, self._stack(self._squares)
+            self._count_unit(self._pass_sq)
             self._read_total()
         except Exception as error:
             self._fail(error)

@@ -18,17 +18,16 @@ Hooks also run in `torch.autograd.grad`, which adds to no gradient and makes no 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TypeGuard
 
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from .distance import square
+from .distance import square, squares
 from .passes import (
     Handle,
     after_pass,
@@ -39,7 +38,8 @@ from .passes import (
 )
 from .processes import local
 
-# Bytes at most of a gradient that is copied and squared when its backward pass has ended.
+# Bytes at most of a gradient on the host that is copied, and squared with others when its backward
+# pass has ended: in its midst a call takes five times as long, as nothing it needs is in the caches.
 SMALL = 1 << 18
 
 _TAKEN_AWAY = (
@@ -111,8 +111,11 @@ class GradientTap:
         self._stepped: dict[int, Tensor] = {}  # squares of gradients that were used in this pass
         self._missing = False  # whether others are gone
         self._turn, self._now = turn, turn()
+        self._few = {i for i, p in enumerate(parameters) if p.is_cpu and p.nbytes <= SMALL}
         self._squares: dict[int, Tensor] = {}
         self._small: dict[int, Tensor] = {}  # copies, to be squared
+        self._pass_sq = self._zero  # `(tensor,)`, of the last pass
+        self._took: Collection[int] = ()  # the tensors that took part in it
         self._discarded = self._lost = 0
         self._seconds = 0.0
         self._reset()
@@ -155,11 +158,9 @@ class GradientTap:
             return
         start = time.perf_counter()
         try:
-            if self._adds(self._parameters[index]):
-                if self._begins():
-                    after_pass(self._queue_behind_reduction)
-                if _is_small(gradient):
-                    self._small[index] = gradient.detach().clone()
+            if current() == self._task or self._opens(self._parameters[index]):
+                if gradient is not None and index in self._few:
+                    self._small[index] = gradient.clone()
                 elif gradient is not None:
                     self._squares[index] = square(gradient)
         except Exception as error:
@@ -169,6 +170,13 @@ class GradientTap:
     def _stir(self, *_: object) -> None:
         """Something of the next update was seen."""
         self.making = self.making or not self.paused
+
+    def _opens(self, parameter: Tensor) -> bool:
+        """Whether this parameter is the first of a unit."""
+        unit = self._adds(parameter) and self._begins()
+        if unit:
+            after_pass(self._queue_behind_reduction)
+        return unit
 
     def _adds(self, parameter: Tensor) -> bool:
         """Whether the pass at hand adds to gradients; looked at once a pass.
@@ -205,18 +213,21 @@ class GradientTap:
         now = self._versions()
         if now == self._version or any(isinstance(p, DTensor) for p in self._parameters):
             return False
-        return not any(bool(p.grad.any()) for p in self._parameters if p.grad is not None)
+        return not any(bool(gradient.any()) for _, gradient in self._gradients())
 
     def _versions(self) -> dict[int, int]:
         """How often the first gradient that there is was changed."""
-        found = ((i, p.grad) for i, p in enumerate(self._parameters) if p.grad is not None)
-        return {index: gradient._version for index, gradient in islice(found, 1)}
+        return {index: gradient._version for index, gradient in islice(self._gradients(), 1)}
+
+    def _gradients(self) -> Iterator[tuple[int, Tensor]]:
+        return ((i, p.grad) for i, p in enumerate(self._parameters) if p.grad is not None)
 
     def _queue_behind_reduction(self) -> None:
-        """Take the squares that are left; one after the other they take a fifth of the time."""
+        """Square the copies, all together, while gradients are still being reduced."""
         start = time.perf_counter()
         try:
-            self._squares.update((i, square(g)) for i, g in self._small.items())
+            self._took = {*self._squares, *self._small}
+            self._pass_sq = self._squares_of(self._small, self._squares)
         except Exception as error:
             self._fail(error)
         self._small = {}
@@ -226,40 +237,39 @@ class GradientTap:
     def _end_backward(self) -> None:
         start = time.perf_counter()
         try:
-            self._count_unit(self._stack(self._squares) / self._processes**2)
+            self._count_unit(self._pass_sq / self._processes**2)
             self._read_total()
         except Exception as error:
             self._fail(error)
         self._seconds += time.perf_counter() - start
 
-    def _count_unit(self, squares: Tensor) -> None:
-        self._unit_sq = self._unit_sq + squares / self._scale_sq()
+    def _count_unit(self, pass_sq: Tensor) -> None:
+        self._unit_sq = self._unit_sq + pass_sq / self._scale_sq()
         self.units += 1
 
     def _read_total(self) -> None:
-        gradients = {i: p.grad for i, p in enumerate(self._parameters) if p.grad is not None}
-        squares = {i: square(local(gradient)) for i, gradient in gradients.items()}
-        gone = {i: self._gone(i) for i in self._squares if i not in squares}
+        gradients = {index: local(gradient) for index, gradient in self._gradients()}
+        gone = {i: self._gone(i) for i in self._took if i not in gradients}
         self._missing = any(found is None for found in gone.values())
-        squares |= {i: found for i, found in gone.items() if found is not None}
-        self._total_sq = self._stack(squares) / self._scale_sq()
+        known = {i: found for i, found in gone.items() if found is not None}
+        self._total_sq = self._squares_of(gradients, known) / self._scale_sq()
         self._version = self._versions()
 
     def _gone(self, index: int) -> Tensor | None:
         """The squared norm of a gradient that nothing is left of when the pass has ended."""
         own = self._fresh and self._processes == 1
-        return self._squares[index] if own else self._stepped.get(index)
+        return self._pass_sq[index] if own else self._stepped.get(index)
 
     def _before_step(self, optimizer: torch.optim.Optimizer) -> None:
         """See the gradients of an optimizer that steps in the pass at hand."""
         if self.paused or self._silent or current() != self._task or current() < 0:
             return
         try:
-            for group in optimizer.param_groups:
-                for parameter in group["params"]:
-                    index = self._places.get(id(parameter))
-                    if index is not None and parameter.grad is not None:
-                        self._stepped[index] = square(local(parameter.grad))
+            stepping = (p for group in optimizer.param_groups for p in group["params"])
+            for parameter in stepping:
+                index = self._places.get(id(parameter))
+                if index is not None and parameter.grad is not None:
+                    self._stepped[index] = square(local(parameter.grad))
         except Exception as error:
             self._fail(error)
 
@@ -267,9 +277,17 @@ class GradientTap:
         scale = self._scale()
         return 1.0 if scale is None else scale.double().square()
 
-    def _stack(self, squares: dict[int, Tensor]) -> Tensor:
+    def _squares_of(self, gradients: Mapping[int, Tensor], known: Mapping[int, Tensor]) -> Tensor:
+        """`(tensor,)`: squared norms of gradients, then those that are known, 0 of all others."""
+        places = sorted(gradients)
+        values = squares([gradients[index] for index in places])
+        if len(places) == len(self._parameters):
+            return values
+        return self._stack({**known, **dict(zip(places, values.unbind(), strict=True))})
+
+    def _stack(self, found: Mapping[int, Tensor]) -> Tensor:
         """One vector `(tensor,)`; a parameter that took no part has gradient zero."""
-        rows = [squares.get(i, self._zero) for i in range(len(self._parameters))]
+        rows = [found.get(i, self._zero) for i in range(len(self._parameters))]
         return torch.stack([row.to(self._zero.device, non_blocking=True) for row in rows])
 
     def _fail(self, error: Exception) -> None:
@@ -279,9 +297,3 @@ class GradientTap:
             self._zero = self._zero.new_full((), torch.nan)
             self._reset()
             self._failed(error)
-
-
-def _is_small(gradient: Tensor | None) -> TypeGuard[Tensor]:
-    """Whether to copy a gradient and square the copy after the pass: in its midst that is slow."""
-    dense = gradient is not None and gradient.layout == torch.strided
-    return dense and gradient.numel() * gradient.element_size() <= SMALL  # type: ignore[union-attr]

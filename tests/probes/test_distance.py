@@ -1,7 +1,17 @@
 import pytest
 import torch
 
-from probes.distance import BLOCK, _flatten, square, squared_distances, squared_steps
+from probes.distance import (
+    _FEW,
+    _MINOR,
+    BLOCK,
+    ROW,
+    _flatten,
+    square,
+    squared_distances,
+    squared_steps,
+    squares,
+)
 
 
 def reference(weights, initial):
@@ -26,6 +36,43 @@ def test_equal_to_a_float64_reference(size, drift):
     torch.testing.assert_close(
         weight_sq, torch.tensor(norm, dtype=torch.float64), rtol=2e-6, atol=0
     )
+
+
+def test_tensors_of_all_sizes_at_once_are_each_in_their_place():
+    """Those that are worked on together, those of one block or many, and empty ones."""
+    sizes = [3, 0, ROW + 1, _MINOR, 2 * BLOCK + 5, _MINOR + 1, 1, ROW]
+    initial = [torch.randn(size) for size in sizes]
+    weights = [w0 + 0.01 * (1 + index) for index, w0 in enumerate(initial)]
+    expected = torch.tensor(reference(weights, initial), dtype=torch.float64)
+    found = squared_distances(weights, initial)
+    torch.testing.assert_close(found, expected, rtol=3e-7, atol=0)
+    for index, pair in enumerate(zip(weights, initial, strict=True)):
+        assert torch.equal(squared_distances(*([t] for t in pair))[:, 0], found[:, index])
+
+
+def test_weights_of_another_shape_are_refused():
+    """Also where the number of all values is the same."""
+    with pytest.raises(ValueError, match="another shape"):
+        squared_distances([torch.ones(2), torch.ones(3)], [torch.ones(3), torch.ones(2)])
+
+
+@pytest.mark.parametrize("odd", [None, "bfloat16", "float64", "sparse", "strided", "grad"])
+def test_squares_at_once_equal_those_one_by_one(odd):
+    tensors = [torch.randn(size) for size in (5, 0, _FEW, _FEW + 3, 2 * BLOCK + 1)]
+    others = {
+        "bfloat16": torch.randn(7).bfloat16(),
+        "float64": torch.randn(7).double(),
+        "sparse": torch.eye(4).to_sparse(),
+        "strided": torch.randn(6, 8)[:, ::3],
+        "grad": torch.randn(9, requires_grad=True),
+    }
+    tensors += [others[odd]] if odd else []
+    found = squares(tensors)
+    assert found.dtype == torch.float64
+    assert torch.equal(found, torch.stack([square(values) for values in tensors]))
+    exact = [float(values.detach().double().to_dense().square().sum()) for values in tensors]
+    assert found.tolist() == pytest.approx(exact, rel=3e-7)
+    assert squares([]).shape == (0,)
 
 
 def test_equal_weights_and_weights_that_diverged():

@@ -302,7 +302,7 @@ def test_low_precision_gradients_neither_overflow_nor_vanish():
 def test_a_failure_silences_the_tap_and_poisons_its_sums(monkeypatch):
     model = torch.nn.Linear(2, 1)
     tap, faults = tapped(model)
-    monkeypatch.setattr("probes.taps.square", lambda gradient: 1 / 0)
+    monkeypatch.setattr("probes.taps.squares", lambda gradients: 1 / 0)
     model(torch.ones(1, 2)).sum().backward()
     assert [type(fault) for fault in faults] == [ZeroDivisionError]
     assert torch.isnan(tap.take().unit_sq).all()

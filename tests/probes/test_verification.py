@@ -76,7 +76,7 @@ def test_where_the_probe_fails_nothing_is_claimed(monkeypatch):
     def fail(_):
         raise OSError("gone")
 
-    monkeypatch.setattr("probes.taps.square", fail)
+    monkeypatch.setattr("probes.taps.squares", fail)
     with pytest.warns(RuntimeWarning, match="noise probe failed"):
         found = verify(updates=20)
     assert not found.passed
