@@ -39,7 +39,7 @@ from .passes import (
 from .processes import local
 
 # Bytes at most of a gradient on the host that is copied, and squared with others when its backward
-# pass has ended: in its midst a call takes five times as long, as nothing it needs is in the caches.
+# pass has ended: in its midst a call takes five times as long, as its needs are not cached.
 SMALL = 1 << 18
 
 _TAKEN_AWAY = (
