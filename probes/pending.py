@@ -5,8 +5,9 @@ moves all of them: one vector, added over processes in one collective and copied
 piece. What several processes hold alike is divided by the number of copies before it is added.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,8 +16,9 @@ from torch import Tensor
 
 from .precision import WITNESSES
 from .processes import Processes
+from .transfer import Transfer
 from .units import UnitShares, unit_weights
-from .updates import Measurement, Record, Updates
+from .updates import Array, Measurement, Record, Updates
 
 # Columns of a row beside the squares of S and Big: see `Pending._rows`.
 _COLUMNS = 9 + 2 * WITNESSES
@@ -120,10 +122,10 @@ class Pending:
         """What waits after a flush: nothing but the losses of the update in the making."""
         return Pending(self.device, self.tensors, losses=self.losses[-1:])
 
-    def reduce(
+    def depart(
         self, processes: Processes, *, seconds: float, weighted: bool, sized: bool, batch_size: int
-    ) -> Reduced:
-        """Sum over processes, copy to the host.
+    ) -> "Flight":
+        """Begin to sum over processes and to copy to the host.
 
         Arguments:
             processes: the processes that train together; all of them call this at the same
@@ -132,25 +134,16 @@ class Pending:
             weighted: whether weights of units were declared.
             sized: whether sizes of units were declared.
             batch_size: samples in an update, M.
-
-        Returns:
-            The updates, the measurements of the weights, and the mean time of an update.
         """
         parts = [self._rows(processes), *self._measured(processes), self._vector([seconds])]
-        host = processes.add(torch.cat([part.flatten() for part in parts])).cpu().numpy()
-        lengths = [part.numel() for part in parts]
-        rows, *measured, total = np.split(host, np.cumsum(lengths)[:-1])
-        count = len(self.rows)
-        skipped = np.array([row.skipped for row in self.rows], dtype=np.int64)
-        updates = _updates(
-            rows.reshape(count, -1) if count else np.zeros((0, 2 * self.tensors + _COLUMNS)),
-            skipped,
-            weighted=weighted,
-            sized=sized,
-            batch_size=batch_size,
+        return Flight(
+            Transfer(torch.cat([part.flatten() for part in parts]), processes),
+            [part.numel() for part in parts],
+            self,
+            processes.size,
+            partial(unit_weights, weighted=weighted, sized=sized, batch_size=batch_size),
+            None if sized else float(batch_size),
         )
-        mean_seconds = float(total[0]) / processes.size / max(count, 1)
-        return Reduced(updates, self._measurements(measured), mean_seconds)
 
     def _rows(self, processes: Processes) -> Tensor:
         """`(update, column)`: S, Big, clip, loss, unit shares, learning rate, loss scale."""
@@ -188,20 +181,6 @@ class Pending:
     def _measured(self, processes: Processes) -> list[Tensor]:
         return [value / processes.copies for mark in self.marks for value in mark.values.values()]
 
-    def _measurements(self, measured: list[NDArray[np.float64]]) -> list[Measurement]:
-        """The vectors of all marks, in the order of `_measured`, back at their marks."""
-        vectors = iter(measured)
-        return [
-            Measurement(
-                mark.iteration,
-                {name: next(vectors).reshape(value.shape) for name, value in mark.values.items()},
-                mark.wall_time,
-                mark.probe_seconds,
-                mark.occasional,
-            )
-            for mark in self.marks
-        ]
-
     def _vector(self, values: Sequence[float] | Sequence[tuple[float, ...]]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=self.device)
 
@@ -214,48 +193,74 @@ class Pending:
         return column[:, None]
 
 
-def _updates(
-    rows: NDArray[np.float64],
-    skipped: NDArray[np.int64],
-    *,
-    weighted: bool,
-    sized: bool,
-    batch_size: int,
-) -> Updates:
-    tensors = (rows.shape[1] - _COLUMNS) // 2
-    (
-        loss_sum,
-        losses,
-        nonfinite,
-        units,
-        weight_sq,
-        over_size,
-        samples,
-        rate,
-        scale,
-    ) = rows[:, 2 * tensors + 2 * WITNESSES :].T
-    clip_factor, uneven = _clipping(rows[:, 2 * tensors :][:, : 2 * WITNESSES])
-    u, v = unit_weights(
-        units, weight_sq, over_size, weighted=weighted, sized=sized, batch_size=batch_size
-    )
-    return Updates(
-        unit_sq=rows[:, :tensors],
-        total_sq=rows[:, tensors : 2 * tensors],
-        units=units,
-        u=u,
-        v=v,
-        samples=samples if sized else np.full(len(rows), float(batch_size)),
-        loss=_ratio(loss_sum, losses),
-        nonfinite_losses=nonfinite,
-        learning_rate=rate,
-        clip_factor=clip_factor,
-        uneven_clipping=uneven,
-        loss_scale=scale,
-        skipped=skipped,
-    )
+@dataclass(frozen=True)
+class Flight:
+    """What waited, on its way to the host.
+
+    Arguments:
+        transfer: of all numbers in one vector.
+        lengths: of the parts it consists of.
+        pending: what they were.
+        size: number of processes, W.
+        weights: u and v of what was declared of units.
+        samples: in an update, where that was not declared.
+    """
+
+    transfer: Transfer
+    lengths: Sequence[int]
+    pending: Pending
+    size: int
+    weights: Callable[[Array, Array, Array], tuple[Array, Array]]
+    samples: float | None
+
+    def land(self) -> Reduced:
+        """The updates, the measurements of the weights, and the mean time of an update."""
+        host = self.transfer.wait()
+        rows, *measured, total = np.split(host, np.cumsum(self.lengths)[:-1])
+        count = len(self.pending.rows)
+        mean_seconds = float(total[0]) / self.size / max(count, 1)
+        columns = 2 * self.pending.tensors + _COLUMNS
+        updates = self._updates(rows.reshape(count, columns))
+        return Reduced(updates, self._measurements(measured), mean_seconds)
+
+    def _updates(self, rows: Array) -> Updates:
+        tensors = self.pending.tensors
+        rest = rows[:, 2 * tensors + 2 * WITNESSES :].T
+        loss_sum, losses, nonfinite, units, weight_sq, over_size, samples, rate, scale = rest
+        clip_factor, uneven = _clipping(rows[:, 2 * tensors :][:, : 2 * WITNESSES])
+        u, v = self.weights(units, weight_sq, over_size)
+        return Updates(
+            unit_sq=rows[:, :tensors],
+            total_sq=rows[:, tensors : 2 * tensors],
+            units=units,
+            u=u,
+            v=v,
+            samples=samples if self.samples is None else np.full(len(rows), self.samples),
+            loss=_ratio(loss_sum, losses),
+            nonfinite_losses=nonfinite,
+            learning_rate=rate,
+            clip_factor=clip_factor,
+            uneven_clipping=uneven,
+            loss_scale=scale,
+            skipped=np.array([row.skipped for row in self.pending.rows], dtype=np.int64),
+        )
+
+    def _measurements(self, measured: list[Array]) -> list[Measurement]:
+        """The vectors of all marks, in the order in which they left, back at their marks."""
+        vectors = iter(measured)
+        return [
+            Measurement(
+                mark.iteration,
+                {name: next(vectors).reshape(value.shape) for name, value in mark.values.items()},
+                mark.wall_time,
+                mark.probe_seconds,
+                mark.occasional,
+            )
+            for mark in self.pending.marks
+        ]
 
 
-def _clipping(squares: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _clipping(squares: Array) -> tuple[Array, NDArray[np.bool_]]:
     """The clip factor of the witnesses that tell one, NaN where these differ; and where they do.
 
     Arguments:
@@ -270,7 +275,7 @@ def _clipping(squares: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
     return np.where(uneven, np.nan, np.sqrt(first[:, 0])), uneven
 
 
-def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ratio(above: Array, below: Array) -> Array:
     """NaN where there is nothing to divide by."""
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
 

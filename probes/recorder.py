@@ -2,7 +2,8 @@
 
 The clock is the optimizer's step. At every update a row of raw sums is appended on the device and,
 at scheduled iterations, the weight distance is measured; nothing waits for the device. A *flush*
-adds the rows over processes, copies them to the host and writes them as records.
+adds the rows over processes, copies them to the host and writes them as records; from an
+accelerator they come while training goes on, and are written when the next update is committed.
 """
 
 from collections.abc import Callable
@@ -16,13 +17,13 @@ from torch import Tensor
 
 from .agreement import agreement_among
 from .clocks import Clocks
+from .flushes import Flushes
 from .ledger import Ledger
 from .notices import Notices
 from .occasions import Occasions
 from .opening import Beginning, Request
-from .pace import Pace
 from .passes import AfterPass
-from .pending import Mark, Pending, Reduced
+from .pending import Mark, Pending
 from .plan import Plan
 from .processes import wrapped_late
 from .resume import to_plain
@@ -30,7 +31,7 @@ from .rows import RowReader
 from .taps import GradientTap
 from .termination import Termination
 from .units import DeclaredUnits, misfits
-from .updates import Measurement
+from .updates import Measurement, Updates
 from .writer import RecordingWriter
 
 
@@ -56,7 +57,6 @@ class Recorder:
         self._writer = writer
         self._processes = request.processes
         self._plan = plan
-        self._pace = Pace(plan.flush_seconds)
         self._warn = Notices(writer.store.folder).warn
         self._units = DeclaredUnits(self._warn)
         self._closed = self._stepping = self._hooked = self._ending = False
@@ -64,7 +64,14 @@ class Recorder:
         self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
         self._measurements = request.measurements
         self._occasions = occasions
-        self._pending = Pending(self._measurements.initial[0].device, len(self._parameters))
+        self._flushes = Flushes(
+            Pending(self._measurements.initial[0].device, len(self._parameters)),
+            processes=request.processes,
+            units=self._units,
+            plan=plan,
+            enter=lambda reduced: self._enter(reduced.updates, reduced.measurements),
+            failed=self._cannot_flush,
+        )
         self._ledger, self._marked = Ledger(past, beginning.initial_sq), beginning.marked
         self._termination = Termination(
             flush=self._save,
@@ -127,9 +134,9 @@ class Recorder:
             self._occasions.hold()
             # No record: it brings the path so far to the host.
             self._pending.marks.append(self._measured())
-            reduced = self._reduce()
+            reduced = self._flushes.collect()
             *measurements, now = reduced.measurements
-            self._enter(reduced, measurements)
+            self._enter(reduced.updates, measurements)
             waiting = self._writer.waiting
             return to_plain(self._ledger.state(now, skipped=self._rows.skipped, waiting=waiting))
 
@@ -165,7 +172,7 @@ class Recorder:
         if self._marked != self.iteration and not self._stepping:
             self._mark()
         self._evaluate_last()
-        self._flush()
+        self._flushes.now()
         if self._closed:  # it could not be flushed
             return
         self._detach()
@@ -181,7 +188,7 @@ class Recorder:
         """Bring to disk what one process can without the others, at any moment."""
         if not self._processes.groups and not self._closed:
             with self._timed():
-                self._flush()
+                self._flushes.now()
 
     def _terminate(self) -> None:
         """The process is about to end, alone perhaps in the middle of an update."""
@@ -190,6 +197,7 @@ class Recorder:
 
     def _leave(self) -> None:
         """Leave the recording live, for a later run to go on."""
+        self._flushes.save_arrived()
         self._detach()
         if self._processes.writes:
             self._writer.leave()
@@ -213,8 +221,7 @@ class Recorder:
         self._hooked = True
         with self._timed():
             if not self._closed and not self._rows.is_void():
-                if self._pace.due(len(self._pending.rows)):
-                    self._flush()
+                self._flushes.when_due()
                 if not self._closed:  # a flush that fails ends the recording
                     self._add()
         self._termination.after(self.iteration)
@@ -250,32 +257,19 @@ class Recorder:
             with self._rows.paused():
                 self._pending.amend(self._occasions.at_end(self.iteration))
 
-    def _flush(self) -> None:
-        """Bring everything that waits to the host and write the records that are complete."""
-        try:
-            reduced = self._reduce()
-        except RuntimeError as error:  # another process died, or the device is out of memory
-            self._warn(f"stopped, as what was measured could not be collected: {error}")
-            self._leave()
-            return
-        self._enter(reduced, reduced.measurements)
+    @property
+    def _pending(self) -> Pending:
+        return self._flushes.pending
 
-    def _reduce(self) -> Reduced:
-        reduced = self._pending.reduce(
-            self._processes,
-            seconds=self._pace.lap(),
-            weighted=self._units.weighted,
-            sized=self._units.sized,
-            batch_size=self._plan.batch_size,
-        )
-        self._pending = self._pending.emptied()
-        return reduced
+    def _cannot_flush(self, error: RuntimeError) -> None:
+        self._warn(f"stopped, as what was measured could not be collected: {error}")
+        self._leave()
 
-    def _enter(self, reduced: Reduced, measurements: list[Measurement]) -> None:
-        records = self._ledger.enter(reduced.updates, measurements)
-        self._pace.adapt(reduced.update_seconds)
+    def _enter(self, updates: Updates, measurements: list[Measurement]) -> None:
+        """Write the records that are complete."""
+        records = self._ledger.enter(updates, measurements)
         if self._processes.writes:
-            for misfit in misfits(reduced.updates, self._plan.batch_size, sized=self._units.sized):
+            for misfit in misfits(updates, self._plan.batch_size, sized=self._units.sized):
                 self._warn(misfit)
             self._writer.write(records)
 

@@ -5,6 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import probes
+from probes.flushes import Flushes
 
 # What makes the host wait for a device: reading a scalar, a size that depends on values.
 WAITS = {
@@ -65,12 +66,8 @@ def test_no_host_synchronization_between_flushes(tmp_path, optional, monkeypatch
 
     train(6)  # past the first, early flush
     flushes = []
-    reduce = type(recorder._pending).reduce
-    monkeypatch.setattr(
-        type(recorder._pending),
-        "reduce",
-        lambda self, *args, **options: flushes.append(1) or reduce(self, *args, **options),
-    )
+    depart = Flushes._depart
+    monkeypatch.setattr(Flushes, "_depart", lambda self: flushes.append(1) or depart(self))
     with Reads() as reads:
         train(60)
     assert flushes == []

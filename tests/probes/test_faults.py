@@ -73,7 +73,7 @@ def test_a_flush_that_fails_stops_no_training_that_has_hooks_of_its_own(tmp_path
     def failing(*_, **__):
         raise RuntimeError("another process died")
 
-    recorder._reduce = failing
+    recorder._flushes._depart = failing
     with pytest.warns(RuntimeWarning, match="could not be collected: another process died"):
         for iteration in range(1, 10):
             runs.update(model, optimizer, None, runs.microbatches(iteration))

@@ -14,7 +14,8 @@ def vector(*values):
 
 
 def reduce(pending):
-    return pending.reduce(Processes(), seconds=3.0, weighted=False, sized=False, batch_size=8)
+    options = {"weighted": False, "sized": False, "batch_size": 8}
+    return pending.depart(Processes(), seconds=3.0, **options).land()
 
 
 def row(unit_sq, total_sq, *, units=2, learning_rate=0.5, skipped=0):

@@ -16,7 +16,7 @@ def cut(tmp_path):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     path = tmp_path / "run"
     with pytest.raises(KeyError), probes.attach(model, optimizer, path, batch_size=4) as recorder:
-        recorder._pace._limit = 2
+        recorder._flushes._pace._limit = 2
         for _ in range(12):
             model(torch.randn(4, 3)).mean().backward()
             optimizer.step()
