@@ -2,7 +2,8 @@
 
     python docs/provenance.py --machine "2 cores of an AMD EPYC 9R14"
 
-The command and the commit are read from the recordings themselves.
+The command and the commit are read from the recordings themselves; `--commit` tells that of
+recordings which hold none, as they were made outside of a checkout.
 """
 
 import argparse
@@ -20,15 +21,19 @@ HEAD = """# Data
 Recordings of real runs, made with the reference loop of this package, and figures digitized from
 publications (`hoffer2017-fig2a`, with a README of its own). `ultraslow report data/` tells what
 the recordings say, and [findings](../docs/findings.md) has it in words. Each holds its recipe and
-settings; `ultraslow info FILE` shows them. Those of `cifar10-small` were compressed after they
-were made, their values unchanged to the bit.
+settings; `ultraslow info FILE` shows them.
+
+Those of `cifar10-small` that were begun on 2026-11-22 were compressed after they were made, their
+values unchanged to the bit. In their landscape scans all filter-normalized directions but the first
+have the filters' lengths of weights that the direction before had moved; in later ones they have those
+at the checkpoint.
 
 This page is written by `docs/provenance.py`.
 """
 
 
-def facts(path):
-    """What a recording tells of itself."""
+def facts(path, untold):
+    """What a recording tells of itself, and the commit that it may not tell."""
     with xr.open_dataset(path) as recording:
         config = json.loads(recording.attrs["config"])
         held_out = recording["held_out"].sel(metric="accuracy").dropna("iteration")
@@ -39,7 +44,7 @@ def facts(path):
             "iterations": int(recording["iteration"][-1]),
             "accuracy": float(held_out[-1]),
             "created": recording.attrs["created"][:10],
-            "commit": commit(recording.attrs["commit"]),
+            "commit": commit(recording.attrs["commit"]) or f"{untold} (not in the recordings)",
             "versions": json.loads(recording.attrs["versions"]),
             "recipe": config["recipe"],
             "scale": config["scale"],
@@ -88,9 +93,9 @@ def section(folder, found, machine):
     )
 
 
-def page(machine):
+def page(machine, untold):
     """The whole page."""
-    found = [facts(path) for path in sorted(DATA.glob("*/*.nc"))]
+    found = [facts(path, untold) for path in sorted(DATA.glob("*/*.nc"))]
     by_folder = groupby(found, key=lambda fact: fact["folder"])
     sections = [section(folder, list(own), machine) for folder, own in by_folder]
     return HEAD + "\n".join(sections) + "\n"
@@ -99,4 +104,6 @@ def page(machine):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--machine", required=True, help="what the recordings were made on")
-    (DATA / "README.md").write_text(page(parser.parse_args().machine), encoding="utf-8")
+    parser.add_argument("--commit", default="unknown", help="of recordings that hold none")
+    asked = parser.parse_args()
+    (DATA / "README.md").write_text(page(asked.machine, asked.commit), encoding="utf-8")

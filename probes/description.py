@@ -3,9 +3,11 @@
 import json
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,14 +80,23 @@ def check_scalars(metadata: Mapping[str, Any]) -> None:
 
 
 def _commit() -> str:
-    """Commit of the working folder, where training code usually lies; empty outside git."""
+    """Commit of the working folder, where training code usually lies; outside of git that of the
+    program, where git knows it; else empty.
+    """
+    program = getattr(sys.modules["__main__"], "__file__", None)
+    here = _git("describe", "--always", "--dirty", "--abbrev=40")
+    if here or program is None:
+        return here
+    folder = Path(program).resolve().parent
+    known = _git("ls-files", Path(program).name, folder=folder)
+    return known and _git("describe", "--always", "--dirty", "--abbrev=40", folder=folder)
+
+
+def _git(*words: str, folder: Path | None = None) -> str:
+    """What git answers in a folder; nothing where it fails."""
     try:
         answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
+            ["git", *words], capture_output=True, text=True, timeout=5, check=False, cwd=folder
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
