@@ -24,9 +24,9 @@ the recordings say, and [findings](../docs/findings.md) has it in words. Each ho
 settings; `ultraslow info FILE` shows them.
 
 Those of `cifar10-small` that were begun on 2026-11-22 were compressed after they were made, their
-values unchanged to the bit. In their landscape scans all filter-normalized directions but the first
-have the filters' lengths of weights that the direction before had moved; in later ones they have those
-at the checkpoint.
+values unchanged to the bit. In their landscape scans all filter-normalized directions but the
+first have the filters' lengths of weights that the direction before had moved; in later ones they
+have those at the checkpoint.
 
 This page is written by `docs/provenance.py`.
 """
