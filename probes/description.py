@@ -80,16 +80,18 @@ def check_scalars(metadata: Mapping[str, Any]) -> None:
 
 
 def _commit() -> str:
-    """Commit of the working folder, where training code usually lies; outside of git that of the
-    program, where git knows it; else empty.
+    """Commit of the working folder, where training code usually lies, or else of the program.
+
+    The program's counts where git knows the program; empty where neither is to be had.
     """
+    describe = ("describe", "--always", "--dirty", "--abbrev=40")
     program = getattr(sys.modules["__main__"], "__file__", None)
-    here = _git("describe", "--always", "--dirty", "--abbrev=40")
+    here = _git(*describe)
     if here or program is None:
         return here
-    folder = Path(program).resolve().parent
-    known = _git("ls-files", Path(program).name, folder=folder)
-    return known and _git("describe", "--always", "--dirty", "--abbrev=40", folder=folder)
+    file = Path(program).resolve()
+    known = _git("ls-files", file.name, folder=file.parent)
+    return known and _git(*describe, folder=file.parent)
 
 
 def _git(*words: str, folder: Path | None = None) -> str:
