@@ -3,7 +3,8 @@
 The difference w − w0 is formed for one block at a time, which stays in the cache while both of its
 norms are taken, so a measurement costs little more than one read of both weight vectors. Norms are
 taken over short rows in the precision of the weights (float32 at least) and added in float64: a
-single float32 norm over 2.6·10⁷ weights was off by 3·10⁻³ in its square, rows by 10⁻⁸.
+single float32 norm over 2.6·10⁷ weights was off by 3·10⁻³ in its square, rows by 10⁻⁸ (by 5·10⁻⁷
+where all values are equal).
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,15 +18,18 @@ from torch import Tensor
 
 # Values in a block. Measured on a CPU: call overhead dominates below, the cache is left above.
 BLOCK = 1 << 18
-# Values in a row at most. Equal values, as an optimizer's first steps may be, round alike; rows of
-# 1024 of them keep a relative error of 5·10⁻⁸ in all kernels of OpenBLAS that were tried, rows of
-# 2048 of 5·10⁻⁷ in one. torch's norm, of rows on other devices, loses 10⁻⁴ from 4096 on.
+# Values in a row at most. Values that differ round differently, and errors of rows cancel. Equal
+# ones, as an optimizer's first steps may be, round alike: of 2,000 constants the worst left a
+# relative error of 5·10⁻⁷ in the square with OpenBLAS's kernels for AVX and later, of 10⁻⁶ with
+# older ones. torch's norm, of rows on other devices, loses 10⁻⁴ from rows of 4096 on.
 ROW = 1024
 # Values of a tensor on the host that is worked on together with others of its kind; a larger one
 # takes longer to square than to call for.
 _FEW = 1 << 16
 # The same where two norms are taken of a tensor and its differences.
 _MINOR = 1 << 13
+# Mean square from which on the squares in float32 lack nothing that counts; they end at 10⁻³⁸.
+_LEAST = 1e-30
 
 
 def squared_distances(weights: Sequence[Tensor], initial: Sequence[Tensor]) -> Tensor:
@@ -123,13 +127,19 @@ def _is_plain(values: Tensor) -> bool:
 
 
 def _host_square(flat: Tensor) -> float:
-    """Squared norm of a vector in the host's memory, in a third of the time of torch's norm."""
+    """Squared norm of a vector in the host's memory, in a third of the time of torch's norm.
+
+    Squares that leave the range of float32 are taken again in float64.
+    """
     total = 0.0
     with np.errstate(all="ignore"):  # gradients that diverged are a finding
         for block in _blocks(flat):
             rows = np.empty(-(-len(block) // ROW), dtype=block.dtype)
             _square_rows(block, rows)
             total += float(rows.sum(dtype=np.float64))
+        if not _LEAST * flat.numel() < total < np.inf:
+            wide = (block.astype(np.float64) for block in _blocks(flat))
+            total = sum(float(np.dot(block, block)) for block in wide)
     return total
 
 
@@ -261,6 +271,7 @@ def _sum_of_squares(norms: Sequence[Tensor]) -> Tensor:
 
 def _flatten(values: Tensor) -> Tensor:
     """The values as one dimension, without a copy where memory is dense (channels_last)."""
+    values = values.resolve_neg()
     if values.is_contiguous():
         return values.view(-1)
     if torch.ops.aten.is_non_overlapping_and_dense(values):

@@ -78,7 +78,12 @@ class Measurements:
 
     def _step(self) -> Tensor:
         """Squared lengths of the step since the last call `(tensor,)`."""
-        return squared_steps(self._weights(), self._previous)
+        weights = self._weights()
+        if all(w.dtype == p.dtype for w, p in zip(weights, self._previous, strict=True)):
+            return squared_steps(weights, self._previous)
+        steps = squared_distances(weights, self._previous)[0]
+        self._previous = [w.clone() for w in weights]  # another precision from here on
+        return steps
 
     def _guarded(self, probe: str, measure: Callable[[], Tensor], shape: Sequence[int]) -> Tensor:
         if probe not in self._failed:

@@ -1,7 +1,8 @@
-"""Backward passes: where a gradient passes through, and when a pass has ended."""
+"""Backward passes: where a gradient passes through, when a pass has ended, what was seen of it."""
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakMethod
 
@@ -19,6 +20,28 @@ class Handle(Protocol):
     def remove(self) -> None:
         """Undo it."""
         ...
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a tap saw of one update on this process; squares `(tensor,)` in float64.
+
+    Arguments:
+        units: units on this process; NaN of a tap that failed.
+        unit_sq: S, squared norms of this process's unit contributions, summed over units.
+        total_sq: Big, squared norms of this process's part of the reduced gradient.
+        discarded: gradients that were cleared without a step, as mixed precision does when it
+            skips one.
+        seconds: host time spent.
+        lost: units of the discarded gradients.
+    """
+
+    units: float
+    unit_sq: Tensor
+    total_sq: Tensor
+    discarded: int
+    seconds: float
+    lost: int = 0
 
 
 def current() -> int:

@@ -113,10 +113,11 @@ class Pending:
         """Whether the last mark is at this iteration and still waits."""
         return bool(self.marks) and self.marks[-1].iteration == iteration
 
-    def amend(self, fields: Record) -> None:
-        """Add fields to the last mark."""
+    def amend(self, iteration: int, fields: Record) -> None:
+        """Add fields to the last mark, which is at this iteration."""
         last = self.marks[-1]
-        self.marks[-1] = replace(last, occasional={**last.occasional, **fields})
+        if last.iteration == iteration:
+            self.marks[-1] = replace(last, occasional={**last.occasional, **fields})
 
     def emptied(self) -> "Pending":
         """What waits after a flush: nothing but the losses of the update in the making."""

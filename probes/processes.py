@@ -188,7 +188,9 @@ def part_like(whole: Tensor, tensor: Tensor) -> Tensor:
 
 
 def parameter_names(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    """Trainable parameters by the name they have in the unwrapped model; shared ones once.
+    """Trainable parameters by the name they have in the unwrapped model.
+
+    Shared ones come once, and those without any value not at all.
 
     >>> list(parameter_names(torch.nn.Linear(2, 1)))
     ['weight', 'bias']
@@ -197,7 +199,7 @@ def parameter_names(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     return {
         name.replace("_orig_mod.", "").removeprefix(prefix): parameter
         for name, parameter in model.named_parameters()
-        if parameter.requires_grad
+        if parameter.requires_grad and parameter.numel()
     }
 
 

@@ -60,6 +60,7 @@ class Recorder:
         self._warn = Notices(writer.store.folder).warn
         self._units = DeclaredUnits(self._warn)
         self._closed = self._stepping = self._hooked = self._ending = False
+        self._held = -1  # the iteration of a record that waits for its last evaluation
         self._commit = AfterPass(self._append)
         self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
         self._measurements = request.measurements
@@ -83,7 +84,7 @@ class Recorder:
         self._rows = RowReader(
             optimizer,
             self._parameters,
-            tap=tap(lambda error: self._warn(writer.noise_failed(error))) if tap else None,
+            tap=tap(lambda error: self._warn(writer.noise_failed(repr(error)))) if tap else None,
             units=self._units,
             scaler=plan.scaler,
             skipped=past.skipped,
@@ -136,7 +137,7 @@ class Recorder:
             self._pending.marks.append(self._measured())
             reduced = self._flushes.collect()
             *measurements, now = reduced.measurements
-            self._enter(reduced.updates, measurements)
+            self._enter(reduced.updates, measurements, hold=self.iteration)
             waiting = self._writer.waiting
             return to_plain(self._ledger.state(now, skipped=self._rows.skipped, waiting=waiting))
 
@@ -198,6 +199,8 @@ class Recorder:
     def _leave(self) -> None:
         """Leave the recording live, for a later run to go on."""
         self._flushes.save_arrived()
+        if self._processes.writes:
+            self._writer.write([])
         self._detach()
         if self._processes.writes:
             self._writer.leave()
@@ -252,10 +255,13 @@ class Recorder:
         return Mark(self.iteration, values, self._clocks.wall_time(), self._clocks.probe_seconds)
 
     def _evaluate_last(self) -> None:
-        """Add the last evaluation to the last record, unless that was flushed already."""
-        if self._pending.marked(self.iteration) and not self._ending:
+        """Add the last evaluation to the last record, unless that was written already."""
+        pending = self._pending.marked(self.iteration)
+        if (pending or self._held == self.iteration) and not self._ending:
             with self._rows.paused():
-                self._pending.amend(self._occasions.at_end(self.iteration))
+                fields = self._occasions.at_end(self.iteration)
+            amend = self._pending.amend if pending else self._writer.amend
+            amend(self.iteration, fields)
 
     @property
     def _pending(self) -> Pending:
@@ -265,13 +271,16 @@ class Recorder:
         self._warn(f"stopped, as what was measured could not be collected: {error}")
         self._leave()
 
-    def _enter(self, updates: Updates, measurements: list[Measurement]) -> None:
-        """Write the records that are complete."""
+    def _enter(self, updates: Updates, measurements: list[Measurement], *, hold: int = -1) -> None:
+        """Write the records that are complete, but for that of an iteration to hold back."""
         records = self._ledger.enter(updates, measurements)
+        self._held = hold
         if self._processes.writes:
             for misfit in misfits(updates, self._plan.batch_size, sized=self._units.sized):
                 self._warn(misfit)
-            self._writer.write(records)
+            if updates.unknown and not self._writer.fault:
+                self._warn(self._writer.noise_failed("on another process"))
+            self._writer.write(records, hold=hold)
 
     def _detach(self) -> None:
         self._closed = True

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from .distance import squares
+from .passes import Seen
 from .pending import Row
 from .precision import WITNESSES, scale_of, unscaled, witnesses
 from .processes import Processes, local
-from .taps import GradientTap, Seen
+from .taps import GradientTap
 from .units import DeclaredUnits
 
 

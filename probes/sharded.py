@@ -74,7 +74,7 @@ class ShardedTap(GradientTap):
             return
         try:
             if self._begins():
-                after_pass(self._end_backward)
+                after_pass(partial(self._guarded, self._end_unit))
             factor = group.gradient_divide_factor or float(self._processes)
             share = (_predivisor(flat.dtype, factor) / factor) ** 2
             for index, part in self._parts(group, flat.view(rows, -1)):
@@ -93,18 +93,16 @@ class ShardedTap(GradientTap):
                 f"expected {sum(lengths)}: some took no part in the loss"
             )
         for parameter, part in zip(parameters, flat.split(lengths, dim=1), strict=True):
-            yield self._places[id(parameter.sharded_param)], part
+            if parameter.sharded_param.numel():
+                yield self._places[id(parameter.sharded_param)], part
 
-    def _end_backward(self) -> None:
+    def _end_unit(self) -> None:
         if not self._reduced:
             return
         self._reduced = False
-        try:
-            self._took, self._pass_sq = self._squares, self._stack(self._squares)
-            self._count_unit(self._pass_sq)
-            self._read_total()
-        except Exception as error:
-            self._fail(error)
+        self._took, self._pass_sq = self._squares, self._stack(self._squares)
+        self._count_unit(self._pass_sq)
+        self._read_total()
 
 
 @dataclass(frozen=True)

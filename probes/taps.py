@@ -19,9 +19,9 @@ Hooks also run in `torch.autograd.grad`, which adds to no gradient and makes no 
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from math import nan
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ from torch.distributed.tensor import DTensor
 from .distance import square, squares
 from .passes import (
     Handle,
+    Seen,
     after_pass,
     before_steps,
     current,
@@ -46,28 +47,6 @@ _TAKEN_AWAY = (
     "gradients were taken away in the backward pass, and not by an optimizer, so the gradient of "
     "the update cannot be seen"
 )
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a tap saw of one update on this process; squares `(tensor,)` in float64.
-
-    Arguments:
-        units: units on this process.
-        unit_sq: S, squared norms of this process's unit contributions, summed over units.
-        total_sq: Big, squared norms of this process's part of the reduced gradient.
-        discarded: gradients that were cleared without a step, as mixed precision does when it
-            skips one.
-        seconds: host time spent.
-        lost: units of the discarded gradients.
-    """
-
-    units: int
-    unit_sq: Tensor
-    total_sq: Tensor
-    discarded: int
-    seconds: float
-    lost: int = 0
 
 
 class GradientTap:
@@ -127,7 +106,8 @@ class GradientTap:
         if self._missing:
             self._fail(RuntimeError(_TAKEN_AWAY))
         squares = (self._unit_sq, self._total_sq)
-        seen = Seen(self.units, *squares, self._discarded, self._seconds, self._lost)
+        units = nan if self._silent else self.units
+        seen = Seen(units, *squares, self._discarded, self._seconds, self._lost)
         self._discarded, self._seconds, self._lost = 0, 0.0, 0
         self.making = False
         self._reset()
@@ -224,24 +204,28 @@ class GradientTap:
 
     def _queue_behind_reduction(self) -> None:
         """Square the copies, all together, while gradients are still being reduced."""
+        self._guarded(self._square_copies)
+        after_pass(partial(self._guarded, self._end_unit))
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Do a part of the work after a pass, unless the tap has failed."""
+        if self._silent:
+            return
         start = time.perf_counter()
         try:
-            self._took = {*self._squares, *self._small}
-            self._pass_sq = self._squares_of(self._small, self._squares)
+            action()
         except Exception as error:
             self._fail(error)
-        self._small = {}
-        after_pass(self._end_backward)
         self._seconds += time.perf_counter() - start
 
-    def _end_backward(self) -> None:
-        start = time.perf_counter()
-        try:
-            self._count_unit(self._pass_sq / self._processes**2)
-            self._read_total()
-        except Exception as error:
-            self._fail(error)
-        self._seconds += time.perf_counter() - start
+    def _square_copies(self) -> None:
+        copies, self._small = self._small, {}
+        self._took = {*self._squares, *copies}
+        self._pass_sq = self._squares_of(copies, self._squares)
+
+    def _end_unit(self) -> None:
+        self._count_unit(self._pass_sq / self._processes**2)
+        self._read_total()
 
     def _count_unit(self, pass_sq: Tensor) -> None:
         self._unit_sq = self._unit_sq + pass_sq / self._scale_sq()

@@ -16,13 +16,13 @@ class UnitShares:
     """Sums over the units of one update on one process.
 
     Arguments:
-        units: backward passes seen.
+        units: backward passes seen; NaN where the probe failed.
         weight_sq: Σ a², with a = 1 where no weight was declared.
         weight_sq_over_size: Σ a²/n, per sample; 0 where no size was declared.
         samples: Σ n; 0 where no size was declared.
     """
 
-    units: int
+    units: float
     weight_sq: float
     weight_sq_over_size: float
     samples: float
@@ -44,8 +44,9 @@ class DeclaredUnits:
         Raises:
             ValueError: for numbers that are not positive, or weights on some units only.
         """
-        if not size > 0 or (weight is not None and not weight > 0):
-            raise ValueError(f"size, weight: found {size}, {weight}, expected numbers above 0")
+        for name, value in (("size", size), ("weight", 1.0 if weight is None else weight)):
+            if not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
+                raise ValueError(f"{name}: found {value!r}, expected a finite number above 0")
         if self.sized and self.weighted != (weight is not None):
             raise ValueError(f"weight: found {weight}, expected a weight on all units or on none")
         self.sized, self.weighted = True, weight is not None
@@ -55,11 +56,11 @@ class DeclaredUnits:
         """Forget what was declared since the last call of `take`."""
         self._declared = []
 
-    def take(self, units: int, lost: int = 0) -> UnitShares:
+    def take(self, units: float, lost: int = 0) -> UnitShares:
         """Sums over the units declared since the last call.
 
         Arguments:
-            units: units of the update.
+            units: units of the update; NaN where the probe failed.
             lost: units seen before them whose gradients were discarded.
 
         Returns:
@@ -68,9 +69,10 @@ class DeclaredUnits:
         declared, self._declared = self._declared, []
         if not self.sized:
             return UnitShares(units, float(units), 0.0, 0.0)
-        seen = units + lost
-        if units == 0 or len(declared) % seen:
-            self._warn(f"{len(declared)} units were declared, {seen} were seen")
+        seen = 0 if np.isnan(units) else int(units) + lost
+        if units == 0 or seen == 0 or len(declared) % seen:
+            if not np.isnan(units):
+                self._warn(f"{len(declared)} units were declared, {seen} were seen")
             samples = sum(size for size, _ in declared)
             return UnitShares(units, float("nan"), float("nan"), samples)
         # Several declarations a unit: microbatches whose gradients are accumulated before
@@ -109,7 +111,7 @@ def misfits(updates: Updates, batch_size: int, *, sized: bool) -> Iterator[str]:
             "gradients were clipped, or changed after the backward pass, by more than one factor, "
             "as by value or by group; clip_factor is not recorded for such updates"
         )
-    uneven = np.flatnonzero(batch_size % np.maximum(updates.units, 1))
+    uneven = np.flatnonzero(batch_size % np.fmax(updates.units, 1))
     if uneven.size and not sized:
         found = updates.units[uneven[0]]
         yield (

@@ -44,7 +44,7 @@ class Updates:
     Arguments:
         unit_sq: S, squared norms of unit contributions summed over units `(update, tensor)`.
         total_sq: Big, squared norm of the reduced gradient `(update, tensor)`.
-        units: number of units `(update,)`.
+        units: number of units `(update,)`; NaN where the probe failed on a process.
         u: sum of squared unit weights `(update,)`.
         v: sum of squared unit weights over unit sizes `(update,)`, per sample.
         samples: samples consumed `(update,)`.
@@ -73,6 +73,11 @@ class Updates:
 
     def __len__(self) -> int:
         return len(self.units)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the noise probe failed on some process."""
+        return bool(np.isnan(self.units).any())
 
     def part(self, start: int, stop: int) -> "Updates":
         """The updates from position `start` up to `stop`."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from .passes import hear_forward
-from .taps import GradientTap, Seen
+from .passes import Seen, hear_forward
+from .taps import GradientTap
 
 
 class BackwardWatch(GradientTap):

@@ -82,24 +82,36 @@ class RecordingWriter:
         """Where the recording is: the closed file once there is one, the live folder before."""
         return self.store.file if self.store.file.exists() else self.store.folder
 
-    def noise_failed(self, error: Exception) -> str:
+    def noise_failed(self, why: str) -> str:
         """Remember, and say, that gradient noise is unknown from here on."""
-        self.fault = f"the noise probe failed and was switched off: {error!r}"
+        self.fault = self.fault or f"the noise probe failed and was switched off: {why}"
         return self.fault
 
-    def write(self, records: Sequence[Record]) -> None:
+    def write(self, records: Sequence[Record], *, hold: int = -1) -> None:
         """Write records, and those that waited, as one segment.
 
         The record of iteration 0 waits for the first update, which shows whether there is any
         noise to record.
+
+        Arguments:
+            records: at increasing iterations.
+            hold: the record of this iteration waits, as more may come to it.
         """
         if self.lost:
             return
         self.waiting.extend(records)
         self._learn_units()
+        held = [record for record in self.waiting[-1:] if record["iteration"] == hold]
+        del self.waiting[len(self.waiting) - len(held) :]
         if self.waiting and self.several_units is not None:
             self._try(self._write_waiting, "could not write")
+        self.waiting += held
         self._bound()
+
+    def amend(self, iteration: int, fields: Record) -> None:
+        """Add fields to the record of an iteration, where that waits."""
+        if self.waiting and self.waiting[-1]["iteration"] == iteration:
+            self.waiting[-1] = {**self.waiting[-1], **fields}
 
     def close(self) -> None:
         """Write what waits and join all segments into the closed file, or warn that it failed."""
@@ -166,6 +178,8 @@ class RecordingWriter:
         elif not self.several_units:
             absent = _NOISE_FIELDS
             attributes["noise_absent"] = self.fault or attributes.get("noise_absent", _ONE_UNIT)
+        elif self.fault:
+            attributes["noise_absent"] = f"in later updates: {self.fault}"
         absent = (*absent, *(() if self.scaled else _SCALE_FIELDS))
         present = {name: value for name, value in values.items() if name not in absent}
         if "data_size" in present:

@@ -1,15 +1,19 @@
 """What the tests need of two processes, in one start of torchrun: recordings and final states in a
 folder."""
 
+import json
 import sys
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 import probes
+from probes import taps
 from probes.processes import leave
 
 # Of the toy: gradients are inputs, |μ|² = 4, tr Σ = 64, so the noise scale is 16.
@@ -85,6 +89,26 @@ def train(path, *, updates=12, microbatches=2, distributed=False, rank=0, world=
     }
 
 
+def broken(path, *, rank, world):
+    """The noise probe fails on the second process, in the middle of the training."""
+    model = DistributedDataParallel(network())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with probes.attach(
+        model, optimizer, path, batch_size=world * 4, schedule=range(9), flush_seconds=0.0
+    ) as recorder:
+        for update in range(8):
+            with patch("probes.taps.squares", rank and update == 4 and fail or taps.squares):
+                loss = model(torch.randn(4, 1, 8, 8)).square().mean()
+                loss.backward()
+            recorder.observe(loss=loss)
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+def fail(_):
+    raise OSError("gone")
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     dist.init_process_group("gloo")
@@ -93,4 +117,9 @@ if __name__ == "__main__":
     toy(folder / "ddp-accumulated", updates=UPDATES, microbatches=4, microbatch=8, **ranks)
     for name, path in (("bare", None), ("probed", folder / "probed")):
         torch.save(train(path, **ranks), folder / f"{name}-{ranks['rank']}.pt")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        broken(folder / "broken", rank=ranks["rank"], world=ranks["world"])
+    told = [str(warning.message) for warning in caught]
+    (folder / f"broken-{ranks['rank']}.json").write_text(json.dumps(told))
     leave()

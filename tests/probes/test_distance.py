@@ -75,6 +75,23 @@ def test_squares_at_once_equal_those_one_by_one(odd):
     assert squares([]).shape == (0,)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-21, 1e18, 1e30, 0.0])
+def test_squares_beyond_the_range_of_float32(scale):
+    for size in (100, _FEW + 1, 2 * BLOCK):
+        values = scale * torch.randn(size)
+        exact = float(values.double().square().sum())
+        assert float(square(values)) == pytest.approx(exact, rel=1e-6, abs=0)
+
+
+def test_values_with_a_lazy_minus_sign():
+    values = torch.complex(torch.randn(_FEW + 3), torch.randn(_FEW + 3)).conj().imag
+    assert values.is_neg()
+    exact = float(values.double().square().sum())
+    assert float(square(values)) == pytest.approx(exact, rel=1e-6)
+    found = squared_distances([values], [torch.zeros(_FEW + 3)])
+    assert found.flatten().tolist() == pytest.approx([exact, exact], rel=1e-6)
+
+
 def test_equal_weights_and_weights_that_diverged():
     # Equal values round alike, so errors add up; 0.1² has the largest of the values tried.
     constant = torch.full((3_000_000,), 0.1)

@@ -26,6 +26,23 @@ def test_the_path_adds_single_steps_and_starts_anew_at_each_record():
     assert second["squares"].tolist() == [[0.0], [0.0]]
 
 
+def test_the_path_goes_on_exactly_in_another_precision():
+    model = torch.nn.Linear(30, 20).bfloat16()
+    measurements = Measurements(list(model.parameters()), probes=["path"])
+    measurements.update()
+    model.float()
+    expected = torch.zeros(2, dtype=torch.float64)
+    for _ in range(3):
+        for index, parameter in enumerate(model.parameters()):
+            step = 1e-3 * torch.randn_like(parameter)
+            before = parameter.detach().clone()
+            with torch.no_grad():
+                parameter += step
+            expected[index] += (parameter.detach().double() - before.double()).square().sum()
+        measurements.update()
+    torch.testing.assert_close(measurements.mark()["step_sq"], expected, rtol=1e-6, atol=0)
+
+
 def test_optional_probes_reach_the_recording(tmp_path):
     torch.manual_seed(0)
     model = torch.nn.Linear(40, 50)

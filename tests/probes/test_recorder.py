@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import os
 import warnings
 from pathlib import Path
@@ -61,6 +62,52 @@ def test_recordings_are_sound(tmp_path, two_processes):
     runs.train(tmp_path / "plain")
     for path in (tmp_path / "plain.nc", two_processes / "probed.nc", two_processes / "ddp.nc"):
         check(xr.open_dataset(path), str(path))
+
+
+def test_a_probe_that_fails_on_one_process_is_told_of_by_the_other(two_processes):
+    """Noise is unknown from there on, and no finite gradient is taken for an event."""
+    recording = xr.load_dataset(two_processes / "broken.nc")
+    check(recording)
+    assert np.isfinite(recording["noise_trace"][1:5]).all()
+    for name in ("noise_trace", "mean_sq", "units", "clip_factor"):
+        assert np.isnan(recording[name][5:]).all(), name
+    assert (recording["nonfinite_gradients"] == 0).all()
+    assert np.isfinite(recording["loss"][1:]).all()
+    assert "failed and was switched off: on another process" in recording.attrs["noise_absent"]
+    told = [json.loads((two_processes / f"broken-{rank}.json").read_text()) for rank in (0, 1)]
+    assert ["failed and was switched off" in one for [one] in told] == [True, True]
+
+
+def test_parameters_without_values_are_left_out(tmp_path):
+    model = torch.nn.Module()
+    model.weight = torch.nn.Parameter(torch.randn(3))
+    model.empty = torch.nn.Parameter(torch.zeros(0, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with probes.attach(model, optimizer, tmp_path / "run", batch_size=4):
+        for _ in range(3):
+            (model.weight.square().sum() + model.empty.sum()).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    recording = xr.load_dataset(tmp_path / "run.nc")
+    check(recording)
+    assert recording["tensor"].values.tolist() == ["weight"]
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_the_last_evaluation_comes_to_a_record_that_a_state_was_taken_after(tmp_path, late):
+    """Whether the record is on disk by then or not; its iteration was due."""
+    model, optimizer = problem()
+    evaluation = probes.Evaluation(lambda m: {"loss": 1.5}, schedule=[0, 2])
+    options = {"batch_size": 4, "schedule": [0, 2, 4], "evaluation": evaluation}
+    recorder = probes.attach(model, optimizer, tmp_path / "run", **options)
+    for _ in range(4):
+        step(model, optimizer, torch.randn(4, 3))
+    recorder.state_dict()
+    if late:
+        recorder.state_dict()
+    recording = xr.load_dataset(recorder.close())
+    assert recording["iteration"].values.tolist() == [0, 2, 4]
+    assert recording["held_out"].sel(metric="loss").values.tolist() == [1.5, 1.5, 1.5]
 
 
 def test_distance_equals_a_float64_reference(tmp_path):

@@ -309,6 +309,20 @@ def test_a_failure_silences_the_tap_and_poisons_its_sums(monkeypatch):
     assert model.weight.grad.tolist() == [[1, 1]]
 
 
+def test_a_failure_in_an_early_unit_leaves_no_count_of_the_later_ones(monkeypatch):
+    model = torch.nn.Linear(2, 1)
+    tap, faults = tapped(model)
+    with monkeypatch.context() as patch:
+        patch.setattr("probes.taps.squares", lambda gradients: 1 / 0)
+        model(torch.ones(1, 2)).sum().backward()
+    model(torch.ones(1, 2)).sum().backward()
+    seen = tap.take()
+    assert len(faults) == 1
+    assert np.isnan(seen.units)
+    assert torch.isnan(seen.unit_sq).all()
+    assert torch.isnan(seen.total_sq).all()
+
+
 def test_gradients_cleared_without_a_step_are_discarded():
     model = torch.nn.Linear(2, 1, bias=False)
     tap, _ = tapped(model)

@@ -20,11 +20,23 @@ def test_equal_units_need_no_declaration():
 
 def test_faults_say_what_was_found():
     units = DeclaredUnits(warn=pytest.fail)
-    with pytest.raises(ValueError, match="size, weight: found 0, None"):
-        units.declare(0, None)
+    for size in (0, -1, float("inf"), float("nan"), "a", None):
+        with pytest.raises(ValueError, match=f"size: found {size!r}, expected a finite number"):
+            units.declare(size, None)
+    with pytest.raises(ValueError, match="weight: found inf, expected a finite number above 0"):
+        units.declare(2, float("inf"))
     units.declare(2, None)
     with pytest.raises(ValueError, match=r"weight: found 0\.5, expected a weight on all units"):
         units.declare(2, 0.5)
+
+
+def test_a_probe_that_failed_is_no_misfit_of_declarations():
+    units = DeclaredUnits(warn=pytest.fail)
+    assert np.isnan(units.take(float("nan")).units)
+    units.declare(3, None)
+    found = units.take(float("nan"))
+    assert np.isnan([found.units, found.weight_sq, found.weight_sq_over_size]).all()
+    assert found.samples == 3
 
 
 def test_declarations_of_discarded_units_count_for_nothing():
