@@ -69,7 +69,7 @@ def activation(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
     span = last_decade(known)
     heats, how = _temperatures(known, span)
     used = _paired(known)
-    missing = _missing_arm(used, heats, span)
+    missing = _missing_arm(used, heats, span) or _cold(known, used, heats)
     if missing is not None:
         return undecided(blank, known, missing)
     slopes = {name: positive_slope(run, span) for name, run in used.items()}
@@ -122,18 +122,32 @@ def _missing_arm(
             "gradient noise.",
             "the gradient noise, recorded in every run",
         )
-    if values and not max(values) >= RANGE * min(values):
-        return Missing(
-            f"The temperatures differ by a factor of {number(max(values) / min(values))} only.",
-            f"arms whose temperature η/M differs by a factor of {RANGE:g} or more, or arms with "
-            "injected noise",
-        )
     if len(seeds) < SEEDS:
         return Missing(
             f"{plural(len(seeds), 'seed')} in every arm; the seeds are the sample.",
             f"{SEEDS} seeds or more, the same in every arm",
         )
     return None
+
+
+def _cold(
+    known: Mapping[str, xr.Dataset], used: Mapping[str, xr.Dataset], heats: Mapping[str, float]
+) -> Missing | None:
+    """That temperatures are too much alike; those of arms of few seeds as well, or not."""
+    apart, all_apart = (
+        max(heats[name] for name in names) / min(heats[name] for name in names)
+        for names in (used, known)
+    )
+    if apart >= RANGE:
+        return None
+    which = f", in the arms of {SEEDS} seeds or more" if len(used) < len(known) else ""
+    needed = f"arms whose temperature differs by a factor of {RANGE:g} or more"
+    if all_apart >= RANGE:
+        needed = f"{SEEDS} seeds, the same in every arm, in the arms that have fewer"
+    return Missing(
+        f"The temperatures differ by a factor of {number(apart)} only{which}.",
+        needed if all_apart >= RANGE else f"{needed}, or arms with injected noise",
+    )
 
 
 def _at_rest(slopes: Mapping[str, float]) -> Missing:

@@ -13,7 +13,11 @@ from .curves import SETTING, arm, label, setting_key
 from .rungs import ingredients_of, place_of
 from .text import number
 
-_WORDS = {"weight_decay": "weight decay", "ghost_size": "ghost size"}
+_WORDS = {
+    "weight_decay": "weight decay",
+    "ghost_size": "ghost size",
+    "data_size": "data size",
+}
 
 
 def arm_names(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:

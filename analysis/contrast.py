@@ -41,6 +41,10 @@ def unpaired(above: ArrayLike, below: ArrayLike, *, level: float) -> Contrast:
 
     x̄ − ȳ ± t_ν·√(s_x²/n + s_y²/m)
 
+    Welch's ν follows from the samples' variances, which two values tell too badly: beside five of
+    a third of their spread the interval held in 89 % of simulated sets. With two values ν = 1;
+    with three or more it holds in 93 to 97 %.
+
     References:
         Welch (1947), Biometrika 34, 28: two samples of unequal variance.
 
@@ -60,7 +64,7 @@ def unpaired(above: ArrayLike, below: ArrayLike, *, level: float) -> Contrast:
     total = float(sum(parts))
     smaller = min(values.size for values in samples)
     spread = sum(part**2 / (values.size - 1) for part, values in zip(parts, samples, strict=True))
-    freedom = float(total**2 / spread) if spread > 0 else float(smaller - 1)
+    freedom = float(total**2 / spread) if spread > 0 and smaller > 2 else float(smaller - 1)
     middle = float(samples[0].mean() - samples[1].mean())
     return _contrast(middle, math.sqrt(total), freedom, count=smaller, level=level)
 

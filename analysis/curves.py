@@ -14,7 +14,16 @@ from .rungs import ingredients_of
 from .text import number
 
 # What runs of one set must share to be compared: everything but batch size, rate and seed.
-SETTING = ("model", "data", "optimizer", "momentum", "weight_decay", "ghost_size", "weights")
+SETTING = (
+    "model",
+    "data",
+    "data_size",
+    "optimizer",
+    "momentum",
+    "weight_decay",
+    "ghost_size",
+    "weights",
+)
 
 
 @dataclass(frozen=True)

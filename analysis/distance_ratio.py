@@ -12,9 +12,9 @@ from itertools import combinations
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import stats
 
 from .clocks import ITERATION, clock_values
+from .contrast import unpaired
 from .curves import Arm, arms, constant_rate, total_distance
 from .text import interval, rounded
 
@@ -147,10 +147,7 @@ def pairs_of(logs: Curves, *, level: float) -> list[Ratio]:
 
 
 def log_ratio(numerator: Arm, denominator: Arm, logs: Curves, *, level: float) -> Ratio:
-    """Ratio of two arms' distances from one ln d a run, by Welch's interval.
-
-    References:
-        Welch (1947), Biometrika 34, 28: two samples of unequal variance.
+    """Ratio of two arms' distances from one ln d a run, by Welch's interval (`unpaired`).
 
     Arguments:
         numerator: the arm above.
@@ -161,14 +158,8 @@ def log_ratio(numerator: Arm, denominator: Arm, logs: Curves, *, level: float) -
     Returns:
         The ratio's logarithm with its interval.
     """
-    above, below = logs[numerator], logs[denominator]
-    variance = [above.var(ddof=1) / above.size, below.var(ddof=1) / below.size]
-    total = sum(variance)
-    parts = variance[0] ** 2 / (above.size - 1) + variance[1] ** 2 / (below.size - 1)
-    freedom = total**2 / parts if parts > 0 else float(min(above.size, below.size) - 1)
-    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * math.sqrt(total)
-    middle = float(above.mean() - below.mean())
-    return Ratio(numerator, denominator, middle, middle - half, middle + half)
+    found = unpaired(logs[numerator], logs[denominator], level=level)
+    return Ratio(numerator, denominator, found.estimate, found.low, found.high)
 
 
 def ratio_of(value: float) -> float:

@@ -1,14 +1,16 @@
 """How far drift lets large batches overshoot under √M rates, from the measured noise scale."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 
+import numpy as np
 import xarray as xr
 
 from diffusion.noise_theory import increment_excess
 
 from .curves import label
-from .slopes import last_decade, window_mean
+from .slopes import Span, last_decade, window_mean
 from .text import number, rounded
 
 
@@ -35,6 +37,29 @@ def explained_excess(runs: Mapping[str, xr.Dataset]) -> str:
     sizes = sorted(int(run["batch_size"].values) for run in runs.values())
     factor = float(increment_excess(scale, sizes[-1], sizes[0]))
     return (
-        f"with the noise scale B = {number(scale)} drift makes squared updates at batch size "
-        f"{sizes[-1]} (1 + M/B)/(1 + M₀/B) = {rounded(factor)} times those at {sizes[0]}"
+        f"with the noise scale of all runs together, B = {number(scale)}, drift would make "
+        f"squared updates at batch size {sizes[-1]} (1 + M/B)/(1 + M₀/B) = {rounded(factor)} "
+        f"times those at {sizes[0]}{_recorded(runs, span, sizes)}"
     )
+
+
+def _recorded(runs: Mapping[str, xr.Dataset], span: Span, sizes: Sequence[int]) -> str:
+    """What the paths say instead, where all runs recorded theirs."""
+    if any("step_sq" not in run for run in runs.values()):
+        return ""
+    by_size: dict[int, list[float]] = {}
+    for run in runs.values():
+        by_size.setdefault(int(run["batch_size"].values), []).append(_mean_step(run, span))
+    low, high = (fmean(by_size[size]) for size in (sizes[0], sizes[-1]))
+    return f"; the recorded paths make it {rounded(high / low)}" if high / low > 0 else ""
+
+
+def _mean_step(run: xr.Dataset, span: Span) -> float:
+    """Mean squared length of an update in a span; NaN where no record ends a part of it."""
+    at = run["iteration"].values
+    within = (at > span[0]) & (at <= span[1])
+    if not within.any():
+        return math.nan
+    first = at[np.flatnonzero(within)[0] - 1]
+    path = float(run["step_sq"].sum("tensor", skipna=False).values[within].sum())
+    return path / float(at[within][-1] - first)

@@ -202,17 +202,17 @@ def _needless(blank: Verdict, epochs: Gap, base_rate: str, given: Setting) -> Ve
 
 def _without_arm(blank: Verdict, given: Setting, missing: str) -> Verdict:
     reason = (
-        f"No larger batch size was trained for as many {missing} as batch size {given.base} "
+        f"No larger batch size was evaluated after as many {missing} as batch size {given.base} "
         f"({given.iterations} iterations) with {SEEDS} seeds."
     )
     needed = (
-        f"the arm of equal {missing}: runs of {SEEDS} seeds at several learning rates that end "
-        f"at iteration {given.iterations}"
+        f"the arm of equal {missing}: runs of {SEEDS} seeds at several learning rates that end, "
+        f"or at a constant rate are evaluated, at iteration {given.iterations}"
     )
     if missing == "epochs":
         needed = (
-            f"the arm of equal epochs: runs of {SEEDS} seeds at several learning rates that end "
-            f"after {given.iterations * given.base} samples"
+            f"the arm of equal epochs: runs of {SEEDS} seeds at several learning rates that end, "
+            f"or at a constant rate are evaluated, after {given.iterations * given.base} samples"
         )
     return replace(blank, reason=reason, needed=needed)
 

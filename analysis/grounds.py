@@ -93,13 +93,17 @@ def decided(
 
     Arguments:
         blank: with the prediction's words.
-        runs: that were used.
+        runs: that were used; those of arms with fewer than `SEEDS` seeds did not enter.
         word: what was decided.
         mean: the logarithm, and its interval, of the arm that decided.
         reason: why, with the numbers.
         assumptions: what the decision takes for granted.
         needed: what would decide it; told only where nothing could be.
     """
+    entered, few = entering(runs)
+    count = len(arms(entered))
+    joint = word == CONTRADICTED and count > 1
+    told = [f"the interval holds together with those of all {count} arms"] if joint else []
     return replace(
         blank,
         verdict=word,
@@ -107,10 +111,17 @@ def decided(
         effect=math.exp(mean.value),
         effect_low=math.exp(mean.low),
         effect_high=math.exp(mean.high),
-        sample=sample(runs),
-        assumptions=assumptions,
+        sample=sample(entered),
+        assumptions=(*assumptions, *told, *few),
         needed=needed if word == UNDECIDABLE else "",
     )
+
+
+def entering(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.Dataset], tuple[str, ...]]:
+    """The runs that enter means across seeds, of arms with `SEEDS`; and a note on the others."""
+    full = [names for names in arms(dict(runs)).values() if len(names) >= SEEDS]
+    entered = {name: runs[name] for names in full for name in names}
+    return entered, left_out(runs, entered, f"their arms have fewer than {SEEDS} seeds")
 
 
 def repeated(runs: Mapping[str, xr.Dataset]) -> str:

@@ -96,7 +96,9 @@ class Training:
 
     def ends(self, iteration: float) -> bool:
         """Whether the run ends at an iteration, within `TOLERANCE`."""
-        return abs(math.log(max(self.last, 1) / iteration)) <= TOLERANCE
+        if self.last < 1 or iteration < 1:  # a run that holds its beginning only
+            return False
+        return abs(math.log(self.last / iteration)) <= TOLERANCE
 
     def finished(self, iteration: float) -> bool:
         """Whether it is a whole training of this length: it ends there, or goes on as before.
@@ -115,7 +117,7 @@ class Training:
             The score at the evaluation nearest in ln t; NaN when none lies within `TOLERANCE` or
             the run was not finished by then.
         """
-        if not self.iteration.size or not self.finished(iteration):
+        if not self.iteration.size or iteration < 1 or not self.finished(iteration):
             return math.nan
         away = np.abs(np.log(self.iteration / iteration))
         nearest = int(np.argmin(away))

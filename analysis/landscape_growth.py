@@ -11,6 +11,7 @@ from .grounds import (
     Mean,
     arm_means,
     comparable,
+    entering,
     few_seeds,
     joint_level,
     sample,
@@ -134,6 +135,7 @@ def _verdict(
     if not judged:
         what = f"{RADII} radii or more up to the distance travelled, clear of the noise"
         return undecided(blank, runs, few_seeds(runs, what))
+    entered, few = entering(runs)
     against = [item for item in judged if item.word == CONTRADICTED]
     complete = _both(judged) and all(item.word == SUPPORTED for item in judged)
     word = CONTRADICTED if against else SUPPORTED if complete else UNDECIDABLE
@@ -146,8 +148,8 @@ def _verdict(
         effect=worst.mean.value,
         effect_low=worst.mean.low,
         effect_high=worst.mean.high,
-        sample=sample(runs),
-        assumptions=_assumptions(runs, kinds),
+        sample=sample(entered),
+        assumptions=(*_assumptions(entered, kinds), *few),
         needed="" if word != UNDECIDABLE else _needed(judged),
     )
 

@@ -1,6 +1,7 @@
 """H-c: better held-out scores with an equal or smaller distance."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -13,7 +14,7 @@ from diffusion.predictions import PREDICTIONS
 from .contrast import Contrast
 from .gaps import batch_sizes
 from .generalization import missing_arm, with_metric
-from .held_out import MARGINS, MEANINGS, metric_of, trainings
+from .held_out import MARGINS, MEANINGS, metric_of, rate_of, trainings
 from .text import plural, rounded
 from .tuning import between, possible
 from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict
@@ -26,6 +27,7 @@ DISTANCE_MARGIN = 0.10
 SEEDS = 4
 # One pair may agree with any claim; three arms make three pairs.
 ARMS = 3
+_THIRD = "a third arm: another batch size or length of training"
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,25 @@ def less_distance(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdic
         reason = f"Fewer than two arms have {SEEDS} seeds with a held-out value at their end."
         return replace(blank, reason=reason, needed=f"{SEEDS} seeds an arm or more")
     note = f"{MEANINGS[metric]}; arms at the best of their learning rates, at the end of the runs"
-    blank = replace(blank, assumptions=(note,))
-    return _judge(blank, found, margin=MARGINS[metric], level=level)
+    few = _of_few_seeds(kept)
+    left = (
+        [f"{plural(few, 'run')} left out: fewer than {SEEDS} seeds at their rate"] if few else []
+    )
+    blank = replace(blank, assumptions=(note, *left))
+    verdict = _judge(blank, found, margin=MARGINS[metric], level=level)
+    if few and verdict.needed == _THIRD:
+        needed = f"{SEEDS} seeds or more at the batch sizes and rates that have fewer"
+        return replace(verdict, needed=needed)
+    return verdict
+
+
+def _of_few_seeds(runs: dict[str, xr.Dataset]) -> int:
+    """Runs at a batch size, length and rate of fewer than `SEEDS` seeds."""
+    keys = [
+        (int(run["batch_size"].values), int(run["iteration"].values[-1]), rate_of(run))
+        for run in runs.values()
+    ]
+    return sum(count for count in Counter(keys).values() if count < SEEDS)
 
 
 def ends(runs: dict[str, xr.Dataset], metric: str) -> list[End]:
@@ -213,5 +232,5 @@ def _open(blank: Verdict, plain: list[Pair], apart: list[Pair], *, few: bool) ->
     needed = "more seeds an arm"
     if few and nearest.distance.low > math.log1p(DISTANCE_MARGIN):
         reason = f"One pair only, in which the better arm moved farther: {nearest}."
-        needed = "a third arm: another batch size or length of training"
+        needed = _THIRD
     return _told(replace(blank, needed=needed), UNDECIDABLE, nearest, reason)

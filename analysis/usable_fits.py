@@ -54,7 +54,8 @@ def _shortcoming(fit: xr.Dataset) -> str:
         return str(fit["reason"].values)
     if grown < DECADES:
         onset = number(round(float(fit["onset"])))
-        return f"growth sets in at iteration {onset}, {grown:.2f} decades before the end"
+        seen = math.floor(100 * grown) / 100  # 2.496 are not 2.50
+        return f"growth sets in at iteration {onset}: {seen:.2f} decades of it, {DECADES} needed"
     return ""
 
 

@@ -1,8 +1,8 @@
 """Which runs verdicts are about, where runs of several studies are given together.
 
-Weight decay holds the distance back, so that curves with and without it are of different laws. The
-rungs of a ladder differ in ingredients that no prediction is about; only its baseline is a plain
-run.
+Weight decay holds the distance back, so that curves with and without it are of different laws, and
+another training set is another landscape, also when it is a part of the same images. The rungs of
+a ladder differ in ingredients that no prediction is about; only its baseline is a plain run.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from .text import first_of, plural
 
 
 def of_one_study(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.Dataset], str]:
-    """The plain runs of one weight decay, and sentences that name the others.
+    """The plain runs of one weight decay and data size, and sentences that name the others.
 
     Arguments:
         runs: recordings by node name.
@@ -25,8 +25,9 @@ def of_one_study(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.Dataset],
         The runs, and what was left out; empty where nothing was.
     """
     plain, above = _without_upper_rungs(runs)
-    kept, decayed = of_one_decay(plain)
-    return kept, " ".join(filter(None, [above, decayed]))
+    decay, decayed = of_one(plain, "weight_decay")
+    kept, sized = of_one(decay, "data_size")
+    return kept, " ".join(filter(None, [above, decayed, sized]))
 
 
 def _without_upper_rungs(
@@ -50,36 +51,40 @@ def _without_upper_rungs(
     )
 
 
-def of_one_decay(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.Dataset], str]:
-    """The runs of the weight decay that most of them have, and which were left out.
+def of_one(runs: Mapping[str, xr.Dataset], setting: str) -> tuple[dict[str, xr.Dataset], str]:
+    """The runs with the value of a setting that most of them have, and which were left out.
 
-    Of equally many the smaller weight decay is taken: the theory is about none.
+    Of equally many the smaller value is taken: the theory is about no weight decay.
 
     Arguments:
         runs: recordings by node name.
+        setting: `weight_decay` or `data_size`.
 
     Returns:
         The runs, and a sentence that names the others; empty where there are none.
     """
-    decays = {name: str(label(run, "weight_decay")) for name, run in runs.items()}
-    counts = Counter(decays.values())
-    most = min(counts, key=lambda decay: (-counts[decay], len(decay) == 0, _size(decay)))
-    kept = {name: run for name, run in runs.items() if decays[name] == most}
-    return kept, _left_out({n: decays[n] for n in runs if n not in kept}, runs, most)
+    values = {name: str(label(run, setting)) for name, run in runs.items()}
+    counts = Counter(values.values())
+    most = min(counts, key=lambda value: (-counts[value], len(value) == 0, _size(value)))
+    kept = {name: run for name, run in runs.items() if values[name] == most}
+    others = {name: values[name] for name in runs if name not in kept}
+    return kept, _left_out(others, runs, most, setting.replace("_", " "))
 
 
-def _size(decay: str) -> float:
-    return float(decay) if decay else 0.0
+def _size(value: str) -> float:
+    return float(value) if value else 0.0
 
 
-def _left_out(others: Mapping[str, str], runs: Mapping[str, xr.Dataset], most: str) -> str:
+def _left_out(
+    others: Mapping[str, str], runs: Mapping[str, xr.Dataset], most: str, setting: str
+) -> str:
     if not others:
         return ""
     names = [str(label(runs[name], "run"))[:40] for name in others]
-    found = ", ".join(sorted({decay or "unknown" for decay in others.values()}))
+    found = ", ".join(sorted({value or "unknown" for value in others.values()}))
     verb = "is" if len(names) == 1 else "are"
     return (
-        f"Verdicts are about the runs of weight decay {most or 'unknown'}; "
-        f"{plural(len(names), 'recording')} of weight decay {found} {verb} left out: "
+        f"Verdicts are about the runs of {setting} {most or 'unknown'}; "
+        f"{plural(len(names), 'recording')} of {setting} {found} {verb} left out: "
         f"{first_of(names)}."
     )

@@ -42,3 +42,18 @@ def test_turning_the_samples_round_mirrors_the_interval():
     one, other = unpaired(X, Y, level=0.9), unpaired(Y, X, level=0.9)
     np.testing.assert_allclose([one.low, one.high], [-other.high, -other.low], rtol=1e-12)
     assert (one.freedom, p_value(one)) == (other.freedom, p_value(other))
+
+
+@pytest.mark.parametrize(
+    ("counts", "spreads"), [((2, 5), (3, 1)), ((2, 2), (10, 1)), ((3, 5), (3, 1))]
+)
+def test_intervals_hold_their_level_for_few_and_unequal_samples(counts, spreads):
+    """Welch's own degrees of freedom held in 89 % of the first kind of set."""
+    rng = np.random.default_rng([2017, *counts])
+    sets = 4000
+    held = 0
+    for _ in range(sets):
+        above, below = (s * rng.standard_normal(n) for n, s in zip(counts, spreads, strict=True))
+        found = unpaired(above, below, level=0.95)
+        held += found.low <= 0 <= found.high
+    assert held / sets >= 0.95 - 4 * np.sqrt(0.95 * 0.05 / sets)

@@ -30,9 +30,21 @@ def test_the_noise_scale_is_a_ratio_of_sums_over_the_last_decade(make):
     # (1 + 200/200)/(1 + 50/200) = 1.6.
     runs = {"large": known(make, 200, 700.0, 3.0), "small": known(make, 50, 100.0, 1.0)}
     assert explained_excess(runs) == (
-        "with the noise scale B = 200 drift makes squared updates at batch size 200 "
-        "(1 + M/B)/(1 + M₀/B) = 1.600 times those at 50"
+        "with the noise scale of all runs together, B = 200, drift would make squared updates at "
+        "batch size 200 (1 + M/B)/(1 + M₀/B) = 1.600 times those at 50"
     )
+
+
+def test_recorded_paths_say_how_much_longer_updates_were(make):
+    """Sums over records at 20, 50 and 100 of updates since iteration 10, over three tensors."""
+    steps = {200: np.array([9.0, 9, 9, 20, 60, 100]), 50: np.array([9.0, 9, 9, 10, 30, 50])}
+    runs = {
+        f"b{size}": known(make, size, 300.0, 1.0, step_sq=steps[size][:, None] * np.ones(3))
+        for size in steps
+    }
+    assert explained_excess(runs).endswith("times those at 50; the recorded paths make it 2.000")
+    del runs["b50"]["step_sq"]
+    assert "paths" not in explained_excess(runs)
 
 
 @pytest.mark.parametrize(("trace", "square"), [(-100.0, 1.0), (100.0, -1.0), (0.0, 1.0)])

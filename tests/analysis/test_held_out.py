@@ -101,3 +101,11 @@ def test_the_evaluation_before_the_first_update_is_no_score(make):
 def test_margins_are_a_point_of_accuracy_and_a_twentieth_of_the_loss():
     assert MARGINS["accuracy"] == 0.01
     assert math.exp(MARGINS["loss"]) == pytest.approx(1.05)
+
+
+def test_a_run_that_holds_its_beginning_only_is_no_finished_training():
+    none = np.empty(0, dtype=np.int64)
+    run = Training(64, 0.1, 0, 0, 0, none, np.empty(0))
+    assert not run.ends(1)
+    assert not run.ends(0)
+    assert np.isnan(run.at(0))

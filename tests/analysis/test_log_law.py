@@ -54,12 +54,25 @@ def test_with_four_seeds_the_interval_is_students_t_across_seeds(make):
     assert "across seeds" in verdict.assumptions[1]
 
 
-def test_with_fewer_seeds_each_run_speaks_for_itself(make):
-    runs = arms(make, 3)
-    verdict = log_growth(runs, fitted(runs, [0.0, 0.02, -0.01]))
-    assert verdict.verdict == "supported"
-    assert verdict.effect == 0.02
+@pytest.mark.parametrize(("seeds", "exponents"), [(3, [0.0, 0.02, -0.01]), (1, [0.5])])
+def test_with_fewer_seeds_nothing_is_decided(make, seeds, exponents):
+    """However clear the interval of a run is: it says nothing of the next seed."""
+    runs = arms(make, seeds)
+    verdict = log_growth(runs, fitted(runs, exponents))
+    assert verdict.verdict == "undecidable"
+    assert verdict.effect == max(exponents)
+    assert "No arm has 4 seeds" in verdict.reason
+    assert verdict.needed == "4 seeds or more at one batch size"
     assert "spread between seeds is not covered" in verdict.assumptions[1]
+
+
+def test_an_arm_of_few_seeds_decides_nothing_beside_others(make):
+    full, few = arms(make, 4), arms(make, 2, sizes=(256,))
+    runs = full | few
+    verdict = log_growth(runs, fitted(runs, [0.0, 0.01, -0.01, 0.005, 0.5, 0.51]))
+    assert verdict.verdict == "supported"
+    assert (verdict.sample.runs, verdict.sample.batch_sizes) == (4, (64,))
+    assert "2 runs left out: their arms have fewer than 4 seeds" in verdict.assumptions
 
 
 @pytest.mark.parametrize(
@@ -123,18 +136,18 @@ def test_an_unbounded_interval_is_undecidable(make):
 
 
 def test_short_and_failed_runs_are_left_out_and_named(make):
-    runs = arms(make, 6)
-    fits = fitted(runs, [0.0, np.nan, 0.9, 0.9, 0.0, 0.01])
+    runs = arms(make, 7)
+    fits = fitted(runs, [0.0, np.nan, 0.9, 0.9, 0.0, 0.01, -0.01])
     fits["decades"][2] = 1.2
     fits["grown_decades"][3] = 1.1
     fits["onset"][3] = 240.0
     verdict = log_growth(runs, fits)
     assert verdict.verdict == "supported"
-    assert verdict.sample.runs == 3
-    assert verdict.assumptions[2:] == (
+    assert verdict.sample.runs == 4
+    assert verdict.assumptions[-3:] == (
         "left out b64-s1: too few records",
         "left out b64-s2: 1.20 decades of constant learning rate, 2.5 needed",
-        "left out b64-s3: growth sets in at iteration 240, 1.10 decades before the end",
+        "left out b64-s3: growth sets in at iteration 240: 1.10 decades of it, 2.5 needed",
     )
 
 

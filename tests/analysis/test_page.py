@@ -127,10 +127,10 @@ def test_nothing_is_left_behind_when_the_page_cannot_be_written(make, tree, tmp_
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """The page about four runs of a growth law of exponent 0, with the runs themselves."""
+    """The page about eight runs of a growth law of exponent 0, with the runs themselves."""
     law = simulator("law", {"noise": 0.001})
     base = {"base_batch_size": 64, "base_learning_rate": 0.1, "scaling": "sqrt"}
-    arms = [Arm(batch_size=size, seed=seed, **base) for size in (64, 1024) for seed in range(2)]
+    arms = [Arm(batch_size=size, seed=seed, **base) for size in (64, 1024) for seed in range(4)]
     packed = [recording(law, arm, 10_000, per_decade=8) for arm in arms]
     runs = {f"r{k}": xr.Dataset.from_dict(values) for k, values in enumerate(packed)}
     folder = tmp_path_factory.mktemp("page")
@@ -174,8 +174,8 @@ def test_figures_hold_a_dot_for_each_record(written):
     found, runs = written
     svg = re.search(r"<svg.*?</svg>", found.path.read_text("utf-8"), flags=re.S)[0]
     records = runs["r0"].sizes["iteration"] - 1
-    # Two runs of batch size 64, in the darkest colour of the palette.
-    assert svg.count("fill: #440154") == 2 * records
+    # Four runs of batch size 64, in the darkest colour of the palette.
+    assert svg.count("fill: #440154") == 4 * records
 
 
 def test_no_recording_is_an_error_and_writes_nothing(tmp_path):

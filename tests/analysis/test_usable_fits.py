@@ -62,7 +62,10 @@ def test_many_runs_left_out_are_counted_and_not_listed():
 def test_two_and_a_half_decades_are_needed_of_the_window_and_of_growth():
     assert usable(fits(["ok"], grown=2.5))[0] == ["r0"]
     late = fits(["ok"], grown=2.4).assign(onset=("node", [11.6]))
-    assert usable(late)[1] == {"r0": "growth sets in at iteration 12, 2.40 decades before the end"}
+    found = "growth sets in at iteration 12: 2.40 decades of it, 2.5 needed"
+    assert usable(late)[1] == {"r0": found}
+    nearly = fits(["ok"], grown=2.4999).assign(onset=("node", [11.6]))
+    assert usable(nearly)[1] == {"r0": found.replace("2.40", "2.49")}
     short = fits(["ok"]).assign(decades=("node", [2.4]))
     assert usable(short)[1] == {"r0": "2.40 decades of constant learning rate, 2.5 needed"}
 

@@ -6,7 +6,7 @@ import xarray as xr
 
 import analysis
 from analysis.curves import one_per_seed
-from analysis.verdict_sets import of_one_decay, of_one_study
+from analysis.verdict_sets import of_one, of_one_study
 
 
 def run(name, decay):
@@ -41,7 +41,7 @@ def run(name, decay):
 )
 def test_the_decay_that_most_runs_have(decays, kept, told):
     runs = {f"n{i}": run(f"r{i}", decay) for i, decay in enumerate(decays)}
-    found, left_out = of_one_decay(runs)
+    found, left_out = of_one(runs, "weight_decay")
     assert list(found) == [f"n{i}" for i in kept]
     assert told in left_out
     assert bool(told) == bool(left_out)
@@ -112,3 +112,12 @@ def test_rungs_are_no_copies_of_one_another_in_verdicts(make, tree):
     found = analysis.test(tree(*rungs))
     assert "repeat" not in found.attrs["note"]
     assert found["runs"].values.max() == 2
+
+
+def test_runs_on_a_part_of_the_images_are_another_study(make):
+    runs = {f"r{k}": make(run=f"r{k}", seed=k, data_size=50_000) for k in range(3)}
+    runs["part"] = make(run="part", seed=0, data_size=10_000)
+    found, told = of_one_study(runs)
+    assert list(found) == ["r0", "r1", "r2"]
+    assert "about the runs of data size 50000" in told
+    assert "1 recording of data size 10000 is left out: part." in told
