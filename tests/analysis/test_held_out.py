@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.held_out import MARGINS, has, metric_of, rate_of, trainings
+from analysis.held_out import MARGINS, Training, has, metric_of, rate_of, trainings
 
 RECORDS = [0, 1, 10, 100, 1000]
 NAN = math.nan
