@@ -109,6 +109,7 @@ def _planned(parsed: argparse.Namespace) -> "tuple[Recipe, int]":
     try:
         path = find(parsed.recipe)
         recipe = read(path, overrides={"folder": parsed.folder, **overrides}, scale=parsed.scale)
+        _refuse_several(recipe, str(path))
         count = processes(recipe.runs[0])
         return planned(recipe, str(path), processes=count, scale=parsed.scale), count
     except ConfigError as error:
@@ -117,6 +118,19 @@ def _planned(parsed: argparse.Namespace) -> "tuple[Recipe, int]":
         ) from error
     except ValueError as error:
         raise CommandError(str(error)) from error
+
+
+def _refuse_several(recipe: "Recipe", source: str) -> None:
+    """All runs of a sweep train on as many processes of one kind."""
+    from .runs.config import ConfigError
+
+    faults = [
+        f"{name}: found {' and '.join(map(str, found))} in different arms, expected one for all"
+        for name in ("processes", "device")
+        if len(found := sorted({getattr(run, name) for run in recipe.runs})) > 1
+    ]
+    if faults:
+        raise ConfigError(source, faults)
 
 
 def _todo(configs: "Sequence[Config]") -> "list[Config]":

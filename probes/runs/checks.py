@@ -27,6 +27,10 @@ _AT_LEAST_0 = (
 _FINITE_AT_LEAST_0 = ("epochs", "weight_decay", "gradient_noise", "clip", "decay_power")
 
 
+# Seeds are recorded as 64-bit integers.
+_SEEDS = 2**63
+
+
 def checked(config: Config, processes: int, *, known: Facts | None = None) -> Config:
     """The run as it will be trained; refuses settings that cannot be, before anything starts.
 
@@ -91,6 +95,10 @@ def _range_faults(config: Config) -> Iterator[str]:
     for name in _FINITE_AT_LEAST_0:
         if not 0 <= getattr(config, name) < float("inf"):
             yield f"{name}: found {getattr(config, name)}, expected 0 or more"
+    if not 0 < config.decay_factor < float("inf"):
+        yield f"decay_factor: found {config.decay_factor}, expected a number above 0"
+    if config.seed >= _SEEDS:
+        yield f"seed: found {config.seed}, expected less than 2^63"
     for name in ("momentum", "label_smoothing"):
         if not 0 <= getattr(config, name) < 1:
             yield f"{name}: found {getattr(config, name)}, expected a number from 0 up to below 1"
@@ -145,6 +153,8 @@ def _network_faults(config: Config) -> Iterator[str]:
 
 
 def _regime_faults(config: Config) -> Iterator[str]:
+    if config.warm_up > config.iterations and not config.epochs:
+        yield f"warm_up: found {config.warm_up}, expected at most iterations = {config.iterations}"
     if config.decay == "step":
         try:
             milestones_of(config.milestones, config.iterations)

@@ -58,6 +58,7 @@ _CIFAR_SHIFT = 4
 _FASHION_SHIFT = 2
 # Of images of unknown content: an eighth of their height, as for CIFAR.
 _FOLDER_SHIFT = 8
+_FASHION_CLASSES = 10
 
 
 def facts(name: str, folder: str = "", *, image_size: int = 0) -> Facts:
@@ -152,14 +153,15 @@ def _idx_facts(name: str, home: Path) -> Facts:
     train, height, width = idx_files.shape_of(home, "train", "images")
     test = idx_files.shape_of(home, "test", "images")[0]
     for part, images in (("train", train), ("test", test)):
-        labels = idx_files.shape_of(home, part, "labels")[0]
+        idx_files.check_size(home, part)
+        labels = len(idx_files.labels(home, part, classes=_FASHION_CLASSES))
         if labels != images:
             raise ValueError(f"{home}: found {labels} {part} labels, expected {images}")
-    return Facts(name, train, test, 10, 1, height, width, _FASHION_SHIFT, True)
+    return Facts(name, train, test, _FASHION_CLASSES, 1, height, width, _FASHION_SHIFT, True)
 
 
 def _idx(home: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    labels = idx_files.read(home, part, "labels").astype(np.int64)
+    labels = idx_files.labels(home, part, classes=_FASHION_CLASSES)
     return idx_files.read(home, part, "images")[:, None], labels
 
 
@@ -173,7 +175,7 @@ def _cifar_facts(name: str, home: Path) -> Facts:
 
 
 def _folder_facts(name: str, home: Path, image_size: int) -> Facts:
-    from .image_folders import listing, shape_of
+    from .image_folders import check_headers, listing, shape_of
 
     train, test = listing(home, "train"), listing(home, "test")
     if train.classes != test.classes:
@@ -183,4 +185,5 @@ def _folder_facts(name: str, home: Path, image_size: int) -> Facts:
     if image_size:
         return Facts(name, *sizes, 3, image_size, image_size, 0, True)
     channels, height, width = shape_of(train.paths[0])
+    check_headers((*train.paths, *test.paths), (channels, height, width))
     return Facts(name, *sizes, channels, height, width, height // _FOLDER_SHIFT, True)

@@ -44,7 +44,10 @@ class GhostNorm2d(nn.BatchNorm2d):
 
 
 def with_ghost_norm(model: nn.Module, ghost_size: int) -> nn.Module:
-    """The model with every two-dimensional batch normalization replaced, weights kept.
+    """The model with every two-dimensional batch normalization turned into ghost normalization.
+
+    A module stays the one it is, with its weights, ε, momentum and hooks, wherever it is used: it
+    is given the class `GhostNorm2d`, which adds to `BatchNorm2d` the ghost size alone.
 
     Arguments:
         model: changed in place.
@@ -53,11 +56,8 @@ def with_ghost_norm(model: nn.Module, ghost_size: int) -> nn.Module:
     >>> with_ghost_norm(nn.Sequential(nn.BatchNorm2d(3)), 32)[0].ghost_size
     32
     """
-    for name, child in model.named_children():
-        if type(child) is nn.BatchNorm2d:
-            ghost = GhostNorm2d(child.num_features, ghost_size)
-            ghost.load_state_dict(child.state_dict())
-            setattr(model, name, ghost.to(child.running_mean))
-        else:
-            with_ghost_norm(child, ghost_size)
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = GhostNorm2d
+            module.ghost_size = ghost_size  # type: ignore[assignment]
     return model

@@ -54,6 +54,39 @@ def read(folder: Path, part: str, kind: str) -> NDArray[np.uint8]:
     return numbers.reshape(shape)
 
 
+def labels(folder: Path, part: str, *, classes: int) -> NDArray[np.int64]:
+    """The labels of one part `(image,)`.
+
+    Arguments:
+        folder: holds the four files, plain or compressed (`.gz`).
+        part: `train` or `test`.
+        classes: of the set.
+
+    Raises:
+        FileNotFoundError: when the file is missing.
+        ValueError: when it cannot be read, has labels of other classes, or lacks a class.
+    """
+    found = read(folder, part, "labels").astype(np.int64)
+    missing = sorted(set(range(classes)) - set(found.tolist()))
+    if missing or found.max() >= classes:
+        what = f"no image of class {missing[0]}" if missing else f"label {found.max()}"
+        path = _path(folder, part, "labels")
+        raise ValueError(f"{path}: found {what}, expected images of classes 0 to {classes - 1}")
+    return found
+
+
+def check_size(folder: Path, part: str) -> None:
+    """Refuse images that end too early; of compressed files that shows when they are read.
+
+    Raises:
+        ValueError: naming the file, what was found and what was expected.
+    """
+    path, shape = _path(folder, part, "images"), shape_of(folder, part, "images")
+    found, expected = path.stat().st_size, 4 + 4 * len(shape) + int(np.prod(shape))
+    if path.suffix != ".gz" and found != expected:
+        raise ValueError(f"{path}: found {found} bytes, expected {expected}")
+
+
 def _path(folder: Path, part: str, kind: str) -> Path:
     name = f"{PARTS[part]}-{kind}-idx{3 if kind == 'images' else 1}-ubyte"
     for path in (folder / name, folder / f"{name}.gz"):

@@ -218,6 +218,8 @@ def _table_faults(tables: Mapping[str, Any]) -> Iterator[str]:
         return
     yield from _setting_faults("settings", tables.get("settings", {}), ())
     for kind in ("arms", "rungs"):
+        if tables.get(kind) == []:
+            yield f"{kind}: found none, expected one or more tables [[{kind}]]"
         yield from _list_faults(kind, tables.get(kind, []))
 
 

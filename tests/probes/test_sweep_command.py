@@ -52,6 +52,11 @@ def test_a_dry_run_checks_and_lists_only(study, tmp_path, capsys):
         (("", ""), ["--scale", "2"], "scale: found 2.0, expected a number above 0 and at most 1"),
         (("", ""), ["--processes", "3"], "batch_size: found 160, expected a multiple of the 3"),
         (("", ""), ["--data", "cifar10"], "data_folder: found none, expected the folder"),
+        (
+            ('arm = "sqrt"', 'arm = "sqrt"\nprocesses = [1, 2]'),
+            [],
+            "processes: found 1 and 2 in different arms, expected one for all",
+        ),
     ],
 )
 def test_faults_end_with_status_2_before_anything_starts(

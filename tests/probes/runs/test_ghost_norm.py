@@ -84,3 +84,22 @@ def test_all_batch_normalizations_are_replaced_with_their_state():
 def test_a_batch_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="ghost_size: found 4, expected a divisor of the 10"):
         GhostNorm2d(1, 4)(torch.randn(10, 1, 2, 2))
+
+
+def test_a_module_stays_what_it_is():
+    """Its ε, momentum, flags and hooks; wherever it is used, and as the root."""
+    shared = nn.BatchNorm2d(3, eps=1e-3, momentum=None)
+    shared.weight.requires_grad_(False)
+    model = nn.Sequential(shared, nn.Conv2d(3, 3, 1), shared, nn.BatchNorm2d(3, affine=False))
+    called = []
+    shared.register_forward_hook(lambda *_: called.append(1))
+    found = with_ghost_norm(model, 4)
+    assert found[0] is found[2] is shared
+    assert (shared.eps, shared.momentum, shared.ghost_size) == (1e-3, None, 4)
+    assert not shared.weight.requires_grad
+    assert found[3].weight is None
+    images = torch.randn(8, 3, 2, 2)
+    parts = torch.cat([nn.BatchNorm2d(3, eps=1e-3)(part) for part in images.split(4)])
+    assert torch.equal(shared(images), parts)
+    assert called == [1]
+    assert with_ghost_norm(nn.BatchNorm2d(3), 4).ghost_size == 4

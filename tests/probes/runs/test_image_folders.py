@@ -77,3 +77,16 @@ def test_training_images_come_in_one_random_order_with_their_labels(tmp_path):
     # Any few of the first images are a sample of all classes and not of the first class only.
     assert len(set(arrays.train_labels[:10].tolist())) > 2
     assert np.array_equal(arrays.train_images, load("folder", str(tmp_path)).train_images)
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_every_header_is_looked_at_before_anything_starts(folder, part):
+    odd = folder / part / "dog" / "1.png"
+    odd.write_text("not an image")
+    with pytest.raises(ValueError, match=r"dog.1.png: not a readable image"):
+        facts("folder", str(folder))
+    paint(odd, 3, mode="L", size=(6, 8))
+    with pytest.raises(
+        ValueError, match=r"dog.1.png: found shape \(1, 6, 8\).*expected \(3, 6, 8\)"
+    ):
+        facts("folder", str(folder))

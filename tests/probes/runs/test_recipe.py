@@ -2,8 +2,10 @@ import re
 
 import pytest
 
+from probes.runs.architectures import architecture
 from probes.runs.config import Config, ConfigError
 from probes.runs.recipe import find, planned, read, shipped
+from probes.runs.resnet import ResNet
 
 STUDY = """
 about = "a study"
@@ -149,3 +151,20 @@ def test_every_shipped_recipe_says_what_it_is_about():
     for name, path in shipped().items():
         assert 'about = "' in path.read_text(), name
         assert read(path).runs, name
+
+
+def test_hoffers_network_has_as_many_weights_as_theirs():
+    """661,338, which their released code counts for ResNet-44."""
+    runs = read(find("hoffer2017-cifar10")).runs
+    shapes = {(run.model, run.width, run.shortcut) for run in runs}
+    for model, width, shortcut in shapes:
+        network = ResNet(
+            architecture(model, width=width, shortcut=shortcut), channels=3, classes=10
+        )
+        assert sum(p.numel() for p in network.parameters()) == 661_338
+
+
+@pytest.mark.parametrize("kind", ["arms", "rungs"])
+def test_a_recipe_has_runs(file, kind):
+    with pytest.raises(ConfigError, match=f"{kind}: found none, expected one or more tables"):
+        read(file(f"{kind} = []"))
