@@ -7,7 +7,7 @@ blocks: blocks longer than the correlation time are independent.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +34,9 @@ class NoiseScale:
         updates: updates with an estimate.
         blocks: independent blocks they make.
         reason: why there is no interval or no upper end; empty otherwise.
+        correlated: whether windows look correlated over more than half a block, as few of them or
+            those of a long memory do, or those of a trend. With a long memory the interval is too
+            short: at nominal 95 % it held in 78 to 90 % of simulated sets.
     """
 
     estimate: float
@@ -43,6 +46,7 @@ class NoiseScale:
     updates: int
     blocks: int
     reason: str = ""
+    correlated: bool = False
 
     def __str__(self) -> str:
         if not math.isfinite(self.low):
@@ -98,13 +102,16 @@ def noise_interval(
         reason = f"{count} windows with gradient noise, {FEWEST_BLOCKS} needed"
         return NoiseScale(_ratio(moments), math.nan, math.nan, "", total, count, reason)
     t = float(stats.t.ppf(0.5 + level / 2, count - 1))
+    windows = merge(gradient_sq, noise_trace, updates, blocks=int(np.size(updates)))
+    correlated = _outlasts(windows, count)
     if max(_relative_errors(moments)) > NOISY:
-        return fieller(moments, t)
+        return replace(fieller(moments, t), correlated=correlated)
     error = jackknife_error(moments)
     middle = _ratio(moments)
     # On the scale of ln B the interval of a ratio of positive means is nearly symmetric.
     width = math.exp(t * error / middle)
-    return NoiseScale(middle, middle / width, middle * width, "jackknife", total, count)
+    ends = middle / width, middle * width
+    return NoiseScale(middle, *ends, "jackknife", total, count, correlated=correlated)
 
 
 def independent_blocks(
@@ -129,6 +136,18 @@ def independent_blocks(
         if max(map(neighbour_correlation, values)) <= 1 / math.sqrt(max(moments.updates.size, 1)):
             break
     return moments
+
+
+def _outlasts(windows: Moments, blocks: int) -> bool:
+    """Whether the memory of windows, (1 + ρ)/(1 − ρ) of them, is longer than half a block.
+
+    A correlation ρ of neighbours below two standard errors, 2/√W, counts as none.
+    """
+    values = (windows.gradient_sq, windows.noise_trace)
+    correlation, count = max(map(neighbour_correlation, values)), windows.updates.size
+    if correlation <= 2 / math.sqrt(max(count, 1)):
+        return False
+    return count / blocks < 2 * (1 + correlation) / (1 - correlation)
 
 
 def neighbour_correlation(values: Array) -> float:

@@ -98,13 +98,18 @@ def in_parts(found: Breakdown | None) -> str:
     return markup.drawer(title, *kept.values())
 
 
+def _method(scale: NoiseScale) -> str:
+    correlated = ", windows correlate" if scale.correlated else ""
+    return f"{scale.method or scale.reason}{correlated}"
+
+
 def _table(title: str, found: Mapping[str, NoiseScale]) -> str:
     cells = [
         [
             markup.escape(name, 40),
             number(scale.estimate),
             _ends(scale),
-            markup.escape(scale.method or scale.reason),
+            markup.escape(_method(scale)),
             str(scale.updates),
         ]
         for name, scale in found.items()

@@ -204,3 +204,18 @@ def test_no_ratio_of_two_negative_means_bounds_the_scale():
     assert np.isnan(found.estimate)
     assert (found.low, found.high) == (0.0, np.inf)
     assert found.reason == "the squared gradient cannot be told from 0"
+
+
+def test_windows_that_correlate_are_told_of():
+    """A memory longer than half a block is; independent windows seldom look so."""
+    rng = np.random.default_rng(5)
+    told = {0.0: 0, 0.95: 0}
+    for memory in told:
+        for _ in range(200):
+            noise = rng.standard_normal((2, 40))
+            for k in range(1, 40):
+                noise[:, k] += memory * noise[:, k - 1]
+            g, s = 1.0 + 0.05 * noise[0], 16.0 + noise[1]
+            told[memory] += noise_interval(g, s, np.ones(40)).correlated
+    assert told[0.0] < 15
+    assert told[0.95] > 150
