@@ -21,7 +21,7 @@ HEAD = """# Data
 Recordings of real runs, made with the reference loop of this package, and figures digitized from
 publications (`hoffer2017-fig2a`, with a README of its own). `ultraslow report data/` tells what
 the recordings say, and [findings](../docs/findings.md) has it in words. Each holds its recipe and
-settings; `ultraslow info FILE` shows them.
+settings; `ultraslow info --json FILE` shows them.
 
 Those of `cifar10-small` that were begun on 2026-11-22 were compressed after they were made, their
 values unchanged to the bit. In their landscape scans all filter-normalized directions but the
