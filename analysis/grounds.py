@@ -103,7 +103,8 @@ def decided(
     entered, few = entering(runs)
     count = len(arms(entered))
     joint = word == CONTRADICTED and count > 1
-    told = [f"the interval holds together with those of all {count} arms"] if joint else []
+    which = "both" if count == 2 else f"all {count}"
+    told = [f"the interval holds together with those of {which} arms"] if joint else []
     return replace(
         blank,
         verdict=word,
