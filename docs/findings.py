@@ -27,9 +27,9 @@ iterations. This page states what `ultraslow report` finds in them, prediction b
 what it leaves open. It speaks of this network and these images, and of no others.
 
 It is written by `docs/findings.py`; [data](../data/README.md) has the recordings and how they were
-made. The checksum of their checksums is `{digest}`. Intervals are at {level:.0%}, in contradictions
-by one of several arms at the level at which those of all hold together; numbers after ± are half
-the range over seeds.
+made. The checksum of their checksums is `{digest}`. Intervals are at {level:.0%}, in
+contradictions by one of several arms at the level at which those of all hold together; numbers
+after ± are half the range over seeds.
 """
 RUNGS = """The same network was trained on {data_size} of the images with all of them a batch, for
 {iterations} iterations, {seeds} seeds a rung: first with a small learning rate, then with one
