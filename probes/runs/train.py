@@ -185,9 +185,21 @@ def main(path: str) -> None:
     except Interrupted:
         pass
     except Exception as error:
-        tell({"event": "fault", "rank": place.rank, "message": f"{type(error).__name__}: {error}"})
+        tell({"event": "fault", "rank": place.rank, "message": _in_short(error)})
         raise
     leave()
+
+
+def _in_short(error: Exception) -> str:
+    r"""An error in a line; of one from a worker that loads images the worker's last line.
+
+    >>> _in_short(ValueError("Caught it.\nOriginal Traceback (…):\n  …\nOSError: a.jpg: gone"))
+    'OSError: a.jpg: gone'
+    """
+    text = str(error).strip()
+    if "Original Traceback" in text:
+        return text.splitlines()[-1]
+    return f"{type(error).__name__}: {text}"
 
 
 def with_images(configs: list[Config]) -> Iterator[tuple[Config, Arrays | None]]:

@@ -83,8 +83,9 @@ def test_training_images_come_in_one_random_order_with_their_labels(tmp_path):
 def test_every_header_is_looked_at_before_anything_starts(folder, part):
     odd = folder / part / "dog" / "1.png"
     odd.write_text("not an image")
-    with pytest.raises(ValueError, match=r"dog.1.png: not a readable image"):
-        facts("folder", str(folder))
+    for size in (0, 4):
+        with pytest.raises(ValueError, match=r"dog.1.png: not a readable image"):
+            facts("folder", str(folder), image_size=size)
     paint(odd, 3, mode="L", size=(6, 8))
     with pytest.raises(
         ValueError, match=r"dog.1.png: found shape \(1, 6, 8\).*expected \(3, 6, 8\)"
