@@ -65,14 +65,7 @@ class Recorder:
         self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
         self._measurements = request.measurements
         self._occasions = occasions
-        self._flushes = Flushes(
-            Pending(self._measurements.initial[0].device, len(self._parameters)),
-            processes=request.processes,
-            units=self._units,
-            plan=plan,
-            enter=lambda reduced: self._enter(reduced.updates, reduced.measurements),
-            failed=self._cannot_flush,
-        )
+        self._flushes = self._new_flushes()
         self._ledger, self._marked = Ledger(past, beginning.initial_sq), beginning.marked
         self._termination = Termination(
             flush=self._save,
@@ -107,7 +100,7 @@ class Recorder:
         """
         self._check_open("observe")
         with self._timed():
-            self._pending.observe(loss, making=self._rows.units > 0)
+            self._flushes.pending.observe(loss, making=self._rows.units > 0)
 
     def unit(self, *, size: float, weight: float | None = None) -> None:
         """Declare the next unit; call it before each `backward` when units are unequal.
@@ -134,7 +127,7 @@ class Recorder:
         with self._timed():
             self._occasions.hold()
             # No record: it brings the path so far to the host.
-            self._pending.marks.append(self._measured())
+            self._flushes.pending.marks.append(self._measured())
             reduced = self._flushes.collect()
             *measurements, now = reduced.measurements
             self._enter(reduced.updates, measurements, hold=self.iteration)
@@ -234,7 +227,7 @@ class Recorder:
         self.iteration += 1
         row, seconds = self._rows.read()
         self._clocks.probe_seconds += seconds
-        self._pending.add(row)
+        self._flushes.pending.add(row)
         self._measurements.update()
         if self.iteration == self._began + 1:
             self._warn(wrapped_late(self._model, self._parameters))
@@ -245,7 +238,7 @@ class Recorder:
         """Measure all that a record at this iteration holds."""
         with self._timed(), self._rows.paused():
             mark = replace(self._measured(), occasional=self._occasions.measure(self.iteration))
-        self._pending.marks.append(mark)
+        self._flushes.pending.marks.append(mark)
         self._marked = self.iteration
 
     def _measured(self) -> Mark:
@@ -256,16 +249,22 @@ class Recorder:
 
     def _evaluate_last(self) -> None:
         """Add the last evaluation to the last record, unless that was written already."""
-        pending = self._pending.marked(self.iteration)
+        pending = self._flushes.pending.marked(self.iteration)
         if (pending or self._held == self.iteration) and not self._ending:
             with self._rows.paused():
                 fields = self._occasions.at_end(self.iteration)
-            amend = self._pending.amend if pending else self._writer.amend
+            amend = self._flushes.pending.amend if pending else self._writer.amend
             amend(self.iteration, fields)
 
-    @property
-    def _pending(self) -> Pending:
-        return self._flushes.pending
+    def _new_flushes(self) -> Flushes:
+        return Flushes(
+            Pending(self._measurements.initial[0].device, len(self._parameters)),
+            processes=self._processes,
+            units=self._units,
+            plan=self._plan,
+            enter=lambda reduced: self._enter(reduced.updates, reduced.measurements),
+            failed=self._cannot_flush,
+        )
 
     def _cannot_flush(self, error: RuntimeError) -> None:
         self._warn(f"stopped, as what was measured could not be collected: {error}")
