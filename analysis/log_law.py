@@ -87,18 +87,17 @@ def log_growth(
 def _judge(
     runs: dict[str, xr.Dataset], fits: xr.Dataset, *, level: float, margin: float
 ) -> Verdict:
-    used = {arm: names for arm, names in arms(runs).items() if len(names) >= SEEDS}
-    if not used:
+    entered, few = entering(runs)
+    if not entered:
         return _of_single_runs(runs, fits, margin=margin)
 
     def at(wanted: float) -> list[Estimate]:
-        members = {arm: fits.sel(node=names) for arm, names in used.items()}
+        members = {arm: fits.sel(node=names) for arm, names in arms(entered).items()}
         return [across_seeds(arm, own, level=wanted) for arm, own in members.items()]
 
     estimates, words = judged(at, level=level, margin=margin)
     word = overall(words)
     worst = _deciding(estimates, words, word)
-    entered, few = entering(runs)
     rate = _rate(fits.sel(node=list(entered)))
     return Verdict(
         PREDICTION,

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import cifar_files, idx_files
+
+if TYPE_CHECKING:  # Pillow is asked for where folders are read
+    from .image_folders import Listing
 
 NAMES = ("digits", "fashion-mnist", "cifar10", "cifar100", "folder")
 
@@ -101,6 +105,8 @@ def load(name: str, folder: str = "") -> Arrays:
         FileNotFoundError: for missing files.
         ModuleNotFoundError: when the package that ships the digits is not installed.
     """
+    if name == "folder":  # without a look at headers: all images are decoded, and their shapes met
+        return _load_folder(_folder(name, folder))
     known = facts(name, folder)
     home = Path(folder)
     match name:
@@ -108,12 +114,6 @@ def load(name: str, folder: str = "") -> Arrays:
             return split(*_digits(), train_size=known.train_size)
         case "fashion-mnist":
             return Arrays(*_idx(home, "train"), *_idx(home, "test"))
-        case "folder":
-            from .image_folders import listing, read, shuffled
-
-            # The files come class by class; the first so many images shall be a sample of all.
-            train = shuffled(listing(home, "train"), seed=SPLIT_SEED)
-            return Arrays(*read(train), *read(listing(home, "test")))
     parts = [cifar_files.read(home, known.classes, part) for part in ("train", "test")]
     return Arrays(*parts[0], *parts[1])
 
@@ -176,13 +176,29 @@ def _cifar_facts(name: str, home: Path) -> Facts:
     return Facts(name, *sizes, classes, 3, side, side, _CIFAR_SHIFT, True)
 
 
-def _folder_facts(name: str, home: Path, image_size: int) -> Facts:
-    from .image_folders import check_headers, listing, shape_of
+def _load_folder(home: Path) -> Arrays:
+    from .image_folders import read, shuffled
+
+    train, test = _listings(home)
+    # The files come class by class; the first so many images shall be a sample of all.
+    return Arrays(*read(shuffled(train, seed=SPLIT_SEED)), *read(test))
+
+
+def _listings(home: Path) -> "tuple[Listing, Listing]":
+    """The files of both parts, which have the same classes."""
+    from .image_folders import listing
 
     train, test = listing(home, "train"), listing(home, "test")
     if train.classes != test.classes:
         odd = sorted(set(train.classes) ^ set(test.classes))
         raise ValueError(f"{home}: found classes in one part only ({', '.join(odd[:5])})")
+    return train, test
+
+
+def _folder_facts(name: str, home: Path, image_size: int) -> Facts:
+    from .image_folders import check_headers, shape_of
+
+    train, test = _listings(home)
     sizes = (len(train.paths), len(test.paths), len(train.classes))
     if image_size:
         check_headers((*train.paths, *test.paths)[:_LOOKED_AT], None)
