@@ -51,15 +51,14 @@ def _recorded(runs: Mapping[str, xr.Dataset], span: Span, sizes: Sequence[int]) 
     for run in runs.values():
         by_size.setdefault(int(run["batch_size"].values), []).append(_mean_step(run, span))
     low, high = (fmean(by_size[size]) for size in (sizes[0], sizes[-1]))
-    return f"; the recorded paths make it {rounded(high / low)}" if high / low > 0 else ""
+    return f"; the recorded paths make it {rounded(high / low)}" if low > 0 and high > 0 else ""
 
 
 def _mean_step(run: xr.Dataset, span: Span) -> float:
-    """Mean squared length of an update in a span; NaN where no record ends a part of it."""
+    """Mean squared length of an update in a span; NaN where no part of it lies between records."""
     at = run["iteration"].values
-    within = (at > span[0]) & (at <= span[1])
-    if not within.any():
+    within = np.flatnonzero((at > span[0]) & (at <= span[1]))
+    if not within.size or within[0] == 0:
         return math.nan
-    first = at[np.flatnonzero(within)[0] - 1]
     path = float(run["step_sq"].sum("tensor", skipna=False).values[within].sum())
-    return path / float(at[within][-1] - first)
+    return path / float(at[within[-1]] - at[within[0] - 1])

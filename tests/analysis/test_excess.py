@@ -43,6 +43,8 @@ def test_recorded_paths_say_how_much_longer_updates_were(make):
         for size in steps
     }
     assert explained_excess(runs).endswith("times those at 50; the recorded paths make it 2.000")
+    runs["b50"]["step_sq"] = 0 * runs["b50"]["step_sq"]
+    assert "paths" not in explained_excess(runs)
     del runs["b50"]["step_sq"]
     assert "paths" not in explained_excess(runs)
 
