@@ -22,6 +22,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from .children import end_with_torchrun
 from .processes import leave
 from .verification import Verification, verify
 
@@ -107,6 +108,7 @@ def _device() -> torch.device:
 
 def main(updates: int) -> None:
     """Run every mode that fits the number of processes; rank 0 prints."""
+    end_with_torchrun()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")

@@ -206,13 +206,20 @@ def _on_slurm(
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM interrupts as Ctrl-C does, so that what was trained is kept."""
-    before = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """SIGTERM and SIGHUP interrupt as Ctrl-C does, so that what was trained is kept.
+
+    A signal that is ignored, as SIGHUP is under nohup, stays so.
+    """
+    told = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in told}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _places(device: str) -> int:

@@ -3,12 +3,13 @@
 import argparse
 import json
 import os
-import subprocess
-import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 from diffusion.commands import CommandError, Run
+
+from .children import SilenceError, lines, torchrun
 
 
 def verify(parser: argparse.ArgumentParser) -> Run:
@@ -60,20 +61,21 @@ def _modes(count: int, updates: int) -> Iterator[dict[str, Any]]:
     Raises:
         CommandError: when a process failed, with the end of what it said.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    with subprocess.Popen(
-        [*command, f"--nproc-per-node={count}", "-m", "probes.modes", str(updates)],
-        env={"OMP_NUM_THREADS": "1", **os.environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        said = []
-        for line in process.stdout or ():
-            if line.startswith("{"):
-                yield json.loads(line)
-            else:
-                said.append(line)
+    arguments = [f"--nproc-per-node={count}", "-m", "probes.modes", str(updates)]
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    said: list[str] = []
+    with tempfile.TemporaryFile("w+", errors="replace") as kept:
+        try:
+            with torchrun(arguments, environment=environment, stderr=kept) as process:
+                for line in lines(process):
+                    if line.startswith("{"):
+                        yield json.loads(line)
+                    else:
+                        said.append(line)
+        except SilenceError as error:
+            said.append(f"{error}\n")
+        kept.seek(0)
+        said = [*kept, *said]
     if process.returncode:
         raise CommandError(f"training on {count} processes failed:\n" + "".join(said[-20:]))
 

@@ -1,10 +1,38 @@
 """What tests of several packages share."""
 
+import os
+
 import numpy as np
 import pytest
 import xarray as xr
+from leftovers import MARK, end_processes
 
 from diffusion import recording
+
+# Seconds that a slow test may take: trainings of every recipe, simulations.
+SLOW = 3600
+
+
+def pytest_configure():
+    """Have the processes that tests start write their stacks when they are ended by a signal."""
+    os.environ["PYTHONFAULTHANDLER"] = "1"
+    os.environ[MARK] = str(os.getpid())
+
+
+def pytest_collection_modifyitems(items):
+    """Give slow tests more time."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """End the processes of a test that failed, also of one that took too long."""
+    report = yield
+    if report.failed:
+        end_processes(item.nodeid)
+    return report
 
 
 def single_tensor(distance, times, *, batch_size=64, seed=0, rate=0.1, **more):

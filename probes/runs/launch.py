@@ -12,10 +12,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
+
+from probes.children import SILENCE, SilenceError, lines, torchrun
 
 from .config import Config, ConfigError
 
@@ -29,9 +30,6 @@ _KEPT_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
     "MALLOC_TOP_PAD_": str(2**26),
 }
-# Seconds that processes have to keep their state and end after they were asked to: an update of a
-# large batch must end first. torchrun itself waits for 30 before it kills them.
-_PATIENCE = 40.0
 
 
 class TrainingError(RuntimeError):
@@ -67,6 +65,7 @@ class Training:
         count: int,
         *,
         study: Mapping[str, Mapping[str, Any]] | None = None,
+        silence: float = SILENCE,
     ) -> None:
         """Declare what to train; nothing is started yet.
 
@@ -74,11 +73,13 @@ class Training:
             configs: the runs, already checked.
             count: number of processes.
             study: by name of a run what its recording shall say of it beside its settings.
+            silence: seconds without a word from the processes after which they are ended.
         """
         self._configs = list(configs)
         self._count = count
         self._study = study or {}
-        self._process: subprocess.Popen[str] | None = None
+        self._silence = silence
+        self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
     def events(self) -> Iterator[Mapping[str, Any]]:
@@ -91,8 +92,8 @@ class Training:
             these were.
 
         Raises:
-            TrainingError: when a process failed; the message names the file that holds its output.
-                After `stop` there is no such error.
+            TrainingError: when a process failed or all were silent for too long; the message names
+                the file that holds their output. After `stop` there is no such error.
         """
         Path(self._configs[0].folder).mkdir(parents=True, exist_ok=True)
         faults: list[str] = []
@@ -100,13 +101,16 @@ class Training:
         with tempfile.TemporaryDirectory(prefix="ultraslow-") as scratch:
             output = Path(scratch, "output.txt")
             with output.open("w", encoding="utf-8") as kept:
-                for event in self._heard(self._list(Path(scratch, "runs.json")), kept):
-                    if event["event"] == "fault":
-                        faults.append(f"process {event['rank']}: {event['message']}")
-                        continue
-                    if event["event"] == "end":
-                        left.remove(event["run"])
-                    yield event
+                try:
+                    for event in self._heard(self._list(Path(scratch, "runs.json")), kept):
+                        if event["event"] == "fault":
+                            faults.append(f"process {event['rank']}: {event['message']}")
+                            continue
+                        if event["event"] == "end":
+                            left.remove(event["run"])
+                        yield event
+                except SilenceError as error:
+                    faults.append(str(error))
             # A process that dies while it exits has lost nothing: every recording is closed.
             if self._status and left and not self._stopped:
                 reason = _explanation(faults, output, self._configs[0].path.with_name(left[0]))
@@ -119,7 +123,10 @@ class Training:
             self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End torchrun now; its processes notice, keep what they have and end."""
+        """End torchrun now; its processes notice, keep what they have and end.
+
+        One that hangs ends itself after half a minute, see `probes.children`.
+        """
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
 
@@ -137,11 +144,12 @@ class Training:
         return path
 
     def _heard(self, runs: Path, kept: IO[str]) -> Iterator[Mapping[str, Any]]:
-        with _started(runs, self._count, kept) as self._process:
+        arguments = ["--nproc-per-node", str(self._count), "-m", "probes.runs.train", str(runs)]
+        environment = _environment(self._count)
+        with torchrun(arguments, environment=environment, stderr=kept) as self._process:
             if self._stopped:  # before it was started
                 self.stop()
-            assert self._process.stdout is not None
-            for line in self._process.stdout:
+            for line in lines(self._process, silence=self._silence):
                 event = _event(line)
                 if event is None:
                     kept.write(line)
@@ -149,44 +157,19 @@ class Training:
                     yield event
 
 
-@contextmanager
-def _started(runs: Path, count: int, kept: IO[str]) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(count), "-m", "probes.runs.train", str(runs)]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=kept,
-        text=True,
-        env=_environment(count),
-        # Ctrl-C in a terminal reaches every process of the session. It is for this one alone,
-        # which asks the others to end in good order.
-        start_new_session=True,
-    )
-    with process:  # waits and closes the pipe
-        try:
-            yield process
-        except BaseException:
-            _stop(process)
-            raise
-
-
 def _environment(count: int) -> dict[str, str]:
     """The environment of the processes: what the user set, and what one machine needs."""
     threads = max(1, (os.cpu_count() or 1) // count)
     # Names of hosts need not resolve on a laptop or in a container; the loopback always does.
     loopback = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
-    return {"OMP_NUM_THREADS": str(threads), **_KEPT_MEMORY, **loopback, **os.environ}
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    """End a torchrun; it ends its processes when it is told to end."""
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        # The process that forks workers imports numpy, and must have one thread when it forks.
+        "OPENBLAS_NUM_THREADS": "1",
+        **_KEPT_MEMORY,
+        **loopback,
+        **os.environ,
+    }
 
 
 def _event(line: str) -> Mapping[str, Any] | None:

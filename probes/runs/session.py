@@ -4,6 +4,7 @@ import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -28,6 +29,9 @@ _OPTIONS = inspect.signature(DistributedDataParallel).parameters
 _BUFFERS_STAY: dict[str, Any] = {
     "forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS else "broadcast_buffers": False
 }
+# How long a process waits in a collective for the others, before it fails and says so. They make
+# the same updates, and one alone closes recordings and reads image sets, in minutes at most.
+_COLLECTIVE = timedelta(minutes=10)
 # How much of a recording cannot be looked at yet, at most. A flush takes about 25 ms.
 _FLUSH_SECONDS = 5.0
 
@@ -171,5 +175,7 @@ def join(device: str) -> Place:
     here = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(here)
-    dist.init_process_group("nccl" if cuda else "gloo", device_id=here if cuda else None)
+    dist.init_process_group(
+        "nccl" if cuda else "gloo", device_id=here if cuda else None, timeout=_COLLECTIVE
+    )
     return Place(dist.get_rank(), dist.get_world_size(), here)

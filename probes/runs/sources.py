@@ -37,6 +37,9 @@ class Source(Protocol):
     def sample(self, chosen: Tensor) -> Batch:
         """The training images of the given numbers, without augmentation."""
 
+    def close(self) -> None:
+        """End what reads images meanwhile; nothing is asked of the source after that."""
+
 
 class InMemory:
     """An image set that lives on the device; see `Source`."""
@@ -78,6 +81,9 @@ class InMemory:
         """The training images of the given numbers, without augmentation."""
         here = chosen.to(self._train.targets.device)
         return normalized(self._train.inputs[here], self._train), self._train.targets[here]
+
+    def close(self) -> None:
+        """Nothing is to be ended."""
 
 
 def source_of(config: Config, known: Facts, arrays: Arrays | None, device: torch.device) -> Source:

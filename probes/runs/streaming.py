@@ -7,18 +7,18 @@ checkpoint sees what it would have seen.
 """
 
 import math
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from .config import Config
 from .image_folders import Listing, opened
 from .images import Batch, Share, batches
+from .workers import Loader, loaded, loader
 
 Box = tuple[float, float, float, float]
 
@@ -157,6 +157,7 @@ class Streamed:
         self._test = Files(test, config.image_size, config.seed)
         self._config = config
         self._device = device
+        self._held_out: dict[Share, Loader] = {}
         self.size = config.train_size(len(train.paths))
         self.held_out_size = len(test.paths)
         rng = np.random.default_rng(_SAMPLE_SEED)
@@ -171,19 +172,26 @@ class Streamed:
         config = self._config
         keys = Microbatches(self.size, config.batch_size, share, seed=config.seed, skip=skip)
         train = self._train if config.augment else _Plain(self._train)
-        loaded = iter(self._loader(train, keys))
+        read = loaded(self._loader(train, keys))
         while True:
-            yield (self._ready(*next(loaded)) for _ in range(share.microbatches))
+            yield (self._ready(*next(read)) for _ in range(share.microbatches))
 
     def held_out(self, share: Share) -> Iterator[Batch]:
-        """This process's share of the held-out images, in batches."""
+        """This process's share of the held-out images, in batches.
+
+        Its workers are kept for the next evaluation.
+        """
+        if share not in self._held_out:
+            self._held_out[share] = self._loader(self._test, self._held_out_keys(share))
+        for inputs, targets in loaded(self._held_out[share]):
+            yield self._ready(inputs, targets)
+
+    def _held_out_keys(self, share: Share) -> list[list[tuple[int, int]]]:
         mine = range(self.held_out_size)[share.rank :: share.processes]
-        keys = [
+        return [
             [(index, _PLAIN) for index in mine[start : start + _EVALUATED_TOGETHER]]
             for start in range(0, len(mine), _EVALUATED_TOGETHER)
         ]
-        for inputs, targets in self._loader(self._test, keys):
-            yield self._ready(inputs, targets)
 
     def sample(self, chosen: Tensor) -> Batch:
         """The training images of the given numbers, centrally cropped."""
@@ -192,16 +200,13 @@ class Streamed:
             torch.stack([image for image, _ in pairs]), torch.tensor([label for _, label in pairs])
         )
 
-    def _loader(
-        self, files: Dataset[tuple[Tensor, int]], keys: "Microbatches | Sequence[object]"
-    ) -> DataLoader[tuple[Tensor, int]]:
-        return DataLoader(
-            files,
-            batch_sampler=keys,  # type: ignore[arg-type]
-            num_workers=self._config.workers,
-            pin_memory=self._device.type == "cuda",
-            worker_init_fn=_listen_to_sigterm,
-        )
+    def close(self) -> None:
+        """End the workers that were kept."""
+        self._held_out.clear()
+
+    def _loader(self, files: Dataset[tuple[Tensor, int]], keys: object) -> Loader:
+        pinned = self._device.type == "cuda"
+        return loader(files, keys, workers=self._config.workers, pinned=pinned)
 
     def _ready(self, inputs: Tensor, targets: Tensor) -> Batch:
         values = (inputs.to(self._device).float() - self._mean) / self._deviation
@@ -216,8 +221,3 @@ class _Plain(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         return self._files[key[0], _PLAIN]
-
-
-def _listen_to_sigterm(worker: int) -> None:
-    """Workers end when they are told to, whatever the process does that they were forked from."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,6 +1,7 @@
 """What the processes of a training tell the command that started them."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,10 +19,17 @@ _LONGEST = 2000
 
 
 def tell(event: Mapping[str, Any]) -> None:
-    """Write an event as one line of JSON on standard output, at once."""
+    """Write an event as one line of JSON on standard output, at once.
+
+    Where nobody reads any more, because the starter was killed, nothing is told: the run must
+    still be kept.
+    """
     short = {key: v[:_LONGEST] if isinstance(v, str) else v for key, v in event.items()}
-    sys.stdout.write(json.dumps(short) + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(json.dumps(short) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def silent(event: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 import probes
+from probes.children import end_with_torchrun
 from probes.processes import leave
 
 from .checkpoints import Interrupted, Keeper, Stop, checkpoint_of, keep, read, restore
@@ -74,6 +75,7 @@ def train(
         checkpoint_of(config.path).unlink(missing_ok=True)
     if not config.evaluations:
         session.held_out(model.module.eval())
+    session.source.close()
     progress.end(session.held_out.last["accuracy"])
 
 
@@ -174,9 +176,10 @@ def main(path: str) -> None:
     """Train the runs listed in a JSON file, one after the other, on the processes of torchrun."""
     listed = json.loads(Path(path).read_text())
     configs = [from_mapping(entry["settings"]) for entry in listed]
-    place = join(configs[0].device)
     stop = Stop()
     signal.signal(signal.SIGTERM, stop.ask)
+    end_with_torchrun()
+    place = join(configs[0].device)
     if place.rank == 0:
         tell({"event": "start"})
     try:

@@ -41,14 +41,14 @@ def seconds(device, work, repeats):
     return min(times)
 
 
-def network(device):
-    model = ResNet(architecture("resnet50"), channels=3, classes=1000)
+def network(device, name):
+    model = ResNet(architecture(name), channels=3, classes=1000)
     return model.to(device, memory_format=torch.channels_last)
 
 
-def distance_kernel(device, repeats=50):
+def distance_kernel(device, name, repeats):
     """Time of one distance measurement over the time to read both vectors once."""
-    weights = [p.detach() for p in network(device).parameters()]
+    weights = [p.detach() for p in network(device, name).parameters()]
     initial = [w + 1e-3 * torch.randn_like(w) for w in weights]
     one, other = (torch.cat([t.flatten() for t in side]) for side in (weights, initial))
     measured = seconds(device, lambda: squared_distances(weights, initial), repeats)
@@ -58,10 +58,10 @@ def distance_kernel(device, repeats=50):
 class Arm:
     """One network with its optimizer."""
 
-    def __init__(self, device, images, pixels):
+    def __init__(self, device, name, images, pixels):
         torch.manual_seed(0)
         self.device, self.recorder = device, None
-        self.model = network(device)
+        self.model = network(device, name)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05, momentum=0.9)
         inputs = torch.randn(images, 3, pixels, pixels, device=device)
         self.inputs = inputs.to(memory_format=torch.channels_last)
@@ -79,14 +79,14 @@ class Arm:
         self.optimizer.zero_grad()
 
 
-def steps(device, images, pixels, block):
+def steps(device, name, images, pixels, block, blocks):
     """Ratio of probed to bare steps, interquartile mean of blocks, and a bare step in ms."""
-    bare, probed = Arm(device, images, pixels), Arm(device, images, pixels)
+    bare, probed = (Arm(device, name, images, pixels) for _ in range(2))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run"
         with probes.attach(probed.model, probed.optimizer, path, batch_size=images) as recorder:
             probed.recorder = recorder
-            times = [[block_seconds(arm, block) for arm in (bare, probed)] for _ in range(BLOCKS)]
+            times = [[block_seconds(arm, block) for arm in (bare, probed)] for _ in range(blocks)]
     ratios = sorted(b / a for a, b in times[2:])
     quarter = len(ratios) // 4
     ratio = statistics.fmean(ratios[quarter : len(ratios) - quarter])
@@ -101,16 +101,19 @@ def block_seconds(arm, block):
     return seconds(arm.device, work, 1)
 
 
-def measure(device="cuda", images=256, pixels=224, block=10):
+def measure(
+    device="cuda", images=256, pixels=224, block=10, *, blocks=BLOCKS, repeats=50, name="resnet50"
+):
     """Figures by name; none without the device."""
     if device == "cuda" and not torch.cuda.is_available():
         print("  no CUDA device")
         return {}
-    ratio, bare_ms = steps(device, images, pixels, block)
+    ratio, bare_ms = steps(device, name, images, pixels, block, blocks)
+    kernel = distance_kernel(device, name, repeats)
     return {
-        f"probed / bare step, ResNet-50, bf16, batch {images}, {device} (at most 1.03)": ratio,
+        f"probed / bare step, {name}, bf16, batch {images}, {device} (at most 1.03)": ratio,
         f"bare step, ms, {device}": bare_ms,
-        f"distance at ResNet-50 size / torch.dot, {device} (at most 1.3)": distance_kernel(device),
+        f"distance at {name} size / torch.dot, {device} (at most 1.3)": kernel,
     }
 
 

@@ -30,9 +30,10 @@ def environment():
         venv.create(ENVIRONMENT, with_pip=True)
         install = [python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt"]
         ours = ["setuptools<81", "json_tricks", "seaborn", "einops", "-e", str(ROOT)]
-        subprocess.run([*install, *ours], check=True)
+        subprocess.run([*install, *ours], check=True, timeout=1800)
         peers = ["cockpit-for-pytorch==1.0.2", "backpack-for-pytorch==1.7.1", "unfoldNd"]
-        subprocess.run([*install, "--no-deps", *peers], check=True)  # without torchvision
+        # without torchvision
+        subprocess.run([*install, "--no-deps", *peers], check=True, timeout=1800)
         done.touch()
     return python
 
@@ -139,7 +140,11 @@ def compare():
 def measure():
     """Figures by name."""
     done = subprocess.run(
-        [environment(), __file__, "compare"], capture_output=True, text=True, check=True
+        [environment(), __file__, "compare"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=1800,
     )
     found = json.loads(done.stdout.splitlines()[-1])
     return {

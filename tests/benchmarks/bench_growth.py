@@ -124,17 +124,39 @@ def row(name: str, count: int, call: Callable[[np.ndarray], np.ndarray]) -> dict
     }
 
 
-def measure(count: int) -> list[dict[str, float | str]]:
-    """All rows; the first is this package with calibrated intervals."""
+def measure(count: int = 10_000, others: int = 400, profiled: int = 100) -> dict[str, float]:
+    """Figures by name."""
+    figures: dict[str, float] = {}
+    for line in table(count, others, profiled):
+        figures[f"{line['tool']}: series a processor second"] = line["per_cpu_second"]  # type: ignore[assignment]
+        figures[f"{line['tool']}: coverage"] = line["coverage"]  # type: ignore[assignment]
+    return figures
+
+
+def table(count: int, others: int = 400, profiled: int = 100) -> list[dict[str, float | str]]:
+    """All rows; the first is this package with calibrated intervals.
+
+    Arguments:
+        count: series of this package.
+        others: series of the slower ones.
+        profiled: series of the slowest.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OptimizeWarning)
+        warnings.simplefilter("ignore", UserWarning)  # of lmfit, where a bound stops its search
+        return _rows(count, others, profiled)
+
+
+def _rows(count: int, others: int, profiled: int) -> list[dict[str, float | str]]:
     rows = [
         row("ultraslow, calibrated", count, lambda v: ours(v, calibrate=True)),
         row("ultraslow, same times", count, lambda v: ours(v, calibrate=True)),
         row("ultraslow, asymptotic", count, lambda v: ours(v, calibrate=False)),
-        row("scipy curve_fit", 400, scipy_loop),
-        row("xarray curvefit", 400, xarray_curvefit),
+        row("scipy curve_fit", others, scipy_loop),
+        row("xarray curvefit", others, xarray_curvefit),
     ]
     if find_spec("lmfit"):
-        rows.append(row("lmfit + conf_interval", 100, lmfit_profile))
+        rows.append(row("lmfit + conf_interval", profiled, lmfit_profile))
     for line in rows:
         line["rate_over_this"] = rows[0]["per_cpu_second"] / line["per_cpu_second"]  # type: ignore[operator]
     return rows
@@ -146,10 +168,7 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=10_000)
     parser.add_argument("--json", help="file to write the figures to")
     options = parser.parse_args()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OptimizeWarning)
-        warnings.simplefilter("ignore", UserWarning)  # of lmfit, where a bound stops its search
-        rows = measure(options.series)
+    rows = table(options.series)
     print(f"{'tool':24} {'series':>7} {'s':>7} {'cpu s':>7} {'series/cpu s':>13} {'coverage':>9}")
     for line in rows:
         print(

@@ -25,9 +25,10 @@ from probes.runs.architectures import architecture
 from probes.runs.resnet import ResNet
 
 STEPS = 240
+PATIENCE = 1800  # seconds
 
 
-def distance_kernel(repeats=40):
+def distance_kernel(repeats):
     """Time of one distance measurement of ResNet-50 over the time to read both vectors once."""
     model = ResNet(architecture("resnet50"), channels=3, classes=1000)
     weights = [p.detach() for p in model.parameters()]
@@ -77,7 +78,7 @@ def in_turn(bare, probed, index):
     return times[bare], times[probed]
 
 
-def ddp_steps(images=64):
+def ddp_steps(steps, images):
     """Bare and probed ResNet-20 steps in turn; the ratio of total times, on rank 0."""
     dist.init_process_group("gloo")
     bare, probed = Arm(images), Arm(images)
@@ -89,9 +90,9 @@ def ddp_steps(images=64):
             probed.recorder = recorder
             for _ in range(5):
                 bare.step(), probed.step()
-            times = [in_turn(bare, probed, index) for index in range(STEPS)]
+            times = [in_turn(bare, probed, index) for index in range(steps)]
     ratios = sorted(p / b for b, p in times)
-    quarter = STEPS // 4
+    quarter = steps // 4
     # Interquartile mean of paired ratios: a step that the machine interrupted tells nothing.
     ratio = statistics.fmean(ratios[quarter:-quarter])
     if dist.get_rank() == 0:
@@ -100,29 +101,34 @@ def ddp_steps(images=64):
     leave()
 
 
-def under_torchrun():
+def under_torchrun(steps, images):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, __file__, "ddp"], capture_output=True, text=True, env=environment, check=True
+        [*command, __file__, "ddp", str(steps), str(images)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+        timeout=PATIENCE,
     )
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
 
 
-def measure():
+def measure(steps=STEPS, images=64, repeats=40):
     """Figures by name."""
     torch.set_num_threads(1)
-    step = under_torchrun()
+    step = under_torchrun(steps, images)
     return {
-        "probed ÷ bare step, ResNet-20, DDP 2 × 64 (≤ 1.03)": step["ratio"],
+        f"probed ÷ bare step, ResNet-20, DDP 2 × {images} (≤ 1.03)": step["ratio"],
         "bare step, ms": step["bare_ms"],
-        "distance at ResNet-50 size ÷ torch.dot (≤ 1.6)": distance_kernel(),
+        "distance at ResNet-50 size ÷ torch.dot (≤ 1.6)": distance_kernel(repeats),
     }
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["ddp"]:
-        ddp_steps()
+    if sys.argv[1:2] == ["ddp"]:
+        ddp_steps(*map(int, sys.argv[2:]))
     else:
         for name, figure in measure().items():
             print(f"{name:60} {figure:.3f}")

@@ -23,18 +23,19 @@ from probes.store import SegmentStore, read
 TENSORS = 60
 RECORDS = 300
 RECORDINGS = 1000
+VALUES = 25_000_000  # of initial weights: 100 MB
 # Fields of records that the default probes do not make.
 ABSENT = ("step_sq", "sketch", "loss_scale", "skipped", "epoch")
 
 
-def measure() -> dict[str, float]:
+def measure(recordings: int = RECORDINGS, values: int = VALUES) -> dict[str, float]:
     """All figures by name."""
     with tempfile.TemporaryDirectory() as folder:
         return {
             **append(Path(folder)),
             **checksum(Path(folder)),
-            **weights(Path(folder)),
-            **many(Path(folder, "many")),
+            **weights(Path(folder), values),
+            **many(Path(folder, "many"), recordings),
         }
 
 
@@ -108,33 +109,34 @@ def checksum(folder: Path) -> dict[str, float]:
     }
 
 
-def weights(folder: Path) -> dict[str, float]:
-    """100 MB of initial weights."""
-    parameters = {"w": torch.randn(25_000_000)}
-    into = [torch.empty(25_000_000)]
+def weights(folder: Path, values: int) -> dict[str, float]:
+    """Initial weights of so many values."""
+    parameters = {"w": torch.randn(values)}
+    into = [torch.empty(values)]
+    a_gigabyte = 1e9 / (4 * values)
     part = initial.Part(0, 1, True)
     return {
-        "saving initial weights, seconds per GB": 10
+        "saving initial weights, seconds per GB": a_gigabyte
         * best(lambda: initial.save(folder / "w0", part, parameters), 2),
-        "reading initial weights, seconds per GB": 10
+        "reading initial weights, seconds per GB": a_gigabyte
         * best(lambda: initial.load(folder / "w0", parameters, into), 2),
     }
 
 
-def many(folder: Path) -> dict[str, float]:
+def many(folder: Path, recordings: int) -> dict[str, float]:
     store = SegmentStore(folder / "first")
     store.open()
     store.write(recording(0, RECORDS))
     content = store.compact().read_bytes()
-    for index in range(RECORDINGS):
+    for index in range(recordings):
         (folder / f"run{index}.nc").write_bytes(content)
     store.file.unlink()
     start, processor = time.perf_counter(), time.process_time()
     runs = analysis.load(str(folder / "*.nc"))
     elapsed, processor = time.perf_counter() - start, time.process_time() - processor
-    assert len(runs.children) == RECORDINGS
+    assert len(runs.children) == recordings
     return {
-        f"{RECORDINGS} recordings of {RECORDS} × {TENSORS} by analysis.load, seconds": elapsed,
+        f"{recordings} recordings of {RECORDS} × {TENSORS} by analysis.load, seconds": elapsed,
         "the same, processor seconds": processor,
         "one of them by the store, milliseconds": 1e3 * best(lambda: read(folder / "run0.nc")),
     }

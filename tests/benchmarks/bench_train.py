@@ -33,6 +33,7 @@ from probes.runs.telling import Progress, silent
 
 UPDATES = 140
 LEFT_OUT = 40
+PATIENCE = 1800  # seconds
 IMAGES = 2048
 FACTS = Facts("random", IMAGES, 16, 10, 3, 32, 32, 4, True)
 
@@ -78,11 +79,11 @@ def timed(step, iteration):
     return now() - start
 
 
-def times(folder, model):
+def times(folder, model, count):
     """Both times of each update of the reference loop and of the plain one, on this process."""
     place = sessions.join("cpu")
     config = Config(
-        folder=folder, model=model, batch_size=128, iterations=UPDATES, name="r", evaluations=0
+        folder=folder, model=model, batch_size=128, iterations=count, name="r", evaluations=0
     )
     ours, other = session(config, place), session(config, place)
     criterion = nn.CrossEntropyLoss()
@@ -102,23 +103,25 @@ def times(folder, model):
         def plain(_):
             plain_step(other.model, other.optimizer, criterion, batches)
 
-        for iteration in range(1, UPDATES + 1):
+        for iteration in range(1, count + 1):
             # Which is first alternates: the first of two takes up to a hundredth longer.
             order = (update, plain) if iteration % 2 else (plain, update)
             took = {step: timed(step, iteration) for step in order}
             spent.append([*took[update], *took[plain]])
-    return place, spent[LEFT_OUT:]
+    return place, spent[min(LEFT_OUT, count // 2) :]
 
 
-def measure():
+def measure(models=("resnet8", "resnet20"), count=UPDATES):
     """Figures by name."""
     figures = {}
-    for model in ("resnet8", "resnet20"):
+    for model in models:
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-            command += ["--nproc-per-node", "2", __file__, folder, model]
-            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            ours, own, plain, its = json.loads(said.splitlines()[-1])
+            command += ["--nproc-per-node", "2", __file__, folder, model, str(count)]
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=True, timeout=PATIENCE
+            )
+            ours, own, plain, its = json.loads(done.stdout.splitlines()[-1])
         name = f"{model}, 2 processes of 64 images"
         figures[f"reference loop / plain loop, {name}"] = ours / plain
         figures[f"the same in computing time of a process, {model}"] = own / its
@@ -128,7 +131,7 @@ def measure():
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        where, found = times(sys.argv[1], sys.argv[2])
+        where, found = times(sys.argv[1], sys.argv[2], int(sys.argv[3]))
         if where.rank == 0:
             # Other programs only ever add time: the lower quartile.
             columns = zip(*found, strict=True)

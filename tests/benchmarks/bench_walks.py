@@ -23,12 +23,12 @@ REACH = 1500
 LOOP_RATIO = 1.06  # of the reference recipe: about 530 steps of backward Euler
 
 
-def measure() -> dict[str, float]:
+def measure(samples: int = 40, compared: int = 6, walkers: int = 64) -> dict[str, float]:
     """All figures by name; times in processor seconds unless the name says otherwise."""
-    return {**line_solver(), **field_walker()}
+    return {**line_solver(samples, compared), **field_walker(walkers)}
 
 
-def line_solver(samples: int = 40, compared: int = 6) -> dict[str, float]:
+def line_solver(samples: int, compared: int) -> dict[str, float]:
     """Seconds and error a sample, and the speed ratio at equal and at the usual accuracy."""
     rng = np.random.default_rng(0)
     v = landscape.random_walk(REACH, samples=samples, rng=rng)
@@ -80,7 +80,7 @@ def error(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.sqrt(np.mean((found[:, late] / exact[:, late] - 1) ** 2)))
 
 
-def field_walker(walkers: int = 64, modes: int = 200, steps: int = 100) -> dict[str, float]:
+def field_walker(walkers: int, modes: int = 200, steps: int = 100) -> dict[str, float]:
     """Nanoseconds a walker, step and wave in ten dimensions, beside one cosine."""
     rng = np.random.default_rng(1)
     field = fields.fourier_field(fields.Spectrum(1.0, 10, modes=modes), fields=walkers, rng=rng)

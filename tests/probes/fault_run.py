@@ -58,6 +58,9 @@ def warm_up(folder):
 
 
 def start(path, told, *, rank, processes):
+    # A lock that another thread holds at that moment would never be given back in the child.
+    tasks = os.listdir("/proc/self/task")
+    assert len(tasks) == 1, f"found {len(tasks)} threads, expected one where processes are forked"
     child = os.fork()
     if child == 0:
         try:

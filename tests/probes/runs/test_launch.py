@@ -1,7 +1,9 @@
 import os
 import platform
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -46,6 +48,42 @@ def test_stopping_early_leaves_no_process(tmp_path):
     told.close()
     assert len(before) == 3  # torchrun and two processes
     assert not before & set(trainings())
+
+
+STARTER = """
+import sys
+from probes.runs.config import Config
+from probes.runs.launch import Training
+run = Config(folder=sys.argv[1], batch_size=2, iterations=10**6, device="cpu", name="told")
+for event in Training([run], 2).events():
+    print(event["event"], flush=True)
+"""
+
+
+@pytest.mark.parametrize("way", ["SIGTERM", "SIGKILL"])
+def test_a_starter_that_ends_takes_the_training_along_which_is_kept(tmp_path, way):
+    others = set(trainings())
+    command = [sys.executable, "-c", STARTER, str(tmp_path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as starter:
+        while starter.stdout.readline() not in ("at\n", ""):
+            pass
+        before = set(trainings()) - others
+        starter.send_signal(getattr(signal, way))
+        patience = time.monotonic() + 60
+        while before & set(trainings()) and time.monotonic() < patience:
+            time.sleep(0.1)
+    assert len(before) >= 3
+    assert not before & set(trainings())
+    assert (tmp_path / "told.checkpoint").exists()
+    assert (tmp_path / "told").is_dir()
+
+
+def test_a_training_that_says_nothing_is_ended(tmp_path):
+    config = Config(folder=str(tmp_path), batch_size=2, iterations=10**6, device="cpu", name="a")
+    with pytest.raises(TrainingError, match=r"training of a failed\n  .* said nothing for 0.01 s"):
+        list(Training([config], 2, silence=0.01).events())
 
 
 def trainings():

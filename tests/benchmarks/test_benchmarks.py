@@ -1,0 +1,56 @@
+"""Every benchmark runs in small, so that one which does not run any more is found."""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+SMALL = {
+    "accelerator": {
+        "device": "cpu",
+        "images": 4,
+        "pixels": 32,
+        "block": 1,
+        "blocks": 3,
+        "repeats": 2,
+        "name": "resnet18",
+    },
+    "growth": {"count": 4, "others": 2, "profiled": 2},
+    "probes": {"steps": 4, "images": 2, "repeats": 1},
+    "store": {"recordings": 3, "values": 10_000},
+    "train": {"models": ["resnet8"], "count": 8},
+    "walks": {"samples": 2, "compared": 1, "walkers": 2},
+}
+
+
+def module(name):
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def test_no_benchmark_is_left_out():
+    assert set(module("run").names()) == {*SMALL, "cockpit"}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_benchmark_runs_in_small(name):
+    threads = torch.get_num_threads()
+    try:
+        figures = module(f"bench_{name}").measure(**SMALL[name])
+    finally:
+        torch.set_num_threads(threads)
+    assert figures
+    assert all(isinstance(value, float | int) for value in figures.values())
+    timed = [value for figure, value in figures.items() if "coverage" not in figure]
+    assert all(math.isfinite(value) and value > 0 for value in timed), figures
+
+
+def test_the_network_that_cockpit_is_compared_on():
+    """Cockpit itself needs an environment of its own."""
+    scores = module("bench_cockpit").network()(torch.randn(2, 3, 32, 32))
+    assert scores.shape == (2, 10)
