@@ -12,6 +12,7 @@ import xarray as xr
 
 from .closed_loop import landscape_exponent
 from .curves import arms, injected_noise, label
+from .decision import CONTRADICTED, SUPPORTED, UNDECIDABLE
 from .grounds import SEEDS, Missing, comparable, left_out, sample, undecided
 from .replication import AcrossRuns, across_runs
 from .slopes import (
@@ -24,7 +25,7 @@ from .slopes import (
     temperature,
 )
 from .text import interval, number, plural, rounded
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, question
+from .verdict import Verdict, question
 
 EFFECT = "exponent x of the log-slope ∝ T^x"
 # Exponents of simulated walkers stay a quarter below 2/α over three decades; only departures

@@ -25,9 +25,10 @@ from scipy import stats
 from diffusion.sketch import two_time_refined
 
 from .curves import arms, constant_rate, total_distance
-from .grounds import SEEDS, Missing, comparable, few_seeds, joint_level, sample, undecided
+from .decision import CONTRADICTED, SUPPORTED, UNDECIDABLE, joint_level
+from .grounds import SEEDS, Missing, comparable, few_seeds, sample, undecided
 from .text import interval, rounded
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, question
+from .verdict import Verdict, question
 
 Array = NDArray[np.float64]
 

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from .curves import constant_rate
+from .decision import CONTRADICTED, SUPPORTED, UNDECIDABLE
 from .grounds import (
     Mean,
     Missing,
@@ -27,7 +28,7 @@ from .grounds import (
 )
 from .slopes import temperature
 from .text import number, rounded
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, question
+from .verdict import Verdict, question
 
 Array = NDArray[np.float64]
 

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from .curves import constant_rate, total_distance
+from .decision import CONTRADICTED, SUPPORTED, decide
 from .grounds import (
     Mean,
     Missing,
@@ -27,7 +28,7 @@ from .roughness import RADII, RANDOM, Scan, exponent, outer_half, scans
 from .slopes import distance_at, last_decade, noise_free, positive_slope, temperature
 from .text import number
 from .usable_fits import DECADES
-from .verdict import CONTRADICTED, SUPPORTED, Verdict, decide, question
+from .verdict import Verdict, question
 
 Array = NDArray[np.float64]
 Rule = Callable[[float, float], str]

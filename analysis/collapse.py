@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .clocks import ITERATION
 from .curves import label, one_per_seed
+from .decision import CONTRADICTED, SUPPORTED, UNDECIDABLE, decide
 from .distance_ratio import (
     Curves,
     Ratio,
@@ -50,7 +51,7 @@ from .scaled_sets import (
 )
 from .slope_law import slope_law
 from .text import number
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, decide, question
+from .verdict import Verdict, question
 
 EFFECT = "ratio of distances, largest over smallest batch size, last common decade"
 # A slope over one decade is known a few times less well than the distance itself.

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusion.commands import CommandError, main
+from diffusion.commands import CommandError, Run, main
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Run = Callable[[argparse.Namespace], int]
 
 
 def info(parser: argparse.ArgumentParser) -> Run:

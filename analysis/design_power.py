@@ -14,15 +14,14 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
+from .decision import CONTRADICTED, SUPPORTED, overall
 from .exponent_rule import judged, too_few
 from .fitting import gradients
-from .grounds import SEEDS as PRIMARY
-from .grounds import overall
 from .growth import fit_growth
 from .noise_models import covariance, simulate
 from .pilot import Pilot, continued, curve
+from .replication import PRIMARY_RUNS
 from .usable_fits import usable
-from .verdict import CONTRADICTED, SUPPORTED
 
 Array = NDArray[np.float64]
 
@@ -94,7 +93,7 @@ def verdict_shares(
     """How often P1 is supported and contradicted by an arm of so many seeds.
 
     The rule is that of `log_law.log_growth`, which both take from `exponent_rule`. Sets of which
-    fewer than `grounds.SEEDS` runs can be used count as undecided; `log_growth` takes the interval
+    fewer than `PRIMARY_RUNS` runs can be used count as undecided; `log_growth` takes the interval
     of each run there.
 
     Arguments:
@@ -112,7 +111,7 @@ def verdict_shares(
     # Sorted by how many runs can be used: each number of them has its own quantiles.
     counts = np.isfinite(drawn).sum(axis=1)
     words: list[str] = []
-    for count in range(PRIMARY, seeds + 1):
+    for count in range(PRIMARY_RUNS, seeds + 1):
         if too_few(count, seeds - count):
             continue
         rows = drawn[counts == count]

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from .grounds import joint_level
-from .verdict import CONTRADICTED, decide
+from .decision import CONTRADICTED, decide, joint_level
 
 # A law of exponent 0.05 differs from the logarithm by 12 % of D one decade beyond three decades of
 # data; below that, records of a few decades and per-cent noise cannot tell them apart.
 MARGIN = 0.05
+
+# The smallest exponent told from 0 with 80 % power is 1.96 + 0.84 standard errors.
+DETECTABLE = 2.8
 
 
 class Ends(Protocol):
@@ -42,7 +44,7 @@ def judged(
         margin: largest |p| that counts as log growth.
 
     Returns:
-        The intervals, and as many words; `grounds.overall` makes one word of these.
+        The intervals, and as many words; `decision.overall` makes one word of these.
     """
     intervals = at(level)
     words = [decide(item.low, item.high, margin) for item in intervals]

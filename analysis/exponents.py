@@ -7,9 +7,7 @@ import xarray as xr
 from scipy import stats
 
 from .curves import Arm
-
-# The smallest exponent told from 0 with 80 % power is 1.96 + 0.84 standard errors.
-DETECTABLE = 2.8
+from .exponent_rule import DETECTABLE
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ import xarray as xr
 from diffusion.predictions import PREDICTIONS
 
 from .curves import label
+from .decision import CONTRADICTED, SUPPORTED, UNDECIDABLE
 from .gaps import SEEDS, Gap, Setting, equal_updates, meaning, more_seeds, sample, tuning_notes
 from .gaps import setting as gap_setting
 from .generalization import missing_arm, too_few_seeds, with_metric
 from .text import rounded
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict
+from .verdict import Verdict
 
 PREDICTION = "H-a"
 STATEMENT = PREDICTIONS[PREDICTION].statement

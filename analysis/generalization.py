@@ -8,6 +8,7 @@ from diffusion.predictions import PREDICTIONS
 
 from .contrast import Contrast
 from .curves import differences, injected_noise
+from .decision import CONTRADICTED, SUPPORTED, UNDECIDABLE
 from .gaps import (
     SEEDS,
     Gap,
@@ -25,7 +26,7 @@ from .gaps import batch_sizes as sizes_of
 from .grounds import differing
 from .held_out import METRICS, has, metric_of, once
 from .text import rounded
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict
+from .verdict import Sample, Verdict
 
 PREDICTION = "P3"
 STATEMENT = PREDICTIONS[PREDICTION].statement

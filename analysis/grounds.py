@@ -8,12 +8,11 @@ import numpy as np
 import xarray as xr
 
 from .curves import Arm, arms, differences, one_per_seed, seeds
-from .replication import PRIMARY_RUNS, across_runs
+from .decision import CONTRADICTED, SUPPORTED, UNDECIDABLE, joint_level
+from .replication import PRIMARY_RUNS as SEEDS
+from .replication import across_runs
 from .text import first_of, interval, plural, rounded
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict
-
-# From this many seeds on, the spread between them gives an interval that is leaned on.
-SEEDS = PRIMARY_RUNS
+from .verdict import Sample, Verdict
 
 # What a recording has to hold, and how it comes to hold it.
 SOURCES = {
@@ -220,25 +219,6 @@ def _mean(arm: Arm, values: Sequence[float], *, level: float) -> Mean:
     found = across_runs(values, level=level)
     name = f"mean of {found.runs} seeds at {arm}"
     return Mean(name, found.mean, found.low, found.high, found.runs)
-
-
-def joint_level(level: float, intervals: int) -> float:
-    """The level at which so many intervals hold together with the stated probability to spare.
-
-    A verdict from the worst of several intervals needs them to hold jointly; half the error is
-    kept back, as t intervals of a few skew numbers are too short in the tail.
-
-    >>> joint_level(0.95, 2)
-    0.9875
-    """
-    return 1 - (1 - level) / (2 * max(intervals, 1))
-
-
-def overall(words: Sequence[str]) -> str:
-    """Contradicted by one, supported by all, else undecidable."""
-    if CONTRADICTED in words:
-        return CONTRADICTED
-    return SUPPORTED if words and set(words) == {SUPPORTED} else UNDECIDABLE
 
 
 def judge_arms(

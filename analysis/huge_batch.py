@@ -8,12 +8,13 @@ import xarray as xr
 from diffusion.predictions import PREDICTIONS
 
 from .curves import Arm, arms, differences, label, one_per_seed, seeds
+from .decision import CONTRADICTED, SUPPORTED, UNDECIDABLE, decide
 from .distance_ratio import Ratio, common_window, last_common_decade, log_curves, log_ratio, means
 from .full_batch import HUGE_SHARE, huge_sizes
 from .gaps import batch_sizes
 from .grounds import differing
 from .log_law import log_growth
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict, decide
+from .verdict import Sample, Verdict
 
 PREDICTION = "H-b"
 STATEMENT = PREDICTIONS[PREDICTION].statement

@@ -6,21 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
-from .grounds import (
-    SEEDS,
-    Mean,
-    arm_means,
-    comparable,
-    entering,
-    few_seeds,
-    joint_level,
-    sample,
-    undecided,
-)
+from .decision import CONTRADICTED, SUPPORTED, UNDECIDABLE, decide, joint_level
+from .grounds import SEEDS, Mean, arm_means, comparable, entering, few_seeds, sample, undecided
 from .roughness import RADII, RANDOM, TRAJECTORY, Scan, exponent, outer_half, scans
 from .slopes import distance_at
 from .text import plural
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, decide, question
+from .verdict import Verdict, question
 
 EFFECT = "exponent γ of the spread of loss differences"
 # With γ = 0.8 or 1.2 the distance would go like (ln t)^1.25 or (ln t)^0.83. Over the three decades

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from diffusion.predictions import PREDICTIONS
 
 from .contrast import Contrast
+from .decision import CONTRADICTED, SUPPORTED, UNDECIDABLE
 from .gaps import batch_sizes
 from .generalization import missing_arm, with_metric
 from .held_out import MARGINS, MEANINGS, metric_of, rate_of, trainings
 from .text import plural, rounded
 from .tuning import between, possible
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Sample, Verdict
+from .verdict import Sample, Verdict
 
 PREDICTION = "H-c"
 STATEMENT = PREDICTIONS[PREDICTION].statement

@@ -14,17 +14,18 @@ import numpy as np
 import xarray as xr
 
 from .curves import arms, one_per_seed
+from .decision import CONTRADICTED, SUPPORTED, UNDECIDABLE, decide, overall
 from .exponent_rule import MARGIN as MARGIN
 from .exponent_rule import judged, too_few
 from .exponents import Estimate, across_seeds, within_run
 from .extrapolation import extrapolations
 from .fits import fit_totals
-from .grounds import SEEDS, Missing, entering, overall, sample, undecided, unlike
-from .groups import group_exponents
+from .grounds import SEEDS, Missing, entering, sample, undecided, unlike
+from .group_exponents import group_exponents
 from .text import interval, rounded
 from .usable_fits import DECADES as DECADES
 from .usable_fits import mostly_left_out, shortage, told_apart, usable
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, decide
+from .verdict import Verdict
 
 PREDICTION = "P1"
 # P1 allows (ln t)^(2/α) for any α of the landscape; this is its case α = 2, which the exponent

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from .curves import constant_rate, label
+from .decision import CONTRADICTED, SUPPORTED, UNDECIDABLE
 from .grounds import SEEDS, Missing, comparable, sample, undecided
 from .slopes import Span, by_seed, last_decade, noise_free, slope
 from .text import interval, number, plural, rounded
 from .usable_fits import DECADES
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, question
+from .verdict import Verdict, question
 
 Array = NDArray[np.float64]
 

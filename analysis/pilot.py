@@ -12,7 +12,7 @@ from diffusion.laws import growth_regressor
 from diffusion.schedule import log_spaced
 
 from .curves import arms, constant_rate, one_per_seed, seeds
-from .exponents import DETECTABLE
+from .exponent_rule import DETECTABLE
 from .growth import fitted_noise
 from .noise_models import NoiseModel
 from .recorded_noise import run_noise_scale

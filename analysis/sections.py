@@ -10,12 +10,12 @@ import xarray as xr
 from . import figures, ladder_table, markup, noise_table, panels
 from .batch import CriticalBatch
 from .collapse import MARGIN as RATIO_MARGIN
+from .decision import UNDECIDABLE, VERDICTS
 from .ladder import Ladder
 from .log_law import MARGIN as EXPONENT_MARGIN
 from .noise_comparison import Breakdown, Comparison
 from .tables import folded
 from .text import interval, number, plural, real, rounded
-from .verdict import UNDECIDABLE, VERDICTS
 
 _HASH_LENGTH = 12
 

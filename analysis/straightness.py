@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from .curves import constant_rate, total_distance
+from .decision import CONTRADICTED, SUPPORTED, UNDECIDABLE
 from .grounds import (
     Mean,
     arm_means,
@@ -25,7 +26,7 @@ from .grounds import (
 from .slopes import line, momentum
 from .text import number, rounded
 from .usable_fits import DECADES
-from .verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, Verdict, question
+from .verdict import Verdict, question
 
 EFFECT = "straightness R at the end of the constant rate, momentum divided out (1: diffusion)"
 # "Far below 1" is read as a factor of 3, as for the closure of slope and temperature.

@@ -11,10 +11,10 @@ import xarray as xr
 from diffusion.predictions import PREDICTIONS
 
 from .curves import constant_rate, label, recordings
+from .decision import UNDECIDABLE
 from .provenance import fit_rows, verdict_rows
 from .reader import unusable
 from .text import batch_sizes, columns, interval, plural, printable, real, rounded
-from .verdict import UNDECIDABLE
 
 WIDTH = 100
 _NAME = 20

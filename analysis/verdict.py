@@ -1,11 +1,10 @@
-"""A verdict on one prediction, and the rule that turns an interval into one of three words."""
+"""A verdict on one prediction: one of three words, and what it rests on."""
 
 from dataclasses import dataclass
 
 from diffusion.predictions import PREDICTIONS
 
-SUPPORTED, CONTRADICTED, UNDECIDABLE = "supported", "contradicted", "undecidable"
-VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDABLE)
+from .decision import UNDECIDABLE
 
 
 @dataclass(frozen=True)
@@ -66,34 +65,3 @@ def question(prediction: str, effect_meaning: str) -> Verdict:
     """
     statement = PREDICTIONS[prediction].statement
     return Verdict(prediction, statement, UNDECIDABLE, "", effect_meaning)
-
-
-def decide(low: float, high: float, margin: float) -> str:
-    """The verdict on "the effect is 0" from an interval and an equivalence margin.
-
-    Supported when the interval lies inside (−margin, margin); contradicted when it lies wholly
-    beyond the margin on one side; undecidable otherwise. An interval that excludes 0 but reaches
-    into the margin decides nothing: the departure is real, but it may be too small to matter. A
-    95 % interval makes either wrong verdict at most 2.5 % likely for an effect at the margin, and
-    rarer for any other.
-
-    References:
-        Schuirmann (1987), Journal of Pharmacokinetics and Biopharmaceutics 15, 657: two one-sided
-        tests, the first half of the rule.
-
-    Arguments:
-        low: lower end of the interval; −inf and NaN decide nothing.
-        high: upper end.
-        margin: largest departure that counts as none, positive.
-
-    Returns:
-        One of `VERDICTS`.
-
-    >>> decide(-0.02, 0.03, 0.05), decide(0.1, 0.3, 0.05), decide(0.01, 0.3, 0.05)
-    ('supported', 'contradicted', 'undecidable')
-    """
-    if -margin < low and high < margin:
-        return SUPPORTED
-    if low > margin or high < -margin:
-        return CONTRADICTED
-    return UNDECIDABLE

@@ -6,18 +6,16 @@ Heavy libraries are imported only inside what the commands return.
 import argparse
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusion.commands import CommandError, main
+from diffusion.commands import CommandError, Run, main
 
 if TYPE_CHECKING:
     from .runs.config import Config
     from .runs.sweep import Outcome
-
-Run = Callable[[argparse.Namespace], int]
 
 
 def train(parser: argparse.ArgumentParser) -> Run:

@@ -8,19 +8,18 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffusion.commands import CommandError
+from diffusion.commands import CommandError, Run
 
 if TYPE_CHECKING:
     from .runs.config import Config
     from .runs.recipe import Recipe
     from .runs.sweep import Outcome
 
-Run = Callable[[argparse.Namespace], int]
 
 # Options that overrule the recipe: where its images are and what it is trained with.
 _OVERRIDES = ("data", "data_folder", "device", "processes", "precision")

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from analysis.aging import READINGS, Pairs, _Collapse, _verdict, aging, displacements, residuals
-from analysis.grounds import joint_level
+from analysis.decision import joint_level
 from analysis.verdict import question
 from diffusion.schedule import log_spaced
 from diffusion.sketch import two_time_refined

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import grounds
-from analysis.verdict import decide, question
+from analysis import decision, grounds
+from analysis.decision import decide
+from analysis.verdict import question
 from diffusion.recording import FIELDS
 
 FEW = [0, 1, 2, 4, 8]
@@ -167,10 +168,10 @@ def test_the_arm_that_leaves_it_open_is_named_and_not_one_that_supports(make):
 
 
 def test_one_word_for_several():
-    assert grounds.overall(["supported", "contradicted"]) == "contradicted"
-    assert grounds.overall(["supported", "supported"]) == "supported"
-    assert grounds.overall(["supported", "undecidable"]) == "undecidable"
-    assert grounds.overall([]) == "undecidable"
+    assert decision.overall(["supported", "contradicted"]) == "contradicted"
+    assert decision.overall(["supported", "supported"]) == "supported"
+    assert decision.overall(["supported", "undecidable"]) == "undecidable"
+    assert decision.overall([]) == "undecidable"
 
 
 def test_what_is_decided_on_logarithms_is_told_as_a_ratio(make):

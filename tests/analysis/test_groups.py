@@ -3,7 +3,8 @@ import re
 import numpy as np
 
 from analysis.curves import constant_rate
-from analysis.groups import FIRST, INVARIANT, OTHERS, group_exponents, grouped
+from analysis.group_exponents import group_exponents
+from analysis.groups import FIRST, INVARIANT, OTHERS, grouped
 
 
 def test_groups_are_sums_over_their_tensors(make):

@@ -4,7 +4,8 @@ from itertools import pairwise
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from analysis.verdict import CONTRADICTED, SUPPORTED, UNDECIDABLE, VERDICTS, Verdict, decide
+from analysis.decision import CONTRADICTED, SUPPORTED, UNDECIDABLE, VERDICTS, decide
+from analysis.verdict import Verdict
 
 ENDS = st.floats(-10, 10)
 MARGINS = st.floats(0.001, 5)

@@ -21,7 +21,7 @@ batch_size = [160, 320]
 
 
 @pytest.fixture
-def study(tmp_path):
+def study_file(tmp_path):
     path = tmp_path / "study.toml"
     path.write_text(STUDY)
     return path
@@ -34,9 +34,9 @@ def test_shipped_recipes_are_listed(capsys):
     assert "cifar10-small" in text
 
 
-def test_a_dry_run_checks_and_lists_only(study, tmp_path, capsys):
+def test_a_dry_run_checks_and_lists_only(study_file, tmp_path, capsys):
     folder = tmp_path / "runs"
-    assert main(["sweep", str(study), "--folder", str(folder), "--dry-run"]) == 0
+    assert main(["sweep", str(study_file), "--folder", str(folder), "--dry-run"]) == 0
     text = capsys.readouterr().out
     assert "study: 2 runs, 0 done, 2 to train; processes of a run: 2" in text
     assert "sqrt-b320" in text and "batch size 320  3 iterations" in text
@@ -60,18 +60,18 @@ def test_a_dry_run_checks_and_lists_only(study, tmp_path, capsys):
     ],
 )
 def test_faults_end_with_status_2_before_anything_starts(
-    study, tmp_path, capsys, change, words, message
+    study_file, tmp_path, capsys, change, words, message
 ):
-    study.write_text(STUDY.replace(*change) if change[0] else STUDY)
+    study_file.write_text(STUDY.replace(*change) if change[0] else STUDY)
     folder = tmp_path / "runs"
-    assert main(["sweep", str(study), "--folder", str(folder), *words]) == 2
+    assert main(["sweep", str(study_file), "--folder", str(folder), *words]) == 2
     assert message in capsys.readouterr().err
     assert not folder.exists()
 
 
 @pytest.mark.skipif(which("srun") is not None, reason="there is a Slurm here")
-def test_slurm_that_is_not_there_is_told(study, tmp_path, capsys):
-    assert main(["sweep", str(study), "--folder", str(tmp_path / "runs"), "--slurm"]) == 2
+def test_slurm_that_is_not_there_is_told(study_file, tmp_path, capsys):
+    assert main(["sweep", str(study_file), "--folder", str(tmp_path / "runs"), "--slurm"]) == 2
     assert "expected a Slurm cluster and submitit" in capsys.readouterr().err
 
 
@@ -82,9 +82,9 @@ def test_an_unknown_recipe_is_told_with_those_there_are(capsys):
     )
 
 
-def test_a_sweep_goes_on_where_it_stopped_and_refuses_other_settings(study, tmp_path, capsys):
+def test_a_sweep_goes_on_where_it_stopped_and_refuses_other_settings(study_file, tmp_path, capsys):
     folder = tmp_path / "runs"
-    words = ["sweep", str(study), "--folder", str(folder)]
+    words = ["sweep", str(study_file), "--folder", str(folder)]
     assert main(words) == 0
     assert "2 trained" in capsys.readouterr().out
     # Without a checkpoint a run that was interrupted begins anew; the other is done.
@@ -97,7 +97,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_refuses_other_settings(study, tmp_
     assert main(words) == 0
     assert "2 done, 0 to train" in capsys.readouterr().out
 
-    study.write_text(STUDY.replace("iterations = 3", "iterations = 4"))
+    study_file.write_text(STUDY.replace("iterations = 3", "iterations = 4"))
     assert main(words) == 2
     said = capsys.readouterr().err
     assert "found a recording of other settings (iterations: found 3, here 4)" in said
