@@ -1,37 +1,25 @@
 """Analysis: read recordings, fit growth laws, test predictions, report.
 
-    runs = analysis.load("runs/*.nc")
-    fits = analysis.fit_growth(distance)
-    verdicts = analysis.test(runs)
-    analysis.report(runs, "report.html")
+    runs = us.load("runs/*.nc")
+    fits = us.fit_growth(distance)
+    verdicts = us.test(runs)
+    us.report(runs, "report.html")
 
-Names are imported when they are first used, so that commands start fast.
+Contents:
+    runs         recordings read, named and gathered into arms
+    intervals    intervals across seeds, contrasts, and the words they decide
+    growth       fits of the growth family, with intervals
+    comparison   laws compared by what they forecast
+    noise        gradient noise scales
+    scores       held-out scores: tuning, ladders, the critical batch size
+    planning     what a study has to be to decide
+    study        recordings that may be tested together
+    predictions  the verdicts
+    report       the page, its figures and tables
+    text         numbers in words
+    cli          the commands `info`, `fit`, `test`, `report`, `batch`, `plan` and `simulate`
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from .certificate import certify
-    from .growth import fit_growth, growth_curve
-    from .hypotheses import test
-    from .page import report
-    from .reader import load
-
-__all__ = ["certify", "fit_growth", "growth_curve", "load", "report", "test"]
-
-# No module is named like a public function: importing it would hide the function.
-_HOMES = {
-    "certify": ".certificate",
-    "fit_growth": ".growth",
-    "growth_curve": ".growth",
-    "load": ".reader",
-    "report": ".page",
-    "test": ".hypotheses",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
-from .ranges import increasing, indices, numbers
+from ._validation import increasing, indices, numbers
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .ranges import all_positive, between, count, none_negative, not_negative, positive
+from ._validation import all_positive, between, count, none_negative, not_negative, positive
 
 Array = NDArray[np.float64]
 Rule = Literal["fixed", "sqrt", "exact_sqrt", "linear"]

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
-from .ranges import count, whole
+from ._validation import count, whole
 
 Array = NDArray[np.float64]
 Words = NDArray[np.uint64]

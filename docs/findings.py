@@ -13,8 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
-import analysis
-from analysis.text import interval, number, plural, real, rounded
+from ultraslow import analysis
+from ultraslow.analysis.text import interval, number, plural, real, rounded
 
 DOCS = Path(__file__).parent
 RECORDINGS = DOCS.parent / "data" / "cifar10-small"

@@ -10,9 +10,11 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 
-from diffusion import displacement, landscape, sgd, walks
-from diffusion.laws import LAWS, Law, Parameter
-from diffusion.null_laws import NULL_LAWS
+from ultraslow.diffusion import displacement
+from ultraslow.diffusion.laws.growth import LAWS
+from ultraslow.diffusion.laws.law import Law, Parameter
+from ultraslow.diffusion.laws.null import NULL_LAWS
+from ultraslow.diffusion.walks import line, potential, sgd
 
 FOLDER = Path(__file__).parent / "laws"
 TIMES = np.geomspace(1, 1000, 400)
@@ -91,7 +93,7 @@ def simulated() -> dict[str, Callable[[], np.ndarray]]:
 
     def power() -> np.ndarray:
         p = example("power")
-        paths = landscape.fractional_brownian(1000, hurst=p["exponent"], samples=2000, rng=rng)
+        paths = potential.fractional_brownian(1000, hurst=p["exponent"], samples=2000, rng=rng)
         return p["scale"] * np.sqrt(np.mean(paths[:, 1000 + RECORDS] ** 2, axis=0))
 
     def crossover() -> np.ndarray:
@@ -212,11 +214,11 @@ def walkers_picture() -> None:
         (0.5, 1.0, "#c44e2b"),
         (0.75, 1.0, "#4a8c3a"),
     ):
-        v = landscape.fractional_brownian(
+        v = potential.fractional_brownian(
             4000, hurst=hurst, samples=300, rng=np.random.default_rng(1)
         )
         # Some walker may come to the end; on average fewer than one in a thousand has by t = 1e9.
-        moments = walks.occupation(v, times, temperature=temperature, edge_tolerance=1.0)
+        moments = line.occupation(v, times, temperature=temperature, edge_tolerance=1.0)
         assert moments.edge_probability.mean(axis=0).max() < 1e-3
         q = displacement.log_time_exponent(times, moments.mean_sq.mean(axis=0))
         axis.semilogx(np.sqrt(times[1:] * times[:-1]), q, color=color, label=f"α = {2 * hurst:g}")
@@ -294,9 +296,10 @@ T = 2σ and T·ln t = 27.6 the ratio is 0.179 ± 0.009, and (1 − (1.9 + 4·ln 
 comparison at another temperature has to move t accordingly. Below T = σ the lattice shows: at
 T = σ/2 the ratio is above 1 (1.08 ± 0.07 at T·ln t = 27.6).
 
-In code: `diffusion.landscape.fractional_brownian`, `diffusion.walks.occupation` and
-`diffusion.displacement.log_time_exponent`. `tests/statistics/test_walks.py` compares the exponents
-and Sinai's limit law with references.
+In code: `ultraslow.diffusion.walks.potential.fractional_brownian`,
+`ultraslow.diffusion.walks.line.occupation` and
+`ultraslow.diffusion.displacement.log_time_exponent`. `tests/statistics/test_walks.py` compares the
+exponents and Sinai's limit law with references.
 """
 
 

@@ -1,6 +1,6 @@
 """Probes: measure a training run and record it.
 
-    with probes.attach(model, optimizer, "runs/r50-b8192-s0", batch_size=8192) as recorder:
+    with us.attach(model, optimizer, "runs/r50-b8192-s0", batch_size=8192) as recorder:
         for inputs, targets in loader:
             loss = criterion(model(inputs), targets)
             loss.backward()
@@ -8,31 +8,19 @@
             optimizer.zero_grad()
             recorder.observe(loss=loss)
 
-Names are imported when they are first used, so that commands start fast.
+Contents:
+    recorder      attaching, and what records
+    quantities    what is measured of the weights: distance, path, sketch, evaluation, landscape
+    gradients     what is measured of the gradients of each unit of a batch
+    buffer        what was measured and is not written yet
+    storage       segments, files and weights on disk
+    distributed   the processes of a run, and what they have to agree on
+    runs          the reference runs: ResNets on images, from recipes
+    norms         squares and squared distances of tensors
+    verification  a toy of known noise scale through every way of training
+    cli           the commands `verify` and `repair`
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from .attachment import attach
-    from .evaluation import Evaluation
-    from .landscape import Landscape
-    from .recorder import Recorder
-    from .verification import verify
-
-__all__ = ["Evaluation", "Landscape", "Recorder", "attach", "verify"]
-
-_HOMES = {
-    "Evaluation": ".evaluation",
-    "Landscape": ".landscape",
-    "Recorder": ".recorder",
-    "attach": ".attachment",
-    "verify": ".verification",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from leftovers import MARK, end_processes
 
-from diffusion import recording
+from ultraslow.diffusion.recording import contract
 
 # Seconds that a slow test may take: trainings of every recipe, simulations.
 SLOW = 3600
@@ -53,7 +53,7 @@ def single_tensor(distance, times, *, batch_size=64, seed=0, rate=0.1, **more):
         "scaling": "sqrt",
         **more,
     }
-    return xr.Dataset.from_dict(recording.pack(values))
+    return xr.Dataset.from_dict(contract.pack(values))
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import analysis
-from analysis.ladder import ladders
+from ultraslow import analysis
+from ultraslow.analysis.scores.ladder import ladders
 
 DATA = Path(__file__).parents[1] / "data"
 RECORDINGS = sorted(DATA.glob("*/*.nc"))

@@ -8,8 +8,8 @@ import pytest
 import torch
 import xarray as xr
 
-from diffusion import commands
-from diffusion.recording import FIELDS
+from ultraslow.diffusion import cli
+from ultraslow.diffusion.recording.fields import FIELDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -44,11 +44,11 @@ def test_the_three_uses_run_as_they_stand(study, tmp_path, capsys):
     (report,) = [block for block in blocks("") if block.startswith("ultraslow")]
     program, *words = shlex.split(report)
     assert program == "ultraslow"
-    assert commands.main(words) == 0
+    assert cli.main(words) == 0
     assert (tmp_path / "report.html").exists()
     assert (tmp_path / "report.json").exists()
     for line in re.findall(r"`ultraslow ((?:fit|test) [^`]*)`", README):
-        assert commands.main(shlex.split(line)) == 0
+        assert cli.main(shlex.split(line)) == 0
 
 
 def test_the_optional_probes_run_as_they_stand(study):
@@ -79,7 +79,7 @@ def test_make_targets_and_commands_that_are_named_exist():
     for target in set(re.findall(r"^make ([a-z]+) +#", text, re.M)):
         assert re.search(rf"^{target}:.*##", makefile, re.M), target
     named = set(re.findall(r"`ultraslow ([a-z]+)", README)) | {"train", "simulate"}
-    assert named <= set(commands.commands())
+    assert named <= set(cli.commands())
 
 
 def test_links_lead_to_files():
@@ -88,8 +88,8 @@ def test_links_lead_to_files():
 
 
 def test_every_command_explains_itself_with_an_example(capsys):
-    for name in commands.commands():
+    for name in cli.commands():
         with pytest.raises(SystemExit) as ended:
-            commands.main([name, "--help"])
+            cli.main([name, "--help"])
         assert ended.value.code == 0
         assert f"ultraslow {name}" in capsys.readouterr().out.split("Example", 1)[1], name

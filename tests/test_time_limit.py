@@ -26,7 +26,7 @@ def test_a_hanging_test_fails_with_stacks_and_leaves_no_process(tmp_path):
     (tmp_path / "test_hanging.py").write_text(textwrap.dedent(HANGING))
     (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     command = [sys.executable, "-m", "pytest", "-q", "-o", "timeout=2", "--rootdir", "."]
-    command += ["-o", f"pythonpath={ROOT} {ROOT / 'tests' / 'probes'}", "test_hanging.py"]
+    command += ["-o", f"pythonpath={ROOT / 'src'} {ROOT / 'tests' / 'probes'}", "test_hanging.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Timeout (>2.0s)" in done.stdout

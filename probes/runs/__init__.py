@@ -1,6 +1,12 @@
-"""The reference runs: distributed trainings of residual networks, with probes attached.
+"""The reference runs: ResNets on images, started from recipes.
 
-`config` says what a run is, `datasets` and `images` where its batches come from, `resnet` what is
-trained, `regimes` at which learning rate, and `train` is the loop; `launch` starts it on several
-processes.
+Contents:
+    config     the settings of a run, and their checks
+    recipe     studies in TOML: arms, seeds, ladders; the shipped ones lie in `recipes`
+    schedules  learning rates over iterations
+    models     ResNets
+    images     images in memory, from files and folders
+    training   the training loop and what it needs
+    jobs       starting runs, here or by Slurm
+    cli        the commands `train`, `sweep` and `demo`
 """

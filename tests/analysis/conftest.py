@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 from hypothesis import settings
 
-from diffusion import recording
-from diffusion.schedule import log_spaced
+from ultraslow.diffusion.recording import contract
+from ultraslow.diffusion.recording.schedule import log_spaced
 
 # A busy machine makes any example slow now and then, and no property depends on time.
 settings.register_profile("patient", deadline=None)
@@ -57,7 +57,7 @@ def simulate(
         **more,
     }
     kept = {name: value for name, value in values.items() if value is not None}
-    return xr.Dataset.from_dict(recording.pack(kept, {"config": '{"depth": 8}'}))
+    return xr.Dataset.from_dict(contract.pack(kept, {"config": '{"depth": 8}'}))
 
 
 def _growth(iteration, exponent, slope):

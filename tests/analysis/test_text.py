@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.text import columns, interval, number, plural, printable, real, rounded
+from ultraslow.analysis.text import columns, interval, number, plural, printable, real, rounded
 
 SAFE = st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"])
 

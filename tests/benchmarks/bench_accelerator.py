@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-import probes
-from probes.distance import squared_distances
-from probes.runs.architectures import architecture
-from probes.runs.resnet import ResNet
+from ultraslow import probes
+from ultraslow.probes.norms import squared_distances
+from ultraslow.probes.runs.models.names import architecture
+from ultraslow.probes.runs.models.resnet import ResNet
 
 BLOCKS = 12
 UNITS = 2

@@ -69,7 +69,7 @@ def compare():
     from cockpit.quantities import Distance, NormTest
     from cockpit.utils.schedules import linear
 
-    import probes
+    from ultraslow import probes
 
     torch.set_num_threads(1)
     inputs, targets = torch.randn(BATCH, 3, 32, 32), torch.randint(10, (BATCH,))

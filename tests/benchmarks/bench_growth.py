@@ -24,8 +24,8 @@ import xarray as xr
 from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.stats import t as student
 
-from analysis.growth import fit_growth
-from analysis.noise_models import NoiseModel, simulate
+from ultraslow.analysis.growth.fit import fit_growth
+from ultraslow.analysis.growth.noise_models import NoiseModel, simulate
 
 TIMES = np.geomspace(10, 1e5, 60)
 RHO, SCALE = 0.7, 0.011

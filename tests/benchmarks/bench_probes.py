@@ -18,11 +18,11 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-import probes
-from probes.distance import squared_distances
-from probes.processes import leave
-from probes.runs.architectures import architecture
-from probes.runs.resnet import ResNet
+from ultraslow import probes
+from ultraslow.probes.distributed.processes import leave
+from ultraslow.probes.norms import squared_distances
+from ultraslow.probes.runs.models.names import architecture
+from ultraslow.probes.runs.models.resnet import ResNet
 
 STEPS = 240
 PATIENCE = 1800  # seconds

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-import analysis
-from diffusion.recording import FIELDS, pack
-from diffusion.seal import seal
-from probes import initial
-from probes.store import SegmentStore, read
+from ultraslow import analysis
+from ultraslow.diffusion.recording.contract import pack
+from ultraslow.diffusion.recording.fields import FIELDS
+from ultraslow.diffusion.recording.netcdf import seal
+from ultraslow.probes.storage import initial
+from ultraslow.probes.storage.segments import SegmentStore, read
 
 TENSORS = 60
 RECORDS = 300

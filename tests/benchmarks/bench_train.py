@@ -19,17 +19,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from probes.processes import leave
-from probes.runs import session as sessions
-from probes.runs import train as loop
-from probes.runs.checkpoints import Keeper, Stop
-from probes.runs.config import Config
-from probes.runs.datasets import Arrays, Facts
-from probes.runs.images import Share, on_device
-from probes.runs.measuring import HeldOut
-from probes.runs.optimizers import optimizer_of
-from probes.runs.sources import InMemory
-from probes.runs.telling import Progress, silent
+from ultraslow.probes.distributed.processes import leave
+from ultraslow.probes.runs.config import Config
+from ultraslow.probes.runs.images.batches import Share, on_device
+from ultraslow.probes.runs.images.datasets import Arrays, Facts
+from ultraslow.probes.runs.training import session as sessions
+from ultraslow.probes.runs.training import train as loop
+from ultraslow.probes.runs.training.checkpoints import Keeper, Stop
+from ultraslow.probes.runs.training.evaluation import HeldOut
+from ultraslow.probes.runs.training.events import Progress, silent
+from ultraslow.probes.runs.training.optimizers import optimizer_of
+from ultraslow.probes.runs.training.sources import InMemory
 
 UPDATES = 140
 LEFT_OUT = 40

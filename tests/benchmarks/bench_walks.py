@@ -15,8 +15,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy.linalg import solve_banded
 
-from diffusion import fields, landscape, walks
-from diffusion.langevin import langevin
+from ultraslow.diffusion.walks import field as fields
+from ultraslow.diffusion.walks import line, potential
+from ultraslow.diffusion.walks.langevin import langevin
 
 TIMES = np.geomspace(1e-2, 1e12, 15)
 REACH = 1500
@@ -31,12 +32,12 @@ def measure(samples: int = 40, compared: int = 6, walkers: int = 64) -> dict[str
 def line_solver(samples: int, compared: int) -> dict[str, float]:
     """Seconds and error a sample, and the speed ratio at equal and at the usual accuracy."""
     rng = np.random.default_rng(0)
-    v = landscape.random_walk(REACH, samples=samples, rng=rng)
+    v = potential.random_walk(REACH, samples=samples, rng=rng)
     exact = occupation(v[:compared], ratio=1.05)
     loop_time, looped = best(lambda: np.array([banded_loop(one) for one in v[:compared]]))
     loop_error = error(looped, exact)
     result = {"line: banded loop, s a sample": loop_time / compared, "line: its error": loop_error}
-    for ratio in (walks.RATIO, 10**0.25, 10 ** (1 / 3), 10**0.5):
+    for ratio in (line.RATIO, 10**0.25, 10 ** (1 / 3), 10**0.5):
         seconds, _ = best(lambda ratio=ratio: occupation(v, ratio=ratio))
         name = f"line: ratio {ratio:.3g}"
         result[f"{name}, s a sample"] = seconds / samples
@@ -48,8 +49,8 @@ def line_solver(samples: int, compared: int) -> dict[str, float]:
 def occupation(v: np.ndarray, *, ratio: float) -> np.ndarray:
     """⟨x²⟩ of the package's solver."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", walks.EdgeWarning)
-        return walks.occupation(v, TIMES, temperature=1.0, ratio=ratio).mean_sq
+        warnings.simplefilter("ignore", line.EdgeWarning)
+        return line.occupation(v, TIMES, temperature=1.0, ratio=ratio).mean_sq
 
 
 def banded_loop(v: np.ndarray) -> np.ndarray:

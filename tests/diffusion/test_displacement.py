@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from diffusion import displacement
+from ultraslow.diffusion import displacement
 
 RNG = np.random.default_rng(5)
 # far from the origin on purpose, and not equally far in all coordinates

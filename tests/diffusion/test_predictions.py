@@ -1,7 +1,7 @@
 import re
 
-from diffusion.predictions import PREDICTIONS
-from diffusion.recording import FIELDS
+from ultraslow.diffusion.predictions import PREDICTIONS
+from ultraslow.diffusion.recording.fields import FIELDS
 
 
 def test_all_claims_are_there_under_their_own_key():

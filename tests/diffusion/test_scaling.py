@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from diffusion import scaling
+from ultraslow.diffusion import scaling
 
 M = np.array([32.0, 64, 256, 1000])
 

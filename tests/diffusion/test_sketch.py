@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from diffusion.sketch import (
+from ultraslow.diffusion.sketch import (
     SquaredDistances,
     between,
     buckets_and_signs,

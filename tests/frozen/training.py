@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-import probes as product
+from ultraslow import probes as product
 
 UPDATES = 20
 CHECKPOINTS = [0, 5, 10, 20]

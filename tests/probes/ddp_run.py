@@ -12,9 +12,9 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-import probes
-from probes import taps
-from probes.processes import leave
+from ultraslow import probes
+from ultraslow.probes.distributed.processes import leave
+from ultraslow.probes.gradients import hooks
 
 # Of the toy: gradients are inputs, |μ|² = 4, tr Σ = 64, so the noise scale is 16.
 WIDTH = 1024
@@ -97,7 +97,10 @@ def broken(path, *, rank, world):
         model, optimizer, path, batch_size=world * 4, schedule=range(9), flush_seconds=0.0
     ) as recorder:
         for update in range(8):
-            with patch("probes.taps.squares", rank and update == 4 and fail or taps.squares):
+            with patch(
+                "ultraslow.probes.gradients.hooks.squares",
+                rank and update == 4 and fail or hooks.squares,
+            ):
                 loss = model(torch.randn(4, 1, 8, 8)).square().mean()
                 loss.backward()
             recorder.observe(loss=loss)

@@ -3,7 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from diffusion.recording import FIELDS, pack
+from ultraslow.diffusion.recording.contract import pack
+from ultraslow.diffusion.recording.fields import FIELDS
 
 SIZES = {
     "tensor": 3,

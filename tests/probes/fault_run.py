@@ -20,8 +20,8 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-import probes
-from probes.store import SegmentStore, join, read
+from ultraslow import probes
+from ultraslow.probes.storage.segments import SegmentStore, join, read
 
 
 def train(path, told, *, rank, processes):

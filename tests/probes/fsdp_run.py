@@ -8,8 +8,8 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-import probes
-from probes.processes import leave
+from ultraslow import probes
+from ultraslow.probes.distributed.processes import leave
 
 # Gradients are inputs: |μ|² = 4, tr Σ = 64, noise scale 16; 4096 dimensions make estimates sharp.
 WIDTH = 4096

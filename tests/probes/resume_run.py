@@ -14,8 +14,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-import probes
-from probes.processes import leave
+from ultraslow import probes
+from ultraslow.probes.distributed.processes import leave
 
 BATCH = 8
 UNITS = 4

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from probes.verification import Check, Toy, verify
+from ultraslow.probes.verification import Check, Toy, alone, verify
 
 
 def test_the_toy_has_the_gradient_it_claims():
@@ -76,7 +76,7 @@ def test_where_the_probe_fails_nothing_is_claimed(monkeypatch):
     def fail(_):
         raise OSError("gone")
 
-    monkeypatch.setattr("probes.taps.squares", fail)
+    monkeypatch.setattr("ultraslow.probes.gradients.hooks.squares", fail)
     with pytest.warns(RuntimeWarning, match="noise probe failed"):
         found = verify(updates=20)
     assert not found.passed
@@ -89,3 +89,10 @@ def test_where_the_probe_fails_nothing_is_claimed(monkeypatch):
 )
 def test_a_check_passes_when_the_interval_holds_the_truth(low, high, passed):
     assert Check("noise scale", 16.0, (low + high) / 2, low, high).passed == passed
+
+
+def test_every_mode_is_verified_with_the_options_it_names():
+    modes = alone()
+    assert modes["unequal units"].keywords["sizes"] == (4, 28)
+    assert modes["float16 loss scaling"].keywords["scaler"].is_enabled()
+    assert all(callable(mode) for mode in modes.values())

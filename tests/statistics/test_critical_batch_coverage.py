@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.hyperbola import fit_hyperbola
-from diffusion.scaling import steps_to_target
+from ultraslow.analysis.scores.hyperbola import fit_hyperbola
+from ultraslow.diffusion.scaling import steps_to_target
 
 SIZES = np.array([64.0, 256.0, 1024.0, 4096.0])
 TRUTH = 600.0

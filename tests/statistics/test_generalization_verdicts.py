@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.full_batch import full_batch
-from analysis.generalization import generalization
-from analysis.growth import fit_growth
-from analysis.huge_batch import huge_batch
-from analysis.less_distance import less_distance
-from diffusion import recording
-from diffusion.schedule import log_spaced
+from ultraslow.analysis.growth.fit import fit_growth
+from ultraslow.analysis.predictions.batch_size.huge_batch import huge_batch
+from ultraslow.analysis.predictions.generalization.equal_updates import generalization
+from ultraslow.analysis.predictions.generalization.full_batch import full_batch
+from ultraslow.analysis.predictions.generalization.less_distance import less_distance
+from ultraslow.diffusion.recording import contract
+from ultraslow.diffusion.recording.schedule import log_spaced
 
 SETS = 100
 UPDATES = 4096
@@ -42,7 +42,7 @@ def run(*, size, seed, value, factor=1.0, updates=UPDATES, distance=10.0):
         "seed": seed,
         "scaling": "sqrt",
     }
-    return xr.Dataset.from_dict(recording.pack(values))
+    return xr.Dataset.from_dict(contract.pack(values))
 
 
 def accuracies(gap, factor, *, sd, seeds, rng):
@@ -184,7 +184,7 @@ def curve(distance, *, size, seed):
         "seed": seed,
         "scaling": "sqrt",
     }
-    return xr.Dataset.from_dict(recording.pack(values))
+    return xr.Dataset.from_dict(contract.pack(values))
 
 
 def fitted(runs):

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from analysis.calibration import Asymptotic
-from analysis.fitting import fit_grid
-from analysis.noise_models import NoiseModel, covariance, simulate
-from analysis.series import Settings, grid_parts
+from ultraslow.analysis.growth.critical_values import Asymptotic
+from ultraslow.analysis.growth.estimate import fit_grid
+from ultraslow.analysis.growth.noise_models import NoiseModel, covariance, simulate
+from ultraslow.analysis.growth.series import Settings, grid_parts
 
 pytestmark = pytest.mark.slow
 

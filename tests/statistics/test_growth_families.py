@@ -13,14 +13,15 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from analysis.fitting import fit_grid
-from analysis.noise_models import NoiseModel, simulate
-from analysis.replication import across_runs
-from analysis.series import Settings, grid_parts
-from diffusion import landscape, walks
-from diffusion.fields import Spectrum, fourier_field
-from diffusion.langevin import langevin
-from diffusion.null_laws import NULL_LAWS
+from ultraslow.analysis.growth.estimate import fit_grid
+from ultraslow.analysis.growth.noise_models import NoiseModel, simulate
+from ultraslow.analysis.growth.series import Settings, grid_parts
+from ultraslow.analysis.intervals.seeds import across_runs
+from ultraslow.diffusion.laws.null import NULL_LAWS
+from ultraslow.diffusion.walks import line
+from ultraslow.diffusion.walks import potential as landscape
+from ultraslow.diffusion.walks.field import Spectrum, fourier_field
+from ultraslow.diffusion.walks.langevin import langevin
 
 pytestmark = pytest.mark.slow
 
@@ -146,7 +147,7 @@ def sinai():
     """Root mean squared positions over 10 landscapes a run: (ln t)² in the end."""
     times, rng = np.geomspace(1e2, 1e6, 40), np.random.default_rng(12)
     potential = landscape.random_walk(700, samples=400, rng=rng)
-    squares = walks.occupation(potential, times, temperature=1.0, edge_tolerance=1.0).mean_sq
+    squares = line.occupation(potential, times, temperature=1.0, edge_tolerance=1.0).mean_sq
     return times, np.sqrt(squares.reshape(40, 10, -1).mean(axis=1))
 
 

@@ -1,11 +1,6 @@
 """Fifty kills at random moments, of the recording process and of another one."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "probes"))
 from test_faults import assert_at_most_one_flush_lost, kills
 
 pytestmark = pytest.mark.slow

@@ -1,15 +1,12 @@
-"""Error rates of the comparisons between laws: bends, pairs, and model confidence sets."""
+"""Error rates of the comparisons between laws: bends, and model confidence sets."""
 
 import numpy as np
 import pytest
 
-from analysis.candidates import candidate
-from analysis.compare import rolling_origin, surviving_laws
-from analysis.fitting import fit_grid
-from analysis.local_shape import bend
-from analysis.noise_models import NoiseModel, simulate
-from analysis.series import Settings, grid_parts
-from analysis.vuong import compare_pair
+from ultraslow.analysis.comparison.forecast import rolling_origin, surviving_laws
+from ultraslow.analysis.comparison.laws import candidate
+from ultraslow.analysis.growth.noise_models import NoiseModel, simulate
+from ultraslow.analysis.growth.shape import bend
 
 pytestmark = pytest.mark.slow
 
@@ -51,52 +48,6 @@ def test_a_true_logarithm_is_seldom_said_to_bend(times, name):
     assert told < at_most(0.05)
 
 
-@pytest.mark.parametrize("name", ["white", "AR 0.7", "walk in ln t"])
-def test_two_laws_that_hold_are_seldom_told_apart(name):
-    # Both contain the truth, where the plain statistic has no limit.
-    laws = (candidate("log"), candidate("log with onset"))
-    noise = noise_types(TIMES)[name]
-    values = logarithms(TIMES, noise, seed=22)
-    told = [compare_pair(TIMES, row, laws, noise=noise).better != "" for row in values]
-    assert np.mean(told) < at_most(0.05)
-
-
-@pytest.mark.parametrize("name", ["white", "AR 0.7"])
-def test_nor_are_they_where_the_noise_is_fitted(name):
-    laws = (candidate("log"), candidate("log with onset"))
-    values = logarithms(TIMES, noise_types(TIMES)[name], seed=23)
-    shared, grid, source = grid_parts(TIMES, Settings(calibrate=False))
-    fit = fit_grid(shared, grid, values, level=0.95, source=source)
-    models = [shared.models[index] for index in fit.model]
-    told = [
-        compare_pair(TIMES, row, laws, noise=model).better != ""
-        for row, model in zip(values, models, strict=True)
-    ]
-    assert np.mean(told) < at_most(0.06)
-
-
-def test_two_laws_equally_far_from_the_truth_are_seldom_told_apart():
-    # Halfway between two curves neither law can reach: with w such that both miss it by as much.
-    laws = (candidate("power"), candidate("exponential saturation"))
-    curves = [TIMES**0.3, np.sqrt(-np.expm1(-TIMES / 2e4))]
-    one, two = ((curve - curve[0]) / (curve[-1] - curve[0]) for curve in curves)
-    white = NoiseModel("white")
-
-    def lead(share):
-        return compare_pair(TIMES, share * one + (1 - share) * two, laws, noise=white).difference
-
-    low, high = 0.01, 0.99
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (middle, high) if lead(middle) < 0 else (low, middle)
-    truth = low * one + (1 - low) * two
-    noise = simulate(white, TIMES, COUNT, rng=np.random.default_rng(24))
-    told = [
-        compare_pair(TIMES, truth + SCALE * row, laws, noise=white).better != "" for row in noise
-    ]
-    assert np.mean(told) < at_most(0.07)
-
-
 LAWS = [candidate(name) for name in ("log", "power", "exponential saturation", "power of the log")]
 
 
@@ -113,7 +64,7 @@ def test_six_runs_seldom_drop_the_true_law(horizon):
 
 def test_a_confidence_set_of_many_runs_seldom_drops_the_true_law():
     pytest.importorskip("arch", reason="confidence sets need the optional package arch")
-    from analysis.confidence_set import confidence_set
+    from ultraslow.analysis.comparison.confidence_set import confidence_set
 
     noise = noise_types(TIMES)["AR 0.7"]
     dropped = {6: [], 20: []}

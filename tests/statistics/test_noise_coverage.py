@@ -9,8 +9,14 @@ import pytest
 from scipy import stats
 from scipy.signal import lfilter
 
-from analysis.noise import covariance, fieller, independent_blocks, jackknife_error, noise_interval
-from diffusion.schedule import log_spaced
+from ultraslow.analysis.noise.scale import (
+    covariance,
+    fieller,
+    independent_blocks,
+    jackknife_error,
+    noise_interval,
+)
+from ultraslow.diffusion.recording.schedule import log_spaced
 
 TRUTH = 200.0
 SETS = 1000

@@ -11,11 +11,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.fits import fit_tensors
-from analysis.log_law import log_growth
-from analysis.noise_models import simulate
-from analysis.pilot import continued, curve, stated
-from analysis.plan import Question, plan, record_times
+from ultraslow.analysis.growth.noise_models import simulate
+from ultraslow.analysis.growth.runs import fit_tensors
+from ultraslow.analysis.planning.pilot import continued, curve, stated
+from ultraslow.analysis.planning.plan import plan
+from ultraslow.analysis.planning.power import Question, record_times
+from ultraslow.analysis.predictions.growth.log_growth import log_growth
 
 PILOTS = {
     "persistent": stated(0.02, correlation=0.5, onset=5.0, seed_spread=0.02),

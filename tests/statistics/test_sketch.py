@@ -6,10 +6,10 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn.functional import cross_entropy
 
-from diffusion.sketch import two_time, two_time_refined
-from probes.runs.architectures import architecture
-from probes.runs.resnet import ResNet
-from probes.trajectory import Sketcher, offsets
+from ultraslow.diffusion.sketch import two_time, two_time_refined
+from ultraslow.probes.quantities.sketch import Sketcher, offsets
+from ultraslow.probes.runs.models.names import architecture
+from ultraslow.probes.runs.models.resnet import ResNet
 
 pytestmark = pytest.mark.slow
 

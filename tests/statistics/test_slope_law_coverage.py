@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.slope_law import slope_law
-from diffusion.schedule import log_spaced
+from ultraslow.analysis.predictions.batch_size.slope_law import slope_law
+from ultraslow.diffusion.recording.schedule import log_spaced
 
 X, Y = 0.8, 0.3
 TIMES = log_spaced(1000, per_decade=10)[1:]

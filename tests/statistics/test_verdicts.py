@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.collapse import collapse
-from analysis.growth import fit_growth
-from analysis.log_law import log_growth
-from diffusion.schedule import log_spaced
+from ultraslow.analysis.growth.fit import fit_growth
+from ultraslow.analysis.predictions.batch_size.collapse import collapse
+from ultraslow.analysis.predictions.growth.log_growth import log_growth
+from ultraslow.diffusion.recording.schedule import log_spaced
 
 SETS, SEEDS = 100, 5
 LAST = 10_000

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.activation import activation
-from analysis.aging import aging
-from analysis.barriers import barriers
-from analysis.closed_loop import closed_loop, closure
-from analysis.collapse import collapse_in_rate
-from analysis.landscape_growth import landscape_growth
-from analysis.noise_off import noise_off
-from analysis.straightness import straightness
-from diffusion import recording
-from diffusion.schedule import log_spaced
+from ultraslow.analysis.predictions.batch_size.collapse import collapse_in_rate
+from ultraslow.analysis.predictions.growth.aging import aging
+from ultraslow.analysis.predictions.growth.noise_off import noise_off
+from ultraslow.analysis.predictions.growth.straightness import straightness
+from ultraslow.analysis.predictions.landscape.barriers import barriers
+from ultraslow.analysis.predictions.landscape.closure import closed_loop, closure
+from ultraslow.analysis.predictions.landscape.roughness import landscape_growth
+from ultraslow.analysis.predictions.landscape.temperature import activation
+from ultraslow.diffusion.recording import contract
+from ultraslow.diffusion.recording.schedule import log_spaced
 
 SEEDS = 5
 TIMES = log_spaced(10_000, per_decade=12)
@@ -46,7 +46,7 @@ def run(distance, *, seed, batch_size=64, rate=RATE, **more):
         "seed": seed,
         **more,
     }
-    return xr.Dataset.from_dict(recording.pack(values))
+    return xr.Dataset.from_dict(contract.pack(values))
 
 
 def wobble(rng, noise=0.003):

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis.activation import activation
-from analysis.aging import aging
-from analysis.closed_loop import closed_loop
-from analysis.landscape_growth import landscape_growth
-from analysis.noise_off import noise_off
-from analysis.straightness import straightness
-from diffusion import recording
-from diffusion.fields import Spectrum, fourier_field
-from diffusion.langevin import langevin
-from diffusion.schedule import log_spaced
+from ultraslow.analysis.predictions.growth.aging import aging
+from ultraslow.analysis.predictions.growth.noise_off import noise_off
+from ultraslow.analysis.predictions.growth.straightness import straightness
+from ultraslow.analysis.predictions.landscape.closure import closed_loop
+from ultraslow.analysis.predictions.landscape.roughness import landscape_growth
+from ultraslow.analysis.predictions.landscape.temperature import activation
+from ultraslow.diffusion.recording import contract
+from ultraslow.diffusion.recording.schedule import log_spaced
+from ultraslow.diffusion.walks.field import Spectrum, fourier_field
+from ultraslow.diffusion.walks.langevin import langevin
 
 SEEDS, DIMENSION, STEP, DATA_SIZE = 5, 10, 0.05, 4096
 TIMES = log_spaced(10_000, per_decade=12)
@@ -52,7 +52,7 @@ def walk(seed, temperature, batch_size):
         "seed": seed,
         **scans(field, position, rng),
     }
-    return xr.Dataset.from_dict(recording.pack(values))
+    return xr.Dataset.from_dict(contract.pack(values))
 
 
 def scans(field, position, rng):

@@ -8,11 +8,13 @@ standard errors are not known; they are taken to be those of our samples at its 
 import numpy as np
 import pytest
 
-from diffusion import displacement, fields, landscape, langevin, scaling, sinai, walks
+from ultraslow.diffusion import displacement, scaling
+from ultraslow.diffusion.walks import field as fields
+from ultraslow.diffusion.walks import langevin, line, potential, sinai
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::diffusion.walks.EdgeWarning"),
+    pytest.mark.filterwarnings("ignore::ultraslow.diffusion.walks.line.EdgeWarning"),
 ]
 
 DECADES = np.array([1e2, 1e3, 1e4, 1e5, 1e6, 1e8, 1e10])
@@ -39,9 +41,9 @@ def sinai_walk():
     rng = np.random.default_rng(11)
     wide, narrow = [], []
     for _ in range(10):
-        v = landscape.random_walk(4000, samples=200, rng=rng)
+        v = potential.random_walk(4000, samples=200, rng=rng)
         for parts, sites in ((wide, v), (narrow, v[:, 2500:-2500])):
-            parts.append(walks.occupation(sites, times, temperature=1.0, ratio=10**0.25))
+            parts.append(line.occupation(sites, times, temperature=1.0, ratio=10**0.25))
     edge = np.concatenate([part.edge_probability for part in wide]).mean(axis=0)
     assert edge.max() < 2e-3
     mean_sq, mean_abs, held_back = (
@@ -102,7 +104,7 @@ def test_valleys_have_the_moments_of_the_limit_law_to_one_percent():
     barrier, overshoot = 10.0, 2 * 0.5826  # see tests/diffusion/test_sinai.py
     rng = np.random.default_rng(12)
     bottoms = [
-        sinai.valley_bottom(landscape.random_walk(2000, samples=1000, rng=rng), barrier)
+        sinai.valley_bottom(potential.random_walk(2000, samples=1000, rng=rng), barrier)
         for _ in range(40)
     ]
     limit = np.concatenate(bottoms) / (barrier + overshoot) ** 2
@@ -118,8 +120,8 @@ def test_effective_exponents_equal_the_reference_within_monte_carlo_error(
     alpha, temperature, samples, table
 ):
     rng = np.random.default_rng(13)
-    v = landscape.fractional_brownian(1500, hurst=alpha / 2, samples=1000, rng=rng)
-    mean_sq = walks.occupation(v, DECADES, temperature=temperature).mean_sq
+    v = potential.fractional_brownian(1500, hurst=alpha / 2, samples=1000, rng=rng)
+    mean_sq = line.occupation(v, DECADES, temperature=temperature).mean_sq
     found = displacement.log_time_exponent(DECADES, mean_sq.mean(axis=0))
 
     def spread(size):

@@ -1,11 +1,17 @@
+"""Each recipe of the package, run for real at a tiny scale."""
+
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from probes.runs.architectures import architecture
-from probes.runs.config import Config, ConfigError
-from probes.runs.recipe import find, planned, read, shipped
-from probes.runs.resnet import ResNet
+from ultraslow.probes.runs.config import Config, ConfigError, checked
+from ultraslow.probes.runs.jobs.sweep import Sweep
+from ultraslow.probes.runs.models.names import architecture
+from ultraslow.probes.runs.models.resnet import ResNet
+from ultraslow.probes.runs.recipe import find, planned, read, scaled, shipped, study
 
 STUDY = """
 about = "a study"
@@ -168,3 +174,145 @@ def test_hoffers_network_has_as_many_weights_as_theirs():
 def test_a_recipe_has_runs(file, kind):
     with pytest.raises(ConfigError, match=f"{kind}: found none, expected one or more tables"):
         read(file(f"{kind} = []"))
+
+
+FULL = Config(
+    batch_size=4096,
+    microbatch=128,
+    ghost_size=32,
+    base_batch_size=64,
+    samples=50_000,
+    iterations=1000,
+    warm_up=100,
+    epochs=8.0,
+    width=16,
+)
+
+
+def small(config, scale, processes=2):
+    return scaled(config, scale, available=50_000, processes=processes)
+
+
+def test_nothing_changes_at_full_size():
+    assert small(FULL, 1.0) is FULL
+
+
+def test_a_power_of_two_divides_everything():
+    quarter = small(FULL, 0.25)
+    assert quarter == replace(
+        FULL,
+        batch_size=1024,
+        microbatch=32,
+        ghost_size=8,
+        base_batch_size=16,
+        samples=12_500,
+        iterations=250,
+        warm_up=25,
+        epochs=2.0,
+        width=8,
+        landscape_images=64,
+    )
+    assert quarter.peak_rate(50_000) == FULL.peak_rate(50_000)
+
+
+def test_the_full_batch_stays_the_full_batch():
+    for scale in (0.5, 0.1, 0.037, 0.0004):
+        full = small(replace(FULL, batch_size=50_000, microbatch=250, ghost_size=0), scale)
+        assert full.batch_size == full.samples, scale
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_scale_of_every_shipped_run_divides_over_processes_and_microbatches(processes):
+    for name in shipped():
+        for config in read(find(name)).runs:
+            for scale in (0.9, 0.31, 0.1, 0.013, 0.0021):
+                known = config.train_size(50_000)
+                tiny = scaled(config, scale, available=known, processes=processes)
+                assert tiny.batch_size <= tiny.samples, (name, config.run, scale)
+                digits = replace(tiny, data="digits", data_folder="", samples=0, image_size=0)
+                if tiny.batch_size <= 1440 and tiny.samples > tiny.batch_size:
+                    checked(digits, processes)  # raises where something does not divide
+
+
+def test_other_networks_keep_their_size():
+    assert small(replace(FULL, model="wrn16-4", width=0), 0.1).width == 0
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, 1.5, float("nan")])
+def test_scales_out_of_range_are_refused(scale):
+    with pytest.raises(ValueError, match="scale: found .*, expected a number above 0 and at most"):
+        small(FULL, scale)
+
+
+def test_batch_sizes_up_to_the_full_training_set_with_several_seeds():
+    configs = study("demo")
+    assert max(config.batch_size for config in configs) == 1440
+    sizes = {config.batch_size for config in configs}
+    seeds = {config.seed for config in configs}
+    assert len(sizes) >= 3 and len(seeds) >= 2
+    assert len({config.run for config in configs}) == len(sizes) * len(seeds)
+
+
+def test_one_size_of_microbatches_so_that_statistics_and_noise_units_agree():
+    assert len({config.microbatch for config in study("demo")}) == 1
+
+
+def test_rates_follow_the_root_of_the_batch_size():
+    ratios = [config.peak_rate(1440) ** 2 / config.batch_size for config in study("demo")]
+    assert max(ratios) == pytest.approx(min(ratios))
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_every_run_can_be_trained_on_two_processes(quick):
+    for config in study("demo", quick=quick):
+        assert checked(config, 2) == config
+
+
+def test_quick_runs_have_the_same_names():
+    assert [c.run for c in study("demo", quick=True)] == [c.run for c in study("demo")]
+
+
+# What is left of each recipe's batches and images: hundreds at most.
+SCALES = {"limit-imagenet": 1e-4, "demo": 0.02, "temperature": 0.02}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder of noise in ten classes of 32² pixels."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 13), ("test", 2)):
+        for label in range(10):
+            home = folder / part / f"class{label}"
+            home.mkdir(parents=True)
+            for index in range(count):
+                pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(home / f"{index}.png")
+    return str(folder)
+
+
+@pytest.mark.slow
+def test_first_and_last_run_of_every_recipe(images, tmp_path):
+    chosen = []
+    for name in shipped():
+        scale = SCALES.get(name, 0.002)
+        digits = read(find(name)).runs[0].data == "digits"
+        # The folder has just the images that are left of 50,000.
+        made = {"data": "folder", "data_folder": images, "samples": 50_000}
+        overrides = {} if digits else made
+        overrides |= (
+            {"image_size": 64, "workers": 1, "samples": 1_280_000}
+            if name == "limit-imagenet"
+            else {}
+        )
+        places = {"folder": str(tmp_path / name), "processes": 2, "device": "cpu"}
+        recipe = read(find(name), overrides={**overrides, **places}, scale=scale)
+        runs = planned(recipe, name, processes=2, scale=scale).runs
+        # The landscape takes many passes, and is measured in other tests.
+        little = {"evaluations": 1, "landscape_checkpoints": 0}
+        ends = (runs[0], runs[-1])
+        chosen += [replace(run, name=f"{name}-{run.run}", **little) for run in ends]
+    outcomes = Sweep(chosen, 2).train(lambda event: None)
+    assert [(o.run, o.status, o.reason) for o in outcomes] == [
+        (config.run, "trained", "") for config in chosen
+    ]

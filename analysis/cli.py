@@ -1,0 +1,531 @@
+"""The sub-commands that read recordings: info, fit, test and report.
+
+`ultraslow batch`: the critical batch size, from runs at several batch sizes.
+
+`ultraslow plan`: how long, how many seeds, recorded when, at which batch sizes.
+
+`ultraslow simulate`: runs of known truth, as recordings.
+"""
+
+import argparse
+import json
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ultraslow.diffusion.cli import CommandError, Run, main
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def info(parser: argparse.ArgumentParser) -> Run:
+    """Say what is in recordings: records, iterations, tensors, what was measured, and faults.
+
+    Example: ultraslow info runs/
+    """
+    _add_paths(parser)
+    _add_json(parser)
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="first rebuild each PATH from its sound parts, as `ultraslow repair` does",
+    )
+    return _info
+
+
+def fit(parser: argparse.ArgumentParser) -> Run:
+    """Fit growth laws to the distance of each run and print the exponents.
+
+    Example: ultraslow fit runs/*.nc --tensors --output fits.nc
+    """
+    _add_paths(parser)
+    _add_level(parser)
+    parser.add_argument("--tensors", action="store_true", help="fit each tensor as well")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the fits as NetCDF")
+    _add_json(parser)
+    return _fit
+
+
+def test(parser: argparse.ArgumentParser) -> Run:
+    """Test the predictions of ultra-slow diffusion on recorded runs.
+
+    Example: ultraslow test runs/
+    """
+    _add_paths(parser)
+    _add_level(parser)
+    parser.add_argument(
+        "--ladder",
+        action="store_true",
+        help="compare the rungs of a ladder of recipes instead: runs with metadata `rung`",
+    )
+    _add_json(parser)
+    return _test
+
+
+def report(parser: argparse.ArgumentParser) -> Run:
+    """Write a diagnostic page about recorded runs, and its numbers as JSON beside it.
+
+    Example: ultraslow report runs/ --output report.html
+    """
+    _add_paths(parser)
+    _add_level(parser)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("report.html"),
+        metavar="FILE",
+        help="page to write (default: report.html); the JSON file takes its name",
+    )
+    return _report
+
+
+def _add_paths(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="recordings, folders that hold some, folders of live runs, or globs",
+    )
+
+
+def _add_level(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--level",
+        type=_level,
+        default=0.95,
+        metavar="L",
+        help="confidence level of the intervals (default: 0.95)",
+    )
+
+
+def _level(text: str) -> float:
+    level = float(text)
+    if not 0.8 <= level <= 0.99:
+        raise argparse.ArgumentTypeError(f"found {text}, expected a number from 0.8 to 0.99")
+    return level
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.report import inputs, plain, tables
+    from ultraslow.analysis.runs import unusable
+
+    # Repairing is the recorder's business, reached through the command and not by an import.
+    if arguments.repair and (status := main(["repair", *arguments.paths])):
+        return status
+    runs = _load(arguments.paths, report_unusable=False)
+    if arguments.json:
+        faults = [{"source": item.source, "faults": item.faults} for item in unusable(runs)]
+        _print_json({"recordings": inputs(runs), "unusable": plain(faults)})
+        return 0
+    print(tables.info(runs))
+    return 0
+
+
+def _fit(arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.growth import fit_tensors, fit_totals
+    from ultraslow.analysis.report import fit_rows, tables
+    from ultraslow.analysis.runs import recordings
+
+    if arguments.output is not None:
+        _refuse_folder(arguments.output)
+    runs = recordings(_load(arguments.paths))
+    fits = fit_totals(runs, level=arguments.level, progress=_advance("fitting"))
+    tensors = None
+    if arguments.tensors:
+        tensors = fit_tensors(runs, level=arguments.level, progress=_advance("fitting tensors"))
+    if arguments.output is not None:
+        _save(fits, tensors, arguments.output)
+    if arguments.json:
+        both = {"fits": fit_rows(fits), "tensors": [] if tensors is None else fit_rows(tensors)}
+        _print_json(both)
+        return _tell_unfit(runs, fit_rows(fits))
+    print(tables.fits(fits))
+    if tensors is not None:
+        print("\n" + tables.fits(tensors))
+    return _tell_unfit(runs, fit_rows(fits))
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.growth import fit_totals
+    from ultraslow.analysis.predictions import test as test_predictions
+    from ultraslow.analysis.report import fit_rows, tables, verdict_rows
+    from ultraslow.analysis.runs import recordings
+
+    runs = _load(arguments.paths)
+    kept = recordings(runs)
+    if arguments.ladder:
+        return _compare_rungs(kept, level=arguments.level, as_json=arguments.json)
+    progress = _advance("fitting")
+    fits = fit_totals(kept, level=arguments.level, progress=progress)
+    verdicts = test_predictions(runs, level=arguments.level, fits=fits)
+    if arguments.json:
+        _print_json({"verdicts": verdict_rows(verdicts)})
+    else:
+        print(tables.verdicts(verdicts))
+    return _tell_unfit(kept, fit_rows(fits))
+
+
+def _compare_rungs(runs: "dict[str, xr.Dataset]", *, level: float, as_json: bool) -> int:
+    from ultraslow.analysis.report import ladder_table
+    from ultraslow.analysis.scores import ladders
+
+    found = ladders(runs, level=level)
+    if not found:
+        raise CommandError(
+            "--ladder: found no run with the metadata `rung` and a held-out accuracy or loss"
+        )
+    if as_json:
+        _print_json({"ladders": ladder_table.rows(found)})
+    else:
+        print(ladder_table.terminal(found))
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.report import tables
+    from ultraslow.analysis.report.report import report as write_report
+    from ultraslow.analysis.runs import recordings
+
+    _refuse_folder(arguments.output)
+    runs = _load(arguments.paths)
+    progress = _advance("fitting")
+    page = write_report(runs, arguments.output, level=arguments.level, progress=progress)
+    print(tables.verdicts(page.verdicts))
+    print(f"\nreport: {page.path}\nnumbers: {page.numbers}")
+    return _tell_unfit(recordings(runs), json.loads(page.numbers.read_text())["fits"])
+
+
+def _tell_unfit(runs: "Mapping[str, xr.Dataset]", fits: Sequence[Mapping[str, Any]]) -> int:
+    """Name each recording that no law could be fitted to; status 2 when there is no other."""
+    unfit = [row for row in fits if row["exponent"] is None]
+    for row in unfit:
+        source = runs[row["node"]].attrs.get("path", row["node"])
+        print(f"not fitted: {source}: {row['reason']}", file=sys.stderr)
+    return 2 if len(unfit) == len(fits) else 0
+
+
+def _load(paths: list[str], *, report_unusable: bool = True) -> "xr.DataTree":
+    from ultraslow.analysis.runs import unusable
+    from ultraslow.analysis.runs.load import load
+
+    runs = load(paths, progress=_progress("reading"))
+    for item in unusable(runs) if report_unusable else ():
+        print(f"not used: {item.source}: {'; '.join(item.faults)}", file=sys.stderr)
+    return runs
+
+
+def _progress(title: str) -> Callable[[Iterable], Iterable]:
+    """A progress bar on standard error that shows up after a second and only in a terminal."""
+    from tqdm import tqdm
+
+    def wrap(items: Iterable) -> Iterable:
+        return tqdm(items, desc=title, delay=1, leave=False, disable=None)
+
+    return wrap
+
+
+def _advance(title: str) -> Callable[[int, int], None]:
+    """The same bar, moved on by numbers of series."""
+    from tqdm import tqdm
+
+    bar = tqdm(desc=title, delay=1, leave=False, disable=None, unit="series")
+
+    def move(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done)
+        if bar.n >= total:
+            bar.close()
+
+    return move
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise CommandError(f"--output: found the folder {path}, expected a file name")
+    if not path.absolute().parent.is_dir():
+        raise CommandError(f"--output: the folder {path.absolute().parent} does not exist")
+
+
+def _save(fits: "xr.Dataset", tensors: "xr.Dataset | None", path: Path) -> None:
+    import xarray as xr
+
+    groups = {"/": fits} if tensors is None else {"/": fits, "/tensors": tensors}
+    try:
+        xr.DataTree.from_dict(groups).to_netcdf(path, engine="netcdf4")
+    except OSError as error:
+        raise CommandError(f"--output: {path} cannot be written: {error.strerror}") from error
+
+
+def _print_json(content: object) -> None:
+    print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def batch(parser: argparse.ArgumentParser) -> Run:
+    """Find the batch size beyond which larger ones stop saving iterations.
+
+    It is measured on runs at three batch sizes or more, four seeds each, that all train to the
+    same loss; several learning rates a batch size let each be taken at its best. Runs that cannot
+    answer are told with what is missing, and status 2.
+
+    Example: ultraslow batch runs/ --target 0.5
+    """
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="recordings, folders that hold some, folders of live runs, or globs",
+    )
+    parser.add_argument(
+        "--target",
+        type=float,
+        metavar="L",
+        help="training loss to reach (default: the lowest that all rates that train reach)",
+    )
+    parser.add_argument(
+        "--level", type=float, default=0.95, help="of the interval (default: 0.95)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    return _batch
+
+
+def _batch(arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.report import batch_table
+    from ultraslow.analysis.runs import some_recordings, unusable
+    from ultraslow.analysis.runs.load import load
+    from ultraslow.analysis.scores.critical_batch import critical_batch
+
+    _check_batch(arguments)
+    tree = load(arguments.paths)
+    for item in unusable(tree):
+        print(f"not used: {item.source}: {'; '.join(item.faults)}", file=sys.stderr)
+    try:
+        runs = some_recordings(tree)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    chosen = {"level": arguments.level, "seed": arguments.seed}
+    found = critical_batch(runs, target=arguments.target, **chosen)
+    if found.status == "missing":
+        raise CommandError("; ".join([str(found), *found.notes]))
+    if arguments.json:
+        content = batch_table.content(found)
+        print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print(batch_table.terminal(found))
+    return 0
+
+
+def _check_batch(arguments: argparse.Namespace) -> None:
+    if arguments.target is not None and not math.isfinite(arguments.target):
+        raise CommandError(f"--target: found {arguments.target}, expected a finite loss")
+    if not 0.8 <= arguments.level <= 0.99:
+        raise CommandError(f"--level: found {arguments.level}, expected a number from 0.8 to 0.99")
+    if arguments.seed < 0:
+        raise CommandError(f"--seed: found {arguments.seed}, expected 0 or more")
+
+
+if TYPE_CHECKING:
+    from ultraslow.analysis.planning import Pilot
+
+
+def plan(parser: argparse.ArgumentParser) -> Run:
+    """Plan runs that tell a power of t from a logarithm, from pilot runs or from numbers.
+
+    With PATH, the noise, the onset and the noise scale are those of the recordings; without, they
+    are the numbers given. Numbers beside a PATH are refused. The power is how often the verdict on
+    P1 will say `contradicted`, simulated through the fit and the rule that `ultraslow test` uses.
+
+    Example: ultraslow plan runs/pilot.nc --exponent 0.1
+    """
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="pilot recordings; none: numbers")
+    parser.add_argument(
+        "--exponent", type=float, default=0.1, metavar="P", help="of the power law (default: 0.1)"
+    )
+    parser.add_argument("--power", type=float, default=0.8, help="to be reached (default: 0.8)")
+    parser.add_argument("--level", type=float, default=0.95, help="of the test (default: 0.95)")
+    parser.add_argument(
+        "--draws", type=int, default=400, help="simulated series a law and length (default: 400)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the simulations (default: 0)")
+    _add_numbers(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    return _plan
+
+
+_NUMBERS = ("noise", "correlation", "onset", "seed_spread", "batch_size", "noise_scale")
+
+
+def _add_numbers(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("numbers in place of pilot recordings, never beside them")
+    group.add_argument(
+        "--noise", type=float, metavar="S", help="noise over the growth of the first 1000 updates"
+    )
+    group.add_argument(
+        "--correlation", type=float, help="length of the noise in ln t (default: 0.5)"
+    )
+    group.add_argument("--onset", type=float, help="of growth, iterations (default: 0)")
+    group.add_argument(
+        "--seed-spread", type=float, help="standard deviation of p between seeds (default: 0)"
+    )
+    group.add_argument("--batch-size", type=int, help="samples in an update")
+    group.add_argument("--noise-scale", type=float, help="B, samples")
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    import numpy as np
+    from tqdm import tqdm
+
+    from ultraslow.analysis.planning import Question
+    from ultraslow.analysis.planning.plan import plan as plan_runs
+    from ultraslow.analysis.report import plan_table
+
+    if arguments.seed < 0:
+        raise CommandError(f"--seed: found {arguments.seed}, expected 0 or more")
+    asked = Question(arguments.exponent, arguments.power, arguments.level, arguments.draws)
+    try:
+        of = _recorded(arguments) if arguments.paths else _stated(arguments)
+        rng = np.random.default_rng(arguments.seed)
+        with tqdm(desc="simulating", unit="length", delay=1, leave=False, disable=None) as bar:
+            found = plan_runs(asked, of, rng=rng, advance=bar.update)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    if arguments.json:
+        print(json.dumps(plan_table.content(found), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print(plan_table.terminal(found))
+    return 0
+
+
+def _refuse_numbers(arguments: argparse.Namespace) -> None:
+    """A pilot has these numbers itself; which of the two is meant cannot be known."""
+    given = [f"--{name.replace('_', '-')}" for name in _given(arguments)]
+    if given:
+        raise CommandError(
+            f"{', '.join(given)}: found beside PATH, expected either recordings or numbers"
+        )
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The numbers that were given, by name."""
+    found = {name: getattr(arguments, name) for name in _NUMBERS}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _recorded(arguments: argparse.Namespace) -> "Pilot":
+    from ultraslow.analysis.growth import fit_totals
+    from ultraslow.analysis.planning.pilot import pilot
+    from ultraslow.analysis.runs import some_recordings
+    from ultraslow.analysis.runs.load import load
+
+    _refuse_numbers(arguments)
+    runs = some_recordings(load(arguments.paths))
+    return pilot(runs, fit_totals(runs))
+
+
+def _stated(arguments: argparse.Namespace) -> "Pilot":
+    from ultraslow.analysis.planning import stated
+
+    if arguments.noise is None:
+        raise CommandError("PATH, --noise: found neither, expected pilot recordings or a number")
+    numbers = _given(arguments)
+    return stated(numbers.pop("noise"), **numbers)
+
+
+def simulate(parser: argparse.ArgumentParser) -> Run:
+    """Record simulated runs whose truth is known, to try fits and tests on.
+
+    KIND is a walker in a random field (field, line), a noisy quadratic (quadratic), weights before
+    a normalization (scale-invariant), separable logistic regression (separable), drift and
+    diffusion (drift) or a growth law with noise (law). The truth is in the attribute `truth`.
+
+    Example: ultraslow simulate law --folder simulated --seeds 4 --iterations 10000
+    """
+    parser.add_argument("kind", metavar="KIND", help="what to simulate")
+    parser.add_argument("--folder", type=Path, default=Path("simulated"), help="where to record")
+    parser.add_argument(
+        "--batch-sizes", type=int, nargs="+", default=[64, 256, 1024], help="one arm each"
+    )
+    parser.add_argument("--seeds", type=int, default=2, help="runs an arm")
+    parser.add_argument("--iterations", type=int, default=1000, help="updates a run")
+    parser.add_argument("--rate", type=float, default=0.1, help="learning rate of the first arm")
+    parser.add_argument("--scaling", default="sqrt", help="rule from batch size to learning rate")
+    parser.add_argument(
+        "--data-size",
+        type=int,
+        default=0,
+        help="samples to draw batches from without replacement; 0 draws with it",
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings of the simulator; a wrong name lists them",
+    )
+    return _simulate
+
+
+def _simulate(parsed: argparse.Namespace) -> int:
+    import xarray as xr
+
+    from ultraslow.diffusion.recording import seal
+
+    _check_simulation(parsed)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        packed = _packed(parsed)
+    for message in dict.fromkeys(str(warning.message) for warning in told):
+        print(f"ultraslow simulate: warning: {message}", file=sys.stderr)
+    targets = {name: parsed.folder / f"{name}.nc" for name in packed}
+    existing = [str(target) for target in targets.values() if target.exists()]
+    if existing:
+        raise CommandError(f"--folder: {existing[0]} exists already; choose another folder")
+    parsed.folder.mkdir(parents=True, exist_ok=True)
+    for name, target in targets.items():
+        xr.Dataset.from_dict(packed[name]).to_netcdf(target, engine="netcdf4")
+        with target.open("r+b") as file:
+            file.write(seal(file.read()))
+        print(target)
+    return 0
+
+
+def _check_simulation(parsed: argparse.Namespace) -> None:
+    odd = [text for text in parsed.set if "=" not in text]
+    if odd:
+        raise CommandError(f"--set: found {odd[0]!r}, expected NAME=VALUE")
+    sizes = parsed.batch_sizes
+    if min(sizes) < 1 or parsed.seeds < 1:
+        found = f"found {sizes}, {parsed.seeds}"
+        raise CommandError(f"--batch-sizes, --seeds: {found}, expected 1 or more")
+    if len(set(sizes)) < len(sizes):
+        raise CommandError(f"--batch-sizes: found {sizes}, expected different ones")
+
+
+def _packed(parsed: argparse.Namespace) -> dict[str, dict]:
+    """Recordings by name, in the form that `xarray.Dataset.from_dict` takes."""
+    from ultraslow.diffusion.walks import Setup, simulator
+    from ultraslow.diffusion.walks.recordings import recordings
+
+    try:
+        return recordings(
+            simulator(parsed.kind, dict(text.split("=", 1) for text in parsed.set)),
+            batch_sizes=parsed.batch_sizes,
+            seeds=range(parsed.seeds),
+            iterations=parsed.iterations,
+            base=Setup(
+                base_learning_rate=parsed.rate,
+                base_batch_size=min(parsed.batch_sizes),
+                scaling=parsed.scaling,
+                data_size=parsed.data_size,
+            ),
+        )
+    except (TypeError, ValueError) as error:
+        raise CommandError(str(error)) from error

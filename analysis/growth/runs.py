@@ -1,0 +1,160 @@
+"""Growth fits of whole sets of runs, over the phase of constant learning rate."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from ultraslow.analysis.runs import (
+    Stretch,
+    arm_names,
+    constant_rate,
+    label,
+    one_per_seed,
+    total_distance,
+)
+from ultraslow.analysis.text import plural
+
+from .fit import fit_growth
+from .status import LEAST_RECORDS
+
+# Called with the number of series fitted since the last call and the number of all.
+Progress = Callable[[int, int], None]
+Curves = dict[str, xr.DataArray]
+
+# What means nothing without simulated critical values.
+_CALIBRATED = ("exponent_low", "exponent_high", "detectable", "critical", "log_p_value")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of `fit_growth`'s options is chosen here."""
+
+    level: float
+    calibrate: bool = True
+    draws: int = 1000
+
+
+def fit_totals(
+    runs: dict[str, xr.Dataset], *, level: float = 0.95, progress: Progress | None = None
+) -> xr.Dataset:
+    """Growth fits of each run's total distance.
+
+    Arguments:
+        runs: recordings by node name.
+        level: confidence level of the intervals.
+        progress: called with the number of series fitted since the last call and of all.
+
+    Returns:
+        `fit_growth`'s Dataset along `node`, with `run`, `batch_size`, `seed`, `arm` (what tells
+        it from others of its batch size, in words) and `repeats` (whether another run of its seed
+        counts in its arm) as coordinates,
+        the window's `first`, `last` and `decades`, and `grown_decades`, the decades beyond the
+        fitted onset τ: log10 of (last + τ)/(first + τ).
+    """
+    curves = {name: _window(total_distance(run), run) for name, run in runs.items()}
+    return _labelled(_fit(curves, Settings(level), progress=progress), runs)
+
+
+def fit_tensors(
+    runs: dict[str, xr.Dataset],
+    *,
+    level: float = 0.95,
+    intervals: bool = True,
+    draws: int = 1000,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Growth fits of each tensor's distance, run by run.
+
+    Arguments:
+        runs: recordings by node name.
+        level: confidence level of the intervals.
+        intervals: whether to simulate the critical values that intervals need; without, their ends
+            are NaN, and fitting takes a tenth of the time.
+        draws: simulated series a critical value.
+        progress: called with the number of series fitted since the last call and of all.
+
+    Returns:
+        As `fit_totals`, along `node` and `tensor`; tensors that a run does not have are missing.
+    """
+    curves = {
+        name: _window((run["distance_sq"] ** 0.5).rename("distance"), run)
+        for name, run in runs.items()
+    }
+    settings = Settings(level, calibrate=intervals, draws=draws)
+    fits = _fit(curves, settings, progress=progress)
+    if not intervals:
+        fits = fits.assign({name: fits[name] * np.nan for name in _CALIBRATED})
+    return _labelled(fits, runs)
+
+
+def _window(distance: xr.DataArray, run: xr.Dataset) -> xr.DataArray:
+    plain = distance.reset_coords(drop=True)
+    stretch = constant_rate(run).iteration
+    if not stretch.size:  # a curve without values: its fit says that there is nothing to fit
+        return plain.isel(iteration=[0]).assign_coords(iteration=[1]) * np.nan
+    return plain.sel(iteration=stretch)
+
+
+def _fit(curves: Curves, settings: Settings, *, progress: Progress | None) -> xr.Dataset:
+    """Fit curves that share their axes in one call: calibration is then shared as well."""
+    alike: dict[tuple, list[str]] = {}
+    for name, curve in curves.items():
+        axes = tuple(tuple(curve[dim].values.tolist()) for dim in map(str, curve.dims))
+        alike.setdefault(axes, []).append(name)
+    total = sum(curve.size // curve.sizes["iteration"] for curve in curves.values())
+    advance = None if progress is None else lambda done, _: progress(done, total)
+    parts = []
+    for names in alike.values():
+        stacked = xr.concat([curves[name] for name in names], dim="node")
+        stacked = stacked.assign_coords(node=list(names))
+        parts.append(
+            fit_growth(
+                stacked,
+                level=settings.level,
+                calibrate=settings.calibrate,
+                draws=settings.draws,
+                progress=advance,
+            )
+        )
+    # Tensors that only some runs have: numbers become NaN, texts empty.
+    filled = xr.align(*parts, join="outer", exclude=["node"], copy=False)
+    joined = xr.concat(filled, dim="node", combine_attrs="override")
+    return joined.sel(node=list(curves))
+
+
+def _labelled(fits: xr.Dataset, runs: dict[str, xr.Dataset]) -> xr.Dataset:
+    windows = [constant_rate(run) for run in runs.values()]
+    distinct, names = one_per_seed(runs), arm_names(runs)
+    coordinates = {
+        "run": [str(run["run"].values) for run in runs.values()],
+        "batch_size": [int(run["batch_size"].values) for run in runs.values()],
+        "seed": [str(label(run, "seed")) for run in runs.values()],
+        "arm": [names[node] for node in runs],
+        "repeats": [name not in distinct for name in runs],
+    }
+    columns = {
+        "first": [int(window.iteration[0]) if window.iteration.size else 0 for window in windows],
+        "last": [int(window.iteration[-1]) if window.iteration.size else 0 for window in windows],
+        "decades": [window.decades for window in windows],
+    }
+    fits = fits.assign_coords({name: ("node", values) for name, values in coordinates.items()})
+    fits = fits.assign({name: ("node", np.asarray(values)) for name, values in columns.items()})
+    # Without a window the reason is what the recording lacks and not that nothing was fitted.
+    reasons = [_why_short(window, run) for window, run in zip(windows, runs.values(), strict=True)]
+    lacking = xr.DataArray(reasons, dims="node")
+    fits = fits.assign(reason=xr.where(lacking == "", fits["reason"], lacking))
+    onset = fits["onset"].fillna(0.0)
+    ends = [(fits[name] + onset).clip(min=1) for name in ("first", "last")]
+    return fits.assign(grown_decades=np.log10(ends[1] / ends[0]))
+
+
+def _why_short(window: Stretch, run: xr.Dataset) -> str:
+    """What the recording lacks for a fit, where that is a constant learning rate; else empty."""
+    count = window.iteration.size
+    records = int((run["iteration"].values > 0).sum())
+    if 0 < count < LEAST_RECORDS <= records:
+        found = f"the learning rate stays constant for {plural(count, 'record')} at most"
+        return f"{found}, at least {LEAST_RECORDS} are needed"
+    return window.reason

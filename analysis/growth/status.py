@@ -1,0 +1,191 @@
+"""Status of every fitted series, with the reason in words.
+
+A series that cannot be fitted, or whose fit should not be leaned on, says so; it is neither an
+exception nor a silent NaN. The status is the gravest thing found, the reason names all of them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultraslow.analysis.text import plural
+
+Array = NDArray[np.float64]
+
+# From the gravest to the lightest.
+STATUSES = (
+    "nonfinite",
+    "too_few_points",
+    "weak_signal",
+    "rate_changed",
+    "p_unbounded",
+    "onset_edge",
+    "noise_nonstationary",
+    "ok",
+)
+
+LEAST_RECORDS = 8  # four parameters of the curve and a noise model, from fewer, would be a guess
+LEAST_RATIO = 10.0  # of last to first iteration
+MOST_MISSING = 0.2  # share of records that may be NaN or infinite
+WEAK_SIGNAL = 4.0  # slope over its error, below which p is close to unidentified
+EXTREME = 1e150  # squares of larger values overflow, and those of smaller inverses vanish
+ROUNDING = 1e6  # slope over its error, above which the residuals are rounding and not noise
+
+
+class Assessment(NamedTuple):
+    """Status and reason of one series."""
+
+    status: str
+    reason: str
+
+
+def combined(findings: list[Assessment]) -> Assessment:
+    """The gravest status, with all reasons.
+
+    >>> combined([Assessment("onset_edge", "late"), Assessment("weak_signal", "flat")])
+    Assessment(status='weak_signal', reason='flat; late')
+    """
+    if not findings:
+        return Assessment("ok", "")
+    ordered = sorted(findings, key=lambda finding: STATUSES.index(finding.status))
+    return Assessment(ordered[0].status, "; ".join(finding.reason for finding in ordered))
+
+
+def unusable(times: Array, values: Array) -> Assessment | None:
+    """Why a series cannot be fitted at all, or None.
+
+    Arguments:
+        times: t > 0, shape (time,), iterations.
+        values: d, shape (time,), possibly NaN or infinite.
+
+    Returns:
+        The finding.
+    """
+    finite = np.isfinite(values)
+    missing = values.size - int(finite.sum())
+    if missing > MOST_MISSING * values.size:
+        text = f"{missing} of {values.size} records are NaN or infinite"
+        return Assessment("nonfinite", text)
+    kept = times[finite]
+    if kept.size < LEAST_RECORDS:
+        records = plural(kept.size, "record")
+        text = f"{records} after iteration 0, at least {LEAST_RECORDS} are needed"
+        return Assessment("too_few_points", text)
+    if kept[-1] < LEAST_RATIO * kept[0]:
+        text = f"records span iterations {kept[0]:g} to {kept[-1]:g}, less than one decade"
+        return Assessment("too_few_points", text)
+    largest = np.abs(values[finite]).max()
+    if largest > EXTREME:
+        return Assessment("nonfinite", f"values reach {largest:.3g}, too large to be squared")
+    if np.ptp(values[finite]) <= max(1e-12 * largest, 1 / EXTREME):
+        return Assessment("weak_signal", "the series is constant")
+    return None
+
+
+def check_curve(times: Array, values: Array | None = None) -> None:
+    """Refuse what no curve can be fitted to.
+
+    Arguments:
+        times: t, shape (time,), iterations.
+        values: d, shape (time,), if there is a curve.
+
+    Raises:
+        ValueError: when times are not positive and increasing, or values are not finite numbers of
+            the same shape.
+    """
+    if times.ndim != 1 or times.size == 0:
+        raise ValueError(f"times: found shape {times.shape}, expected (time,)")
+    if not (np.isfinite(times).all() and times[0] > 0 and np.all(np.diff(times) > 0)):
+        raise ValueError("times: expected positive values that increase")
+    if values is None:
+        return
+    if values.shape != times.shape:
+        raise ValueError(f"values: found shape {values.shape}, expected {times.shape}")
+    if not np.isfinite(values).all():
+        count = int((~np.isfinite(values)).sum())
+        raise ValueError(f"values: found {count} that are not finite, expected none")
+
+
+class Facts(NamedTuple):
+    """What the assessment of one fit looks at.
+
+    Attributes:
+        low: lower end of the interval of p.
+        high: its upper end.
+        slope: b.
+        signal: slope over its error.
+        onset: τ, iterations.
+        onset_high: the largest onset allowed, inf where the onset is given.
+        wanders: whether the noise chosen is a random walk.
+        missing: records left out because they are not finite.
+        rate_change: description of a change of the learning rate, or empty.
+    """
+
+    low: float
+    high: float
+    slope: float
+    signal: float
+    onset: float
+    onset_high: float
+    wanders: bool
+    missing: int
+    rate_change: str
+
+
+def assess(facts: Facts) -> Assessment:
+    """Status and reason of a fitted series.
+
+    Arguments:
+        facts: what is known of the fit.
+
+    Returns:
+        The assessment.
+    """
+    found = [finding for finding in _findings(facts) if finding is not None]
+    status, reason = combined(found)
+    notes = [reason] if reason else []
+    if facts.slope < 0:
+        notes.append("the series falls, its slope is negative")
+    if facts.missing:
+        notes.append(f"{facts.missing} records that are NaN or infinite were left out")
+    return Assessment(status, "; ".join(notes))
+
+
+def _findings(facts: Facts) -> list[Assessment | None]:
+    return [_weak(facts), _rate(facts), _unbounded(facts), _edge(facts), _wandering(facts)]
+
+
+def _weak(facts: Facts) -> Assessment | None:
+    if facts.signal >= WEAK_SIGNAL:
+        return None
+    text = f"growth is {facts.signal:.1f} standard errors from 0, too little to tell its shape"
+    return Assessment("weak_signal", text)
+
+
+def _rate(facts: Facts) -> Assessment | None:
+    return Assessment("rate_changed", facts.rate_change) if facts.rate_change else None
+
+
+def _unbounded(facts: Facts) -> Assessment | None:
+    sides = [
+        name for name, end in (("below", facts.low), ("above", facts.high)) if not np.isfinite(end)
+    ]
+    if not sides:
+        return None
+    text = f"nothing bounds the exponent {' or '.join(sides)} within the range considered"
+    return Assessment("p_unbounded", text)
+
+
+def _edge(facts: Facts) -> Assessment | None:
+    if facts.onset < 0.98 * facts.onset_high:
+        return None
+    text = f"the onset lies at the latest iteration allowed, {facts.onset_high:.4g}"
+    return Assessment("onset_edge", text)
+
+
+def _wandering(facts: Facts) -> Assessment | None:
+    if not facts.wanders or facts.signal > ROUNDING:
+        return None
+    text = "the residuals wander like a random walk, and more records would not pin the slope down"
+    return Assessment("noise_nonstationary", text)

@@ -1,0 +1,11 @@
+"""Intervals, and what they decide.
+
+Contents:
+    seeds     means across seeds, where the seeds are the sample
+    contrast  differences between arms
+    decision  supported, contradicted or undecidable
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,144 @@
+"""Differences between two means, with intervals from the spread between runs."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from ultraslow.analysis.text import interval, rounded
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A difference of means with its interval.
+
+    Attributes:
+        estimate: the difference.
+        low: lower end of its interval.
+        high: upper end.
+        error: standard error.
+        freedom: degrees of freedom of the error.
+        count: runs of the smaller sample, or pairs.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    error: float
+    freedom: float
+    count: int
+
+    def __str__(self) -> str:
+        return f"{rounded(self.estimate)} {interval(self.low, self.high, show=rounded)}"
+
+
+def unpaired(above: ArrayLike, below: ArrayLike, *, level: float) -> Contrast:
+    """Mean of one sample less that of another, by Welch's interval.
+
+    x̄ − ȳ ± t_ν·√(s_x²/n + s_y²/m)
+
+    Welch's ν follows from the samples' variances, which two values tell too badly: beside five of
+    a third of their spread the interval held in 89 % of simulated sets. With two values ν = 1;
+    with three or more it holds in 93 to 97 %.
+
+    References:
+        Welch (1947), Biometrika 34, 28: two samples of unequal variance.
+
+    Arguments:
+        above: x, shape (run,), two values or more.
+        below: y, shape (run,), two values or more.
+        level: confidence level.
+
+    Returns:
+        The difference.
+
+    >>> print(unpaired([1.0, 2.0, 3.0], [0.0, 1.0, 2.0], level=0.95))
+    1.000 [−1.267, 3.267]
+    """
+    samples = [np.asarray(values, dtype=np.float64) for values in (above, below)]
+    parts = [values.var(ddof=1) / values.size for values in samples]
+    total = float(sum(parts))
+    smaller = min(values.size for values in samples)
+    spread = sum(part**2 / (values.size - 1) for part, values in zip(parts, samples, strict=True))
+    freedom = float(total**2 / spread) if spread > 0 and smaller > 2 else float(smaller - 1)
+    middle = float(samples[0].mean() - samples[1].mean())
+    return _contrast(middle, math.sqrt(total), freedom, count=smaller, level=level)
+
+
+def paired(differences: ArrayLike, *, level: float) -> Contrast:
+    """Mean of differences between the two runs of a pair, by Student's interval.
+
+    d̄ ± t_{n−1}·s_d/√n
+
+    Arguments:
+        differences: d, shape (pair,), two values or more.
+        level: confidence level.
+
+    Returns:
+        The mean difference.
+
+    >>> print(paired([0.9, 1.0, 1.1], level=0.95))
+    1.000 [0.752, 1.248]
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    error = float(values.std(ddof=1) / math.sqrt(values.size))
+    freedom = float(values.size - 1)
+    return _contrast(float(values.mean()), error, freedom, count=values.size, level=level)
+
+
+def block(scores: ArrayLike, above: int, below: int, *, level: float) -> Contrast:
+    """Mean of one treatment less that of another, by the spread pooled over all treatments.
+
+    x̄_a − x̄_b ± t_ν·s·√(2/n), s² = Σ (x_ij − x̄_i − x̄_j + x̄)²/ν, ν = (k − 1)(n − 1)
+
+    This is the analysis of a randomized block design. Two pairs have one degree of freedom, and
+    its interval is 12 standard errors wide; k treatments of two runs have k − 1. The price is the
+    assumption that runs scatter alike under every treatment. Where they do, 95 % intervals of 2 to
+    8 gains hold together in 96 to 97 % of simulated ladders; where one treatment scatters three
+    times as much as the others, in 81 to 95 %, the least where all are compared with that one.
+
+    References:
+        Fisher (1935), The Design of Experiments, chapter IV: randomized blocks.
+
+    Arguments:
+        scores: x, shape (treatment, block): k treatments, each run once in each of n blocks.
+        above: index of one treatment.
+        below: index of the other.
+        level: confidence level.
+
+    Returns:
+        The difference.
+
+    >>> print(block([[0.0, 1.0], [2.0, 3.2], [1.1, 1.9]], 1, 0, level=0.95))
+    2.100 [1.492, 2.708]
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    means = values.mean(axis=1, keepdims=True)
+    rest = values - means - values.mean(axis=0) + values.mean()
+    treatments, blocks = values.shape
+    freedom = float((treatments - 1) * (blocks - 1))
+    error = math.sqrt(float((rest**2).sum()) / freedom * 2 / blocks)
+    middle = float(means[above, 0] - means[below, 0])
+    return _contrast(middle, error, freedom, count=blocks, level=level)
+
+
+def p_value(contrast: Contrast) -> float:
+    """Two-sided p-value of "the difference is 0".
+
+    >>> round(p_value(paired([0.9, 1.0, 1.1], level=0.95)), 4)
+    0.0033
+    """
+    if contrast.error == 0:
+        return float(contrast.estimate == 0)
+    return float(2 * stats.t.sf(abs(contrast.estimate) / contrast.error, contrast.freedom))
+
+
+def _contrast(
+    middle: float, error: float, freedom: float, *, count: int, level: float
+) -> Contrast:
+    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * error
+    return Contrast(middle, middle - half, middle + half, error, freedom, count)

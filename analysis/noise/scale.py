@@ -1,0 +1,349 @@
+"""Noise scale of recorded runs, with intervals.
+
+B_simple = tr Σ/|G|² is the ratio of two means over many updates. Each recorded window holds a mean
+over its updates, so the estimate weights windows by their updates. Neighbouring windows are merged
+into blocks of about equal numbers of updates, and the interval comes from the spread between
+blocks: blocks longer than the correlation time are independent.
+
+Noise scale of recordings: over whole runs, and over time.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+
+BLOCKS = (20, 10, 5)
+FEWEST_BLOCKS = 4
+# Beyond this relative error of |G|² or tr Σ the ratio's distribution is too skew for the
+# jackknife.
+NOISY = 0.1
+
+
+@dataclass(frozen=True)
+class NoiseScale:
+    """An estimate of B_simple.
+
+    Attributes:
+        estimate: B_simple, samples; NaN when the mean of |G|² is not positive.
+        low: lower end of the interval, samples.
+        high: upper end; infinite when |G|² cannot be told from 0.
+        method: `jackknife` or `fieller`; empty when there is no interval.
+        updates: updates with an estimate.
+        blocks: independent blocks they make.
+        reason: why there is no interval or no upper end; empty otherwise.
+        correlated: whether windows look correlated over more than half a block, as few of them or
+            those of a long memory do, or those of a trend. With a long memory the interval is too
+            short: at nominal 95 % it held in 78 to 90 % of simulated sets.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    method: str
+    updates: int
+    blocks: int
+    reason: str = ""
+    correlated: bool = False
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.low):
+            return f"unknown ({self.reason})"
+        if math.isinf(self.high):
+            return f"B ≥ {self.low:.3g}"
+        return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Block means of |G|² and tr Σ.
+
+    Attributes:
+        gradient_sq: mean estimates of |G|², shape (block,).
+        noise_trace: mean estimates of tr Σ, shape (block,).
+        updates: updates in a block, shape (block,).
+    """
+
+    gradient_sq: Array
+    noise_trace: Array
+    updates: Array
+
+
+def noise_interval(
+    gradient_sq: ArrayLike, noise_trace: ArrayLike, updates: ArrayLike, *, level: float = 0.95
+) -> NoiseScale:
+    """B_simple of a stretch of windows with its interval.
+
+    B = Σ n_k s_k / Σ n_k g_k. The interval is that of the delete-one-block jackknife, and
+    Fieller's, {B : (s̄ − B ḡ)² ≤ t² (V_s − 2BC + B²V_g)}, where the relative error of ḡ or s̄
+    exceeds `NOISY`, as that of s̄ does where there is hardly any noise. A ratio below 0, which an
+    unbiased estimate of no noise gives half of the time, counts as 0.
+
+    References:
+        Busing, Meijer and van der Leeden (1999), Statistics and Computing 9, 3: the jackknife with
+        blocks of unequal size.
+        Fieller (1954), Journal of the Royal Statistical Society B 16, 175.
+
+    Arguments:
+        gradient_sq: window means g of the signed estimates of |G|², shape (window,).
+        noise_trace: window means s of the signed estimates of tr Σ, shape (window,).
+        updates: updates n in each window, shape (window,).
+        level: confidence level.
+
+    Returns:
+        The estimate, in samples.
+    """
+    moments = independent_blocks(gradient_sq, noise_trace, updates)
+    count = moments.updates.size
+    total = int(moments.updates.sum())
+    if count < FEWEST_BLOCKS:
+        reason = f"{count} windows with gradient noise, {FEWEST_BLOCKS} needed"
+        return NoiseScale(_ratio(moments), math.nan, math.nan, "", total, count, reason)
+    t = float(stats.t.ppf(0.5 + level / 2, count - 1))
+    windows = merge(gradient_sq, noise_trace, updates, blocks=int(np.size(updates)))
+    correlated = _outlasts(windows, count)
+    if max(_relative_errors(moments)) > NOISY:
+        return replace(fieller(moments, t), correlated=correlated)
+    error = jackknife_error(moments)
+    middle = _ratio(moments)
+    # On the scale of ln B the interval of a ratio of positive means is nearly symmetric.
+    width = math.exp(t * error / middle)
+    ends = middle / width, middle * width
+    return NoiseScale(middle, *ends, "jackknife", total, count, correlated=correlated)
+
+
+def independent_blocks(
+    gradient_sq: ArrayLike, noise_trace: ArrayLike, updates: ArrayLike
+) -> Moments:
+    """The finest of some block lengths at which neighbouring blocks do not look correlated.
+
+    Blocks shorter than the correlation time differ too little, and intervals from them are too
+    short. A correlation of neighbours above one standard error, 1/√J, asks for longer blocks.
+
+    Arguments:
+        gradient_sq: window means, shape (window,).
+        noise_trace: window means, shape (window,).
+        updates: updates in each window, shape (window,).
+
+    Returns:
+        The blocks.
+    """
+    for blocks in BLOCKS:
+        moments = merge(gradient_sq, noise_trace, updates, blocks=blocks)
+        values = (moments.gradient_sq, moments.noise_trace)
+        if max(map(neighbour_correlation, values)) <= 1 / math.sqrt(max(moments.updates.size, 1)):
+            break
+    return moments
+
+
+def _outlasts(windows: Moments, blocks: int) -> bool:
+    """Whether the memory of windows, (1 + ρ)/(1 − ρ) of them, is longer than half a block.
+
+    A correlation ρ of neighbours below two standard errors, 2/√W, counts as none.
+    """
+    values = (windows.gradient_sq, windows.noise_trace)
+    correlation, count = max(map(neighbour_correlation, values)), windows.updates.size
+    if correlation <= 2 / math.sqrt(max(count, 1)):
+        return False
+    return count / blocks < 2 * (1 + correlation) / (1 - correlation)
+
+
+def neighbour_correlation(values: Array) -> float:
+    """Correlation of each value with the next one; 0 for fewer than three.
+
+    >>> round(neighbour_correlation(np.array([1.0, 2.0, 3.0, 4.0])), 3)
+    0.25
+    """
+    centred = values - values.mean() if values.size else values
+    total = float(np.sum(centred**2))
+    return float(np.sum(centred[1:] * centred[:-1])) / total if values.size > 2 and total else 0.0
+
+
+def merge(
+    gradient_sq: ArrayLike, noise_trace: ArrayLike, updates: ArrayLike, *, blocks: int = 20
+) -> Moments:
+    """Windows merged in order into at most `blocks` blocks of about equal numbers of updates.
+
+    Windows without updates or with an estimate that is not finite are left out.
+
+    Arguments:
+        gradient_sq: window means, shape (window,).
+        noise_trace: window means, shape (window,).
+        updates: updates in each window, shape (window,).
+        blocks: how many to make at most.
+
+    Returns:
+        The blocks; windows longer than a block stay whole.
+    """
+    g, s, n = (np.asarray(item, dtype=float) for item in (gradient_sq, noise_trace, updates))
+    kept = np.isfinite(g) & np.isfinite(s) & (n > 0)
+    g, s, n = g[kept], s[kept], n[kept]
+    ends = np.cumsum(n)
+    block = np.ceil(ends / (ends[-1] / blocks) - 1e-9) if n.size else ends
+    starts = np.flatnonzero(np.diff(block, prepend=-1.0))
+    size = np.add.reduceat(n, starts) if n.size else n
+    sums = [np.add.reduceat(n * x, starts) if n.size else n for x in (g, s)]
+    return Moments(sums[0] / size, sums[1] / size, size)
+
+
+def _means(moments: Moments) -> tuple[float, float]:
+    weights = moments.updates
+    if not weights.size:
+        return math.nan, math.nan
+    return (
+        float(np.average(moments.gradient_sq, weights=weights)),
+        float(np.average(moments.noise_trace, weights=weights)),
+    )
+
+
+def _ratio(moments: Moments) -> float:
+    gradient_sq, noise_trace = _means(moments)
+    return max(noise_trace, 0.0) / gradient_sq if gradient_sq > 0 else math.nan
+
+
+def covariance(moments: Moments) -> Array:
+    """Covariance of the two weighted means, |G|² first.
+
+    C = Σ_j n_j (x_j − x̄)(x_j − x̄)ᵀ / ((J − 1) Σ_j n_j), for blocks whose variance falls as
+    1/n_j.
+
+    Arguments:
+        moments: J blocks.
+
+    Returns:
+        Shape (2, 2).
+    """
+    values = np.stack([moments.gradient_sq, moments.noise_trace])
+    centred = values - np.asarray(_means(moments))[:, None]
+    weights = moments.updates
+    return (centred * weights) @ centred.T / ((weights.size - 1) * weights.sum())
+
+
+def _relative_errors(moments: Moments) -> list[float]:
+    """Relative errors of the means of |G|² and tr Σ; infinite for a mean that is not positive."""
+    variances = np.diag(covariance(moments)).tolist()
+    return [
+        math.sqrt(variance) / mean if mean > 0 else math.inf
+        for mean, variance in zip(_means(moments), variances, strict=True)
+    ]
+
+
+def jackknife_error(moments: Moments) -> float:
+    """Standard error of B by leaving out one block at a time.
+
+    With h_j = Σn/n_j and pseudo-values θ_j = h_j B − (h_j − 1) B_(−j), the variance is
+    (1/J) Σ_j (θ_j − θ̄)²/(h_j − 1), θ̄ being the jackknife estimate J·B − Σ_j (1 − 1/h_j) B_(−j).
+
+    References:
+        Busing, Meijer and van der Leeden (1999), Statistics and Computing 9, 3.
+
+    Arguments:
+        moments: J blocks.
+
+    Returns:
+        The standard error, in samples.
+    """
+    n, count = moments.updates, moments.updates.size
+    g, s = n * moments.gradient_sq, n * moments.noise_trace
+    whole = s.sum() / g.sum()
+    without = (s.sum() - s) / (g.sum() - g)
+    h = n.sum() / n
+    pseudo = h * whole - (h - 1) * without
+    centre = count * whole - np.sum((1 - 1 / h) * without)
+    return float(np.sqrt(np.mean((pseudo - centre) ** 2 / (h - 1))))
+
+
+def fieller(moments: Moments, t: float) -> NoiseScale:
+    """Fieller's interval for B, which stays right when |G|² or tr Σ may be 0.
+
+    Arguments:
+        moments: the blocks.
+        t: quantile of Student's t.
+
+    Returns:
+        The estimate; its upper end is infinite when the interval of |G|² reaches 0.
+    """
+    g, s = _means(moments)
+    c = covariance(moments)
+    quadratic = g**2 - t**2 * c[0, 0]
+    linear = s * g - t**2 * c[0, 1]
+    constant = s**2 - t**2 * c[1, 1]
+    root = math.sqrt(max(linear**2 - quadratic * constant, 0.0))
+    found = (_ratio(moments), "fieller", int(moments.updates.sum()), moments.updates.size)
+    estimate, method, updates, blocks = found
+    if quadratic > 0 and g > 0:
+        low, high = (linear - root) / quadratic, (linear + root) / quadratic
+        return NoiseScale(estimate, max(low, 0.0), max(high, 0.0), method, updates, blocks)
+    # The set is all B above the positive root; none below 0 makes sense.
+    bounded = constant > 0 and quadratic < 0
+    low = (linear - root) / quadratic if bounded else 0.0
+    reason = "the squared gradient cannot be told from 0"
+    return NoiseScale(estimate, max(low, 0.0), math.inf, method, updates, blocks, reason)
+
+
+BINS_PER_DECADE = 5
+
+
+def run_noise_scale(run: xr.Dataset, *, level: float = 0.95) -> NoiseScale:
+    """B_simple over a whole run.
+
+    Arguments:
+        run: a recording.
+        level: confidence level.
+
+    Returns:
+        The estimate; without an interval, and with the reason, where no noise was recorded.
+    """
+    if not has_noise(run):
+        reason = str(run.attrs.get("noise_absent", "no gradient noise was recorded"))
+        return NoiseScale(math.nan, math.nan, math.nan, "", 0, 0, reason)
+    return noise_interval(*_windows(run), level=level)
+
+
+def noise_over_time(runs: Sequence[xr.Dataset], *, level: float = 0.95) -> xr.Dataset:
+    """B_simple in bins of equal length in ln t, from all windows of equal runs together.
+
+    Arguments:
+        runs: recordings that differ by seed only; those without noise are left out.
+        level: confidence level.
+
+    Returns:
+        A Dataset along `iteration` (the geometric middle of each bin) with `estimate`, `low` and
+        `high`, in samples; empty where no noise was recorded.
+    """
+    measured = [run for run in runs if has_noise(run)]
+    iteration = np.concatenate([run["iteration"].values for run in measured] or [np.empty(0)])
+    windows = [_windows(run) for run in measured]
+    g, s, n = (np.concatenate([w[k] for w in windows] or [np.empty(0)]) for k in range(3))
+    bins = _bins(np.maximum(iteration, 1))
+    found: dict[float, NoiseScale] = {}
+    for number in np.unique(bins[(iteration > 0) & (n > 0)]):
+        inside = (bins == number) & (iteration > 0)
+        centre = float(np.exp(np.mean(np.log(iteration[inside]))))
+        found[centre] = noise_interval(g[inside], s[inside], n[inside], level=level)
+    columns = ("estimate", "low", "high")
+    variables = {k: ("iteration", [float(getattr(b, k)) for b in found.values()]) for k in columns}
+    return xr.Dataset(variables, coords={"iteration": list(found)})
+
+
+def _bins(iteration: Array) -> Array:
+    """Bin of each iteration; the last one takes what is left over at the end."""
+    place = np.log10(iteration) * BINS_PER_DECADE
+    return np.minimum(np.floor(place), max(np.floor(place.max(initial=0) + 0.5) - 1, 0))
+
+
+def has_noise(run: xr.Dataset) -> bool:
+    """Whether a recording holds gradient noise."""
+    return {"gradient_sq", "noise_trace", "noise_updates"} <= set(map(str, run.data_vars))
+
+
+def _windows(run: xr.Dataset) -> tuple[Array, Array, Array]:
+    """Window means summed over tensors, and the updates in each window."""
+    totals = [run[name].sum("tensor", skipna=False) for name in ("gradient_sq", "noise_trace")]
+    return totals[0].values, totals[1].values, run["noise_updates"].values.astype(float)

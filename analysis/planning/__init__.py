@@ -1,0 +1,11 @@
+"""What a study has to be to decide.
+
+Contents:
+    plan   decades, seeds and batch sizes that decide with a given power
+    pilot  what is known beforehand, from recordings or stated
+    power  verdicts of simulated studies
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

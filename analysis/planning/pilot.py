@@ -1,0 +1,185 @@
+"""What a pilot run tells a planner: how fast its distance grows, and how noisy it is."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ultraslow.analysis.growth import DETECTABLE, NoiseModel, fitted_noise
+from ultraslow.analysis.noise import run_noise_scale
+from ultraslow.analysis.runs import constant_rate, one_per_seed, seeds
+from ultraslow.analysis.runs.arms import arms
+from ultraslow.diffusion.laws import growth_regressor
+from ultraslow.diffusion.recording import log_spaced
+
+Array = NDArray[np.float64]
+
+# Iterations of a pilot that is given by numbers: σ/D is quoted over three decades.
+_LAST = 1000
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """A pilot run in numbers.
+
+    Attributes:
+        times: iterations t ≥ 1 of its records, shape (time,).
+        noise: shape of its noise.
+        noise_share: σ/D, standard deviation of the noise over the growth D of the distance between
+            the first and the last record.
+        onset: τ, iterations.
+        seed_spread: standard deviation of the exponent between seeds beyond what the noise within
+            a run explains.
+        batch_size: M, samples.
+        noise_scale: B_simple, samples; NaN where unknown.
+        source: where the numbers come from, in words.
+    """
+
+    times: Array
+    noise: NoiseModel
+    noise_share: float
+    onset: float = 0.0
+    seed_spread: float = 0.0
+    batch_size: int = 0
+    noise_scale: float = math.nan
+    source: str = "numbers given"
+
+
+def stated(
+    noise_share: float,
+    *,
+    correlation: float = 0.5,
+    onset: float = 0.0,
+    seed_spread: float = 0.0,
+    batch_size: int = 0,
+    noise_scale: float = math.nan,
+) -> Pilot:
+    """A pilot from numbers, with σ/D over the three decades from iteration 1 to 1000.
+
+    Arguments:
+        noise_share: σ/D > 0.
+        correlation: length over which the noise stays alike, in ln t; 0 for independent noise.
+        onset: τ, iterations.
+        seed_spread: standard deviation of the exponent between seeds.
+        batch_size: M, samples.
+        noise_scale: B_simple, samples.
+
+    Returns:
+        The pilot.
+
+    Raises:
+        ValueError: when a number is out of range.
+    """
+    given = {"noise_share": noise_share, "correlation": correlation, "onset": onset}
+    for name, value in {**given, "seed_spread": seed_spread}.items():
+        least = "above 0" if name == "noise_share" else "of at least 0"
+        if not (math.isfinite(value) and value >= 0 and (value > 0 or name != "noise_share")):
+            raise ValueError(f"{name}: found {value}, expected a finite number {least}")
+    if batch_size < 0:
+        raise ValueError(f"batch_size: found {batch_size}, expected 1 or more, or 0 for unknown")
+    if noise_scale <= 0 or math.isinf(noise_scale):
+        raise ValueError(f"noise_scale: found {noise_scale}, expected a finite number above 0")
+    noise = NoiseModel("ar_log_t", length=correlation) if correlation else NoiseModel("white")
+    times = log_spaced(_LAST)[1:].astype(np.float64)
+    return Pilot(times, noise, noise_share, onset, seed_spread, batch_size, noise_scale)
+
+
+def pilot(runs: Mapping[str, xr.Dataset], fits: xr.Dataset) -> Pilot:
+    """The pilot that some recordings make: of the arm with most seeds, the run of middling noise.
+
+    Arguments:
+        runs: recordings by node name.
+        fits: `fits.fit_totals` of these runs.
+
+    Returns:
+        The pilot. With two seeds or more, the spread of exponents between them that exceeds the
+        errors of the single fits is its `seed_spread`.
+
+    Raises:
+        ValueError: when no run could be fitted.
+    """
+    usable = [
+        n for n in fits["node"].values.tolist() if np.isfinite(float(fits.exponent.sel(node=n)))
+    ]
+    if not usable:
+        reasons = sorted({str(reason) for reason in fits["reason"].values.tolist()})
+        raise ValueError(f"runs: found no run that could be fitted ({'; '.join(reasons)[:300]})")
+    groups = arms(one_per_seed({name: runs[name] for name in usable}))
+    names = max(groups.values(), key=lambda group: seeds([runs[n] for n in group]))
+    shares = {name: _noise_share(fits.sel(node=name), _times(runs[name])) for name in names}
+    middle = sorted(names, key=shares.__getitem__)[(len(names) - 1) // 2]
+    fit, run = fits.sel(node=middle), runs[middle]
+    return Pilot(
+        times=_times(run),
+        noise=fitted_noise(fit) or NoiseModel("white"),
+        noise_share=shares[middle],
+        onset=float(fit["onset"]),
+        seed_spread=_seed_spread(fits.sel(node=names)),
+        batch_size=int(run["batch_size"].values),
+        noise_scale=run_noise_scale(run).estimate,
+        source=f"run {str(run['run'].values)[:60]}, one of {len(names)} of its arm",
+    )
+
+
+def _times(run: xr.Dataset) -> Array:
+    return constant_rate(run).iteration.astype(np.float64)
+
+
+def _noise_share(fit: xr.Dataset, times: Array) -> float:
+    ends = np.log(times[[0, -1]] + float(fit["onset"]))
+    grown = np.diff(growth_regressor(ends, np.asarray(float(fit["exponent"]))))
+    return float(fit["sigma"]) / abs(float(fit["slope"]) * float(grown[0]))
+
+
+def _seed_spread(fits: xr.Dataset) -> float:
+    exponents = fits["exponent"].values
+    if exponents.size < 2:
+        return 0.0
+    within = float(np.mean((fits["detectable"].values / DETECTABLE) ** 2))
+    between = float(exponents.var(ddof=1))
+    return math.sqrt(max(between - within, 0.0)) if math.isfinite(within) else 0.0
+
+
+def curve(of: Pilot, exponent: float, times: Array) -> Array:
+    """The pilot's distance, continued by a law of exponent p, in units of its growth D.
+
+    [u(t) − u(t₁)]/[u(t_n) − u(t₁)] with u = [(t + τ)^p − 1]/p: every law grows by the same amount
+    over the pilot's records t₁ … t_n.
+
+    Arguments:
+        of: the pilot.
+        exponent: p.
+        times: t, shape (time,), iterations.
+
+    Returns:
+        Distances less the first one, shape (time,).
+    """
+    p = np.asarray(exponent)
+    start, end = growth_regressor(np.log(of.times[[0, -1]] + of.onset), p)
+    return (growth_regressor(np.log(times + of.onset), p) - start) / (end - start)
+
+
+def continued(of: Pilot, times: Array) -> Pilot:
+    """The pilot's noise as it is at other times.
+
+    Stationary noise stays what it is. A random walk gathers variance in proportion to the time,
+    or its logarithm, that it runs for. Where the standard deviation is ∝ t^δ it is quoted at the
+    geometric middle of the times, and moves with it.
+
+    Arguments:
+        of: the pilot.
+        times: t, shape (time,), iterations.
+
+    Returns:
+        The pilot with other times, noise and share.
+    """
+    noise, share = of.noise, of.noise_share
+    share *= math.exp(noise.power * float(np.log(times).mean() - np.log(of.times).mean()))
+    if noise.wanders:
+        clock = np.log if noise.kind == "walk_log_t" else np.asarray
+        longer = float(np.ptp(clock(times)) / np.ptp(clock(of.times)))
+        noise, share = replace(noise, nugget=noise.nugget / longer), share * math.sqrt(longer)
+    return replace(of, times=times, noise=noise, noise_share=share)

@@ -1,0 +1,295 @@
+"""Planning the runs that decide: how long, how many seeds, recorded when, at which batch sizes."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultraslow.analysis.growth import DECADES, MARGIN
+from ultraslow.analysis.text import number
+
+from .pilot import Pilot
+from .power import Question, Shares, Simulations, check, exponent_error, record_times
+
+Array = NDArray[np.float64]
+
+# From four seeds on, intervals are taken across them; one run speaks of its own trajectory.
+SEEDS = (4, 6, 10)
+PER_DECADE = (25, 6, 12, 50)  # of records; first the default schedule's, which others stand beside
+_STEP = 0.25  # decades between the lengths considered
+_SURE = 3.1  # standard errors: 2.24 for half the error at level 0.95, and 0.84 for 80 % power
+_LONGEST = 8.0  # decades: no training goes on for longer
+
+
+@dataclass(frozen=True)
+class Option:
+    """Runs that answer the question.
+
+    Attributes:
+        seeds: runs.
+        last: last iteration of each; 0 where none of the lengths considered suffices.
+        records: records of each run.
+        power: simulated probability that the verdict on P1 contradicts the log law under the
+            power law.
+        log_supported: simulated probability that it supports a true log law.
+        false_alarms: simulated probability that it contradicts a true log law.
+        alarms_at_once: the same of a log law of onset 0, where fitted exponents lean most to one
+            side, as no onset can be fitted below 0.
+        updates: updates of all runs together.
+        samples: samples of all runs together; 0 where the batch size is unknown.
+    """
+
+    seeds: int
+    last: int
+    records: int
+    power: float
+    log_supported: float
+    false_alarms: float
+    alarms_at_once: float
+    updates: int
+    samples: int
+
+    @property
+    def decades(self) -> float:
+        """log10 of the last iteration."""
+        return math.log10(max(self.last, 1))
+
+
+@dataclass(frozen=True)
+class Records:
+    """When to record: a way of placing records, and what it makes of the exponent.
+
+    Attributes:
+        name: the way, in words.
+        count: records.
+        error: asymptotic standard error of the exponent.
+    """
+
+    name: str
+    count: int
+    error: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An answer to a question.
+
+    Attributes:
+        question: what was asked.
+        pilot: what it was answered from.
+        options: runs that would do, one item a number of seeds.
+        records: ways of recording the cheapest option.
+        batch_sizes: sizes that span the noise scale; empty where it is unknown.
+        notes: what to know of it, in sentences.
+    """
+
+    question: Question
+    pilot: Pilot
+    options: tuple[Option, ...]
+    records: tuple[Records, ...]
+    batch_sizes: tuple[int, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def cheapest(self) -> Option | None:
+        """The option with the fewest updates; None when none suffices.
+
+        One that contradicts a true log law too often is taken only where all of them do.
+        """
+        able = [option for option in self.options if option.last]
+        sound = [option for option in able if not _alarming(option, self.question)]
+        return min(sound or able, key=lambda option: option.updates, default=None)
+
+
+def _alarming(option: Option, question: Question) -> bool:
+    """Whether more true log laws would be contradicted than the level allows."""
+    return max(option.false_alarms, option.alarms_at_once) > 1 - question.level
+
+
+def plan(
+    question: Question,
+    of: Pilot,
+    *,
+    rng: np.random.Generator,
+    advance: Callable[[], None] | None = None,
+) -> Plan:
+    """The runs that would tell t^p from a logarithm.
+
+    For each number of seeds at one batch size the shortest training, in steps of a quarter of a
+    decade, whose simulated power reaches what was asked. Sets of runs are judged as the verdict on
+    P1 judges them: only a mean exponent beyond ±0.05 by more than its interval contradicts the log
+    law. No training is shorter than the 2.5 decades beyond the onset that this verdict asks for.
+
+    Arguments:
+        question: exponent, power, level.
+        of: the pilot.
+        rng: source of random numbers.
+        advance: called after each length that was simulated.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ValueError: when the exponent counts as log growth, a number is out of range, or growth
+            sets in too late for any training.
+    """
+    check(question)
+    simulate = Simulations(question, of, rng, advance)
+    options = tuple(_shortest(question, of, seeds, simulate) for seeds in SEEDS)
+    notes = (*_notes(of), *_alarms(options, question), *_log_laws(options, question, simulate))
+    found = Plan(question, of, options, (), _batch_sizes(of), notes)
+    best = found.cheapest
+    return replace(found, records=_records(question, of, best.last)) if best else found
+
+
+def lengths(of: Pilot) -> list[int]:
+    """Last iterations considered, from the shortest that a verdict takes.
+
+    Raises:
+        ValueError: when the onset is so late that there are none.
+    """
+    factor = 10**DECADES
+    shortest = (1 + of.onset) * factor - of.onset
+    if shortest > 10**_LONGEST:
+        latest = math.floor((10**_LONGEST - factor) / (factor - 1))
+        raise ValueError(
+            f"onset: found {of.onset:g}, expected at most {latest}: no training of up to "
+            f"{_LONGEST:g} decades leaves the {DECADES:g} decades after it that verdicts ask for"
+        )
+    steps = int((_LONGEST - math.log10(shortest)) / _STEP) + 1
+    return [math.ceil(shortest * 10 ** (_STEP * k)) for k in range(steps)]
+
+
+def _shortest(question: Question, of: Pilot, seeds: int, simulate: Simulations) -> Option:
+    """The first length with power enough, found by halving: power rises with the length."""
+    able = lengths(of)
+    low, high = -1, _enough(question, of, seeds, able)
+    while simulate.power(seeds, able[high]) < question.power:
+        if high == len(able) - 1:
+            return Option(seeds, 0, 0, math.nan, math.nan, math.nan, math.nan, 0, 0)
+        low, high = high, min(high + 2, len(able) - 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if simulate.power(seeds, able[middle]) < question.power:
+            low = middle
+        else:
+            high = middle
+    return _option(of, seeds, able[high], simulate.shares(seeds, able[high]))
+
+
+def _enough(question: Question, of: Pilot, seeds: int, able: Sequence[int]) -> int:
+    """Where the asymptotic error, half as large again, suffices: a place to start from."""
+    beyond = abs(question.exponent) - MARGIN
+    for k, last in enumerate(able):
+        error = 1.5 * exponent_error(of, record_times(last), question.exponent)
+        if _SURE * math.hypot(error, of.seed_spread) <= beyond * math.sqrt(seeds):
+            return k
+    return len(able) - 1
+
+
+def _option(of: Pilot, seeds: int, last: int, found: Sequence[Shares]) -> Option:
+    power, log, at_once = found
+    shares = power.contradicted, log.supported, log.contradicted, at_once.contradicted
+    updates = seeds * last
+    records = record_times(last).size
+    return Option(seeds, last, records, *shares, updates, updates * of.batch_size)
+
+
+def _records(question: Question, of: Pilot, last: int) -> tuple[Records, ...]:
+    """Ways of recording a run of this length; the default schedule comes first."""
+    count = record_times(last).size
+    even = {
+        "even in ln t": np.geomspace(1, last, count),
+        "even in √t": np.linspace(1, math.sqrt(last), count) ** 2,
+        "even in t": np.linspace(1, last, count),
+    }
+    designs = {f"{n} a decade": record_times(last, per_decade=n) for n in PER_DECADE}
+    designs |= {name: np.unique(np.rint(times)) for name, times in even.items()}
+    return tuple(
+        Records(name, times.size, exponent_error(of, times, question.exponent))
+        for name, times in designs.items()
+    )
+
+
+def _batch_sizes(of: Pilot) -> tuple[int, ...]:
+    """Powers of two from B/10 to 10·B, each about three times the one before."""
+    if not (math.isfinite(of.noise_scale) and of.noise_scale > 0):
+        return ()
+    wanted = of.noise_scale * np.geomspace(0.1, 10.0, 5)
+    return tuple(sorted({int(2 ** max(round(math.log2(size)), 0)) for size in wanted}))
+
+
+def _notes(of: Pilot) -> tuple[str, ...]:
+    notes = [
+        "the sample are seeds: one run speaks of its own trajectory only",
+        f"power: how often the verdict on P1 is contradicted, from seeds at one batch size whose "
+        f"mean exponent lies beyond ±{MARGIN:g} by more than its interval",
+        "log kept: how often it is supported if the law is log t; alarms: how often it is "
+        "contradicted then, with the pilot's onset, and with an onset of 0",
+    ]
+    if not of.seed_spread:
+        notes.append("no spread of exponents between seeds was known or found; any adds to this")
+    if not math.isfinite(of.noise_scale):
+        notes.append(
+            "the noise scale B is unknown, so no batch sizes can be named: from B/10 to 10·B"
+        )
+    if of.noise.wanders:
+        notes.append(
+            "the pilot's residuals wander like a random walk, which longer runs do not mend"
+        )
+    return tuple(notes)
+
+
+def _alarms(options: Sequence[Option], question: Question) -> tuple[str, ...]:
+    """Which options would reject a true log law too often, and why."""
+    found = [
+        f"{one.seeds} ({max(one.false_alarms, one.alarms_at_once):.0%})"
+        for one in options
+        if _alarming(one, question)
+    ]
+    if not found:
+        return ()
+    return (
+        f"with {', '.join(found)} seeds a true log law would be contradicted more often than "
+        f"level {question.level:g} allows: fitted exponents lean to one side by part of their "
+        "error, which further seeds of that length do not mend",
+    )
+
+
+def _log_laws(
+    options: Sequence[Option], question: Question, simulate: Simulations
+) -> tuple[str, ...]:
+    """Where power is there and a true log law would be left undecided more often than asked."""
+    short = [one for one in options if one.last and one.log_supported < question.power]
+    if not short:
+        return ()
+    told = ", ".join(
+        f"with {one.seeds} seeds until iteration {number(one.last)} in about "
+        f"{round(10 * (1 - one.log_supported - one.false_alarms))}"
+        for one in short
+    )
+    both = _deciding_both(short, question, simulate)
+    rest = (
+        f"both laws are decided with {question.power:.0%} power by {both}"
+        if both
+        else "no longer training was simulated that decides both laws so often"
+    )
+    return (
+        f"these options are chosen for t^{question.exponent:g}; if the law is log t, of 10 such "
+        f"studies so many would be left undecided: {told}; {rest}",
+    )
+
+
+def _deciding_both(short: Sequence[Option], question: Question, simulate: Simulations) -> str:
+    """Numbers of seeds with the shortest simulated length that decides either law so often."""
+    found = []
+    for one in short:
+        for last in (n for n in simulate.lengths() if n > one.last):
+            power, log, at_once = simulate.shares(one.seeds, last)
+            sound = max(log.contradicted, at_once.contradicted) <= 1 - question.level
+            if sound and min(power.contradicted, log.supported) >= question.power:
+                found.append(f"{one.seeds} seeds until iteration {number(last)}")
+                break
+    return " or ".join(found)

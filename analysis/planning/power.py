@@ -1,0 +1,275 @@
+"""Power of a design to tell a power of t from a logarithm, through the fit that will be used.
+
+Series are simulated with the pilot's noise and fitted, and sets of them are judged by the rule of
+the verdict on P1. The power of one run's own test is for `certificate.certify`.
+
+What a plan is asked, and the simulated sets of runs that answer it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import stats
+
+from ultraslow.analysis.growth import (
+    EXPONENT_HIGH,
+    EXPONENT_LOW,
+    MARGIN,
+    covariance,
+    fit_growth,
+    gradients,
+    judged,
+    simulate,
+    too_few,
+)
+from ultraslow.analysis.growth.usable import usable
+from ultraslow.analysis.intervals import CONTRADICTED, SEEDS, SUPPORTED, overall
+from ultraslow.diffusion.recording import log_spaced
+
+from .pilot import Pilot, continued, curve
+
+Array = NDArray[np.float64]
+
+# Sets of seeds drawn from the simulated fits: a share of 0.8 is then known to 0.6 %.
+_SETS = 4000
+
+
+def simulated(
+    of: Pilot, times: Array, exponent: float, *, draws: int, rng: np.random.Generator
+) -> xr.DataArray:
+    """Series that continue a pilot by a law of exponent p, in units of the pilot's growth.
+
+    Arguments:
+        of: the pilot.
+        times: records of the design, shape (time,), iterations.
+        exponent: p.
+        draws: series.
+        rng: source of random numbers.
+
+    Returns:
+        Distances along `series` and `iteration`.
+    """
+    later = continued(of, times)
+    half = simulate(later.noise, times, (draws + 1) // 2, rng=rng)
+    # Each noise with both signs: the mean of p̂ over the draws is then off in second order only.
+    noise = later.noise_share * np.concatenate([half, -half])[:draws]
+    # The offset is free; without one a noisy series could start below 0 and mean no distance.
+    table = 10.0 + curve(of, exponent, times) + noise
+    return xr.DataArray(table, {"iteration": times}, ["series", "iteration"])
+
+
+def exponents(distances: xr.DataArray) -> Array:
+    """Fitted exponents p̂ of simulated series, shape (series,); NaN where P1 leaves a run out.
+
+    Intervals within a run are asymptotic here, so that `p_unbounded` is found a little more rarely
+    than with the simulated critical values of `fits.fit_totals`.
+    """
+    fits = fit_growth(distances, calibrate=False)
+    first, last = distances["iteration"].values[[0, -1]]
+    onset = fits["onset"].fillna(0.0)
+    looked_at = fits[["exponent", "onset", "status", "reason"]].assign(
+        first=first,
+        last=last,
+        decades=math.log10(last / first),
+        grown_decades=np.log10((last + onset) / (first + onset)),
+    )
+    nodes = np.arange(fits.sizes["series"])
+    known = looked_at.rename(series="node").assign_coords(node=nodes, run=("node", nodes))
+    kept, _ = usable(known)
+    return known["exponent"].where(known["node"].isin(kept)).values
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How often the verdict on P1 says what.
+
+    Attributes:
+        supported: share of sets of runs.
+        contradicted: share of sets of runs.
+    """
+
+    supported: float
+    contradicted: float
+
+
+def verdict_shares(
+    fitted: Array, seeds: int, *, spread: float, level: float, rng: np.random.Generator
+) -> Shares:
+    """How often P1 is supported and contradicted by an arm of so many seeds.
+
+    The rule is that of `log_law.log_growth`, which both take from `exponent_rule`. Sets of which
+    fewer than `PRIMARY_RUNS` runs can be used count as undecided; `log_growth` takes the interval
+    of each run there.
+
+    Arguments:
+        fitted: exponents of series of the true law, shape (series,); NaN for unusable ones.
+        seeds: S.
+        spread: standard deviation of exponents between seeds.
+        level: confidence level of the test.
+        rng: source of random numbers.
+
+    Returns:
+        Shares of the sets of S seeds.
+    """
+    drawn = rng.choice(fitted, (_SETS, seeds))
+    drawn = drawn + spread * rng.standard_normal((_SETS, seeds))
+    # Sorted by how many runs can be used: each number of them has its own quantiles.
+    counts = np.isfinite(drawn).sum(axis=1)
+    words: list[str] = []
+    for count in range(SEEDS, seeds + 1):
+        if too_few(count, seeds - count):
+            continue
+        rows = drawn[counts == count]
+        words += _words(rows[np.isfinite(rows)].reshape(-1, count), level=level)
+    return Shares(words.count(SUPPORTED) / _SETS, words.count(CONTRADICTED) / _SETS)
+
+
+def _words(exponents: Array, *, level: float) -> list[str]:
+    """The verdict on each row of the exponents of an arm's runs."""
+    count = exponents.shape[1]
+    middles = exponents.mean(axis=1).tolist()
+    errors = (exponents.std(axis=1, ddof=1) / math.sqrt(count)).tolist()
+
+    @cache
+    def quantile(wanted: float) -> float:
+        return float(stats.t.ppf(0.5 + wanted / 2, count - 1))
+
+    def word(middle: float, error: float) -> str:
+        def at(wanted: float) -> list[_Ends]:
+            half = quantile(wanted) * error
+            return [_Ends(middle - half, middle + half)]
+
+        return overall(judged(at, level=level)[1])
+
+    return [word(*pair) for pair in zip(middles, errors, strict=True)]
+
+
+class _Ends(NamedTuple):
+    low: float
+    high: float
+
+
+def exponent_error(of: Pilot, times: Array, exponent: float) -> float:
+    """Standard error of p̂ at the records of a design, asymptotic: σ·[(JᵀC⁻¹J)⁻¹]_pp^½.
+
+    J holds the derivatives of the law in (a, b, p, τ) and C the shape of the noise.
+
+    Arguments:
+        of: the pilot.
+        times: records, shape (time,), iterations.
+        exponent: p.
+
+    Returns:
+        The error; below the truth where the noise model has to be chosen from the data.
+    """
+    later = continued(of, times)
+    ends = of.times[[0, -1]] + of.onset
+    unit = gradients(np.log(ends)[None], np.array([exponent]), np.ones(1))[0, :, 1]
+    slope = 1.0 / float(unit[1] - unit[0])
+    log_time = np.log(times + of.onset)[None]
+    design = gradients(log_time, np.array([exponent]), np.array([slope]))[0]
+    white = np.linalg.solve(np.linalg.cholesky(covariance(later.noise, times)), design)
+    length = np.linalg.norm(white, axis=0)
+    inverse = np.linalg.pinv((white / length).T @ (white / length), rcond=1e-12, hermitian=True)
+    return float(later.noise_share * math.sqrt(inverse[2, 2]) / length[2])
+
+
+DRAWS = (100, 10_000)  # fewest and most: beyond, shares are vague, or wait for hours
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be told apart, and how surely.
+
+    Attributes:
+        exponent: p of the power law to tell from the logarithm.
+        power: probability with which it shall be told.
+        level: confidence level of the test.
+        draws: series simulated for each law and length.
+    """
+
+    exponent: float
+    power: float = 0.8
+    level: float = 0.95
+    draws: int = 400
+
+
+def check(question: Question) -> None:
+    """Refuse what cannot be answered.
+
+    Raises:
+        ValueError: when the exponent counts as log growth or lies beyond those that are fitted, or
+            a number is out of range.
+    """
+    if not (math.isfinite(question.exponent) and abs(question.exponent) > MARGIN):
+        raise ValueError(
+            f"exponent: found {question.exponent}, expected a number beyond ±{MARGIN:g}, within "
+            "which verdicts take growth for that of log t"
+        )
+    if not EXPONENT_LOW < question.exponent < EXPONENT_HIGH:
+        raise ValueError(
+            f"exponent: found {question.exponent:g}, expected a number between {EXPONENT_LOW:g} "
+            f"and {EXPONENT_HIGH:g}, among which fits look for theirs"
+        )
+    for name, value in (("power", question.power), ("level", question.level)):
+        if not 0.5 <= value < 1:
+            raise ValueError(f"{name}: found {value}, expected a number from 0.5 to 1")
+    if not DRAWS[0] <= question.draws <= DRAWS[1]:
+        raise ValueError(f"draws: found {question.draws}, expected {DRAWS[0]} to {DRAWS[1]}")
+
+
+def record_times(last: int, *, per_decade: int = 25) -> Array:
+    """Iterations t ≥ 1 that the default schedule records."""
+    return log_spaced(last, per_decade=per_decade)[1:].astype(np.float64)
+
+
+class Simulations:
+    """How often sets of runs of a length come out how; each length is simulated once."""
+
+    def __init__(
+        self,
+        question: Question,
+        of: Pilot,
+        rng: np.random.Generator,
+        advance: Callable[[], None] | None,
+    ) -> None:
+        self._question, self._of, self._rng, self._advance = question, of, rng, advance
+        self._fitted: dict[int, list[Array]] = {}
+
+    def power(self, seeds: int, last: int) -> float:
+        """Share of sets of so many seeds of this length that contradict under the power law."""
+        return self.shares(seeds, last)[0].contradicted
+
+    def shares(self, seeds: int, last: int) -> list[Shares]:
+        """Of the power law, the log law, and the log law of onset 0."""
+        level, spread = self._question.level, self._of.seed_spread
+        # The same draws for every length, so that power rises smoothly with it.
+        return [
+            verdict_shares(fitted, seeds, spread=spread, level=level, rng=np.random.default_rng(0))
+            for fitted in self._of_several(last)
+        ]
+
+    def lengths(self) -> list[int]:
+        """Last iterations that were simulated, in order."""
+        return sorted(self._fitted)
+
+    def _of_several(self, last: int) -> list[Array]:
+        """Fitted exponents under each law."""
+        if last not in self._fitted:
+            of, at_once = self._of, replace(self._of, onset=0.0)
+            found = [self._fits(of, last, self._question.exponent), self._fits(of, last, 0.0)]
+            found.append(self._fits(at_once, last, 0.0) if of.onset else found[1])
+            self._fitted[last] = found
+            if self._advance is not None:
+                self._advance()
+        return self._fitted[last]
+
+    def _fits(self, of: Pilot, last: int, exponent: float) -> Array:
+        draws, times = self._question.draws, record_times(last)
+        return exponents(simulated(of, times, exponent, draws=draws, rng=self._rng))

@@ -1,0 +1,16 @@
+"""Predictions, each a function from recordings to a verdict.
+
+Contents:
+    table           all of them, and `test`
+    verdict         what a verdict holds
+    evidence        runs that may be compared, means across seeds, what is missing
+    growth          P1, P6, P8, P9: how the distance grows
+    batch_size      P2, P2', H-b: what batch sizes share
+    landscape       P4, P5, P7, P10, P1': the loss around the weights
+    generalization  P3, H-a, H-c: held-out scores
+    extrapolation   which law forecasts better
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

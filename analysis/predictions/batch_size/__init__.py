@@ -1,0 +1,13 @@
+"""Predictions on what batch sizes share.
+
+Contents:
+    collapse        P2, P2': one curve for all
+    scaled_sets     sets of runs under a scaling rule
+    distance_ratio  ratios of distances between batch sizes
+    slope_law       how slopes scale with rate and batch size
+    huge_batch      H-b
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

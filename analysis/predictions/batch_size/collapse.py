@@ -1,0 +1,419 @@
+"""P2 and P2': with learning rates that follow the batch size, distance curves coincide.
+
+P2: with η ∝ √M per iteration. P2': with η ∝ M in the summed learning rate, where the log-slopes
+are equal as well. One number stands for a run: the mean of ln d over the last decade that all runs
+have in common, in the logarithm of time.
+
+How far drift lets large batches overshoot under √M rates, from the measured noise scale.
+
+Which clock makes the curves of all batch sizes coincide best, scored on seeds left out.
+
+The curve of a run is predicted by the mean curve of the other batch sizes, over all seeds but its
+own, on the clock in question. What is left is the root mean square of ln d.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, across_runs, decide
+from ultraslow.analysis.predictions.evidence import sample, undecided
+from ultraslow.analysis.predictions.verdict import Verdict, question
+from ultraslow.analysis.runs import (
+    CLOCKS,
+    ITERATION,
+    Span,
+    label,
+    last_decade,
+    one_per_seed,
+    window_mean,
+)
+from ultraslow.analysis.runs.arms import arms
+from ultraslow.analysis.text import number, rounded
+from ultraslow.diffusion.noise import increment_excess
+
+from .distance_ratio import (
+    GRID,
+    Curves,
+    Ratio,
+    at_column,
+    common_window,
+    last_common_decade,
+    log_curves,
+    log_distance,
+    log_ratio,
+    log_slopes,
+    means,
+    pairs_in_time,
+    pairs_of,
+    ratio_of,
+)
+from .scaled_sets import (
+    LINEAR,
+    MARGIN,
+    RATE_TOLERANCE,
+    SEEDS,
+    SQUARE_ROOT,
+    Claim,
+    missing_arm,
+    scaled,
+    set_aside,
+    short_of_noise,
+    sizes,
+    smaller_batches,
+    unsound,
+    with_enough_seeds,
+    without_short,
+)
+from .slope_law import slope_law
+
+EFFECT = "ratio of distances, largest over smallest batch size, last common decade"
+# A slope over one decade is known a few times less well than the distance itself.
+SLOPE_MARGIN = 0.25
+
+
+def collapse(
+    runs: dict[str, xr.Dataset], *, level: float = 0.95, margin: float = MARGIN
+) -> Verdict:
+    """Verdict on P2.
+
+    Supported when every pair of batch sizes agrees within `margin` at the start, in the middle and
+    at the end of the last common decade. Contradicted when the ratio of the largest to the
+    smallest batch size lies beyond the margin both over that decade and at its end, so that a
+    difference that is dying out decides nothing. This pair is chosen beforehand; no correction for
+    the number of pairs is due.
+
+    The claim is about gradient noise, and at batch sizes near the training set's there is less of
+    it than √M presumes: they are set aside where that alone exceeds the margin (`short_of_noise`).
+
+    Arguments:
+        runs: recordings by node name.
+        level: confidence level.
+        margin: largest relative difference of distances that counts as none.
+
+    Returns:
+        The verdict, with the ratio of the extremes.
+    """
+    return _collapse(runs, SQUARE_ROOT, level=level, margin=margin)
+
+
+def collapse_in_rate(
+    runs: dict[str, xr.Dataset], *, level: float = 0.95, margin: float = MARGIN
+) -> Verdict:
+    """Verdict on P2'.
+
+    As `collapse`, over the summed learning rate and under the linear rule, whose temperature has
+    the factor 1 − M/D as well. It is supported only if
+    the log-slopes agree within `SLOPE_MARGIN` as well, and contradicted also when those of the
+    largest and the smallest batch size differ by more.
+
+    Arguments:
+        runs: recordings by node name.
+        level: confidence level.
+        margin: largest relative difference of distances that counts as none.
+
+    Returns:
+        The verdict, with the ratio of the extremes' distances.
+    """
+    return _collapse(runs, LINEAR, level=level, margin=margin)
+
+
+def _collapse(
+    runs: dict[str, xr.Dataset], claim: Claim, *, level: float, margin: float
+) -> Verdict:
+    of_rule = one_per_seed(scaled(runs, claim))
+    short = short_of_noise(of_rule, margin=margin)
+    candidates = without_short(of_rule, short)
+    slopes = slope_law(runs, level=level)
+    blank = question(claim.prediction, EFFECT)
+    if slopes.arms:  # told even where the verdict lacks an arm: it rests on other runs as well
+        blank = replace(blank, assumptions=(slopes.text(claim.power),))
+    missing = missing_arm(runs, candidates, claim)
+    if missing is not None:
+        return undecided(blank, candidates, smaller_batches(missing, short, claim))
+    chosen = with_enough_seeds(candidates)
+    missing = unsound(chosen, claim)
+    if missing is not None:
+        return undecided(blank, chosen, missing)
+    noted = (*_assumptions(candidates, chosen, claim), *set_aside(short, claim))
+    noted = (*noted, *_explanations(chosen, level=level), slopes.text(claim.power))
+    blank = replace(blank, sample=sample(chosen), assumptions=noted)
+    times = last_common_decade(chosen, clock=claim.clock)
+    found = _compare(log_curves(chosen, times, clock=claim.clock), level=level)
+    verdict = _judge(blank, found, _span(times, claim), margin=margin)
+    if claim.clock == ITERATION:
+        return verdict
+    return _with_slopes(verdict, log_slopes(chosen, times, clock=claim.clock), level=level)
+
+
+@dataclass(frozen=True)
+class _Ratios:
+    """Ratios of distances: of the extremes over the decade and at its end, and of all pairs."""
+
+    extremes: Ratio
+    at_end: Ratio
+    everywhere: list[Ratio]
+    spread: float
+
+
+def _compare(curves: Curves, *, level: float) -> _Ratios:
+    largest, smallest = max(curves), min(curves)
+    return _Ratios(
+        log_ratio(largest, smallest, means(curves), level=level),
+        log_ratio(largest, smallest, at_column(curves, -1), level=level),
+        pairs_in_time(curves, level=level),
+        max(float(values.mean(axis=1).std(ddof=1)) for values in curves.values()),
+    )
+
+
+def _judge(blank: Verdict, found: _Ratios, span: str, *, margin: float) -> Verdict:
+    limit = math.log1p(margin)
+    extremes, at_end = found.extremes, found.at_end
+    word = UNDECIDABLE
+    if all(decide(ratio.low, ratio.high, limit) == SUPPORTED for ratio in found.everywhere):
+        word = SUPPORTED
+    elif _beyond(extremes, limit) * _beyond(at_end, limit) > 0:
+        word = CONTRADICTED
+    widest = max(found.everywhere, key=lambda ratio: max(abs(ratio.low), abs(ratio.high)))
+    needed = _needed((extremes, at_end), found.everywhere, blank.sample.seeds, limit=limit)
+    between = f"distances of equal runs differ by {found.spread:.2%} between seeds at most"
+    return replace(
+        blank,
+        verdict=word,
+        reason=_reason(word, (extremes, at_end, widest), span=span, margin=margin),
+        effect=ratio_of(extremes.log),
+        effect_low=ratio_of(extremes.low),
+        effect_high=ratio_of(extremes.high),
+        assumptions=(*blank.assumptions, between),
+        needed=needed if word == UNDECIDABLE else "",
+    )
+
+
+def _span(times: NDArray[np.float64], claim: Claim) -> str:
+    if claim.clock == ITERATION:
+        return f"iterations {times[0]:.0f} to {times[-1]:.0f}"
+    return f"{claim.clock} from {number(times[0])} to {number(times[-1])}"
+
+
+def _with_slopes(verdict: Verdict, slopes: Curves, *, level: float) -> Verdict:
+    """The verdict on distances and slopes together."""
+    if not all(np.isfinite(values).all() for values in slopes.values()):
+        if verdict.verdict != SUPPORTED:
+            return verdict
+        reason = f"{verdict.reason} The distance of some runs falls, and has no log-slope."
+        return replace(verdict, verdict=UNDECIDABLE, reason=reason, needed=_LONGER)
+    limit = math.log1p(SLOPE_MARGIN)
+    extremes = log_ratio(max(slopes), min(slopes), slopes, level=level)
+    agree = all(
+        decide(ratio.low, ratio.high, limit) == SUPPORTED
+        for ratio in pairs_of(slopes, level=level)
+    )
+    word = verdict.verdict
+    if _beyond(extremes, limit):
+        word = CONTRADICTED
+    elif word == SUPPORTED and not agree:
+        word = UNDECIDABLE
+    needed = (verdict.needed or _LONGER) if word == UNDECIDABLE else ""
+    reason = f"{verdict.reason} The ratio of log-slopes is {extremes}"
+    reason += f", against a margin of ±{SLOPE_MARGIN:.0%}."
+    return replace(verdict, verdict=word, reason=reason, needed=needed)
+
+
+_LONGER = "more seeds, or longer runs whose log-slopes are better known"
+
+
+def _explanations(runs: dict[str, xr.Dataset], *, level: float) -> list[str]:
+    """What else the set says: the clock that collapses best, and the drift at large batches."""
+    return [text for text in (best_clock(runs, level=level), explained_excess(runs)) if text]
+
+
+def _beyond(ratio: Ratio, limit: float) -> int:
+    """1 above the margin, −1 below it, 0 where the interval touches it."""
+    return int(ratio.low > limit) - int(ratio.high < -limit)
+
+
+def _reason(word: str, found: tuple[Ratio, Ratio, Ratio], *, span: str, margin: float) -> str:
+    extremes, at_end, widest = found
+    if word == SUPPORTED:
+        return (
+            f"Over {span} every pair of batch sizes agrees within ±{margin:.0%}; "
+            f"the least certain ratio is {widest}."
+        )
+    mean = f"Over {span} the ratio of distances is {extremes}, at the end {at_end.short()}"
+    if word == CONTRADICTED:
+        return f"{mean}: beyond ±{margin:.0%}."
+    rest = f"neither within ±{margin:.0%} nor beyond it throughout"
+    return f"{mean}: {rest}; of all pairs the farthest apart is {widest}."
+
+
+def _needed(
+    extremes: tuple[Ratio, Ratio], everywhere: Sequence[Ratio], count: int, *, limit: float
+) -> str:
+    """What would decide it: seeds where sharper intervals would, longer runs where they would not.
+
+    With ever more seeds the intervals shrink to their centres. If these lie on both sides of the
+    margin, no number of seeds leads to a verdict.
+    """
+    together = all(abs(ratio.log) < limit for ratio in everywhere)
+    apart = min(abs(r.log) for r in extremes) > limit and extremes[0].log * extremes[1].log > 0
+    if not (together or apart):
+        return "longer runs, as the ratio still changes within the last decade"
+    least = everywhere if together else extremes
+    more = max(_seeds(ratio, count, limit) for ratio in least)
+    if more > 1000:
+        return "hardly more seeds: a ratio lies at the margin itself"
+    return f"about {math.ceil(round(more, 6))} seeds a batch size instead of {count}"
+
+
+def _seeds(ratio: Ratio, count: int, limit: float) -> float:
+    """Seeds that would carry an interval off the margin, its centre staying where it is."""
+    half, gap = (ratio.high - ratio.low) / 2, abs(limit - abs(ratio.log))
+    return count * max((half / gap) ** 2, 1.0) if gap > 0 else math.inf
+
+
+def _assumptions(
+    candidates: dict[str, xr.Dataset], chosen: dict[str, xr.Dataset], claim: Claim
+) -> tuple[str, ...]:
+    few = sorted(set(sizes(candidates)) - set(sizes(chosen)))
+    rule = f"rates ∝ {claim.symbol} within {RATE_TOLERANCE:.0%}"
+    noted = [f"{rule}, constant in the compared decade"]
+    noted += [_ghost_batches(chosen)] if claim.clock == ITERATION else []
+    noted += [f"batch size {size} left out: fewer than {SEEDS} seeds" for size in few]
+    return tuple(noted)
+
+
+def _ghost_batches(runs: dict[str, xr.Dataset]) -> str:
+    """The claim is about ghost batch normalization; recordings may not know of any."""
+    sizes = {label(run, "ghost_size", None) for run in runs.values()}
+    if None in sizes:
+        return "ghost batch size not recorded, so that this part of the claim is not checked"
+    return f"batch statistics over {', '.join(map(str, sorted(sizes, key=str)))} samples"
+
+
+def explained_excess(runs: Mapping[str, xr.Dataset]) -> str:
+    """In words, the overshoot of squared updates that drift explains; empty without its grounds.
+
+    (1 + M/B)/(1 + M₀/B) with the noise scale B = tr Σ/|G|² over the last common decade, all runs
+    together, M the largest and M₀ the smallest batch size.
+
+    Arguments:
+        runs: recordings by node name.
+
+    Returns:
+        One phrase, for runs under the √M rule whose noise was recorded.
+    """
+    if any(str(label(run, "scaling")) != "sqrt" for run in runs.values()):
+        return ""
+    span = last_decade(runs)
+    traces = [window_mean(run, "noise_trace", span) for run in runs.values()]
+    squares = [window_mean(run, "gradient_sq", span) for run in runs.values()]
+    scale = sum(traces) / sum(squares) if sum(squares) else math.nan
+    if not (scale > 0 and math.isfinite(scale)):
+        return ""
+    sizes = sorted(int(run["batch_size"].values) for run in runs.values())
+    factor = float(increment_excess(scale, sizes[-1], sizes[0]))
+    return (
+        f"with the noise scale of all runs together, B = {number(scale)}, drift would make "
+        f"squared updates at batch size {sizes[-1]} (1 + M/B)/(1 + M₀/B) = {rounded(factor)} "
+        f"times those at {sizes[0]}{_recorded(runs, span, sizes)}"
+    )
+
+
+def _recorded(runs: Mapping[str, xr.Dataset], span: Span, sizes: Sequence[int]) -> str:
+    """What the paths say instead, where all runs recorded theirs."""
+    if any("step_sq" not in run for run in runs.values()):
+        return ""
+    by_size: dict[int, list[float]] = {}
+    for run in runs.values():
+        by_size.setdefault(int(run["batch_size"].values), []).append(_mean_step(run, span))
+    low, high = (fmean(by_size[size]) for size in (sizes[0], sizes[-1]))
+    return f"; the recorded paths make it {rounded(high / low)}" if low > 0 and high > 0 else ""
+
+
+def _mean_step(run: xr.Dataset, span: Span) -> float:
+    """Mean squared length of an update in a span; NaN where no part of it lies between records."""
+    at = run["iteration"].values
+    within = np.flatnonzero((at > span[0]) & (at <= span[1]))
+    if not within.size or within[0] == 0:
+        return math.nan
+    path = float(run["step_sq"].sum("tensor", skipna=False).values[within].sum())
+    return path / float(at[within[-1]] - at[within[0] - 1])
+
+
+Array = NDArray[np.float64]
+
+_ROUNDING = 1e-9
+
+
+def clock_errors(runs: Mapping[str, xr.Dataset], clock: str) -> dict[object, float]:
+    """Out-of-seed error of one clock, over the last decade that all runs have in common on it.
+
+    Arguments:
+        runs: recordings by node name, of two batch sizes or more.
+        clock: one of `clocks.CLOCKS`.
+
+    Returns:
+        Root mean squared error of ln d by seed, for the seeds that every arm has; empty where the
+        runs share no decade of the clock, or fewer than two seeds.
+    """
+    known = dict(runs)
+    first, last = common_window(known, clock=clock)
+    members = list(arms(known).values())
+    seed_of = {name: label(run, "seed", None) for name, run in known.items()}
+    seeds = _shared_seeds(members, seed_of)
+    if last < 10 * first or len(seeds) < 2:
+        return {}
+    times = np.geomspace(last / 10, last, GRID)
+    curves = {name: log_distance(run, times, clock=clock) for name, run in known.items()}
+    return {seed: _error(members, seed_of, curves, seed) for seed in sorted(seeds, key=str)}
+
+
+def _shared_seeds(members: Sequence[Sequence[str]], seed_of: Mapping[str, object]) -> set[object]:
+    """Seeds that every arm has, where there are two arms or more."""
+    named = [{seed_of[name] for name in names} for names in members]
+    return set.intersection(*named) - {None} if len(named) > 1 else set()
+
+
+def _error(
+    members: Sequence[Sequence[str]],
+    seed_of: Mapping[str, object],
+    curves: Mapping[str, Array],
+    seed: object,
+) -> float:
+    """Error of predicting a seed's runs from the other seeds of the other arms."""
+    squares = []
+    for names in members:
+        own = [n for n in names if seed_of[n] == seed]
+        others = [n for n in curves if n not in names and seed_of[n] != seed]
+        middle = np.mean([curves[n] for n in others], axis=0)
+        squares += [float(np.mean((curves[n] - middle) ** 2)) for n in own]
+    return math.sqrt(float(np.mean(squares)))
+
+
+def best_clock(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> str:
+    """In words, the clock of least out-of-seed error; empty where fewer than two can be scored.
+
+    Arguments:
+        runs: recordings by node name.
+        level: confidence level of telling it from the next best.
+
+    Returns:
+        One phrase with the errors of all clocks that can be scored.
+    """
+    scored = {clock: clock_errors(runs, clock) for clock in CLOCKS}
+    means = {clock: float(np.mean(list(e.values()))) for clock, e in scored.items() if e}
+    if len(means) < 2 or not all(map(math.isfinite, means.values())):
+        return ""
+    # Under the √M rule Ση²/M runs like the iterations: of equal clocks the first is named.
+    order = sorted(means, key=lambda clock: round(means[clock] / _ROUNDING))
+    best, following = order[:2]
+    gains = [scored[best][seed] - scored[following][seed] for seed in scored[best]]
+    told = across_runs(gains, level=level).high < -_ROUNDING
+    listed = ", ".join(f"{clock} {means[clock]:.1%}" for clock in order)
+    how = "" if told else f", not told from {following}"
+    return f"curves coincide best over {best}{how} (out-of-seed errors: {listed})"

@@ -1,0 +1,212 @@
+"""Gaps of held-out scores between batch sizes, both with tuned learning rates."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+
+from ultraslow.analysis.intervals import Contrast
+from ultraslow.analysis.predictions.verdict import Sample
+from ultraslow.analysis.scores import (
+    MARGINS,
+    MEANINGS,
+    Training,
+    Tuned,
+    between,
+    metric_of,
+    scores_at,
+    trainings,
+    tune,
+)
+from ultraslow.analysis.text import number, plural
+
+# The predictions ask for five; fewer leave the interval of a gap at several times the margin.
+SEEDS = 5
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What gaps of a set of runs are measured against.
+
+    Attributes:
+        trainings: what the runs scored.
+        metric: what is compared.
+        base: the smallest batch size, samples.
+        iterations: length of its training, iterations.
+        margin: largest gap that counts as none.
+    """
+
+    trainings: Sequence[Training]
+    metric: str
+    base: int
+    iterations: int
+    margin: float
+
+    @property
+    def larger(self) -> list[int]:
+        """The other batch sizes, in order."""
+        return sorted({one.batch_size for one in self.trainings} - {self.base})
+
+    def tuned(self, batch_size: int, iteration: float) -> Tuned | None:
+        """Scores of a batch size at its best rate after so many iterations."""
+        scores = scores_at(self.trainings, batch_size=batch_size, iteration=iteration)
+        return tune(scores, seeds=SEEDS)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """By how much a batch size does worse than the smallest one.
+
+    Attributes:
+        batch_size: M, samples.
+        contrast: score of the smallest batch size less that of M.
+        base: scores of the smallest batch size.
+        large: scores of M.
+        margin: largest gap that counts as none.
+    """
+
+    batch_size: int
+    contrast: Contrast
+    base: Tuned
+    large: Tuned
+    margin: float
+
+    @property
+    def stays(self) -> bool:
+        """Whether M does worse, and no rate beyond those tried could make up for it."""
+        return self.contrast.low > self.margin and self.large.enclosed
+
+    @property
+    def closed(self) -> bool:
+        """Whether M does as well, though the smallest batch size was tuned."""
+        return self.contrast.high < self.margin and self.base.enclosed
+
+    @property
+    def untuned(self) -> str:
+        """Which batch size stands in the way of a decision by its rates, in words."""
+        if self.contrast.low > self.margin and not self.large.enclosed:
+            return _untuned(self.batch_size, self.large)
+        if self.contrast.high < self.margin and not self.base.enclosed:
+            return _untuned(0, self.base)
+        return ""
+
+    def __str__(self) -> str:
+        return f"{self.contrast} (batch size {self.batch_size})"
+
+
+def _untuned(batch_size: int, tuned: Tuned) -> str:
+    name = f"Batch size {batch_size}" if batch_size else "The smallest batch size"
+    if len(tuned.rates) == 1:
+        return f"{name} was not tuned: it was run at the one learning rate {tuned.rates[0]:g}."
+    edge = "lowest" if tuned.best == tuned.rates[0] else "highest"
+    return f"{name} does best at the {edge} learning rate tried, {tuned.best:g}."
+
+
+def batch_sizes(runs: dict[str, xr.Dataset]) -> tuple[int, ...]:
+    """Batch sizes of the runs, in order."""
+    return tuple(sorted({int(run["batch_size"].values) for run in runs.values()}))
+
+
+def setting(runs: dict[str, xr.Dataset]) -> Setting | None:
+    """What the gaps of a set of runs are measured against.
+
+    The smallest batch size for the longest training that `SEEDS` of its seeds have.
+
+    Arguments:
+        runs: recordings by node name, with held-out values.
+
+    Returns:
+        The setting; None when the smallest batch size has too few seeds at any length.
+    """
+    metric = metric_of(runs.values())
+    found = trainings(runs, metric)
+    base = min(one.batch_size for one in found)
+    for last in sorted({one.last for one in found if one.batch_size == base}, reverse=True):
+        tried = Setting(found, metric, base, max(last, 1), MARGINS[metric])
+        if tried.tuned(base, last) is not None:
+            return tried
+    return None
+
+
+def equal_updates(given: Setting, batch_size: int, *, level: float) -> Gap | None:
+    """The gap of a batch size after as many updates as the smallest; None without such runs."""
+    return _gap(given, batch_size, given.iterations, level=level)
+
+
+def equal_epochs(given: Setting, batch_size: int, *, level: float) -> Gap | None:
+    """The gap after as many samples as the smallest batch size saw; None without such runs."""
+    return _gap(given, batch_size, _equal_samples(given, batch_size), level=level)
+
+
+def base_rate_epochs(given: Setting, batch_size: int, *, level: float) -> Contrast | None:
+    """The gap after as many samples, at the rate that is best for the smallest batch size."""
+    base = given.tuned(given.base, given.iterations)
+    iteration = _equal_samples(given, batch_size)
+    scores = scores_at(given.trainings, batch_size=batch_size, iteration=iteration)
+    if base is None or base.best not in scores or len(scores[base.best]) < SEEDS:
+        return None
+    large = np.asarray(list(scores[base.best].values()))
+    return between(base.candidates.values(), [large], level=level)
+
+
+def _equal_samples(given: Setting, batch_size: int) -> float:
+    return max(given.iterations * given.base / batch_size, 1.0)
+
+
+def _gap(given: Setting, batch_size: int, iteration: float, *, level: float) -> Gap | None:
+    base = given.tuned(given.base, given.iterations)
+    large = given.tuned(batch_size, iteration)
+    if base is None or large is None:
+        return None
+    ends = between(base.candidates.values(), large.candidates.values(), level=level)
+    # Seeds' own luck does not choose their rates, so this estimate is not flattered.
+    middle = float(base.scores.mean() - large.scores.mean())
+    contrast = replace(ends, estimate=min(max(middle, ends.low), ends.high))
+    return Gap(batch_size, contrast, base, large, given.margin)
+
+
+def meaning(given: Setting, batch_size: int, budget: str) -> str:
+    """What a gap is, in words."""
+    return (
+        f"{MEANINGS[given.metric]}: batch size {given.base} less batch size {batch_size}, {budget}"
+    )
+
+
+def tuning_notes(gaps: list[Gap]) -> tuple[str, ...]:
+    """How each batch size was tuned."""
+    if not gaps:
+        return ()
+    noted = [f"smallest batch size: {_tried(gaps[0].base)}"]
+    noted += [f"batch size {gap.batch_size}: {_tried(gap.large)}" for gap in gaps]
+    return (*noted, "intervals hold for every learning rate that may be the best")
+
+
+def _tried(tuned: Tuned) -> str:
+    rates = plural(len(tuned.rates), "learning rate")
+    return f"best of {rates} {number(tuned.best)}"
+
+
+def more_seeds(gaps: list[Gap]) -> str:
+    """How many seeds would carry the intervals off the margin, their centres staying put."""
+    most = 0.0
+    for gap in gaps:
+        contrast = gap.contrast
+        away = abs(gap.margin - contrast.estimate)
+        half = contrast.high - contrast.estimate
+        if contrast.low <= gap.margin <= contrast.high:
+            most = max(most, contrast.count * (half / away) ** 2 if away > 0 else math.inf)
+    if most > 1000:
+        return "hardly more seeds: a gap lies at the margin itself"
+    return f"about {math.ceil(round(most, 6))} seeds a batch size and learning rate"
+
+
+def sample(given: Setting, gaps: list[Gap]) -> Sample:
+    """Runs, fewest seeds and batch sizes behind some gaps."""
+    sizes = sorted(
+        {given.base, *(gap.batch_size for gap in gaps)} if gaps else {given.base, *given.larger}
+    )
+    members = [one for one in given.trainings if one.batch_size in sizes]
+    counts = [tuned.scores.size for gap in gaps for tuned in (gap.base, gap.large)]
+    return Sample(len(members), min(counts, default=0), tuple(sizes))

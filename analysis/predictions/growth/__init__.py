@@ -1,0 +1,8 @@
+"""Predictions on how the distance grows.
+
+Contents:
+    log_growth    P1: like log t
+    noise_off     P6: without noise it stops
+    aging         P8: it slows with age
+    straightness  P9: the path is no straight line
+"""

@@ -1,0 +1,191 @@
+"""P6: without noise there is no growth; full-batch descent from the same weights comes to rest.
+
+The log-slope of full-batch runs over the last common decade is set against that of noisy runs from
+the same initial weights, seed by seed.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import stats
+
+from ultraslow.analysis.growth import DECADES
+from ultraslow.analysis.intervals import CONTRADICTED, SEEDS, SUPPORTED, UNDECIDABLE
+from ultraslow.analysis.predictions.evidence import Missing, comparable, sample, undecided
+from ultraslow.analysis.predictions.verdict import Verdict, question
+from ultraslow.analysis.runs import (
+    Span,
+    by_seed,
+    constant_rate,
+    label,
+    last_decade,
+    noise_free,
+    slope,
+)
+from ultraslow.analysis.text import interval, number, plural, rounded
+
+Array = NDArray[np.float64]
+
+EFFECT = "log-slope without noise over that with noise, last common decade"
+# At rest: less than a tenth of the noisy slope. Growing "by the same law": at least half of it.
+# What lies between is slowing down, and where it will end is not known.
+AT_REST, ALIKE = 0.1, 0.5
+
+
+@dataclass(frozen=True)
+class Share:
+    """Ratio of two paired means with Fieller's interval."""
+
+    value: float
+    low: float
+    high: float
+    pairs: int
+
+    def __str__(self) -> str:
+        return f"{rounded(self.value)} {interval(self.low, self.high, show=rounded)}"
+
+
+def noise_off(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
+    """Verdict on P6.
+
+    Supported when the interval of the ratio of slopes lies within ±`AT_REST`, contradicted when it
+    lies above `ALIKE`.
+
+    Arguments:
+        runs: recordings by node name.
+        level: confidence level.
+
+    Returns:
+        The verdict, with the ratio of slopes.
+    """
+    blank = question("P6", EFFECT)
+    known, missing = comparable(runs, fields=("distance_sq", "data_size", "learning_rate"))
+    pairs = _pairs(known) if missing is None else []
+    missing = missing or _missing_arm(known, pairs)
+    if missing is not None:
+        return undecided(blank, known, missing)
+    used = {name: known[name] for pair in pairs for name in pair}
+    if min(constant_rate(run).decades for run in used.values()) < DECADES:
+        return undecided(blank, used, _short())
+    span = last_decade(used)
+    slopes = np.array([[slope(known[name], span) for name in pair] for pair in pairs])
+    if not np.isfinite(slopes).all():
+        return undecided(blank, used, _short())
+    share = fieller(slopes[:, 0], slopes[:, 1], level=level)
+    word = _word(share)
+    return replace(
+        blank,
+        verdict=word,
+        reason=_reason(word, share, span),
+        effect=share.value,
+        effect_low=share.low,
+        effect_high=share.high,
+        sample=sample(used),
+        assumptions=_assumptions(known, pairs),
+        needed="" if word != UNDECIDABLE else _needed(share),
+    )
+
+
+def fieller(numerators: Array, denominators: Array, *, level: float) -> Share:
+    """Ratio of two paired means with its interval.
+
+    {θ : |x̄ − θȳ| ≤ t_{n−1}·s(x − θy)/√n}, unbounded where ȳ is not told from 0.
+
+    References:
+        Fieller (1954), Journal of the Royal Statistical Society B 16, 175.
+
+    Arguments:
+        numerators: x, shape (pair,).
+        denominators: y, shape (pair,).
+        level: confidence level.
+
+    Returns:
+        The ratio and its interval.
+    """
+    n = numerators.size
+    x, y = float(numerators.mean()), float(denominators.mean())
+    reach = float(stats.t.ppf(0.5 + level / 2, n - 1)) ** 2 / n
+    (vx, vxy), (_, vy) = reach * np.cov(numerators, denominators)
+    square = y * y - vy
+    if square <= 0 or y <= 0:
+        return Share(x / y if y else math.nan, -math.inf, math.inf, n)
+    middle = (x * y - vxy) / square
+    half = math.sqrt(max(middle**2 - (x * x - vx) / square, 0.0))
+    return Share(x / y, middle - half, middle + half, n)
+
+
+def _word(share: Share) -> str:
+    if share.low > -AT_REST and share.high < AT_REST:
+        return SUPPORTED
+    return CONTRADICTED if share.low > ALIKE else UNDECIDABLE
+
+
+def _pairs(runs: dict[str, xr.Dataset]) -> list[tuple[str, str]]:
+    """Runs without and with noise of equal seeds, of the smallest noisy batch size."""
+    still = by_seed(runs, [name for name, run in runs.items() if noise_free(run)])
+    noisy = [name for name, run in runs.items() if not noise_free(run)]
+    smallest = min((int(runs[name]["batch_size"].values) for name in noisy), default=0)
+    chosen = [name for name in noisy if int(runs[name]["batch_size"].values) == smallest]
+    walking = by_seed(runs, chosen)
+    pairs = [(still[seed], walking[seed]) for seed in still if seed in walking]
+    return [pair for pair in pairs if not _from_other_weights(runs, pair)]
+
+
+def _from_other_weights(runs: dict[str, xr.Dataset], pair: tuple[str, str]) -> bool:
+    digests = {str(runs[name].attrs.get("initial_sha256", "")) for name in pair}
+    return len(digests - {""}) > 1
+
+
+def _missing_arm(runs: dict[str, xr.Dataset], pairs: list[tuple[str, str]]) -> Missing | None:
+    still = [run for run in runs.values() if noise_free(run)]
+    if not still:
+        return Missing(
+            "No run saw the whole training set in each update, which is what removes the noise.",
+            f"a full-batch arm (batch size = data size), {SEEDS} seeds, from the same weights as "
+            "the noisy runs",
+        )
+    if len(still) == len(runs):
+        return Missing("All runs are noise-free.", f"a noisy arm of {SEEDS} seeds")
+    if len(pairs) < SEEDS:
+        return Missing(
+            f"{plural(len(pairs), 'seed')} with and without noise from the same weights; the "
+            f"seeds are the sample.",
+            f"{SEEDS} seeds or more in both arms, from the same weights",
+        )
+    return None
+
+
+def _short() -> Missing:
+    return Missing(
+        f"The runs with and without noise do not all have {DECADES:g} decades of constant "
+        "learning rate and finite distances in the last one.",
+        "training on with a constant learning rate in both arms",
+    )
+
+
+def _reason(word: str, share: Share, span: Span) -> str:
+    over = f"over iterations {number(round(span[0]))} to {number(round(span[1]))}"
+    found = f"without noise the log-slope is {share} of that with noise {over}"
+    if word == SUPPORTED:
+        return f"Descent comes to rest: {found}, within ±{AT_REST:g}."
+    if word == CONTRADICTED:
+        return f"Descent without noise keeps growing: {found}, above {ALIKE:g}."
+    return f"Neither at rest (±{AT_REST:g}) nor growing alike (above {ALIKE:g}): {found}."
+
+
+def _assumptions(runs: dict[str, xr.Dataset], pairs: list[tuple[str, str]]) -> tuple[str, ...]:
+    told = all(runs[name].attrs.get("initial_sha256") for pair in pairs for name in pair)
+    weights = "compared by their hash" if told else "taken to be those of equal seeds"
+    size = int(str(label(runs[pairs[0][1]], "batch_size")))
+    return (f"initial weights {weights}", f"noisy arm: batch size {size}")
+
+
+def _needed(share: Share) -> str:
+    if not math.isfinite(share.low):
+        return "noisy runs whose distance still grows in the last decade, or more seeds"
+    if share.low > AT_REST and share.high < ALIKE:
+        return "longer runs, as descent without noise has slowed down and not stopped"
+    return f"more than {share.pairs} seeds, or longer runs"

@@ -1,0 +1,302 @@
+"""What the report's figures show, as plain values: curves, bands and dots."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import stats
+
+from ultraslow.analysis.growth import growth_curve
+from ultraslow.analysis.noise import breakdown, noise_over_time
+from ultraslow.analysis.runs import total_distance
+
+Array = NDArray[np.float64]
+
+ACROSS_SEEDS = 4
+# More rows cannot be read, and more series make the report slow.
+TENSORS, TENSOR_SERIES = 24, 1200
+BEHIND = 3
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A measured curve of one run.
+
+    Attributes:
+        batch_size: M.
+        iteration: t ≥ 1, shape (iteration,).
+        value: shape (iteration,).
+    """
+
+    batch_size: int
+    iteration: Array
+    value: Array
+
+
+@dataclass(frozen=True)
+class Band:
+    """A curve with an interval at each iteration, each of shape (iteration,)."""
+
+    iteration: Array
+    middle: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One estimate with its interval in a dot plot."""
+
+    row: int
+    batch_size: int
+    value: float
+    low: float
+    high: float
+    strong: bool = False
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The interval; infinite where an end is unknown."""
+        low = -math.inf if math.isnan(self.low) else self.low
+        return low, math.inf if math.isnan(self.high) else self.high
+
+
+@dataclass(frozen=True)
+class DotPlot:
+    """Dots and the labels of their rows; rows without a label repeat the one above."""
+
+    dots: tuple[Dot, ...]
+    rows: tuple[str, ...]
+
+
+def batch_sizes(runs: dict[str, xr.Dataset]) -> list[int]:
+    """Batch sizes of the runs, in order."""
+    return sorted({int(run["batch_size"].values) for run in runs.values()})
+
+
+def distances(runs: dict[str, xr.Dataset]) -> list[Curve]:
+    """Total distance of each run."""
+    return [_curve(run, total_distance(run)) for run in runs.values()]
+
+
+def parted(curves: Sequence[Curve], batch_size: int) -> tuple[list[Curve], list[Curve]]:
+    """Curves of one batch size, and up to `BEHIND` of each other to set them against."""
+    own = [curve for curve in curves if curve.batch_size == batch_size]
+    behind: dict[int, list[Curve]] = {}
+    for curve in curves:
+        if curve.batch_size != batch_size:
+            behind.setdefault(curve.batch_size, []).append(curve)
+    return own, [curve for members in behind.values() for curve in members[:BEHIND]]
+
+
+def distance_top(curves: Sequence[Curve], laws: dict[int, list[Band]]) -> float:
+    """Upper limit of all distance panels, so that they can be compared by eye.
+
+    Bands may reach far beyond the data; they are cut where they would press the curves flat.
+    """
+    measured = _highest([curve.value for curve in curves])
+    fitted = _highest([law.high for members in laws.values() for law in members])
+    return 1.03 * max(measured, min(fitted, 1.3 * measured)) or 1.0
+
+
+def _highest(arrays: Sequence[Array]) -> float:
+    """The highest finite value, 0 where there is none."""
+    return max(
+        (float(array[np.isfinite(array)].max(initial=0.0)) for array in arrays), default=0.0
+    )
+
+
+def losses(runs: dict[str, xr.Dataset]) -> list[Curve]:
+    """Training loss of each run that recorded it."""
+    return [_curve(run, run["loss"]) for run in runs.values() if "loss" in run]
+
+
+def _curve(run: xr.Dataset, values: xr.DataArray) -> Curve:
+    known = (values["iteration"].values >= 1) & np.isfinite(values.values)
+    iteration = values["iteration"].values[known].astype(float)
+    return Curve(int(run["batch_size"].values), iteration, values.values[known])
+
+
+def ratios(curves: Sequence[Curve]) -> list[Curve]:
+    """Curves over the geometric mean of those of the smallest batch size."""
+    smallest = min(curve.batch_size for curve in curves)
+    curves = [_positive(curve) for curve in curves]
+    base = [curve for curve in curves if curve.batch_size == smallest and curve.value.size]
+    return [_ratio(curve, base) for curve in curves]
+
+
+def _ratio(curve: Curve, base: Sequence[Curve]) -> Curve:
+    """A curve over the geometric mean of others, where all of them are known."""
+    shared = _shared(curve, base)
+    if not shared.any():
+        return Curve(curve.batch_size, np.empty(0), np.empty(0))
+    time = np.log(curve.iteration[shared])
+    logs = [np.interp(time, np.log(item.iteration), np.log(item.value)) for item in base]
+    ratio = curve.value[shared] / np.exp(np.mean(logs, axis=0))
+    return Curve(curve.batch_size, curve.iteration[shared], ratio)
+
+
+def _positive(curve: Curve) -> Curve:
+    """The part of a curve that has a logarithm: a run at rest has distance 0."""
+    kept = curve.value > 0
+    return Curve(curve.batch_size, curve.iteration[kept], curve.value[kept])
+
+
+def _shared(curve: Curve, base: Sequence[Curve]) -> NDArray[np.bool_]:
+    first = max((item.iteration[0] for item in base), default=math.inf)
+    last = min((item.iteration[-1] for item in base), default=-math.inf)
+    return (curve.iteration >= first) & (curve.iteration <= last)
+
+
+def laws(fits: xr.Dataset) -> dict[int, list[Band]]:
+    """Fitted laws of each batch size's runs, over the iterations they were fitted to."""
+    found: dict[int, list[Band]] = {}
+    for node in fits["node"].values.tolist():
+        fit = fits.sel(node=node)
+        if np.isfinite(float(fit["exponent"])):
+            found.setdefault(int(fit["batch_size"]), []).append(_law(fit))
+    return found
+
+
+def _law(fit: xr.Dataset) -> Band:
+    iteration = np.geomspace(float(fit["first"]), float(fit["last"]), 60)
+    curve = growth_curve(fit, iteration, level=fit.attrs["level"])
+    return Band(iteration, *(curve[name].values for name in ("distance", "low", "high")))
+
+
+def run_exponents(fits: xr.Dataset, *, level: float) -> DotPlot:
+    """Exponents run by run, grouped by arm, and their mean where there are seeds enough.
+
+    Runs that could not be fitted have no row.
+    """
+    dots: list[Dot] = []
+    rows: list[str] = []
+    fitted = fits.isel(node=np.flatnonzero(np.isfinite(fits["exponent"].values)))
+    for (size, arm), members in _by_arm(fitted):
+        first = len(rows)
+        for node in members["node"].values.tolist():
+            dots.append(_dot(members.sel(node=node), len(rows), size))
+            rows.append("")
+        distinct = _distinct(members)
+        if distinct.sizes["node"] >= ACROSS_SEEDS:
+            dots.append(_mean_dot(distinct["exponent"].values, len(rows), size, level=level))
+            rows.append("")
+        rows[first] = f"{size}, {arm}" if arm else f"batch size {size}"
+    return DotPlot(tuple(dots), tuple(rows))
+
+
+def _by_arm(fits: xr.Dataset) -> list[tuple[tuple[int, str], xr.Dataset]]:
+    """Fits by batch size and arm, arms in the order in which they come."""
+    pairs = zip(fits["batch_size"].values.tolist(), fits["arm"].values.tolist(), strict=True)
+    places: dict[tuple[int, str], list[int]] = {}
+    for place, key in enumerate(pairs):
+        places.setdefault(key, []).append(place)
+    ordered = sorted(places, key=lambda key: key[0])
+    return [(key, fits.isel(node=places[key])) for key in ordered]
+
+
+def main_arms(fits: xr.Dataset) -> dict[int, xr.Dataset]:
+    """Of each batch size the fits of the arm with most seeds, one a seed; of equals the first."""
+    main: dict[int, xr.Dataset] = {}
+    for (size, _), members in _by_arm(fits):
+        own = _distinct(members)
+        if size not in main or own.sizes["node"] > main[size].sizes["node"]:
+            main[size] = own
+    return main
+
+
+def _distinct(fits: xr.Dataset) -> xr.Dataset:
+    """The fits of runs that repeat no other's seed; copies would narrow intervals across seeds."""
+    return fits.isel(node=np.flatnonzero(~fits["repeats"].values))
+
+
+def _dot(fit: xr.Dataset, row: int, size: int) -> Dot:
+    low, high = float(fit["exponent_low"]), float(fit["exponent_high"])
+    return Dot(row, size, float(fit["exponent"]), low, high)
+
+
+def _mean_dot(exponents: Array, row: int, size: int, *, level: float) -> Dot:
+    known = exponents[np.isfinite(exponents)]
+    if known.size < 2:
+        return Dot(row, size, math.nan, math.nan, math.nan, strong=True)
+    mean, error = float(known.mean()), float(known.std(ddof=1) / math.sqrt(known.size))
+    half = error * float(stats.t.ppf(0.5 + level / 2, known.size - 1))
+    return Dot(row, size, mean, mean - half, mean + half, strong=True)
+
+
+def largest_tensors(runs: dict[str, xr.Dataset]) -> list[str]:
+    """Tensors that moved farthest at the end of their runs, in the order of the network.
+
+    At most `TENSORS`, and fewer where their fits would be more than `TENSOR_SERIES`.
+    """
+    count = min(TENSORS, max(TENSOR_SERIES // len(runs), 8))
+    reached: dict[str, float] = {}
+    for run in runs.values():
+        last = run["distance_sq"].isel(iteration=-1).values
+        for name, value in zip(run["tensor"].values.tolist(), last.tolist(), strict=True):
+            reached[str(name)] = max(reached.get(str(name), 0.0), value)
+    chosen = set(sorted(reached, key=reached.__getitem__, reverse=True)[:count])
+    return [name for name in reached if name in chosen]
+
+
+def tensor_exponents(fits: xr.Dataset, tensors: Sequence[str], *, level: float) -> DotPlot:
+    """Exponents tensor by tensor, of each batch size the arm with most seeds, taken together."""
+    main = main_arms(fits)
+    dots: list[Dot] = []
+    rows: list[str] = []
+    for name in tensors:
+        for k, (size, members) in enumerate(main.items()):
+            dots.append(_pooled(members.sel(tensor=name), len(rows), size, level=level))
+            rows.append(name if k == 0 else "")
+    return DotPlot(tuple(dots), tuple(rows))
+
+
+def _pooled(fits: xr.Dataset, row: int, size: int, *, level: float) -> Dot:
+    """Mean across seeds with its t interval, or the runs' own intervals joined."""
+    exponents = fits["exponent"].values
+    known = np.isfinite(exponents)
+    if known.sum() >= ACROSS_SEEDS:
+        return _mean_dot(exponents, row, size, level=level)
+    if not known.any():
+        return Dot(row, size, math.nan, math.nan, math.nan)
+    low, high = fits["exponent_low"].values[known], fits["exponent_high"].values[known]
+    return Dot(row, size, float(exponents[known].mean()), float(low.min()), float(high.max()))
+
+
+def exponent_range(dots: Sequence[Dot]) -> tuple[float, float]:
+    """Room for all estimates and for the finite ends of most intervals."""
+    values = [x for dot in dots for x in (dot.value, dot.low, dot.high) if np.isfinite(x)]
+    if not values:
+        return -0.5, 1.1
+    low, high = np.percentile(values, [2, 98])
+    return min(-0.15, max(low - 0.05, -2.0)), max(0.6, min(high + 0.05, 1.6))
+
+
+def noise_bands(runs: dict[str, xr.Dataset], *, level: float) -> dict[int, Band]:
+    """Noise scale over time of each batch size, the runs of its main arm taken together."""
+    found = {}
+    for size, members in breakdown.main_arms(runs).items():
+        scale = noise_over_time(members, level=level)
+        if scale.sizes["iteration"] and np.isfinite(scale["low"].values).any():
+            columns = (scale[name].values for name in ("estimate", "low", "high"))
+            found[size] = Band(scale["iteration"].values, *columns)
+    return found
+
+
+def spread_out(places: Sequence[float], gap: float) -> list[float]:
+    """Increasing places moved apart to at least `gap`, as little as may be.
+
+    >>> [round(x, 2) for x in spread_out([0.5, 0.5, 0.9], 0.1)]
+    [0.45, 0.55, 0.9]
+    """
+    blocks: list[list[float]] = []  # of places less the room that those before them take
+    for k, place in enumerate(places):
+        blocks.append([place - k * gap])
+        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
+            last = blocks.pop()
+            blocks[-1] += last
+    flat = [float(np.mean(block)) for block in blocks for _ in block]
+    return [place + k * gap for k, place in enumerate(flat)]

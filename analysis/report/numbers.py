@@ -1,0 +1,136 @@
+"""Results and their origin as plain values that JSON can hold."""
+
+import json
+import math
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ultraslow.analysis.noise import run_noise_scale
+from ultraslow.analysis.runs import constant_rate, label, recordings
+
+VERSIONS = ("ultraslow", "numpy", "scipy", "statsmodels", "xarray", "netCDF4", "matplotlib")
+_LABELS = ("seed", "scaling", "model", "data", "optimizer", "world_size")
+_FIT = (
+    "exponent",
+    "exponent_low",
+    "exponent_high",
+    "offset",
+    "slope",
+    "onset",
+    "noise_model",
+    "sigma",
+    "status",
+    "reason",
+    "detectable",
+    "first",
+    "last",
+    "decades",
+)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON holds it; NaN becomes None, infinities the texts "inf" and "-inf".
+
+    >>> plain({"low": np.float64("nan"), "high": [np.inf, np.int64(2)]})
+    {'low': None, 'high': ['inf', 2]}
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that the numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}}
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def inputs(runs: xr.DataTree) -> list[dict[str, Any]]:
+    """What was read: one row a recording, with its hash, its labels and its attributes."""
+    return [_input(name, run) for name, run in recordings(runs).items()]
+
+
+def _input(name: str, run: xr.Dataset) -> dict[str, Any]:
+    iteration = run["iteration"].values
+    stretch = constant_rate(run)
+    attrs = dict(run.attrs)
+    row = {
+        "node": name,
+        "run": str(run["run"].values),
+        "path": attrs.pop("path", ""),
+        "sha256": attrs.pop("sha256", ""),
+        "state": attrs.pop("state", ""),
+        "written": attrs.pop("written", ""),
+        "batch_size": int(run["batch_size"].values),
+        "learning_rate": stretch.rate,
+        **{field: label(run, field, None) for field in _LABELS},
+        "records": iteration.size,
+        "last_iteration": int(iteration[-1]),
+        "tensors": run.sizes["tensor"],
+        "weights": int(run["tensor_size"].values.sum()),
+        "constant_rate_decades": stretch.decades,
+        "measured": sorted(map(str, run.data_vars)),
+        "attributes": {str(key): _parsed(value) for key, value in attrs.items()},
+    }
+    return plain(row)
+
+
+def _parsed(value: Any) -> Any:
+    """JSON text as its content, anything else as it is."""
+    if isinstance(value, str) and value[:1] in "{[" and value:
+        try:
+            return json.loads(value, parse_constant=lambda _: None)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def verdict_rows(verdicts: xr.Dataset) -> list[dict[str, Any]]:
+    """Verdicts as one dictionary a prediction."""
+    names = verdicts["prediction"].values.tolist()
+    rows = zip(*(verdicts[name].values.tolist() for name in verdicts.data_vars), strict=True)
+    keys = list(map(str, verdicts.data_vars))
+    return [
+        {"prediction": name, **plain(dict(zip(keys, row, strict=True)))}
+        for name, row in zip(names, rows, strict=True)
+    ]
+
+
+def fit_rows(fits: xr.Dataset) -> list[dict[str, Any]]:
+    """Fits as one dictionary a curve: along `node`, and along `tensor` where they have it."""
+    present = [name for name in _FIT if name in fits]
+    keys = [
+        name
+        for name in ("node", "run", "batch_size", "seed", "arm", "tensor")
+        if name in fits.coords
+    ]
+    columns = fits[present].reset_coords([name for name in keys if name not in fits.dims])
+    spread = xr.broadcast(columns)[0].stack(curve=fits["exponent"].dims).reset_index("curve")
+    arrays = {name: spread[name].values.tolist() for name in [*keys, *present]}
+    return [plain(dict(zip(arrays, row, strict=True))) for row in _rows(arrays)]
+
+
+def _rows(arrays: dict[str, list]) -> Iterable[tuple]:
+    return zip(*arrays.values(), strict=True)
+
+
+def noise_rows(runs: dict[str, xr.Dataset], *, level: float) -> list[dict[str, Any]]:
+    """The noise scale of each run with its interval."""
+    found = {name: run_noise_scale(run, level=level) for name, run in runs.items()}
+    return [plain({"node": name, **vars(scale)}) for name, scale in found.items()]

@@ -1,0 +1,147 @@
+"""The report: one self-contained HTML page, and its numbers as JSON beside it."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN
+from ultraslow.analysis.growth import Progress, fit_tensors, fit_totals
+from ultraslow.analysis.noise import compare
+from ultraslow.analysis.noise.breakdown import breakdown
+from ultraslow.analysis.predictions import test
+from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
+from ultraslow.analysis.runs import some_recordings, unusable
+from ultraslow.analysis.scores import ladders
+from ultraslow.analysis.scores.critical_batch import critical_batch
+
+from . import data, figures, ladder_table, noise_table
+from .numbers import fit_rows, inputs, noise_rows, now, plain, verdict_rows, versions
+from .sections import Findings, whole_page
+
+# Exponents of tensors are for looking at; verdicts rest on totals, which are simulated more often.
+TENSOR_DRAWS = 200
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        path: the page.
+        numbers: the JSON file.
+        verdicts: as `test` gives them.
+    """
+
+    path: Path
+    numbers: Path
+    verdicts: xr.Dataset
+
+
+def report(
+    runs: xr.DataTree,
+    path: str | os.PathLike[str],
+    *,
+    level: float = 0.95,
+    progress: Progress | None = None,
+) -> Report:
+    """Write a diagnostic page about recorded runs.
+
+    The page needs no network and runs no script. The JSON file has the same name with the suffix
+    `.json` and holds the inputs with their hashes, the options, the verdicts and all fits; numbers
+    that are not finite are null or the texts "inf" and "-inf".
+
+    Arguments:
+        runs: recordings, as `load` gives them.
+        path: the page to write; an existing one is replaced.
+        level: confidence level of all intervals.
+        progress: called with the number of series fitted since the last call and of all.
+
+    Returns:
+        The paths written and the verdicts.
+
+    Raises:
+        ValueError: when there are no recordings.
+    """
+    page = Path(path)
+    numbers = page.with_suffix(".json")
+    found = _findings(runs, level=level, progress=progress)
+    content = _numbers(runs, found)
+    _write(numbers, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+    _write(page, whole_page(found, content))
+    return Report(page, numbers, found.verdicts)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write under a temporary name and rename, so that a failure leaves no half page."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> Findings:
+    by_name = some_recordings(runs)
+    fits = fit_totals(by_name, level=level, progress=progress)
+    tensors = data.largest_tensors(by_name)
+    noise = compare(by_name, level=level)
+    shown = {name: _with_tensors(run, tensors) for name, run in by_name.items()}
+    return Findings(
+        runs=by_name,
+        verdicts=test(runs, level=level, fits=fits),
+        fits=fits,
+        tensor_fits=fit_tensors(
+            shown,
+            level=level,
+            intervals=_some_arm_is_small(fits),
+            draws=TENSOR_DRAWS,
+            progress=progress,
+        ),
+        tensors=tensors,
+        level=level,
+        colours=figures.palette(data.batch_sizes(by_name)),
+        noise=noise,
+        noise_detail=breakdown(by_name, noise, level=level),
+        critical=critical_batch(by_name, level=level),
+        ladders=ladders(by_name, level=level),
+    )
+
+
+def _some_arm_is_small(fits: xr.Dataset) -> bool:
+    """Whether a tensor's interval somewhere is that of single runs and not across seeds."""
+    counts = [members.sizes["node"] for members in data.main_arms(fits).values()]
+    return min(counts) < data.ACROSS_SEEDS
+
+
+def _with_tensors(run: xr.Dataset, tensors: list[str]) -> xr.Dataset:
+    return run.isel(tensor=np.flatnonzero(np.isin(run["tensor"].values.astype(str), tensors)))
+
+
+def _numbers(runs: xr.DataTree, found: Findings) -> dict[str, Any]:
+    return {
+        "created": now(),
+        "versions": versions(),
+        "options": {
+            "level": found.level,
+            "exponent_margin": EXPONENT_MARGIN,
+            "ratio_margin": RATIO_MARGIN,
+            "tensors": found.tensors,
+            "tensor_draws": TENSOR_DRAWS,
+        },
+        "inputs": inputs(runs),
+        "unusable": plain([vars(item) for item in unusable(runs)]),
+        "verdicts": verdict_rows(found.verdicts),
+        "fits": fit_rows(found.fits),
+        "tensor_fits": fit_rows(found.tensor_fits),
+        "noise_scale": noise_rows(found.runs, level=found.level),
+        "noise_by_batch_size": noise_table.rows(found.noise),
+        "noise_detail": noise_table.detail(found.noise_detail),
+        "critical_batch": plain(vars(found.critical)),
+        "ladders": ladder_table.rows(found.ladders),
+    }

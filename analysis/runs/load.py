@@ -1,0 +1,281 @@
+"""Read recordings: files, folders, live folders and globs into one tree, a node a run.
+
+A closed recording is one file, `PATH.nc`. A live one is a folder `PATH/` of segments, each a sound
+recording of its own records. Where both are there, the closed one is read. Files come from other
+machines, so sizes are looked at before values are read, and nothing is ever unpickled.
+
+Where recordings are: files, folders, live folders and globs as a list of recordings.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import xarray as xr
+
+from ultraslow.diffusion.recording import RecordError, check, read_file, seam_faults, state_of
+
+_NODE_LENGTH = 60
+# How often a reader looks again when a run was closed or resumed under its hands.
+_ATTEMPTS = 5
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A path that gave no recording, with every fault found in it."""
+
+    source: str
+    faults: tuple[str, ...]
+
+
+def load(
+    paths: Paths, *, progress: Callable[[Iterable[Path]], Iterable[Path]] = iter
+) -> xr.DataTree:
+    """The recordings at the given paths, one node a run.
+
+    Paths may be files, folders that hold recordings at any depth, live folders, globs, or a mix.
+    What cannot be used is listed, not hidden: `unusable` gives it back.
+
+    Arguments:
+        paths: where to look.
+        progress: wraps the recordings found while they are read, as `tqdm.tqdm` does.
+
+    Returns:
+        A tree whose nodes are recordings held in memory. Node names are made safe and unique; the
+        run's own name is its `run` coordinate. Each node has the attributes `path`; `sha256`, of
+        the file, or of the joined digests of a live folder's segments; and `state`: `closed`,
+        or what `diffusion.recording.state_of` tells of a live folder, with `written`, the time of
+        its last segment. The tree has `unusable`.
+
+    Raises:
+        RecordError: when nothing is usable, with all faults.
+    """
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    found, faults = _find_all(given)
+    nodes: dict[str, xr.Dataset] = {}
+    for path in progress(found):
+        try:
+            dataset, partial = read(path)
+        except RecordError as error:
+            faults.append(Unusable(error.source, error.faults))
+            continue
+        nodes[_node_name(str(dataset["run"].values), nodes)] = dataset
+        faults.extend(partial)
+    if not nodes:
+        raise _nothing_usable(given, faults)
+    tree = xr.DataTree.from_dict(nodes)
+    tree.attrs["unusable"] = json.dumps([[item.source, item.faults] for item in faults])
+    return tree
+
+
+def unusable(runs: xr.DataTree) -> tuple[Unusable, ...]:
+    """What `load` found and could not use.
+
+    Arguments:
+        runs: a tree from `load`.
+
+    Returns:
+        One entry a path; empty for a tree that was made otherwise.
+    """
+    listed = json.loads(runs.attrs.get("unusable", "[]"))
+    return tuple(Unusable(source, tuple(faults)) for source, faults in listed)
+
+
+def read(path: Path) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
+    """One recording, from its file or from the segments of a live folder.
+
+    Arguments:
+        path: a file, or a folder with segments.
+
+    Returns:
+        The recording, and the segments that were left out. The first broken segment ends what is
+        read of a live folder, so that no gap goes unseen. Attributes are those of the last
+        segment, which knows of resumptions.
+
+    Raises:
+        RecordError: when the recording cannot be used.
+    """
+    closed, folder = (closed_file(path), path) if path.is_dir() else (path, path.with_suffix(""))
+    for _ in range(_ATTEMPTS):
+        segments = [] if closed.is_file() else segments_of(folder)
+        try:
+            return _read_live(folder, segments) if segments else _read_closed(closed)
+        except RecordError:
+            # A run that was closed or resumed meanwhile has moved its files; nothing else may
+            # hide.
+            if all(part.exists() for part in segments or [closed]) or not (
+                closed.is_file() or segments_of(folder)
+            ):
+                raise
+    raise RecordError(str(path), ["its files were moved again and again while it was read"])
+
+
+def _read_closed(path: Path) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
+    dataset, digest = read_file(path)
+    dataset.attrs.update(path=str(path), sha256=digest, state="closed")
+    return dataset, ()
+
+
+def _read_live(folder: Path, segments: Sequence[Path]) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
+    parts: list[xr.Dataset] = []
+    digests: list[str] = []
+    left_out: list[Unusable] = []
+    for segment in segments:
+        try:
+            if left_out:
+                raise RecordError(str(segment), ["follows a segment that cannot be read"])
+            part, digest = read_file(segment)
+            parts.append(part)
+            digests.append(digest)
+        except RecordError as error:
+            left_out.append(Unusable(error.source, error.faults))
+    if not parts or not all(segment.exists() for segment in segments):
+        raise RecordError(str(folder), [fault for item in left_out for fault in item.faults])
+    joined = _join(folder, parts)
+    joined.attrs.update(
+        path=str(folder),
+        sha256=hashlib.sha256("".join(digests).encode()).hexdigest(),
+        state=state_of(folder),
+        written=_written(segments[-1]),
+    )
+    return joined, tuple(left_out)
+
+
+def _written(segment: Path) -> str:
+    """When a segment was written, in UTC to the second; empty where it is gone."""
+    try:
+        return datetime.fromtimestamp(segment.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    except (OSError, OverflowError, ValueError):
+        return ""
+
+
+def _find_all(given: Sequence[str | os.PathLike[str]]) -> tuple[list[Path], list[Unusable]]:
+    found: dict[Path, Path] = {}
+    faults: list[Unusable] = []
+    for item in given:
+        text = os.fspath(item)
+        here = recordings_at(text)
+        if not here:
+            faults.append(Unusable(text, (absence(text),)))
+        found.update((path.resolve(), path) for path in here)
+    return list(found.values()), faults
+
+
+def _nothing_usable(
+    given: Sequence[str | os.PathLike[str]], faults: list[Unusable]
+) -> RecordError:
+    if len(faults) == 1:
+        return RecordError(faults[0].source, faults[0].faults)
+    listed = [f"{item.source}: {fault}" for item in faults for fault in item.faults]
+    where = ", ".join(os.fspath(item) for item in given) if given else "no path given"
+    return RecordError(where, ["no usable recording", *listed])
+
+
+def _join(path: Path, parts: list[xr.Dataset]) -> xr.Dataset:
+    faults = [fault for pair in pairwise(parts) for fault in seam_faults(*pair)]
+    if faults:
+        raise RecordError(str(path), faults)
+    joined = xr.concat(
+        parts,
+        dim="iteration",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    )
+    check(joined, str(path))
+    return joined.assign_attrs(parts[-1].attrs)
+
+
+def _node_name(run: str, taken: Mapping[str, object]) -> str:
+    # A node name is part of a path: no slash, no leading dot, nothing a shell would read.
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", run).strip("-.")[:_NODE_LENGTH] or "run"
+    name, count = safe, 1
+    while name in taken:
+        count += 1
+        name = f"{safe}-{count}"
+    return name
+
+
+SEGMENTS = "segment-*.nc"
+
+
+def recordings_at(text: str) -> list[Path]:
+    """Recordings at a path: files, and live folders.
+
+    A folder is searched at any depth, without following links to folders. Where a live folder and
+    its closed file are both there, the closed file is given.
+
+    Arguments:
+        text: a file, with or without `.nc`; a folder; or a glob.
+    """
+    return list(_found(text))
+
+
+def segments_of(folder: Path) -> list[Path]:
+    """The segments of a live folder in the order of their records; empty for other folders."""
+    return sorted(folder.glob(SEGMENTS))
+
+
+def closed_file(folder: Path) -> Path:
+    """Where the recording of a live folder is once it is closed."""
+    return folder.with_name(folder.name + ".nc") if folder.name else folder
+
+
+def absence(text: str) -> str:
+    """Why no recording was found at a path."""
+    if Path(text).is_dir():
+        return "the folder holds no recordings (files ending in .nc, or segments of a live run)"
+    if glob.has_magic(text):
+        return "the pattern matches no recording"
+    return "no such file or folder"
+
+
+def _found(text: str) -> Iterator[Path]:
+    path = Path(text)
+    closed = closed_file(path)
+    if path.is_dir():
+        below = list(_below(path))
+        # The folder of a closed recording keeps its initial weights, and segments for a moment.
+        own = closed.is_file() and (not below or _is_live(path))
+        yield from [closed] if own else below
+    elif path.exists():
+        yield path
+    elif closed.is_file():
+        yield closed
+    elif glob.has_magic(text):
+        for match in sorted(glob.glob(text, recursive=True)):
+            yield from _found(match)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    if _is_live(folder):
+        yield folder
+        return
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:  # not for our eyes: reading it will say so
+        yield folder
+        return
+    names = {entry.name for entry in entries}
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            if not (f"{entry.name}.nc" in names and _is_live(path)):
+                yield from _below(path)
+        elif path.suffix == ".nc" and entry.is_file():
+            yield path
+
+
+def _is_live(folder: Path) -> bool:
+    return any(folder.glob(SEGMENTS))

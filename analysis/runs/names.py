@@ -1,0 +1,87 @@
+"""What tells runs of one batch size apart beside their seeds, in words.
+
+Figures and tables go by batch size. Where several arms were run at one, as under several rules for
+the learning rate, a mean over all of them would be of nothing, and its interval a wrong one.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+
+import xarray as xr
+
+from ultraslow.analysis.text import number
+
+from .arms import SETTING, arm, ingredients_of, label, place_of, setting_key
+
+_WORDS = {
+    "weight_decay": "weight decay",
+    "ghost_size": "ghost size",
+    "data_size": "data size",
+}
+
+
+def arm_names(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:
+    """The arm of each run in words; empty where it is the only one of its batch size.
+
+    Arguments:
+        runs: recordings by node name.
+
+    Returns:
+        Names by node name. Equal ones mean equal arms.
+    """
+    named: dict[str, str] = {}
+    for nodes in _by_size(runs).values():
+        keys = {node: setting_key(runs[node]) for node in nodes}
+        first: dict[Hashable, xr.Dataset] = {}
+        for node, key in keys.items():
+            first.setdefault(key, runs[node])
+        words = _told_apart(_words(first))
+        named |= {node: words[key] for node, key in keys.items()}
+    return named
+
+
+def _by_size(runs: Mapping[str, xr.Dataset]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for node, run in runs.items():
+        found.setdefault(int(run["batch_size"].values), []).append(node)
+    return found
+
+
+def _words(arms: Mapping[Hashable, xr.Dataset]) -> dict[Hashable, str]:
+    """By arm, of which a run is given: its rung; or its rule, and what others have otherwise."""
+    plain = [run for run in arms.values() if ingredients_of(run) is None]
+    rates: dict[str, set[float]] = {}
+    for run in plain:
+        rates.setdefault(arm(run).scaling, set()).add(arm(run).rate)
+    several = [name for name in SETTING if len({str(label(run, name)) for run in plain}) > 1]
+    return {key: _text(run, rates, several) for key, run in arms.items()}
+
+
+def _text(run: xr.Dataset, rates: Mapping[str, set[float]], several: Sequence[str]) -> str:
+    place = place_of(run)
+    if place is not None and place.ladder:
+        return place.name or f"rung {place.number}"
+    own = arm(run)
+    parts = [own.scaling]
+    if len(rates[own.scaling]) > 1:
+        parts.append(f"rate {number(own.rate)}")
+    if own.noise:
+        parts.append(f"added noise {number(own.noise)}")
+    parts += [
+        f"{_WORDS.get(name, name)} {found}"
+        for name in several
+        if (found := label(run, name)) not in (0, "")
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _told_apart(words: Mapping[Hashable, str]) -> dict[Hashable, str]:
+    """The words, numbered where they are the same for different arms; none for a single arm."""
+    if len(words) == 1:
+        return dict.fromkeys(words, "")
+    counts: Counter[str] = Counter()
+    named = {}
+    for key, text in words.items():
+        counts[text] += 1
+        named[key] = text if counts[text] == 1 else f"{text} ({counts[text]})".strip()
+    return named

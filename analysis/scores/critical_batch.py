@@ -1,0 +1,414 @@
+"""Critical batch size: where a larger batch stops saving iterations, from runs at several sizes.
+
+To a target loss a batch of M samples takes S = S_min·(1 + M_crit/M) iterations and E = M·S
+samples, so that (S/S_min − 1)(E/E_min − 1) = 1 with M_crit = E_min/S_min. It is measured by
+training at several batch sizes and is another quantity than the noise scale tr Σ/|G|², which is
+read off the gradients of one run; whether the two agree is for data to say.
+
+Iterations to a target loss, and the loss that runs of several batch sizes can be held to.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ultraslow.analysis.runs import differences, injected_noise, label
+from ultraslow.analysis.text import first_of, interval, number, plural, printable
+
+from .held_out import longest, rate_of
+from .hyperbola import Hyperbola, fit_hyperbola
+
+SIZES = 3  # two parameters, and one more to see whether they fit
+MISFIT = 0.01  # p-value below which the hyperbola is said not to fit
+_NAMED = 6  # more names than this make a note unreadable
+
+
+@dataclass(frozen=True)
+class CriticalBatch:
+    """A critical batch size with its interval, or why there is none.
+
+    Attributes:
+        estimate: M_crit, samples; NaN where there is none, or a bound only.
+        low: lower end of the interval; 0 where nothing bounds it.
+        high: upper end; infinite where nothing bounds it.
+        fewest_steps: S_min, iterations; NaN where it is not known.
+        target: the loss that is reached.
+        steps: mean iterations to the target by batch size.
+        seeds: seeds that entered.
+        status: `ok`, `unchecked` whether it fits, `unbounded`, `misfit` or `missing`.
+        reason: why it is not `ok`; empty otherwise.
+        notes: what to know of it, in sentences.
+    """
+
+    estimate: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    fewest_steps: float = math.nan
+    target: float = math.nan
+    steps: Mapping[int, float] | None = None
+    seeds: int = 0
+    status: str = "missing"
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.status == "missing":
+            return f"no critical batch size: {self.reason}"
+        return f"{self._size()}, to loss {number(self.target)}"
+
+    def _size(self) -> str:
+        if math.isnan(self.low):
+            return "no critical batch size"
+        if not math.isnan(self.estimate):
+            ends = interval(self.low, self.high)
+            return f"critical batch size {number(self.estimate)} {ends}"
+        if self.low:
+            return f"critical batch size larger than {number(self.low)}"
+        if math.isfinite(self.high):
+            return f"critical batch size smaller than {number(self.high)}"
+        return "critical batch size not bounded"
+
+
+def critical_batch(
+    runs: Mapping[str, xr.Dataset],
+    *,
+    target: float | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+) -> CriticalBatch:
+    """The critical batch size of a set of runs.
+
+    Each batch size is taken at the learning rate with the fewest iterations. For the interval see
+    `hyperbola.fit_hyperbola`.
+
+    References:
+        McCandlish, Kaplan, Amodei et al. (2018), An Empirical Model of Large-Batch Training.
+
+    Arguments:
+        runs: recordings by node name that differ by batch size, learning rate and seed. Those with
+            noise added to gradients are passed over; of a seed that was run twice at a batch size
+            and rate the longer run counts.
+        target: training loss to reach; by default `target_loss.common_target`.
+        level: confidence level.
+        seed: of the bootstrap.
+
+    Returns:
+        The estimate, or the status `missing` with the reason.
+    """
+    plain = {name: run for name, run in runs.items() if injected_noise(run) == 0}
+    measured = longest({name: run for name, run in plain.items() if "loss" in run})
+    if not measured:
+        return CriticalBatch(reason="no run recorded its loss")
+    unlike = differences(measured.values())
+    if unlike:
+        return CriticalBatch(reason=f"the runs differ in {'; '.join(unlike)}")
+    aim = common_target(measured) if target is None else target
+    steps = _steps(measured, aim)
+    table = {size: kept for size, rates in steps.items() if (kept := _reached(rates))}
+    notes = tuple(_uncounted(measured) if target is None else []) + tuple(_notes(steps, table))
+    shared = _shared(table)
+    blank = CriticalBatch(target=aim, notes=notes, seeds=len(shared))
+    reason = _early(measured, aim) or _too_little(table, shared, aim)
+    if reason:
+        return replace(blank, reason=reason)
+    return _fitted(table, shared, blank, level=level, rng=np.random.default_rng(seed))
+
+
+# Iterations to the target by learning rate and seed.
+_Steps = dict[float, dict[object, float]]
+
+
+def _steps(runs: Mapping[str, xr.Dataset], target: float) -> dict[int, _Steps]:
+    """Iterations to the target by batch size, of one run a seed and rate."""
+    steps: dict[int, _Steps] = {}
+    for name, run in runs.items():
+        rates = steps.setdefault(int(run["batch_size"].values), {})
+        seed, found = label(run, "seed", name), steps_to(run, target)
+        rates.setdefault(rate_of(run), {})[seed] = found
+    return dict(sorted(steps.items()))
+
+
+def _reached(rates: _Steps) -> _Steps:
+    """The rates at which every run, of seeds enough, reached the target."""
+    return {
+        rate: seeds
+        for rate, seeds in rates.items()
+        if len(seeds) >= SEEDS and all(map(math.isfinite, seeds.values()))
+    }
+
+
+def _notes(steps: Mapping[int, _Steps], table: Mapping[int, _Steps]) -> list[str]:
+    """What was left out, and which batch sizes are not tuned."""
+    notes = []
+    for size, rates in steps.items():
+        dropped = [rate for rate in rates if rate not in table.get(size, {})]
+        if size not in table:
+            notes.append(f"batch size {size} left out: {_why(rates.values())}")
+        elif dropped:
+            listed = ", ".join(map(number, sorted(dropped)))
+            why = _why(rates[rate] for rate in dropped)
+            plurals = "rate" if len(dropped) == 1 else "rates"
+            notes.append(f"learning {plurals} {listed} of batch size {size} left out: {why}")
+    untuned = [size for size in table if sum(len(s) >= SEEDS for s in steps[size].values()) == 1]
+    return notes + [_untuned(size, len(steps[size])) for size in untuned]
+
+
+def _untuned(size: int, rates: int) -> str:
+    enough = "" if rates == 1 else f" with {SEEDS} seeds"
+    return f"batch size {size} was run at one learning rate{enough} and is not tuned"
+
+
+def _why(rates: Iterable[Mapping[object, float]]) -> str:
+    """Why rates did not enter; runs count that are of seeds enough."""
+    known = list(rates)
+    missed = sum(
+        math.isnan(steps) for seeds in known if len(seeds) >= SEEDS for steps in seeds.values()
+    )
+    reasons = [f"{plural(missed, 'run')} did not reach the target"] if missed else []
+    if any(len(seeds) < SEEDS for seeds in known):
+        reasons.append(f"fewer than {SEEDS} seeds")
+    return ", ".join(reasons)
+
+
+def _uncounted(runs: Mapping[str, xr.Dataset]) -> list[str]:
+    """A note on the runs that diverged or hardly trained, which do not set the target."""
+    found = untrained(runs)
+    if not found:
+        return []
+    listed = first_of([printable(name, 40) for name in found], _NAMED)
+    return [
+        f"{plural(len(found), 'run')} did not count for the target, as the loss became no finite "
+        f"number or fell less than half as far as the best at the batch size: {listed}"
+    ]
+
+
+def _early(runs: Mapping[str, xr.Dataset], target: float) -> str:
+    """Why a target is of no use that a first record has met; empty where none has."""
+    met = {name: run for name, run in runs.items() if steps_to(run, target) == 0.0}
+    if not met:
+        return ""
+    losses = {name: first_loss(run) for name, run in met.items()}
+    lowest = min(losses, key=lambda name: losses[name])
+    return (
+        f"the first record of {plural(len(met), 'run')} has reached loss {number(target)} already "
+        f"(loss {number(losses[lowest], 4)} at batch size {int(met[lowest]['batch_size'])}), so "
+        "that the iterations to it are not known; a lower target is needed"
+    )
+
+
+def _too_little(table: Mapping[int, _Steps], shared: Sequence[object], aim: float) -> str:
+    """Why what reached the target is not enough; empty where it is."""
+    if len(table) < SIZES:
+        reached = ", ".join(map(str, sorted(table))) or "none"
+        loss = "a common loss" if math.isnan(aim) else f"loss {number(aim)}"
+        return (
+            f"{SIZES} batch sizes with {SEEDS} seeds must reach {loss}, and those that do are "
+            f"{reached}"
+        )
+    if len(shared) < SEEDS:
+        return f"{len(shared)} seeds are shared by all batch sizes, {SEEDS} are needed"
+    return ""
+
+
+def _shared(table: Mapping[int, _Steps]) -> list[object]:
+    """Seeds that all rates of all batch sizes have."""
+    everyone = [set(seeds) for rates in table.values() for seeds in rates.values()]
+    return sorted(set.intersection(*everyone), key=str) if everyone else []
+
+
+def _fitted(
+    table: Mapping[int, _Steps],
+    shared: Sequence[object],
+    blank: CriticalBatch,
+    *,
+    level: float,
+    rng: np.random.Generator,
+) -> CriticalBatch:
+    """The result of a table that is large enough."""
+    logs = [
+        np.log([[seeds[s] for s in shared] for seeds in rates.values()])
+        for rates in table.values()
+    ]
+    fit = fit_hyperbola(np.array(list(table), dtype=np.float64), logs, level=level, rng=rng)
+    fastest = [float(np.exp(rates.mean(axis=1).min())) for rates in logs]
+    return _judged(fit, replace(blank, steps=dict(zip(table, fastest, strict=True))))
+
+
+def _judged(fit: Hyperbola, found: CriticalBatch) -> CriticalBatch:
+    """The result with its status: whether the curve fits and its size is bounded."""
+    if fit.beyond < MISFIT:
+        grow = (
+            "grow with the batch size"
+            if math.isfinite(fit.fewest_steps)
+            else ("fall faster than 1/M with the batch size M")
+        )
+        reason = f"the iterations {grow}, which no hyperbola does (p = {number(fit.beyond, 2)})"
+        return replace(found, status="misfit", reason=reason)
+    found = replace(
+        found,
+        estimate=fit.critical,
+        low=fit.low,
+        high=fit.high,
+        fewest_steps=fit.fewest_steps,
+    )
+    doubts = {
+        "misfit": _misfit(fit.misfit),
+        "unbounded": _open_ends(fit),
+        "unchecked": _unchecked(fit.misfit, found),
+    }
+    status = next((name for name, doubt in doubts.items() if doubt), "ok")
+    return replace(found, status=status, reason="; ".join(filter(None, doubts.values())))
+
+
+def _misfit(p_value: float) -> str:
+    if not p_value < MISFIT:
+        return ""
+    return f"the iterations follow no hyperbola (lack of fit, p = {number(p_value, 2)})"
+
+
+def _open_ends(fit: Hyperbola) -> str:
+    sides = ["below"] * (not fit.low) + ["above"] * math.isinf(fit.high)
+    return f"the batch sizes run do not bound it {' or '.join(sides)}" if sides else ""
+
+
+def _unchecked(p_value: float, found: CriticalBatch) -> str:
+    if not math.isnan(p_value):
+        return ""
+    sizes = len(found.steps or {})
+    why = (
+        f"{plural(found.seeds, 'seed')} for {sizes} batch sizes, {sizes} needed"
+        if found.seeds < sizes
+        else "the seeds hardly differ"
+    )
+    return f"whether the iterations follow a hyperbola could not be checked: {why}"
+
+
+Array = NDArray[np.float64]
+
+SEEDS = 4
+# A run whose loss fell by less than this share of the largest fall at its batch size did not
+# train.
+_FALL = 0.5
+# The loss is averaged over this width of ln t, a tenth of a decade either way.
+_WIDTH = 0.23
+
+
+def smoothed(run: xr.Dataset) -> tuple[Array, Array]:
+    """The training loss over time, averaged over a fifth of a decade.
+
+    A record holds the mean loss of its window, which is taken to be the loss at the window's
+    middle; windows are weighted by their updates.
+
+    Arguments:
+        run: a recording with a loss.
+
+    Returns:
+        Iterations and losses, shape (window,) each.
+    """
+    iteration, loss = run["iteration"].values.astype(np.float64), run["loss"].values
+    middle = (iteration + np.concatenate([[0.0], iteration[:-1]]) + 1) / 2
+    updates = np.diff(iteration, prepend=0.0)
+    known = (iteration >= 1) & np.isfinite(loss)
+    time, value, weight = np.log(middle[known]), loss[known], updates[known]
+    near = np.abs(time[:, None] - time) <= _WIDTH
+    means = (near * weight) @ value / np.maximum(near @ weight, 1e-300)
+    # What is averaged lies at the mean ln t of its windows, not at the middle one.
+    centres = (near * weight) @ time / np.maximum(near @ weight, 1e-300)
+    return np.exp(centres), means
+
+
+def steps_to(run: xr.Dataset, target: float) -> float:
+    """Iterations until the smoothed loss first reaches a target, linear in ln t between windows.
+
+    Arguments:
+        run: a recording with a loss.
+        target: the loss.
+
+    Returns:
+        Iterations; NaN when it is never reached, and 0 when the first record is there already,
+        so that when it was reached is not known.
+    """
+    time, loss = smoothed(run)
+    below = np.flatnonzero(loss <= target)
+    if not below.size:
+        return math.nan
+    k = int(below[0])
+    if k == 0:
+        return 0.0
+    share = (loss[k - 1] - target) / (loss[k - 1] - loss[k])
+    return float(math.exp((1 - share) * math.log(time[k - 1]) + share * math.log(time[k])))
+
+
+def first_loss(run: xr.Dataset) -> float:
+    """The loss at the first record with one; NaN without any."""
+    loss = smoothed(run)[1]
+    return float(loss[0]) if loss.size else math.nan
+
+
+def lowest_loss(run: xr.Dataset) -> float:
+    """The lowest smoothed loss; NaN where no loss is finite."""
+    loss = smoothed(run)[1]
+    return float(loss.min()) if loss.size else math.nan
+
+
+def untrained(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
+    """Runs that diverged or hardly trained, which the loss to reach may not hang on.
+
+    Their loss is a finite number in the first half of their iterations at most, or it fell less
+    than half as far as that of the best run of their batch size.
+
+    Arguments:
+        runs: recordings with a loss, by node name.
+
+    Returns:
+        Node names, in their order.
+    """
+    falls = {name: _fall(run) for name, run in runs.items()}
+    most: dict[int, float] = {}
+    for name, run in runs.items():
+        size = int(run["batch_size"].values)
+        most[size] = max(most.get(size, 0.0), falls[name])
+    return tuple(
+        name
+        for name, run in runs.items()
+        if falls[name] < _FALL * most[int(run["batch_size"].values)] or _ceases(run)
+    )
+
+
+def _fall(run: xr.Dataset) -> float:
+    """First loss less the lowest; −1 where no loss is finite."""
+    loss = smoothed(run)[1]
+    return float(loss[0] - loss.min()) if loss.size else -1.0
+
+
+def _ceases(run: xr.Dataset) -> bool:
+    iteration, loss = run["iteration"].values, run["loss"].values
+    return not np.isfinite(loss[iteration > iteration[-1] / 2]).any()
+
+
+def common_target(runs: Mapping[str, xr.Dataset]) -> float:
+    """The lowest loss that all seeds reach at every rate that trained.
+
+    A rate trained when it has seeds enough and none of its runs is among the `untrained`.
+
+    Arguments:
+        runs: recordings with a loss, by node name.
+
+    Returns:
+        The highest of the lowest smoothed losses of these runs; NaN where no rate trained.
+    """
+    fallen = set(untrained(runs))
+    arms: dict[tuple[int, float], list[str]] = {}
+    for name, run in runs.items():
+        arms.setdefault((int(run["batch_size"].values), rate_of(run)), []).append(name)
+    counted = [
+        name
+        for names in arms.values()
+        if not fallen & set(names) and len({label(runs[n], "seed", n) for n in names}) >= SEEDS
+        for name in names
+    ]
+    return max((lowest_loss(runs[name]) for name in counted), default=math.nan)

@@ -1,0 +1,165 @@
+"""Scores of batch sizes at their best learning rates, and which rates may be the best.
+
+Choosing a rate by the same runs that are then compared flatters it, so a seed's rate is chosen by
+the other seeds. Where rates are nearly tied the choice still varies with the seeds, more than the
+spread of the chosen scores shows; an interval then has to hold for every rate that may be the
+best.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultraslow.analysis.intervals import Contrast, unpaired
+
+from .held_out import Training
+
+Array = NDArray[np.float64]
+# A rate is given up where it is below the best at this level. Differences of tuned batch sizes are
+# then covered in 95 to 100 % of simulated sets, whether rates are nearly tied or far apart.
+_SCREEN = 0.95
+# Scores by learning rate and seed.
+Scores = dict[float, dict[object, float]]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Scores of one batch size, each at the learning rate that is best for the other seeds.
+
+    Attributes:
+        scores: one a seed, shape (seed,).
+        rates: learning rates tried, in order.
+        best: the one with the best mean score.
+        candidates: scores, shape (seed,) each, of the rates that may be the best.
+    """
+
+    scores: Array
+    rates: tuple[float, ...]
+    best: float
+    candidates: Mapping[float, Array]
+
+    @property
+    def enclosed(self) -> bool:
+        """Whether lower and higher rates than the best one were tried."""
+        return self.rates[0] < self.best < self.rates[-1]
+
+
+def scores_at(found: Sequence[Training], *, batch_size: int, iteration: float) -> Scores:
+    """Scores of the runs of a batch size that were trained for so many iterations.
+
+    Where no run ends there, those that go on at a constant rate are read at that iteration. A rate
+    at which some run of that length has no finite score is left out: its mean over the runs that
+    survived would flatter it.
+
+    Arguments:
+        found: what the runs scored.
+        batch_size: M, samples.
+        iteration: length of the training, iterations.
+
+    Returns:
+        Scores by rate and seed; of runs with equal rate and seed the first.
+    """
+    own = [one for one in found if one.batch_size == batch_size]
+    ended = [one for one in own if one.ends(iteration)]
+    scores: Scores = {}
+    for one in ended or [one for one in own if one.finished(iteration)]:
+        scores.setdefault(one.rate, {}).setdefault(one.seed, one.at(iteration))
+    whole = {rate: seeds for rate, seeds in scores.items() if _all_finite(seeds)}
+    return dict(sorted(whole.items()))
+
+
+def _all_finite(scores: dict[object, float]) -> bool:
+    return all(math.isfinite(value) for value in scores.values())
+
+
+def tune(scores: Scores, *, seeds: int) -> Tuned | None:
+    """Scores of the best learning rate, free of the bias of choosing it.
+
+    The rate of each seed is the one with the best mean over the *other* seeds, so a run's luck
+    does not choose its own rate.
+
+    Arguments:
+        scores: as `scores_at` gives them.
+        seeds: fewest seeds of a rate that counts.
+
+    Returns:
+        The scores; None when no rate has so many seeds.
+    """
+    kept = {rate: values for rate, values in scores.items() if len(values) >= seeds}
+    if not kept:
+        return None
+    chosen = [kept[rate][seed] for seed, rate in chosen_rates(kept).items()]
+    tables = {rate: np.asarray(list(values.values())) for rate, values in sorted(kept.items())}
+    best = max(tables, key=lambda rate: float(tables[rate].mean()))
+    candidates = {rate: tables[rate] for rate in possible(tables)}
+    return Tuned(np.asarray(chosen), tuple(tables), best, candidates)
+
+
+def possible(tables: Mapping[float, Array]) -> list[float]:
+    """The rates that may have the best mean score: all that are not clearly below the best found.
+
+    Arguments:
+        tables: scores by rate, shape (seed,) each, two seeds or more.
+
+    Returns:
+        Rates whose mean Welch's test does not put below the best mean at the level `_SCREEN`.
+    """
+    best = max(tables, key=lambda rate: float(tables[rate].mean()))
+    ahead = {
+        rate: unpaired(tables[best], values, level=2 * _SCREEN - 1)
+        for rate, values in tables.items()
+        if rate != best
+    }
+    return [rate for rate in tables if rate == best or ahead[rate].low <= 0]
+
+
+def between(above: Iterable[Array], below: Iterable[Array], *, level: float) -> Contrast:
+    """The difference of two means, each of the best of some candidates that one cannot tell apart.
+
+    The interval spans Welch's intervals of all pairs of candidates, so that it covers the
+    difference whichever are the best.
+
+    Arguments:
+        above: scores of the candidates above, shape (run,) each.
+        below: those below.
+        level: confidence level.
+
+    Returns:
+        The difference; its estimate is the mean over the pairs.
+    """
+    lower = list(below)
+    found = [unpaired(x, y, level=level) for x in above for y in lower]
+    return Contrast(
+        estimate=float(np.mean([one.estimate for one in found])),
+        low=min(one.low for one in found),
+        high=max(one.high for one in found),
+        error=max(one.error for one in found),
+        freedom=min(one.freedom for one in found),
+        count=min(one.count for one in found),
+    )
+
+
+def chosen_rates(scores: Scores) -> dict[object, float]:
+    """For each seed, the learning rate with the best mean score of the other seeds.
+
+    Arguments:
+        scores: by rate and seed, two seeds or more at each rate.
+
+    Returns:
+        Rates by seed.
+    """
+    everyone = sorted({seed for values in scores.values() for seed in values}, key=str)
+    return {seed: _best_without(scores, seed) for seed in everyone}
+
+
+def _best_without(scores: Scores, seed: object) -> float:
+    """The rate that does best on the other seeds, of those that this seed was run at."""
+    others = {
+        rate: float(np.mean([value for one, value in values.items() if one != seed]))
+        for rate, values in scores.items()
+        if seed in values
+    }
+    return max(others, key=others.__getitem__)

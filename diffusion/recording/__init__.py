@@ -1,0 +1,14 @@
+"""What a recording is: its fields, its file, who writes it.
+
+Contents:
+    fields    every field: dimensions, type, unit, meaning
+    contract  packing values into a recording, and every fault of a bad one
+    errors    the error of a recording, with all its faults
+    schedule  at which iterations to record
+    netcdf    the one reader and writer of files, and their seal
+    lease     who writes a live folder
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

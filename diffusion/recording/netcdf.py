@@ -1,0 +1,352 @@
+"""Records as the bytes of a NetCDF-4 file, and back.
+
+HDF5 builds and takes a file apart in memory. So a disk is only ever asked to read or to write
+bytes, in one piece: no lock, no seek, no half-made file, and what is checked is what is read.
+HDF5 on a disk would lock the file, which some network file systems refuse. The price: the library
+does not add to a file that was made in memory; to change one, write it anew.
+
+The seal of a file: a checksum of its content, appended after the content's own end.
+
+NetCDF-4 checks its headers but not all values, so a flipped bit can read as another number. A seal
+shows every damage before a reader looks at the content. Readers of NetCDF ignore what follows the
+content, and a program that writes the file anew leaves the seal out; a file without a seal is
+therefore no fault, it is only not protected.
+
+How much memory a file asks for, before any of it is given.
+
+A header of some hundred bytes can claim 10⁹ tensors. What is declared is therefore added up before
+a value is read. Types of variable length other than text may hold anything and are refused. Texts
+are looked at before they are laid out side by side, each as wide as the longest.
+
+One file of a recording: its bytes are read once, and checked before any value is looked at.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import netCDF4
+import numpy as np
+import xarray as xr
+
+from .contract import check
+from .errors import RecordError, brief, damage
+from .fields import COORDINATES
+
+MARK = b"\nultraslow sha256 "
+LENGTH = len(MARK) + hashlib.sha256().digest_size
+
+
+def seal(content: bytes) -> bytes:
+    """What to append to the content: a mark and its SHA-256.
+
+    Arguments:
+        content: all bytes of the file.
+
+    Returns:
+        `LENGTH` bytes.
+
+    >>> len(seal(b"")) == LENGTH
+    True
+    """
+    return MARK + hashlib.sha256(content).digest()
+
+
+def checksum(content: bytes) -> str | None:
+    """SHA-256 of a whole file, its seal included; None when the seal does not fit the rest.
+
+    Both come from one pass over the bytes. A file that was never sealed has a checksum.
+
+    Arguments:
+        content: all bytes of the file.
+
+    Returns:
+        Hexadecimal digits, as `sha256sum` prints them.
+
+    >>> whole = b"content" + seal(b"content")
+    >>> checksum(whole) == hashlib.sha256(whole).hexdigest()
+    True
+    >>> checksum(b"contend" + whole[7:]) is None
+    True
+    """
+    body, end = memoryview(content)[:-LENGTH], content[-LENGTH:]
+    digest = hashlib.sha256(body)
+    if len(end) == LENGTH and end.startswith(MARK) and end != MARK + digest.digest():
+        return None
+    digest.update(end)
+    return digest.hexdigest()
+
+
+# A recording of 300 records, 1000 tensors and 10 fields has 24 MB. A file that asks for more than
+# this much memory is broken, hostile or no recording.
+MEMORY_LIMIT = 2**31
+# Bytes that a text takes in memory at least: a pointer and a Python string.
+_TEXT_BYTES = 64
+_LETTER_BYTES = 4  # of numpy's texts
+_SHOWN = 80  # characters of a name
+
+
+class Declared(Protocol):
+    """What a header tells of a variable; `netCDF4.Variable` has it."""
+
+    @property
+    def dtype(self) -> Any:
+        """Type of a value; `str` for text."""
+        ...
+
+    @property
+    def datatype(self) -> Any:
+        """The same, or a description of a type that the file itself defines."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length along each dimension."""
+        ...
+
+    def chunking(self) -> Any:
+        """Length of the blocks that are read as a whole, or `contiguous`."""
+        ...
+
+
+class Readable(Protocol):
+    """A variable whose values can be read; `netCDF4.Variable` is one."""
+
+    @property
+    def dtype(self) -> Any:
+        """Type of a value; `str` for text."""
+        ...
+
+    def __getitem__(self, key: Any) -> Any:
+        """Values."""
+        ...
+
+
+def claim_faults(variables: Mapping[str, Declared]) -> Iterator[str]:
+    """Why the values of a file must not be read; nothing when they may.
+
+    Arguments:
+        variables: as the header declares them, by name.
+
+    Returns:
+        One sentence a fault.
+    """
+    strange = [name[:_SHOWN] for name, variable in variables.items() if not _is_plain(variable)]
+    if strange:
+        yield f"{strange[:3]} have types of their own, expected numbers and text"
+        return
+    claimed = {name: _bytes(variable) for name, variable in variables.items()}
+    if sum(claimed.values()) > MEMORY_LIMIT:
+        largest = max(claimed, key=claimed.__getitem__)
+        yield (
+            f"claims {sum(claimed.values()) / 2**30:.3g} GiB of values, at most "
+            f"{MEMORY_LIMIT / 2**30:.3g} GiB are read; the largest is {largest[:_SHOWN]!r} of "
+            f"{variables[largest].shape}"
+        )
+
+
+def text_faults(variables: Mapping[str, Readable]) -> Iterator[str]:
+    """Why texts must not be laid out side by side; nothing when they may.
+
+    One long name among many short ones would take the room of as many long ones.
+
+    Arguments:
+        variables: that `claim_faults` let pass, by name.
+
+    Returns:
+        One sentence a fault.
+    """
+    total = 0
+    for name, variable in variables.items():
+        if variable.dtype is not str:
+            continue
+        texts = np.asarray(variable[...], dtype=object).ravel()
+        longest = max(map(len, texts), default=0)
+        total += _LETTER_BYTES * longest * texts.size
+        if total > MEMORY_LIMIT:
+            yield (
+                f"asks for more than {MEMORY_LIMIT / 2**30:.3g} GiB of texts; {name[:_SHOWN]!r} "
+                f"has {texts.size} of up to {longest} characters"
+            )
+            return
+
+
+def value_faults(variables: Mapping[str, Any]) -> list[str]:
+    """Why the values of a file must not be taken; texts are looked at where all may be read."""
+    return list(claim_faults(variables)) or list(text_faults(variables))
+
+
+def size_fault(size: int) -> str | None:
+    """Why a file of so many bytes must not be read; None when it may.
+
+    >>> size_fault(2**40)
+    'has 1.02e+03 GiB, at most 2 GiB are read'
+    """
+    if size <= MEMORY_LIMIT:
+        return None
+    return f"has {size / 2**30:.3g} GiB, at most {MEMORY_LIMIT / 2**30:.3g} GiB are read"
+
+
+def _is_plain(variable: Declared) -> bool:
+    return variable.dtype is str or isinstance(variable.datatype, np.dtype)
+
+
+def _bytes(variable: Declared) -> int:
+    item = _TEXT_BYTES if variable.dtype is str else np.dtype(variable.dtype).itemsize
+    # Python integers: a product of claimed sizes may exceed 64 bits.
+    total = block = max(item, 1)
+    chunks = variable.chunking()
+    for length, chunk in zip(
+        variable.shape, chunks if isinstance(chunks, list) else variable.shape, strict=True
+    ):
+        total, block = total * int(length), block * int(chunk)
+    return max(total, block if total else 0)
+
+
+# Attributes of values that stand for others; NaN as fill value of floats does not.
+_PACKED = {"scale_factor", "add_offset", "missing_value", "_Unsigned"}
+_STARTS = (b"\x89HDF", b"CDF")
+
+
+def read_file(path: Path) -> tuple[xr.Dataset, str]:
+    """The records of one file, checked, and the file's SHA-256 in hexadecimal digits.
+
+    Raises:
+        RecordError: when it is damaged or no recording, with every fault found.
+    """
+    content = _content(path)
+    digest = checksum(content)
+    if digest is None:
+        raise RecordError(str(path), ["is damaged: its bytes do not fit its checksum"])
+    with damage(str(path), _unread(content)), netCDF4.Dataset(path, "r", memory=content) as header:
+        faults = list(_header_faults(header))
+        if faults:
+            raise RecordError(str(path), faults)
+        dataset = _dataset(header)
+    check(dataset, str(path))
+    return dataset, digest
+
+
+def _content(path: Path) -> bytes:
+    """All bytes of what is a file, not empty, and not larger than a recording may be."""
+    try:
+        if not path.is_file():
+            raise RecordError(str(path), ["is not a file"])
+        if fault := size_fault(path.stat().st_size):
+            raise RecordError(str(path), [fault])
+        content = path.read_bytes()
+    except (OSError, MemoryError) as error:
+        raise RecordError(str(path), [f"cannot be read ({brief(error)})"]) from error
+    if not content:
+        raise RecordError(str(path), ["has zero bytes"])
+    return content
+
+
+def _unread(content: bytes) -> str:
+    kind = "is a damaged or cut-off" if content.startswith(_STARTS) else "is not a"
+    return f"{kind} NetCDF file"
+
+
+def _header_faults(header: netCDF4.Dataset) -> Iterator[str]:
+    if "schema" not in header.ncattrs():
+        yield "attribute schema is missing: this is not a recording"
+        return
+    yield from value_faults(header.variables)
+
+
+def _dataset(header: netCDF4.Dataset) -> xr.Dataset:
+    """All values, as `xarray.open_dataset` would give them; for plain variables without its cost.
+
+    Decoding every variable lazily takes two thirds of the time of reading a recording. Recordings
+    need none, unless another program packed them.
+    """
+    if any(_is_packed(variable) for variable in header.variables.values()):
+        store = xr.backends.NetCDF4DataStore(header)
+        return xr.open_dataset(store, decode_times=False).load()
+    header.set_auto_maskandscale(False)
+    coordinates = set(header.variables) & (set(header.dimensions) | set(COORDINATES))
+    variables = {name: _variable(variable) for name, variable in header.variables.items()}
+    attributes = {name: header.getncattr(name) for name in header.ncattrs()}
+    attributes.pop("coordinates", None)
+    return xr.Dataset(
+        {name: value for name, value in variables.items() if name not in coordinates},
+        {name: value for name, value in variables.items() if name in coordinates},
+        attributes,
+    )
+
+
+def _is_packed(variable: netCDF4.Variable) -> bool:
+    """Whether values stand for others, or for texts as rows of letters, as in NetCDF-3."""
+    return bool(_PACKED & set(variable.ncattrs())) or variable.dtype == "S1"
+
+
+def _variable(variable: netCDF4.Variable) -> xr.Variable:
+    values = np.asarray(variable[...])
+    if variable.dtype is str:
+        values = values.astype(str)
+    attributes = {name: variable.getncattr(name) for name in variable.ncattrs()}
+    for encoding in ("_FillValue", "coordinates"):
+        attributes.pop(encoding, None)
+    return xr.Variable(variable.dimensions, values, attributes)
+
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_NAME = "recording"  # of a file that is nowhere
+# Variables along these are compressed: sketches to a half, landscape scans, which most records
+# lack, to a fiftieth. The others would gain a tenth and be read a third slower.
+_COMPRESSED = {"component", "direction"}
+_COMPRESSED_FROM = 2**16  # bytes; segments of a few records are not worth it
+# Bytes of like place side by side, so that exponents and unused digits meet; levels above 4 gain
+# 1 % and take three times as long.
+_COMPRESSION = {"zlib": True, "complevel": 4, "shuffle": True}
+
+
+def to_bytes(records: xr.Dataset) -> bytes:
+    """A sealed NetCDF-4 file, its large variables compressed without loss."""
+    file = netCDF4.Dataset(_NAME, "w", memory=1)
+    try:
+        _encoded(records).dump_to_store(xr.backends.NetCDF4DataStore(file))
+    finally:
+        image = bytes(file.close())
+    content = _without_padding(image)
+    return content + seal(content)
+
+
+def from_bytes(content: bytes, source: str) -> xr.Dataset:
+    """The records of a file, checked.
+
+    Arguments:
+        content: all its bytes.
+        source: its name, for messages.
+
+    Raises:
+        RecordError: when it is damaged or no recording.
+    """
+    if not content:
+        raise RecordError(source, ["has zero bytes"])
+    if checksum(content) is None:
+        raise RecordError(source, ["is damaged: its bytes do not fit its checksum"])
+    with damage(source, "cannot be read"), netCDF4.Dataset(_NAME, "r", memory=content) as header:
+        if faults := value_faults(header.variables):
+            raise RecordError(source, faults)
+        store = xr.backends.NetCDF4DataStore(header)
+        records = xr.open_dataset(store, decode_times=False).load()
+    check(records, source)
+    return records
+
+
+def _encoded(records: xr.Dataset) -> xr.Dataset:
+    """The records, and how each variable is to be stored, whatever file it came from."""
+    encoded = records.drop_encoding()
+    for variable in encoded.variables.values():
+        if _COMPRESSED & set(variable.dims) and variable.nbytes >= _COMPRESSED_FROM:
+            variable.encoding = dict(_COMPRESSION)
+    return encoded
+
+
+def _without_padding(content: bytes) -> bytes:
+    """HDF5 grows a file in memory by 64 KiB; where it ends stands in the superblock (2 or 3)."""
+    if content.startswith(_SIGNATURE) and content[8] in (2, 3) and content[9] == 8:
+        return content[: int.from_bytes(content[28:36], "little")]
+    return content

@@ -1,0 +1,3 @@
+from .recordings import simulator as simulator
+from .roughness import structure as structure
+from .simulators import Setup as Setup

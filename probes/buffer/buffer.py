@@ -1,0 +1,345 @@
+"""Rows of raw sums that wait on the device for the next flush.
+
+Reading one number from an accelerator stalls it. So updates append device scalars, and a flush
+moves all of them: one vector, added over processes in one collective and copied to the host in one
+piece. What several processes hold alike is divided by the number of copies before it is added.
+
+A vector on its way to the host: summed over processes, beside the training where that can be.
+
+An accelerator works through its stream while the host runs ahead. A sum and a copy that wait in
+the training's stream keep the host until all of the work before them is done, and then the
+accelerator has nothing to do. In a stream of their own they are under way while the next update is
+queued, and are there when it has been.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ultraslow.probes.distributed import Processes
+from ultraslow.probes.gradients import WITNESSES
+
+from .units import UnitShares, unit_weights
+from .window import Array, Measurement, Record, Updates
+
+
+class Transfer:
+    """Begun when it is made, by every process at the same update."""
+
+    def __init__(self, vector: Tensor, processes: Processes) -> None:
+        """Begin.
+
+        Arguments:
+            vector: this process's part, float64, on its device; nobody else writes to it.
+            processes: to sum over.
+        """
+        # Kept until the end: memory that was given back would be the training's stream's again.
+        self._vector = vector
+        self._arrival: torch.cuda.Event | None = None
+        if vector.is_cuda:
+            self._host, self._arrival = _beside(vector, processes)
+        else:
+            self._host = processes.add(vector).cpu()
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether it is under way while training goes on."""
+        return self._arrival is not None
+
+    def has_arrived(self) -> bool:
+        """Whether nobody needs to wait."""
+        return self._arrival is None or self._arrival.query()
+
+    def wait(self) -> NDArray[np.float64]:
+        """The sum, on the host."""
+        if self._arrival is not None:
+            self._arrival.synchronize()
+        host: NDArray[np.float64] = self._host.numpy()
+        return host
+
+
+def _beside(vector: Tensor, processes: Processes) -> tuple[Tensor, torch.cuda.Event]:
+    """The host's copy of the sum, and the event after which it can be read.
+
+    The stream begins when the training's has come to this point, as the vector is made there.
+    """
+    stream = torch.cuda.Stream(vector.device)
+    stream.wait_stream(torch.cuda.current_stream(vector.device))
+    with torch.cuda.stream(stream):
+        # Not to be waited for, and so into memory that stays where it is.
+        host = processes.add(vector).to("cpu", non_blocking=True)
+        return host, stream.record_event()
+
+
+# Columns of a row beside the squares of S and Big: see `Pending._rows`.
+_COLUMNS = 9 + 2 * WITNESSES
+# Squares of two witnesses that were clipped by one factor differ by rounding only.
+_ONE_FACTOR = 1.02
+
+
+@dataclass(frozen=True)
+class Row:
+    """One committed update on this process.
+
+    Arguments:
+        unit_sq: S of this process's units `(tensor,)`.
+        total_sq: Big of this process's part of the gradient `(tensor,)`.
+        clip: squared norms of the witnesses' gradients before and after clipping `(2, witness)`.
+        shares: what is known of the units.
+        learning_rate: of the first parameter group.
+        loss_scale: of mixed precision; NaN where there is none.
+        skipped: optimizer steps skipped before this one.
+    """
+
+    unit_sq: Tensor
+    total_sq: Tensor
+    clip: Tensor
+    shares: UnitShares
+    learning_rate: float | Tensor
+    loss_scale: float | Tensor
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Measurements of the weights by name, and the host's clocks when they were taken.
+
+    `occasional` is on the host already; rank 0's is recorded.
+    """
+
+    iteration: int
+    values: Mapping[str, Tensor]
+    wall_time: float
+    probe_seconds: float
+    occasional: Record = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """Everything that waited, on the host and summed over processes."""
+
+    updates: Updates
+    measurements: list[Measurement]
+    update_seconds: float
+
+
+@dataclass
+class Pending:
+    """Updates and marks since the last flush; `losses` has one more entry than there are updates.
+
+    The last entry of `losses` belongs to the update in the making.
+    """
+
+    device: torch.device
+    tensors: int
+    rows: list[Row] = field(default_factory=list)
+    losses: list[list[Tensor]] = field(default_factory=lambda: [[]])
+    marks: list[Mark] = field(default_factory=list)
+
+    def add(self, row: Row) -> None:
+        """Append a committed update."""
+        self.rows.append(row)
+        self.losses.append([])
+
+    def observe(self, loss: Tensor | float, *, making: bool) -> None:
+        """Append a loss, without waiting for it.
+
+        Arguments:
+            loss: one value.
+            making: whether it belongs to the update in the making, as it does before the step, or
+                else to the one just committed.
+
+        Raises:
+            TypeError: for what is no number.
+            ValueError: for more than one value, or a complex one.
+        """
+        value = loss.detach() if isinstance(loss, Tensor) else _as_tensor(loss)
+        if value.numel() != 1 or value.is_complex():
+            found = f"{value.dtype} of shape {tuple(value.shape)}"
+            raise ValueError(f"loss: found {found}, expected one real value")
+        at = -1 if making or not self.rows else -2
+        self.losses[at].append(value.to(self.device, torch.float64, copy=True).reshape(()))
+
+    def marked(self, iteration: int) -> bool:
+        """Whether the last mark is at this iteration and still waits."""
+        return bool(self.marks) and self.marks[-1].iteration == iteration
+
+    def amend(self, iteration: int, fields: Record) -> None:
+        """Add fields to the last mark, which is at this iteration."""
+        last = self.marks[-1]
+        if last.iteration == iteration:
+            self.marks[-1] = replace(last, occasional={**last.occasional, **fields})
+
+    def emptied(self) -> "Pending":
+        """What waits after a flush: nothing but the losses of the update in the making."""
+        return Pending(self.device, self.tensors, losses=self.losses[-1:])
+
+    def depart(
+        self, processes: Processes, *, seconds: float, weighted: bool, sized: bool, batch_size: int
+    ) -> "Flight":
+        """Begin to sum over processes and to copy to the host.
+
+        Arguments:
+            processes: the processes that train together; all of them call this at the same
+                iteration.
+            seconds: time since the last flush on this process.
+            weighted: whether weights of units were declared.
+            sized: whether sizes of units were declared.
+            batch_size: samples in an update, M.
+        """
+        parts = [self._rows(processes), *self._measured(processes), self._vector([seconds])]
+        return Flight(
+            Transfer(torch.cat([part.flatten() for part in parts]), processes),
+            [part.numel() for part in parts],
+            self,
+            processes.size,
+            partial(unit_weights, weighted=weighted, sized=sized, batch_size=batch_size),
+            None if sized else float(batch_size),
+        )
+
+    def _rows(self, processes: Processes) -> Tensor:
+        """`(update, column)`: S, Big, clip, loss, unit shares, learning rate, loss scale."""
+        if not self.rows:
+            return self._vector([])
+        shares = [(s.units, s.weight_sq, s.weight_sq_over_size, s.samples) for s in self._shares()]
+        copies, size = processes.copies, processes.size
+        return torch.cat(
+            [
+                torch.stack([row.unit_sq for row in self.rows]),
+                torch.stack([row.total_sq for row in self.rows]) / copies,
+                torch.stack([row.clip.flatten() for row in self.rows]) / copies,
+                self._loss_columns(),
+                self._vector(shares),
+                self._column([row.learning_rate for row in self.rows]) / size,
+                self._column([row.loss_scale for row in self.rows]) / size,
+            ],
+            dim=1,
+        )
+
+    def _shares(self) -> list[UnitShares]:
+        return [row.shares for row in self.rows]
+
+    def _loss_columns(self) -> Tensor:
+        columns = torch.zeros(len(self.rows), 3, dtype=torch.float64, device=self.device)
+        observed = [(row, loss) for row, losses in enumerate(self.losses[:-1]) for loss in losses]
+        if observed:
+            rows = torch.tensor([row for row, _ in observed], device=self.device)
+            losses = torch.stack([loss for _, loss in observed])
+            finite = torch.isfinite(losses)
+            entries = torch.stack([losses.where(finite, losses.new_zeros(())), finite, ~finite], 1)
+            columns.index_add_(0, rows, entries)
+        return columns
+
+    def _measured(self, processes: Processes) -> list[Tensor]:
+        return [value / processes.copies for mark in self.marks for value in mark.values.values()]
+
+    def _vector(self, values: Sequence[float] | Sequence[tuple[float, ...]]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=self.device)
+
+    def _column(self, values: Sequence[float | Tensor]) -> Tensor:
+        """`(update, 1)`; a scheduler may keep its learning rate on the device."""
+        if any(isinstance(value, Tensor) for value in values):
+            column = torch.stack([self._vector([0.0])[0] + value for value in values])
+        else:
+            column = self._vector([float(value) for value in values])
+        return column[:, None]
+
+
+@dataclass(frozen=True)
+class Flight:
+    """What waited, on its way to the host.
+
+    Arguments:
+        transfer: of all numbers in one vector.
+        lengths: of the parts it consists of.
+        pending: what they were.
+        size: number of processes, W.
+        weights: u and v of what was declared of units.
+        samples: in an update, where that was not declared.
+    """
+
+    transfer: Transfer
+    lengths: Sequence[int]
+    pending: Pending
+    size: int
+    weights: Callable[[Array, Array, Array], tuple[Array, Array]]
+    samples: float | None
+
+    def land(self) -> Reduced:
+        """The updates, the measurements of the weights, and the mean time of an update."""
+        host = self.transfer.wait()
+        rows, *measured, total = np.split(host, np.cumsum(self.lengths)[:-1])
+        count = len(self.pending.rows)
+        mean_seconds = float(total[0]) / self.size / max(count, 1)
+        columns = 2 * self.pending.tensors + _COLUMNS
+        updates = self._updates(rows.reshape(count, columns))
+        return Reduced(updates, self._measurements(measured), mean_seconds)
+
+    def _updates(self, rows: Array) -> Updates:
+        tensors = self.pending.tensors
+        rest = rows[:, 2 * tensors + 2 * WITNESSES :].T
+        loss_sum, losses, nonfinite, units, weight_sq, over_size, samples, rate, scale = rest
+        clip_factor, uneven = _clipping(rows[:, 2 * tensors :][:, : 2 * WITNESSES])
+        u, v = self.weights(units, weight_sq, over_size)
+        return Updates(
+            unit_sq=rows[:, :tensors],
+            total_sq=rows[:, tensors : 2 * tensors],
+            units=units,
+            u=u,
+            v=v,
+            samples=samples if self.samples is None else np.full(len(rows), self.samples),
+            loss=_ratio(loss_sum, losses),
+            nonfinite_losses=nonfinite,
+            learning_rate=rate,
+            clip_factor=clip_factor,
+            uneven_clipping=uneven,
+            loss_scale=scale,
+            skipped=np.array([row.skipped for row in self.pending.rows], dtype=np.int64),
+        )
+
+    def _measurements(self, measured: list[Array]) -> list[Measurement]:
+        """The vectors of all marks, in the order in which they left, back at their marks."""
+        vectors = iter(measured)
+        return [
+            Measurement(
+                mark.iteration,
+                {name: next(vectors).reshape(value.shape) for name, value in mark.values.items()},
+                mark.wall_time,
+                mark.probe_seconds,
+                mark.occasional,
+            )
+            for mark in self.pending.marks
+        ]
+
+
+def _clipping(squares: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """The clip factor of the witnesses that tell one, NaN where these differ; and where they do.
+
+    Arguments:
+        squares: of the witnesses before clipping, then after it `(update, 2·witness)`.
+    """
+    ratios = _ratio(squares[:, WITNESSES:], squares[:, :WITNESSES])
+    told = np.isfinite(ratios).argmax(axis=1)  # a tensor that took no part tells nothing
+    first = np.take_along_axis(ratios, told[:, None], axis=1)
+    with np.errstate(invalid="ignore"):
+        far = (ratios > first * _ONE_FACTOR) | (ratios * _ONE_FACTOR < first)
+    uneven: NDArray[np.bool_] = np.any(far, axis=1)
+    return np.where(uneven, np.nan, np.sqrt(first[:, 0])), uneven
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    """NaN where there is nothing to divide by."""
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def _as_tensor(loss: object) -> Tensor:
+    try:
+        return torch.as_tensor(loss)
+    except (RuntimeError, TypeError, ValueError) as error:
+        found = f"loss: found {type(loss).__name__}, expected a number or a tensor of one value"
+        raise TypeError(found) from error

@@ -1,0 +1,151 @@
+"""Flushes: when what waits is brought to the host, and how.
+
+How often to flush: by the number of updates that wait, the same on every process.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+
+from ultraslow.probes.distributed import Processes
+
+from .buffer import Flight, Pending, Reduced
+from .schedule import Plan
+from .units import DeclaredUnits
+
+# Rows held on the device between flushes: 256 × (2·161 + 11) × 8 bytes = 0.7 MB for ResNet-50.
+_ROWS = 256
+# The first flush comes early, to show a recording; later ones are `seconds` apart.
+_FIRST_ROWS = 4
+_TICK = 1e-9  # seconds; a clock may stand still between two flushes
+
+
+class Pace:
+    """Keeps flushes about so many seconds apart.
+
+    Processes must flush at the same update, so the number of updates is what counts; it follows
+    from the mean time of an update over all of them.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """Begin, with an early first flush."""
+        self._seconds = seconds
+        self._limit = _FIRST_ROWS
+        self._flushed = time.monotonic()
+
+    def due(self, rows: int) -> bool:
+        """Whether to flush, with so many updates waiting."""
+        return rows >= self._limit
+
+    def lap(self) -> float:
+        """Seconds since the last call."""
+        now = time.monotonic()
+        since, self._flushed = now - self._flushed, now
+        return since
+
+    def adapt(self, update_seconds: float) -> None:
+        """Set the next flush by the mean time of an update over all processes."""
+        self._limit = int(np.clip(self._seconds / max(update_seconds, _TICK), 1, _ROWS))
+
+
+class Flushes:
+    """Holds what waits for the next flush, and what is under way.
+
+    All processes flush at the same updates. Where a flush goes on beside the training it is ended
+    when the next update is committed, or by whatever needs its records before.
+    """
+
+    def __init__(
+        self,
+        pending: Pending,
+        *,
+        processes: Processes,
+        units: DeclaredUnits,
+        plan: Plan,
+        enter: Callable[[Reduced], None],
+        failed: Callable[[RuntimeError], None],
+    ) -> None:
+        """Begin with nothing under way.
+
+        Arguments:
+            pending: what waits.
+            processes: that train together.
+            units: what the user declares of them.
+            plan: of the recorder.
+            enter: is given what has arrived on the host.
+            failed: is told when a flush could not be, which is the last one.
+        """
+        self.pending = pending
+        self._processes = processes
+        self._units = units
+        self._batch_size = plan.batch_size
+        self._enter = enter
+        self._failed = failed
+        self._pace = Pace(plan.flush_seconds)
+        self._flight: Flight | None = None
+
+    def when_due(self) -> None:
+        """End the flush that is under way, and begin one where it is due."""
+        if self._succeeds(self._land) and self._pace.due(len(self.pending.rows)):
+            self._succeeds(self._launch)
+
+    def now(self) -> None:
+        """Bring everything to the host."""
+        for step in (self._land, self._launch, self._land):
+            if not self._succeeds(step):
+                return
+
+    def collect(self) -> Reduced:
+        """What waits, which is not entered; what was under way is.
+
+        Raises:
+            RuntimeError: when another process died, or the device is out of memory.
+        """
+        self._land()
+        return self._arrived(self._depart())
+
+    def save_arrived(self) -> None:
+        """End the flush that is under way where that needs nobody else."""
+        if self._flight is not None and self._flight.transfer.has_arrived():
+            with suppress(RuntimeError):
+                self._land()
+
+    def _succeeds(self, step: Callable[[], None]) -> bool:
+        """Whether it does; where not, the recording ends and training goes on."""
+        try:
+            step()
+        except RuntimeError as error:  # another process died, or the device is out of memory
+            self._flight = None
+            self._failed(error)
+            return False
+        return True
+
+    def _launch(self) -> None:
+        flight = self._depart()
+        if flight.transfer.is_beside:
+            self._flight = flight
+        else:
+            self._enter(self._arrived(flight))
+
+    def _depart(self) -> Flight:
+        flight = self.pending.depart(
+            self._processes,
+            seconds=self._pace.lap(),
+            weighted=self._units.weighted,
+            sized=self._units.sized,
+            batch_size=self._batch_size,
+        )
+        self.pending = self.pending.emptied()
+        return flight
+
+    def _land(self) -> None:
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            self._enter(self._arrived(flight))
+
+    def _arrived(self, flight: Flight) -> Reduced:
+        reduced = flight.land()
+        self._pace.adapt(reduced.update_seconds)
+        return reduced

@@ -1,0 +1,173 @@
+"""The row of an update: what is known of it on this process when the optimizer has stepped."""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from ultraslow.probes.distributed import Processes, local
+from ultraslow.probes.gradients import WITNESSES, GradientTap, Seen, scale_of, unscaled, witnesses
+from ultraslow.probes.norms import squares
+
+from .buffer import Row
+from .units import DeclaredUnits
+
+
+class RowReader:
+    """Reads a row at every update; nothing waits for the device."""
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameters: Sequence[torch.nn.Parameter],
+        *,
+        tap: GradientTap | None,
+        units: DeclaredUnits,
+        scaler: torch.amp.GradScaler | None,
+        skipped: int,
+    ) -> None:
+        """Go on with so many skipped steps.
+
+        Arguments:
+            optimizer: whose steps are updates.
+            parameters: in the order of all results.
+            tap: sees the gradients; None where noise is not measured.
+            units: what the user declares of them.
+            scaler: of mixed precision.
+            skipped: steps skipped since the last update.
+        """
+        self.skipped = skipped
+        self._optimizer = optimizer
+        self._parameters = list(parameters)
+        self._tap = tap
+        self._units = units
+        self._scaler = scaler
+        self._witnesses = witnesses(
+            [p.numel() for p in parameters], _groups(optimizer, parameters)
+        )
+        self._clipped_sq = self._nothing().expand(WITNESSES)
+        self._groups = len(optimizer.param_groups)
+        self._known = {id(p) for p in (*parameters, *_trainable(optimizer))}
+
+    @property
+    def units(self) -> int:
+        """Units of the update in the making, one at least once there is such an update."""
+        return 0 if self._tap is None else max(self._tap.units, int(self._tap.making))
+
+    def before_step(self) -> None:
+        """See what clipping made of the witnesses' gradients; unknown where a closure does."""
+        gradients = {i: self._parameters[i].grad for i in self._witnesses if self.units}
+        seen = {i: local(g) for i, g in gradients.items() if g is not None}
+        found = dict(zip(seen, squares(list(seen.values())).unbind(), strict=True))
+        nothing = self._nothing()
+        clipped_sq = torch.stack([found.get(i, nothing).to(nothing) for i in self._witnesses])
+        self._clipped_sq = clipped_sq / unscaled(self._optimizer) ** 2
+
+    def is_void(self) -> bool:
+        """Whether a fused optimizer was called but skipped the step, which only the device knows.
+
+        Reading it waits for the device; other optimizers are not called at all for a skipped step.
+        """
+        found = getattr(self._optimizer, "found_inf", None)
+        if found is None or not float(found):
+            return False
+        self.skipped += 1
+        self._units.drop()
+        if self._tap is not None:
+            self._tap.take()
+        return True
+
+    def read(self) -> tuple[Row, float]:
+        """The row of the update that was just committed, and the seconds its tap has taken."""
+        rate = learning_rate(self._optimizer)
+        # A scheduler changes a learning rate on the device in place.
+        rate = rate.detach().clone() if isinstance(rate, Tensor) else rate
+        scale = scale_of(self._scaler)
+        seen = self._seen()
+        skipped, self.skipped = self.skipped + seen.discarded, 0
+        row = Row(
+            unit_sq=seen.unit_sq,
+            total_sq=seen.total_sq,
+            clip=torch.stack([self._of_witnesses(seen.total_sq), self._clipped_sq]),
+            shares=self._units.take(seen.units, seen.lost),
+            learning_rate=rate,
+            loss_scale=float("nan") if scale is None else scale.double(),
+            skipped=skipped,
+        )
+        return row, seen.seconds
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Backward passes within are none of the training's."""
+        if self._tap is not None:
+            self._tap.paused = True
+        try:
+            yield
+        finally:
+            if self._tap is not None:
+                self._tap.paused = False
+
+    def close(self) -> None:
+        """Remove the tap."""
+        if self._tap is not None:
+            self._tap.close()
+
+    def group_rates(self, processes: Processes) -> dict[str, Tensor]:
+        """This process's share in the learning rates of the parameter groups, on the device.
+
+        The groups are those of the beginning; NaN for one that is gone. Nothing where there was
+        one group. All processes have the same rates, and shares are added over all of them.
+        """
+        self._look_for_newcomers()
+        if self._groups == 1:
+            return {}
+        rates = [group["lr"] for group in self._optimizer.param_groups[: self._groups]]
+        rates += [math.nan] * (self._groups - len(rates))
+        zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
+        share = processes.copies / processes.size
+        return {"group_learning_rate": torch.stack([zero + rate for rate in rates]) * share}
+
+    def _look_for_newcomers(self) -> None:
+        """Warn once of parameters that train and did not when the probes were attached."""
+        new = sum(id(p) not in self._known for p in _trainable(self._optimizer))
+        if new:
+            self._known |= {id(p) for p in _trainable(self._optimizer)}
+            warnings.warn(
+                f"optimizer: {new} parameters began to train after the probes were attached and "
+                "are not recorded",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _of_witnesses(self, squares: Tensor) -> Tensor:
+        return torch.stack([squares[i] for i in self._witnesses])  # no index travels to the device
+
+    def _seen(self) -> Seen:
+        if self._tap is None:
+            nothing = self._nothing().expand(len(self._parameters))
+            return Seen(1, nothing, nothing, 0, 0.0)
+        return self._tap.take()
+
+    def _nothing(self) -> Tensor:
+        device = self._parameters[0].device
+        return torch.full((), torch.nan, dtype=torch.float64, device=device)
+
+
+def _groups(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> list[int]:
+    """Number of the group of each parameter."""
+    places = {
+        id(p): index for index, group in enumerate(optimizer.param_groups) for p in group["params"]
+    }
+    return [places[id(p)] for p in parameters]
+
+
+def _trainable(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
+    return (p for group in optimizer.param_groups for p in group["params"] if p.requires_grad)
+
+
+def learning_rate(optimizer: torch.optim.Optimizer) -> float | Tensor:
+    """Learning rate of the first parameter group."""
+    return optimizer.param_groups[0]["lr"]

@@ -1,0 +1,225 @@
+"""What a recorder has to know of the past to go on: its state, from a checkpoint or from disk.
+
+A state holds the iteration, the window since the last record, the sums since iteration 0 and the
+clocks. As a dictionary of numbers, texts and tensors it fits any checkpoint and is read back by
+`torch.load(..., weights_only=True)`. The records themselves, and w0, stay with the recording.
+
+The ledger: what a run's updates and measurements add up to, on the host.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from ultraslow.diffusion.moments import Moments
+
+from .window import Measurement, Record, Updates, Window, empty_window, records_of
+
+_VERSION = 1
+Resume = bool | int | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class State:
+    """The past of a recorder.
+
+    Arguments:
+        iteration: updates committed.
+        window: updates since the last record, and sums since iteration 0.
+        skipped: steps skipped since the last update.
+        step_sq: path since the last record `(tensor,)`; None where it is not measured.
+        wall_time: seconds since the first attaching, without those between runs.
+        probe_seconds: of them spent in probes.
+        distance_sq: ‖w−w0‖² at this iteration; NaN where unknown.
+        initial: SHA-256 of w0.
+        waiting: records that are not on disk.
+    """
+
+    iteration: int
+    window: Window
+    skipped: int = 0
+    step_sq: NDArray[np.float64] | None = None
+    wall_time: float = 0.0
+    probe_seconds: float = 0.0
+    distance_sq: float = float("nan")
+    initial: str = ""
+    waiting: tuple[Record, ...] = ()
+
+
+def to_plain(state: State) -> dict[str, Any]:
+    """A state as numbers, texts, tensors, lists and dictionaries."""
+    return {"version": _VERSION, **_plain(state)}
+
+
+def from_plain(plain: Mapping[str, Any], tensors: int) -> State:
+    """A state as `to_plain` gave it.
+
+    Arguments:
+        plain: from `Recorder.state_dict`.
+        tensors: of the model.
+
+    Raises:
+        ValueError: for anything else, or a state of another number of tensors.
+    """
+    if plain.get("version") != _VERSION:
+        raise ValueError(
+            f"resume: found a state of version {plain.get('version')!r}, expected {_VERSION}, as "
+            "Recorder.state_dict returns it"
+        )
+    missing = [field.name for field in fields(State) if field.name not in plain]
+    if missing:
+        raise ValueError(f"resume: the state lacks {missing}")
+    model = State(0, empty_window(tensors, 0.0))
+    values = {field.name: plain[field.name] for field in fields(State)}
+    window = _window(plain["window"], model.window)
+    if window.mean_sq.shape != (tensors,):
+        raise ValueError(
+            f"resume: found a state of {window.mean_sq.size} tensors, the model has {tensors}"
+        )
+    waiting = tuple({k: _array(v) for k, v in record.items()} for record in plain["waiting"])
+    return State(
+        **{**values, "window": window, "waiting": waiting, "step_sq": _array(plain["step_sq"])}
+    )
+
+
+def from_records(records: xr.Dataset, iteration: int) -> State:
+    """The state at an iteration as far as the records tell it.
+
+    At a recorded iteration it is exact. Elsewhere the updates since the record before are lost:
+    the window begins at the iteration, and samples and learning rates are counted on a straight
+    line between the records around it, or on at the last rate.
+
+    Arguments:
+        records: of the run, iteration 0 among them.
+        iteration: to go on from.
+
+    Raises:
+        ValueError: for an iteration before the first record.
+    """
+    times = records["iteration"].values
+    if iteration < times[0]:
+        raise ValueError(
+            f"resume: found iteration {iteration}, expected {times[0]} or later, where the "
+            "recording begins"
+        )
+    last = int(np.searchsorted(times, iteration, side="right")) - 1
+    at = records.isel(iteration=last)
+    window = empty_window(records.sizes["tensor"], float(at["learning_rate"]))
+    window = replace(
+        window,
+        samples=_count(records, "samples", iteration, float(at["batch_size"])),
+        learning_rate_sum=_count(records, "learning_rate_sum", iteration, window.learning_rate),
+    )
+    exact = int(times[last]) == iteration
+    return State(
+        iteration,
+        window,
+        step_sq=np.zeros(records.sizes["tensor"]) if "step_sq" in records else None,
+        wall_time=float(at["wall_time"]),
+        probe_seconds=float(at["probe_seconds"]),
+        distance_sq=float(at["distance_sq"].sum()) if exact else float("nan"),
+        initial=str(records.attrs.get("initial_sha256", "")),
+    )
+
+
+def _count(records: xr.Dataset, name: str, iteration: int, each: float) -> float:
+    """A sum since iteration 0 at an iteration that need not be recorded."""
+    times, sums = records["iteration"].values, records[name].values
+    beyond = max(iteration, int(times[-1]))
+    ahead = sums[-1] + each * (beyond - times[-1])
+    return float(np.interp(iteration, np.append(times, beyond), np.append(sums, ahead)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, State | Window | Moments):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(np.array(value))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _array(value: Any) -> Any:
+    return value.numpy() if isinstance(value, torch.Tensor) else value
+
+
+def _window(plain: Mapping[str, Any], like: Window) -> Window:
+    """Nested dictionaries back as a window."""
+    values: dict[str, Any] = {}
+    for field in fields(like):
+        entry = plain[field.name]
+        if isinstance(getattr(like, field.name), Moments):
+            entry = Moments(entry["count"], _array(entry["mean"]), _array(entry["scatter"]))
+        values[field.name] = _array(entry)
+    return Window(**values)
+
+
+class Ledger:
+    """Turns raw sums into records, and keeps what is left open between records."""
+
+    def __init__(self, state: State, initial_sq: NDArray[np.float64]) -> None:
+        """Go on from a state.
+
+        Arguments:
+            state: of the run so far.
+            initial_sq: ‖w0‖² `(tensor,)`.
+        """
+        self._state = state
+        self._initial_sq = initial_sq
+
+    def enter(self, updates: Updates, measurements: Sequence[Measurement]) -> list[Record]:
+        """The records that updates and measurements complete.
+
+        Arguments:
+            updates: those that followed the last call's.
+            measurements: of the weights, at increasing iterations among them.
+        """
+        records, window = records_of(
+            self._state.window,
+            updates,
+            self._with_carried(measurements),
+            start=self._state.iteration,
+            initial_sq=self._initial_sq,
+        )
+        iteration = self._state.iteration + len(updates)
+        self._state = replace(self._state, iteration=iteration, window=window)
+        return records
+
+    def state(self, now: Measurement, *, skipped: int, waiting: Sequence[Record]) -> State:
+        """The state at a measurement that is no record; its part of the path is kept for the next.
+
+        Arguments:
+            now: measured at the iteration of the last update entered.
+            skipped: steps skipped since then.
+            waiting: records that are not on disk.
+        """
+        step_sq = now.values.get("step_sq")
+        if step_sq is not None and self._state.step_sq is not None:
+            step_sq = self._state.step_sq + step_sq
+        self._state = replace(self._state, step_sq=step_sq)
+        return replace(
+            self._state,
+            skipped=skipped,
+            wall_time=now.wall_time,
+            probe_seconds=now.probe_seconds,
+            distance_sq=float(now.values["squares"][0].sum()),
+            waiting=tuple(waiting),
+        )
+
+    def _with_carried(self, measurements: Sequence[Measurement]) -> list[Measurement]:
+        """The first measurement takes over the path that a state has taken off the device."""
+        carried = self._state.step_sq
+        if not measurements or carried is None:
+            return list(measurements)
+        self._state = replace(self._state, step_sq=None)
+        first, *others = measurements
+        step_sq = first.values["step_sq"] + carried
+        return [replace(first, values={**first.values, "step_sq": step_sq}), *others]

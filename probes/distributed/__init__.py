@@ -1,0 +1,11 @@
+"""The processes of a run.
+
+Contents:
+    processes  who they are, what they share, how they add up
+    children   processes that end with whoever started them
+    sigterm    a request to end, and the update on which all processes agree to
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,315 @@
+"""Taps: reading the gradient of each unit before it is reduced.
+
+A *unit* is one backward pass on one process: a microbatch. Its gradient passes through a hook on
+every parameter before it is accumulated or reduced over processes, so the hooks see h_i·W, where W
+is the number of processes that average. The update's own gradient Σ h_i is read when a backward
+pass has ended, before anything clips it.
+
+An optimizer that steps within the pass leaves no gradient to be read. One process that accumulates
+nothing has seen it already: it is its unit's. Otherwise it is read when the optimizer begins to
+step; where something else than an optimizer of torch's took it away, it is unknown.
+
+"Ended" needs care under DistributedDataParallel (DDP), which reduces gradients in a callback of
+its own at the end of the backward pass. Callbacks run in the order in which they were queued; ours
+is queued by the first hook, before DDP's, and only queues another, which therefore runs after
+DDP's. The slot for DDP's communication hook stays free.
+
+Hooks also run in `torch.autograd.grad`, which adds to no gradient and makes no unit.
+
+The watch: sees that backward passes are made, where noise is not measured.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from math import nan
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from ultraslow.probes.distributed import local
+from ultraslow.probes.norms import square, squares
+
+from .autograd import (
+    Handle,
+    Seen,
+    after_pass,
+    before_steps,
+    current,
+    hear_forward,
+    only_returns,
+    refuse_within_another,
+)
+
+# Bytes at most of a gradient on the host that is copied, and squared with others when its backward
+# pass has ended: in its midst a call takes five times as long, as its needs are not cached.
+SMALL = 1 << 18
+
+_TAKEN_AWAY = (
+    "gradients were taken away in the backward pass, and not by an optimizer, so the gradient of "
+    "the update cannot be seen"
+)
+
+
+class GradientTap:
+    """Squared gradient norms per tensor, of the units of an update and of the update.
+
+    While it is `paused` backward passes are none of the training's. For plain and DDP modules;
+    `ShardedTap` inherits the bookkeeping and differs in how a unit is seen.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        *,
+        processes: int,
+        failed: Callable[[Exception], None],
+        scale: Callable[[], Tensor | None] = lambda: None,
+        turn: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Hook the parameters.
+
+        Arguments:
+            parameters: trainable parameters; their order is the order of all results.
+            processes: W, how many processes average their gradients.
+            failed: told of the first exception, after which the tap is silent.
+            scale: loss scale in force during a backward pass; None where there is none.
+            turn: another object after every step that mixed precision tried.
+        """
+        self.units = 0
+        self.paused = self.making = False
+        self._parameters = list(parameters)
+        self._processes = processes
+        self._failed = failed
+        self._scale = scale
+        self._zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
+        self._task = -1  # identifies a backward pass; a pass that raised leaves no trace behind
+        self._passed = -1  # the last one that was none of the training's
+        self._silent = False
+        self._fresh = True  # whether there was no gradient before this pass
+        self._version: dict[int, int] = {}  # of one gradient when the last pass had ended
+        self._places = {id(parameter): index for index, parameter in enumerate(parameters)}
+        self._stepped: dict[int, Tensor] = {}  # squares of gradients that were used in this pass
+        self._missing = False  # whether others are gone
+        self._turn, self._now = turn, turn()
+        self._few = {i for i, p in enumerate(parameters) if p.is_cpu and p.nbytes <= SMALL}
+        self._squares: dict[int, Tensor] = {}
+        self._small: dict[int, Tensor] = {}  # copies, to be squared
+        self._pass_sq = self._zero  # `(tensor,)`, of the last pass
+        self._took: Collection[int] = ()  # the tensors that took part in it
+        self._discarded = self._lost = 0
+        self._seconds = 0.0
+        self._reset()
+        self._handles: list[Handle] = [before_steps(self._before_step)]
+        self._hook()
+
+    def take(self) -> Seen:
+        """What was seen since the last call."""
+        if self._missing:
+            self._fail(RuntimeError(_TAKEN_AWAY))
+        squares = (self._unit_sq, self._total_sq)
+        units = nan if self._silent else self.units
+        seen = Seen(units, *squares, self._discarded, self._seconds, self._lost)
+        self._discarded, self._seconds, self._lost = 0, 0.0, 0
+        self.making = False
+        self._reset()
+        return seen
+
+    def close(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _hook(self) -> None:
+        # On the tensors, not on the nodes that accumulate: those are others whenever a tensor's
+        # data is swapped or given another type, and a hook on them would be lost.
+        self._handles += [
+            parameter.register_hook(partial(self._see, index))
+            for index, parameter in enumerate(self._parameters)
+        ]
+
+    def _reset(self) -> None:
+        self.units = 0
+        self._unit_sq = self._zero.expand(len(self._parameters))
+        self._total_sq = self._unit_sq
+
+    def _see(self, index: int, gradient: Tensor | None) -> None:
+        if self.paused or self._silent:
+            self._stir()
+            return
+        start = time.perf_counter()
+        try:
+            if current() == self._task or self._opens(self._parameters[index]):
+                if gradient is not None and index in self._few:
+                    self._small[index] = gradient.clone()
+                elif gradient is not None:
+                    self._squares[index] = square(gradient)
+        except Exception as error:
+            self._fail(error)
+        self._seconds += time.perf_counter() - start
+
+    def _stir(self, *_: object) -> None:
+        """Something of the next update was seen."""
+        self.making = self.making or not self.paused
+
+    def _opens(self, parameter: Tensor) -> bool:
+        """Whether this parameter is the first of a unit."""
+        unit = self._adds(parameter) and self._begins()
+        if unit:
+            after_pass(self._queue_behind_reduction)
+        return unit
+
+    def _adds(self, parameter: Tensor) -> bool:
+        """Whether the pass at hand adds to gradients; looked at once a pass.
+
+        Raises:
+            RuntimeError: for a pass within another, whose end does not end the unit.
+        """
+        task = current()
+        if task not in (self._task, self._passed):
+            if only_returns(parameter):
+                self._passed = task
+            else:
+                refuse_within_another()
+        return task != self._passed
+
+    def _begins(self) -> bool:
+        """Whether a backward pass begins; what was cleared before it is then forgotten."""
+        task = current()
+        if task == self._task:
+            return False
+        self._task, self._squares, self._small, self._stepped = task, {}, {}, {}
+        self.making = True
+        self._fresh = all(p.grad is None for p in self._parameters)
+        before, self._now = self._now, self._turn()
+        tried = before is not self._now  # and not taken, or the units would have been
+        if self.units and (tried or self._fresh or self._zeroed()):
+            self._discarded += 1
+            self._lost += self.units
+            self._reset()
+        return True
+
+    def _zeroed(self) -> bool:
+        """Whether gradients were set to zero; it waits for the device where they were changed."""
+        now = self._versions()
+        if now == self._version or any(isinstance(p, DTensor) for p in self._parameters):
+            return False
+        return not any(bool(gradient.any()) for _, gradient in self._gradients())
+
+    def _versions(self) -> dict[int, int]:
+        """How often the first gradient that there is was changed."""
+        return {index: gradient._version for index, gradient in islice(self._gradients(), 1)}
+
+    def _gradients(self) -> Iterator[tuple[int, Tensor]]:
+        return ((i, p.grad) for i, p in enumerate(self._parameters) if p.grad is not None)
+
+    def _queue_behind_reduction(self) -> None:
+        """Square the copies, all together, while gradients are still being reduced."""
+        self._guarded(self._square_copies)
+        after_pass(partial(self._guarded, self._end_unit))
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Do a part of the work after a pass, unless the tap has failed."""
+        if self._silent:
+            return
+        start = time.perf_counter()
+        try:
+            action()
+        except Exception as error:
+            self._fail(error)
+        self._seconds += time.perf_counter() - start
+
+    def _square_copies(self) -> None:
+        copies, self._small = self._small, {}
+        self._took = {*self._squares, *copies}
+        self._pass_sq = self._squares_of(copies, self._squares)
+
+    def _end_unit(self) -> None:
+        self._count_unit(self._pass_sq / self._processes**2)
+        self._read_total()
+
+    def _count_unit(self, pass_sq: Tensor) -> None:
+        self._unit_sq = self._unit_sq + pass_sq / self._scale_sq()
+        self.units += 1
+
+    def _read_total(self) -> None:
+        gradients = {index: local(gradient) for index, gradient in self._gradients()}
+        gone = {i: self._gone(i) for i in self._took if i not in gradients}
+        self._missing = any(found is None for found in gone.values())
+        known = {i: found for i, found in gone.items() if found is not None}
+        self._total_sq = self._squares_of(gradients, known) / self._scale_sq()
+        self._version = self._versions()
+
+    def _gone(self, index: int) -> Tensor | None:
+        """The squared norm of a gradient that nothing is left of when the pass has ended."""
+        own = self._fresh and self._processes == 1
+        return self._pass_sq[index] if own else self._stepped.get(index)
+
+    def _before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """See the gradients of an optimizer that steps in the pass at hand."""
+        if self.paused or self._silent or current() != self._task or current() < 0:
+            return
+        try:
+            stepping = (p for group in optimizer.param_groups for p in group["params"])
+            for parameter in stepping:
+                index = self._places.get(id(parameter))
+                if index is not None and parameter.grad is not None:
+                    self._stepped[index] = square(local(parameter.grad))
+        except Exception as error:
+            self._fail(error)
+
+    def _scale_sq(self) -> Tensor | float:
+        scale = self._scale()
+        return 1.0 if scale is None else scale.double().square()
+
+    def _squares_of(self, gradients: Mapping[int, Tensor], known: Mapping[int, Tensor]) -> Tensor:
+        """`(tensor,)`: squared norms of gradients, then those that are known, 0 of all others."""
+        places = sorted(gradients)
+        values = squares([gradients[index] for index in places])
+        if len(places) == len(self._parameters):
+            return values
+        return self._stack({**known, **dict(zip(places, values.unbind(), strict=True))})
+
+    def _stack(self, found: Mapping[int, Tensor]) -> Tensor:
+        """One vector `(tensor,)`; a parameter that took no part has gradient zero."""
+        rows = [found.get(i, self._zero) for i in range(len(self._parameters))]
+        return torch.stack([row.to(self._zero.device, non_blocking=True) for row in rows])
+
+    def _fail(self, error: Exception) -> None:
+        """Go silent; S of this process is NaN from here on, so no sum is silently short."""
+        if not self._silent:
+            self._silent = True
+            self._zero = self._zero.new_full((), torch.nan)
+            self._reset()
+            self._failed(error)
+
+
+class BackwardWatch(GradientTap):
+    """Sees that a backward pass was made, and nothing of it: where noise is not measured."""
+
+    def __init__(self, model: torch.nn.Module, parameters: Sequence[Tensor]) -> None:
+        """Hook the parameters; or the model, where it is sharded and its parameters hear nothing.
+
+        Arguments:
+            model: as it is trained.
+            parameters: trainable parameters.
+        """
+        self._model = model
+        super().__init__(parameters, processes=1, failed=lambda _: None)
+        self._silent = True
+        self._zero = self._zero.new_full((), torch.nan)
+        self._reset()
+
+    def take(self) -> Seen:
+        """One unit, of which nothing is known."""
+        return replace(super().take(), units=1)
+
+    def _hook(self) -> None:
+        if any(isinstance(p, DTensor) for p in self._parameters):
+            self._handles.append(hear_forward(self._model, self._stir))
+        else:
+            super()._hook()

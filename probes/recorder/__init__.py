@@ -1,0 +1,9 @@
+"""Attaching probes to a training, and the recorder that results.
+
+Contents:
+    attach         `attach`, and the checks of its arguments
+    recorder       the recorder: what happens at every update, and how it ends
+    start          what a recording begins with, new or resumed
+    compatibility  what a resumed run has to share with its recording
+    metadata       what a recording says of its run
+"""

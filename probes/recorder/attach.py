@@ -1,0 +1,310 @@
+"""Attaching probes to a model and its optimizer.
+
+Whether the arguments of `attach` are what they should be; each fault names its argument.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ultraslow.probes.buffer import Plan, Resume, schedule_of
+from ultraslow.probes.distributed import is_sharded, parameter_names, processes_of, within_wrapper
+from ultraslow.probes.gradients import BackwardWatch, GradientTap, ShardedTap, scale_of, turn_of
+from ultraslow.probes.quantities import SKETCH_SEED, Evaluation, Measurements, Occasions
+from ultraslow.probes.quantities.landscape import Landscape
+from ultraslow.probes.storage import RecordingWriter, SegmentStore
+
+from .metadata import attributes, check_scalars, coordinates
+from .recorder import Recorder
+from .start import Beginning, Request, begin
+
+_DEFAULT = ("distance", "noise")
+
+
+def attach(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    path: str | Path,
+    *,
+    batch_size: int,
+    probes: Collection[str] | None = None,
+    evaluation: Evaluation | None = None,
+    landscape: Landscape | None = None,
+    schedule: Sequence[int] | NDArray[np.integer] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    scaler: torch.amp.GradScaler | None = None,
+    flush_seconds: float = 60.0,
+    resume: Resume | None = None,
+    close_on_sigterm: bool = True,
+) -> Recorder:
+    """Attach probes to a training run; the weights at this moment are w0, unless it is resumed.
+
+    Attach on every process, after the model was wrapped (DistributedDataParallel, `fully_shard`,
+    `torch.compile`). Weight distance, learning rate, samples and times are always recorded, the
+    loss when it is observed, gradient noise by default.
+
+    A *unit* is one backward pass on one process. Units are taken to be equal: each holds
+    batch_size/units samples, and losses are scaled so that gradients add up to the update's mean
+    gradient (divide the loss of each of k accumulated microbatches by k). Where they are not
+    equal, declare each with `Recorder.unit`.
+
+    w0 is saved beside the recording, and a resumed run is measured from it: load the checkpoint
+    first, then attach with `resume`. The number of processes and the sharding may differ from
+    before.
+
+    Arguments:
+        model: the module as it is trained.
+        optimizer: the optimizer of its parameters; one step is one iteration. Steps within a
+            backward pass count once. Where parameters have optimizers of their own that step
+            there, give one that owns all parameters and call its step after each pass: it finds
+            no gradients and moves nothing.
+        path: where rank 0 records: a live folder of this name, closed to `path` + `.nc`.
+        batch_size: samples in an update over all processes, M.
+        probes: which probes to run, of `distance` (always on), `noise`, `path` and `trajectory`
+            (see `probes.quantities.weights` for their cost); the first two when None.
+        evaluation: a function of yours and when it is due, such as held-out loss and accuracy;
+            called at the close as well.
+        landscape: the loss around the weights at chosen checkpoints.
+        schedule: iterations to record at, log-spaced when None; 0, the last and those of
+            `evaluation` and `landscape` are always recorded.
+        metadata: of the run. Keys that `diffusion.recording.FIELDS` declares without dimensions
+            (seed, model, data, scaling, …) become coordinates, the rest is stored as JSON.
+        scaler: the gradient scaler of mixed precision; gradients are measured unscaled.
+        flush_seconds: about how much time may be lost when the process is killed.
+        resume: to go on with the recording at `path`: what `Recorder.state_dict` returned for the
+            checkpoint; or the checkpoint's iteration; or True for the last iteration on disk, or
+            to begin where there is no recording yet. Later records are dropped. All processes
+            resume or none. None for a new recording.
+        close_on_sigterm: whether SIGTERM closes the recording before the process ends. Several
+            processes go on until all were told and close after the same update, some three
+            updates later, so that nothing is lost; where one of them is not told within 10 seconds
+            the recording stays live, without what was measured since the last flush. A handler
+            that is already set decides itself and is called after a process that trains alone has
+            brought the recording to disk; with several, close the recorder when training stops.
+
+    Returns:
+        The recorder, a context manager.
+
+    Raises:
+        ValueError: for a model without trainable parameters, an optimizer that does not own them,
+            a recorder that is already attached, an argument out of range, or a recording that
+            does not fit the run that resumes it.
+        FileExistsError: when there is already a recording at `path`, or somebody records there.
+        FileNotFoundError: when there is nothing to resume.
+        OSError: when w0 or the recording cannot be written, here or on another process.
+    """
+    check_types(model, optimizer, path, scaler=scaler, flush_seconds=flush_seconds)
+    check_descriptions(evaluation, landscape, metadata)
+    check_values(model, path, flush_seconds, batch_size=batch_size, probes=probes)
+    check_optimizer(optimizer, parameter_names(model))
+    plan = Plan(batch_size, schedule_of(schedule), scaler, flush_seconds, close_on_sigterm)
+    chosen = frozenset(_DEFAULT if probes is None else probes)
+    processes = processes_of(model)
+    measurements = Measurements(list(parameter_names(model).values()), probes=chosen)
+    w0 = measurements.initial
+    occasions = Occasions(
+        model, evaluation=evaluation, landscape=landscape, initial=w0, processes=processes
+    )
+    static, documented = _described(model, optimizer, path, plan, metadata or {})
+    request = Request(
+        SegmentStore(path),
+        parameter_names(model),
+        processes,
+        measurements,
+        {**static, **occasions.static()},
+        {**documented, **_sketch(chosen), **occasions.attributes()},
+        chosen | occasions.probes | ({"scaler"} if scaler is not None else set()),
+        float(optimizer.param_groups[0]["lr"]),
+    )
+    beginning = _with_occasions(request, begin(request, resume), occasions)
+    return Recorder(
+        model,
+        optimizer,
+        request,
+        beginning=beginning,
+        writer=_writer(request, beginning),
+        tap=_tap(model, request, scaler),
+        occasions=occasions,
+        plan=plan,
+    )
+
+
+def _with_occasions(request: Request, beginning: Beginning, occasions: Occasions) -> Beginning:
+    iteration = beginning.state.iteration
+    resumed = beginning.marked >= 0 or iteration > 0
+    found = occasions.begin(request.store.folder, iteration, resumed=resumed)
+    return replace(beginning, attributes={**beginning.attributes, **found})
+
+
+def _writer(request: Request, beginning: Beginning) -> RecordingWriter:
+    return RecordingWriter(
+        request.store,
+        beginning.static,
+        beginning.attributes,
+        "noise" in request.probes,
+        "scaler" in request.probes,
+        waiting=list(beginning.state.waiting),
+        several_units=beginning.several_units,
+    )
+
+
+def _sketch(chosen: Collection[str]) -> dict[str, str]:
+    return {"sketch_seed": str(SKETCH_SEED)} if "trajectory" in chosen else {}
+
+
+def _described(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    path: str | Path,
+    plan: Plan,
+    metadata: Mapping[str, Any],
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Coordinates and attributes of the recording."""
+    tensors = parameter_names(model)
+    static: dict[str, object] = {
+        "run": SegmentStore(path).folder.name,
+        "batch_size": plan.batch_size,
+        "world_size": processes_of(model).size,
+        "tensor": list(tensors),
+        "tensor_size": [parameter.numel() for parameter in tensors.values()],
+        **coordinates(optimizer, metadata),
+        **_groups(optimizer, tensors),
+    }
+    documented = attributes(metadata)
+    documented["history"] = f"{documented['created']} recorded by probes.attach"
+    return static, documented
+
+
+def _groups(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.nn.Parameter]
+) -> dict[str, object]:
+    """Which parameter group trains each tensor, where there are several groups."""
+    if len(optimizer.param_groups) == 1:
+        return {}
+    places = {
+        id(parameter): index
+        for index, group in enumerate(optimizer.param_groups)
+        for parameter in group["params"]
+    }
+    return {
+        "group": list(range(len(optimizer.param_groups))),
+        "tensor_group": [places[id(parameter)] for parameter in tensors.values()],
+    }
+
+
+def _tap(
+    model: torch.nn.Module, request: Request, scaler: torch.amp.GradScaler | None
+) -> Callable[[Callable[[Exception], None]], GradientTap]:
+    """What makes the tap that fits the model, once it is known whom to tell of failures."""
+    parameters, size = list(request.parameters.values()), request.processes.size
+    if "noise" not in request.probes:
+        return lambda _: BackwardWatch(model, parameters)
+    make = partial(ShardedTap, model) if is_sharded(model) else GradientTap
+    return lambda failed: make(
+        parameters,
+        processes=size,
+        failed=failed,
+        scale=partial(scale_of, scaler),
+        turn=partial(turn_of, scaler),
+    )
+
+
+PROBES = ("distance", "noise", "path", "trajectory")
+
+
+def check_types(
+    model: object, optimizer: object, path: object, *, scaler: object, flush_seconds: object
+) -> None:
+    """Refuse values of another type.
+
+    Raises:
+        TypeError: naming the argument, what was found and what was expected.
+    """
+    _check_kind("model", model, torch.nn.Module)
+    _check_kind("optimizer", optimizer, torch.optim.Optimizer)
+    _check_kind("path", path, str | Path)
+    _check_kind("scaler", scaler, torch.amp.GradScaler | None)
+    _check_kind("flush_seconds", flush_seconds, Real)
+
+
+def check_descriptions(evaluation: object, landscape: object, metadata: object) -> None:
+    """Refuse what does not say what to measure, or of which run.
+
+    Raises:
+        TypeError: naming the argument, what was found and what was expected.
+    """
+    _check_kind("evaluation", evaluation, Evaluation | None)
+    _check_kind("landscape", landscape, Landscape | None)
+    _check_kind("metadata", metadata, Mapping | None)
+    if isinstance(metadata, Mapping):
+        check_scalars(metadata)
+
+
+def _check_kind(name: str, value: object, kind: Any) -> None:
+    if not isinstance(value, kind):
+        wanted = getattr(kind, "__name__", str(kind))
+        raise TypeError(f"{name}: found {type(value).__name__}, expected {wanted}")
+
+
+def check_values(
+    model: torch.nn.Module,
+    path: str | Path,
+    flush_seconds: float,
+    *,
+    batch_size: int,
+    probes: Collection[str] | None,
+) -> None:
+    """Refuse values that cannot be meant.
+
+    Raises:
+        ValueError, TypeError: naming the argument, what was found and what was expected.
+    """
+    if not Path(path).name:
+        raise ValueError(f"path: found {str(path)!r}, expected a name for the recording")
+    if not flush_seconds >= 0:
+        raise ValueError(f"flush_seconds: found {flush_seconds}, expected a time, >= 0")
+    if within_wrapper(model):
+        raise ValueError(
+            "model: found the module within a DistributedDataParallel, expected the wrapper"
+        )
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+        raise TypeError(f"batch_size: found {batch_size!r}, expected an integer")
+    if batch_size < 1:
+        raise ValueError(f"batch_size: found {batch_size}, expected samples in an update, >= 1")
+    if isinstance(probes, str):
+        raise TypeError(f"probes: found {probes!r}, expected a list of names, as [{probes!r}]")
+    unknown = sorted(set(probes or ()).difference(PROBES))
+    if unknown:
+        raise ValueError(f"probes: found {unknown}, expected names of {list(PROBES)}")
+
+
+def check_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.nn.Parameter]
+) -> None:
+    """Refuse an optimizer that does not train the model, or that is recorded already.
+
+    Raises:
+        ValueError: saying which.
+    """
+    if not tensors:
+        raise ValueError("model: found no trainable parameter, expected at least one")
+    if complex_ones := [name for name, tensor in tensors.items() if tensor.is_complex()]:
+        raise ValueError(f"model: found complex tensors {complex_ones[:3]}, expected real ones")
+    owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    strange = [name for name, parameter in tensors.items() if id(parameter) not in owned]
+    if strange:
+        raise ValueError(
+            f"optimizer: does not own {len(strange)} of the model's {len(tensors)} trainable "
+            f"parameters, the first is {strange[0]!r}; where parameters have optimizers of their "
+            "own, give one that owns all of them and call its step after each backward pass"
+        )
+    hooks = optimizer._optimizer_step_post_hooks.values()
+    if any(isinstance(getattr(hook, "__self__", None), Recorder) for hook in hooks):
+        raise ValueError("optimizer: a recorder is already attached to it; close that one first")

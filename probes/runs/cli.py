@@ -1,0 +1,435 @@
+"""Sub-commands that train: `ultraslow train` and `ultraslow demo`.
+
+Heavy libraries are imported only inside what the commands return.
+
+The sub-command `ultraslow sweep`: trains the runs of a recipe.
+
+Heavy libraries are imported only inside what the command returns.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ultraslow.diffusion.cli import CommandError, Run, main
+
+if TYPE_CHECKING:
+    from ultraslow.probes.runs.jobs import Outcome
+
+    from .config import Config
+
+
+def train(parser: argparse.ArgumentParser) -> Run:
+    """Train one residual network on several processes and record it.
+
+    Example: the full batch by gradient accumulation, 9 microbatches on each of 2 processes
+
+        ultraslow train --batch-size 1440 --microbatch 80 --iterations 200
+
+    Settings may also come from a TOML file, `--config run.toml`, whose keys are the names of the
+    options with underscores; options given beside it overrule it.
+    """
+    from .config import Config
+
+    parser.add_argument("--config", metavar="FILE", help="TOML file of settings")
+    for setting in fields(Config):
+        _add_option(parser, setting)
+    return _train
+
+
+def demo(parser: argparse.ArgumentParser) -> Run:
+    """Train a small distributed study with probes attached, test the predictions, write a report.
+
+    Example: ultraslow demo takes under 3 minutes on two cores; then open demo/report.html
+
+        ultraslow demo --folder demo
+    """
+    parser.add_argument("--folder", default="demo", help="where to write (default: demo)")
+    parser.add_argument(
+        "--quick", action="store_true", help="train for seconds only, to try it out"
+    )
+    return _demo
+
+
+def _add_option(parser: argparse.ArgumentParser, setting: "Field[Any]") -> None:
+    flag = "--" + setting.name.replace("_", "-")
+    choices = setting.metadata["choices"]
+    text = setting.metadata["meaning"]
+    shown = "" if setting.default == "" else f" (default: {setting.default})"
+    if isinstance(setting.default, bool):
+        parser.add_argument(
+            flag,
+            action=argparse.BooleanOptionalAction,
+            default=argparse.SUPPRESS,
+            help=text + shown,
+        )
+        return
+    parser.add_argument(
+        flag,
+        type=type(setting.default),
+        choices=choices or None,
+        default=argparse.SUPPRESS,
+        metavar=None if choices else type(setting.default).__name__.upper(),
+        help=text + shown,
+    )
+
+
+def _train(parsed: argparse.Namespace) -> int:
+    [config], count = _checked([_configured(parsed)])
+    _refuse_existing(config)
+    outcomes = _trained([config], count)
+    if outcomes is None:
+        return 1
+    [end] = outcomes
+    speed = end.made * config.batch_size / end.seconds
+    print(f"{end.made} iterations in {end.seconds:.1f} s, {speed:,.0f} images a second")
+    print(f"held-out accuracy: {end.accuracy:.1%}")
+    print(f"recording: {config.path}.nc")
+    return 0
+
+
+def _configured(parsed: argparse.Namespace) -> "Config":
+    """The settings of the file, overruled by those of the command line."""
+    from .config import ConfigError, from_mapping, read
+
+    given = {name: value for name, value in vars(parsed).items() if name != "config"}
+    try:
+        filed = read(parsed.config) if parsed.config else {}
+        return from_mapping({**filed, **given}, parsed.config or "settings")
+    except ConfigError as error:
+        raise CommandError(str(error)) from error
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    from .recipe import study
+
+    configs, count = _checked(study(parsed.folder, quick=parsed.quick))
+    _clear(Path(parsed.folder), {config.run for config in configs})
+    print(_introduction(configs, count))
+    if _trained(configs, count) is None:
+        return 1
+    print(f"Recordings: {parsed.folder}/*.nc")
+    return main(["report", parsed.folder, "--output", str(Path(parsed.folder, "report.html"))])
+
+
+def _introduction(configs: Sequence["Config"], count: int) -> str:
+    sizes = sorted({config.batch_size for config in configs})
+    seeds = len({config.seed for config in configs})
+    listed = f"{', '.join(map(str, sizes[:-1]))} and {sizes[-1]} (all images)"
+    return (
+        f"Training {configs[0].model} on {sizes[-1]:,} images of digits: batch sizes {listed}"
+        f" × {seeds} seeds,\n{configs[0].iterations} iterations each on {count} processes, with"
+        " probes attached; then fitting growth laws and testing predictions."
+    )
+
+
+def _checked(configs: Sequence["Config"]) -> tuple[list["Config"], int]:
+    """The runs as they will be trained, and on how many processes; refuses what cannot be."""
+    from ultraslow.probes.runs.jobs import processes
+
+    from .config import ConfigError, checked
+
+    try:
+        count = processes(configs[0])
+        return [checked(config, count) for config in configs], count
+    except ConfigError as error:
+        raise CommandError(str(error)) from error
+
+
+def _refuse_existing(config: "Config") -> None:
+    """Refuse to record over anything but what an interrupted run of the same settings left."""
+    from ultraslow.probes.runs.jobs import differences
+    from ultraslow.probes.runs.training import checkpoint_of
+
+    if checkpoint_of(config.path).exists() and config.path.is_dir():
+        found = differences(config)
+        if not found:
+            print(f"Going on with the interrupted run {config.path}")
+            return
+        raise CommandError(
+            f"name: found an interrupted run of other settings at {config.path}"
+            f" ({'; '.join(found[:3])}); choose another --name or --folder, or move it away"
+        )
+    for path in (Path(f"{config.path}.nc"), config.path):
+        if path.exists():
+            raise CommandError(
+                f"name: found a recording at {path}, expected none;"
+                " choose another --name or --folder, or move it away"
+            )
+
+
+def _clear(folder: Path, own: set[str]) -> None:
+    """Remove an earlier demo's recordings from the folder, and refuse a folder with others'."""
+    found = [path for path in folder.glob("*") if path.suffix == ".nc" or path.is_dir()]
+    foreign = sorted(path.name for path in found if path.name.removesuffix(".nc") not in own)
+    if foreign:
+        raise CommandError(
+            f"--folder: found {', '.join(foreign[:3])} in {folder}, which no demo wrote;"
+            " expected an empty folder or an earlier demo's"
+        )
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _trained(configs: Sequence["Config"], count: int) -> "Sequence[Outcome] | None":
+    """What became of the runs, trained under one progress bar; None after a failure."""
+    from ultraslow.probes.runs.jobs import Display, Sweep
+
+    with interrupted_by_sigterm(), Display(configs) as display:
+        outcomes = Sweep(configs, count).train(display.heard)
+    failed = [outcome.reason for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        print(f"ultraslow: {failed[0]}", file=sys.stderr)
+        return None
+    if any(outcome.status != "trained" for outcome in outcomes):
+        print(interruption(outcomes), file=sys.stderr)
+        raise KeyboardInterrupt
+    return outcomes
+
+
+if TYPE_CHECKING:
+    from ultraslow.probes.runs.jobs import Outcome
+
+    from .config import Config
+    from .recipe import Recipe
+
+
+# Options that overrule the recipe: where its images are and what it is trained with.
+_OVERRIDES = ("data", "data_folder", "device", "processes", "precision")
+
+
+def sweep(parser: argparse.ArgumentParser) -> Run:
+    """Train all runs of a recipe, or those that are not done yet.
+
+    Example: a small study, its runs a tenth in size and length, then its report
+
+        ultraslow sweep temperature --scale 0.1 --folder runs
+        ultraslow report runs
+
+    RECIPE is a TOML file or the name of a recipe that comes with the package. Started again, the
+    command skips runs that are recorded to their end, and goes on with those that were
+    interrupted. It ends with status 1 when runs failed.
+    """
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="file or name; `list` names those there are"
+    )
+    parser.add_argument("--folder", default="runs", help="where to record (default: runs)")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="shrink network, images, batches and iterations by this factor (default: 1)",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=0, help="runs at a time; 0: as many as fit (default: 0)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check and list the runs only")
+    parser.add_argument("--data", help="image set to train on instead of the recipe's")
+    parser.add_argument("--data-folder", help="folder of the image set's files")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to train")
+    parser.add_argument("--processes", type=int, help="processes of a run")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="arithmetic of the network")
+    _add_slurm(parser)
+    return _sweep
+
+
+def _add_slurm(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--slurm", action="store_true", help="submit each run to Slurm and follow the jobs"
+    )
+    parser.add_argument("--partition", default="", help="of Slurm (default: its own)")
+    parser.add_argument(
+        "--hours", type=float, default=24.0, help="time limit of a Slurm job (default: 24)"
+    )
+
+
+def _sweep(parsed: argparse.Namespace) -> int:
+    if parsed.recipe == "list":
+        return _list()
+    recipe, count = _planned(parsed)
+    todo = _todo(recipe.runs)
+    print(_sweep_introduction(recipe, todo, count))
+    if parsed.dry_run:
+        print("\n".join(_line(config) for config in recipe.runs))
+        return 0
+    if not todo:
+        return 0
+    _discard(todo)
+    if parsed.slurm:
+        return _told(_on_slurm(recipe, todo, count, parsed))
+    with interrupted_by_sigterm():
+        return _told(_here(recipe, todo, count, parsed.jobs))
+
+
+def _list() -> int:
+    from .config import read
+    from .recipe import shipped
+
+    for name, path in shipped().items():
+        print(f"{name:<20}  {read(path).get('about', '')}")
+    return 0
+
+
+def _planned(parsed: argparse.Namespace) -> "tuple[Recipe, int]":
+    """The runs as they will be trained, and on how many processes; refuses what cannot be."""
+    from ultraslow.probes.runs.jobs import processes
+
+    from .config import ConfigError
+    from .recipe import find, planned, read
+
+    given = {name: getattr(parsed, name) for name in _OVERRIDES}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    try:
+        path = find(parsed.recipe)
+        recipe = read(path, overrides={"folder": parsed.folder, **overrides}, scale=parsed.scale)
+        _refuse_several(recipe, str(path))
+        count = processes(recipe.runs[0])
+        return planned(recipe, str(path), processes=count, scale=parsed.scale), count
+    except ConfigError as error:
+        raise CommandError(
+            "\n  ".join([str(error).split(": ")[0] + ":", *error.faults])
+        ) from error
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def _refuse_several(recipe: "Recipe", source: str) -> None:
+    """All runs of a sweep train on as many processes of one kind."""
+    from .config import ConfigError
+
+    faults = [
+        f"{name}: found {' and '.join(map(str, found))} in different arms, expected one for all"
+        for name in ("processes", "device")
+        if len(found := sorted({getattr(run, name) for run in recipe.runs})) > 1
+    ]
+    if faults:
+        raise ConfigError(source, faults)
+
+
+def _todo(configs: "Sequence[Config]") -> "list[Config]":
+    """The runs that are not done; refuses recordings of other settings."""
+    from ultraslow.probes.runs.jobs import differences, state
+
+    faults = [
+        f"{config.path}: found a recording of other settings ({'; '.join(found[:3])})"
+        for config in configs
+        if state(config) != "absent" and (found := differences(config))
+    ]
+    if faults:
+        listed = "\n  ".join(faults[:5])
+        raise CommandError(f"{listed}\n  expected another --folder, or that they are moved away")
+    return [config for config in configs if state(config) != "done"]
+
+
+def _discard(configs: "Sequence[Config]") -> None:
+    from ultraslow.probes.runs.jobs import discard_half
+
+    for config in configs:
+        discard_half(config)
+
+
+def _sweep_introduction(recipe: "Recipe", todo: "Sequence[Config]", count: int) -> str:
+    from ultraslow.probes.runs.jobs import state
+
+    states = Counter(state(config) for config in recipe.runs)
+    half = f", {states['half']} of them begun" if states["half"] else ""
+    numbers = f"{len(recipe.runs)} runs, {states['done']} done, {len(todo)} to train{half}"
+    return f"{recipe.name}: {numbers}; processes of a run: {count}"
+
+
+def _line(config: "Config") -> str:
+    from ultraslow.probes.runs.jobs import state
+
+    return (
+        f"  {config.run:<32} {state(config):<7} {config.model}  batch size {config.batch_size:,}"
+        f"  {config.iterations:,} iterations"
+    )
+
+
+def _here(recipe: "Recipe", todo: "Sequence[Config]", count: int, jobs: int) -> "list[Outcome]":
+    from ultraslow.probes.runs.jobs import Display, Sweep
+
+    jobs = jobs or max(1, _places(todo[0].device) // count)
+    with Display(todo) as display:
+        return Sweep(todo, count, jobs=jobs, study=recipe.study).train(display.heard)
+
+
+def _on_slurm(
+    recipe: "Recipe", todo: "Sequence[Config]", count: int, parsed: argparse.Namespace
+) -> "list[Outcome]":
+    from ultraslow.probes.runs.jobs import Display, followed, submitted
+    from ultraslow.probes.runs.jobs.slurm import slurm
+
+    try:
+        executor = slurm(
+            Path(parsed.folder),
+            count=count,
+            gpus=todo[0].device == "cuda",
+            hours=parsed.hours,
+            partition=parsed.partition,
+        )
+    except (ModuleNotFoundError, RuntimeError) as error:
+        raise CommandError(f"--slurm: {error}; expected a Slurm cluster and submitit") from error
+    jobs = submitted(executor, todo, count, study=recipe.study)
+    print(f"Jobs go on when this command is interrupted; their output: {executor.folder}")
+    with Display(todo) as display:
+        return followed(jobs, todo, display.heard)
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM and SIGHUP interrupt as Ctrl-C does, so that what was trained is kept.
+
+    A signal that is ignored, as SIGHUP is under nohup, stays so.
+    """
+    told = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in told}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _places(device: str) -> int:
+    """How many processes this machine has room for: one a GPU, else one a core."""
+    if device != "cpu":
+        import torch
+
+        if torch.cuda.device_count():
+            return torch.cuda.device_count()
+    return os.cpu_count() or 1
+
+
+def _told(outcomes: "Sequence[Outcome]") -> int:
+    """Print what became of the runs; the status of the command."""
+    for outcome in outcomes:
+        if outcome.status == "failed":
+            print(f"ultraslow sweep: {outcome.reason}", file=sys.stderr)
+    counts = Counter(outcome.status for outcome in outcomes)
+    print(", ".join(f"{number} {status}" for status, number in counts.items()))
+    if counts["kept"] + counts["begun"] + counts["left"]:
+        print(interruption(outcomes), file=sys.stderr)
+        return 130
+    return 1 if counts["failed"] else 0
+
+
+def interruption(outcomes: "Sequence[Outcome]") -> str:
+    """What an interruption kept, in a sentence."""
+    kept = [f"{o.run} up to iteration {o.iteration}" for o in outcomes if o.status == "kept"]
+    begun = [o.run for o in outcomes if o.status == "begun"]
+    parts = [f"kept {', '.join(kept)}"] if kept else []
+    parts += [f"{', '.join(begun)} had no checkpoint yet and will begin anew"] if begun else []
+    what = "; ".join(parts) or "no run was under way"
+    return f"interrupted: {what}. The same command goes on."

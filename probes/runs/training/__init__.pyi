@@ -1,0 +1,1 @@
+from .checkpoints import checkpoint_of as checkpoint_of

@@ -1,0 +1,13 @@
+"""Recordings and weights on disk.
+
+Contents:
+    segments  a live recording: a folder of immutable segments
+    writer    from measurements to segments and the closed file
+    initial   the initial weights beside a recording
+    weights   weights in safetensors files, in parts
+    repair    a closed file from what a killed run left
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,2 @@
+from .segments import SegmentStore as SegmentStore
+from .writer import RecordingWriter as RecordingWriter

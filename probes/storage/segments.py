@@ -1,0 +1,246 @@
+"""The store: immutable NetCDF segments while a run lives, one file when it closes.
+
+A live recording is a folder of segments. Each is written under a temporary name, synced to disk
+and renamed, so a reader sees whole segments only and a killed run loses what was not yet written,
+nothing else. Every segment is a valid recording of its own records; they join along `iteration`.
+Closing writes all records to one `.nc` beside the folder in the same way, and only then removes
+the segments. At any moment the `.nc`, where there is one, or else the segments hold all records.
+
+Nothing is locked or appended to: `to_netcdf(mode="a")` would replace the first records instead of
+adding to them, and network file systems lock badly. Of a disk only exclusive creation, writing in
+one piece, syncing and renaming is asked. Every file ends with a seal
+(`diffusion.recording.seal`), which shows any damage.
+"""
+
+import errno
+import glob
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from ultraslow.diffusion.recording import (
+    Lease,
+    RecordError,
+    from_bytes,
+    seam_faults,
+    size_fault,
+    to_bytes,
+)
+
+SUFFIX = ".nc"
+_SEGMENT = "segment-*.nc"
+# What file systems answer that cannot sync a folder, some network file systems among them.
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+
+
+class SegmentStore:
+    """The files of one recording."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Name the files: `path` is the live folder, `path` + `.nc` the closed file."""
+        path = Path(path)
+        self.folder = path.with_suffix("") if path.suffix == SUFFIX else path
+        self.file = self.folder.with_name(self.folder.name + SUFFIX)
+        self.lease = Lease(self.folder)
+
+    def open(self, *, resume: bool = False) -> None:
+        """Make the live folder and take its lease.
+
+        Arguments:
+            resume: whether a recording of this name is to be continued.
+
+        Raises:
+            FileExistsError: when somebody records here or, unless it is to be resumed, when there
+                is already a recording of this name, live or closed.
+        """
+        for found in [] if resume else [self.file, *self.segments()]:
+            if found.exists():
+                raise FileExistsError(
+                    f"path: found a recording at {found}; choose another path, move it away, or "
+                    "continue it with resume"
+                )
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # a folder above need not be readable
+                sync_folder(self.folder.parent)
+        self.lease.acquire(take_over=resume)
+
+    def segments(self) -> list[Path]:
+        """Whole segments in the order of their records."""
+        return sorted(self.folder.glob(_SEGMENT)) if self.folder.is_dir() else []
+
+    def read(self) -> xr.Dataset | None:
+        """All records, live or closed; None when there are none.
+
+        Raises:
+            RecordError: when a file is damaged or segments do not fit.
+        """
+        parts = [self.file] if self.file.exists() else self.segments()
+        return join([read(part) for part in parts], str(self.folder)) if parts else None
+
+    def write(self, records: xr.Dataset) -> Path:
+        """Add a segment that holds the given records; it is on disk when this returns.
+
+        Raises:
+            TakenOver: when another process records here now.
+            OSError, RuntimeError: when the disk refuses; nothing is left behind.
+        """
+        target = self._segment(int(records["iteration"][0]))
+        _write_whole(target, records, permit=self.lease.check)
+        return target
+
+    def cut(self, last: int) -> None:
+        """Make a closed recording live again and drop the records after an iteration.
+
+        Arguments:
+            last: last iteration to keep.
+        """
+        self._clear_away()
+        if self.file.exists():
+            self._finish()
+            os.replace(self.file, self._segment(0))
+            sync_folder(self.file.parent)
+        # From the end, so that at any moment what is left is a recording without a gap.
+        for segment in reversed(self.segments()):
+            records = read(segment)
+            kept = records.isel(iteration=records["iteration"].values <= last)
+            if kept.sizes["iteration"] == 0:
+                segment.unlink()
+            elif kept.sizes["iteration"] < records.sizes["iteration"]:
+                _write_whole(segment, kept, permit=self.lease.check)
+
+    def compact(self, attributes: Mapping[str, str] | None = None) -> Path:
+        """Join all segments into the closed file, then remove them and give the lease back.
+
+        Called again after a crash within, it finishes what is left to do. Records that would make
+        a file too large to be read stay in their segments.
+
+        Arguments:
+            attributes: added to those of the recording.
+
+        Raises:
+            TakenOver: when another process records here now.
+            OSError: when the disk refuses, or the file would be too large.
+        """
+        self.lease.check()
+        if not self.file.exists():
+            parts = self.segments()
+            if not parts:
+                raise FileNotFoundError(f"{self.folder}: found no segments to close")
+            records = join([read(part) for part in parts], str(self.folder))
+            records = records.assign_attrs(attributes or {})
+            _write_whole(self.file, records, permit=self.lease.check)
+        self._finish()
+        self.close()
+        return self.file
+
+    def close(self) -> None:
+        """Give the lease back; an empty folder goes."""
+        self.lease.release()
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def _segment(self, first: int) -> Path:
+        return self.folder / f"segment-{first:012d}.nc"
+
+    def _finish(self) -> None:
+        """Remove the segments that the closed file holds as well."""
+        segments = self.segments()
+        closed = read(self.file)["iteration"].values if segments else np.array([])
+        for segment in segments:
+            extra = np.setdiff1d(read(segment)["iteration"].values, closed)
+            if extra.size:
+                raise FileExistsError(
+                    f"path: {segment} holds iteration {extra[0]}, which {self.file} does not; "
+                    "these are two recordings, move one of them away"
+                )
+        for segment in segments:
+            segment.unlink()
+
+    def _clear_away(self) -> None:
+        """Remove what a killed writer left half written."""
+        own = f".{glob.escape(self.file.name)}.*.tmp"
+        for left in (*self.folder.glob(".segment-*.tmp"), *self.file.parent.glob(own)):
+            left.unlink(missing_ok=True)
+
+
+def join(parts: list[xr.Dataset], source: str = "recording") -> xr.Dataset:
+    """Records of consecutive segments of one recording as one dataset.
+
+    Attributes are those of the last segment, which knows of resumptions.
+
+    Raises:
+        RecordError: when the segments do not follow one another.
+    """
+    faults = [fault for pair in pairwise(parts) for fault in seam_faults(*pair)]
+    if faults:
+        raise RecordError(source, faults)
+    joined = xr.concat(
+        parts,
+        dim="iteration",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    )
+    return joined.assign_attrs(parts[-1].attrs)
+
+
+def read(path: Path) -> xr.Dataset:
+    """The records of one file, checked.
+
+    Raises:
+        RecordError: when the file is damaged or no recording.
+    """
+    try:
+        size = path.stat().st_size
+        if fault := size_fault(size):
+            raise RecordError(str(path), [fault])
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(str(path), [f"cannot be read: {error}"]) from error
+    return from_bytes(content, str(path))
+
+
+def _write_whole(target: Path, records: xr.Dataset, *, permit: Callable[[], None]) -> None:
+    """Write under a name of its own, sync, rename: the target is absent, old or whole.
+
+    Arguments:
+        target: the file.
+        records: its content.
+        permit: raises when this process may not write; asked last, as the rest takes a while.
+    """
+    content = to_bytes(records)
+    if fault := size_fault(len(content)):
+        raise OSError(errno.EFBIG, f"one file of all records {fault}", str(target))
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        permit()
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a rename to disk, where the file system can do it for a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(descriptor)

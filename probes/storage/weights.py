@@ -1,0 +1,174 @@
+"""A file of weights: safetensors that tell which rows of which tensors they hold.
+
+Tensors are written one after the other, so that no second copy of the weights is held in memory.
+That is why the header is written twice: the checksum of the values is known last.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ultraslow.probes.distributed import first_index, local
+
+_KIND = "initial weights"
+_DIGEST = 64  # characters of a SHA-256
+_TYPES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a tensor.
+
+    Arguments:
+        dtype: in which they are stored.
+        shape: of the whole tensor.
+        first: number of the first row that is here.
+        count: rows that are here; 1 of a tensor without dimensions.
+    """
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What the header of a file tells.
+
+    Arguments:
+        path: the file.
+        rows: which it holds, by tensor.
+        digest: SHA-256 of its values, in hexadecimal digits.
+    """
+
+    path: Path
+    rows: Mapping[str, Rows]
+    digest: str
+
+
+def write(file: BinaryIO, parameters: Mapping[str, Tensor]) -> bytes:
+    """Write this process's rows of the parameters.
+
+    Arguments:
+        file: empty, open for writing.
+        parameters: by name.
+
+    Returns:
+        SHA-256 of the values.
+    """
+    file.write(_header(parameters, "0" * _DIGEST))
+    digest = hashlib.sha256()
+    for parameter in parameters.values():
+        values = _storable(local(parameter)).reshape(-1).view(torch.uint8).numpy()
+        file.write(values.data)
+        digest.update(values.data)
+    file.seek(0)
+    file.write(_header(parameters, digest.hexdigest()))
+    return digest.digest()
+
+
+def _header(parameters: Mapping[str, Tensor], digest: str) -> bytes:
+    """The header of a safetensors file: its length, then JSON padded to eight bytes."""
+    entries: dict[str, object] = {}
+    start = 0
+    for name, parameter in parameters.items():
+        part = local(parameter)
+        dtype = part.dtype if part.dtype in _TYPES else torch.float32
+        stop = start + part.numel() * dtype.itemsize
+        entries[name] = {
+            "dtype": _TYPES[dtype],
+            "shape": list(part.shape),
+            "data_offsets": [start, stop],
+        }
+        start = stop
+    whole = {name: [list(p.shape), rows_of(p).first] for name, p in parameters.items()}
+    told = {"kind": _KIND, "schema": "1", "whole": json.dumps(whole), "sha256": digest}
+    text = json.dumps({"__metadata__": told, **entries}).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _storable(values: Tensor) -> Tensor:
+    """The values in host memory, one after the other; without a copy where they are so already."""
+    dense = values.detach().cpu().contiguous()
+    return dense if dense.dtype in _TYPES else dense.float()
+
+
+def rows_of(parameter: Tensor) -> Rows:
+    """The rows of a parameter that this process holds."""
+    part = local(parameter)
+    dtype = part.dtype if part.dtype in _TYPES else torch.float32
+    row = parameter.numel() // parameter.shape[0] if parameter.ndim and parameter.shape[0] else 1
+    first = first_index(parameter) // max(row, 1)
+    return Rows(dtype, tuple(parameter.shape), first, part.shape[0] if part.ndim else 1)
+
+
+def read_header(path: Path) -> WeightsFile:
+    """What a file says it holds.
+
+    Raises:
+        ValueError: when it is no file of weights.
+    """
+    types = {name: dtype for dtype, name in _TYPES.items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = file.metadata() or {}
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            found = {n: (types[s.get_dtype()], s.get_shape()) for n, s in slices.items()}
+        whole = json.loads(told["whole"])
+        rows = {
+            name: Rows(dtype, tuple(whole[name][0]), whole[name][1], shape[0] if shape else 1)
+            for name, (dtype, shape) in found.items()
+        }
+        return WeightsFile(path, {name: rows[name] for name in whole}, told["sha256"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"path: {path} cannot be read as initial weights: {error}") from error
+
+
+def refuse_damaged(source: WeightsFile) -> None:
+    """Read all values once and compare their checksum.
+
+    Raises:
+        ValueError: when it differs.
+    """
+    digest = hashlib.sha256()
+    with source.path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    if digest.hexdigest() != source.digest:
+        raise ValueError(
+            f"path: {source.path} is damaged: its values have the checksum "
+            f"{digest.hexdigest()[:12]}…, expected {source.digest[:12]}…"
+        )
+
+
+def read_rows(sources: Sequence[WeightsFile], name: str, rows: Rows, target: Tensor) -> None:
+    """Read rows of one tensor.
+
+    Arguments:
+        sources: the files that hold them, in their order.
+        name: of the tensor.
+        rows: which.
+        target: is overwritten with them.
+    """
+    at = rows.first
+    for source in sources:
+        held = source.rows[name]
+        stop = min(held.first + held.count, rows.first + rows.count)
+        with safe_open(source.path, framework="pt") as file:
+            if not rows.shape:
+                target.copy_(file.get_tensor(name))
+                return
+            values = file.get_slice(name)[at - held.first : stop - held.first]
+        target[at - rows.first : stop - rows.first].copy_(values)
+        at = stop

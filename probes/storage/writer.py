@@ -1,0 +1,221 @@
+"""From records to files: what rank 0 does at a flush."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from ultraslow.diffusion.recording import TakenOver, pack
+from ultraslow.probes.buffer import Record, stacked
+
+from .segments import SegmentStore
+
+_NOISE_FIELDS = (
+    "gradient_sq",
+    "noise_trace",
+    "gradient_sq_var",
+    "noise_trace_var",
+    "gradient_noise_cov",
+    "noise_updates",
+)
+_GRADIENT_FIELDS = (
+    *_NOISE_FIELDS,
+    "mean_sq",
+    "units",
+    "unit_size",
+    "nonfinite_gradients",
+    "clip_factor",
+)
+_SCALE_FIELDS = ("loss_scale", "skipped")
+_ONE_UNIT = (
+    "every update had one unit: a single process without gradient accumulation sees one gradient "
+    "an update, which holds no information about its noise"
+)
+_MORE_UNITS = (
+    "updates have several units now, and had one before; the recording holds no gradient noise "
+    "and goes on without it. To measure it, begin a new recording"
+)
+_NO_MORE_UNITS = (
+    "updates have one unit now, and had several before; gradient noise is unknown from here on"
+)
+# Summed over a window, and of no mean the number of values.
+_SUMS = {"step_sq", "nonfinite_gradients", "nonfinite_losses", "skipped"}
+_SWITCHED_OFF = "the noise probe was switched off"
+
+
+# Records that a disk refuses are kept up to this many bytes: about 8,000 records of ResNet-50.
+HELD_BYTES = 1 << 26
+
+
+@dataclass
+class RecordingWriter:
+    """Writes records as segments; never stops a training.
+
+    What a full or vanished disk refused is kept and tried again at the next flush, with one
+    warning. When more is kept than `held_bytes`, every second kept record is dropped, again with
+    a warning; its sums go into the record after it, and the recording's attribute
+    `records_dropped` counts them. When another process has taken the recording over, nothing more
+    is written. `fault` says why the noise probe was switched off, where it was.
+    """
+
+    store: SegmentStore
+    static: Mapping[str, object]
+    attributes: Mapping[str, str]
+    noise: bool
+    scaled: bool = False
+    waiting: list[Record] = field(default_factory=list)
+    several_units: bool | None = None
+    held_bytes: int = HELD_BYTES
+    dropped: int = 0
+    lost: bool = False
+    fault: str = ""
+    _units_compared: bool = False
+    _warned: set[str] = field(default_factory=set)
+
+    @property
+    def path(self) -> Path:
+        """Where the recording is: the closed file once there is one, the live folder before."""
+        return self.store.file if self.store.file.exists() else self.store.folder
+
+    def noise_failed(self, why: str) -> str:
+        """Remember, and say, that gradient noise is unknown from here on."""
+        self.fault = self.fault or f"the noise probe failed and was switched off: {why}"
+        return self.fault
+
+    def write(self, records: Sequence[Record], *, hold: int = -1) -> None:
+        """Write records, and those that waited, as one segment.
+
+        The record of iteration 0 waits for the first update, which shows whether there is any
+        noise to record.
+
+        Arguments:
+            records: at increasing iterations.
+            hold: the record of this iteration waits, as more may come to it.
+        """
+        if self.lost:
+            return
+        self.waiting.extend(records)
+        self._learn_units()
+        held = [record for record in self.waiting[-1:] if record["iteration"] == hold]
+        del self.waiting[len(self.waiting) - len(held) :]
+        if self.waiting and self.several_units is not None:
+            self._try(self._write_waiting, "could not write")
+        self.waiting += held
+        self._bound()
+
+    def amend(self, iteration: int, fields: Record) -> None:
+        """Add fields to the record of an iteration, where that waits."""
+        if self.waiting and self.waiting[-1]["iteration"] == iteration:
+            self.waiting[-1] = {**self.waiting[-1], **fields}
+
+    def close(self) -> None:
+        """Write what waits and join all segments into the closed file, or warn that it failed."""
+        if self.lost:
+            return
+        self.several_units = bool(self.several_units)
+        self._warned.clear()
+        if self.waiting:
+            self._try(self._write_waiting, f"lost {len(self.waiting)} records at its end")
+        if not self.lost:
+            self._try(self.store.compact, "was left live, in its folder")
+        self.leave()
+
+    def leave(self) -> None:
+        """Give the recording back as it is."""
+        with suppress(OSError):
+            self.store.close()
+
+    def _learn_units(self) -> None:
+        """Whether updates have several units; once known it decides which fields there are."""
+        now = _several_units(self.waiting)
+        if self.several_units is None:
+            self.several_units = False if self.fault else now
+        elif not self._units_compared and now is not None and self.noise:
+            if now != self.several_units:
+                self._warn(_NO_MORE_UNITS if self.several_units else _MORE_UNITS)
+            self._units_compared = True
+
+    def _write_waiting(self) -> None:
+        self.store.write(self.dataset(self.waiting))
+        self.waiting = []
+
+    def _try(self, action: Callable[[], object], failed: str) -> None:
+        try:
+            action()
+        except TakenOver as error:
+            self.lost, self.waiting = True, []
+            self._warn(f"stopped: {error}")
+        except Exception as error:  # whatever it is, it is no reason to stop a training
+            self._warn(f"{failed} ({error})")
+
+    def _bound(self) -> None:
+        """Keep what waits within bounds; every second record still covers all of the run."""
+        held = sum(
+            np.asarray(value).nbytes for record in self.waiting for value in record.values()
+        )
+        if held > self.held_bytes and len(self.waiting) > 2:
+            kept = _thinned(self.waiting)
+            self.dropped += len(self.waiting) - len(kept)
+            self.waiting = kept
+            self._warn("the disk still refuses; every second record that waits is dropped")
+
+    def dataset(self, records: Sequence[Record]) -> xr.Dataset:
+        """Records as a dataset that is a valid recording by itself."""
+        values = {**self.static, **stacked(records)}
+        attributes = dict(self.attributes)
+        if self.dropped:
+            told = str(attributes.get("records_dropped", ""))
+            so_far = int(told) if told.isdecimal() else 0
+            attributes["records_dropped"] = str(so_far + self.dropped)
+        absent: tuple[str, ...] = ()
+        if not self.noise:
+            absent, attributes["noise_absent"] = _GRADIENT_FIELDS, _SWITCHED_OFF
+        elif not self.several_units:
+            absent = _NOISE_FIELDS
+            attributes["noise_absent"] = self.fault or attributes.get("noise_absent", _ONE_UNIT)
+        elif self.fault:
+            attributes["noise_absent"] = f"in later updates: {self.fault}"
+        absent = (*absent, *(() if self.scaled else _SCALE_FIELDS))
+        present = {name: value for name, value in values.items() if name not in absent}
+        if "data_size" in present:
+            present["epoch"] = np.asarray(present["samples"]) / present["data_size"]
+        return xr.Dataset.from_dict(pack(present, attributes))
+
+    def _warn(self, message: str) -> None:
+        """Warn, once for each kind of message."""
+        kind = message.partition(" (")[0]
+        if kind not in self._warned:
+            self._warned.add(kind)
+            kept = "; records are kept in memory and tried again at every flush"
+            text = message + (kept if kind == "could not write" else "")
+            warnings.warn(f"recording {self.store.folder}: {text}", RuntimeWarning, stacklevel=2)
+
+
+def _thinned(records: Sequence[Record]) -> list[Record]:
+    """The first and the last of three or more records, and every second between.
+
+    What is summed over a window goes into the record after it, so that the path and the counts
+    stay whole. Means, and the counts of what they are means of, stay those of the record's own
+    window.
+    """
+    dropped = range(len(records) - 2, 0, -2)
+    kept = []
+    for index, record in enumerate(records):
+        if index in dropped:
+            continue
+        if index - 1 in dropped:
+            earlier = records[index - 1]
+            sums = {name: record[name] + earlier[name] for name in _SUMS & set(record)}
+            record = {**record, **sums}
+        kept.append(record)
+    return kept
+
+
+def _several_units(records: Sequence[Record]) -> bool | None:
+    """Whether updates have several units; None while no update has been seen."""
+    units = [float(record["units"]) for record in records if np.isfinite(record["units"])]
+    return max(units) > 1 if units else None

@@ -1,0 +1,19 @@
+from . import analysis as analysis
+from . import diffusion as diffusion
+from . import probes as probes
+from .analysis.growth.certificate import certify as certify
+from .analysis.growth.fit import fit_growth as fit_growth
+from .analysis.growth.fit import growth_curve as growth_curve
+from .analysis.growth.shape import local_shape as local_shape
+from .analysis.noise.scale import run_noise_scale as run_noise_scale
+from .analysis.predictions.table import test as test
+from .analysis.report.report import report as report
+from .analysis.runs.load import load as load
+from .analysis.scores.critical_batch import critical_batch as critical_batch
+from .probes.quantities.evaluation import Evaluation as Evaluation
+from .probes.quantities.landscape.probe import Landscape as Landscape
+from .probes.recorder.attach import attach as attach
+from .probes.recorder.recorder import Recorder as Recorder
+from .probes.verification import verify as verify
+
+__version__: str

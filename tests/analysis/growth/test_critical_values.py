@@ -1,0 +1,179 @@
+"""Corrections of critical values for fitted noise.
+
+Critical values: reading simulated samples, and what the simulation yields in a regular case.
+"""
+
+import threading
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from ultraslow.analysis.growth.critical_values import (
+    EXPONENT_NODES,
+    ONSET_NODES,
+    SIGNAL_NODES,
+    Asymptotic,
+    Calibrated,
+    Cell,
+    corrections,
+    nodes,
+    null_noise,
+    null_ratios,
+    plausibility,
+    ratio,
+    smooth_quantile,
+    tail,
+)
+from ultraslow.analysis.growth.interval import constrained, surface
+from ultraslow.analysis.growth.likelihood import frame, lengths, moments
+from ultraslow.analysis.growth.maximum import lattice
+from ultraslow.analysis.growth.noise_models import NoiseModel, simulate
+from ultraslow.diffusion.laws.growth import growth_regressor
+
+TIMES = np.geomspace(10, 1e5, 40)
+
+
+def test_corrections_fade_with_the_records_of_persistent_noise():
+    models = (NoiseModel("white"), NoiseModel("ar_log_t", 2.0, 0.5), NoiseModel("walk_t"))
+    few, many = (
+        corrections(frame(np.geomspace(10, 1e5, count), models, onsets=(0.0, 1e3)))
+        for count in (30, 120)
+    )
+    assert np.all(few[:, 1:] > many[:, 1:])
+    assert np.all(many[:, 1:] > 1)
+    assert np.all(few[1, 1:] > few[0, 1:])  # an onset can pass for part of the noise
+    assert np.all(few[:, 0] < 1)
+
+
+def test_noise_that_is_known_needs_no_correction():
+    assert np.array_equal(
+        corrections(frame(TIMES, (NoiseModel("white"),), onsets=(0.0, 0.0))), np.ones((2, 1))
+    )
+
+
+# By hand at n = 41 records over ln 10⁴ = 9.21, whose spacing is 0.2303: correlations over more
+# than eight spacings, 1.842, are persistent.
+CASES = [
+    (NoiseModel("white"), 0.8, 0.8),
+    (NoiseModel("ar_log_t", 1.83), 0.8, 0.8),
+    (NoiseModel("ar_log_t", 1.85), 1.0, 1 + 11 / 41),
+    (NoiseModel("ar_log_t", 0.1, 0.5), 1 + 6 / 41, (1 + 6 / 41) * (1 + 11 / 41)),
+    (NoiseModel("walk_t"), 1 + 3 / 41, (1 + 3 / 41) * (1 + 11 / 41)),
+    (NoiseModel("walk_log_t", nugget=0.1), 1 + 6 / 41, (1 + 6 / 41) * (1 + 11 / 41)),
+    (NoiseModel("ou_t", 100.0), 1.0, 1.0),
+    (NoiseModel("ou_t", 100.0, 0.4), 1 + 6 / 41, (1 + 6 / 41) * (1 + 11 / 41)),
+    (NoiseModel("white", power=0.3), 1.0, 1.0),
+]
+
+
+@pytest.mark.parametrize("row", range(len(CASES)))
+def test_factors_worked_by_hand(row):
+    times = np.geomspace(10, 1e5, 41)
+    found = corrections(frame(times, tuple(case[0] for case in CASES), onsets=(0.0, 1e3)))
+    np.testing.assert_allclose(found[:, row], CASES[row][1:], rtol=1e-12)
+
+
+WHITE = (NoiseModel("white"),)
+REGULAR = frame(TIMES, WHITE, onsets=(0.0, 0.0))
+CELL = Cell(0, int(np.flatnonzero(EXPONENT_NODES == 0)[0]), 2, 0)
+
+
+def log_curves(shared, count=50, scale=0.01):
+    noise = simulate(NoiseModel("white"), TIMES, count, rng=np.random.default_rng(0))
+    values = np.log(TIMES) / 9 + scale * noise
+    at = surface(shared, lattice(shared), moments(shared, values))
+    return constrained(at, np.zeros(count))
+
+
+def test_quantile_of_a_chi_squared_sample_is_its_own():
+    sample = np.sort(chi2.ppf((np.arange(20_000) + 0.5) / 20_000, 1))
+    for level in (0.8, 0.9, 0.95, 0.99):
+        assert smooth_quantile(level)(sample) == pytest.approx(chi2.ppf(level, 1), rel=1e-3)
+        assert smooth_quantile(level)(3 * sample) == pytest.approx(
+            3 * chi2.ppf(level, 1), rel=1e-3
+        )
+
+
+def test_tail_counts_the_sample_at_or_above():
+    sample = np.array([1.0, 2.0, 2.0, 5.0])
+    assert tail(sample, np.array([0.0, 2.0, 6.0])) == pytest.approx([1.0, 4 / 5, 1 / 5])
+
+
+def test_tail_beyond_the_sample_is_extrapolated_and_falls():
+    sample = np.sort(3 * chi2.ppf((np.arange(600) + 0.5) / 600, 1))
+    found = tail(sample, 3 * chi2.isf([0.05, 1e-3, 1e-5, 1e-8], 1))
+    assert found == pytest.approx([0.05, 1e-3, 1e-5, 1e-8], rel=0.1)
+
+
+def test_known_noise_and_onset_give_nearly_chi_squared():
+    source = Calibrated(lattice(REGULAR), draws=2000)
+    sample = null_ratios(REGULAR, CELL, source, null_noise(REGULAR, 0, source))
+    # REML with n − 2 = 38 degrees of freedom: c = 38 ln(1 + F/37), F₁,₃₇ at 95 % = 4.105, so 3.99.
+    assert smooth_quantile(0.95)(sample) == pytest.approx(3.99, rel=0.12)
+
+
+def test_a_cell_does_not_depend_on_which_cells_came_before():
+    first, second = (Calibrated(lattice(REGULAR), draws=200) for _ in range(2))
+    at, point = log_curves(REGULAR)
+    loud_at, loud_point = log_curves(REGULAR, scale=0.3)
+    first.critical(loud_at, loud_point, 0.95)
+    assert first.critical(at, point, 0.95) == pytest.approx(second.critical(at, point, 0.95))
+
+
+def test_threads_share_the_cells():
+    source = Calibrated(lattice(REGULAR), draws=200)
+    at, point = log_curves(REGULAR)
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(source.critical(at, point, 0.95)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(values, found[0]) for values in found)
+    assert set(source.samples) == {CELL}
+
+
+def test_small_p_values_go_with_ratios_beyond_the_critical_value():
+    at, point = log_curves(REGULAR, count=400)
+    source = Calibrated(lattice(REGULAR), draws=1000)
+    p_values = source.p_value(at, point)
+    assert 0.02 < np.mean(p_values < 0.05) < 0.08
+    assert p_values == pytest.approx(Asymptotic().p_value(at, point), abs=0.06)
+
+
+def test_weights_of_noise_models_sum_to_1_and_favour_the_truth():
+    models = (NoiseModel("white"), NoiseModel("walk_log_t"))
+    shared = frame(TIMES, models, onsets=(0.0, 0.0))
+    weight = plausibility(*log_curves(shared))
+    assert weight.sum(axis=1) == pytest.approx(1.0)
+    assert np.all(weight[:, 0] > 0.99)
+
+
+def test_nodes_are_the_nearest():
+    at, point = log_curves(REGULAR)
+    exponent, strength, onset = nodes(at, point).T
+    assert set(EXPONENT_NODES[exponent]) == {0.0}
+    assert set(strength) == {2}
+    assert set(onset) == {0}
+
+
+def test_moments_of_a_simulated_series_are_those_of_its_records():
+    # The twin: noise plus curve at the records, and its moments taken directly.
+    models = (NoiseModel("white"), NoiseModel("walk_t"))
+    shared = frame(TIMES, models, onsets=(0.0, 1e3))
+    source, cell = Calibrated(lattice(shared), draws=200), Cell(1, 6, 1, 2)
+    low, high = shared.basis.shift_low, shared.basis.shift_high
+    shift = np.array([low + ONSET_NODES[2] * (high - low)])
+    exponent = np.array([EXPONENT_NODES[6]])
+    length = lengths(shared, shared.basis.coordinates(exponent, shift))[0, 1]
+    curve = growth_regressor(shared.basis.log_time(shift), exponent[:, None])
+    noise = simulate(models[1], TIMES, 200, rng=np.random.default_rng([0, 1]))
+    values = noise + SIGNAL_NODES[1] / np.sqrt(length) * curve
+    at = surface(shared, source.grid, moments(shared, values))
+    expected = np.sort(ratio(*constrained(at, np.full(200, exponent[0]))))
+    found = null_ratios(shared, cell, source, null_noise(shared, 1, source))
+    assert found == pytest.approx(expected, abs=1e-4)

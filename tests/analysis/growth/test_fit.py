@@ -1,0 +1,244 @@
+"""Known answers of the growth fit, its intervals, its statuses and its messages."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ultraslow.analysis.growth.fit import fit_growth, fitted_noise, growth_curve
+from ultraslow.analysis.growth.noise_models import label
+
+TIMES = np.geomspace(10, 1e5, 60)
+
+
+def law(times, exponent, *, offset=0.5, slope=2.0, onset=0.0):
+    shifted = times + onset
+    power = np.log(shifted) if exponent == 0 else (shifted**exponent - 1) / exponent
+    return offset + slope * power
+
+
+def series(values, times=TIMES, **coords):
+    return xr.DataArray(values, {"iteration": times, **coords}, ["iteration"])
+
+
+@pytest.mark.parametrize("exponent", [-1.5, -0.5, -0.01, 0.0, 0.003, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("onset", [0.0, 3.0, 200.0])
+def test_exact_curves_are_recovered(exponent, onset):
+    curve = law(TIMES, exponent, onset=onset)
+    fit = fit_growth(series(curve), calibrate=False)
+    assert abs(fit.exponent.item() - exponent) < 1e-6
+    assert fit.onset.item() == pytest.approx(onset, abs=1e-4 * (10 + onset))
+    assert fit.slope.item() == pytest.approx(2.0, rel=1e-4)
+    assert fit.offset.item() == pytest.approx(0.5, rel=1e-3)
+    assert fit.status.item() == "ok"
+
+
+@pytest.mark.parametrize("exponent", [1.0, 1.3])
+def test_exact_fast_growth_is_recovered_where_the_onset_is_known(exponent):
+    fit = fit_growth(series(law(TIMES, exponent)), onset=0.0, calibrate=False)
+    assert abs(fit.exponent.item() - exponent) < 1e-6
+
+
+def noisy(count, scale=0.01, times=TIMES, seed=0):
+    noise = np.random.default_rng(seed).standard_normal((count, times.size))
+    return np.log(times) / 9 + scale * noise
+
+
+def runs(count=4, tensors=3):
+    values = noisy(count * tensors).reshape(count, tensors, TIMES.size)
+    coords = {"iteration": TIMES, "run": [f"r{i}" for i in range(count)], "batch_size": 64}
+    coords["seed"] = ("run", np.arange(count))
+    return xr.DataArray(values, coords, ["run", "tensor", "iteration"], attrs={"units": "weight"})
+
+
+def test_every_dimension_but_iteration_counts_series():
+    fit = fit_growth(runs(), calibrate=False)
+    assert fit.exponent.dims == ("run", "tensor")
+    assert fit.parameter_covariance.dims == ("run", "tensor", "parameter", "parameter_other")
+    assert fit.seed.dims == ("run",)
+    assert fit.batch_size.item() == 64
+    assert fit.slope.attrs["units"] == "weight"
+    turned = fit_growth(runs().transpose("iteration", "tensor", "run"), calibrate=False)
+    xr.testing.assert_allclose(fit.exponent, turned.exponent.transpose("run", "tensor"))
+
+
+def test_intervals_are_calibrated_by_default_and_wider_than_asymptotic_ones():
+    noise = np.cumsum(np.random.default_rng(0).standard_normal((20, TIMES.size)), axis=1)
+    curves = xr.DataArray(
+        np.log(TIMES) / 9 + 0.003 * noise, {"iteration": TIMES}, ["run", "iteration"]
+    )
+    fit, naive = fit_growth(curves, draws=300), fit_growth(curves, calibrate=False)
+    assert fit.attrs["critical_values"] == "simulated"
+    assert naive.attrs["critical_values"].startswith("asymptotic")
+    widths = [np.median(f.exponent_high - f.exponent_low) for f in (fit, naive)]
+    assert widths[0] > 1.2 * widths[1]
+    assert np.mean((fit.exponent_low <= 0) & (fit.exponent_high >= 0)) > 0.8
+
+
+def test_results_repeat_exactly():
+    curves = runs(2, 2)
+    xr.testing.assert_identical(fit_growth(curves, draws=200), fit_growth(curves, draws=200))
+
+
+def test_result_survives_netcdf(tmp_path):
+    fit = fit_growth(runs(), calibrate=False)
+    fit.to_netcdf(tmp_path / "fit.nc")
+    with xr.open_dataset(tmp_path / "fit.nc") as read:
+        xr.testing.assert_allclose(fit, read.load())
+
+
+def test_record_at_iteration_0_is_left_out():
+    times = np.concatenate([[0.0], TIMES])
+    values = np.concatenate([[0.0], law(TIMES, 0.3)])
+    fit = fit_growth(series(values, times), calibrate=False)
+    assert abs(fit.exponent.item() - 0.3) < 1e-6
+    assert fit.records.item() == TIMES.size
+
+
+def test_learning_rate_that_changes_is_a_status():
+    rate = series(np.where(TIMES < 1000, 0.1, 0.01))
+    fit = fit_growth(runs(), learning_rate=rate, calibrate=False)
+    assert set(fit.status.values.ravel()) == {"rate_changed"}
+    assert "from 0.1 to 0.01 by iteration" in fit.reason.values[0, 0]
+    steady = fit_growth(runs(), learning_rate=series(np.full(60, 0.1)), calibrate=False)
+    assert "rate_changed" not in steady.status.values
+
+
+def test_learning_rate_may_differ_between_runs():
+    rates = np.full((4, TIMES.size), 0.1)
+    rates[2, 40:] = 0.01
+    rate = xr.DataArray(rates, {"iteration": TIMES}, ["run", "iteration"])
+    status = fit_growth(runs().drop_vars("run"), learning_rate=rate, calibrate=False).status
+    assert (status.isel(run=2) == "rate_changed").all()
+    assert (status.isel(run=0) != "rate_changed").all()
+
+
+def test_a_curve_without_growth_is_weak():
+    fit = fit_growth(series(np.random.default_rng(0).standard_normal(60)), calibrate=False)
+    assert fit.status.item() == "weak_signal"
+    assert fit.exponent_low.item() == -np.inf
+
+
+def test_a_falling_curve_is_fitted_and_says_so():
+    fit = fit_growth(series(-law(TIMES, 0.2)), calibrate=False)
+    assert fit.slope.item() < 0
+    assert "the series falls" in fit.reason.item()
+
+
+@pytest.mark.parametrize(
+    ("distance", "message"),
+    [
+        (xr.DataArray(np.ones(5), dims="time"), "found dimensions time, expected `iteration`"),
+        (xr.DataArray(np.ones(5), dims="iteration"), "expected `iteration` with its values"),
+        (series(np.ones(3), [1.0, 3.0, 2.0]), "iteration 2 follows 3"),
+        (series(np.ones(3), [1.0, 1.0, 2.0]), "iteration 1 follows 1"),
+        (series(np.ones(3), [-1.0, 1.0, 2.0]), "negative or not finite"),
+        (series(np.ones(3), [np.nan, 1.0, 2.0]), "negative or not finite"),
+    ],
+)
+def test_bad_iterations_are_named(distance, message):
+    with pytest.raises(ValueError, match=message):
+        fit_growth(distance)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"level": 0.5}, "level: found 0.5"),
+        ({"onset": -1.0}, "onset: found -1.0"),
+        ({"draws": 10}, "draws: found 10"),
+        ({"draws": 500.5}, "draws: found 500.5, expected a whole number"),
+        ({"seed": -1}, "seed: found -1, expected a whole number"),
+        (
+            {"learning_rate": xr.DataArray(np.ones(3), dims="x")},
+            "learning_rate: found dimensions x",
+        ),
+        (
+            {"learning_rate": series(np.ones(3), [1.5, 2.5, 3.5])},
+            "learning_rate: expected values at every iteration",
+        ),
+        ({"onset": 1e12}, "onset: found 1e\\+12, expected at most 100 times the last"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        fit_growth(series(law(TIMES, 0.2)), **options)
+
+
+def test_no_series_gives_an_empty_result():
+    empty = xr.DataArray(np.empty((0, 60)), {"iteration": TIMES}, ["run", "iteration"])
+    assert fit_growth(empty).exponent.shape == (0,)
+
+
+def test_growth_curve_of_an_exact_law_is_the_law():
+    fit = fit_growth(series(law(TIMES, 0.3, onset=20.0)), calibrate=False)
+    times = np.geomspace(1, 1e6, 30)
+    curve = growth_curve(fit, times)
+    assert curve.distance.values == pytest.approx(law(times, 0.3, onset=20.0), rel=1e-4)
+    assert (curve.low <= curve.distance).all()
+
+
+def test_band_of_the_curve_covers_pointwise():
+    # 300 curves with independent noise: the band holds the truth at 95 % of points, ± 3 %.
+    curves = xr.DataArray(noisy(300), {"iteration": TIMES}, ["run", "iteration"])
+    band = growth_curve(fit_growth(curves, calibrate=False), TIMES)
+    truth = xr.DataArray(np.log(TIMES) / 9, {"iteration": TIMES}, ["iteration"])
+    held = ((band.low <= truth) & (truth <= band.high)).mean()
+    assert 0.90 < held < 0.99
+
+
+def test_curve_of_a_series_that_was_not_fitted_is_missing():
+    fit = fit_growth(series(np.ones(60)), calibrate=False)
+    assert np.isnan(growth_curve(fit, TIMES).distance).all()
+    assert growth_curve(fit, 100.0).sizes == {"iteration": 1}
+
+
+@pytest.mark.parametrize("iteration", [[0.0, 1.0], [-5.0], [np.nan], [[1.0]]])
+def test_a_curve_is_drawn_after_iteration_0_only(iteration):
+    fit = fit_growth(series(np.log(TIMES)), calibrate=False)
+    with pytest.raises(ValueError, match="iteration: expected positive, finite"):
+        growth_curve(fit, iteration)
+
+
+def test_noise_of_a_fit_can_be_taken_out_of_it():
+    fit = fit_growth(runs(1, 2), calibrate=False).isel(run=0)
+    for tensor in range(2):
+        one = fit.isel(tensor=tensor)
+        assert label(fitted_noise(one)) == one.noise_model.item()
+    assert fitted_noise(fit_growth(series(np.ones(60)), calibrate=False)) is None
+
+
+@pytest.mark.parametrize(
+    ("distance", "message"),
+    [
+        (np.ones(5), "distance: found ndarray, expected xarray.DataArray"),
+        (series(np.ones(3) + 0j, [1.0, 2.0, 3.0]), "found values of type complex128"),
+        (series(["a", "b", "c"], [1.0, 2.0, 3.0]), "found values of type <U1"),
+        (series(np.ones(3), ["1", "2", "3"]), "found `iteration` of type <U1"),
+    ],
+)
+def test_what_is_no_curve_of_numbers_is_refused(distance, message):
+    with pytest.raises(TypeError, match=message):
+        fit_growth(distance)
+
+
+def test_no_records_and_no_series_are_answered():
+    nothing = fit_growth(series(np.empty(0), np.empty(0)), calibrate=False)
+    assert nothing.status == "too_few_points"
+    assert "0 records" in nothing.reason.item()
+    table = xr.DataArray(np.empty((0, 30)), {"iteration": TIMES[:30]}, ["run", "iteration"])
+    assert fit_growth(table, calibrate=False).sizes == {
+        "run": 0,
+        "parameter": 4,
+        "parameter_other": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("factor", "status", "words"),
+    [(1e300, "nonfinite", "too large to be squared"), (1e-300, "weak_signal", "is constant")],
+)
+def test_values_whose_squares_overflow_are_not_fitted(factor, status, words):
+    fit = fit_growth(series(factor * np.log(TIMES), TIMES), calibrate=False)
+    assert fit.status == status
+    assert words in fit.reason.item()
+    assert fit.exponent_low == -np.inf

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from ultraslow.analysis.growth.runs import fit_tensors, fit_totals
+
+FEW = np.unique(np.geomspace(1, 1000, 12).astype(int))
+
+
+def test_tensors_of_different_networks_stay_apart(make):
+    runs = {
+        "a": make(records=FEW, noise=0.01),
+        "b": make(records=FEW, noise=0.01, tensor=["x", "y", "linear.bias"]),
+    }
+    fits = fit_tensors(runs, intervals=False)
+    assert set(fits["tensor"].values) == {"conv.weight", "linear.weight", "linear.bias", "x", "y"}
+    known = np.isfinite(fits["exponent"])
+    assert known.sel(node="a").sum() == known.sel(node="b").sum() == 3
+    assert not np.isfinite(fits["exponent_low"]).any()
+
+
+def test_progress_counts_every_fitted_series_once(make):
+    runs = {"a": make(records=FEW), "b": make(records=FEW[:-1]), "c": make(records=[0, 1])}
+    calls = []
+    fit_tensors(runs, intervals=False, progress=lambda done, total: calls.append((done, total)))
+    assert {total for _, total in calls} == {9}
+    # The three tensors of "c" have too few records and are not fitted.
+    assert sum(done for done, _ in calls) == 6
+
+
+def test_a_run_without_a_rate_gets_a_row_and_a_reason(make):
+    fits = fit_totals({"a": make(learning_rate=None), "b": make(records=[0, 1, 2])})
+    assert fits["node"].values.tolist() == ["a", "b"]
+    assert fits["decades"].values.tolist() == [0.0, pytest.approx(np.log10(2))]
+    assert not np.isfinite(fits["exponent"]).any()
+    assert fits["reason"].values[0] == "the learning rate was not recorded"
+    assert fits["reason"].values[1]
+
+
+def test_a_rate_that_never_stays_is_named_as_the_reason(make):
+    falling = make(records=FEW)
+    falling["learning_rate"].values[:] = np.geomspace(0.1, 0.01, FEW.size)
+    few = make(records=FEW[:4])
+    found = fit_totals({"falling": falling, "few": few})
+    assert found["status"].values.tolist() == ["too_few_points"] * 2
+    reasons = found["reason"].values.tolist()
+    assert reasons[0].startswith("the learning rate stays constant for 1 record at most")
+    assert reasons[1].startswith("4 records after iteration 0")
+
+
+def test_the_window_ends_with_the_constant_rate(make):
+    records = np.arange(1, 60)
+    rate = np.where(records <= 40, 0.1, 0.01)
+    run = make(records=records, learning_rate=rate, learning_rate_sum=np.cumsum(rate))
+    fits = fit_tensors({"a": run}, intervals=False)
+    assert (fits["first"].item(), fits["last"].item()) == (1, 40)
+    assert fits["grown_decades"].max() <= np.log10(40)
+
+
+def test_decades_of_growth_are_counted_beyond_the_onset(make):
+    times = np.unique(np.geomspace(1, 3000, 40).astype(int))
+    squares = (1 + np.log1p(times / 40.0))[:, None] ** 2 * np.ones(3) / 3
+    fits = fit_tensors({"a": make(records=times, distance_sq=squares)}, intervals=False)
+    onset = fits["onset"].values
+    np.testing.assert_allclose(onset, 40.0, rtol=0.01)
+    expected = np.log10((3000 + onset) / (1 + onset))
+    np.testing.assert_allclose(fits["grown_decades"].values, expected, rtol=1e-12)
+
+
+def test_rows_keep_the_order_of_the_runs(make):
+    # "a" and "c" share their records and are fitted together.
+    records = {"a": FEW, "b": FEW[:-1], "c": FEW}
+    runs = {name: make(records=times, run=name) for name, times in records.items()}
+    fits = fit_tensors(runs, intervals=False)
+    assert fits["node"].values.tolist() == fits["run"].values.tolist() == ["a", "b", "c"]
+    assert fits["last"].values.tolist() == [FEW[-1], FEW[-2], FEW[-1]]
+
+
+def test_fits_are_made_at_the_level_asked_for(make):
+    # Too few records to fit: nothing is simulated.
+    for level in (0.8, 0.99):
+        assert fit_totals({"a": make(records=[0, 1, 2])}, level=level).attrs["level"] == level
+        assert fit_tensors({"a": make(records=[0, 1, 2])}, level=level).attrs["level"] == level
+
+
+def test_copies_are_marked(make):
+    one, other = make(records=[0, 1, 2]), make(records=[0, 1, 2], seed=1)
+    runs = {"a": one, "b": other, "again": one, "large": make(records=[0, 1, 2], batch_size=256)}
+    assert fit_totals(runs)["repeats"].values.tolist() == [False, False, True, False]

@@ -1,0 +1,159 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ultraslow.analysis.growth.fit import fit_growth
+from ultraslow.analysis.planning.pilot import stated
+from ultraslow.analysis.planning.plan import (
+    SEEDS,
+    Option,
+    _alarms,
+    _log_laws,
+    _notes,
+    lengths,
+    plan,
+)
+from ultraslow.analysis.planning.power import Question, Shares, record_times, simulated
+from ultraslow.analysis.predictions.growth.log_growth import log_growth
+from ultraslow.analysis.report import plan_table
+
+PILOT = stated(0.02, onset=3.0, batch_size=64, noise_scale=400.0, seed_spread=0.05)
+
+
+@pytest.fixture(scope="module")
+def found():
+    """A plan for a question that is easy, so that few lengths are simulated."""
+    return plan(Question(0.4, draws=100), PILOT, rng=np.random.default_rng(0))
+
+
+def test_each_number_of_seeds_has_an_option_with_the_power_asked_for(found):
+    assert [option.seeds for option in found.options] == list(SEEDS)
+    for option in found.options:
+        assert option.power >= 0.8
+        assert option.updates == option.seeds * option.last
+        assert option.samples == 64 * option.updates
+        assert option.last in lengths(PILOT)
+
+
+def test_no_option_is_longer_with_more_seeds(found):
+    lasts = [option.last for option in found.options]
+    assert lasts == sorted(lasts, reverse=True)
+
+
+def test_lengths_start_where_verdicts_do():
+    # 2.5 decades beyond the onset: (1 + 3)·10^2.5 − 3, worked by hand 1261.9.
+    assert lengths(PILOT)[0] == 1262
+    assert lengths(PILOT)[-1] <= 1e8
+
+
+def test_an_onset_that_no_training_outlasts_is_named():
+    # (1 + τ)·10^2.5 − τ = 10^8 at τ = (10^8 − 316.23)/315.23 = 317,229.9, worked by hand.
+    assert lengths(replace(PILOT, onset=317_229.0)) == [99_999_706]
+    with pytest.raises(ValueError, match="onset: found 1e\\+09, expected at most 317229"):
+        plan(Question(0.4), replace(PILOT, onset=1e9), rng=np.random.default_rng(0))
+
+
+def test_the_default_schedule_is_what_ways_of_recording_stand_beside(found):
+    assert found.records[0].name == "25 a decade"
+    assert found.records[0].count == record_times(found.cheapest.last).size
+
+
+def test_records_even_in_t_tell_less_than_the_default(found):
+    errors = {one.name: one.error for one in found.records}
+    assert errors["even in t"] > errors["25 a decade"]
+    assert errors["50 a decade"] <= errors["25 a decade"] <= errors["6 a decade"]
+
+
+def test_batch_sizes_span_the_noise_scale(found):
+    # 40, 126, 400, 1265, 4000 as powers of two.
+    assert found.batch_sizes == (32, 128, 512, 1024, 4096)
+    unknown = replace(PILOT, noise_scale=math.nan)
+    assert "batch sizes" in " ".join(_notes(unknown))
+
+
+def test_a_question_beyond_any_training_has_no_option():
+    hopeless = replace(PILOT, seed_spread=10.0)
+    found = plan(Question(0.06, draws=100), hopeless, rng=np.random.default_rng(0))
+    assert all(option.last == 0 for option in found.options)
+    assert found.cheapest is None and found.records == ()
+    assert "an exponent further from 0" in plan_table.terminal(found)
+
+
+def option(seeds, updates, *, alarms=0.0, at_once=0.0):
+    shares = {
+        "power": 0.9,
+        "log_supported": 0.5,
+        "false_alarms": alarms,
+        "alarms_at_once": at_once,
+    }
+    last = updates // seeds
+    return Option(seeds=seeds, last=last, records=50, updates=updates, samples=0, **shares)
+
+
+@pytest.mark.parametrize("column", ["alarms", "at_once"])
+def test_seeds_that_contradict_a_true_log_law_too_often_are_not_the_cheapest(found, column):
+    sound, alarming = option(4, 8000), option(10, 1000, **{column: 0.06})
+    chosen = replace(found, options=(sound, alarming, Option(6, 0, 0, *[math.nan] * 4, 0, 0)))
+    assert chosen.cheapest is sound
+    assert replace(found, options=(alarming,)).cheapest is alarming
+    (note,) = _alarms(chosen.options, found.question)
+    assert note.startswith("with 10 (6%) seeds a true log law would be contradicted")
+    assert _alarms((sound,), found.question) == ()
+
+
+class Simulated:
+    """Lengths simulated, with shares by length: of t^p contradicted, and of log t supported."""
+
+    def __init__(self, shares):
+        self.known = shares
+
+    def lengths(self):
+        return sorted(self.known)
+
+    def shares(self, seeds, last):
+        power, kept = self.known[last]
+        return [Shares(0.0, power), Shares(kept, 0.01), Shares(kept, 0.01)]
+
+
+def test_options_that_would_leave_a_log_law_undecided_are_named():
+    question, short = Question(0.4), option(4, 4000)
+    (note,) = _log_laws((short,), question, Simulated({1000: (0.9, 0.5), 2000: (0.9, 0.7)}))
+    assert "undecided: with 4 seeds until iteration 1000 in about 5; no longer training" in note
+    known = {500: (1, 1), 1000: (0.9, 0.5), 2000: (0.7, 0.9), 3000: (0.9, 0.85), 4000: (1, 1)}
+    (note,) = _log_laws((short,), question, Simulated(known))
+    assert note.endswith("both laws are decided with 80% power by 4 seeds until iteration 3000")
+    kept = replace(short, log_supported=0.8)
+    assert _log_laws((kept,), question, Simulated(known)) == ()
+    assert _log_laws((replace(short, last=0),), question, Simulated(known)) == ()
+
+
+def test_what_a_plan_promises_is_what_the_verdict_does(found, single):
+    """Sets of runs drawn and judged one by one by the verdict itself."""
+    best = next(item for item in found.options if item.seeds == 4)
+    rng = np.random.default_rng(7)
+    times = record_times(best.last)
+    power = verdicts(simulated(PILOT, times, 0.4, draws=80, rng=rng), single)
+    # Exponents do not differ between seeds here, which can only add to the power.
+    assert power.count("contradicted") / len(power) >= best.power - 0.15
+    assert "supported" not in power
+    assert "contradicted" not in verdicts(simulated(PILOT, times, 0.0, draws=80, rng=rng), single)
+
+
+def verdicts(table, single):
+    """Verdicts on series, four at a time."""
+    names = [f"s{k}" for k in range(table.sizes["series"])]
+    distances = table.rename(series="node").assign_coords(node=names, run=("node", names))
+    first, last = table["iteration"].values[[0, -1]]
+    fits = fit_growth(distances, calibrate=False)
+    grown = np.log10((last + fits["onset"]) / (first + fits["onset"]))
+    fits = fits.assign(grown_decades=grown, decades=0 * grown + np.log10(last / first))
+    fits = fits.assign(first=0 * grown + first, last=0 * grown + last)
+    times = distances["iteration"].values
+    runs = {
+        name: single(distances.sel(node=name).values, times, seed=k)
+        for k, name in enumerate(names)
+    }
+    sets = [names[k : k + 4] for k in range(0, len(names), 4)]
+    return [log_growth({n: runs[n] for n in s}, fits.sel(node=s)).verdict for s in sets]

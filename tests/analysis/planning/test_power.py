@@ -1,0 +1,167 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ultraslow.analysis.growth.noise_models import NoiseModel
+from ultraslow.analysis.planning.pilot import Pilot, curve, stated
+from ultraslow.analysis.planning.power import (
+    Question,
+    Simulations,
+    check,
+    exponent_error,
+    exponents,
+    record_times,
+    simulated,
+    verdict_shares,
+)
+
+
+def rng():
+    return np.random.default_rng(1)
+
+
+def test_shares_are_those_of_the_rule_applied_by_hand():
+    """A normal population: the mean of S exponents against ±0.05, by the noncentral t."""
+    seeds, sd, mean = 6, 0.03, 0.12
+    fitted = mean + sd * rng().standard_normal(200_000)
+    found = verdict_shares(fitted, seeds, spread=0.0, level=0.95, rng=rng())
+    # Contradicted: (mean − 0.05)/(s/√S) above the t quantile of level 0.975.
+    critical, shift = stats.t.ppf(0.9875, seeds - 1), (mean - 0.05) * math.sqrt(seeds) / sd
+    assert found.contradicted == pytest.approx(stats.nct.sf(critical, seeds - 1, shift), abs=0.02)
+    assert found.supported == 0
+
+
+@pytest.mark.parametrize("seeds", [4, 10])
+def test_each_set_is_judged_as_a_naive_loop_over_the_intervals_would(seeds):
+    fitted = 0.04 + 0.02 * rng().standard_normal(500)
+    fitted[::7] = np.nan
+    found = verdict_shares(fitted, seeds, spread=0.01, level=0.9, rng=np.random.default_rng(5))
+    same = np.random.default_rng(5)
+    drawn = same.choice(fitted, (4000, seeds)) + 0.01 * same.standard_normal((4000, seeds))
+    words = [_naive([p for p in row if p == p], seeds, level=0.9) for row in drawn.tolist()]
+    assert found.supported == words.count("supported") / 4000 > 0
+    assert found.contradicted == words.count("contradicted") / 4000 > 0
+
+
+def _naive(kept, seeds, *, level):
+    if len(kept) < 4 or len(kept) < seeds - len(kept):
+        return "undecidable"
+    mean = sum(kept) / len(kept)
+    variance = sum((p - mean) ** 2 for p in kept) / (len(kept) - 1)
+    for wanted, word in ((level, "supported"), (1 - (1 - level) / 2, "contradicted")):
+        half = stats.t.ppf((1 + wanted) / 2, len(kept) - 1) * math.sqrt(variance / len(kept))
+        inside = mean - half > -0.05 and mean + half < 0.05
+        beyond = mean - half > 0.05 or mean + half < -0.05
+        if {"supported": inside, "contradicted": beyond}[word]:
+            return word
+    return "undecidable"
+
+
+def test_sets_of_runs_that_cannot_be_used_decide_nothing():
+    fitted = np.full(100, np.nan)
+    fitted[:30] = 0.5
+    found = verdict_shares(fitted, 4, spread=0.01, level=0.95, rng=rng())
+    assert found.contradicted == pytest.approx(0.3**4, abs=0.01)
+
+
+def test_spread_between_seeds_costs_power():
+    fitted = 0.15 + 0.02 * rng().standard_normal(2000)
+    shares = [verdict_shares(fitted, 4, spread=s, level=0.95, rng=rng()) for s in (0, 0.05, 0.2)]
+    powers = [share.contradicted for share in shares]
+    assert powers[0] > powers[1] > powers[2]
+
+
+def test_series_that_a_verdict_leaves_out_have_no_exponent():
+    """A walk's noise as large as its growth: the fits say that the signal is weak."""
+    quiet, loud = stated(0.01), stated(3.0, correlation=0.0)
+    times = record_times(1000)
+    for of, least, most in ((quiet, 0.95, 1.0), (loud, 0.0, 0.3)):
+        found = exponents(simulated(of, times, 0.3, draws=60, rng=rng()))
+        assert least <= np.isfinite(found).mean() <= most
+    short = exponents(simulated(quiet, record_times(300), 0.3, draws=20, rng=rng()))
+    assert np.isnan(short).all()  # 2.48 decades, 2.5 needed
+
+
+@pytest.mark.parametrize("draws", [8, 9])
+def test_noise_comes_with_both_signs(draws):
+    of = stated(0.1)
+    table = simulated(of, of.times, 0.2, draws=draws, rng=rng()).values
+    half = (draws + 1) // 2
+    assert table.shape[0] == draws
+    np.testing.assert_allclose(
+        table[: draws - half] + table[half:],
+        2 * (10 + curve(of, 0.2, of.times))[None].repeat(draws - half, axis=0),
+    )
+
+
+def test_the_error_agrees_with_the_formula_for_a_known_onset():
+    """se(p̂) = √720·(σ/D)/(Λ·√n) for records even in ln t and white noise; an onset that is
+    fitted as well about doubles it, more so where the records start at the onset."""
+    of = Pilot(np.geomspace(1, 1e4, 60), NoiseModel("white"), 0.01)
+    formula = math.sqrt(720) * 0.01 / (math.log(1e4) * math.sqrt(60))
+    found = exponent_error(of, of.times, 0.0)
+    assert formula < found < 4 * formula
+
+
+def test_fitted_exponents_spread_as_the_error_says():
+    of, times = stated(0.01, correlation=0.0, onset=20.0), record_times(10_000)
+    fitted = exponents(simulated(of, times, 0.2, draws=200, rng=rng()))
+    assert fitted.mean() == pytest.approx(0.2, abs=0.02)
+    expected = exponent_error(of, times, 0.2)
+    # Noise models that the fit has to choose among add to the asymptotic error.
+    assert 0.8 * expected < fitted.std() < 1.6 * expected
+
+
+def simulations(of, *, exponent=0.5, advance=None):
+    return Simulations(Question(exponent, draws=100), of, np.random.default_rng(0), advance)
+
+
+def test_each_length_is_simulated_once_and_counted():
+    done = []
+    found = simulations(stated(0.02), advance=lambda: done.append(1))
+    powers = [found.power(seeds, 1000) for seeds in (4, 6, 4)]
+    assert powers[0] == powers[2] <= powers[1]
+    assert len(done) == 1
+
+
+def test_a_pilot_without_an_onset_has_one_log_law():
+    power, log, at_once = simulations(stated(0.02)).shares(6, 1000)
+    assert log == at_once
+    assert power.contradicted > 0.5 > log.contradicted
+    assert log.supported > power.supported == 0
+
+
+def test_an_onset_makes_the_log_law_of_onset_0_another():
+    _, log, at_once = simulations(stated(0.05, onset=20.0)).shares(6, 10_000)
+    assert log != at_once
+
+
+def test_record_times_are_those_of_the_default_schedule():
+    times = record_times(1000)
+    assert times[0] == 1 and times[-1] == 1000 and np.all(np.diff(times) >= 1)
+
+
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        (Question(0.0), "exponent"),
+        (Question(-0.05), "exponent"),
+        (Question(math.nan), "exponent"),
+        (Question(1.5), "exponent"),
+        (Question(-2.5), "exponent"),
+        (Question(0.1, draws=1_000_000), "draws"),
+        (Question(0.1, power=1.0), "power"),
+        (Question(0.1, level=0.2), "level"),
+        (Question(0.1, draws=10), "draws"),
+    ],
+)
+def test_impossible_questions_are_refused(question, name):
+    with pytest.raises(ValueError, match=f"{name}: found"):
+        check(question)
+
+
+def test_a_question_that_can_be_answered_passes():
+    for exponent in (0.06, -0.3, 1.4, -1.9):
+        check(Question(exponent))

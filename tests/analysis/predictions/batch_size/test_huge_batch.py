@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+
+from ultraslow.analysis.growth.runs import fit_totals
+from ultraslow.analysis.predictions.batch_size.huge_batch import huge_batch
+
+SIZES = (64, 256, 1024)
+
+
+def sweep(make, *, factor=1.0, sizes=SIZES, seeds=4, **options):
+    """√M runs that coincide but for a factor on the distance at 1024 of 1024 samples."""
+    runs = {}
+    for size in sizes:
+        for seed in range(seeds):
+            run = make(batch_size=size, seed=seed, **{"data_size": 1024, "last": 3000, **options})
+            squares = ("distance_sq", "overlap", "weight_sq")
+            if size == 1024:
+                run = run.assign({name: run[name] * factor**2 for name in squares})
+            runs[f"{size}-{seed}"] = run
+    return runs
+
+
+def fitted(runs, exponent):
+    """Fits with the exponents given, as if P1 had found them."""
+    fits = fit_totals({name: run.isel(iteration=slice(0, 9)) for name, run in runs.items()})
+    count = fits.sizes["node"]
+    spread = np.tile([-0.004, 0.004, -0.002, 0.002], count)[:count]
+    known = {
+        "exponent": exponent + spread,
+        "exponent_low": exponent + spread - 0.01,
+        "exponent_high": exponent + spread + 0.01,
+        "decades": np.full(count, 3.4),
+        "grown_decades": np.full(count, 3.4),
+        "last": np.full(count, 3000),
+        "onset": np.zeros(count),
+    }
+    status = {"status": ("node", np.full(count, "ok"))}
+    return fits.assign({name: ("node", values) for name, values in known.items()} | status)
+
+
+@pytest.mark.parametrize(
+    ("factor", "exponent", "word", "place"),
+    [
+        (1.0, 0.0, "contradicted", "on the curve of the others within ±10%"),
+        (1.4, 0.0, "supported", "off the curve of the others by more than 10%"),
+        (1.0, 0.4, "supported", "on the curve of the others within ±10%"),  # a power of t
+    ],
+)
+def test_either_departure_supports_the_claim(make, factor, exponent, word, place):
+    runs = sweep(make, factor=factor)
+    found = huge_batch(runs, fitted(runs, exponent))
+    assert found.verdict == word, found.reason
+    assert f"it is {place}, the nearest" in found.reason
+    assert found.effect == pytest.approx(factor, rel=0.01)
+    assert found.sample.batch_sizes == SIZES
+
+
+def test_a_law_that_is_not_known_leaves_the_claim_open(make):
+    runs = sweep(make)
+    fits = fitted(runs, 0.0)
+    wide = fits.assign(exponent=("node", np.tile([-0.3, 0.3, -0.2, 0.2], 3)))
+    found = huge_batch(runs, wide)
+    assert found.verdict == "undecidable" and "seeds" in found.needed
+
+
+def test_a_curve_between_the_others_is_not_off_them(make):
+    runs = sweep(make)
+    squares = ("distance_sq", "overlap", "weight_sq")
+    for name, run in runs.items():
+        factor = {"64": 0.7, "256": 1.4}.get(name.split("-")[0], 1.0)
+        runs[name] = run.assign({key: run[key] * factor**2 for key in squares})
+    found = huge_batch(runs, fitted(runs, 0.0))
+    assert found.verdict == "undecidable"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"data_size": 50_000}, "No batch size reaches 50%"),
+        ({"data_size": None}, "No recording says how large the data are"),
+        ({"scaling": "linear"}, "under the √M rule"),
+        ({"sizes": (1024,)}, "beside others"),
+        ({"seeds": 3}, "have 4 seeds"),
+        ({"records": [0, 1, 2, 4, 8]}, "only from iteration 1 to 8"),
+    ],
+)
+def test_a_missing_arm_is_named(make, options, words):
+    found = huge_batch(sweep(make, **options))
+    assert found.verdict == "undecidable"
+    assert words in found.reason
+    assert found.needed
+
+
+# Seeds' ln d at 1024 differ by these: with four seeds the standard error is 0.01, and as the other
+# arms do not spread, t has 3 degrees of freedom: 3.182 at 95 %, 4.177 at 97.5 %.
+SPREAD = 0.02 * np.array([-1.5, -0.5, 0.5, 1.5]) / np.std([-1.5, -0.5, 0.5, 1.5], ddof=1)
+
+
+@pytest.mark.parametrize(
+    ("beyond", "word"),
+    [
+        # ln 1.1 ± what the interval reaches at 95 % is 0.0318, at 97.5 % 0.0418.
+        (0.045, "supported"),
+        (0.036, "undecidable"),
+        (0.02, "undecidable"),
+        (-0.028, "undecidable"),
+        (-0.036, "contradicted"),
+    ],
+)
+def test_each_finding_that_supports_has_half_of_the_error(make, beyond, word):
+    runs = sweep(make, noise=0.0)
+    for seed, off in enumerate(SPREAD):
+        factor = np.exp(2 * (np.log(1.1) + beyond + off))
+        run = runs[f"1024-{seed}"]
+        runs[f"1024-{seed}"] = run.assign(distance_sq=run["distance_sq"] * factor)
+    found = huge_batch(runs, fitted(runs, 0.0))
+    assert found.verdict == word, found.reason
+    assert np.log(found.effect) == pytest.approx(np.log(1.1) + beyond)
+    # The interval that is told has the whole error.
+    assert np.log(found.effect_high / found.effect) == pytest.approx(0.03182, rel=1e-3)
+
+
+def test_of_several_huge_batches_the_largest_is_judged(make):
+    runs = sweep(make, sizes=(64, 512, 1024), factor=1.4)
+    found = huge_batch(runs, fitted(runs, 0.0))
+    assert (found.verdict, found.effect) == ("supported", pytest.approx(1.4, rel=0.01))

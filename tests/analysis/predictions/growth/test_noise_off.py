@@ -1,0 +1,124 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ultraslow.analysis.predictions.growth.noise_off import Share, _word, fieller, noise_off
+
+
+def sets(make, share, *, seeds=4, digests=("w", "w"), **options):
+    """Noisy runs of log-slope 1 and full-batch runs of log-slope `share`."""
+    runs = {}
+    for seed in range(seeds):
+        slope = 1 + 0.02 * seed
+        pair = {"noisy": (64, slope, digests[0]), "still": (1000, share * slope, digests[1])}
+        for name, (size, value, digest) in pair.items():
+            run = make(
+                batch_size=size, seed=seed, slope=value, data_size=1000, noise=0.0, rate=0.1
+            )
+            runs[f"{name}{seed}"] = run.assign_attrs(initial_sha256=f"{digest}{seed}")
+    return runs
+
+
+def test_fiellers_interval_holds_the_ratios_that_a_t_test_does_not_reject():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(1, 0.3, 6), rng.normal(3, 0.3, 6)
+    found = fieller(x, y, level=0.9)
+    grid = np.linspace(0, 1, 20_001)
+    kept = grid[stats.ttest_1samp(x - grid[:, None] * y, 0, axis=1).pvalue > 0.1]
+    assert found.low == pytest.approx(kept.min(), abs=1e-4)
+    assert found.high == pytest.approx(kept.max(), abs=1e-4)
+
+
+def test_a_denominator_that_may_be_0_bounds_nothing():
+    found = fieller(np.array([1.0, 2.0, 3.0]), np.array([1.0, -1.0, 0.5]), level=0.95)
+    assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("share", "word"),
+    [(0.0, "supported"), (1.0, "contradicted"), (0.3, "undecidable"), (0.6, "contradicted")],
+)
+def test_the_ratio_of_slopes_is_judged(make, share, word):
+    found = noise_off(sets(make, share))
+    assert found.verdict == word
+    assert found.effect == pytest.approx(share, abs=1e-9)
+    assert found.sample.runs == 8
+    assert "compared by their hash" in found.assumptions[0]
+
+
+def test_slowing_down_asks_for_longer_runs(make):
+    assert "longer runs" in noise_off(sets(make, 0.3)).needed
+
+
+def test_missing_arms_are_named(make):
+    runs = sets(make, 0.0)
+    noisy = {name: run for name, run in runs.items() if "noisy" in name}
+    still = {name: run for name, run in runs.items() if "still" in name}
+    assert "full-batch arm" in noise_off(noisy).needed
+    assert noise_off(still).reason == "All runs are noise-free."
+    assert noise_off({"r": make()}).reason == "No run recorded data_size."
+
+
+def test_other_initial_weights_make_no_pair(make):
+    found = noise_off(sets(make, 0.0, digests=("v", "w")))
+    assert found.verdict == "undecidable"
+    assert found.reason.startswith("0 seeds with and without noise from the same weights")
+
+
+def test_three_pairs_are_too_few(make):
+    assert "3 seeds with and without" in noise_off(sets(make, 0.0, seeds=3)).reason
+
+
+def test_short_runs_are_still_on_their_way_down(make):
+    short = {name: run.isel(iteration=slice(0, 20)) for name, run in sets(make, 1.0).items()}
+    found = noise_off(short)
+    assert found.verdict == "undecidable"
+    assert "2.5 decades of constant learning rate" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (-0.09, 0.09, "supported"),
+        (-0.2, 0.05, "undecidable"),
+        (-0.05, 0.2, "undecidable"),
+        (0.51, 1.5, "contradicted"),
+        (0.45, 1.5, "undecidable"),  # 0.98 on average, but not surely above one half
+        (-3.0, -0.2, "undecidable"),
+        (-math.inf, math.inf, "undecidable"),
+    ],
+)
+def test_the_whole_interval_decides(low, high, word):
+    assert _word(Share((low + high) / 2, low, high, 4)) == word
+
+
+def test_a_denominator_below_0_bounds_nothing():
+    found = fieller(np.array([1.0, 1.1, 1.2]), np.array([-3.0, -3.1, -2.9]), level=0.95)
+    assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+def test_the_noisy_arm_is_that_of_the_smallest_batch_size(make):
+    runs = sets(make, 0.6)
+    for seed in range(4):
+        more = {"batch_size": 256, "seed": seed, "data_size": 1000, "noise": 0.0, "rate": 0.1}
+        runs[f"large{seed}"] = make(slope=100.0, **more)
+    found = noise_off(runs)
+    assert found.effect == pytest.approx(0.6, abs=1e-9)
+    assert "noisy arm: batch size 64" in found.assumptions
+
+
+def test_runs_that_make_no_pair_do_not_shorten_the_others(make):
+    runs = sets(make, 0.6)
+    found = noise_off(runs)
+    short = make(batch_size=64, seed=9, data_size=1000, noise=0.0, rate=0.1, last=700)
+    with_short = noise_off(runs | {"short": short})
+    assert (with_short.effect, with_short.reason) == (found.effect, found.reason)
+
+
+def test_one_short_run_of_a_pair_is_too_many(make):
+    runs = sets(make, 1.0)
+    runs["still2"] = runs["still2"].sel(iteration=slice(0, 250))
+    assert noise_off(runs).verdict == "undecidable"
+    assert "2.5 decades of constant learning rate" in noise_off(runs).reason

@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+
+from ultraslow.analysis.predictions.landscape.closure import (
+    closed_loop,
+    closure,
+    landscape_exponent,
+    log_power,
+)
+from ultraslow.analysis.runs.slopes import slope, temperature
+from ultraslow.diffusion.recording.schedule import log_spaced
+
+TIMES = log_spaced(3000, per_decade=12)
+RADII = np.geomspace(0.1, 6, 9)
+
+
+def landscape(gamma, strength=1.0, rise=0.0, directions=16):
+    """Loss differences strength·r^γ·(rise + ξ) at the first record, ξ = ±1."""
+    values = np.full((TIMES.size, 1, RADII.size, directions), np.nan)
+    signs = np.where(np.arange(directions) % 2, 1.0, -1.0)
+    values[0, 0] = strength * RADII[:, None] ** gamma * (rise + signs)
+    axes = {"ensemble": ["isotropic"], "direction": np.arange(directions), "radius": RADII}
+    return {"loss_difference": values, **axes}
+
+
+def powers_of_log(make, power, *, unit=5.0, seeds=4, **more):
+    squares = [
+        (1 + 0.01 * seed) * np.log1p(TIMES / unit)[:, None] ** (2 * power) for seed in range(seeds)
+    ]
+    return {
+        f"s{seed}": make(seed=seed, records=TIMES, distance_sq=value * np.ones(3) / 3, **more)
+        for seed, value in enumerate(squares)
+    }
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 4.0])
+def test_the_power_of_a_log_law_is_recovered(make, power):
+    run = powers_of_log(make, power, seeds=1)["s0"]
+    assert log_power(run) == pytest.approx(power, rel=0.01)
+
+
+@pytest.mark.parametrize("power", [0.3, 0.5])
+def test_a_power_of_time_is_no_power_of_its_logarithm(make, power):
+    run = make(records=TIMES, distance_sq=TIMES[:, None] ** (2 * power) * np.ones(3) / 3)
+    assert np.isnan(log_power(run))
+    found = closed_loop({f"s{k}": run.assign_coords(seed=k) for k in range(4)})
+    assert found.verdict == "undecidable"
+
+
+def test_a_distance_without_a_logarithm_has_no_power(make):
+    run = powers_of_log(make, 1.0, seeds=1)["s0"]
+    run["distance_sq"][5] = np.nan
+    assert np.isnan(log_power(run))
+
+
+@pytest.mark.parametrize(("gamma", "word"), [(0.5, "supported"), (1.8, "contradicted")])
+def test_growth_is_set_against_the_landscape(make, gamma, word):
+    found = closed_loop(powers_of_log(make, 2.0, **landscape(gamma)))
+    assert found.verdict == word
+    assert found.effect == pytest.approx(2 * gamma, rel=0.01)
+
+
+def test_a_smooth_loss_below_its_crossover_is_no_landscape(make):
+    found = closed_loop(powers_of_log(make, 1.0, **landscape(1.0)))
+    assert found.verdict == "undecidable"
+    assert "beyond the crossover" in found.needed
+    beyond = closed_loop(powers_of_log(make, 1.0, **landscape(1.0, rise=3.0)))
+    assert beyond.verdict == "supported"
+
+
+def test_the_exponent_tells_whether_it_is_beyond_the_crossover(make):
+    inside = powers_of_log(make, 1.0, seeds=1, **landscape(0.7))["s0"]
+    beyond = powers_of_log(make, 1.0, seeds=1, **landscape(0.7, rise=3.0))["s0"]
+    assert landscape_exponent(inside) == (pytest.approx(0.7), False)
+    assert landscape_exponent(beyond) == (pytest.approx(0.7), True)
+
+
+def test_closure_is_the_slope_times_the_strength_over_the_temperature(make):
+    runs = powers_of_log(make, 1.0, rate=0.1, **landscape(1.0, strength=0.02))
+    one = runs["s0"]
+    spread = 0.02 * np.sqrt(16 / 15)  # the standard deviation of ±1 over 16 directions
+    span = (300.0, 3000.0)
+    expected = slope(one, span) * spread / temperature(one, span)
+    assert closure({"a": one} | runs).effect == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("judge", [closed_loop, closure])
+def test_what_is_missing_is_named(make, judge):
+    found = judge({"r": make(records=[0, 1, 2])})
+    assert found.reason == "No run recorded loss_difference."
+    assert "landscape scans" in found.needed
+    assert "3 seeds at most" in judge(powers_of_log(make, 2.0, seeds=3, **landscape(0.5))).reason
+
+
+def test_a_minority_of_runs_with_a_power_of_the_log_does_not_speak_for_all(make):
+    runs = powers_of_log(make, 2.0, **landscape(1.8))
+    power = TIMES[:, None] ** 0.8 * np.ones(3) / 3
+    others = {
+        f"p{seed}": make(
+            seed=seed, batch_size=256, records=TIMES, distance_sq=power, **landscape(0.5)
+        )
+        for seed in range(5)
+    }
+    assert closed_loop(runs).verdict == "contradicted"
+    found = closed_loop(runs | others)
+    assert found.verdict == "undecidable"
+    assert found.reason.startswith("Only 4 of 9 runs have 2.5 decades of growth by a power")
+
+
+def test_runs_without_noise_climb_no_barriers(make):
+    runs = powers_of_log(make, 2.0, batch_size=100, data_size=100, **landscape(1.8))
+    assert closed_loop(runs).verdict == "undecidable"
+
+
+@pytest.mark.parametrize(
+    ("gamma", "word"),
+    [(0.7, "supported"), (0.8, "contradicted"), (0.36, "supported"), (0.31, "contradicted")],
+)
+def test_the_margin_of_the_product_is_a_factor_of_one_and_a_half(make, gamma, word):
+    # q = 2: products of 1.4 and 1.6, and of 0.72 and 0.62; 1/1.5 = 0.67.
+    assert closed_loop(powers_of_log(make, 2.0, **landscape(gamma, rise=3.0))).verdict == word
+
+
+@pytest.mark.parametrize(
+    ("ratio", "word"),
+    [(2.8, "supported"), (3.3, "contradicted"), (0.36, "supported"), (0.3, "contradicted")],
+)
+def test_the_margin_of_the_closure_is_a_factor_of_three(make, ratio, word):
+    unit = closure(powers_of_log(make, 1.0, rate=0.1, **landscape(1.0))).effect
+    found = closure(powers_of_log(make, 1.0, rate=0.1, **landscape(1.0, strength=ratio / unit)))
+    assert found.effect == pytest.approx(ratio, rel=1e-6)
+    assert found.verdict == word
+
+
+def test_the_strength_of_a_landscape_is_read_at_its_largest_radius(make):
+    # std(ΔL) = r^½ there: c = r^½/r = 6^−½ of what it is for std(ΔL) = r.
+    rough, smooth = (
+        closure(powers_of_log(make, 1.0, rate=0.1, **landscape(gamma))).effect
+        for gamma in (0.5, 1.0)
+    )
+    assert rough / smooth == pytest.approx(6**-0.5)
+
+
+def test_a_logarithm_has_to_go_on_beyond_its_unit(make):
+    # With τ = 30 of 3000 iterations two decades are left, with τ = 8 two and a half.
+    assert np.isnan(log_power(powers_of_log(make, 1.0, unit=30.0, seeds=1)["s0"]))
+    found = log_power(powers_of_log(make, 1.0, unit=8.0, seeds=1)["s0"])
+    assert found == pytest.approx(1.0, rel=0.02)
+
+
+def test_below_the_crossover_the_exponent_is_that_of_the_outer_radii(make):
+    more = landscape(0.0)
+    # std(ΔL) ∝ r^0.3 up to the geometric middle of the radii, and r^1.3 from there on.
+    middle = np.sqrt(0.1 * 6)
+    law = np.where(middle > RADII, RADII**0.3, middle**-1.0 * RADII**1.3)
+    more["loss_difference"] = more["loss_difference"] * law[:, None]
+    run = powers_of_log(make, 1.0, seeds=1, **more)["s0"]
+    assert landscape_exponent(run) == (pytest.approx(1.3), False)
+
+
+def test_short_runs_close_nothing(make):
+    runs = powers_of_log(make, 1.0, rate=0.1, **landscape(1.0))
+    short = {name: run.sel(iteration=slice(0, 250)) for name, run in runs.items()}
+    found = closure(short)
+    assert found.verdict == "undecidable"
+    assert "2.5 decades of constant rate" in found.needed

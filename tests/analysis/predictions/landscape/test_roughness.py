@@ -1,0 +1,244 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from ultraslow.analysis.predictions.evidence import Mean
+from ultraslow.analysis.predictions.landscape.roughness import (
+    Scan,
+    _word,
+    exponent,
+    landscape_growth,
+    outer_half,
+    scans,
+)
+
+RADII = np.geomspace(0.1, 10, 9)
+SIGNS = np.array([1.0, -1.0, 1.0, -1.0])
+
+
+def scan(gamma=1.0, *, mean=None, noise=0.0):
+    """ΔL = mean(r) ± r^γ along four directions."""
+    rise = np.zeros(RADII.size) if mean is None else mean(RADII)
+    return Scan(0, RADII, rise[:, None] + RADII[:, None] ** gamma * SIGNS, noise)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_a_power_of_the_radius_is_recovered(gamma):
+    assert exponent(scan(gamma)) == pytest.approx(gamma, rel=1e-12)
+
+
+def test_evaluation_noise_is_subtracted_and_what_it_dominates_left_out():
+    # The spread over four directions is 2/√3·√(r² + σ²) with σ of the same form as the noise.
+    noise, signal = 0.3, RADII
+    deviation = np.sqrt(signal**2 + noise**2) * np.sqrt(3 / 4)
+    noisy = Scan(0, RADII, deviation[:, None] * SIGNS, noise)
+    kept = np.isfinite(noisy.spread())
+    np.testing.assert_array_equal(kept, np.hypot(signal, noise) > 2 * noise)
+    np.testing.assert_allclose(noisy.spread()[kept], signal[kept], rtol=1e-12)
+    assert exponent(noisy) == pytest.approx(1.0, rel=1e-12)
+
+
+def test_the_crossover_is_where_the_mean_overtakes_the_spread():
+    # mean 3 r² against a spread of 1.155 r, the mean known to ± 2·0.577 r: r > 0.77
+    assert scan(mean=lambda r: 3 * r**2).crossover() == pytest.approx(RADII[RADII > 0.77][0])
+    assert scan().crossover() == np.inf
+
+
+def test_the_share_of_falling_steps():
+    assert scan().falling(0.0) == pytest.approx(0.5)
+    assert scan(mean=lambda r: 5 * r).falling(0.0) == 0.0
+    assert np.isnan(scan().falling(20.0))
+    assert np.isnan(scan(noise=100.0).falling(0.0))
+
+
+def test_few_or_close_radii_have_no_exponent():
+    assert np.isnan(exponent(scan(), low=5.0))
+    close = Scan(0, np.array([1.0, 1.5, 2.0, 2.9]), np.ones((4, 4)) * SIGNS, 0.0)
+    assert np.isnan(exponent(close))
+
+
+def test_the_outer_half_in_the_logarithm():
+    assert outer_half(scan()) == pytest.approx(1.0)
+
+
+def test_scans_are_read_up_to_the_distance_travelled(make):
+    values = np.full((5, 1, 9, 4), np.nan)
+    values[2, 0] = scan().difference
+    values[4, 0, :, :3] = scan().difference[:, :3]  # three directions are too few
+    fields = {"ensemble": ["filter"], "direction": np.arange(4), "radius": RADII}
+    run = make(records=[0, 1, 2, 4, 8], loss_difference=values, **fields)
+    (found,) = scans(run, "filter", reach=2.0)
+    assert found.iteration == 2
+    np.testing.assert_allclose(found.radius, RADII[RADII <= 2])
+    assert scans(run, "isotropic", reach=2.0) == []
+    assert scans(run, "filter", reach=0.01) == []
+    assert scans(make(records=[0, 1]), "filter", reach=1.0) == []
+
+
+def test_a_scan_ends_where_a_direction_diverges(make):
+    values = np.full((2, 1, 9, 4), np.nan)
+    values[1, 0] = scan().difference
+    values[1, 0, 6:, 2] = np.inf
+    fields = {"ensemble": ["noise"], "direction": np.arange(4), "radius": RADII}
+    (found,) = scans(make(records=[0, 1], loss_difference=values, **fields), "noise", reach=9.0)
+    np.testing.assert_allclose(found.radius, RADII[:6])
+
+
+def test_directions_along_the_trajectory_are_taken_from_all_records(make):
+    values = np.full((4, 1, 9, 4), np.nan)
+    for row in (1, 2, 3):
+        values[row, 0, :, :2] = row * scan().difference[:, :2]
+    fields = {"ensemble": ["trajectory"], "direction": np.arange(4), "radius": RADII}
+    run = make(records=[0, 1, 2, 4], loss_difference=values, **fields)
+    (found,) = scans(run, "trajectory", reach=9.0)
+    assert found.difference.shape == (8, 6)
+    assert found.iteration == 4
+
+
+LANDSCAPE_GROWTH_RADII = np.geomspace(0.1, 6, 12)
+
+
+def runs_with(make, *, gamma=1.0, rise=2.5, kinds=("isotropic", "trajectory"), seeds=5, **options):
+    """Loss differences r^γ·(rise + ξ), ξ drawn anew at each radius, at two records."""
+    rng = np.random.default_rng(options.pop("draw", 0))
+    runs = {}
+    for seed in range(seeds):
+        values = np.full((5, len(kinds), LANDSCAPE_GROWTH_RADII.size, 64), np.nan)
+        for row in (1, 3):
+            xi = rng.standard_normal((len(kinds), LANDSCAPE_GROWTH_RADII.size, 64))
+            values[row] = LANDSCAPE_GROWTH_RADII[:, None] ** gamma * (rise + xi)
+        runs[f"s{seed}"] = make(
+            seed=seed,
+            records=[0, 1, 10, 100, 1000],
+            loss_difference=values,
+            ensemble=list(kinds),
+            direction=np.arange(64),
+            radius=LANDSCAPE_GROWTH_RADII,
+            **options,
+        )
+    return runs
+
+
+def test_growth_with_the_distance_beyond_the_crossover_is_supported(make):
+    found = landscape_growth(runs_with(make))
+    assert found.verdict == "supported"
+    assert found.effect == pytest.approx(1.0, abs=0.1)
+    assert "isotropic" in found.assumptions[0]
+    assert "trajectory" in found.assumptions[0]
+
+
+@pytest.mark.parametrize("gamma", [0.4, 1.6])
+def test_another_exponent_contradicts_on_either_side_of_the_crossover(make, gamma):
+    for rise in (2.5, 0.0):
+        found = landscape_growth(runs_with(make, gamma=gamma, rise=rise))
+        assert found.verdict == "contradicted"
+        assert found.effect == pytest.approx(gamma, abs=0.1)
+        assert ("beyond the crossover" in found.reason) == (rise > 0)
+
+
+def test_below_the_crossover_agreement_says_nothing(make):
+    found = landscape_growth(runs_with(make, rise=0.0))
+    assert found.verdict == "undecidable"
+    assert "any smooth loss" in found.reason
+    assert "between the crossover" in found.needed
+
+
+def test_a_loss_that_only_rises_has_no_barriers(make):
+    found = landscape_growth(runs_with(make, rise=40.0))
+    assert found.verdict == "contradicted"
+    assert "only rises" in found.reason
+    assert "0% of the steps outward lower the loss" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("kinds", "needed"), [(("filter",), "along the trajectory"), (("trajectory",), "along random")]
+)
+def test_one_kind_of_direction_cannot_support(make, kinds, needed):
+    found = landscape_growth(runs_with(make, kinds=kinds))
+    assert found.verdict == "undecidable"
+    assert needed in found.needed
+    assert landscape_growth(runs_with(make, kinds=kinds, gamma=0.4)).verdict == "contradicted"
+
+
+def test_one_kind_of_two_suffices_to_contradict(make):
+    runs = runs_with(make)
+    for run in runs.values():
+        run["loss_difference"][:, 1] *= LANDSCAPE_GROWTH_RADII[:, None] ** -0.6
+    found = landscape_growth(runs)
+    assert found.verdict == "contradicted"
+    assert "trajectory directions" in found.effect_meaning
+
+
+def test_radii_beyond_the_distance_travelled_are_not_used(make):
+    found = landscape_growth(runs_with(make, slope=0.0))  # the distance stays 1
+    beyond = landscape_growth(runs_with(make, slope=1.0))
+    assert found.effect != beyond.effect
+
+
+def test_few_seeds_and_no_scans_are_named(make):
+    assert "3 seeds at most" in landscape_growth(runs_with(make, seeds=3)).reason
+    assert "landscape scans" in landscape_growth({"r": make(records=[0, 1])}).needed
+    mode = runs_with(make)
+    known = {name: run.assign_attrs(landscape_mode="train") for name, run in mode.items()}
+    assert "mode of batch normalization during scans: train" in landscape_growth(known).assumptions
+
+
+def test_the_interval_holds_for_both_kinds_of_direction_together(make):
+    found = landscape_growth(runs_with(make, gamma=0.4))
+    kind = found.effect_meaning.removesuffix(" directions").split(", ")[-1]
+    gammas = []
+    for run in runs_with(make, gamma=0.4).values():
+        # The distance has grown to 1 + ln 1000: all radii up to 6 are used.
+        measured = scans(run, kind, reach=7.0)
+        gammas.append(np.mean([exponent(scan, low=scan.crossover()) for scan in measured]))
+    # Two kinds share an error of 5 %, half of which is kept back.
+    low, high = stats.ttest_1samp(gammas, 0).confidence_interval(1 - 0.05 / 4)
+    assert (found.effect_low, found.effect_high) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize(
+    ("gamma", "word"), [(1.25, "contradicted"), (0.75, "contradicted"), (1.12, "supported")]
+)
+def test_the_margin_is_a_fifth(make, gamma, word):
+    runs = runs_with(make, gamma=gamma, rise=2.5, seeds=12)
+    assert landscape_growth(runs).verdict == word
+
+
+SHARE = {
+    "clear": Mean("", 0.2, 0.06, 0.3, 4),
+    "open": Mean("", 0.06, 0.04, 0.08, 4),
+    "none": Mean("", 0.02, 0.0, 0.04, 4),
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "beyond", "falling", "word"),
+    [
+        (["supported", "supported"], True, "clear", "supported"),
+        (["supported", "undecidable"], True, "clear", "undecidable"),
+        (["supported", "contradicted"], True, "clear", "contradicted"),
+        (["supported"], True, "open", "undecidable"),
+        (["supported"], True, "none", "contradicted"),
+        (["supported"], False, "clear", "undecidable"),
+        (["supported"], False, "none", "undecidable"),
+        (["contradicted"], False, "none", "contradicted"),
+    ],
+)
+def test_an_exponent_supports_beyond_the_crossover_with_signs_of_barriers(
+    words, beyond, falling, word
+):
+    assert _word(words, beyond=beyond, falling=SHARE[falling]) == word
+
+
+def test_a_kind_of_direction_below_its_crossover_leaves_it_open(make):
+    runs, flat = runs_with(make), runs_with(make, rise=0.0)
+    for name, run in runs.items():
+        run["loss_difference"][:, 1] = flat[name]["loss_difference"].values[:, 1]
+    assert landscape_growth(runs).verdict == "undecidable"
+
+
+def test_a_kind_that_some_runs_measured_is_judged_by_those(make):
+    more = {"extra": runs_with(make, kinds=("isotropic",), seeds=1)["s0"].assign_coords(seed=9)}
+    found = landscape_growth(runs_with(make) | more)
+    assert found.verdict == "supported"
+    assert found.assumptions[0] == "directions: isotropic, trajectory"

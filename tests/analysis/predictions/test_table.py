@@ -1,0 +1,106 @@
+import math
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ultraslow.analysis.growth.runs import fit_totals
+from ultraslow.analysis.predictions import table as hypotheses
+from ultraslow.analysis.predictions.batch_size.collapse import collapse
+from ultraslow.analysis.predictions.growth.log_growth import log_growth
+from ultraslow.analysis.predictions.verdict import Sample, Verdict
+from ultraslow.diffusion.predictions import PREDICTIONS
+
+FEW = [0, 1, 2, 4, 8]
+ITEM = Verdict(
+    prediction="P1",
+    statement="claim",
+    verdict="contradicted",
+    reason="reason",
+    effect_meaning="exponent",
+    effect=0.5,
+    effect_low=0.4,
+    effect_high=math.inf,
+    sample=Sample(5, 2, (64, 256)),
+    assumptions=("first", "second"),
+    needed="",
+)
+
+
+def test_a_verdict_keeps_all_it_says_in_the_table():
+    table = hypotheses.as_dataset([ITEM], level=0.9)
+    row = table.isel(prediction=0)
+    for name in ("statement", "verdict", "reason", "effect_meaning", "needed"):
+        assert str(row[name].values) == getattr(ITEM, name)
+    for name in ("effect", "effect_low", "effect_high"):
+        assert float(row[name]) == getattr(ITEM, name)
+    assert (int(row["runs"]), int(row["seeds"]), str(row["batch_sizes"].values)) == (
+        5,
+        2,
+        "64, 256",
+    )
+    assert str(row["assumptions"].values) == "first; second"
+    assert table.attrs["level"] == 0.9
+
+
+def test_every_column_says_what_it_means():
+    table = hypotheses.as_dataset([ITEM, ITEM], level=0.95)
+    assert set(table.data_vars) == set(hypotheses.COLUMNS)
+    for name, meaning in hypotheses.COLUMNS.items():
+        assert table[name].attrs["long_name"] == meaning
+        assert table[name].dims == ("prediction",)
+
+
+def test_the_table_survives_a_file(tmp_path):
+    table = hypotheses.as_dataset([ITEM], level=0.95)
+    table.to_netcdf(tmp_path / "verdicts.nc", engine="netcdf4")
+    with xr.open_dataset(tmp_path / "verdicts.nc", engine="netcdf4") as read:
+        xr.testing.assert_identical(read.load(), table)
+
+
+def test_each_prediction_is_judged_by_its_own_module(make, tree):
+    runs = {f"r{k}": make(seed=k, records=FEW) for k in range(3)}
+    found = hypotheses.verdicts(runs)
+    names = [item.prediction for item in found]
+    assert names == list(PREDICTIONS)
+    reasons = {item.prediction: item.reason for item in found}
+    assert [reasons["P1"], reasons["P2"]] == [log_growth(runs).reason, collapse(runs).reason]
+    assert table_of(runs, tree)["prediction"].values.tolist() == names
+
+
+def test_a_set_without_any_arm_is_undecidable_throughout_and_says_what_is_missing(make):
+    for item in hypotheses.verdicts({"r": make(records=FEW)}):
+        assert item.verdict == "undecidable"
+        assert item.reason.endswith(".")
+        assert item.needed
+        assert math.isnan(item.effect)
+
+
+def table_of(runs, tree):
+    return hypotheses.test(tree(*runs.values()))
+
+
+def test_fits_at_hand_are_used(make):
+    runs = {f"r{k}": make(seed=k, records=FEW) for k in range(4)}
+    fits = fit_totals(runs)
+    columns = {"decades": 3.0, "grown_decades": 3.0, "exponent_low": 0.2, "exponent_high": 0.4}
+    known = {name: ("node", np.full(4, value)) for name, value in columns.items()}
+    known["exponent"] = ("node", np.array([0.30, 0.31, 0.29, 0.30]))
+    first = hypotheses.verdicts(runs, fits=fits.assign(known))[0]
+    assert first.verdict == "contradicted"
+    assert first.effect == pytest.approx(0.3)
+
+
+def test_no_recording_is_an_error_that_says_so():
+    with pytest.raises(ValueError, match="runs: found no recording"):
+        hypotheses.test(xr.DataTree())
+
+
+def test_pytest_does_not_collect_the_public_function():
+    assert hypotheses.test.__test__ is False
+
+
+def test_copies_are_noted_beside_the_verdicts(make, tree):
+    run = make(records=FEW)
+    assert "1 recording repeats" in hypotheses.test(tree(run, run)).attrs["note"]
+    assert hypotheses.test(tree(run)).attrs["note"] == ""

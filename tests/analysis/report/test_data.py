@@ -1,0 +1,269 @@
+import math
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from ultraslow.analysis.growth.fit import growth_curve
+from ultraslow.analysis.growth.runs import fit_totals
+from ultraslow.analysis.report import data
+from ultraslow.analysis.report.data import Band, Curve, Dot
+
+FEW = [0, 1, 2, 4, 8]
+T = np.array([1.0, 10.0, 100.0])
+
+
+def fits(sizes, exponents, tensors=None, *, copies=0, arms=None):
+    """Fits as `fit_totals` gives them, with chosen exponents and intervals of ±0.1."""
+    exponents = np.asarray(exponents, dtype=float)
+    dims = ("node",) if tensors is None else ("node", "tensor")
+    names = [f"r{k}" for k in range(len(sizes))]
+    repeats = np.arange(len(sizes)) >= len(sizes) - copies
+    coords = {
+        "node": names,
+        "batch_size": ("node", sizes),
+        "arm": ("node", arms or [""] * len(sizes)),
+        "repeats": ("node", repeats),
+    }
+    return xr.Dataset(
+        {
+            "exponent": (dims, exponents),
+            "exponent_low": (dims, exponents - 0.1),
+            "exponent_high": (dims, exponents + 0.1),
+        },
+        coords if tensors is None else coords | {"tensor": tensors},
+    )
+
+
+def test_curves_start_at_the_first_update_and_skip_what_is_unknown(make):
+    run = make(records=FEW)
+    run["distance_sq"][2, 0] = np.nan
+    (curve,) = data.distances({"r": run})
+    assert curve.iteration.tolist() == [1, 4, 8]
+    np.testing.assert_allclose(curve.value, np.sqrt(run["distance_sq"].sum("tensor"))[[1, 3, 4]])
+    assert (curve.batch_size, data.losses({"r": run})[0].value.size) == (64, 4)
+    assert data.losses({"r": make(loss=None)}) == []
+
+
+def test_some_of_the_other_batch_sizes_stand_behind():
+    curves = [Curve(size, T, T) for size in (64, 256, 1024) for _ in range(5)]
+    own, behind = data.parted(curves, 256)
+    assert [c.batch_size for c in own] == [256] * 5
+    assert [c.batch_size for c in behind] == [64] * 3 + [1024] * 3
+
+
+def test_ratios_are_to_the_geometric_mean_of_the_smallest_batch_size():
+    curves = [Curve(64, T, T), Curve(64, T, 4 * T), Curve(256, T, 6 * T)]
+    for found, expected in zip(data.ratios(curves), (0.5, 2, 3), strict=True):
+        np.testing.assert_allclose(found.value, expected)
+
+
+def test_ratios_keep_to_the_iterations_that_the_smallest_batch_size_has():
+    curves = [Curve(64, T[1:], T[1:]), Curve(256, np.array([1.0, 50.0, 500.0]), np.ones(3))]
+    found = data.ratios(curves)[1]
+    assert found.iteration.tolist() == [50]
+    np.testing.assert_allclose(found.value, 1 / 50)  # d = t is linear in ln t of ln d
+
+
+def test_a_run_at_rest_has_no_ratio():
+    rest = Curve(256, T, np.zeros(3))
+    assert data.ratios([Curve(64, T, T), rest])[1].value.size == 0
+    assert all(c.value.size == 0 for c in data.ratios([Curve(64, T, np.zeros(3)), rest]))
+
+
+def test_one_scale_holds_all_curves_and_as_much_of_the_bands_as_leaves_them_visible():
+    curves = [Curve(64, T, T), Curve(256, T, 2 * T)]
+    assert data.distance_top(curves, {}) == pytest.approx(206)
+    assert data.distance_top(curves, {64: [Band(T, T, T, 2.2 * T)]}) == pytest.approx(1.03 * 220)
+    assert data.distance_top(curves, {64: [Band(T, T, T, 99 * T)]}) == pytest.approx(1.03 * 260)
+    assert data.distance_top([Curve(64, T, np.zeros(3))], {}) > 0
+    assert data.distance_top([], {}) > 0
+
+
+def test_a_law_is_drawn_over_its_own_window(make):
+    found = fit_totals({"a": make(records=FEW), "b": make(batch_size=256, records=FEW)})
+    assert data.laws(found) == {}  # too few records for a fit
+    parameters = {"exponent": 0.0, "offset": 1.0, "slope": 2.0, "onset": 3.0}
+    fitted = found.assign({k: ("node", [v, math.nan]) for k, v in parameters.items()})
+    (law,) = data.laws(fitted)[64]
+    assert (law.iteration[0], law.iteration[-1]) == (pytest.approx(1), pytest.approx(8))
+    expected = growth_curve(fitted.sel(node="a"), law.iteration, level=0.95)["distance"]
+    np.testing.assert_allclose(law.middle, expected)
+
+
+def test_each_run_has_a_row_and_four_seeds_a_mean():
+    exponents = [0.1, 0.2, 0.3, 0.4, 0.0]
+    plot = data.run_exponents(fits([64] * 4 + [256], exponents), level=0.9)
+    assert plot.rows == ("batch size 64", "", "", "", "", "batch size 256")
+    assert [dot.strong for dot in plot.dots] == [False] * 4 + [True, False]
+    expected = stats.ttest_1samp(exponents[:4], 0).confidence_interval(0.9)
+    assert (plot.dots[4].low, plot.dots[4].high) == pytest.approx(tuple(expected))
+    assert [dot.row for dot in plot.dots] == list(range(6))
+
+
+def test_rows_go_by_batch_size_and_equal_arms_by_the_first():
+    plot = data.run_exponents(fits([256, 64, 1024], [0.1, 0.2, 0.3]), level=0.9)
+    assert plot.rows == ("batch size 64", "batch size 256", "batch size 1024")
+    assert [(dot.row, dot.value) for dot in plot.dots] == [(0, 0.2), (1, 0.1), (2, 0.3)]
+    main = data.main_arms(fits([64, 64], [0.1, 0.2], arms=["sqrt", "linear"]))
+    assert main[64]["arm"].values.tolist() == ["sqrt"]
+
+
+def test_copies_have_rows_and_add_no_seeds():
+    exponents = [0.1, 0.2, 0.3, 0.4, 0.4]
+    plot = data.run_exponents(fits([64] * 5, exponents, copies=1), level=0.9)
+    expected = stats.ttest_1samp(exponents[:4], 0).confidence_interval(0.9)
+    assert [dot.strong for dot in plot.dots] == [False] * 5 + [True]
+    assert (plot.dots[5].low, plot.dots[5].high) == pytest.approx(tuple(expected))
+    few = data.run_exponents(fits([64] * 5, exponents, copies=2), level=0.9)
+    assert not any(dot.strong for dot in few.dots)
+    table = np.array(exponents)[:, None]
+    (dot,) = data.tensor_exponents(fits([64] * 5, table, ["a"], copies=1), ["a"], level=0.9).dots
+    assert (dot.low, dot.high) == pytest.approx(tuple(expected))
+
+
+def test_runs_without_a_fit_have_no_row():
+    plot = data.run_exponents(fits([64] * 4 + [256], [0.1, *[np.nan] * 4]), level=0.95)
+    assert plot.rows == ("batch size 64",)
+    assert [dot.value for dot in plot.dots] == [0.1]
+
+
+def test_arms_of_one_batch_size_have_means_of_their_own():
+    exponents = [0.1, 0.2, 0.3, 0.4, 0.9, 0.8]
+    arms = ["sqrt"] * 4 + ["linear"] * 2
+    plot = data.run_exponents(fits([64] * 6, exponents, arms=arms), level=0.9)
+    assert plot.rows == ("64, sqrt", "", "", "", "", "64, linear", "")
+    (mean,) = [dot for dot in plot.dots if dot.strong]
+    expected = stats.ttest_1samp(exponents[:4], 0).confidence_interval(0.9)
+    assert (mean.row, mean.low, mean.high) == pytest.approx((4, *expected))
+    table = np.array(exponents)[:, None]
+    (dot,) = data.tensor_exponents(fits([64] * 6, table, ["a"], arms=arms), ["a"], level=0.9).dots
+    assert (dot.low, dot.high) == pytest.approx(tuple(expected))
+
+
+def test_tensors_are_pooled_over_the_runs_of_a_batch_size():
+    exponents = [[0.0, np.nan], [0.2, np.nan], [1.0, 0.5]]
+    plot = data.tensor_exponents(
+        fits([64, 64, 256], exponents, ["a", "b"]), ["a", "b"], level=0.95
+    )
+    assert plot.rows == ("a", "", "b", "")
+    values = [(dot.value, dot.low, dot.high) for dot in plot.dots]
+    assert values[0] == pytest.approx((0.1, -0.1, 0.3))
+    assert values[1] == pytest.approx((1.0, 0.9, 1.1))
+    assert all(map(math.isnan, values[2]))
+    # Of four runs three have a fit of this tensor: their intervals are joined, and no mean's.
+    few = fits([64] * 4, [[0.0], [0.1], [0.5], [np.nan]], ["a"])
+    (dot,) = data.tensor_exponents(few, ["a"], level=0.95).dots
+    assert (dot.value, dot.low, dot.high) == pytest.approx((0.2, -0.1, 0.6))
+    assert not dot.strong
+
+
+def network(make, count, *, run="r"):
+    """A run whose k-th tensor has moved by the square root of k + 1."""
+    share = np.linspace(1, count, count)
+    shape = (len(FEW), count)
+    return make(
+        run=run,
+        records=FEW,
+        tensor=[f"t{k}" for k in range(count)],
+        tensor_size=[1] * count,
+        distance_sq=np.broadcast_to(share, shape),
+        weight_sq=np.ones(shape),
+        overlap=np.ones(shape),
+        gradient_sq=None,
+        noise_trace=None,
+        noise_updates=None,
+    )
+
+
+@pytest.mark.parametrize(("runs", "count"), [(1, 24), (50, 24), (100, 12), (400, 8)])
+def test_no_more_tensors_than_can_be_read_are_shown(make, runs, count):
+    run = network(make, 60)
+    found = data.largest_tensors({f"r{k}": run for k in range(runs)})
+    assert found == [f"t{k}" for k in range(60 - count, 60)]
+
+
+def test_tensors_that_moved_far_in_any_run_at_its_end_are_shown(make):
+    one, other = (network(make, 30).copy(deep=True) for _ in range(2))
+    # t0 goes farthest in one of two runs, t29 had moved and is back at the end of both.
+    one["distance_sq"][-1, 0] = 100.0
+    for run in (one, other):
+        run["distance_sq"][1:-1, 29] = 200.0
+        run["distance_sq"][-1, 29] = 0.0
+    expected = ["t0", *(f"t{k}" for k in range(6, 29))]
+    assert data.largest_tensors({"a": one, "b": other}) == expected
+    assert data.largest_tensors({"b": other, "a": one}) == expected
+
+
+def test_a_small_network_is_shown_whole_in_its_own_order(make):
+    assert data.largest_tensors({"r": network(make, 3)}) == ["t0", "t1", "t2"]
+
+
+def test_noise_is_shown_for_batch_sizes_that_measured_it(make):
+    runs = {
+        "a": make(),
+        "b": make(batch_size=256, gradient_sq=None, noise_trace=None, noise_updates=None),
+        "c": make(batch_size=1024, records=FEW),
+    }
+    bands = data.noise_bands(runs, level=0.95)
+    assert list(bands) == [64]
+    # The simulated recordings have tr Σ/|G|² = 200.
+    known = np.isfinite(bands[64].low)  # the first windows are too few for an interval
+    inside = (bands[64].low <= 200) & (bands[64].high >= 200)
+    assert inside[known].mean() > 0.8
+    again = data.noise_bands(runs | {"copy": runs["a"]}, level=0.95)
+    np.testing.assert_array_equal(again[64].low, bands[64].low)
+    # Neither another arm nor another batch size moves a band; a lower level narrows it.
+    others = {"seed": make(seed=1), "rule": make(seed=2, scaling="linear", noise_trace=None)}
+    others["rule"]["noise_trace"] = 9 * make()["noise_trace"]
+    main = data.noise_bands({"a": runs["a"], "seed": others["seed"]}, level=0.95)
+    large = make(batch_size=256, seed=3)
+    mixed = data.noise_bands({"a": runs["a"], **others, "large": large}, level=0.95)
+    assert list(mixed) == [64, 256]
+    np.testing.assert_array_equal(mixed[64].low, main[64].low)
+    narrow = data.noise_bands({"a": runs["a"]}, level=0.5)[64]
+    assert np.all((narrow.low > bands[64].low)[known])
+
+
+PLACES = st.lists(st.floats(0, 1), min_size=1, max_size=8).map(sorted)
+
+
+@given(PLACES, st.floats(0.01, 0.2))
+def test_labels_keep_their_order_and_their_distance(places, gap):
+    moved = data.spread_out(places, gap)
+    assert np.all(np.diff(moved) >= gap - 1e-9)
+    assert np.mean(moved) == pytest.approx(np.mean(places), abs=1e-9)
+
+
+@given(PLACES)
+def test_labels_that_are_apart_stay_where_they_are(places):
+    gap = min(np.diff(places), default=0.1) * 0.99
+    assert data.spread_out(places, gap) == pytest.approx(places)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ends"),
+    [(-0.1, 0.2, (-0.1, 0.2)), (math.nan, 0.2, (-math.inf, 0.2)), (0, math.inf, (0, math.inf))],
+)
+def test_an_unknown_end_is_open(low, high, ends):
+    assert Dot(0, 64, 0.1, low, high).ends == ends
+
+
+def test_the_exponent_axis_is_not_stretched_by_one_run_in_a_hundred():
+    dots = [Dot(0, 64, 0.3, 0.25, 0.35)] * 99 + [Dot(0, 64, 1.4, -1.8, 1.5)]
+    assert data.exponent_range(dots) == (-0.15, 0.6)
+    assert data.exponent_range([Dot(0, 64, 0.5, -0.4, 0.9)]) == pytest.approx(
+        (-0.4 + 0.02 * 2 * 0.9 - 0.05, 0.9 - 0.02 * 2 * 0.4 + 0.05)
+    )
+
+
+@given(st.lists(st.tuples(st.floats(-3, 3), st.floats(0, 2)), max_size=10))
+def test_the_exponent_axis_always_shows_the_logarithm_and_diffusion(estimates):
+    dots = [Dot(0, 64, middle, middle - half, middle + half) for middle, half in estimates]
+    low, high = data.exponent_range(dots)
+    assert -2 <= low <= -0.15
+    assert 0.6 <= high <= 1.6 or not dots
+    assert low < 0 < 0.5 < high

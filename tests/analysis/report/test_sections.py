@@ -1,0 +1,188 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ultraslow.analysis.growth.runs import fit_tensors, fit_totals
+from ultraslow.analysis.noise.breakdown import compare
+from ultraslow.analysis.predictions.table import as_dataset, verdicts
+from ultraslow.analysis.report import data, figures, sections
+from ultraslow.analysis.report.numbers import inputs, verdict_rows
+from ultraslow.analysis.report.sections import Findings
+from ultraslow.analysis.scores.critical_batch import CriticalBatch
+from ultraslow.analysis.scores.ladder import ladders
+
+FEW = [0, 1, 2, 4, 8]
+ABSENT = {"loss": None, "gradient_sq": None, "noise_trace": None, "noise_updates": None}
+
+
+def findings(runs, *, level=0.95):
+    """What the page is made of, as `report` gathers it."""
+    fits = fit_totals(runs, level=level)
+    tensors = data.largest_tensors(runs)
+    return Findings(
+        runs=runs,
+        verdicts=as_dataset(verdicts(runs, fits=fits), level=level),
+        fits=fits,
+        tensor_fits=fit_tensors(runs, intervals=False),
+        tensors=tensors,
+        level=level,
+        colours=figures.palette(data.batch_sizes(runs)),
+    )
+
+
+def content(found, tree, **options):
+    return {
+        "created": "2026-01-02T03:04:05+00:00",
+        "versions": {"ultraslow": "1.2"},
+        "inputs": inputs(tree(*found.runs.values())),
+        "unusable": [],
+        "verdicts": verdict_rows(found.verdicts),
+        **options,
+    }
+
+
+def sweep(make, sizes, seeds, **options):
+    options = {"records": FEW, **options}
+    return {
+        f"b{size}-s{seed}": make(run=f"b{size}-s{seed}", batch_size=size, seed=seed, **options)
+        for size in sizes
+        for seed in range(seeds)
+    }
+
+
+def words(page):
+    text = re.sub(r"<style>.*?</style>|<svg.*?</svg>", " ", page, flags=re.S)
+    return " ".join(re.sub(r"<[^>]+>", " ", text).split())
+
+
+def headings(page):
+    return re.findall(r"<h2>(.*?)</h2>", page)
+
+
+def test_one_run_has_no_figures_that_compare(make, tree):
+    found = findings(sweep(make, [64], 1))
+    page = sections.whole_page(found, content(found, tree))
+    assert headings(page) == [
+        "Distance from the initial weights",
+        "Exponents",
+        "Training loss",
+        "Runs",
+    ]
+    assert page.count("<svg") == 4  # distance, two of exponents, loss
+    text = words(page)
+    assert "1 run · resnet8 on digits" in text
+    assert "other batch sizes" not in text
+    assert "each record of 1 run. No law could be fitted" in text
+
+
+def test_many_runs_share_the_figures(make, tree):
+    found = findings(sweep(make, [64, 256, 1024], 2))
+    page = sections.whole_page(found, content(found, tree))
+    assert page.count("<svg") == 8  # three distances, overlay, ratio, two of exponents, loss
+    text = words(page)
+    assert "6 runs" in text
+    assert "some of the other batch sizes in grey" in text
+    assert "Paths, hashes and attributes of 6 runs" in text
+    assert page.count("<details>") == 8
+
+
+def test_what_was_not_recorded_has_no_section(make, tree):
+    found = findings(sweep(make, [64], 1, **ABSENT))
+    page = sections.whole_page(found, content(found, tree))
+    assert headings(page) == ["Distance from the initial weights", "Exponents", "Runs"]
+
+
+def test_noise_has_a_panel_for_each_batch_size(make, tree):
+    found = findings(sweep(make, [64, 256], 1))
+    # The same runs with records enough for a noise scale.
+    found = replace(found, runs=sweep(make, [64, 256], 1, records=np.arange(40)))
+    page = sections.whole_page(found, content(found, tree))
+    assert "Gradient noise scale" in headings(page)
+    assert {"M = 64", "M = 256"} <= set(re.findall(r"M = \d+", page))
+
+
+def test_unusable_paths_are_named_with_their_faults(make, tree):
+    found = findings(sweep(make, [64], 1))
+    bad = [{"source": "bad.nc", "faults": ["has zero bytes"]}]
+    page = sections.whole_page(found, content(found, tree, unusable=bad))
+    assert "Not used" in headings(page)
+    assert "bad.nc has zero bytes" in words(page)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_runs_at_rest_or_without_a_distance_still_make_a_page(make, tree, value):
+    runs = sweep(make, [64, 256], 2)
+    for name in ("b64-s0", "b64-s1", "b256-s1"):
+        runs[name]["distance_sq"][:] = value
+    found = findings(runs)
+    page = sections.whole_page(found, content(found, tree))
+    assert "Distance from the initial weights" in headings(page)
+
+
+WALK, FREE = "walk_log_t", "white"
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [((FREE, FREE), ""), ((WALK, FREE), "In 1 of 2 fits"), ((WALK, WALK), "In 2 of 2 fits")],
+)
+def test_a_line_that_may_miss_the_dots_is_explained(make, tree, models, said):
+    found = findings(sweep(make, [64], 2))
+    values = {"exponent": 0.0, "offset": 1.0, "slope": 1.0, "onset": 0.0}
+    fits = found.fits.assign({name: ("node", np.full(2, v)) for name, v in values.items()})
+    fits = fits.assign(noise_model=("node", list(models)))
+    found = replace(found, fits=fits)
+    text = words(sections.whole_page(found, content(found, tree)))
+    assert ("wander like a random walk" in text) == bool(said)
+    assert said in text
+
+
+ANSWERS = {
+    ("P1", "supported"): "grows like log t",
+    ("P1", "contradicted"): "does not grow like log t",
+    ("P1", "undecidable"): "Whether the distance grows like log t is undecidable",
+    ("P2", "supported"): "curves coincide",
+    ("P2", "contradicted"): "curves do not coincide",
+    ("P2", "undecidable"): "coincide under √M learning rates is undecidable",
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_the_first_paragraph_says_what_the_verdict_says(make, tree, case):
+    prediction, verdict = case
+    found = findings(sweep(make, [64], 1))
+    rows = verdict_rows(found.verdicts)
+    row = next(row for row in rows if row["prediction"] == prediction)
+    row |= {"verdict": verdict, "effect": 0.5, "effect_low": 0.25, "effect_high": "inf"}
+    page = sections.whole_page(found, content(found, tree, verdicts=rows))
+    answer = words(re.search(r'<p class="answer">(.*?)</p>', page, flags=re.S)[1])
+    assert ANSWERS[case] in answer
+    assert "0.500 [0.250, ∞)" in answer
+
+
+def test_copies_are_told_below_the_table_of_runs(make, tree):
+    found = findings(sweep(make, [64], 1))
+    noted = replace(found, verdicts=found.verdicts.assign_attrs(note="1 recording repeats one."))
+    assert "1 recording repeats one." in words(sections.whole_page(noted, content(found, tree)))
+    assert "repeats" not in words(sections.whole_page(found, content(found, tree)))
+
+
+def test_ladders_noise_and_the_critical_batch_size_have_their_place(make, tree):
+    runs = sweep(make, [64], 2, last=300, records=None)
+    values = np.full((runs["b64-s0"].sizes["iteration"], 1), 0.5)
+    for k, (name, run) in enumerate(list(runs.items())):
+        told = {"ladder": "limit", "rung": k, "rung_name": f"step {k}"}
+        evaluated = {"held_out": (("iteration", "metric"), values)}
+        runs[name] = run.assign_coords(metric=["accuracy"]).assign(evaluated).assign_attrs(told)
+    found = replace(
+        findings(runs),
+        noise=compare(runs),
+        ladders=ladders(runs),
+        critical=CriticalBatch(600.0, 400.0, 900.0, steps={64: 100.0}, seeds=4, status="ok"),
+    )
+    page = sections.whole_page(found, content(found, tree))
+    expected = ["Ladder limit, held-out accuracy", "Gradient noise scale", "Critical batch size"]
+    assert [title for title in headings(page) if title in expected] == expected
+    assert "below it" in words(page)

@@ -1,0 +1,369 @@
+import math
+
+import numpy as np
+import pytest
+
+from ultraslow.analysis.scores.critical_batch import (
+    CriticalBatch,
+    _judged,
+    common_target,
+    critical_batch,
+    first_loss,
+    lowest_loss,
+    smoothed,
+    steps_to,
+    untrained,
+)
+from ultraslow.analysis.scores.hyperbola import Hyperbola
+
+CRITICAL = 600.0
+LAST = 20_000
+
+
+def training(make, *, size, seed, noise=0.01, factor=1.0, last=LAST, **options):
+    """A run whose loss falls as 2/(1 + t/(20·(1 + M_crit/M)))^0.5, slower off the best rate."""
+    slow = (1 + CRITICAL / size) * (1 + np.log2(factor) ** 2)
+    run = make(batch_size=size, seed=seed, last=last, **options)
+    rng = np.random.default_rng([seed, size])
+    ends = run["iteration"].values
+    time = (ends + np.concatenate([[0], ends[:-1]]) + 1) / 2  # the middle of each window
+    loss = 2 / np.sqrt(1 + time / (20 * slow)) * np.exp(noise * rng.standard_normal(time.size))
+    rate = 0.1 * np.sqrt(size / 64) * factor
+    return run.assign(loss=("iteration", loss)).assign_coords(base_learning_rate=rate)
+
+
+def sweep(make, *, sizes=(64, 256, 1024, 4096), seeds=4, factors=(1.0,), **options):
+    return {
+        f"{size}-{factor}-{seed}": training(make, size=size, seed=seed, factor=factor, **options)
+        for size in sizes
+        for factor in factors
+        for seed in range(seeds)
+    }
+
+
+def test_recorded_runs_give_the_critical_batch_size(make):
+    found = critical_batch(sweep(make))
+    assert found.status == "ok", found.reason
+    assert found.low <= CRITICAL <= found.high
+    assert found.high < 1.3 * found.low
+    assert found.target == pytest.approx(common_target(sweep(make)))
+    assert all("is not tuned" in note for note in found.notes)
+
+
+def test_iterations_are_geometric_means_over_seeds_at_the_fastest_rate(make):
+    runs = sweep(make, sizes=(64, 256, 1024), factors=(1.0, 2.0), noise=0.05)
+    # The order of runs does not matter, nor runs that recorded no loss.
+    turned = {"bare": make(loss=None, batch_size=16), **dict(reversed(runs.items()))}
+    found = critical_batch(turned, target=0.8)
+    assert found == critical_batch(runs, target=0.8)
+    for size, steps in found.steps.items():
+        each = [
+            [steps_to(runs[f"{size}-{factor}-{seed}"], 0.8) for seed in range(4)]
+            for factor in (1.0, 2.0)
+        ]
+        assert steps == pytest.approx(np.exp(np.log(each).mean(axis=1)).min())
+
+
+def test_the_level_and_the_seed_of_the_bootstrap_are_those_asked_for(make):
+    runs = sweep(make, noise=0.05)
+    wide, narrow, other = (
+        critical_batch(runs, level=level, seed=seed)
+        for level, seed in ((0.95, 0), (0.8, 0), (0.95, 1))
+    )
+    # Student's quantiles of 3 degrees of freedom: 3.1824 at 95 % and 1.6377 at 80 %.
+    ratio = math.log(wide.high / wide.low) / math.log(narrow.high / narrow.low)
+    assert ratio == pytest.approx(3.1824 / 1.6377, rel=1e-4)
+    assert wide.low != other.low == pytest.approx(wide.low, rel=0.1)
+
+
+FIT = {"critical": 500.0, "low": 400.0, "high": 600.0, "fewest_steps": 90.0, "misfit": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("fit", "status", "words"),
+    [
+        ({}, "ok", ""),
+        ({"misfit": 0.011}, "ok", ""),
+        ({"misfit": 0.009}, "misfit", "lack of fit, p = 0.009"),
+        ({"low": 0.0}, "unbounded", "do not bound it below"),
+        ({"high": math.inf}, "unbounded", "do not bound it above"),
+        ({"misfit": math.nan}, "unchecked", "4 seeds for 5 batch sizes, 5 needed"),
+        ({"misfit": 0.009, "low": 0.0}, "misfit", "; the batch sizes run do not bound it below"),
+        ({"misfit": math.nan, "low": 0.0}, "unbounded", "; whether the iterations follow"),
+        ({"beyond": 0.011}, "ok", ""),
+        ({"beyond": 0.009}, "misfit", "grow with the batch size, which no hyperbola does"),
+        ({"beyond": 0.009, "fewest_steps": math.nan}, "misfit", "fall faster than 1/M"),
+    ],
+)
+def test_a_fit_that_does_not_hold_is_no_estimate_and_open_ends_are_said(fit, status, words):
+    blank = CriticalBatch(target=0.8, seeds=4, steps=dict.fromkeys((1, 2, 4, 8, 16), 9.0))
+    found = _judged(Hyperbola(**{**FIT, **fit}), blank)
+    assert found.status == status and words in found.reason
+    assert (found.reason == "") == (status == "ok")
+    if "beyond" in fit and status == "misfit":
+        assert math.isnan(found.estimate) and str(found).startswith("no critical batch size")
+    else:
+        ends = fit.get("low", 400.0), fit.get("high", 600.0)
+        assert (found.estimate, found.low, found.high) == (500.0, *ends)
+        assert found.fewest_steps == 90.0
+
+
+def test_seeds_that_are_equal_leave_the_fit_unchecked(make):
+    found = critical_batch(sweep(make, noise=0.0))
+    assert found.status == "unchecked" and found.reason.endswith(": the seeds hardly differ")
+
+
+def test_of_a_seed_that_was_run_twice_the_longer_run_counts(make):
+    runs = sweep(make)
+    # Broken off, and slower by noise that was added: neither stands in the way of the others.
+    short = {f"a-{name}": run for name, run in sweep(make, last=300).items()}
+    heated = {
+        f"b-{name}": run.assign_attrs(config='{"gradient_noise": 0.1}')
+        for name, run in sweep(make, factors=(1.7,)).items()
+    }
+    found, alone = critical_batch(short | heated | runs), critical_batch(runs)
+    assert (found.estimate, found.low, found.target) == (alone.estimate, alone.low, alone.target)
+    assert (found.steps, found.notes) == (alone.steps, alone.notes)
+    assert critical_batch(runs | short | {"copy": runs["64-1.0-0"]}) == alone
+
+
+def test_each_size_is_taken_at_its_fastest_rate(make):
+    found = critical_batch(sweep(make, factors=(0.5, 1.0, 2.0)))
+    assert found.notes == ()
+    assert found.estimate == pytest.approx(CRITICAL, rel=0.15)
+
+
+def test_a_size_that_does_not_reach_the_target_is_left_out(make):
+    runs = sweep(make)
+    runs |= sweep(make, sizes=(16,), last=100)
+    found = critical_batch(runs, target=0.8)
+    assert found.status == "ok" and 16 not in found.steps
+    assert any("batch size 16 left out: 4 runs did not reach" in note for note in found.notes)
+    # Of a rate with too few seeds it does not matter how many of them reached it.
+    runs |= sweep(make, sizes=(16,), last=100, factors=(2.0,), seeds=2)
+    notes = critical_batch(runs, target=0.8).notes
+    why = "4 runs did not reach the target, fewer than 4 seeds"
+    assert f"batch size 16 left out: {why}" in notes
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sizes": (64, 256)}, "those that do are 64, 256"),
+        ({"seeds": 3}, "those that do are none"),
+        ({"model": None}, "differ in"),
+    ],
+)
+def test_what_is_missing_is_said(make, options, words):
+    runs = sweep(make, **options)
+    if "model" in options:
+        runs |= {"other": training(make, size=64, seed=0)}
+    found = critical_batch(runs)
+    assert found.status == "missing" and words in found.reason
+    assert math.isnan(found.estimate)
+    assert str(found).startswith("no critical batch size")
+
+
+def test_seeds_must_be_shared(make):
+    runs = sweep(make)
+    runs = {
+        k: run.assign_coords(seed=int(run["seed"]) + int(run["batch_size"]))
+        for k, run in runs.items()
+    }
+    assert "0 seeds are shared" in critical_batch(runs).reason
+
+
+def test_without_losses_nothing_can_be_said(make):
+    assert critical_batch({"a": make(loss=None)}).reason == "no run recorded its loss"
+
+
+def test_steps_that_follow_no_hyperbola_are_said(make):
+    runs = {}
+    for name, run in sweep(make, seeds=6).items():
+        slow = run["loss"].values * (1.5 if run["batch_size"] == 1024 else 1.0)
+        runs[name] = run.assign(loss=("iteration", slow))
+    found = critical_batch(runs)
+    assert found.status == "misfit" and "lack of fit" in found.reason
+
+
+def test_sizes_far_below_the_critical_one_do_not_bound_it(make):
+    found = critical_batch(sweep(make, sizes=(1, 2, 4), noise=0.05))
+    assert found.status == "unbounded" and math.isinf(found.high)
+    assert "∞" in str(found) or "larger than" in str(found)
+
+
+@pytest.mark.parametrize("after", [math.nan, 50.0])
+def test_a_run_that_diverges_does_not_set_the_target_and_is_named(make, after):
+    whole = sweep(make, factors=(1.0, 2.0))
+    aim = common_target({name: run for name, run in whole.items() if "1024-2.0" not in name})
+    bad = whole["1024-2.0-3"]
+    late = np.where(bad["iteration"] > 3, after, bad["loss"])
+    found = critical_batch(whole | {"1024-2.0-3": bad.assign(loss=("iteration", late))})
+    assert found.status == "ok" and found.target == aim
+    assert found.low <= CRITICAL <= found.high
+    assert any(note.startswith("1 run did not count") for note in found.notes)
+    assert any(note.endswith("1024-2.0-3") for note in found.notes)
+    # The fuller rate of 1024 stays; that the other is out is said.
+    assert any("learning rate 0.8 of batch size 1024 left out" in note for note in found.notes)
+
+
+def test_rates_that_miss_the_target_are_named_with_their_size(make):
+    found = critical_batch(sweep(make, factors=(1.0, 8.0), last=2000), target=0.5)
+    missed = "learning rate 3.2 of batch size 1024 left out: 4 runs did not reach the target"
+    assert found.status == "ok" and missed in found.notes
+    fewer = sweep(make) | sweep(make, sizes=(256,), factors=(2.0,), seeds=2)
+    assert critical_batch(fewer, target=0.5).notes[1:3] == (
+        "batch size 64 was run at one learning rate and is not tuned",
+        "batch size 256 was run at one learning rate with 4 seeds and is not tuned",
+    )
+
+
+@pytest.mark.parametrize("target", [1.99, 5.0])
+def test_a_target_that_the_first_record_has_met_is_refused(make, target):
+    runs = sweep(make, last=2000)
+    found = critical_batch(runs, target=target)
+    assert found.status == "missing" and math.isnan(found.estimate)
+    assert "has reached loss" in found.reason and "a lower target is needed" in found.reason
+    first = min(float(run["loss"].values[1]) for run in runs.values())
+    assert f"(loss {first:.4g} at batch size 4096)" in found.reason
+
+
+def test_fewer_seeds_than_batch_sizes_leave_the_fit_unchecked(make):
+    runs = sweep(make, sizes=(64, 128, 256, 1024, 4096))
+    found = critical_batch(runs)
+    assert found.status == "unchecked"
+    assert "could not be checked: 4 seeds for 5 batch sizes, 5 needed" in found.reason
+    assert found.low <= CRITICAL <= found.high
+
+
+@pytest.mark.parametrize(
+    ("power", "words"),
+    [(-1.002, "critical batch size larger than"), (0.002, "critical batch size smaller than")],
+)
+def test_a_best_fit_at_the_edge_is_a_bound_and_no_estimate(make, power, words):
+    runs = {}
+    for name, run in sweep(make, seeds=5).items():
+        size, ends = int(run["batch_size"]), run["iteration"].values
+        rng = np.random.default_rng([int(run["seed"]), size])
+        slow = 4000 * (size / 64) ** power
+        time = (ends + np.concatenate([[0], ends[:-1]]) + 1) / 2
+        loss = 2 / np.sqrt(1 + time / slow) * np.exp(0.03 * rng.standard_normal(ends.size))
+        runs[name] = run.assign(loss=("iteration", loss))
+    found = critical_batch(runs, target=0.9)
+    side = "above" if power < 0 else "below"
+    assert found.status == "unbounded" and words in str(found), found
+    assert math.isnan(found.estimate) and f"do not bound it {side}" in found.reason
+
+
+def test_no_finite_loss_is_no_loss_to_reach(make):
+    runs = {name: run.assign(loss=run["loss"] * math.nan) for name, run in sweep(make).items()}
+    assert "must reach a common loss, and those that do are none" in critical_batch(runs).reason
+
+
+def decay(make, *, slow=50.0, seed=0, size=64, rate=0.1, last=20_000):
+    """A run whose loss falls as 2/(1 + t/slow)^½ without noise."""
+    run = make(batch_size=size, seed=seed, last=last)
+    ends = run["iteration"].values
+    time = (ends + np.concatenate([[0], ends[:-1]]) + 1) / 2  # the middle of each window
+    loss = ("iteration", 2 / np.sqrt(1 + time / slow))
+    return run.assign(loss=loss).assign_coords(base_learning_rate=rate)
+
+
+def cut(run, at, value=math.nan):
+    return run.assign(loss=run["loss"].where(run["iteration"] <= at, value))
+
+
+def test_a_smoothed_loss_keeps_the_shape_of_a_slow_decay(make):
+    time, loss = smoothed(decay(make))
+    late = time > 10
+    np.testing.assert_allclose(loss[late], 2 / np.sqrt(1 + time[late] / 50), rtol=0.03)
+
+
+def test_a_smoothed_loss_equals_a_naive_loop(make):
+    run = decay(make, last=2000)
+    run["loss"][:] += 0.1 * np.random.default_rng(0).standard_normal(run["loss"].size)
+    run["loss"][30] = np.nan
+    ends, loss = run["iteration"].values, run["loss"].values
+    windows = [
+        (np.log((before + 1 + end) / 2), end - before, value)  # middle, updates, loss
+        for before, end, value in zip(ends[:-1], ends[1:], loss[1:], strict=True)
+        if np.isfinite(value)
+    ]
+    expected = []
+    for middle, _, _ in windows:
+        near = [window for window in windows if abs(window[0] - middle) <= 0.23]
+        updates = [n for _, n, _ in near]
+        expected.append([np.average([w[k] for w in near], weights=updates) for k in (0, 2)])
+    time, value = smoothed(run)
+    np.testing.assert_allclose(np.log(time), [at for at, _ in expected], atol=1e-12)
+    np.testing.assert_allclose(value, [mean for _, mean in expected], rtol=1e-12)
+
+
+def test_a_crossing_between_windows_is_linear_in_the_logarithm_of_time(make):
+    run = decay(make)
+    time, loss = smoothed(run)
+    between = 0.25 * loss[40] + 0.75 * loss[41]
+    assert steps_to(run, between) == pytest.approx(time[40] ** 0.25 * time[41] ** 0.75, rel=1e-9)
+    # a loss that is just reached is reached
+    assert steps_to(run, loss.min()) == pytest.approx(time[loss.argmin()], rel=1e-9)
+
+
+def test_the_first_crossing_is_found(make):
+    run = decay(make)
+    # 2/√(1 + t/50) = 1 at t = 150.
+    assert steps_to(run, 1.0) == pytest.approx(150.0, rel=0.03)
+    assert math.isnan(steps_to(run, 0.0))
+    assert steps_to(run, 10.0) == 0.0  # the first record is there already: not known
+
+
+def test_a_run_without_a_finite_loss_has_neither_first_nor_lowest(make):
+    run = decay(make)
+    assert first_loss(run) == pytest.approx(2 / math.sqrt(1 + 1 / 50), rel=0.01)
+    assert lowest_loss(run) == smoothed(run)[1].min()
+    assert math.isnan(first_loss(cut(run, -1))) and math.isnan(lowest_loss(cut(run, -1)))
+
+
+def test_runs_that_diverge_or_hardly_train_are_told(make):
+    runs = {
+        "good": decay(make),
+        "slower": decay(make, slow=400.0),
+        "flat": decay(make, slow=1e6),
+        "nan": cut(decay(make), 3),
+        "jump": cut(decay(make), 3, 50.0),
+        "never": cut(decay(make), -1),
+        "early": cut(decay(make), 9_000),  # it fell far, and ends before half its iterations
+        "late": cut(decay(make), 15_000),
+    }
+    assert untrained(runs) == ("flat", "nan", "jump", "never", "early")
+
+
+def test_a_run_hardly_trains_that_fell_less_than_half_as_far_as_the_best(make):
+    best = decay(make)
+    first = first_loss(best)
+
+    def fallen(share):
+        return best.assign(loss=first - share * (first - best["loss"]))
+
+    # One of another batch size is held to its own best; a loss may come back up.
+    back = best.assign(loss=best["loss"].where(best["iteration"] < 12_000, first))
+    runs = {"a": best, "b": fallen(0.55), "c": fallen(0.45), "back": back}
+    runs |= {"d": fallen(0.2).assign_coords(batch_size=128)}
+    assert untrained(runs) == ("c",)
+
+
+def test_every_run_of_a_size_may_diverge(make):
+    runs = {"a": cut(decay(make), 3), "b": cut(decay(make), 3), "c": decay(make, size=128)}
+    assert untrained(runs) == ("a", "b")
+
+
+def test_the_target_hangs_on_rates_that_train_with_seeds_enough(make):
+    good = {f"g{seed}": decay(make, seed=seed) for seed in range(4)}
+    slow = {f"s{seed}": decay(make, seed=seed, slow=400.0, rate=0.2) for seed in range(4)}
+    few = {f"f{seed}": decay(make, seed=seed, slow=900.0, rate=0.3) for seed in range(3)}
+    assert common_target(good | few) == lowest_loss(good["g0"])
+    assert common_target(good | slow) == lowest_loss(slow["s0"])
+    assert common_target(good | slow | {"s3": cut(slow["s3"], 3)}) == lowest_loss(good["g0"])
+    assert math.isnan(common_target(few))
+    # Copies are no seeds, and seeds of another batch size are none of this one.
+    assert math.isnan(common_target(few | {"copy": few["f0"]}))
+    assert math.isnan(common_target(few | {"other": decay(make, seed=3, size=128, rate=0.3)}))

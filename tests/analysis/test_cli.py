@@ -1,0 +1,401 @@
+import json
+import re
+import shlex
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ultraslow.analysis.cli import plan as command
+from ultraslow.diffusion import cli
+from ultraslow.diffusion.cli import main
+from ultraslow.diffusion.recording.contract import check
+from ultraslow.diffusion.recording.netcdf import LENGTH, checksum
+from ultraslow.diffusion.scaling import RULES
+from ultraslow.diffusion.walks.recordings import KINDS
+
+SHORT = {"records": [0, 1, 2, 4, 8, 16, 32, 64, 128, 256], "noise": 0.01}
+
+
+@pytest.fixture
+def runs(save, tmp_path):
+    """A folder of two short runs and a broken file."""
+    folder = tmp_path / "runs"
+    for seed in range(2):
+        save(f"short-s{seed}", folder, seed=seed, **SHORT)
+    (folder / "broken.nc").write_bytes(b"")
+    return folder
+
+
+def test_info_lists_runs_and_faults(runs, capsys):
+    assert main(["info", str(runs)]) == 0
+    out = capsys.readouterr().out
+    assert "short-s0" in out
+    assert "loss, noise, rate" in out
+    assert "broken.nc\n  has zero bytes" in out
+
+
+def test_info_as_json_holds_the_same(runs, capsys):
+    assert main(["info", str(runs), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [row["seed"] for row in content["recordings"]] == [0, 1]
+    assert content["unusable"][0]["faults"] == ["has zero bytes"]
+
+
+def test_fit_prints_and_writes_every_run_and_tensor(runs, tmp_path, capsys):
+    target = tmp_path / "fits.nc"
+    assert main(["fit", str(runs), "--tensors", "--output", str(target)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.count("short-s0") == 4
+    assert "not used: " in printed.err
+    with xr.open_datatree(target, engine="netcdf4") as written:
+        assert written["exponent"].dims == ("node",)
+        assert written["tensors/exponent"].shape == (2, 3)
+
+
+def test_test_prints_all_verdicts(runs, capsys):
+    assert main(["test", str(runs)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("UNDECIDABLE") == 1
+    assert out.count(" undecidable (") >= 10
+    assert "Only batch size 64 was run under the √M rule." in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_test_as_json_is_strict(runs, capsys):
+    assert main(["test", str(runs), "--json"]) == 0
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    rows = json.loads(capsys.readouterr().out, parse_constant=refuse)["verdicts"]
+    assert {"P1", "P2", "P10"} <= {row["prediction"] for row in rows}
+    assert rows[0]["effect"] is None
+
+
+def test_report_writes_the_page_and_its_numbers(runs, tmp_path, capsys):
+    assert main(["report", str(runs), "--output", str(tmp_path / "page.html")]) == 0
+    assert str(tmp_path / "page.html") in capsys.readouterr().out
+    assert (
+        json.loads((tmp_path / "page.json").read_text("utf-8"))["inputs"][0]["run"] == "short-s0"
+    )
+
+
+REFUSED = {
+    "no such path": (["test", "{0}/none.nc"], "none.nc: no such file or folder"),
+    "nothing usable": (["fit", "{0}/runs/broken.nc"], "broken.nc: has zero bytes"),
+    "empty folder": (["info", "{0}/empty"], "the folder holds no recordings"),
+    "output is a folder": (
+        ["report", "{0}/runs", "--output", "{0}/empty"],
+        "expected a file name",
+    ),
+    "output nowhere": (["fit", "{0}/runs", "--output", "{0}/x/y.nc"], "does not exist"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_done_ends_with_status_2_and_a_sentence(runs, tmp_path, capsys, case):
+    (tmp_path / "empty").mkdir()
+    words, message = REFUSED[case]
+    assert main([word.format(tmp_path) for word in words]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("level", ["1", "0.5", "x"])
+def test_a_level_that_makes_no_sense_is_refused(runs, level):
+    with pytest.raises(SystemExit) as caught:
+        main(["test", str(runs), "--level", level])
+    assert caught.value.code == 2
+
+
+def test_a_terminal_escape_in_a_run_name_is_not_printed(save, tmp_path, capsys):
+    save("evil", tmp_path / "evil", run="\x1b[2Jgone\u202e", **SHORT)
+    for words in (["info"], ["fit"], ["fit", "--tensors"], ["test"]):
+        assert main([words[0], str(tmp_path / "evil"), *words[1:]]) == 0
+        printed = capsys.readouterr()
+        assert not set(printed.out + printed.err) & {"\x1b", "\u202e"}
+
+
+@pytest.mark.parametrize("command", ["fit", "test", "report"])
+def test_runs_that_no_law_fits_are_named_and_end_with_status_2(
+    save, make, tmp_path, monkeypatch, capsys, command
+):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "two.nc"
+    make(run="two").isel(iteration=[0, 1]).to_netcdf(path, engine="netcdf4")
+    assert main([command, str(path)]) == 2
+    assert f"not fitted: {path}: 1 record" in capsys.readouterr().err
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "batch-sizes.md"
+CRITICAL = 600.0
+
+
+@pytest.fixture(autouse=True)
+def _installed(monkeypatch):
+    """The command under its name, whether or not the package was installed since it is there."""
+    entry = EntryPoint("batch", "ultraslow.analysis.cli:batch", cli.GROUP)
+    known = cli.commands() | {"batch": entry}
+    monkeypatch.setattr(cli, "commands", lambda: known)
+
+
+@pytest.fixture
+def record(tmp_path, make, monkeypatch):
+    """A function that records trainings whose loss is 2/(1 + t/(20·(1 + M_crit/M)))^½."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+
+    def write(*, sizes=(64, 256, 1024, 4096), seeds=4, **options):
+        for size in sizes:
+            for seed in range(seeds):
+                run = make(run=f"b{size}-s{seed}", batch_size=size, seed=seed, **options)
+                training(run, size=size, seed=seed).to_netcdf(f"runs/b{size}-s{seed}.nc")
+
+    return write
+
+
+def training(run, *, size, seed):
+    if "loss" not in run:
+        return run
+    ends = run["iteration"].values
+    time = (ends + np.concatenate([[0], ends[:-1]]) + 1) / 2
+    noise = np.exp(0.01 * np.random.default_rng([seed, size]).standard_normal(time.size))
+    slow = 20 * (1 + CRITICAL / size)
+    return run.assign(loss=("iteration", 2 * noise / np.sqrt(1 + time / slow)))
+
+
+def test_the_critical_batch_size_is_told_with_what_it_rests_on(record, capsys):
+    record()
+    assert cli.main(["batch", "runs", "--target", "0.9"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 100
+    header, *rows = text.split("\n\n")[0].splitlines()
+    titles = ["batch size", "iterations", "over fewest", "samples", "over fewest"]
+    assert re.split("  +", header) == titles
+    assert [row.split()[0] for row in rows] == ["64", "256", "1024", "4096"]
+    # To 0.9 it takes (2/0.9)² − 1 = 3.938 times 20·(1 + 600/M), and 1 + 600/64 = 10.375.
+    assert float(rows[0].split()[1]) == pytest.approx(3.938 * 20 * 10.375, rel=0.1)
+    assert float(rows[0].split()[2]) == pytest.approx(10.375, rel=0.1)
+    # E/E_min = 1 + M/M_crit = 1 + 4096/600
+    assert float(rows[-1].split()[4]) == pytest.approx(7.83, rel=0.1)
+    flat = " ".join(text.split())
+    assert "Critical batch size" in flat and "to loss 0.9, 4 seeds" in flat
+    assert "another quantity than the noise scale" in flat
+    assert "Batch size 64 was run at one learning rate and is not tuned." in flat
+
+
+def test_programs_get_the_numbers(record, capsys):
+    record()
+    assert cli.main(["batch", "runs", "--json", "--level", "0.9", "--seed", "3"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["low"] < CRITICAL < found["high"]
+    assert found["status"] == "ok" and list(found["steps"]) == ["64", "256", "1024", "4096"]
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "words"),
+    [
+        ({"sizes": (64, 256)}, [], "and those that do are 64, 256"),
+        ({"seeds": 2}, [], "batch size 64 left out: fewer than 4 seeds"),
+        ({}, ["--target", "0.01"], "batch size 64 left out: 4 runs did not reach the target"),
+        ({"loss": None}, [], "no critical batch size: no run recorded its loss"),
+        ({"seeds": 1}, ["--target", "nan"], "--target: found nan, expected a finite loss"),
+        ({"seeds": 1}, ["--level", "1"], "--level: found 1.0"),
+        ({"seeds": 1}, ["--seed", "-1"], "--seed: found -1"),
+        ({"seeds": 0}, [], "runs"),
+    ],
+)
+def test_what_is_missing_is_told_with_status_2(record, options, arguments, words, capsys):
+    record(**{"sizes": (64, 256, 1024), **options})
+    assert cli.main(["batch", "runs", *arguments]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith("ultraslow batch: ") and words in told.err
+    assert told.out == ""
+
+
+def test_every_command_of_the_page_runs_as_it_stands(record, capsys):
+    record()
+    fenced = re.findall(r"^```\n(.*?)^```", PAGE.read_text(), re.S | re.M)
+    lines = [line for body in fenced for line in body.splitlines()]
+    assert {line.split()[1] for line in lines} == {"batch", "plan"}
+    for line in lines:
+        program, name, *words = shlex.split(line)
+        fewer = (
+            ["--draws", "100"] if name == "plan" else []
+        )  # as it stands, in a fifth of the time
+        assert (program, cli.main([name, *words, *fewer])) == ("ultraslow", 0)
+    printed = capsys.readouterr().out
+    columns = re.findall(r"^\| ([a-z0 ]+) \|", PAGE.read_text(), re.M)[1:]
+    assert len(columns) == 4 and all(name in printed for name in columns)
+
+
+def test_the_command_explains_itself(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["batch", "--help"])
+    assert ended.value.code == 0
+    assert "ultraslow batch" in capsys.readouterr().out.split("Example", 1)[1]
+
+
+# An exponent far from 0 asks for short runs, which are simulated in a moment.
+QUICK = ["--exponent", "0.4", "--draws", "100"]
+NOISY = ["--noise", "0.02", "--onset", "3"]
+
+
+def planned(capsys, *arguments):
+    """What the command prints as JSON."""
+    assert main(["plan", *QUICK, *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_numbers_given_are_those_planned_from(capsys):
+    numbers = [*NOISY, "--correlation", "0", "--seed-spread", "0.05"]
+    found = planned(capsys, *numbers, "--batch-size", "64", "--noise-scale", "400")
+    told = {"noise_share": 0.02, "onset": 3.0, "seed_spread": 0.05, "batch_size": 64}
+    assert told.items() <= found["pilot"].items()
+    assert found["pilot"]["noise"] == "white" and found["pilot"]["noise_scale"] == 400.0
+    assert found["question"] == {"exponent": 0.4, "power": 0.8, "level": 0.95, "draws": 100}
+    assert found["options"][0]["samples"] == 64 * found["options"][0]["updates"] > 0
+    # 40, 126, 400, 1265, 4000 as powers of two.
+    assert found["batch_sizes"] == [32, 128, 512, 1024, 4096]
+
+
+def test_one_seed_gives_one_plan_and_another_level_another(capsys):
+    first, again = (planned(capsys, *NOISY, "--seed", "5") for _ in range(2))
+    assert first == again
+    assert first["pilot"]["noise"] == "ar_log_t(length=0.5)"
+    sure = planned(capsys, *NOISY, "--seed", "5", "--power", "0.9", "--level", "0.99")
+    assert (sure["question"]["power"], sure["question"]["level"]) == (0.9, 0.99)
+    assert sure["options"][0]["last"] > first["options"][0]["last"]
+
+
+def test_a_recording_is_a_pilot(save, capsys):
+    path = save(last=2000, noise=0.01)
+    assert main(["plan", str(path), "--exponent", "0.5", "--draws", "100"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("to tell t^0.5 from log t with 80% power, level 0.95\npilot: run run,")
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_numbers_beside_recordings_are_refused(capsys):
+    assert main(["plan", "runs/pilot.nc", "--noise", "5", "--onset", "0"]) == 2
+    told = capsys.readouterr().err
+    assert "--noise, --onset: found beside PATH, expected either recordings or numbers" in told
+    # Whatever was given is named as it was typed, a number of 0 too.
+    assert main(["plan", "x.nc", "--seed-spread", "0", "--batch-size", "0"]) == 2
+    assert "--seed-spread, --batch-size: found beside PATH" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "PATH, --noise: found neither, expected pilot recordings or a number"),
+        (["--onset", "3"], "PATH, --noise: found neither"),
+        (["--noise", "-1"], "noise_share: found -1.0, expected a finite number above 0"),
+        (["--noise", "0.1", "--exponent", "0.05"], "expected a number beyond ±0.05"),
+        (["--noise", "0.1", "--exponent", "50"], "exponent: found 50, expected a number between"),
+        (["--noise", "0.1", "--power", "1"], "power: found 1.0, expected a number from 0.5 to 1"),
+        (["--noise", "0.1", "--level", "0.4"], "level: found 0.4, expected"),
+        (["--noise", "0.1", "--draws", "99"], "draws: found 99, expected 100 to 10000"),
+        (["--noise", "0.1", "--onset", "1e9"], "onset: found 1e+09, expected at most"),
+        (["--noise", "0.1", "--correlation", "-1"], "correlation: found -1.0"),
+        (["--noise", "0.1", "--seed-spread", "-1"], "seed_spread: found -1.0"),
+        (["--noise", "0.1", "--seed", "-1"], "--seed: found -1, expected 0 or more"),
+        (["--noise", "0.1", "--batch-size", "-3"], "batch_size: found -3"),
+        (["--noise", "0.1", "--noise-scale", "-5"], "noise_scale: found -5"),
+        (["nowhere.nc"], "nowhere.nc"),
+    ],
+)
+def test_bad_numbers_are_told_with_status_2(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", *arguments]) == 2
+    told = capsys.readouterr()
+    assert words in told.err and told.out == ""
+
+
+def test_the_help_has_an_example_that_the_command_takes():
+    (example,) = [line for line in command.__doc__.splitlines() if "Example:" in line]
+    assert example.strip() == "Example: ultraslow plan runs/pilot.nc --exponent 0.1"
+
+
+SMALL = ["--batch-sizes", "8", "32", "--seeds", "1", "--iterations", "50"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_writes_sound_recordings_with_their_truth(tmp_path, capsys, kind):
+    assert main(["simulate", kind, "--folder", str(tmp_path), *SMALL]) == 0
+    written = capsys.readouterr().out.split()
+    assert len(written) == 2
+    for path in written:
+        recording = xr.load_dataset(path)
+        check(recording, path)
+        assert json.loads(recording.attrs["truth"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sinai"], "sinai"),
+        (["law", "--set", "p"], "--set: found 'p', expected NAME=VALUE"),
+        (["law", "--set", "nonsense=1"], "nonsense"),
+        (["law", "--scaling", "cubic"], "cubic"),
+        (["law", "--set", "parameters=[1]"], "parameters: found [1], expected a mapping"),
+        (["law", "--scaling", "exact_sqrt"], "data_size: found None"),
+        (["field", "--data-size", "16"], "batch_size: found 32, expected at most data_size 16"),
+    ],
+)
+def test_faults_name_what_was_found(tmp_path, capsys, arguments, message):
+    assert main(["simulate", *arguments, "--folder", str(tmp_path), *SMALL]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_can_be_asked_for(tmp_path, capsys, rule):
+    asked = ["--scaling", rule, "--data-size", "128", "--folder", str(tmp_path)]
+    assert main(["simulate", "drift", *asked, *SMALL]) == 0
+    large = xr.load_dataset(capsys.readouterr().out.split()[1])
+    assert large["data_size"] == 128
+    ratio = {"fixed": 1, "sqrt": 2, "exact_sqrt": (4 * (15 / 16) / (3 / 4)) ** 0.5, "linear": 4}
+    assert large["learning_rate"][-1] == pytest.approx(0.1 * ratio[rule])
+
+
+def test_nothing_is_overwritten(tmp_path, capsys):
+    command = ["simulate", "law", "--folder", str(tmp_path), *SMALL]
+    assert main(command) == 0
+    assert main(command) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_sizes_below_one_are_refused(tmp_path, capsys):
+    command = ["simulate", "law", "--folder", str(tmp_path), "--batch-sizes", "0"]
+    assert main(command) == 2
+    assert "found [0], 2, expected 1 or more" in capsys.readouterr().err
+
+
+def test_a_flipped_bit_is_found(tmp_path, capsys):
+    """Anywhere in the file: what is written is sealed."""
+    assert main(["simulate", "law", "--folder", str(tmp_path), *SMALL]) == 0
+    path = sorted(tmp_path.iterdir())[0]
+    whole = path.read_bytes()
+    assert checksum(whole) is not None
+    for at in (200, len(whole) // 2, len(whole) - LENGTH - 1):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert main(["info", str(path)]) == 2
+        assert "its bytes do not fit its checksum" in capsys.readouterr().err
+
+
+def test_equal_sizes_are_refused(tmp_path, capsys):
+    command = ["simulate", "law", "--folder", str(tmp_path), "--batch-sizes", "64", "64"]
+    assert main(command) == 2
+    assert "found [64, 64], expected different ones" in capsys.readouterr().err
+
+
+def test_walkers_at_the_end_of_their_grid_are_told_of(tmp_path, capsys):
+    command = ["simulate", "line", "--set", "reach=20", "--folder", str(tmp_path), *SMALL]
+    assert main([*command, "--iterations", "100000"]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("ultraslow simulate: warning: edge probability reaches")

@@ -1,0 +1,159 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+
+from ultraslow.diffusion.recording.lease import (
+    NAME,
+    Lease,
+    Owner,
+    TakenOver,
+    owner_of,
+    state_of,
+    this_process,
+    written,
+)
+
+
+def test_an_owner_comes_back_from_its_lease_and_lives():
+    owner = this_process("token")
+    assert owner_of(json.dumps(asdict(owner))) == owner
+    assert owner.here
+    assert owner.lives
+
+
+@pytest.mark.parametrize(
+    "change", [{"started": "1"}, {"pid": 0}, {"machine": "another"}, {"machine": "", "host": ""}]
+)
+def test_another_process_is_not_taken_for_it(change):
+    assert not replace(this_process("token"), **change).lives
+
+
+def test_a_process_that_has_ended_is_dead():
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert not replace(this_process("token"), pid=child.pid).lives
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "{", "[1]", "[" * 4000, '{"pid": -4}', '{"pid": "x"}', '{"pid": 1e400, "host": 3}'],
+)
+def test_a_broken_lease_names_nobody(text):
+    assert owner_of(text) == Owner()
+
+
+def test_states(tmp_path):
+    def state(**changes):
+        owner = {**asdict(this_process("token")), **changes}
+        (tmp_path / NAME).write_text(json.dumps(owner))
+        return state_of(tmp_path)
+
+    assert state_of(tmp_path) == "left"
+    assert state() == "live"
+    assert state(started="1") == "killed"
+    assert state(host="gpu7", machine="another") == "live on gpu7?"
+    assert state(host="x" * 5000, machine="another") == "killed"  # cut off: nobody's
+    (tmp_path / NAME).write_text("")
+    assert state_of(tmp_path) == "killed"
+
+
+def test_a_lease_that_is_no_file_holds_nobody_up(tmp_path):
+    os.mkfifo(tmp_path / NAME)  # reading it would wait for ever
+    assert written(tmp_path / NAME) is None
+    (tmp_path / NAME).unlink()
+    (tmp_path / NAME).symlink_to("/dev/zero")
+    assert written(tmp_path / NAME) is None
+    (tmp_path / NAME).unlink()
+    (tmp_path / NAME).write_text("x" * 10**6)
+    assert len(written(tmp_path / NAME)) == 4096
+
+
+def owned(folder, **changes):
+    """A lease that somebody else holds."""
+    first = Lease(folder)
+    first.acquire()
+    first.path.write_text(json.dumps({**json.loads(first.path.read_text()), **changes}))
+    return first
+
+
+def test_a_living_owner_keeps_it_and_gives_it_back(tmp_path):
+    first, second = Lease(tmp_path), Lease(tmp_path)
+    first.acquire()
+    for take_over in (False, True):
+        with pytest.raises(FileExistsError, match=f"process {os.getpid()} on .* records at"):
+            second.acquire(take_over=take_over)
+    second.release()  # has nothing to give back
+    first.check()
+    first.release()
+    second.acquire()
+    second.check()
+    second.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dead_owner_loses_it(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    owned(tmp_path, pid=child.pid)
+    Lease(tmp_path).acquire()
+
+
+def test_another_process_of_the_same_number_is_not_the_owner(tmp_path):
+    owned(tmp_path, started="1")
+    Lease(tmp_path).acquire()
+
+
+def test_an_owner_elsewhere_loses_it_to_a_resumed_run_and_notices(tmp_path):
+    first = owned(tmp_path, host="elsewhere", machine="another")
+    with pytest.raises(FileExistsError, match="on elsewhere records .* If it is dead, resume, or"):
+        Lease(tmp_path).acquire()
+    second = Lease(tmp_path)
+    second.acquire(take_over=True)
+    with pytest.raises(TakenOver, match="another process records here"):
+        first.check()
+    first.release()  # not its own any more
+    second.check()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"pid": -4}', '{"pid": "x", "host": 3}'])
+def test_a_broken_lease_of_this_machine_holds_nobody_up(tmp_path, text):
+    lease = Lease(tmp_path)
+    lease.path.write_text(text)
+    lease.acquire(take_over=True)
+    lease.check()
+
+
+def test_a_vanished_folder_is_no_foreign_lease(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    lease = Lease(folder)
+    lease.acquire()
+    folder.rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError):
+        lease.check()
+
+
+def test_of_two_that_find_a_stale_lease_one_gets_it(tmp_path):
+    """Many at once, as processes; each tells whether it got the lease and waits."""
+    owned(tmp_path, started="1")
+    script = (
+        "import sys, pathlib; from ultraslow.diffusion.recording.lease import Lease\n"
+        "sys.stdin.readline()\n"
+        "try: Lease(pathlib.Path(sys.argv[1])).acquire(); print('got', flush=True)\n"
+        "except FileExistsError: print('refused', flush=True)\n"
+        "sys.stdin.readline()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    processes = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    answers = [process.stdout.readline().strip() for process in processes]
+    for process in processes:
+        process.communicate("\n")
+    assert sorted(answers) == ["got", "refused", "refused", "refused"]

@@ -1,0 +1,104 @@
+import resource
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from ultraslow.diffusion import cli
+from ultraslow.diffusion.recording.errors import RecordError
+
+IMPORTED = (
+    "import sys; from ultraslow.diffusion.cli import main; main(['--help']); print(*sys.modules)"
+)
+
+
+def processor_seconds(program):
+    """What a program prints, and the processor time it took: other work does not lengthen that."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_help_is_fast_and_imports_nothing_heavy():
+    bare = min(processor_seconds("pass")[1] for _ in range(3))
+    runs = [processor_seconds(IMPORTED) for _ in range(3)]
+    printed = runs[0][0]
+    modules = set(printed.rsplit("\n", 2)[-2].split())
+    heavy = {"torch", "xarray", "numpy", "scipy", "matplotlib", "pandas", "statsmodels"}
+    assert not modules & heavy, modules & heavy
+    assert {"demo", "train", "fit", "test", "report", "info"} <= set(printed.split())
+    assert min(seconds for _, seconds in runs) - bare < 0.3
+
+
+def test_an_unknown_command_is_named(capsys):
+    assert cli.main(["fits"]) == 2
+    assert "no command 'fits'; there are: demo, train" in capsys.readouterr().err
+
+
+def greet(parser):
+    """Greet somebody."""
+    parser.add_argument("name")
+
+    def run(arguments):
+        faults = {
+            "command": cli.CommandError("name: found 'command'"),
+            "record": RecordError("a.nc", ["loss is missing", "there is no record"]),
+            "file": FileNotFoundError(2, "No such file", "a.nc"),
+        }
+        if arguments.name in faults:
+            raise faults[arguments.name]
+        print("hello", arguments.name)
+        return 0
+
+    return run
+
+
+@pytest.fixture
+def greeting(monkeypatch):
+    class Entry(EntryPoint):
+        def load(self):
+            return greet
+
+    entry = Entry("greet", "nowhere:greet", cli.GROUP)
+    monkeypatch.setattr(cli, "entry_points", lambda group: [entry])
+
+
+@pytest.mark.usefixtures("greeting")
+def test_a_command_runs_and_its_status_is_returned(capsys):
+    assert cli.main(["greet", "Ada"]) == 0
+    assert capsys.readouterr().out == "hello Ada\n"
+    assert cli.main([]) == 0
+    assert "greet  Greet somebody." in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("greeting")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("command", "ultraslow greet: name: found 'command'\n"),
+        ("record", "ultraslow greet: a.nc: loss is missing; there is no record\n"),
+        ("file", "ultraslow greet: [Errno 2] No such file: 'a.nc'\n"),
+    ],
+)
+def test_faults_of_input_end_with_status_2_and_a_message(capsys, name, message):
+    assert cli.main(["greet", name]) == 2
+    assert capsys.readouterr().err == message
+
+
+def test_a_broken_plug_in_does_not_take_the_others_along(monkeypatch, capsys):
+    broken = EntryPoint("broken", "no_such_module:run", cli.GROUP)
+    monkeypatch.setattr(cli, "entry_points", lambda group: [broken])
+    assert cli.main(["--help"]) == 0
+    assert "cannot be loaded: No module named 'no_such_module'" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    code = "from ultraslow.diffusion.cli import run_and_exit; run_and_exit()"
+    program = subprocess.Popen(
+        [sys.executable, "-c", code, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    program.stdout.close()
+    _, told = program.communicate()
+    assert (program.returncode, told) == (1, b"")

@@ -1,0 +1,130 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ultraslow.probes.buffer.buffer import Mark, Pending, Row, Transfer
+from ultraslow.probes.buffer.units import UnitShares
+from ultraslow.probes.distributed.processes import Processes
+
+
+def test_on_the_host_it_has_arrived_at_once():
+    vector = torch.arange(5, dtype=torch.float64)
+    transfer = Transfer(vector, Processes())
+    assert transfer.has_arrived()
+    assert not transfer.is_beside
+    assert transfer.wait().tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_an_accelerator_it_takes_what_the_training_stream_had_made_by_then():
+    """And neither what that stream makes later, nor memory that it was given back."""
+    for size in (10, 1_000_000):
+        vector = torch.zeros(size, dtype=torch.float64, device="cuda")
+        torch.cuda._sleep(100_000_000)
+        vector += 1
+        transfer = Transfer(vector, Processes())
+        assert transfer.is_beside
+        assert not transfer.has_arrived()
+        del vector
+        torch.full((size,), 7.0, dtype=torch.float64, device="cuda")
+        assert (transfer.wait() == 1).all()
+        assert transfer.has_arrived()
+
+
+def vector(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def reduce(pending):
+    options = {"weighted": False, "sized": False, "batch_size": 8}
+    return pending.depart(Processes(), seconds=3.0, **options).land()
+
+
+def row(unit_sq, total_sq, *, units=2, learning_rate=0.5, skipped=0):
+    shares = UnitShares(units, float(units), 0.0, 0.0)
+    clip = vector(4.0, 8.0, 0.0, 1.0, 2.01, 0.0).reshape(2, 3)
+    return Row(vector(*unit_sq), vector(*total_sq), clip, shares, learning_rate, 8.0, skipped)
+
+
+def test_everything_comes_back_in_its_place():
+    pending = Pending(torch.device("cpu"), 2)
+    pending.losses[-1] += [vector(1.0)[0], vector(3.0)[0]]
+    pending.add(row((1, 2), (3, 4)))
+    pending.add(row((5, 6), (7, 8), units=4, learning_rate=torch.tensor(0.25), skipped=1))
+    pending.losses[-2].append(vector(float("inf"))[0])
+    pending.losses[-1].append(vector(9.0)[0])
+    values = {"squares": vector(1, 2, 3, 4).reshape(2, 2), "sketch": vector(5, 6, 7)}
+    pending.marks.append(Mark(2, values, 0.5, 0.1))
+    found = reduce(pending)
+    assert found.updates.unit_sq.tolist() == [[1, 2], [5, 6]]
+    assert found.updates.total_sq.tolist() == [[3, 4], [7, 8]]
+    assert found.updates.units.tolist() == [2, 4]
+    assert found.updates.u.tolist() == [0.5, 0.25]
+    assert found.updates.v.tolist() == [1 / 8, 1 / 8]
+    assert found.updates.samples.tolist() == [8, 8]
+    assert found.updates.loss[0] == 2.0
+    assert np.isnan(found.updates.loss[1])
+    assert found.updates.nonfinite_losses.tolist() == [0, 1]
+    assert found.updates.learning_rate.tolist() == [0.5, 0.25]
+    assert found.updates.clip_factor.tolist() == [0.5, 0.5]
+    assert found.updates.loss_scale.tolist() == [8, 8]
+    assert found.updates.skipped.tolist() == [0, 1]
+    (measured,) = found.measurements
+    assert measured.iteration == 2
+    assert measured.values["squares"].tolist() == [[1, 2], [3, 4]]
+    assert measured.values["sketch"].tolist() == [5, 6, 7]
+    assert found.update_seconds == 1.5
+    assert [float(loss) for loss in pending.emptied().losses[0]] == [9.0]
+
+
+def test_nothing_pending_is_no_fault():
+    found = reduce(Pending(torch.device("cpu"), 2))
+    assert len(found.updates) == 0
+    assert found.measurements == []
+
+
+@pytest.mark.parametrize("loss", [None, "0.5", [1.0, [2.0]]])
+def test_a_loss_is_a_number(loss):
+    with pytest.raises(TypeError, match=f"loss: found {type(loss).__name__}, expected a number"):
+        Pending(torch.device("cpu"), 2).observe(loss, making=True)
+
+
+def test_a_loss_is_one_value():
+    pending = Pending(torch.device("cpu"), 2)
+    with pytest.raises(ValueError, match=r"found torch.float32 of shape \(3,\), expected one"):
+        pending.observe(torch.ones(3), making=True)
+    with pytest.raises(ValueError, match="found torch.complex64 .* expected one real value"):
+        pending.observe(torch.tensor(1j), making=True)
+    pending.observe(torch.ones(1, 1), making=True)
+    assert pending.losses[-1] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("after", "factor"),
+    [((1, 2, 4), 0.5), ((1, 2.03, 4), 0.5), ((1, 2.1, 4), np.nan), ((1, 2, 3.9), np.nan)],
+)
+def test_clipping_by_several_factors_is_noticed(after, factor):
+    """Squares of three witnesses; those of one factor may differ by 2 %."""
+    pending = Pending(torch.device("cpu"), 2)
+    pending.add(replace(row((1, 2), (3, 4)), clip=vector(4, 8, 16, *after).reshape(2, 3)))
+    found = reduce(pending).updates
+    assert found.clip_factor.tolist() == pytest.approx([factor], nan_ok=True)
+    assert found.uneven_clipping.tolist() == [bool(np.isnan(factor))]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "factor"),
+    [
+        ((0, 8, 16), (0, 2, 4), 0.5),
+        ((0, 8, 16), (0, 2, 8), np.nan),
+        ((0, 0, 0), (0, 0, 0), np.nan),
+    ],
+)
+def test_a_witness_that_took_no_part_leaves_the_clip_factor_to_the_others(before, after, factor):
+    pending = Pending(torch.device("cpu"), 2)
+    pending.add(replace(row((1, 2), (3, 4)), clip=vector(*before, *after).reshape(2, 3)))
+    found = reduce(pending).updates
+    assert found.clip_factor.tolist() == pytest.approx([factor], nan_ok=True)
+    assert found.uneven_clipping.tolist() == [after == (0, 2, 8)]

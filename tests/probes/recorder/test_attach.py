@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from ultraslow import probes
+from ultraslow.probes.recorder.attach import PROBES, check_optimizer, check_types, check_values
+
+
+def problem():
+    model = torch.nn.Linear(3, 1)
+    return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+
+
+def test_coordinates_and_attributes(tmp_path):
+    model, optimizer = problem()
+    metadata = {"seed": np.int64(3), "scaling": "sqrt", "data_size": 40, "note": {"a": 1}}
+    with probes.attach(model, optimizer, tmp_path / "b4-s3", batch_size=4, metadata=metadata):
+        model(torch.randn(4, 3)).mean().backward()
+        optimizer.step()
+    recording = xr.load_dataset(tmp_path / "b4-s3.nc")
+    expected = {
+        "run": "b4-s3",
+        "batch_size": 4,
+        "world_size": 1,
+        "seed": 3,
+        "scaling": "sqrt",
+        "optimizer": "SGD",
+        "base_learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+    }
+    assert {name: recording.coords[name].item() for name in expected} == expected
+    assert recording["tensor"].values.tolist() == ["weight", "bias"]
+    assert recording["tensor_size"].values.tolist() == [3, 1]
+    assert recording.attrs["config"] == '{"note": {"a": 1}}'
+    assert '"torch"' in recording.attrs["versions"]
+    assert recording["epoch"].values.tolist() == [0, 0.1]
+
+
+def test_frozen_parameters_are_left_out(tmp_path):
+    model, optimizer = problem()
+    model.bias.requires_grad_(False)
+    probes.attach(model, optimizer, tmp_path / "run", batch_size=4).close()
+    assert xr.load_dataset(tmp_path / "run.nc")["tensor"].values.tolist() == ["weight"]
+
+
+def test_every_parameter_group_has_its_learning_rate(tmp_path):
+    model, _ = problem()
+    groups = [{"params": [model.bias], "lr": 0.5}, {"params": [model.weight], "lr": 0.1}]
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    decay = torch.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.1)
+    with probes.attach(model, optimizer, tmp_path / "run", batch_size=4):
+        for _ in range(3):
+            model(torch.randn(4, 3)).mean().backward()
+            optimizer.step()
+            decay.step()
+    run = xr.load_dataset(tmp_path / "run.nc")
+    assert run["tensor"].values.tolist() == ["weight", "bias"]
+    assert run["tensor_group"].values.tolist() == [1, 0]
+    expected = [[0.5, 0.1], [0.5, 0.1], [0.5, 0.1], [0.05, 0.01]]
+    np.testing.assert_allclose(run["group_learning_rate"], expected, rtol=1e-12)
+    np.testing.assert_allclose(run["learning_rate"], [0.5, 0.5, 0.5, 0.05], rtol=1e-12)
+
+
+def test_faults_name_the_argument(tmp_path):
+    model, optimizer = problem()
+
+    def attach(model=model, optimizer=optimizer, path=tmp_path / "run", **options):
+        return probes.attach(model, optimizer, path, **{"batch_size": 4, **options})
+
+    frozen = torch.nn.Linear(3, 1).requires_grad_(False)
+    imaginary = torch.nn.Linear(3, 1, dtype=torch.complex64)
+    cases = [
+        ({"model": frozen}, ValueError, "model: found no trainable parameter"),
+        ({"model": imaginary}, ValueError, r"model: found complex tensors \['weight', 'bias'\]"),
+        (
+            {"model": torch.nn.Linear(3, 1)},
+            ValueError,
+            "optimizer: does not own 2 of the model's 2 .* the first is 'weight'",
+        ),
+        ({"batch_size": 0}, ValueError, "batch_size: found 0"),
+        ({"batch_size": 2.5}, TypeError, "batch_size: found 2.5, expected an integer"),
+        ({"batch_size": True}, TypeError, "batch_size: found True"),
+        ({"probes": ["distance", "gns"]}, ValueError, r"probes: found \['gns'\]"),
+        ({"probes": "noise"}, TypeError, r"probes: found 'noise', expected a list of names"),
+        ({"schedule": [-3, 2]}, ValueError, r"schedule: found \[-3, 2\], expected increasing"),
+        ({"schedule": [3, 2]}, ValueError, r"schedule: found \[3, 2\], expected increasing"),
+        ({"schedule": [0.5]}, ValueError, r"schedule: found \[0.5\], expected increasing"),
+        ({"optimizer": None}, TypeError, "optimizer: found NoneType, expected Optimizer"),
+        ({"model": optimizer}, TypeError, "model: found SGD, expected Module"),
+        ({"path": None}, TypeError, "path: found NoneType, expected"),
+        ({"flush_seconds": float("nan")}, ValueError, "flush_seconds: found nan"),
+        ({"scaler": 2.0}, TypeError, "scaler: found float"),
+        ({"evaluation": len}, TypeError, "evaluation: found builtin"),
+        ({"path": ""}, ValueError, "path: found '', expected a name"),
+        ({"metadata": {"seed": "three"}}, TypeError, r"metadata\['seed'\]: found 'three'"),
+    ]
+    for options, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            attach(**options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_attaching_twice_and_over_a_recording_is_refused(tmp_path):
+    model, optimizer = problem()
+    recorder = probes.attach(model, optimizer, tmp_path / "run", batch_size=4)
+    with pytest.raises(ValueError, match="already attached"):
+        probes.attach(model, optimizer, tmp_path / "other", batch_size=4)
+    recorder.close()
+    with pytest.raises(FileExistsError, match=r"found a recording at .*run\.nc"):
+        probes.attach(model, optimizer, tmp_path / "run", batch_size=4)
+
+
+def test_sound_arguments_are_let_through():
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    check_types(model, optimizer, "run", scaler=None, flush_seconds=60)
+    check_values(model, "run", 0.0, batch_size=1, probes=PROBES)
+    check_optimizer(optimizer, dict(model.named_parameters()))
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), -1.0])
+def test_times_that_are_none(seconds):
+    with pytest.raises(ValueError, match="flush_seconds: found .* expected a time, >= 0"):
+        check_values(torch.nn.Linear(2, 1), "run", seconds, batch_size=1, probes=None)
+
+
+def test_a_text_is_no_list_of_probes():
+    with pytest.raises(TypeError, match=r"probes: found 'noise', .* as \['noise'\]"):
+        check_values(torch.nn.Linear(2, 1), "run", 1.0, batch_size=1, probes="noise")

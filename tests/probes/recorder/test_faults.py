@@ -1,0 +1,292 @@
+"""Faults that are really caused: kills, full disks, vanished folders, damaged files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import resume_run as runs
+import torch
+import xarray as xr
+
+from ultraslow import probes
+from ultraslow.probes.storage.segments import SegmentStore, read
+
+SCRIPT = Path(__file__).parents[1] / "fault_run.py"
+SOURCE = Path(__file__).parents[3] / "src"
+# Before the first flush, which comes early, four updates wait.
+FIRST_ROWS = 4
+
+
+def kills(folder, *, trials, processes, victim, seed=1):
+    """Trials of `fault_run.py`, each the last iteration told of and the last one recorded."""
+    done = subprocess.run(
+        [sys.executable, SCRIPT, folder, *map(str, (trials, processes, victim, seed))],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)
+
+
+def assert_at_most_one_flush_lost(outcomes):
+    for told, recorded in outcomes:
+        # Every update is flushed when the next one is committed.
+        assert told - recorded <= (FIRST_ROWS + 1 if recorded < 0 else 1), (told, recorded)
+
+
+@pytest.mark.parametrize(("processes", "victim", "trials"), [(1, 0, 4), (2, 1, 2)])
+def test_killed_at_random_moments(tmp_path, processes, victim, trials):
+    outcomes = kills(tmp_path, trials=trials, processes=processes, victim=victim)
+    assert len(outcomes) == trials
+    assert max(recorded for _, recorded in outcomes) > 0
+    assert_at_most_one_flush_lost(outcomes)
+
+
+def run(path, **options):
+    model = runs.network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = probes.attach(model, optimizer, path, batch_size=8, flush_seconds=0.0, **options)
+
+    def train(first, stop):
+        for iteration in range(first, stop):
+            runs.update(model, optimizer, recorder, runs.microbatches(iteration))
+
+    return recorder, train
+
+
+def test_a_flush_that_fails_stops_no_training_that_has_hooks_of_its_own(tmp_path):
+    """A recorder that detaches within a step must leave the optimizer's other hooks alone."""
+    model = runs.network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = probes.attach(model, optimizer, tmp_path / "run", batch_size=8)
+    called = []
+    optimizer.register_step_post_hook(lambda *_: called.append(1))
+
+    def failing(*_, **__):
+        raise RuntimeError("another process died")
+
+    recorder._flushes._depart = failing
+    with pytest.warns(RuntimeWarning, match="could not be collected: another process died"):
+        for iteration in range(1, 10):
+            runs.update(model, optimizer, None, runs.microbatches(iteration))
+    assert len(called) == 9
+    probes.attach(model, optimizer, tmp_path / "other", batch_size=8).close()
+
+
+def test_records_that_cannot_be_packed_stop_no_training(tmp_path):
+    """Nothing that goes wrong in writing may reach the training loop."""
+    recorder, train = run(tmp_path / "run")
+    train(1, 7)
+    recorder._writer.static = {**recorder._writer.static, "tensor": ["one name for four"]}
+    with pytest.warns(RuntimeWarning) as told:
+        train(7, 12)
+        recorder.close()
+    assert "could not write" in str(told[0].message)
+    records = SegmentStore(tmp_path / "run").read()
+    assert records["iteration"].values.tolist() == list(range(6))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs privileges")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(disk):
+    """Take all the room there is."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(bytes(512))
+    return ballast
+
+
+def test_a_full_disk_stops_nothing_and_loses_nothing_once_it_has_room(small_disk):
+    recorder, train = run(small_disk / "run")
+    train(1, 7)
+    ballast = fill(small_disk)
+    with pytest.warns(RuntimeWarning, match="could not write") as caught:
+        train(7, 12)
+    assert len(caught) == 1
+    ballast.unlink()
+    train(12, 14)
+    closed = xr.load_dataset(recorder.close())
+    assert closed["iteration"].values.tolist() == list(range(14))
+
+
+def test_a_disk_that_stays_full_is_told_of_and_the_rest_can_be_read(small_disk):
+    recorder, train = run(small_disk / "run")
+    train(1, 7)
+    fill(small_disk)
+    with pytest.warns(RuntimeWarning) as caught:
+        train(7, 9)
+        assert recorder.close() == small_disk / "run"
+    told = " ".join(str(warning.message) for warning in caught)
+    assert "lost 3 records at its end" in told
+    assert "was left live" in told
+    records = SegmentStore(small_disk / "run").read()
+    assert records["iteration"].values.tolist() == list(range(6))
+
+
+def test_a_removed_folder_is_no_reason_to_stop(tmp_path):
+    recorder, train = run(tmp_path / "run")
+    train(1, 7)
+    for file in (tmp_path / "run").iterdir():
+        file.unlink()
+    (tmp_path / "run").rmdir()
+    (tmp_path / "run").write_text("a file in the way")
+    with pytest.warns(RuntimeWarning) as caught:
+        train(7, 9)
+        recorder.close()
+    assert "could not write" in str(caught[0].message)
+
+
+def test_more_than_is_kept_in_memory_is_thinned_out_and_counted(tmp_path):
+    recorder, train = run(tmp_path / "run", schedule=range(60))
+    recorder._writer.held_bytes = 12_000
+    train(1, 7)
+    (tmp_path / "run").rename(tmp_path / "away")
+    with pytest.warns(RuntimeWarning) as caught:
+        train(7, 60)
+    assert "every second record that waits is dropped" in str(caught[1].message)
+    (tmp_path / "away").rename(tmp_path / "run")
+    closed = xr.load_dataset(recorder.close())
+    iterations = closed["iteration"].values.tolist()
+    assert iterations[:6] == list(range(6))
+    assert iterations[-1] == 59
+    assert len(iterations) + int(closed.attrs["records_dropped"]) == 60
+
+
+def test_a_second_recorder_of_a_path_is_refused(tmp_path):
+    recorder, train = run(tmp_path / "run")
+    train(1, 7)
+    for resume in (None, True):
+        with pytest.raises(FileExistsError):
+            run(tmp_path / "run", resume=resume)
+    with pytest.raises(FileExistsError, match=f"process {os.getpid()} on .* records at"):
+        run(tmp_path / "run", resume=True)
+    train(7, 9)
+    assert recorder.close() == tmp_path / "run.nc"
+
+
+def test_the_first_recorder_stops_when_another_machine_took_over(tmp_path):
+    recorder, train = run(tmp_path / "run")
+    train(1, 7)
+    lease = tmp_path / "run" / "lease.json"
+    elsewhere = {"host": "elsewhere", "machine": "another"}
+    lease.write_text(json.dumps({**json.loads(lease.read_text()), **elsewhere}))
+    with pytest.warns(RuntimeWarning, match="the weights are 0 from the initial ones"):
+        second, later = run(tmp_path / "run", resume=3)
+    with pytest.warns(RuntimeWarning, match="stopped: .* another process records here"):
+        train(7, 9)
+    later(4, 8)
+    recorder.close()
+    closed = xr.load_dataset(second.close())
+    assert closed["iteration"].values.tolist() == list(range(8))
+
+
+SIGTERM = """
+import dataclasses, os, signal, sys
+sys.path[:0] = [{here!r}, {tests!r}]
+from test_faults import run
+if sys.argv[2] == "host":
+    signal.signal(signal.SIGTERM, lambda *_: print("host", flush=True))
+recorder, train = run(sys.argv[1], close_on_sigterm=sys.argv[2] != "off")
+recorder._plan = dataclasses.replace(recorder._plan, flush_seconds=1e9)
+train(1, 9)
+os.kill(os.getpid(), signal.SIGTERM)
+train(9, 12)
+recorder.close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "last", "state"),
+    [
+        ("default", -signal.SIGTERM, 8, "closed"),
+        ("host", 0, 11, "closed"),
+        ("off", -signal.SIGTERM, -1, "live"),
+    ],
+)
+def test_sigterm(tmp_path, mode, code, last, state):
+    script = SIGTERM.format(here=str(Path(__file__).parent), tests=str(Path(__file__).parents[1]))
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "run", mode],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ("host\n" if mode == "host" else "")
+    assert (tmp_path / "run.nc").exists() == (state == "closed")
+    if state == "closed":
+        assert int(read(tmp_path / "run.nc")["iteration"][-1]) == last
+
+
+def two_told_to_end(folder, *, delays):
+    """Send SIGTERM to two processes so many seconds after their 20th update; None: never.
+
+    Returns the last iteration each told of.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
+    command = [sys.executable, Path(__file__).parents[1] / "sigterm_run.py", folder]
+    told = [(folder / f"told-{rank}") for rank in range(2)]
+    with ExitStack() as files:
+        processes = [
+            subprocess.Popen(
+                [*command, str(rank)],
+                env=environment,
+                stdout=files.enter_context(file.open("w")),
+                stderr=subprocess.DEVNULL,
+            )
+            for rank, file in enumerate(told)
+        ]
+    patience = time.monotonic() + 120
+    while any(len(file.read_text().split()) < 20 for file in told):
+        assert time.monotonic() < patience
+        time.sleep(0.02)
+    for process, delay in zip(processes, delays, strict=True):
+        if delay is not None:
+            time.sleep(delay)
+            process.send_signal(signal.SIGTERM)
+    codes = [process.wait(120) for process in processes]
+    assert codes[0] == -signal.SIGTERM
+    return [int(file.read_text().split()[-1]) for file in told]
+
+
+def test_two_processes_told_to_end_close_after_the_same_update_and_lose_nothing(tmp_path):
+    last = two_told_to_end(tmp_path, delays=[0.0, 0.2])
+    # They end within the update that they agreed on, before they tell of it.
+    assert last[0] == last[1]
+    records = read(tmp_path / "run.nc")
+    assert records["iteration"].values.tolist() == list(range(last[0] + 2))
+    assert records["noise_updates"].values.tolist() == [0, *[1] * (last[0] + 1)]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "zero bytes", "one bit"])
+def test_a_damaged_segment_is_noticed_and_not_resumed(tmp_path, damage):
+    recorder, train = run(tmp_path / "run")
+    train(1, 8)
+    recorder._leave()
+    segment = SegmentStore(tmp_path / "run").segments()[1]
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 4
+    segment.write_bytes(
+        {"truncated": content[:-900], "zero bytes": b"", "one bit": content}[damage]
+    )
+    with pytest.raises(ValueError, match=r"repair the recording with probes\.repair\.repair"):
+        run(tmp_path / "run", resume=True)

@@ -1,0 +1,209 @@
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from shutil import which
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ultraslow.diffusion.cli import main
+from ultraslow.diffusion.recording.contract import check
+from ultraslow.probes.runs.cli import interruption
+from ultraslow.probes.runs.config import Config
+from ultraslow.probes.runs.jobs.sweep import Outcome
+from ultraslow.probes.runs.recipe import study
+
+
+def test_help_names_every_setting_and_has_an_example(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert "ultraslow train --batch-size" in text
+    for setting in fields(Config):
+        assert "--" + setting.name.replace("_", "-") in text, setting.name
+
+
+def test_command_modules_load_without_heavy_libraries():
+    code = (
+        "import sys, argparse, ultraslow.probes.runs.cli as c;"
+        "[f(argparse.ArgumentParser()) for f in (c.train, c.demo)];"
+        "print(sorted({'torch', 'xarray', 'tqdm', 'sklearn', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--batch-size", "5000"], "batch_size: found 5000, expected at most the 1440"),
+        (["--batch-size", "81"], "batch_size: found 81, expected a multiple of the 2 processes"),
+        (["--model", "resnet7"], "model: found 'resnet7'"),
+        (["--config", "/nowhere/run.toml"], "No such file or directory: '/nowhere/run.toml'"),
+    ],
+)
+def test_faults_of_the_request_end_with_status_2(words, message, tmp_path, capsys):
+    assert main(["train", "--device", "cpu", "--folder", str(tmp_path / "runs"), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_faults_of_a_file_name_the_file(tmp_path, capsys):
+    path = tmp_path / "run.toml"
+    path.write_text("batchsize = 8\n")
+    assert main(["train", "--config", str(path)]) == 2
+    assert f"{path}: batchsize: unknown key, expected one of" in capsys.readouterr().err
+
+
+def test_a_recording_is_never_overwritten(tmp_path, capsys):
+    (tmp_path / "mine.nc").write_text("precious")
+    assert main(["train", "--device", "cpu", "--folder", str(tmp_path), "--name", "mine"]) == 2
+    assert "name: found a recording at" in capsys.readouterr().err
+    assert (tmp_path / "mine.nc").read_text() == "precious"
+
+
+def test_train_records_and_names_the_recording(tmp_path, capsys):
+    path = tmp_path / "run.toml"
+    path.write_text('width = 2\niterations = 900\nname = "first"\ndevice = "cpu"\n')
+    words = ["train", "--config", str(path), "--folder", str(tmp_path), "--iterations", "3"]
+    assert main(words) == 0
+    told = capsys.readouterr()
+    assert f"recording: {tmp_path / 'first'}.nc" in told.out
+    assert re.search(r"held-out accuracy: \d+\.\d%", told.out)
+    assert re.search(r"3 iterations in [\d.]+ s, [\d,]+ images a second", told.out)
+    with xr.open_dataset(tmp_path / "first.nc") as recording:
+        assert recording["iteration"].values.tolist() == [0, 1, 2, 3]
+
+
+def test_demo_end_to_end(tmp_path, capsys):
+    folder = tmp_path / "demo"
+    stale = folder / study("")[0].run  # what an earlier demo left is replaced
+    stale.mkdir(parents=True)
+    stale.with_name(stale.name + ".nc").write_text("stale")
+    (stale / "segment-000000000000.nc").write_text("stale")
+    assert main(["demo", "--folder", str(folder), "--quick"]) == 0
+    assert (folder / "report.html").stat().st_size > 1000
+    assert "report.html" in capsys.readouterr().out
+    names = sorted(config.run + ".nc" for config in study(""))
+    assert sorted(path.name for path in folder.glob("*.nc")) == names
+    for path in folder.glob("*.nc"):
+        with xr.open_dataset(path) as recording:
+            check(recording, path.name)
+            assert np.isfinite(recording["noise_trace"].sum("tensor").values[1:]).all()
+
+
+def test_demo_refuses_a_folder_with_other_recordings(tmp_path, capsys):
+    (tmp_path / "precious.nc").write_text("")
+    assert main(["demo", "--folder", str(tmp_path)]) == 2
+    assert "--folder: found precious.nc" in capsys.readouterr().err
+    assert (tmp_path / "precious.nc").exists()
+
+
+STUDY = """
+about = "two runs"
+[settings]
+width = 2
+iterations = 3
+evaluations = 1
+device = "cpu"
+[[arms]]
+arm = "sqrt"
+scaling = "sqrt"
+batch_size = [160, 320]
+"""
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def test_shipped_recipes_are_listed(capsys):
+    assert main(["sweep", "list"]) == 0
+    text = capsys.readouterr().out
+    assert "hoffer2017-cifar10    ResNet-44 on CIFAR-10" in text
+    assert "cifar10-small" in text
+
+
+def test_a_dry_run_checks_and_lists_only(study_file, tmp_path, capsys):
+    folder = tmp_path / "runs"
+    assert main(["sweep", str(study_file), "--folder", str(folder), "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    assert "study: 2 runs, 0 done, 2 to train; processes of a run: 2" in text
+    assert "sqrt-b320" in text and "batch size 320  3 iterations" in text
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "message"),
+    [
+        (("160", "2000"), [], "sqrt-b2000: batch_size: found 2000, expected at most the 1440"),
+        (("width", "widht"), [], "settings: widht: unknown key, expected one of data"),
+        ((" = 3", " = "), [], "not a TOML file"),
+        (("", ""), ["--scale", "2"], "scale: found 2.0, expected a number above 0 and at most 1"),
+        (("", ""), ["--processes", "3"], "batch_size: found 160, expected a multiple of the 3"),
+        (("", ""), ["--data", "cifar10"], "data_folder: found none, expected the folder"),
+        (
+            ('arm = "sqrt"', 'arm = "sqrt"\nprocesses = [1, 2]'),
+            [],
+            "processes: found 1 and 2 in different arms, expected one for all",
+        ),
+    ],
+)
+def test_faults_end_with_status_2_before_anything_starts(
+    study_file, tmp_path, capsys, change, words, message
+):
+    study_file.write_text(STUDY.replace(*change) if change[0] else STUDY)
+    folder = tmp_path / "runs"
+    assert main(["sweep", str(study_file), "--folder", str(folder), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(which("srun") is not None, reason="there is a Slurm here")
+def test_slurm_that_is_not_there_is_told(study_file, tmp_path, capsys):
+    assert main(["sweep", str(study_file), "--folder", str(tmp_path / "runs"), "--slurm"]) == 2
+    assert "expected a Slurm cluster and submitit" in capsys.readouterr().err
+
+
+def test_an_unknown_recipe_is_told_with_those_there_are(capsys):
+    assert main(["sweep", "hoffer"]) == 2
+    assert "found no file hoffer, expected one or a recipe of the package" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_sweep_goes_on_where_it_stopped_and_refuses_other_settings(study_file, tmp_path, capsys):
+    folder = tmp_path / "runs"
+    words = ["sweep", str(study_file), "--folder", str(folder)]
+    assert main(words) == 0
+    assert "2 trained" in capsys.readouterr().out
+    # Without a checkpoint a run that was interrupted begins anew; the other is done.
+    (folder / "sqrt-b160.nc").unlink()
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert "2 runs, 1 done, 1 to train, 1 of them begun" in text
+    assert "1 trained" in text
+    assert sorted(path.name for path in folder.glob("*.nc")) == ["sqrt-b160.nc", "sqrt-b320.nc"]
+    assert main(words) == 0
+    assert "2 done, 0 to train" in capsys.readouterr().out
+
+    study_file.write_text(STUDY.replace("iterations = 3", "iterations = 4"))
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "found a recording of other settings (iterations: found 3, here 4)" in said
+    assert "expected another --folder" in said
+
+
+def test_an_interruption_says_what_was_kept():
+    outcomes = [Outcome("a", "trained"), Outcome("b", "kept", iteration=7), Outcome("c", "begun")]
+    assert interruption(outcomes) == (
+        "interrupted: kept b up to iteration 7; c had no checkpoint yet and will begin anew."
+        " The same command goes on."
+    )
+    assert "no run was under way" in interruption([Outcome("a", "left")])
