@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
-from ultraslow import analysis
+import ultraslow as us
 from ultraslow.analysis.text import interval, number, plural, real, rounded
 
 DOCS = Path(__file__).parent
@@ -44,10 +44,10 @@ d = a + b·[(t+τ)^p − 1]/p over iterations t: p = 0 is growth like log t, ½ 
 
 def reported(folder=RECORDINGS):
     """The numbers of a report on the recordings, as in `report.json`."""
-    runs = analysis.load(str(folder))
+    runs = us.load(str(folder))
     with tempfile.TemporaryDirectory() as place:
         page = Path(place) / "report.html"
-        analysis.report(runs, page)
+        us.report(runs, page)
         return json.loads(page.with_suffix(".json").read_text())
 
 

@@ -93,7 +93,7 @@ def recording(kind: Simulator, arm: Setup, iterations: int, *, per_decade: int =
     Raises:
         ValueError: when a setting is out of range.
 
-    >>> packed = recording(DriftingWalk(), Arm(batch_size=32), 100)
+    >>> packed = recording(DriftingWalk(), Setup(batch_size=32), 100)
     >>> packed["attrs"]["simulator"], packed["data_vars"]["distance_sq"]["data"].shape
     ('DriftingWalk', (37, 1))
     """

@@ -211,7 +211,7 @@ def _readable(store: SegmentStore) -> xr.Dataset | None:
     try:
         return store.read()
     except RecordError as error:
-        advice = "repair the recording with ultraslow.probes.storage.repair.repair, then resume"
+        advice = "repair the recording with `ultraslow repair`, then resume"
         raise RecordError(error.source, [*error.faults, advice]) from error
 
 

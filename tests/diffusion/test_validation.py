@@ -26,7 +26,6 @@ from ultraslow.diffusion.walks import (
     simulators,
     sinai,
 )
-from ultraslow.diffusion.walks import simulators as arms
 
 
 @pytest.mark.parametrize(
@@ -114,7 +113,7 @@ UNITS = noise.estimate_covariance([0.5, 0.5], [8, 8], projected_noise=1.0, noise
 POTENTIAL = np.array([[2.0, 0.0, 1.0, 0.5, 2.5]])
 
 CALLS = {
-    arms.Setup: {},
+    simulators.Setup: {},
     field.Spectrum: {"alpha": 1.0, "dimension": 3},
     field.fourier_field: {"spectrum": BAND, "fields": 2, "rng": rng()},
     field.expected_structure: {"spectrum": BAND, "distance": [1.0, 2.0]},
@@ -224,7 +223,7 @@ CALLS = {
     },
     recordings.recording: {
         "kind": simulators.DriftingWalk(),
-        "arm": arms.Setup(),
+        "arm": simulators.Setup(),
         "iterations": 4,
     },
     sinai.density: {"x": [1.0, 2.0]},
@@ -250,21 +249,21 @@ CALLS = {
 # Functions of measured data: NaN and inf are findings there, and come out as their docstrings say.
 OF_DATA = {
     "displacement": "all",
-    "noise": "all",
-    "structure": {"structure"},
+    "noise": {"noise_scale", "unit_estimates"},
+    "walks.roughness": {"structure"},
     "sketch": {"between", "two_time", "two_time_refined"},
-    "windows": "all",
-    # no numbers of its own, or they are those of `recording` and `Arm`
-    "simulate": {"simulator", "recordings"},
-    "null_laws": {"law_named"},
+    "moments": "all",
+    # no numbers of its own, or they are those of `recording` and `Setup`
+    "walks.recordings": {"simulator", "recordings"},
+    "laws.null": {"law_named"},
     # inner functions, whose callers check
-    "tridiagonal": "all",
-    "landscape": {"over_samples"},
+    "walks.line": {"arrival", "eliminate", "solver"},
+    "walks.potential": {"over_samples"},
 }
 MODULES = [
-    *("arms", "displacement", "fields", "landscape", "langevin", "laws", "noise"),
-    *("noise_theory", "null_laws", "scaling", "sgd", "simulate", "simulators", "sinai"),
-    *("sketch", "structure", "tridiagonal", "walks", "windows"),
+    *("displacement", "laws.growth", "laws.null", "moments", "noise", "scaling", "sketch"),
+    *("walks.field", "walks.langevin", "walks.line", "walks.potential", "walks.recordings"),
+    *("walks.roughness", "walks.sgd", "walks.simulators", "walks.sinai"),
 ]
 # Either sign has a meaning.
 SIGNED = {"exponent", "onset", "hessian_trace", "seed of a sketch", "x", "start", "gradient"}
@@ -314,15 +313,16 @@ def test_the_sound_call_is_sound(function):
 
 
 def test_the_table_holds_every_public_function():
-    known = {(f.__module__.split(".")[-1], f.__name__) for f in CALLS}
+    known = {(f.__module__.removeprefix("ultraslow.diffusion."), f.__name__) for f in CALLS}
     missing = []
     for module in MODULES:
-        members = inspect.getmembers(import_module(f"diffusion.{module}"), inspect.isfunction)
+        home = f"ultraslow.diffusion.{module}"
+        members = inspect.getmembers(import_module(home), inspect.isfunction)
         spared = OF_DATA.get(module, set())
         missing += [
             (module, name)
             for name, member in members
-            if member.__module__ == f"diffusion.{module}" and not name.startswith("_")
+            if member.__module__ == home and not name.startswith("_")
             if (module, name) not in known and spared != "all" and name not in spared
         ]
     assert not missing
@@ -342,7 +342,7 @@ SETTINGS = [
 def test_settings_of_simulators_are_refused_by_name(kind, name, bad):
     spoiled = replace(kind, **{name: bad})
     with pytest.raises(ValueError, match=rf"{name}: found"):
-        recordings.recording(spoiled, arms.Setup(), 4)
+        recordings.recording(spoiled, simulators.Setup(), 4)
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ def test_settings_of_simulators_are_refused_by_name(kind, name, bad):
             ),
             r"noise: found shape \(1,\), expected \(2,\)",
         ),
-        (lambda: arms.Setup(scaling="cubic"), "scaling: found 'cubic'"),
+        (lambda: simulators.Setup(scaling="cubic"), "scaling: found 'cubic'"),
     ],
 )
 def test_other_values_out_of_range_are_named(call, message):

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from leftovers import end_processes
 
-SOURCE = Path(__file__).parents[2] / "src"
+HERE = Path(__file__).parent
+SOURCE = HERE.parents[1] / "src"
 
 
 def torchrun(script, *arguments, processes=2, timeout=150):
     """Run a script under torchrun and return what it printed; its stacks come where it hangs."""
     command = [sys.executable, "-m", "ultraslow.probes.distributed.children", "--standalone"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
+    path = f"{SOURCE}{os.pathsep}{HERE}"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             [*command, f"--nproc-per-node={processes}", str(script), *map(str, arguments)],

@@ -29,6 +29,13 @@ from ultraslow.diffusion.recording.netcdf import (
 )
 
 
+@pytest.fixture
+def make(single):
+    """A function that makes a recording."""
+    times = np.array([0, 1, 2, 5, 10])
+    return lambda **more: single(np.sqrt(times), times, loss=1 / (1 + times), **more)
+
+
 @settings(deadline=None)  # a busy machine makes any example slow now and then
 @given(content=st.binary(max_size=200), data=st.data())
 def test_every_flipped_bit_before_the_seal_is_seen(content, data):

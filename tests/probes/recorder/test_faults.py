@@ -288,5 +288,5 @@ def test_a_damaged_segment_is_noticed_and_not_resumed(tmp_path, damage):
     segment.write_bytes(
         {"truncated": content[:-900], "zero bytes": b"", "one bit": content}[damage]
     )
-    with pytest.raises(ValueError, match=r"repair the recording with probes\.repair\.repair"):
+    with pytest.raises(ValueError, match=r"repair the recording with `ultraslow repair`"):
         run(tmp_path / "run", resume=True)
