@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
+from ultraslow import __version__
 from ultraslow.diffusion.recording import RecordError
 
 GROUP = "ultraslow.commands"
@@ -60,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     installed = commands()
     if not words or words[0] in ("-h", "--help"):
         print(_overview(installed))
+        return 0
+    if words[0] == "--version":
+        print(f"ultraslow {__version__}")
         return 0
     if words[0] not in installed:
         print(

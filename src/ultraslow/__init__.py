@@ -9,7 +9,26 @@
     verdicts = us.test(runs)               # test predictions
     us.report(runs, "report.html")         # tell
 
-`ultraslow.probes` measures, `ultraslow.analysis` decides, `ultraslow.diffusion` is the theory.
+Contents:
+    attach           record a training run
+    Recorder         what `attach` returns
+    Evaluation       held-out numbers on a schedule
+    Landscape        the loss around the weights at checkpoints
+    verify           the noise estimates on a toy of known truth
+    load             read recordings
+    RecordError      what is wrong with one, with all its faults
+    fit_growth       fit the growth family to a distance
+    growth_curve     the fitted curve at any iteration
+    local_shape      how the slope of a distance in ln t changes along the curve
+    run_noise_scale  the gradient noise scale of a run
+    critical_batch   the batch size beyond which larger ones stop paying
+    test             test the predictions
+    certify          how often the fits of series like these miss, simulated
+    report           one page of everything, and its numbers as JSON
+    probes           the package that measures
+    analysis         the package that decides
+    diffusion        the theory
+
 Names are imported when they are first used, so that commands start fast.
 """
 

@@ -10,6 +10,7 @@ from .analysis.predictions.table import test as test
 from .analysis.report.report import report as report
 from .analysis.runs.load import load as load
 from .analysis.scores.critical_batch import critical_batch as critical_batch
+from .diffusion.recording.errors import RecordError as RecordError
 from .probes.quantities.evaluation import Evaluation as Evaluation
 from .probes.quantities.landscape.probe import Landscape as Landscape
 from .probes.recorder.attach import attach as attach
