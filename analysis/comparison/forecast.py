@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ultraslow.analysis.growth import check_curve
-from ultraslow.analysis.intervals import AcrossRuns, across_runs
+from ultraslow.analysis.intervals import Contrast, Interval, paired
 
 from .laws import CANDIDATES, Candidate, fit_law, search
 
@@ -151,7 +151,7 @@ class Comparison:
     """
 
     best: str
-    excess: dict[str, AcrossRuns]
+    excess: dict[str, Interval]
     surviving: tuple[str, ...]
 
 
@@ -179,19 +179,21 @@ def surviving_laws(forecasts: Forecasts, *, horizon: float, level: float = 0.95)
     errors = forecasts.at(horizon)
     best = int(errors.mean(axis=1).argmin())
     excess = {
-        name: across_runs(errors[row] - errors[best], level=level)
+        name: paired(errors[row] - errors[best], level=level)
         for row, name in enumerate(forecasts.laws)
         if row != best
     }
     worse = _holm({name: _one_sided(found) for name, found in excess.items()}, 1 - level)
     kept = tuple(name for name in forecasts.laws if name not in worse)
-    return Comparison(forecasts.laws[best], excess, kept)
+    return Comparison(
+        forecasts.laws[best], {name: found.difference for name, found in excess.items()}, kept
+    )
 
 
-def _one_sided(found: AcrossRuns) -> float:
+def _one_sided(found: Contrast) -> float:
     if not np.isfinite(found.p_value):
         return 1.0
-    return found.p_value / 2 if found.mean > 0 else 1 - found.p_value / 2
+    return found.p_value / 2 if found.difference.value > 0 else 1 - found.p_value / 2
 
 
 def _holm(p_values: dict[str, float], error: float) -> set[str]:

@@ -1,6 +1,7 @@
 """Intervals, and what they decide.
 
 Contents:
+    interval  an estimate with its interval; Student's quantile and Fieller's ratio
     seeds     means across seeds, where the seeds are the sample
     contrast  differences between arms
     decision  supported, contradicted or undecidable

@@ -5,9 +5,6 @@ from .contrast import (
     block as block,
 )
 from .contrast import (
-    p_value as p_value,
-)
-from .contrast import (
     paired as paired,
 )
 from .contrast import (
@@ -34,6 +31,18 @@ from .decision import (
 from .decision import (
     overall as overall,
 )
-from .seeds import SEEDS as SEEDS
-from .seeds import AcrossRuns as AcrossRuns
-from .seeds import across_runs as across_runs
+from .interval import (
+    Interval as Interval,
+)
+from .interval import (
+    fieller as fieller,
+)
+from .interval import (
+    t_quantile as t_quantile,
+)
+from .seeds import (
+    SEEDS as SEEDS,
+)
+from .seeds import (
+    t_interval as t_interval,
+)

@@ -4,36 +4,40 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
-from ultraslow.analysis.text import interval, rounded
-
-Array = NDArray[np.float64]
+from .interval import Interval, t_quantile
+from .seeds import t_interval
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference of means with its interval.
+    """A difference of means.
 
     Attributes:
-        estimate: the difference.
-        low: lower end of its interval.
-        high: upper end.
+        difference: with its interval; `n` counts runs of the smaller sample, or pairs.
         error: standard error.
         freedom: degrees of freedom of the error.
-        count: runs of the smaller sample, or pairs.
     """
 
-    estimate: float
-    low: float
-    high: float
+    difference: Interval
     error: float
     freedom: float
-    count: int
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided p-value of "the difference is 0"; NaN where the error is not known.
+
+        >>> round(paired([0.9, 1.0, 1.1], level=0.95).p_value, 4)
+        0.0033
+        """
+        if self.error == 0:
+            return float(self.difference.value == 0)
+        return float(2 * stats.t.sf(abs(self.difference.value) / self.error, self.freedom))
 
     def __str__(self) -> str:
-        return f"{rounded(self.estimate)} {interval(self.low, self.high, show=rounded)}"
+        return str(self.difference)
 
 
 def unpaired(above: ArrayLike, below: ArrayLike, *, level: float) -> Contrast:
@@ -66,7 +70,7 @@ def unpaired(above: ArrayLike, below: ArrayLike, *, level: float) -> Contrast:
     spread = sum(part**2 / (values.size - 1) for part, values in zip(parts, samples, strict=True))
     freedom = float(total**2 / spread) if spread > 0 and smaller > 2 else float(smaller - 1)
     middle = float(samples[0].mean() - samples[1].mean())
-    return _contrast(middle, math.sqrt(total), freedom, count=smaller, level=level)
+    return _contrast(middle, math.sqrt(total), freedom, n=smaller, level=level)
 
 
 def paired(differences: ArrayLike, *, level: float) -> Contrast:
@@ -75,19 +79,18 @@ def paired(differences: ArrayLike, *, level: float) -> Contrast:
     d̄ ± t_{n−1}·s_d/√n
 
     Arguments:
-        differences: d, shape (pair,), two values or more.
+        differences: d, shape (pair,), finite.
         level: confidence level.
 
     Returns:
-        The mean difference.
+        The mean difference, unbounded with fewer than two pairs.
 
     >>> print(paired([0.9, 1.0, 1.1], level=0.95))
     1.000 [0.752, 1.248]
     """
     values = np.asarray(differences, dtype=np.float64)
-    error = float(values.std(ddof=1) / math.sqrt(values.size))
-    freedom = float(values.size - 1)
-    return _contrast(float(values.mean()), error, freedom, count=values.size, level=level)
+    error = float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else math.nan
+    return Contrast(t_interval(values, level=level), error, float(values.size - 1))
 
 
 def block(scores: ArrayLike, above: int, below: int, *, level: float) -> Contrast:
@@ -123,22 +126,9 @@ def block(scores: ArrayLike, above: int, below: int, *, level: float) -> Contras
     freedom = float((treatments - 1) * (blocks - 1))
     error = math.sqrt(float((rest**2).sum()) / freedom * 2 / blocks)
     middle = float(means[above, 0] - means[below, 0])
-    return _contrast(middle, error, freedom, count=blocks, level=level)
+    return _contrast(middle, error, freedom, n=blocks, level=level)
 
 
-def p_value(contrast: Contrast) -> float:
-    """Two-sided p-value of "the difference is 0".
-
-    >>> round(p_value(paired([0.9, 1.0, 1.1], level=0.95)), 4)
-    0.0033
-    """
-    if contrast.error == 0:
-        return float(contrast.estimate == 0)
-    return float(2 * stats.t.sf(abs(contrast.estimate) / contrast.error, contrast.freedom))
-
-
-def _contrast(
-    middle: float, error: float, freedom: float, *, count: int, level: float
-) -> Contrast:
-    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * error
-    return Contrast(middle, middle - half, middle + half, error, freedom, count)
+def _contrast(middle: float, error: float, freedom: float, *, n: int, level: float) -> Contrast:
+    half = t_quantile(freedom, level) * error
+    return Contrast(Interval.around(middle, half, n=n), error, freedom)

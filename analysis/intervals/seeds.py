@@ -1,4 +1,4 @@
-"""Exponents across runs: seeds are the sample, tensors of one run are not.
+"""Means across seeds: seeds are the sample, tensors of one run are not.
 
 Within a run all tensors share the order of the data, so a run counts once however many tensors it
 has. Each run's own interval says what that trajectory tells; the spread between seeds says how
@@ -6,80 +6,54 @@ trajectories differ. Where there are four seeds or more, the interval across the
 report: it holds whatever the dependence within a run.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, t
+from scipy.stats import norm
 from statsmodels.stats.meta_analysis import combine_effects
 from statsmodels.stats.multitest import multipletests
+
+from .interval import Interval, t_quantile
 
 Array = NDArray[np.float64]
 
 SEEDS = 4  # from this many on, the interval across runs is the primary one
 
 
-@dataclass(frozen=True)
-class AcrossRuns:
-    """Mean over runs with its t interval.
-
-    Attributes:
-        mean: the mean.
-        low: lower end of the interval.
-        high: upper end.
-        spread: standard deviation between runs.
-        runs: how many runs there are.
-        p_value: of a mean of 0, two-sided.
-        reason: why the interval is unbounded or to be read with care, or empty.
-    """
-
-    mean: float
-    low: float
-    high: float
-    spread: float
-    runs: int
-    p_value: float
-    reason: str
-
-
-def across_runs(values: ArrayLike, *, level: float = 0.95) -> AcrossRuns:
-    """Mean over runs with the t interval of S − 1 degrees of freedom.
+def t_interval(values: ArrayLike, *, level: float, name: str = "") -> Interval:
+    """Mean of one number a run with the t interval of S − 1 degrees of freedom.
 
     mean ± t_{S−1} s/√S, valid with runs of unequal precision and any dependence within a run, at
     levels of 92 % and above.
 
     References:
-        Ibragimov and Müller (2010), J. Bus. Econ. Stat. 28, 453.
+        Student (1908), Biometrika 6, 1. Ibragimov and Müller (2010), J. Bus. Econ. Stat. 28, 453:
+        runs of unequal precision.
 
     Arguments:
         values: one number a run, shape (run,); those that are not finite are left out and counted
             in the reason.
         level: confidence level.
+        name: whose mean it is, in words.
 
     Returns:
         The mean and its interval, unbounded with fewer than two runs.
 
-    >>> across_runs([0.1, 0.2, 0.3, 0.2]).runs
-    4
+    >>> print(t_interval([0.1, 0.2, 0.3, 0.2], level=0.95))
+    0.200 [0.070, 0.330]
     """
     given = np.asarray(values, dtype=np.float64).ravel()
     kept = given[np.isfinite(given)]
     reason = _reason(kept.size, given.size - kept.size)
     if kept.size < 2:
-        mean = float(kept[0]) if kept.size else np.nan
-        return AcrossRuns(mean, -np.inf, np.inf, np.nan, kept.size, np.nan, reason)
-    mean, spread = float(kept.mean()), float(kept.std(ddof=1))
-    error = spread / np.sqrt(kept.size)
-    half = float(t.ppf((1 + level) / 2, kept.size - 1)) * error
-    p_value = _two_sided(mean, error, kept.size - 1)
-    return AcrossRuns(mean, mean - half, mean + half, spread, kept.size, p_value, reason)
-
-
-def _two_sided(difference: float, error: float, freedom: int) -> float:
-    if error == 0:
-        return 1.0 if difference == 0 else 0.0
-    return float(2 * t.sf(abs(difference) / error, freedom))
+        mean = float(kept[0]) if kept.size else math.nan
+        return Interval(mean, -math.inf, math.inf, kept.size, name, reason)
+    mean, error = float(kept.mean()), float(kept.std(ddof=1)) / math.sqrt(kept.size)
+    half = t_quantile(kept.size - 1, level) * error
+    return Interval.around(mean, half, n=kept.size, name=name, reason=reason)
 
 
 def _reason(runs: int, left_out: int) -> str:
@@ -91,40 +65,6 @@ def _reason(runs: int, left_out: int) -> str:
     if left_out:
         notes.append(f"{left_out} run(s) without a finite value left out")
     return "; ".join(notes)
-
-
-def between_arms(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> AcrossRuns:
-    """Difference of two arms' means with the t interval of min(S₁, S₂) − 1 degrees of freedom.
-
-    m₁ − m₂ ± t √(s₁²/S₁ + s₂²/S₂), valid with arms of unequal spread and size.
-
-    References:
-        Ibragimov and Müller (2016), Rev. Econ. Stat. 98, 83.
-
-    Arguments:
-        first: one number a run of the first arm, shape (run,).
-        second: of the second arm, shape (run,).
-        level: confidence level.
-
-    Returns:
-        The difference; `runs` is the smaller arm's, `spread` the standard error.
-    """
-    one, other = across_runs(first, level=level), across_runs(second, level=level)
-    runs = min(one.runs, other.runs)
-    reason = "; ".join(
-        f"{name} arm: {arm.reason}"
-        for name, arm in (("first", one), ("second", other))
-        if arm.reason
-    )
-    difference = one.mean - other.mean
-    if runs < 2:
-        return AcrossRuns(difference, -np.inf, np.inf, np.nan, runs, np.nan, reason)
-    error = float(np.hypot(one.spread / np.sqrt(one.runs), other.spread / np.sqrt(other.runs)))
-    half = float(t.ppf((1 + level) / 2, runs - 1)) * error
-    p_value = _two_sided(difference, error, runs - 1)
-    return AcrossRuns(
-        difference, difference - half, difference + half, error, runs, p_value, reason
-    )
 
 
 def standard_errors(fits: xr.Dataset) -> xr.DataArray:
@@ -142,49 +82,24 @@ def standard_errors(fits: xr.Dataset) -> xr.DataArray:
     return (fits["exponent_high"] - fits["exponent_low"]) / (2 * quantile)
 
 
-def calibration_ratio(fits: xr.Dataset, *, dim: str = "run") -> xr.DataArray:
-    """Spread of the exponent between runs over the median standard error of one run.
-
-    Near 1 where runs differ no more than each one's interval says; well above 1 where trajectories
-    differ in earnest, and the interval of one run must not be taken for that of the next.
-
-    Arguments:
-        fits: as returned by `growth.fit_growth`.
-        dim: the dimension that counts runs.
-
-    Returns:
-        The ratio, over the other dimensions; NaN with fewer than two runs, 0 where half of the
-        intervals or more are unbounded.
-    """
-    usable = fits["exponent"].where(np.isfinite(fits["exponent"]))
-    spread = usable.std(dim, ddof=1)
-    return spread / standard_errors(fits).where(usable.notnull()).median(dim)
-
-
 @dataclass(frozen=True)
 class Pooled:
     """Random-effects mean of several estimates.
 
     Attributes:
-        mean: the pooled estimate.
-        low: lower end of its interval.
-        high: upper end.
+        mean: of the `n` estimates that entered, with its interval.
         heterogeneity: standard deviation of the true values around the mean.
         share: share of the total variance that is heterogeneity, I².
-        used: how many estimates entered.
-        left_out: how many did not, without a bounded interval.
+        left_out: estimates that did not enter, without a bounded interval.
     """
 
-    mean: float
-    low: float
-    high: float
+    mean: Interval
     heterogeneity: float
     share: float
-    used: int
     left_out: int
 
 
-def pool(estimates: ArrayLike, errors: ArrayLike, *, level: float = 0.95) -> Pooled:
+def pool(estimates: ArrayLike, errors: ArrayLike, *, level: float) -> Pooled:
     """Random-effects mean of estimates with known standard errors.
 
     Paule–Mandel heterogeneity with the Hartung–Knapp interval. It takes the estimates for
@@ -207,14 +122,15 @@ def pool(estimates: ArrayLike, errors: ArrayLike, *, level: float = 0.95) -> Poo
     kept = np.isfinite(value) & np.isfinite(error) & (error > 0)
     used, left_out = int(kept.sum()), int((~kept).sum())
     if used < 2:
-        return Pooled(np.nan, -np.inf, np.inf, np.nan, np.nan, used, left_out)
+        reason = f"{used} estimate(s) with a standard error, 2 needed"
+        unknown = Interval(math.nan, -math.inf, math.inf, used, reason=reason)
+        return Pooled(unknown, math.nan, math.nan, left_out)
     with np.errstate(divide="ignore"):  # I² of estimates that are all equal
         found = combine_effects(value[kept], error[kept] ** 2, method_re="iterated", use_t=True)
-    mean, half = found.mean_effect_re, t.ppf((1 + level) / 2, used - 1) * found.sd_eff_w_re_hksj
-    heterogeneity = float(np.sqrt(max(found.tau2, 0.0)))
+    half = t_quantile(used - 1, level) * float(found.sd_eff_w_re_hksj)
+    mean = Interval.around(float(found.mean_effect_re), half, n=used)
     share = float(np.clip(found.i2, 0.0, 1.0))
-    low, high = float(mean - half), float(mean + half)
-    return Pooled(float(mean), low, high, heterogeneity, share, used, left_out)
+    return Pooled(mean, math.sqrt(max(found.tau2, 0.0)), share, left_out)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+
+from ultraslow.analysis.intervals import fieller, t_quantile
 
 Array = NDArray[np.float64]
 
@@ -105,15 +106,14 @@ def noise_interval(
     if count < FEWEST_BLOCKS:
         reason = f"{count} windows with gradient noise, {FEWEST_BLOCKS} needed"
         return NoiseScale(_ratio(moments), math.nan, math.nan, "", total, count, reason)
-    t = float(stats.t.ppf(0.5 + level / 2, count - 1))
     windows = merge(gradient_sq, noise_trace, updates, blocks=int(np.size(updates)))
     correlated = _outlasts(windows, count)
     if max(_relative_errors(moments)) > NOISY:
-        return replace(fieller(moments, t), correlated=correlated)
+        return replace(fieller_scale(moments, level=level), correlated=correlated)
     error = jackknife_error(moments)
     middle = _ratio(moments)
     # On the scale of ln B the interval of a ratio of positive means is nearly symmetric.
-    width = math.exp(t * error / middle)
+    width = math.exp(t_quantile(count - 1, level) * error / middle)
     ends = middle / width, middle * width
     return NoiseScale(middle, *ends, "jackknife", total, count, correlated=correlated)
 
@@ -259,32 +259,22 @@ def jackknife_error(moments: Moments) -> float:
     return float(np.sqrt(np.mean((pseudo - centre) ** 2 / (h - 1))))
 
 
-def fieller(moments: Moments, t: float) -> NoiseScale:
-    """Fieller's interval for B, which stays right when |G|² or tr Σ may be 0.
+def fieller_scale(moments: Moments, *, level: float) -> NoiseScale:
+    """B with Fieller's interval, which stays right when |G|² or tr Σ may be 0.
 
     Arguments:
         moments: the blocks.
-        t: quantile of Student's t.
+        level: confidence level.
 
     Returns:
         The estimate; its upper end is infinite when the interval of |G|² reaches 0.
     """
-    g, s = _means(moments)
-    c = covariance(moments)
-    quadratic = g**2 - t**2 * c[0, 0]
-    linear = s * g - t**2 * c[0, 1]
-    constant = s**2 - t**2 * c[1, 1]
-    root = math.sqrt(max(linear**2 - quadratic * constant, 0.0))
-    found = (_ratio(moments), "fieller", int(moments.updates.sum()), moments.updates.size)
-    estimate, method, updates, blocks = found
-    if quadratic > 0 and g > 0:
-        low, high = (linear - root) / quadratic, (linear + root) / quadratic
-        return NoiseScale(estimate, max(low, 0.0), max(high, 0.0), method, updates, blocks)
-    # The set is all B above the positive root; none below 0 makes sense.
-    bounded = constant > 0 and quadratic < 0
-    low = (linear - root) / quadratic if bounded else 0.0
-    reason = "the squared gradient cannot be told from 0"
-    return NoiseScale(estimate, max(low, 0.0), math.inf, method, updates, blocks, reason)
+    gradient_sq, noise_trace = _means(moments)
+    errors, blocks = covariance(moments)[::-1, ::-1], moments.updates.size
+    found = fieller(noise_trace, gradient_sq, errors, n=blocks, level=level, positive=True)
+    reason = "the squared gradient cannot be told from 0" if found.reason else ""
+    ends, updates = (found.low, found.high), int(moments.updates.sum())
+    return NoiseScale(found.value, *ends, "fieller", updates, blocks, reason)
 
 
 BINS_PER_DECADE = 5

@@ -12,8 +12,8 @@ from ultraslow.analysis.intervals import (
     SEEDS,
     SUPPORTED,
     UNDECIDABLE,
-    across_runs,
     joint_level,
+    t_interval,
 )
 from ultraslow.analysis.runs import Arm, differences, one_per_seed, seeds
 from ultraslow.analysis.runs.arms import arms
@@ -223,9 +223,9 @@ def arm_means(
 
 
 def _mean(arm: Arm, values: Sequence[float], *, level: float) -> Mean:
-    found = across_runs(values, level=level)
-    name = f"mean of {found.runs} seeds at {arm}"
-    return Mean(name, found.mean, found.low, found.high, found.runs)
+    found = t_interval(values, level=level)
+    name = f"mean of {found.n} seeds at {arm}"
+    return Mean(name, found.value, found.low, found.high, found.n)
 
 
 def judge_arms(

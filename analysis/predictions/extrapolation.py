@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.intervals import SEEDS, across_runs
+from ultraslow.analysis.intervals import SEEDS, t_interval
 from ultraslow.analysis.runs import Arm, constant_rate, total_distance
 from ultraslow.analysis.runs.arms import arms
-from ultraslow.analysis.text import interval, number, rounded
+from ultraslow.analysis.text import number
 from ultraslow.diffusion.laws import growth_basis
 
 Array = NDArray[np.float64]
@@ -115,11 +115,10 @@ def _phrase(arm: Arm, errors: Mapping[str, Array], *, level: float) -> str:
     others = {name: found for name, found in errors.items() if name != LOGARITHM}
     best = min(others, key=lambda name: float(others[name].mean()))
     # The best law is chosen on the same runs: the level allows for their number.
-    excess = across_runs(own - others[best], level=1 - (1 - level) / len(others))
-    ends = interval(excess.low, excess.high, show=rounded)
+    excess = t_interval(own - others[best], level=1 - (1 - level) / len(others))
     word = "worse" if excess.low > 0 else "better" if excess.high < 0 else "not told to be worse"
     return (
         f"extrapolated to {number(HORIZON)} times the iterations at {arm}, the logarithm misses "
         f"by {own.mean():.1%} of the growth, {word} than the best other law ({best}, "
-        f"{others[best].mean():.1%}; difference {ends})"
+        f"{others[best].mean():.1%}; difference {excess.ends()})"
     )

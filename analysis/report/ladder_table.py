@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ultraslow.analysis.scores import Gain, Ladder, Rung
-from ultraslow.analysis.text import interval, number, printable, rounded
+from ultraslow.analysis.text import number, printable, rounded
 
 from . import figures, markup
 from .data import Dot, DotPlot
@@ -58,8 +58,7 @@ def _row(rung: Rung) -> tuple[str, ...]:
 def _gain(gain: Gain | None) -> tuple[str, str]:
     if gain is None:
         return "–", "–"
-    ends = interval(gain.contrast.low, gain.contrast.high, show=rounded)
-    return f"{rounded(gain.contrast.estimate)} {ends}", number(gain.p_value, 2)
+    return str(gain.contrast), number(gain.p_value, 2)
 
 
 def whole(ladder: Ladder) -> str:
@@ -75,12 +74,27 @@ def whole(ladder: Ladder) -> str:
 def _word(gain: Gain, *, level: float) -> str:
     if gain.p_value > 1 - level:
         return "neither gains nor loses for sure"
-    return "gains" if gain.contrast.estimate > 0 else "loses"
+    return "gains" if gain.contrast.difference.value > 0 else "loses"
 
 
 def rows(found: Sequence[Ladder]) -> list[dict[str, Any]]:
     """Ladders as JSON holds them."""
-    return [plain(asdict(ladder)) for ladder in found]
+    return [
+        plain({**asdict(ladder), "rungs": [_record(rung) for rung in ladder.rungs]})
+        for ladder in found
+    ]
+
+
+def _record(rung: Rung) -> dict[str, Any]:
+    steps = {"over_before": rung.over_before, "over_baseline": rung.over_baseline}
+    return {**asdict(rung), **{name: gain and _flat(gain) for name, gain in steps.items()}}
+
+
+def _flat(gain: Gain) -> dict[str, Any]:
+    found, error, freedom = gain.contrast.difference, gain.contrast.error, gain.contrast.freedom
+    ends = {"estimate": found.value, "low": found.low, "high": found.high}
+    contrast = {**ends, "error": error, "freedom": freedom, "count": found.n}
+    return {**asdict(gain), "contrast": contrast}
 
 
 def gains(ladder: Ladder) -> DotPlot:
@@ -101,8 +115,8 @@ def gains(ladder: Ladder) -> DotPlot:
 def _dot(row: int, gain: Gain | None, *, strong: bool = False) -> Dot:
     if gain is None:
         return Dot(row, 0, math.nan, math.nan, math.nan, strong)
-    contrast = gain.contrast
-    return Dot(row, 0, contrast.estimate, contrast.low, contrast.high, strong)
+    found = gain.contrast.difference
+    return Dot(row, 0, found.value, found.low, found.high, strong)
 
 
 def section(found: Sequence[Ladder]) -> str:

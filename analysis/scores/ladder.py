@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
-from ultraslow.analysis.intervals import Contrast, block, p_value, paired, unpaired
+from ultraslow.analysis.intervals import Contrast, block, paired, unpaired
 from ultraslow.analysis.runs import Place, place_of
 
 from .held_out import METRICS, has, trainings
@@ -173,7 +173,7 @@ def _gains(
         else _contrast(samples[upper], samples[lower], level=level)
         for upper, lower in pairs
     ]
-    raw = [p_value(one[0]) for one in found if one is not None]
+    raw = [one[0].p_value for one in found if one is not None]
     corrected = iter(multipletests(raw, method="holm")[1] if raw else ())
     return [None if one is None else Gain(*one, float(next(corrected))) for one in found]
 

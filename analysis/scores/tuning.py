@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ultraslow.analysis.intervals import Contrast, unpaired
+from ultraslow.analysis.intervals import Interval, unpaired
 
 from .held_out import Training
 
@@ -113,10 +113,10 @@ def possible(tables: Mapping[float, Array]) -> list[float]:
         for rate, values in tables.items()
         if rate != best
     }
-    return [rate for rate in tables if rate == best or ahead[rate].low <= 0]
+    return [rate for rate in tables if rate == best or ahead[rate].difference.low <= 0]
 
 
-def between(above: Iterable[Array], below: Iterable[Array], *, level: float) -> Contrast:
+def between(above: Iterable[Array], below: Iterable[Array], *, level: float) -> Interval:
     """The difference of two means, each of the best of some candidates that one cannot tell apart.
 
     The interval spans Welch's intervals of all pairs of candidates, so that it covers the
@@ -128,17 +128,15 @@ def between(above: Iterable[Array], below: Iterable[Array], *, level: float) -> 
         level: confidence level.
 
     Returns:
-        The difference; its estimate is the mean over the pairs.
+        The difference; its value is the mean over the pairs.
     """
     lower = list(below)
-    found = [unpaired(x, y, level=level) for x in above for y in lower]
-    return Contrast(
-        estimate=float(np.mean([one.estimate for one in found])),
+    found = [unpaired(x, y, level=level).difference for x in above for y in lower]
+    return Interval(
+        value=float(np.mean([one.value for one in found])),
         low=min(one.low for one in found),
         high=max(one.high for one in found),
-        error=max(one.error for one in found),
-        freedom=min(one.freedom for one in found),
-        count=min(one.count for one in found),
+        n=min(one.n for one in found),
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 from ultraslow.analysis.growth.estimate import fit_grid
 from ultraslow.analysis.growth.noise_models import NoiseModel, simulate
 from ultraslow.analysis.growth.series import Settings, grid_parts
-from ultraslow.analysis.intervals.seeds import across_runs
+from ultraslow.analysis.intervals import t_interval
 from ultraslow.diffusion.laws.null import NULL_LAWS
 from ultraslow.diffusion.walks import line
 from ultraslow.diffusion.walks import potential as landscape
@@ -138,7 +138,7 @@ def across_seeds(times, values):
     of one trajectory is about that trajectory.
     """
     exponents = fitted(times, values).exponent.reshape(-1, SEEDS)
-    intervals = [across_runs(row) for row in exponents]
+    intervals = [t_interval(row, level=0.95) for row in exponents]
     low, high = (np.array([getattr(found, end) for found in intervals]) for end in ("low", "high"))
     return judged(Interval(low, high), "faster")
 

@@ -11,7 +11,7 @@ from scipy.signal import lfilter
 
 from ultraslow.analysis.noise.scale import (
     covariance,
-    fieller,
+    fieller_scale,
     independent_blocks,
     jackknife_error,
     noise_interval,
@@ -69,7 +69,7 @@ def methods(gradient_sq, noise_trace, updates, *, rng):
     n, g, s = moments.updates, moments.gradient_sq, moments.noise_trace
     t = stats.t.ppf(0.975, n.size - 1)
     used = noise_interval(gradient_sq, noise_trace, updates)
-    exact = fieller(moments, t)
+    exact = fieller_scale(moments, level=0.95)
     mean_g, mean_s = np.average(g, weights=n), np.average(s, weights=n)
     found = {"in use": (used.low, used.high), "fieller": (exact.low, exact.high)}
     if mean_g <= 0 or mean_s <= 0:  # the others divide by the mean and have nothing to say

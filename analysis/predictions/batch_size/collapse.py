@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, across_runs, decide
+from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, decide, t_interval
 from ultraslow.analysis.predictions.evidence import sample, undecided
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import (
@@ -413,7 +413,7 @@ def best_clock(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> str:
     order = sorted(means, key=lambda clock: round(means[clock] / _ROUNDING))
     best, following = order[:2]
     gains = [scored[best][seed] - scored[following][seed] for seed in scored[best]]
-    told = across_runs(gains, level=level).high < -_ROUNDING
+    told = t_interval(gains, level=level).high < -_ROUNDING
     listed = ", ".join(f"{clock} {means[clock]:.1%}" for clock in order)
     how = "" if told else f", not told from {following}"
     return f"curves coincide best over {best}{how} (out-of-seed errors: {listed})"

@@ -158,8 +158,8 @@ def log_ratio(numerator: Arm, denominator: Arm, logs: Curves, *, level: float) -
     Returns:
         The ratio's logarithm with its interval.
     """
-    found = unpaired(logs[numerator], logs[denominator], level=level)
-    return Ratio(numerator, denominator, found.estimate, found.low, found.high)
+    found = unpaired(logs[numerator], logs[denominator], level=level).difference
+    return Ratio(numerator, denominator, found.value, found.low, found.high)
 
 
 def ratio_of(value: float) -> float:

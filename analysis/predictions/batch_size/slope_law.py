@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.intervals import AcrossRuns, across_runs
+from ultraslow.analysis.intervals import Interval, t_interval
 from ultraslow.analysis.predictions.evidence import comparable
 from ultraslow.analysis.runs import (
     RECORDS,
@@ -30,7 +30,7 @@ from ultraslow.analysis.runs import (
     slope,
 )
 from ultraslow.analysis.runs.arms import arms
-from ultraslow.analysis.text import first_of, interval, number, plural, rounded
+from ultraslow.analysis.text import first_of, number, plural, rounded
 
 from .scaled_sets import MARGIN, RATE_TOLERANCE, short_of_noise, without_short
 
@@ -51,9 +51,9 @@ class SlopeLaw:
         left_out: arms that did not enter, each with the reason.
     """
 
-    rate: AcrossRuns | None = None
-    size: AcrossRuns | None = None
-    combined: Mapping[float, AcrossRuns] | None = None
+    rate: Interval | None = None
+    size: Interval | None = None
+    combined: Mapping[float, Interval] | None = None
     arms: int = 0
     departure: float = math.nan
     reason: str = ""
@@ -74,7 +74,7 @@ class SlopeLaw:
         lead = "log-slopes b ∝ η^x·M^−y"
         if not found:
             return f"{lead}: x and y not identified, as {self.reason} (would tell: {self.needed})"
-        told = ", ".join(f"{name} = {_estimate(one)}" for name, one in found.items())
+        told = ", ".join(f"{name} = {one}" for name, one in found.items())
         wanted = ", where coinciding curves need 0" if power in shown else ""
         rest = f"{lead}: {told}{wanted} ({self._sample()})"
         if not self.reason:
@@ -85,7 +85,7 @@ class SlopeLaw:
 
     def _sample(self) -> str:
         known = [one for one in (self.rate, *(self.combined or {}).values()) if one]
-        text = f"mean of {plural(known[0].runs, 'seed')} over {plural(self.arms, 'arm')}"
+        text = f"mean of {plural(known[0].n, 'seed')} over {plural(self.arms, 'arm')}"
         if math.isnan(self.departure):
             return text
         return f"{text}, which depart from it by {self.departure:.1%} at most"
@@ -99,10 +99,6 @@ def _combination(power: float) -> str:
     """
     known = {0.5: "x/2 − y", 1.0: "x − y", 0.0: "−y"}
     return known.get(power, f"{rounded(power).rstrip('0')}·x − y")
-
-
-def _estimate(found: AcrossRuns) -> str:
-    return f"{rounded(found.mean)} {interval(found.low, found.high, show=rounded)}"
 
 
 Array = NDArray[np.float64]
@@ -245,10 +241,10 @@ def _fit(known: Sequence[Arm], logs: Array, *, level: float) -> SlopeLaw:
     if not _tells(known):
         return _tied(known, design, logs, level=level)
     x, minus_y = _slopes(design, logs)
-    combined = {r: across_runs(x * r + minus_y, level=level) for r in POWERS}
+    combined = {r: t_interval(x * r + minus_y, level=level) for r in POWERS}
     return SlopeLaw(
-        across_runs(x, level=level),
-        across_runs(-minus_y, level=level),
+        t_interval(x, level=level),
+        t_interval(-minus_y, level=level),
         combined,
         len(known),
         _departure(design, logs),
@@ -303,7 +299,7 @@ def _rate_only(known: Sequence[Arm], rates: Array, logs: Array, *, level: float)
     reason, needed = f"all arms used are at batch size {sizes[0]}", "arms at other batch sizes"
     if not _varies(rates):
         return SlopeLaw(reason=f"{reason} and near one rate", needed=f"{needed} and rates")
-    found = across_runs(_slopes(rates[None], logs)[0], level=level)
+    found = t_interval(_slopes(rates[None], logs)[0], level=level)
     departure = _departure(rates[None], logs)
     return SlopeLaw(found, None, None, len(known), departure, reason, needed)
 
@@ -313,7 +309,7 @@ def _tied(known: Sequence[Arm], design: Array, logs: Array, *, level: float) -> 
     rates, sizes = design
     power, rest = _tie(rates, sizes)
     rule = next((r for r in (0.0, *POWERS) if abs(power - r) < 0.01), power)
-    found = across_runs(_slopes(sizes[None], logs)[0], level=level)
+    found = t_interval(_slopes(sizes[None], logs)[0], level=level)
     return SlopeLaw(
         combined={rule: found},
         arms=len(known),

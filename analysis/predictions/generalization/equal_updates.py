@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import xarray as xr
 
-from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, Contrast
+from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, Interval
 from ultraslow.analysis.predictions.evidence import differing
 from ultraslow.analysis.predictions.verdict import Sample, Verdict
 from ultraslow.analysis.runs import differences, injected_noise
@@ -44,7 +44,7 @@ class Gaps:
 
     updates: Gap | None
     epochs: Gap | None
-    base_rate: Contrast | None
+    base_rate: Interval | None
 
     @property
     def needless(self) -> bool:
@@ -185,7 +185,7 @@ def _decided(blank: Verdict, word: str, reason: str, gap: Gap, given: Setting) -
         verdict=word,
         reason=reason,
         effect_meaning=meaning(given, gap.batch_size, "equal updates"),
-        effect=gap.contrast.estimate,
+        effect=gap.contrast.value,
         effect_low=gap.contrast.low,
         effect_high=gap.contrast.high,
     )

@@ -106,7 +106,7 @@ def _judge(given: Setting, gaps: list[Gap]) -> Verdict:
         word,
         _reason(word, largest),
         meaning(given, largest.batch_size, "equal updates"),
-        *(largest.contrast.estimate, largest.contrast.low, largest.contrast.high),
+        *(largest.contrast.value, largest.contrast.low, largest.contrast.high),
         sample=sample(given, gaps),
         assumptions=(*tuning_notes(gaps), _ladder(gaps)),
         needed=_needed(largest) if word == UNDECIDABLE else "",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
-from ultraslow.analysis.intervals import Contrast
+from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.predictions.verdict import Sample
 from ultraslow.analysis.scores import (
     MARGINS,
@@ -68,7 +68,7 @@ class Gap:
     """
 
     batch_size: int
-    contrast: Contrast
+    contrast: Interval
     base: Tuned
     large: Tuned
     margin: float
@@ -140,7 +140,7 @@ def equal_epochs(given: Setting, batch_size: int, *, level: float) -> Gap | None
     return _gap(given, batch_size, _equal_samples(given, batch_size), level=level)
 
 
-def base_rate_epochs(given: Setting, batch_size: int, *, level: float) -> Contrast | None:
+def base_rate_epochs(given: Setting, batch_size: int, *, level: float) -> Interval | None:
     """The gap after as many samples, at the rate that is best for the smallest batch size."""
     base = given.tuned(given.base, given.iterations)
     iteration = _equal_samples(given, batch_size)
@@ -163,7 +163,7 @@ def _gap(given: Setting, batch_size: int, iteration: float, *, level: float) -> 
     ends = between(base.candidates.values(), large.candidates.values(), level=level)
     # Seeds' own luck does not choose their rates, so this estimate is not flattered.
     middle = float(base.scores.mean() - large.scores.mean())
-    contrast = replace(ends, estimate=min(max(middle, ends.low), ends.high))
+    contrast = replace(ends, value=min(max(middle, ends.low), ends.high))
     return Gap(batch_size, contrast, base, large, given.margin)
 
 
@@ -193,10 +193,10 @@ def more_seeds(gaps: list[Gap]) -> str:
     most = 0.0
     for gap in gaps:
         contrast = gap.contrast
-        away = abs(gap.margin - contrast.estimate)
-        half = contrast.high - contrast.estimate
+        away = abs(gap.margin - contrast.value)
+        half = contrast.high - contrast.value
         if contrast.low <= gap.margin <= contrast.high:
-            most = max(most, contrast.count * (half / away) ** 2 if away > 0 else math.inf)
+            most = max(most, contrast.n * (half / away) ** 2 if away > 0 else math.inf)
     if most > 1000:
         return "hardly more seeds: a gap lies at the margin itself"
     return f"about {math.ceil(round(most, 6))} seeds a batch size and learning rate"

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, Contrast
+from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, Interval
 from ultraslow.analysis.predictions.verdict import Sample, Verdict
 from ultraslow.analysis.scores import (
     MARGINS,
@@ -70,14 +70,14 @@ class Pair:
 
     better: End
     worse: End
-    score: Contrast
-    distance: Contrast
+    score: Interval
+    distance: Interval
 
     def __str__(self) -> str:
         ratio = ", ".join(rounded(math.exp(x)) for x in (self.distance.low, self.distance.high))
         return (
             f"{self.better.name} scores {self.score} above {self.worse.name} at "
-            f"{rounded(math.exp(self.distance.estimate))} [{ratio}] of its distance"
+            f"{rounded(math.exp(self.distance.value))} [{ratio}] of its distance"
         )
 
 
@@ -223,7 +223,7 @@ def _told(blank: Verdict, word: str, pair: Pair, reason: str) -> Verdict:
         blank,
         verdict=word,
         reason=reason,
-        effect=math.exp(pair.distance.estimate),
+        effect=math.exp(pair.distance.value),
         effect_low=math.exp(pair.distance.low),
         effect_high=math.exp(pair.distance.high),
         effect_meaning=f"{EFFECT}: {pair.better.name} over {pair.worse.name}",

@@ -37,9 +37,9 @@ from ultraslow.analysis.intervals import (
     SEEDS,
     SUPPORTED,
     UNDECIDABLE,
-    across_runs,
     decide,
     overall,
+    t_interval,
 )
 from ultraslow.analysis.predictions.evidence import Missing, entering, sample, undecided, unlike
 from ultraslow.analysis.predictions.extrapolation import extrapolations
@@ -142,10 +142,10 @@ def _phrase(arm: Arm, exponents: xr.DataArray, *, level: float) -> str:
 
 
 def _part(group: str, exponents: NDArray[np.float64], *, level: float) -> str:
-    found = across_runs(exponents, level=level)
-    if found.runs < SEEDS:
+    found = t_interval(exponents, level=level)
+    if found.n < SEEDS:
         return f"{group} not estimated"
-    return f"{group} {rounded(found.mean)} {interval(found.low, found.high, show=rounded)}"
+    return f"{group} {found}"
 
 
 PREDICTION = "P1"

@@ -5,15 +5,21 @@ the same initial weights, seed by seed.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import stats
 
 from ultraslow.analysis.growth import DECADES
-from ultraslow.analysis.intervals import CONTRADICTED, SEEDS, SUPPORTED, UNDECIDABLE
+from ultraslow.analysis.intervals import (
+    CONTRADICTED,
+    SEEDS,
+    SUPPORTED,
+    UNDECIDABLE,
+    Interval,
+    fieller,
+)
 from ultraslow.analysis.predictions.evidence import Missing, comparable, sample, undecided
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import (
@@ -25,7 +31,7 @@ from ultraslow.analysis.runs import (
     noise_free,
     slope,
 )
-from ultraslow.analysis.text import interval, number, plural, rounded
+from ultraslow.analysis.text import number, plural
 
 Array = NDArray[np.float64]
 
@@ -33,19 +39,6 @@ EFFECT = "log-slope without noise over that with noise, last common decade"
 # At rest: less than a tenth of the noisy slope. Growing "by the same law": at least half of it.
 # What lies between is slowing down, and where it will end is not known.
 AT_REST, ALIKE = 0.1, 0.5
-
-
-@dataclass(frozen=True)
-class Share:
-    """Ratio of two paired means with Fieller's interval."""
-
-    value: float
-    low: float
-    high: float
-    pairs: int
-
-    def __str__(self) -> str:
-        return f"{rounded(self.value)} {interval(self.low, self.high, show=rounded)}"
 
 
 def noise_off(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
@@ -74,7 +67,7 @@ def noise_off(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
     slopes = np.array([[slope(known[name], span) for name in pair] for pair in pairs])
     if not np.isfinite(slopes).all():
         return undecided(blank, used, _short())
-    share = fieller(slopes[:, 0], slopes[:, 1], level=level)
+    share = ratio_of_means(slopes[:, 0], slopes[:, 1], level=level)
     word = _word(share)
     return replace(
         blank,
@@ -89,13 +82,8 @@ def noise_off(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
     )
 
 
-def fieller(numerators: Array, denominators: Array, *, level: float) -> Share:
-    """Ratio of two paired means with its interval.
-
-    {θ : |x̄ − θȳ| ≤ t_{n−1}·s(x − θy)/√n}, unbounded where ȳ is not told from 0.
-
-    References:
-        Fieller (1954), Journal of the Royal Statistical Society B 16, 175.
+def ratio_of_means(numerators: Array, denominators: Array, *, level: float) -> Interval:
+    """Ratio of two paired means with Fieller's interval.
 
     Arguments:
         numerators: x, shape (pair,).
@@ -103,21 +91,15 @@ def fieller(numerators: Array, denominators: Array, *, level: float) -> Share:
         level: confidence level.
 
     Returns:
-        The ratio and its interval.
+        The ratio; its interval is unbounded where the mean of y is not told from 0.
     """
     n = numerators.size
-    x, y = float(numerators.mean()), float(denominators.mean())
-    reach = float(stats.t.ppf(0.5 + level / 2, n - 1)) ** 2 / n
-    (vx, vxy), (_, vy) = reach * np.cov(numerators, denominators)
-    square = y * y - vy
-    if square <= 0 or y <= 0:
-        return Share(x / y if y else math.nan, -math.inf, math.inf, n)
-    middle = (x * y - vxy) / square
-    half = math.sqrt(max(middle**2 - (x * x - vx) / square, 0.0))
-    return Share(x / y, middle - half, middle + half, n)
+    means = float(numerators.mean()), float(denominators.mean())
+    covariance = np.cov(numerators, denominators) / n
+    return fieller(*means, covariance, n=n, level=level)
 
 
-def _word(share: Share) -> str:
+def _word(share: Interval) -> str:
     if share.low > -AT_REST and share.high < AT_REST:
         return SUPPORTED
     return CONTRADICTED if share.low > ALIKE else UNDECIDABLE
@@ -166,7 +148,7 @@ def _short() -> Missing:
     )
 
 
-def _reason(word: str, share: Share, span: Span) -> str:
+def _reason(word: str, share: Interval, span: Span) -> str:
     over = f"over iterations {number(round(span[0]))} to {number(round(span[1]))}"
     found = f"without noise the log-slope is {share} of that with noise {over}"
     if word == SUPPORTED:
@@ -183,9 +165,9 @@ def _assumptions(runs: dict[str, xr.Dataset], pairs: list[tuple[str, str]]) -> t
     return (f"initial weights {weights}", f"noisy arm: batch size {size}")
 
 
-def _needed(share: Share) -> str:
+def _needed(share: Interval) -> str:
     if not math.isfinite(share.low):
         return "noisy runs whose distance still grows in the last decade, or more seeds"
     if share.low > AT_REST and share.high < ALIKE:
         return "longer runs, as descent without noise has slowed down and not stopped"
-    return f"more than {share.pairs} seeds, or longer runs"
+    return f"more than {share.n} seeds, or longer runs"

@@ -15,8 +15,8 @@ from ultraslow.analysis.intervals import (
     SEEDS,
     SUPPORTED,
     UNDECIDABLE,
-    AcrossRuns,
-    across_runs,
+    Interval,
+    t_interval,
 )
 from ultraslow.analysis.predictions.evidence import (
     Missing,
@@ -91,7 +91,7 @@ def activation(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
     slopes = {name: positive_slope(run, span) for name, run in used.items()}
     if not all(value > 0 for value in slopes.values()):
         return undecided(blank, used, _at_rest(slopes))
-    found = across_runs(_exponents(used, heats, slopes), level=level)
+    found = t_interval(_exponents(used, heats, slopes), level=level)
     noted = (how, f"iterations {span[0]:.0f} to {span[1]:.0f}", *left_out(known, used, _UNPAIRED))
     return _judged(blank, used, found, _expected(used, level=level), noted=noted)
 
@@ -201,30 +201,29 @@ def _expected(runs: Mapping[str, xr.Dataset], *, level: float) -> _Expected:
         gamma = landscape_exponent(run)[0] if "loss_difference" in run else math.nan
         if math.isfinite(gamma):
             gammas.setdefault(label(run, "seed", None), []).append(gamma)
-    found = across_runs([float(np.mean(values)) for values in gammas.values()], level=level)
-    if found.runs < SEEDS or not found.low > 0:
+    found = t_interval([float(np.mean(values)) for values in gammas.values()], level=level)
+    if found.n < SEEDS or not found.low > 0:
         return _Expected(_LEAST, math.inf, "α was not measured, and 2/α ≥ 1 for any α ≤ 2")
     ends = interval(1 / found.high, 1 / found.low, show=rounded)
-    words = f"2/α = {rounded(1 / found.mean)} {ends} from the landscape"
+    words = f"2/α = {rounded(1 / found.value)} {ends} from the landscape"
     return _Expected(1 / found.high, 1 / found.low, words)
 
 
 def _judged(
     blank: Verdict,
     runs: Mapping[str, xr.Dataset],
-    found: AcrossRuns,
+    found: Interval,
     expected: _Expected,
     *,
     noted: tuple[str, ...],
 ) -> Verdict:
     word = _word(found, expected)
-    ends = interval(found.low, found.high, show=rounded)
-    exponent = f"x = {rounded(found.mean)} {ends}, mean of {found.runs} seeds; {expected.words}"
+    exponent = f"x = {found}, mean of {found.n} seeds; {expected.words}"
     return replace(
         blank,
         verdict=word,
         reason=_reason(word, exponent),
-        effect=found.mean,
+        effect=found.value,
         effect_low=found.low,
         effect_high=found.high,
         sample=sample(runs),
@@ -233,7 +232,7 @@ def _judged(
     )
 
 
-def _word(found: AcrossRuns, expected: _Expected) -> str:
+def _word(found: Interval, expected: _Expected) -> str:
     """Both intervals enter: the claim holds or fails whatever 2/α is within its interval."""
     if expected.high / FACTOR < found.low and found.high < expected.low * FACTOR:
         return SUPPORTED
@@ -250,7 +249,7 @@ def _reason(word: str, exponent: str) -> str:
     return f"The exponent is not told to be within a factor of {FACTOR:g} of 2/α: {exponent}."
 
 
-def _needed(expected: _Expected, found: AcrossRuns) -> str:
+def _needed(expected: _Expected, found: Interval) -> str:
     if not math.isfinite(expected.high):
         return "landscape scans of the same runs, which measure α"
-    return f"more than {found.runs} seeds, or temperatures farther apart"
+    return f"more than {found.n} seeds, or temperatures farther apart"

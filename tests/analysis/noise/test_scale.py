@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from ultraslow.analysis.intervals import t_quantile
 from ultraslow.analysis.noise.scale import (
     Moments,
     covariance,
-    fieller,
+    fieller_scale,
     independent_blocks,
     jackknife_error,
     merge,
@@ -75,20 +76,20 @@ def test_covariance_equals_its_definition_block_by_block():
 @pytest.mark.parametrize("seed", range(5))
 def test_the_ends_of_fiellers_interval_solve_its_equation(seed):
     given = moments(np.random.default_rng(seed), noise=3.0)
-    found = fieller(given, 2.1)
+    found, t = fieller_scale(given, level=0.9), t_quantile(17, 0.9)
     c = covariance(given)
     g = np.average(given.gradient_sq, weights=given.updates)
     s = np.average(given.noise_trace, weights=given.updates)
     for b in filter(np.isfinite, (found.low, found.high)):
         left = (s - b * g) ** 2
-        np.testing.assert_allclose(left, 2.1**2 * (c[1, 1] - 2 * b * c[0, 1] + b**2 * c[0, 0]))
+        np.testing.assert_allclose(left, t**2 * (c[1, 1] - 2 * b * c[0, 1] + b**2 * c[0, 0]))
 
 
 def test_both_methods_agree_where_the_gradient_is_precise():
     given = moments(np.random.default_rng(3), blocks=20, noise=0.1, size=40.0)
     jackknife = noise_interval(given.gradient_sq, given.noise_trace, given.updates)
     assert jackknife.method == "jackknife"
-    exact = fieller(given, 2.093)  # t quantile at 0.975 with 19 degrees of freedom
+    exact = fieller_scale(given, level=0.95)
     np.testing.assert_allclose([jackknife.low, jackknife.high], [exact.low, exact.high], rtol=2e-3)
 
 
@@ -147,7 +148,7 @@ def test_the_interval_is_students_at_the_level_asked_for(level, noise):
     blocks = independent_blocks(*windows)
     t = stats.t.ppf((1 + level) / 2, blocks.updates.size - 1)
     if noise > 1:
-        assert found == fieller(blocks, t)
+        assert found == fieller_scale(blocks, level=level)
     else:
         half = np.log(found.high / found.low) / 2
         assert half == pytest.approx(t * jackknife_error(blocks) / found.estimate)
@@ -202,7 +203,8 @@ def test_no_ratio_of_two_negative_means_bounds_the_scale():
     """Both estimates are unbiased and may fall below 0; −100/−2 is no noise scale of 50."""
     rng = np.random.default_rng(4)
     both = moments(rng, noise=0.01)
-    found = fieller(Moments(-both.gradient_sq, -both.noise_trace, both.updates), 2.0)
+    negative = Moments(-both.gradient_sq, -both.noise_trace, both.updates)
+    found = fieller_scale(negative, level=0.95)
     assert np.isnan(found.estimate)
     assert (found.low, found.high) == (0.0, np.inf)
     assert found.reason == "the squared gradient cannot be told from 0"

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from ultraslow.analysis.intervals.contrast import Contrast
+from ultraslow.analysis.intervals.contrast import Interval
 from ultraslow.analysis.predictions.generalization.equal_updates import Gaps, generalization
 from ultraslow.analysis.predictions.generalization.gaps import Gap
 from ultraslow.analysis.scores.tuning import Tuned
@@ -197,6 +197,6 @@ def test_a_gap_at_equal_epochs_counts_beyond_the_margin_only(train):
 )
 def test_tuning_alone_has_to_close_a_gap_beyond_the_margin(closed, base_rate, needless):
     tuned = Tuned(np.zeros(5), (0.1, 0.2, 0.4), 0.2, {0.2: np.zeros(5)})
-    epochs = Gap(1024, Contrast(0.0, -0.01, closed, 0.1, 4.0, 5), tuned, tuned, margin=0.01)
-    rate = None if base_rate is None else Contrast(0.05, base_rate, 0.09, 0.1, 4.0, 5)
+    epochs = Gap(1024, Interval(0.0, -0.01, closed, 5), tuned, tuned, margin=0.01)
+    rate = None if base_rate is None else Interval(0.05, base_rate, 0.09, 5)
     assert Gaps(None, epochs, rate).needless == needless

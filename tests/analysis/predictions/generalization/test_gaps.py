@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ultraslow.analysis.intervals.contrast import Contrast, unpaired
+from ultraslow.analysis.intervals.contrast import Interval, unpaired
 from ultraslow.analysis.predictions.generalization.gaps import (
     Gap,
     Setting,
@@ -28,7 +28,7 @@ def tuned(best, rates=RATES):
 
 def gap(low, high, *, base=INSIDE, large=INSIDE, estimate=None, rates=RATES):
     middle = (low + high) / 2 if estimate is None else estimate
-    contrast = Contrast(middle, low, high, error=0.1, freedom=4.0, count=5)
+    contrast = Interval(middle, low, high, n=5)
     return Gap(1024, contrast, tuned(base, rates), tuned(large, rates), margin=0.01)
 
 
@@ -119,8 +119,8 @@ def test_gaps_are_welchs_intervals_at_equal_updates_and_equal_samples(train, lev
         (equal_updates(given, 256, level=level), ends(runs, "256-1000-1.0")),
         (equal_epochs(given, 256, level=level), ends(runs, "256-250-1.0")),
     ):
-        expected = unpaired(base, large, level=level)
-        assert found.contrast.estimate == pytest.approx(expected.estimate)
+        expected = unpaired(base, large, level=level).difference
+        assert found.contrast.value == pytest.approx(expected.value)
         assert (found.contrast.low, found.contrast.high) == (expected.low, expected.high)
     notes = tuning_notes([found])
     assert notes[0] == "smallest batch size: best of 3 learning rates 0.1"
@@ -133,8 +133,10 @@ def test_the_gap_at_the_small_batchs_rate_is_read_at_that_rate(train, level):
     runs = study(train, BUDGETS)
     found = base_rate_epochs(setting(runs), 256, level=level)
     # The rate 0.1 is half of the best one at batch size 256: 0.05 + 0.02 · 1² of accuracy less.
-    assert found.estimate == pytest.approx(0.07, abs=3e-4)
-    expected = unpaired(ends(runs, "64-1000-1.0"), ends(runs, "256-250-0.5"), level=level)
+    assert found.value == pytest.approx(0.07, abs=3e-4)
+    expected = unpaired(
+        ends(runs, "64-1000-1.0"), ends(runs, "256-250-0.5"), level=level
+    ).difference
     assert (found.low, found.high) == (expected.low, expected.high)
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ultraslow.analysis.predictions.growth.noise_off import Share, _word, fieller, noise_off
+from ultraslow.analysis.intervals import Interval
+from ultraslow.analysis.predictions.growth.noise_off import _word, noise_off, ratio_of_means
 
 
 def sets(make, share, *, seeds=4, digests=("w", "w"), **options):
@@ -24,7 +25,7 @@ def sets(make, share, *, seeds=4, digests=("w", "w"), **options):
 def test_fiellers_interval_holds_the_ratios_that_a_t_test_does_not_reject():
     rng = np.random.default_rng(0)
     x, y = rng.normal(1, 0.3, 6), rng.normal(3, 0.3, 6)
-    found = fieller(x, y, level=0.9)
+    found = ratio_of_means(x, y, level=0.9)
     grid = np.linspace(0, 1, 20_001)
     kept = grid[stats.ttest_1samp(x - grid[:, None] * y, 0, axis=1).pvalue > 0.1]
     assert found.low == pytest.approx(kept.min(), abs=1e-4)
@@ -32,7 +33,7 @@ def test_fiellers_interval_holds_the_ratios_that_a_t_test_does_not_reject():
 
 
 def test_a_denominator_that_may_be_0_bounds_nothing():
-    found = fieller(np.array([1.0, 2.0, 3.0]), np.array([1.0, -1.0, 0.5]), level=0.95)
+    found = ratio_of_means(np.array([1.0, 2.0, 3.0]), np.array([1.0, -1.0, 0.5]), level=0.95)
     assert (found.low, found.high) == (-math.inf, math.inf)
 
 
@@ -91,11 +92,11 @@ def test_short_runs_are_still_on_their_way_down(make):
     ],
 )
 def test_the_whole_interval_decides(low, high, word):
-    assert _word(Share((low + high) / 2, low, high, 4)) == word
+    assert _word(Interval((low + high) / 2, low, high, 4)) == word
 
 
 def test_a_denominator_below_0_bounds_nothing():
-    found = fieller(np.array([1.0, 1.1, 1.2]), np.array([-3.0, -3.1, -2.9]), level=0.95)
+    found = ratio_of_means(np.array([1.0, 1.1, 1.2]), np.array([-3.0, -3.1, -2.9]), level=0.95)
     assert (found.low, found.high) == (-math.inf, math.inf)
 
 

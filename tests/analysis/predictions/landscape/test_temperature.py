@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ultraslow.analysis.intervals.seeds import AcrossRuns, across_runs
+from ultraslow.analysis.intervals import Interval, t_interval
 from ultraslow.analysis.predictions.landscape.temperature import (
     _Expected,
     _expected,
@@ -171,13 +171,13 @@ def test_temperatures_are_measured_only_where_all_runs_were(make):
 )
 def test_both_intervals_enter(found, expected, word):
     middle = sum(found) / 2
-    across = AcrossRuns(middle, *found, spread=0.1, runs=4, p_value=0.0, reason="")
+    across = Interval(middle, *found, 4)
     assert _word(across, _Expected(*expected, words="")) == word
 
 
 def test_runs_of_one_seed_share_their_landscape_and_count_once(make):
     runs = grid(make, 1.0, gamma=0.5)
-    gammas = across_runs([0.5, 0.505, 0.51, 0.515], level=0.9)
+    gammas = t_interval([0.5, 0.505, 0.51, 0.515], level=0.9)
     found = _expected(runs, level=0.9)
     assert (found.low, found.high) == pytest.approx((1 / gammas.high, 1 / gammas.low))
     arms = grid(make, 1.0, sizes=(16, 32, 64, 256), seeds=1, gamma=0.5)
