@@ -24,7 +24,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.distance import cdist
 
 from ._validation import count, whole
 
@@ -103,6 +102,8 @@ def two_time(sketches: ArrayLike) -> SquaredDistances:
     y = np.asarray(sketches, dtype=np.float64)
     if y.ndim != 2 or y.shape[1] < 1:
         raise ValueError(f"sketches: found shape {y.shape}, expected (time, component)")
+    from scipy.spatial.distance import cdist  # training, which makes sketches, does not need it
+
     # From differences, not from inner products: those cancel when w_s is close to w_t.
     return _with_error(cdist(y, y, "sqeuclidean"), y.shape[1])
 
