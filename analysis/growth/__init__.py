@@ -2,14 +2,13 @@
 
 Contents:
     fit              `fit_growth`: one call from distances to exponents with intervals
-    runs             fits of whole runs and of their tensors
-    series           many series at once
-    estimate         the estimate of one group of series
-    likelihood       the family and its restricted likelihood
-    maximum          its maximum: a lattice, then a climb
-    interval         the interval of p by inverting a test
-    critical_values  simulated critical values
+    settings         how series are fitted, and what they must be
+    family           the growth family over fixed times, and what its series share
+    surface          the restricted likelihood of each series, and its maxima
+    interval         the test of an exponent, and its inversion to an interval
+    critical_values  the test's ratio under a true exponent, simulated
     noise_models     how residuals are correlated
+    runs             fits of whole runs and of their tensors
     status           ok, or why to be careful
     shape            local exponents over the course of a curve
     certificate      size, coverage and power for the data at hand

@@ -14,9 +14,9 @@ from scipy.stats import norm
 
 from ultraslow.diffusion.laws import growth_regressor
 
-from .estimate import fit_grid
-from .noise_models import NoiseModel, simulate
-from .series import Settings, grid_parts, thinned
+from .fit import fit_grid, thinned, time_grid
+from .noise_models import NoiseModel, simulate_noise
+from .settings import Settings
 from .status import LEAST_RATIO, LEAST_RECORDS, check_curve
 
 Array = NDArray[np.float64]
@@ -73,7 +73,7 @@ def certify(
     """Simulated size, coverage and power of the fit.
 
     The laws have the onset that the settings give as known, and none where it is fitted. Of more
-    than 120 records those are used that `growth.fit_growth` would use.
+    than 120 records those are used that `fit_growth` would use.
 
     Arguments:
         times: t > 0, shape (time,), increasing, iterations.
@@ -99,15 +99,12 @@ def certify(
     if not scale > 0:
         raise ValueError(f"scale: found {scale}, expected a positive number")
     used = settings or Settings()
-    shared, grid, source = grid_parts(times, used)
+    grid = time_grid(times, used)
     fits = [
         fit_grid(
-            shared,
             grid,
             unit_growth(times, p, onset=used.onset or 0.0)
-            + scale * simulate(noise, times, draws, rng=rng),
-            level=used.level,
-            source=source,
+            + scale * simulate_noise(noise, times, draws, rng=rng),
         )
         for p in exponents
     ]

@@ -6,48 +6,52 @@ The exponent names the law: 0 is logarithmic growth, ½ diffusion, 1 ballistic m
 negative one saturation. Its interval is about one trajectory, whose records depend on each other;
 what other seeds would give is for `analysis.intervals.seeds`.
 
+The way of a curve, from top to bottom of this module: `fit_growth` makes a table of all series;
+`fit_table` groups those with the same finite records, which share all factorizations and all
+simulated critical values, and deals them out to threads; `fit_grid` finds the maxima of a group
+(`surface`), inverts the test of p (`interval`), and reads off the other parameters (`family`).
+
 References:
     Box and Tidwell (1962), Technometrics 4, 531: the transform of the regressor.
     Mainardi and Spada (2012), Rheol. Acta 51, 783, arXiv:1112.5543: the same family as the
     Jeffreys–Lomnitz law of creep.
 """
 
-from collections.abc import Callable, Hashable
-from numbers import Integral
+import os
+from collections.abc import Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2, norm
+from threadpoolctl import threadpool_limits
 
 from ultraslow.analysis.runs import RATE_TOLERANCE
 from ultraslow.diffusion.laws import growth_regressor
 
-from .estimate import gradients
-from .noise_models import NoiseModel, label
-from .series import SeriesFits, Settings, fit_table
+from .critical_values import NullRatios
+from .family import Frame, curve_gradients, frame, parameters
+from .interval import Asymptotic, Calibrated, ExponentTest, invert
+from .noise_models import WALKS, NoiseModel, menu
+from .settings import Progress, Settings, check_fit
+from .status import Assessment, Outcome, assess, unfit
+from .surface import surface
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+MOST_RECORDS = 120  # the cost grows with their square, and neighbours add little
+_LEAST_EVEN = 30  # records even in ln t, below which others are added
+# The exponent shall describe the last decade at least, so no onset later than its beginning.
+ONSET_SHARE = 0.1
+_PORTION = 1000  # series a thread fits at a time
+_GRIDS = 8  # sets of times kept; one takes 6 to 25 MB
 
 PARAMETERS = ("offset", "slope", "exponent", "onset")
-
-_LATEST = 100.0  # iterations of a known onset over the last recorded one
-
-# Name in the result: name in the numpy core.
-_COLUMNS = {
-    "exponent": "exponent",
-    "exponent_low": "low",
-    "exponent_high": "high",
-    "offset": "offset",
-    "slope": "slope",
-    "onset": "onset",
-    "sigma": "sigma",
-    "signal": "signal",
-    "detectable": "detectable",
-    "log_ratio": "log_ratio",
-    "log_p_value": "log_p_value",
-    "critical": "critical",
-}
+_RENAMED = {"low": "exponent_low", "high": "exponent_high"}  # in the result
 
 
 def fit_growth(
@@ -59,7 +63,7 @@ def fit_growth(
     calibrate: bool = True,
     draws: int = 1000,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> xr.Dataset:
     """Growth fit of every series, with an interval for the exponent.
 
@@ -107,9 +111,9 @@ def fit_growth(
     (True, 'ok')
     """
     settings = Settings(level, onset, calibrate, draws, seed, progress)
-    times = _iterations(distance)
-    _check_options(settings, times)
+    check_fit(distance, settings, learning_rate)
     ordered = distance.transpose(..., "iteration")
+    times = np.asarray(ordered["iteration"].values, dtype=np.float64)
     count = int(np.prod(ordered.shape[:-1]))
     table = np.asarray(ordered.values, dtype=np.float64).reshape(count, times.size)[:, times > 0]
     changes = None if learning_rate is None else _rate_changes(learning_rate, ordered)
@@ -117,59 +121,8 @@ def fit_growth(
     return _dataset(fits, ordered, settings)
 
 
-def _check_options(settings: Settings, times: Array) -> None:
-    if not 0.8 <= settings.level <= 0.99:
-        raise ValueError(f"level: found {settings.level}, expected a value between 0.8 and 0.99")
-    if settings.onset is not None and not 0 <= settings.onset < np.inf:
-        raise ValueError(f"onset: found {settings.onset}, expected a finite value of at least 0")
-    if settings.onset is not None and times.size and settings.onset > _LATEST * times[-1]:
-        # t + τ would hardly change over the records, and neither would any member of the family.
-        raise ValueError(
-            f"onset: found {settings.onset:g}, expected at most {_LATEST:g} times the last "
-            f"iteration, {times[-1]:g}"
-        )
-    if not isinstance(settings.draws, Integral) or settings.draws < 200:
-        raise ValueError(f"draws: found {settings.draws}, expected a whole number of 200 or more")
-    if not isinstance(settings.seed, Integral) or settings.seed < 0:
-        raise ValueError(f"seed: found {settings.seed}, expected a whole number of 0 or more")
-
-
-def _iterations(distance: xr.DataArray) -> Array:
-    if not isinstance(distance, xr.DataArray):
-        raise TypeError(f"distance: found {type(distance).__name__}, expected xarray.DataArray")
-    if distance.dtype.kind not in "fiu":
-        raise TypeError(f"distance: found values of type {distance.dtype}, expected real numbers")
-    if "iteration" not in distance.dims or "iteration" not in distance.coords:
-        found = ", ".join(map(str, distance.dims)) or "none"
-        raise ValueError(
-            f"distance: found dimensions {found}, expected `iteration` with its values"
-        )
-    if distance["iteration"].dtype.kind not in "fiu":
-        kind = distance["iteration"].dtype
-        raise TypeError(f"distance: found `iteration` of type {kind}, expected numbers")
-    times = np.asarray(distance["iteration"].values, dtype=np.float64)
-    if not np.all(np.isfinite(times)) or np.any(times < 0):
-        raise ValueError("distance: `iteration` holds values that are negative or not finite")
-    falls = np.flatnonzero(np.diff(times) <= 0)
-    if falls.size:
-        before, after = times[falls[0]], times[falls[0] + 1]
-        raise ValueError(
-            f"distance: iteration {after:g} follows {before:g}, expected increasing iterations"
-        )
-    return times
-
-
 def _rate_changes(rate: xr.DataArray, distance: xr.DataArray) -> list[str]:
     """How the learning rate of each series changed over its finite records; "" if not."""
-    extra = set(rate.dims) - set(distance.dims)
-    if extra or "iteration" not in rate.dims:
-        found = ", ".join(map(str, rate.dims)) or "none"
-        raise ValueError(
-            f"learning_rate: found dimensions {found}, expected some of {distance.dims}"
-        )
-    times = distance["iteration"].values
-    if not np.isin(times[times > 0], rate["iteration"].values).all():
-        raise ValueError("learning_rate: expected values at every iteration of distance")
     known, rates = xr.broadcast(distance, rate)
     later = {"iteration": known["iteration"] > 0}
     known, rates = (x.transpose(*distance.dims).isel(later) for x in (known, rates))
@@ -191,14 +144,267 @@ def _rate_change(times: Array, rates: Array, used: NDArray[np.bool_]) -> str:
     )
 
 
+@dataclass(frozen=True)
+class GridFit:
+    """Fits of the series of one time grid, each field of shape (series,) unless said otherwise.
+
+    Attributes:
+        exponent: p̂.
+        low: lower end of its interval, −inf where unbounded.
+        high: upper end, +inf where unbounded.
+        offset: a, the distance at t + τ = 1 iteration.
+        slope: b.
+        onset: τ, iterations.
+        sigma: σ, unit of the distance.
+        signal: slope over its standard error at the maximum.
+        detectable: smallest |p| that would be told from 0.
+        log_ratio: likelihood ratio of p = 0.
+        log_p_value: its p-value.
+        critical: critical value of the likelihood ratio at p̂.
+        model: index into the frame's noise menu.
+        parameters: covariance of (a, b, p, τ), shape (series, 4, 4), asymptotic.
+    """
+
+    exponent: Array
+    low: Array
+    high: Array
+    offset: Array
+    slope: Array
+    onset: Array
+    sigma: Array
+    signal: Array
+    detectable: Array
+    log_ratio: Array
+    log_p_value: Array
+    critical: Array
+    model: Rows
+    parameters: Array
+
+
+@dataclass(frozen=True)
+class SeriesFits:
+    """Fits of a table of series, one entry each.
+
+    Attributes:
+        numbers: the fit; NaN, with an unbounded interval, where a series could not be fitted.
+        noise: the noise model chosen, None where a series could not be fitted.
+        records: how many records were used.
+        assessments: status and reason.
+    """
+
+    numbers: GridFit
+    noise: list[NoiseModel | None]
+    records: NDArray[np.int64]
+    assessments: list[Assessment]
+
+
+def fit_table(
+    times: Array, values: Array, settings: Settings, rate_changes: list[str] | None = None
+) -> SeriesFits:
+    """Fits of every series of a table.
+
+    Arguments:
+        times: t > 0, shape (time,), increasing, iterations.
+        values: d, shape (series, time), possibly NaN or infinite.
+        settings: how to fit.
+        rate_changes: for each series, a description of how its learning rate changed, or "".
+
+    Returns:
+        The fits.
+    """
+    findings = [unfit(times, row) for row in values]
+    result = _unfitted([finding or Assessment("ok", "") for finding in findings])
+    usable = np.flatnonzero([finding is None for finding in findings])
+    changes = rate_changes or [""] * values.shape[0]
+    for rows, kept in same_records(np.isfinite(values), usable):
+        kept = kept[thinned(times[kept])]
+        grid = time_grid(times[kept], settings)
+        _fit_rows(result, rows, grid, values[np.ix_(rows, kept)], settings.progress)
+        for row in rows:
+            missing = int(np.sum(~np.isfinite(values[row])))
+            result.assessments[row] = _assessed(result, row, grid, missing, changes[row])
+    return result
+
+
+def _unfitted(assessments: list[Assessment]) -> SeriesFits:
+    count = len(assessments)
+    columns = {item.name: np.full(count, np.nan) for item in fields(GridFit)}
+    columns["low"], columns["high"] = np.full(count, -np.inf), np.full(count, np.inf)
+    columns["detectable"] = np.full(count, np.inf)
+    columns["parameters"] = np.full((count, 4, 4), np.nan)
+    numbers = GridFit(**columns)
+    return SeriesFits(numbers, [None] * count, np.zeros(count, dtype=np.int64), assessments)
+
+
+def same_records(finite: NDArray[np.bool_], rows: Rows) -> Iterator[tuple[Rows, Rows]]:
+    """Series that are finite at the same times, with the indices of those times.
+
+    Arguments:
+        finite: shape (series, time).
+        rows: the series to group.
+
+    Yields:
+        Row indices and time indices of each group.
+    """
+    if rows.size == 0:
+        return
+    patterns, inverse = np.unique(finite[rows], axis=0, return_inverse=True)
+    for index, pattern in enumerate(patterns):
+        yield rows[inverse.ravel() == index], np.flatnonzero(pattern)
+
+
+def thinned(times: Array) -> Rows:
+    """Indices of at most `MOST_RECORDS` records, as even in ln t as the times allow.
+
+    Where most records crowd at one end few of them are even in ln t; others are then added, evenly
+    in their number.
+
+    >>> thinned(np.arange(1.0, 6.0)).tolist()
+    [0, 1, 2, 3, 4]
+    """
+    if times.size <= MOST_RECORDS:
+        return np.arange(times.size)
+    clock = np.log(times)
+    marks = np.linspace(clock[0], clock[-1], MOST_RECORDS)
+    right = np.clip(np.searchsorted(clock, marks), 1, clock.size - 1)
+    nearer_left = marks - clock[right - 1] < clock[right] - marks
+    even = np.unique(right - nearer_left)
+    if even.size >= _LEAST_EVEN:
+        return even
+    among = np.linspace(0, times.size - 1, MOST_RECORDS - even.size).round().astype(np.intp)
+    return np.union1d(even, among)
+
+
+@dataclass(frozen=True)
+class TimeGrid:
+    """What the series of one set of times share.
+
+    Attributes:
+        frame: the family, the noise menu and the lattice at these times.
+        test: of exponents, at the level of the settings.
+    """
+
+    frame: Frame
+    test: ExponentTest
+
+
+def time_grid(times: Array, settings: Settings) -> TimeGrid:
+    """What the series of one set of times share, kept from one call to the next.
+
+    Arguments:
+        times: t, shape (time,), increasing and positive, iterations.
+        settings: how to fit.
+    """
+    known = settings.onset
+    onsets = (0.0, ONSET_SHARE * float(times[-1])) if known is None else (known, known)
+    key = np.asarray(times, dtype=np.float64).tobytes()
+    if not settings.calibrate:
+        return TimeGrid(_frame(key, onsets), Asymptotic(settings.level))
+    null = _null_ratios(key, onsets, settings.draws, settings.seed)
+    return TimeGrid(null.frame, Calibrated(settings.level, null))
+
+
+# A sweep is fitted tensor by tensor and curve by curve at the same times, and simulating critical
+# values is most of the work: the last few grids are kept. What is kept follows from the key alone,
+# whatever was fitted before, so that no result depends on it.
+@lru_cache(maxsize=_GRIDS)
+def _frame(times: bytes, onsets: tuple[float, float]) -> Frame:
+    clock = np.frombuffer(times)
+    return frame(clock, menu(clock), onsets=onsets)
+
+
+@lru_cache(maxsize=_GRIDS)
+def _null_ratios(times: bytes, onsets: tuple[float, float], draws: int, seed: int) -> NullRatios:
+    return NullRatios(_frame(times, onsets), draws=draws, seed=seed)
+
+
+def _fit_rows(
+    result: SeriesFits, rows: Rows, grid: TimeGrid, values: Array, progress: Progress | None
+) -> None:
+    threads = os.cpu_count() or 1
+    portion = max(1, min(_PORTION, -(-rows.size // threads)))
+    parts = [np.arange(i, min(i + portion, rows.size)) for i in range(0, rows.size, portion)]
+
+    def fit(part: Rows) -> GridFit:
+        found = fit_grid(grid, values[part])
+        if progress is not None:
+            progress(part.size, len(result.noise))
+        return found
+
+    # The matrices are small: threads of the linear algebra below those of the fits would only wait
+    # for one another (10,000 series of 60 records took twice the processor time).
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        for part, found in zip(parts, pool.map(fit, parts), strict=True):
+            for item in fields(GridFit):
+                getattr(result.numbers, item.name)[rows[part]] = getattr(found, item.name)
+            for row, model in zip(rows[part], found.model, strict=True):
+                result.noise[row] = grid.frame.models[model]
+    result.records[rows] = grid.frame.basis.times.size
+
+
+def fit_grid(grid: TimeGrid, values: Array) -> GridFit:
+    """Fits of many series recorded at the same times.
+
+    Arguments:
+        grid: what they share.
+        values: d, shape (series, time), finite and not constant.
+
+    Returns:
+        The fits.
+    """
+    # The likelihood has no unit; scaling keeps its guards against rounding in range.
+    scale = values.std(axis=1)
+    at = surface(grid.frame, values / scale[:, None], 0.0)
+    found = invert(at, grid.test)
+    sigma = found.sigma * scale
+    given = parameters(grid.frame, at.peak, values, sigma)
+    return GridFit(
+        exponent=at.peak.exponent,
+        low=found.low,
+        high=found.high,
+        offset=given.offset,
+        slope=given.slope,
+        onset=given.onset,
+        sigma=sigma,
+        signal=found.signal,
+        detectable=found.detectable,
+        log_ratio=found.log_ratio,
+        log_p_value=found.log_p_value,
+        critical=found.critical,
+        model=at.peak.model,
+        parameters=given.covariance,
+    )
+
+
+def _assessed(
+    fits: SeriesFits, row: int, grid: TimeGrid, missing: int, rate_change: str
+) -> Assessment:
+    numbers, noise, basis = fits.numbers, fits.noise[row], grid.frame.basis
+    fitted = basis.shift_high > basis.shift_low
+    return assess(
+        Outcome(
+            low=numbers.low[row],
+            high=numbers.high[row],
+            slope=numbers.slope[row],
+            signal=numbers.signal[row],
+            onset=numbers.onset[row],
+            onset_high=ONSET_SHARE * basis.times[-1] if fitted else np.inf,
+            wanders=noise is not None and noise.kind in WALKS,
+            missing=missing,
+            rate_change=rate_change,
+        )
+    )
+
+
 def _dataset(fits: SeriesFits, distance: xr.DataArray, settings: Settings) -> xr.Dataset:
-    dims = distance.dims[:-1]
-    shape = distance.shape[:-1]
+    """The fits over the dimensions of the series, with units and the settings."""
+    dims, shape = distance.dims[:-1], distance.shape[:-1]
+    names = [item.name for item in fields(GridFit) if item.name not in ("model", "parameters")]
     columns: dict[str, NDArray] = {
-        name: getattr(fits.numbers, field) for name, field in _COLUMNS.items()
+        _RENAMED.get(name, name): getattr(fits.numbers, name) for name in names
     }
     columns["records"] = fits.records
-    columns["noise_model"] = np.array([label(m) if m else "none" for m in fits.noise], dtype=str)
+    columns["noise_model"] = np.array([str(m) if m else "none" for m in fits.noise], dtype=str)
     columns["noise_kind"] = np.array([m.kind if m else "none" for m in fits.noise], dtype=str)
     for part in ("length", "nugget", "power"):
         numbers = [getattr(m, part) if m else np.nan for m in fits.noise]
@@ -211,20 +417,13 @@ def _dataset(fits: SeriesFits, distance: xr.DataArray, settings: Settings) -> xr
     matrix = fits.numbers.parameters.reshape(*shape, len(PARAMETERS), len(PARAMETERS))
     table["parameter_covariance"] = ((*dims, "parameter", "parameter_other"), matrix)
     table = table.assign_coords(parameter=list(PARAMETERS), parameter_other=list(PARAMETERS))
-    return _described(table, distance, settings)
-
-
-def _described(table: xr.Dataset, distance: xr.DataArray, settings: Settings) -> xr.Dataset:
-    """The dataset with units, and with the options it was made with."""
-    unit = distance.attrs.get("units", "1")
     for name in ("offset", "slope", "sigma"):
-        table[name].attrs["units"] = unit
+        table[name].attrs["units"] = distance.attrs.get("units", "1")
     table["onset"].attrs["units"] = "iteration"
-    source = "simulated" if settings.calibrate else "asymptotic (chi-squared)"
     return table.assign_attrs(
         law="d = offset + slope * ((t + onset)**exponent - 1) / exponent",
         level=settings.level,
-        critical_values=source,
+        critical_values="simulated" if settings.calibrate else "asymptotic (chi-squared)",
         draws=settings.draws,
         seed=settings.seed,
     )
@@ -274,7 +473,7 @@ def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) 
     log_time = np.log(times + onset[:, None])
     middle = offset[:, None] + slope[:, None] * growth_regressor(log_time, exponent[:, None])
     matrix = fit["parameter_covariance"].values.reshape(-1, 4, 4)
-    towards = gradients(log_time, exponent, slope)
+    towards = curve_gradients(log_time, exponent, slope)
     variance = np.einsum("sti,sij,stj->st", towards, matrix, towards)
     inflation = fit["critical"].values.reshape(-1) / chi2.ppf(fit.attrs["level"], 1)
     half = norm.ppf((1 + level) / 2) * np.sqrt(np.maximum(variance, 0) * inflation[:, None])

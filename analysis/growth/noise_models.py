@@ -51,20 +51,19 @@ class NoiseModel:
         """Whether the noise is a random walk, whose variance grows without bound."""
         return self.kind in WALKS
 
+    def __str__(self) -> str:
+        """Short text naming the model and its parameters.
 
-def label(model: NoiseModel) -> str:
-    """Short text naming a noise model and its parameters.
-
-    >>> label(NoiseModel("ar_log_t", length=0.5, nugget=0.25))
-    'ar_log_t(length=0.5) + white(0.25)'
-    """
-    length = f"(length={model.length:.3g})" if model.length else ""
-    nugget = f" + white({model.nugget:.3g})" if model.nugget else ""
-    power = f", sd ~ t^{model.power:.2g}" if model.power else ""
-    return f"{model.kind}{length}{nugget}{power}"
+        >>> str(NoiseModel("ar_log_t", length=0.5, nugget=0.25))
+        'ar_log_t(length=0.5) + white(0.25)'
+        """
+        length = f"(length={self.length:.3g})" if self.length else ""
+        nugget = f" + white({self.nugget:.3g})" if self.nugget else ""
+        power = f", sd ~ t^{self.power:.2g}" if self.power else ""
+        return f"{self.kind}{length}{nugget}{power}"
 
 
-def covariance(model: NoiseModel, times: Array) -> Array:
+def noise_covariance(model: NoiseModel, times: Array) -> Array:
     """Shape C of the noise covariance.
 
     C_ij = t_i^δ t_j^δ [(1 − ν) k_ij + ν δ_ij] with k = e^{−|ln t_i − ln t_j|/ℓ} for `ar_log_t`,
@@ -136,7 +135,9 @@ def menu(times: Array) -> tuple[NoiseModel, ...]:
     )
 
 
-def simulate(model: NoiseModel, times: Array, count: int, *, rng: np.random.Generator) -> Array:
+def simulate_noise(
+    model: NoiseModel, times: Array, count: int, *, rng: np.random.Generator
+) -> Array:
     """Gaussian noise with covariance C.
 
     Arguments:
@@ -148,5 +149,5 @@ def simulate(model: NoiseModel, times: Array, count: int, *, rng: np.random.Gene
     Returns:
         Noise with σ = 1, shape (count, time).
     """
-    root = np.linalg.cholesky(covariance(model, times))
+    root = np.linalg.cholesky(noise_covariance(model, times))
     return rng.standard_normal((count, times.size)) @ root.T

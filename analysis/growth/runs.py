@@ -1,8 +1,5 @@
 """Growth fits of whole sets of runs, over the phase of constant learning rate."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 import xarray as xr
 
@@ -17,23 +14,13 @@ from ultraslow.analysis.runs import (
 from ultraslow.analysis.text import plural
 
 from .fit import fit_growth
+from .settings import Progress, Settings
 from .status import LEAST_RECORDS
 
-# Called with the number of series fitted since the last call and the number of all.
-Progress = Callable[[int, int], None]
 Curves = dict[str, xr.DataArray]
 
 # What means nothing without simulated critical values.
 _CALIBRATED = ("exponent_low", "exponent_high", "detectable", "critical", "log_p_value")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What of `fit_growth`'s options is chosen here."""
-
-    level: float
-    calibrate: bool = True
-    draws: int = 1000
 
 
 def fit_totals(
@@ -54,7 +41,7 @@ def fit_totals(
         fitted onset τ: log10 of (last + τ)/(first + τ).
     """
     curves = {name: _window(total_distance(run), run) for name, run in runs.items()}
-    return _labelled(_fit(curves, Settings(level), progress=progress), runs)
+    return _labelled(_fit(curves, Settings(level, progress=progress)), runs)
 
 
 def fit_tensors(
@@ -82,8 +69,8 @@ def fit_tensors(
         name: _window((run["distance_sq"] ** 0.5).rename("distance"), run)
         for name, run in runs.items()
     }
-    settings = Settings(level, calibrate=intervals, draws=draws)
-    fits = _fit(curves, settings, progress=progress)
+    settings = Settings(level, calibrate=intervals, draws=draws, progress=progress)
+    fits = _fit(curves, settings)
     if not intervals:
         fits = fits.assign({name: fits[name] * np.nan for name in _CALIBRATED})
     return _labelled(fits, runs)
@@ -97,14 +84,15 @@ def _window(distance: xr.DataArray, run: xr.Dataset) -> xr.DataArray:
     return plain.sel(iteration=stretch)
 
 
-def _fit(curves: Curves, settings: Settings, *, progress: Progress | None) -> xr.Dataset:
+def _fit(curves: Curves, settings: Settings) -> xr.Dataset:
     """Fit curves that share their axes in one call: calibration is then shared as well."""
     alike: dict[tuple, list[str]] = {}
     for name, curve in curves.items():
         axes = tuple(tuple(curve[dim].values.tolist()) for dim in map(str, curve.dims))
         alike.setdefault(axes, []).append(name)
     total = sum(curve.size // curve.sizes["iteration"] for curve in curves.values())
-    advance = None if progress is None else lambda done, _: progress(done, total)
+    report = settings.progress
+    advance = None if report is None else lambda done, _: report(done, total)
     parts = []
     for names in alike.values():
         stacked = xr.concat([curves[name] for name in names], dim="node")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 from scipy.stats import norm, t
 
-from .noise_models import NoiseModel, covariance, handicap, menu
+from .noise_models import NoiseModel, handicap, menu, noise_covariance
 from .status import check_curve
 
 Array = NDArray[np.float64]
@@ -178,7 +178,7 @@ def _noisy_fit(
     design: Array, values: Array, model: NoiseModel, times: Array
 ) -> tuple[Array, Array, float]:
     """Coefficients, their covariance and the restricted log-likelihood under a noise model."""
-    root = np.linalg.cholesky(covariance(model, times))
+    root = np.linalg.cholesky(noise_covariance(model, times))
     white, data = np.linalg.solve(root, design), np.linalg.solve(root, values)
     gram = white.T @ white
     coefficients = np.linalg.solve(gram, white.T @ data)

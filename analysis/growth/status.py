@@ -40,10 +40,10 @@ class Assessment(NamedTuple):
     reason: str
 
 
-def combined(findings: list[Assessment]) -> Assessment:
+def gravest(findings: list[Assessment]) -> Assessment:
     """The gravest status, with all reasons.
 
-    >>> combined([Assessment("onset_edge", "late"), Assessment("weak_signal", "flat")])
+    >>> gravest([Assessment("onset_edge", "late"), Assessment("weak_signal", "flat")])
     Assessment(status='weak_signal', reason='flat; late')
     """
     if not findings:
@@ -52,7 +52,7 @@ def combined(findings: list[Assessment]) -> Assessment:
     return Assessment(ordered[0].status, "; ".join(finding.reason for finding in ordered))
 
 
-def unusable(times: Array, values: Array) -> Assessment | None:
+def unfit(times: Array, values: Array) -> Assessment | None:
     """Why a series cannot be fitted at all, or None.
 
     Arguments:
@@ -107,7 +107,7 @@ def check_curve(times: Array, values: Array | None = None) -> None:
         raise ValueError(f"values: found {count} that are not finite, expected none")
 
 
-class Facts(NamedTuple):
+class Outcome(NamedTuple):
     """What the assessment of one fit looks at.
 
     Attributes:
@@ -133,43 +133,43 @@ class Facts(NamedTuple):
     rate_change: str
 
 
-def assess(facts: Facts) -> Assessment:
+def assess(fit: Outcome) -> Assessment:
     """Status and reason of a fitted series.
 
     Arguments:
-        facts: what is known of the fit.
+        fit: what is known of it.
 
     Returns:
         The assessment.
     """
-    found = [finding for finding in _findings(facts) if finding is not None]
-    status, reason = combined(found)
+    found = [finding for finding in _findings(fit) if finding is not None]
+    status, reason = gravest(found)
     notes = [reason] if reason else []
-    if facts.slope < 0:
+    if fit.slope < 0:
         notes.append("the series falls, its slope is negative")
-    if facts.missing:
-        notes.append(f"{facts.missing} records that are NaN or infinite were left out")
+    if fit.missing:
+        notes.append(f"{fit.missing} records that are NaN or infinite were left out")
     return Assessment(status, "; ".join(notes))
 
 
-def _findings(facts: Facts) -> list[Assessment | None]:
-    return [_weak(facts), _rate(facts), _unbounded(facts), _edge(facts), _wandering(facts)]
+def _findings(fit: Outcome) -> list[Assessment | None]:
+    return [_weak(fit), _rate(fit), _unbounded(fit), _edge(fit), _wandering(fit)]
 
 
-def _weak(facts: Facts) -> Assessment | None:
-    if facts.signal >= WEAK_SIGNAL:
+def _weak(fit: Outcome) -> Assessment | None:
+    if fit.signal >= WEAK_SIGNAL:
         return None
-    text = f"growth is {facts.signal:.1f} standard errors from 0, too little to tell its shape"
+    text = f"growth is {fit.signal:.1f} standard errors from 0, too little to tell its shape"
     return Assessment("weak_signal", text)
 
 
-def _rate(facts: Facts) -> Assessment | None:
-    return Assessment("rate_changed", facts.rate_change) if facts.rate_change else None
+def _rate(fit: Outcome) -> Assessment | None:
+    return Assessment("rate_changed", fit.rate_change) if fit.rate_change else None
 
 
-def _unbounded(facts: Facts) -> Assessment | None:
+def _unbounded(fit: Outcome) -> Assessment | None:
     sides = [
-        name for name, end in (("below", facts.low), ("above", facts.high)) if not np.isfinite(end)
+        name for name, end in (("below", fit.low), ("above", fit.high)) if not np.isfinite(end)
     ]
     if not sides:
         return None
@@ -177,15 +177,15 @@ def _unbounded(facts: Facts) -> Assessment | None:
     return Assessment("p_unbounded", text)
 
 
-def _edge(facts: Facts) -> Assessment | None:
-    if facts.onset < 0.98 * facts.onset_high:
+def _edge(fit: Outcome) -> Assessment | None:
+    if fit.onset < 0.98 * fit.onset_high:
         return None
-    text = f"the onset lies at the latest iteration allowed, {facts.onset_high:.4g}"
+    text = f"the onset lies at the latest iteration allowed, {fit.onset_high:.4g}"
     return Assessment("onset_edge", text)
 
 
-def _wandering(facts: Facts) -> Assessment | None:
-    if not facts.wanders or facts.signal > ROUNDING:
+def _wandering(fit: Outcome) -> Assessment | None:
+    if not fit.wanders or fit.signal > ROUNDING:
         return None
     text = "the residuals wander like a random walk, and more records would not pin the slope down"
     return Assessment("noise_nonstationary", text)

@@ -21,11 +21,11 @@ from ultraslow.analysis.growth import (
     EXPONENT_HIGH,
     EXPONENT_LOW,
     MARGIN,
-    covariance,
+    curve_gradients,
     fit_growth,
-    gradients,
     judged,
-    simulate,
+    noise_covariance,
+    simulate_noise,
     too_few,
 )
 from ultraslow.analysis.growth.usable import usable
@@ -56,7 +56,7 @@ def simulated(
         Distances along `series` and `iteration`.
     """
     later = continued(of, times)
-    half = simulate(later.noise, times, (draws + 1) // 2, rng=rng)
+    half = simulate_noise(later.noise, times, (draws + 1) // 2, rng=rng)
     # Each noise with both signs: the mean of p̂ over the draws is then off in second order only.
     noise = later.noise_share * np.concatenate([half, -half])[:draws]
     # The offset is free; without one a noisy series could start below 0 and mean no distance.
@@ -170,11 +170,11 @@ def exponent_error(of: Pilot, times: Array, exponent: float) -> float:
     """
     later = continued(of, times)
     ends = of.times[[0, -1]] + of.onset
-    unit = gradients(np.log(ends)[None], np.array([exponent]), np.ones(1))[0, :, 1]
+    unit = curve_gradients(np.log(ends)[None], np.array([exponent]), np.ones(1))[0, :, 1]
     slope = 1.0 / float(unit[1] - unit[0])
     log_time = np.log(times + of.onset)[None]
-    design = gradients(log_time, np.array([exponent]), np.array([slope]))[0]
-    white = np.linalg.solve(np.linalg.cholesky(covariance(later.noise, times)), design)
+    design = curve_gradients(log_time, np.array([exponent]), np.array([slope]))[0]
+    white = np.linalg.solve(np.linalg.cholesky(noise_covariance(later.noise, times)), design)
     length = np.linalg.norm(white, axis=0)
     inverse = np.linalg.pinv((white / length).T @ (white / length), rcond=1e-12, hermitian=True)
     return float(later.noise_share * math.sqrt(inverse[2, 2]) / length[2])

@@ -4,7 +4,6 @@ import textwrap
 from dataclasses import asdict
 from typing import Any
 
-from ultraslow.analysis.growth import label
 from ultraslow.analysis.planning import Option, Plan, Records
 from ultraslow.analysis.text import number, plural, printable
 
@@ -36,7 +35,7 @@ def _title(found: Plan) -> str:
     return (
         f"to tell t^{asked.exponent:g} from log t with {asked.power:.0%} power, "
         f"level {asked.level:g}\n"
-        f"pilot: {printable(of.source)}; noise σ/D {number(of.noise_share)}, {label(of.noise)}; "
+        f"pilot: {printable(of.source)}; noise σ/D {number(of.noise_share)}, {of.noise}; "
         f"onset {number(of.onset)};\n"
         f"spread of p between seeds {number(of.seed_spread)}"
     )
@@ -102,7 +101,7 @@ def _sentences(found: Plan) -> list[str]:
 
 def content(found: Plan) -> dict[str, Any]:
     """A plan as JSON holds it."""
-    told = {**vars(found.pilot), "noise": label(found.pilot.noise)}
+    told = {**vars(found.pilot), "noise": str(found.pilot.noise)}
     return plain(
         {
             "question": asdict(found.question),

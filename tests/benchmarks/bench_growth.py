@@ -25,7 +25,7 @@ from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.stats import t as student
 
 from ultraslow.analysis.growth.fit import fit_growth
-from ultraslow.analysis.growth.noise_models import NoiseModel, simulate
+from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
 
 TIMES = np.geomspace(10, 1e5, 60)
 RHO, SCALE = 0.7, 0.011
@@ -38,7 +38,7 @@ def curves(count: int) -> np.ndarray:
     log_range = np.log(TIMES[-1] / TIMES[0])
     noise = NoiseModel("ar_log_t", -log_range / (TIMES.size - 1) / np.log(RHO))
     truth = np.log(TIMES / TIMES[0]) / log_range
-    return truth + SCALE * simulate(noise, TIMES, count, rng=np.random.default_rng(0))
+    return truth + SCALE * simulate_noise(noise, TIMES, count, rng=np.random.default_rng(0))
 
 
 def growth(t: np.ndarray, a: float, b: float, p: float, tau: float) -> np.ndarray:

@@ -14,10 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.critical_values import Asymptotic
-from ultraslow.analysis.growth.estimate import fit_grid
-from ultraslow.analysis.growth.noise_models import NoiseModel, covariance, simulate
-from ultraslow.analysis.growth.series import Settings, grid_parts
+from ultraslow.analysis.growth.fit import fit_grid, time_grid
+from ultraslow.analysis.growth.noise_models import NoiseModel, noise_covariance, simulate_noise
+from ultraslow.analysis.growth.settings import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -84,11 +83,10 @@ def growth(times, exponent, onset=0.0):
     return (curve - curve[0]) / (curve[-1] - curve[0])
 
 
-def evaluate(noise, curve, parts, *, rng, scale=USUAL.scale):
+def evaluate(noise, curve, grid, *, rng, scale=USUAL.scale):
     """Series with this curve and noise, fitted."""
-    shared, grid, source = parts
-    values = curve + scale * simulate(noise, shared.basis.times, COUNT, rng=rng)
-    return fit_grid(shared, grid, values, level=0.95, source=source)
+    values = curve + scale * simulate_noise(noise, grid.frame.basis.times, COUNT, rng=rng)
+    return fit_grid(grid, values)
 
 
 def coverage(fit, exponent):
@@ -99,12 +97,12 @@ def measure():
     """Rows (design, noise, truth, coverage, share that rejects the log law)."""
     rows = []
     for place, design in enumerate(DESIGNS):
-        parts = grid_parts(design.times, Settings())
+        grid = time_grid(design.times, Settings())
         for index, (name, noise) in enumerate(noise_types(design.times).items()):
             for truth, exponent in TRUTHS.items():
                 rng = np.random.default_rng([7, place, index, int(100 * exponent) + 100])
                 curve = growth(design.times, exponent, design.onset)
-                fit = evaluate(noise, curve, parts, rng=rng, scale=design.scale)
+                fit = evaluate(noise, curve, grid, rng=rng, scale=design.scale)
                 rejected = np.mean(fit.log_p_value < 0.05)
                 rows.append((design, name, truth, coverage(fit, exponent), rejected))
     return rows
@@ -192,28 +190,25 @@ def test_power_against_a_square_root_of_time(rows):
 
 def heavy_tailed(noise, times, *, rng):
     """Student noise of 4 degrees of freedom, correlated as the model says, unit variance."""
-    root = np.linalg.cholesky(covariance(noise, times))
+    root = np.linalg.cholesky(noise_covariance(noise, times))
     return rng.standard_t(4, (COUNT, times.size)) / np.sqrt(2) @ root.T
 
 
 @pytest.mark.parametrize("name", ["white", "AR 0.7", "AR 0.9"])
 def test_heavy_tails_do_not_upset_the_size(name):
     times = USUAL.times
-    shared, grid, source = grid_parts(times, Settings())
     noise = noise_types(times)[name]
     values = growth(times, 0.0) + USUAL.scale * heavy_tailed(
         noise, times, rng=np.random.default_rng(len(name))
     )
-    fit = fit_grid(shared, grid, values, level=0.95, source=source)
+    fit = fit_grid(time_grid(times, Settings()), values)
     assert 0.015 < np.mean(fit.log_p_value < 0.05) < 0.09
 
 
 def test_asymptotic_critical_values_are_too_small_for_a_random_walk():
     # What calibration is for: with χ² a true log law is rejected about three times too often.
     times = USUAL.times
-    shared, grid, _ = grid_parts(times, Settings(calibrate=False))
+    grid = time_grid(times, Settings(calibrate=False))
     rng = np.random.default_rng(3)
-    fit = evaluate(
-        NoiseModel("walk_log_t"), growth(times, 0.0), (shared, grid, Asymptotic()), rng=rng
-    )
+    fit = evaluate(NoiseModel("walk_log_t"), growth(times, 0.0), grid, rng=rng)
     assert np.mean(fit.log_p_value < 0.05) > 0.10

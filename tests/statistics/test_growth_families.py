@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.estimate import fit_grid
-from ultraslow.analysis.growth.noise_models import NoiseModel, simulate
-from ultraslow.analysis.growth.series import Settings, grid_parts
+from ultraslow.analysis.growth.fit import fit_grid, time_grid
+from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
+from ultraslow.analysis.growth.settings import Settings
 from ultraslow.analysis.intervals import t_interval
 from ultraslow.diffusion.laws.null import NULL_LAWS
 from ultraslow.diffusion.walks import line
@@ -115,8 +115,7 @@ def judged(fit, family):
 
 
 def fitted(times, values):
-    shared, grid, source = grid_parts(times, Settings())
-    return fit_grid(shared, grid, values, level=0.95, source=source)
+    return fit_grid(time_grid(times, Settings()), values)
 
 
 def law_rows():
@@ -126,7 +125,7 @@ def law_rows():
             unit = (curve - curve[0]) / (curve[-1] - curve[0])
             for column, (noise, model) in enumerate(NOISES.items()):
                 rng = np.random.default_rng([11, place, column])
-                values = unit + SCALE * simulate(model, TIMES, COUNT, rng=rng)
+                values = unit + SCALE * simulate_noise(model, TIMES, COUNT, rng=rng)
                 rows[family, name, noise] = judged(fitted(TIMES, values), family)
     return rows
 

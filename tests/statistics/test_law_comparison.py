@@ -5,7 +5,7 @@ import pytest
 
 from ultraslow.analysis.comparison.forecast import rolling_origin, surviving_laws
 from ultraslow.analysis.comparison.laws import candidate
-from ultraslow.analysis.growth.noise_models import NoiseModel, simulate
+from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
 from ultraslow.analysis.growth.shape import bend
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def at_most(rate, count=COUNT):
 
 def logarithms(times, noise, *, count=COUNT, seed):
     curve = np.log(times / times[0]) / np.log(times[-1] / times[0])
-    return curve + SCALE * simulate(noise, times, count, rng=np.random.default_rng(seed))
+    return curve + SCALE * simulate_noise(noise, times, count, rng=np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("name", noise_types(TIMES))

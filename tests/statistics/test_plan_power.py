@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.noise_models import simulate
+from ultraslow.analysis.growth.noise_models import simulate_noise
 from ultraslow.analysis.growth.runs import fit_tensors
 from ultraslow.analysis.planning.pilot import continued, curve, stated
 from ultraslow.analysis.planning.plan import plan
@@ -38,7 +38,7 @@ def words(of, option, exponent, *, single, rng):
     times, count = record_times(option.last), SETS * option.seeds
     later = continued(of, times)
     own = exponent + of.seed_spread * rng.standard_normal(count)
-    noise = later.noise_share * simulate(later.noise, times, count, rng=rng)
+    noise = later.noise_share * simulate_noise(later.noise, times, count, rng=rng)
     grown = np.stack([curve(of, p, times) for p in own])
     runs = {
         f"n{k}": single(distance, times, seed=k) for k, distance in enumerate(10.0 + grown + noise)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ultraslow.analysis.comparison.laws import CANDIDATES, candidate, fit_law, residuals, search
-from ultraslow.analysis.growth.noise_models import NoiseModel, covariance
+from ultraslow.analysis.growth.noise_models import NoiseModel, noise_covariance
 
 TIMES = np.array([2.0, 5.0, 10.0, 100.0, 1000.0])
 
@@ -98,7 +98,7 @@ NOISE = NoiseModel("ar_log_t", 0.5)
 
 
 def whitener():
-    return np.linalg.inv(np.linalg.cholesky(covariance(NOISE, LAW_FITS_TIMES)))
+    return np.linalg.inv(np.linalg.cholesky(noise_covariance(NOISE, LAW_FITS_TIMES)))
 
 
 @pytest.mark.parametrize("law", CANDIDATES, ids=lambda law: law.name)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ultraslow.analysis.growth.certificate import certify, detectable_formula, summary, unit_growth
+from ultraslow.analysis.growth.fit import thinned
 from ultraslow.analysis.growth.noise_models import NoiseModel
-from ultraslow.analysis.growth.series import Settings, thinned
+from ultraslow.analysis.growth.settings import Settings
 
 TIMES = np.geomspace(10, 1e5, 60)
 

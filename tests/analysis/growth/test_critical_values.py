@@ -13,22 +13,22 @@ from ultraslow.analysis.growth.critical_values import (
     EXPONENT_NODES,
     ONSET_NODES,
     SIGNAL_NODES,
+    Cell,
+    NullRatios,
+    corrections,
+)
+from ultraslow.analysis.growth.family import frame, members
+from ultraslow.analysis.growth.interval import (
     Asymptotic,
     Calibrated,
-    Cell,
-    corrections,
     nodes,
-    null_noise,
-    null_ratios,
     plausibility,
     ratio,
     smooth_quantile,
     tail,
 )
-from ultraslow.analysis.growth.interval import constrained, surface
-from ultraslow.analysis.growth.likelihood import frame, lengths, moments
-from ultraslow.analysis.growth.maximum import lattice
-from ultraslow.analysis.growth.noise_models import NoiseModel, simulate
+from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
+from ultraslow.analysis.growth.surface import standing, surface
 from ultraslow.diffusion.laws.growth import growth_regressor
 
 TIMES = np.geomspace(10, 1e5, 40)
@@ -80,10 +80,9 @@ CELL = Cell(0, int(np.flatnonzero(EXPONENT_NODES == 0)[0]), 2, 0)
 
 
 def log_curves(shared, count=50, scale=0.01):
-    noise = simulate(NoiseModel("white"), TIMES, count, rng=np.random.default_rng(0))
+    noise = simulate_noise(NoiseModel("white"), TIMES, count, rng=np.random.default_rng(0))
     values = np.log(TIMES) / 9 + scale * noise
-    at = surface(shared, lattice(shared), moments(shared, values))
-    return constrained(at, np.zeros(count))
+    return surface(shared, values, 0.0)
 
 
 def test_quantile_of_a_chi_squared_sample_is_its_own():
@@ -107,73 +106,69 @@ def test_tail_beyond_the_sample_is_extrapolated_and_falls():
 
 
 def test_known_noise_and_onset_give_nearly_chi_squared():
-    source = Calibrated(lattice(REGULAR), draws=2000)
-    sample = null_ratios(REGULAR, CELL, source, null_noise(REGULAR, 0, source))
+    null = NullRatios(REGULAR, draws=2000)
+    sample = null.ratios(CELL, null.noise(0))
     # REML with n − 2 = 38 degrees of freedom: c = 38 ln(1 + F/37), F₁,₃₇ at 95 % = 4.105, so 3.99.
     assert smooth_quantile(0.95)(sample) == pytest.approx(3.99, rel=0.12)
 
 
 def test_a_cell_does_not_depend_on_which_cells_came_before():
-    first, second = (Calibrated(lattice(REGULAR), draws=200) for _ in range(2))
-    at, point = log_curves(REGULAR)
-    loud_at, loud_point = log_curves(REGULAR, scale=0.3)
-    first.critical(loud_at, loud_point, 0.95)
-    assert first.critical(at, point, 0.95) == pytest.approx(second.critical(at, point, 0.95))
+    first, second = (Calibrated(0.95, NullRatios(REGULAR, draws=200)) for _ in range(2))
+    at = log_curves(REGULAR)
+    first.critical(log_curves(REGULAR, scale=0.3))
+    assert first.critical(at) == pytest.approx(second.critical(at))
 
 
 def test_threads_share_the_cells():
-    source = Calibrated(lattice(REGULAR), draws=200)
-    at, point = log_curves(REGULAR)
+    test = Calibrated(0.95, NullRatios(REGULAR, draws=200))
+    at = log_curves(REGULAR)
     found = []
-    threads = [
-        threading.Thread(target=lambda: found.append(source.critical(at, point, 0.95)))
-        for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(test.critical(at))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert all(np.array_equal(values, found[0]) for values in found)
-    assert set(source.samples) == {CELL}
+    assert set(test.null.samples) == {CELL}
 
 
 def test_small_p_values_go_with_ratios_beyond_the_critical_value():
-    at, point = log_curves(REGULAR, count=400)
-    source = Calibrated(lattice(REGULAR), draws=1000)
-    p_values = source.p_value(at, point)
+    at = log_curves(REGULAR, count=400)
+    p_values = Calibrated(0.95, NullRatios(REGULAR, draws=1000)).p_value(at)
     assert 0.02 < np.mean(p_values < 0.05) < 0.08
-    assert p_values == pytest.approx(Asymptotic().p_value(at, point), abs=0.06)
+    assert p_values == pytest.approx(Asymptotic(0.95).p_value(at), abs=0.06)
 
 
 def test_weights_of_noise_models_sum_to_1_and_favour_the_truth():
     models = (NoiseModel("white"), NoiseModel("walk_log_t"))
     shared = frame(TIMES, models, onsets=(0.0, 0.0))
-    weight = plausibility(*log_curves(shared))
+    at = log_curves(shared)
+    weight = plausibility(standing(at, at.held))
     assert weight.sum(axis=1) == pytest.approx(1.0)
     assert np.all(weight[:, 0] > 0.99)
 
 
 def test_nodes_are_the_nearest():
-    at, point = log_curves(REGULAR)
-    exponent, strength, onset = nodes(at, point).T
+    at = log_curves(REGULAR)
+    here = standing(at, at.held)
+    exponent, strength, onset = nodes(REGULAR.basis, at.held, here).T
     assert set(EXPONENT_NODES[exponent]) == {0.0}
     assert set(strength) == {2}
     assert set(onset) == {0}
 
 
-def test_moments_of_a_simulated_series_are_those_of_its_records():
-    # The twin: noise plus curve at the records, and its moments taken directly.
+def test_products_of_a_simulated_series_are_those_of_its_records():
+    # The twin: noise plus curve at the records, and its products taken directly.
     models = (NoiseModel("white"), NoiseModel("walk_t"))
     shared = frame(TIMES, models, onsets=(0.0, 1e3))
-    source, cell = Calibrated(lattice(shared), draws=200), Cell(1, 6, 1, 2)
+    null, cell = NullRatios(shared, draws=200), Cell(1, 6, 1, 2)
     low, high = shared.basis.shift_low, shared.basis.shift_high
     shift = np.array([low + ONSET_NODES[2] * (high - low)])
     exponent = np.array([EXPONENT_NODES[6]])
-    length = lengths(shared, shared.basis.coordinates(exponent, shift))[0, 1]
+    length = members(shared.basis, shared.grams, exponent, shift).squared_lengths[0, 1]
     curve = growth_regressor(shared.basis.log_time(shift), exponent[:, None])
-    noise = simulate(models[1], TIMES, 200, rng=np.random.default_rng([0, 1]))
+    noise = simulate_noise(models[1], TIMES, 200, rng=np.random.default_rng([0, 1]))
     values = noise + SIGNAL_NODES[1] / np.sqrt(length) * curve
-    at = surface(shared, source.grid, moments(shared, values))
-    expected = np.sort(ratio(*constrained(at, np.full(200, exponent[0]))))
-    found = null_ratios(shared, cell, source, null_noise(shared, 1, source))
+    expected = np.sort(ratio(surface(shared, values, exponent[0])))
+    found = null.ratios(cell, null.noise(1))
     assert found == pytest.approx(expected, abs=1e-4)

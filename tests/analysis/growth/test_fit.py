@@ -5,7 +5,6 @@ import pytest
 import xarray as xr
 
 from ultraslow.analysis.growth.fit import fit_growth, fitted_noise, growth_curve
-from ultraslow.analysis.growth.noise_models import label
 
 TIMES = np.geomspace(10, 1e5, 60)
 
@@ -203,7 +202,7 @@ def test_noise_of_a_fit_can_be_taken_out_of_it():
     fit = fit_growth(runs(1, 2), calibrate=False).isel(run=0)
     for tensor in range(2):
         one = fit.isel(tensor=tensor)
-        assert label(fitted_noise(one)) == one.noise_model.item()
+        assert str(fitted_noise(one)) == one.noise_model.item()
     assert fitted_noise(fit_growth(series(np.ones(60)), calibrate=False)) is None
 
 

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.noise_models import NoiseModel, covariance, label, menu, simulate
+from ultraslow.analysis.growth.noise_models import (
+    NoiseModel,
+    menu,
+    noise_covariance,
+    simulate_noise,
+)
 
 TIMES = np.geomspace(2, 2e3, 25)
 
@@ -24,11 +29,11 @@ def element(model, i, j):
     return spread * ((1 - model.nugget) * np.exp(-lag / model.length) + model.nugget * same)
 
 
-@pytest.mark.parametrize("model", menu(TIMES), ids=label)
+@pytest.mark.parametrize("model", menu(TIMES), ids=str)
 def test_covariance_of_every_model_matches_its_formula(model):
     count = TIMES.size
     expected = [[element(model, i, j) for j in range(count)] for i in range(count)]
-    found = covariance(model, TIMES)
+    found = noise_covariance(model, TIMES)
     assert found == pytest.approx(np.array(expected), rel=1e-10)
     assert np.linalg.eigvalsh(found)[0] > 0
 
@@ -38,7 +43,7 @@ def test_covariance_of_every_model_matches_its_formula(model):
 )
 def test_menu_can_be_factorized_on_any_times(times):
     for model in menu(times):
-        np.linalg.cholesky(covariance(model, times))
+        np.linalg.cholesky(noise_covariance(model, times))
 
 
 def test_menu_holds_every_kind_plain_and_with_independent_noise():
@@ -51,8 +56,8 @@ def test_menu_holds_every_kind_plain_and_with_independent_noise():
 
 def test_simulated_noise_has_the_covariance():
     model = NoiseModel("ar_log_t", length=1.0, nugget=0.3, power=0.1)
-    sample = simulate(model, TIMES, 40_000, rng=np.random.default_rng(0))
-    exact = covariance(model, TIMES)
+    sample = simulate_noise(model, TIMES, 40_000, rng=np.random.default_rng(0))
+    exact = noise_covariance(model, TIMES)
     # An element's standard error is at most √2 · max C/√40000; five of them.
     assert np.cov(sample.T) == pytest.approx(exact, abs=5 * 1.5 * exact.max() / 200)
 

@@ -5,22 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.noise_models import NoiseModel, simulate
-from ultraslow.analysis.growth.series import (
+from ultraslow.analysis.growth.fit import (
     MOST_RECORDS,
-    Settings,
     fit_table,
-    grid_parts,
     same_records,
     thinned,
+    time_grid,
 )
+from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
+from ultraslow.analysis.growth.settings import Settings
 
 TIMES = np.geomspace(1, 1e4, 40)
 PLAIN = Settings(calibrate=False)
 
 
 def curves(count):
-    noise = simulate(NoiseModel("white"), TIMES, count, rng=np.random.default_rng(0))
+    noise = simulate_noise(NoiseModel("white"), TIMES, count, rng=np.random.default_rng(0))
     return np.log(TIMES) + 0.05 * noise
 
 
@@ -110,12 +110,12 @@ def test_progress_counts_every_series_once():
 
 def test_simulated_critical_values_are_kept_for_the_same_times_and_settings():
     settings = Settings(draws=200)
-    kept = grid_parts(TIMES, settings)[2]
-    assert grid_parts(TIMES.copy(), settings)[2] is kept
+    kept = time_grid(TIMES, settings).test.null
+    assert time_grid(TIMES.copy(), replace(settings, level=0.8)).test.null is kept
     others = [
         replace(settings, draws=300),
         replace(settings, seed=1),
         replace(settings, onset=0.0),
     ]
-    assert all(grid_parts(TIMES, other)[2] is not kept for other in others)
-    assert grid_parts(TIMES[1:], settings)[2] is not kept
+    assert all(time_grid(TIMES, other).test.null is not kept for other in others)
+    assert time_grid(TIMES[1:], settings).test.null is not kept

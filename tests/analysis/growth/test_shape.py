@@ -5,7 +5,13 @@ import pytest
 from scipy import stats
 from statsmodels.regression.linear_model import GLS
 
-from ultraslow.analysis.growth.noise_models import NoiseModel, covariance, handicap, menu, simulate
+from ultraslow.analysis.growth.noise_models import (
+    NoiseModel,
+    handicap,
+    menu,
+    noise_covariance,
+    simulate_noise,
+)
 from ultraslow.analysis.growth.shape import bend, local_shape, spline_designs
 
 TIMES = np.geomspace(10, 1e5, 60)
@@ -33,7 +39,7 @@ def test_band_holds_the_whole_curve_as_often_as_it_says():
     # A log law is a spline, so there is no bias: 95 % of 300 bands, ± 1.3 %.
     rng = np.random.default_rng(1)
     noise = NoiseModel("ar_log_t", length=0.3)
-    series = LOG + 0.02 * simulate(noise, TIMES, 300, rng=rng)
+    series = LOG + 0.02 * simulate_noise(noise, TIMES, 300, rng=rng)
     bands = [local_shape(TIMES, values, noise, draws=500, rng=rng) for values in series]
     held = [np.all((band.low <= 0) & (band.high >= 0)) for band in bands]
     assert 0.90 < np.mean(held) < 0.985
@@ -44,7 +50,7 @@ def test_band_holds_the_whole_curve_as_often_as_it_says():
 def test_shape_is_missing_where_the_curve_is_flat():
     values = (
         np.where(TIMES < 1000, LOG, np.log(1000))
-        + 0.01 * simulate(WHITE, TIMES, 1, rng=np.random.default_rng(2))[0]
+        + 0.01 * simulate_noise(WHITE, TIMES, 1, rng=np.random.default_rng(2))[0]
     )
     found = local_shape(TIMES, values, WHITE, pieces=6, rng=np.random.default_rng(3))
     assert np.isnan(found.shape[-5:]).all()
@@ -70,7 +76,7 @@ def test_too_few_records_are_named():
 )
 def test_bends_of_known_laws(name, side):
     values = KNOWN[name][0]
-    noise = simulate(WHITE, TIMES, 1, rng=np.random.default_rng(4))[0]
+    noise = simulate_noise(WHITE, TIMES, 1, rng=np.random.default_rng(4))[0]
     found = bend(TIMES, values + 0.01 * np.ptp(values) * noise)
     assert found.side == side
     assert found.low < found.late - found.early < found.high
@@ -78,7 +84,9 @@ def test_bends_of_known_laws(name, side):
 
 def test_slopes_of_a_square_of_the_log_are_those_of_its_thirds():
     # Over [L, L + h] the mean slope of L² is 2L + h.
-    found = bend(TIMES, LOG**2 + 1e-6 * simulate(WHITE, TIMES, 1, rng=np.random.default_rng(5))[0])
+    found = bend(
+        TIMES, LOG**2 + 1e-6 * simulate_noise(WHITE, TIMES, 1, rng=np.random.default_rng(5))[0]
+    )
     length = (LOG[-1] - LOG[0]) / 3
     assert found.early == pytest.approx(2 * LOG[0] + length, rel=1e-3)
     assert found.late == pytest.approx(2 * LOG[-1] - length, rel=1e-3)
@@ -86,7 +94,9 @@ def test_slopes_of_a_square_of_the_log_are_those_of_its_thirds():
 
 
 def test_bend_of_a_curve_that_falls_has_no_shape():
-    found = bend(TIMES, -LOG + 0.01 * simulate(WHITE, TIMES, 1, rng=np.random.default_rng(6))[0])
+    found = bend(
+        TIMES, -LOG + 0.01 * simulate_noise(WHITE, TIMES, 1, rng=np.random.default_rng(6))[0]
+    )
     assert np.isnan(found.shape)
     assert found.side == "undecided"
 
@@ -126,13 +136,13 @@ def test_a_bends_interval_is_that_of_generalized_least_squares(level):
     times = np.geomspace(10, 1e4, 30)
     clock = np.log(times)
     wandering = NoiseModel("ar_log_t", 1.0)
-    values = clock + 0.1 * simulate(wandering, times, 1, rng=np.random.default_rng(5))[0]
+    values = clock + 0.1 * simulate_noise(wandering, times, 1, rng=np.random.default_rng(5))[0]
     design = spline_designs(clock, 3)[0]
     marks = spline_designs(np.linspace(clock[0], clock[-1], 4), 3)[0]
     change = 3 * (marks[3] - marks[2] - marks[1] + marks[0]) / (clock[-1] - clock[0])
     fits = []
     for model in menu(times):
-        shape = covariance(model, times)
+        shape = noise_covariance(model, times)
         fit = GLS(values, design, sigma=shape).fit()
         white = np.linalg.solve(shape, design)
         likelihood = -0.5 * fit.df_resid * np.log(fit.ssr) - 0.5 * np.linalg.slogdet(shape)[1]
@@ -149,7 +159,7 @@ def test_a_bends_interval_is_that_of_generalized_least_squares(level):
 
 
 def test_bands_keep_the_level_asked_for():
-    values = LOG + 0.02 * simulate(WHITE, TIMES, 1, rng=np.random.default_rng(6))[0]
+    values = LOG + 0.02 * simulate_noise(WHITE, TIMES, 1, rng=np.random.default_rng(6))[0]
     narrow, wide = (
         local_shape(TIMES, values, WHITE, level=level, rng=np.random.default_rng(7))
         for level in (0.5, 0.95)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.status import STATUSES, Facts, assess, unusable
+from ultraslow.analysis.growth.status import STATUSES, Outcome, assess, unfit
 
-SOUND = Facts(
+SOUND = Outcome(
     low=-0.1,
     high=0.2,
     slope=1.0,
@@ -62,7 +62,7 @@ def test_statuses_are_ordered_from_the_gravest():
 
 def test_usable_series_have_no_finding():
     times = np.geomspace(1, 100, 20)
-    assert unusable(times, np.log(times)) is None
+    assert unfit(times, np.log(times)) is None
 
 
 @pytest.mark.parametrize(("missing", "status"), [(4, None), (5, "nonfinite")])
@@ -70,19 +70,19 @@ def test_a_fifth_of_the_records_may_be_missing(missing, status):
     times = np.geomspace(1, 1e4, 20)
     values = np.log(times)
     values[3 : 3 + missing] = np.nan
-    found = unusable(times, values)
+    found = unfit(times, values)
     assert (found and found.status) == status
 
 
 @pytest.mark.parametrize(("last", "status"), [(10.0, None), (9.99, "too_few_points")])
 def test_records_have_to_span_a_decade(last, status):
     times = np.geomspace(1, last, 20)
-    found = unusable(times, np.log(times))
+    found = unfit(times, np.log(times))
     assert (found and found.status) == status
 
 
 @pytest.mark.parametrize(("count", "status"), [(8, None), (7, "too_few_points")])
 def test_eight_records_are_needed(count, status):
     times = np.geomspace(1, 1e4, count)
-    found = unusable(times, np.log(times))
+    found = unfit(times, np.log(times))
     assert (found and found.status) == status

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ultraslow.analysis.growth.noise_models import NoiseModel, covariance
+from ultraslow.analysis.growth.noise_models import NoiseModel, noise_covariance
 from ultraslow.analysis.growth.runs import fit_totals
 from ultraslow.analysis.planning.pilot import Pilot, continued, curve, pilot, stated
 
@@ -40,8 +40,8 @@ def test_continued_noise_is_the_same_on_the_pilots_own_records(noise):
     of = Pilot(TIMES, noise, 0.02)
     longer = np.concatenate([TIMES, np.geomspace(1200, 100_000, 30)])
     later = continued(of, longer)
-    old = of.noise_share**2 * covariance(of.noise, TIMES)
-    new = later.noise_share**2 * covariance(later.noise, longer)[:40, :40]
+    old = of.noise_share**2 * noise_covariance(of.noise, TIMES)
+    new = later.noise_share**2 * noise_covariance(later.noise, longer)[:40, :40]
     differ = np.eye(40)[1:] - np.eye(40)[:-1]  # of neighbours: no offset in them
     both = (old, new) if not noise.wanders else (differ @ x @ differ.T for x in (old, new))
     np.testing.assert_allclose(*both, rtol=1e-9, atol=1e-15)

@@ -4,34 +4,31 @@ import numpy as np
 import pytest
 from statsmodels.regression.linear_model import GLS
 
-from ultraslow.analysis.growth.critical_values import Asymptotic
-from ultraslow.analysis.growth.estimate import detectable, fit_grid, gradients, to_iterations
-from ultraslow.analysis.growth.interval import surface
-from ultraslow.analysis.growth.likelihood import moments
-from ultraslow.analysis.growth.noise_models import NoiseModel, covariance, simulate
-from ultraslow.analysis.growth.series import Settings, grid_parts
+from ultraslow.analysis.growth.family import curve_gradients, to_iterations
+from ultraslow.analysis.growth.fit import fit_grid, time_grid
+from ultraslow.analysis.growth.noise_models import NoiseModel, noise_covariance, simulate_noise
+from ultraslow.analysis.growth.settings import Settings
 from ultraslow.diffusion.laws.growth import growth_regressor
 
 TIMES = np.geomspace(10, 1e5, 40)
-PLAIN = Settings(calibrate=False)
-SHARED, GRID, _ = grid_parts(TIMES, PLAIN)
 
 
 def curves(count, scale=0.02, exponent=0.2, onset=20.0):
-    noise = simulate(NoiseModel("ar_log_t", 0.5), TIMES, count, rng=np.random.default_rng(0))
+    noise = simulate_noise(NoiseModel("ar_log_t", 0.5), TIMES, count, rng=np.random.default_rng(0))
     return 3 + 2 * growth_regressor(np.log(TIMES + onset), np.array(exponent)) + scale * noise
 
 
 def fitted(values, level=0.95):
-    return fit_grid(SHARED, GRID, values, level=level, source=Asymptotic())
+    return fit_grid(time_grid(TIMES, Settings(level=level, calibrate=False)), values)
 
 
 def test_offset_slope_and_sigma_are_those_of_generalized_least_squares():
     values = curves(6)
     fit = fitted(values)
+    models = time_grid(TIMES, Settings(calibrate=False)).frame.models
     for row, series in enumerate(values):
         u = growth_regressor(np.log(TIMES + fit.onset[row]), fit.exponent[row])
-        shape = covariance(SHARED.models[fit.model[row]], TIMES)
+        shape = noise_covariance(models[fit.model[row]], TIMES)
         oracle = GLS(series, np.stack([np.ones_like(u), u], axis=1), sigma=shape).fit()
         assert (fit.offset[row], fit.slope[row]) == pytest.approx(tuple(oracle.params), rel=1e-6)
         assert fit.sigma[row] == pytest.approx(np.sqrt(oracle.scale), rel=1e-5)
@@ -67,7 +64,7 @@ def test_gradients_are_derivatives():
         return offset + slope * growth_regressor(np.log(TIMES + onset), np.array(exponent))
 
     log_time = np.log(TIMES + parameters[3])[None]
-    found = gradients(log_time, parameters[2:3], parameters[1:2])[0]
+    found = curve_gradients(log_time, parameters[2:3], parameters[1:2])[0]
     for column in range(4):
         step = np.zeros(4)
         step[column] = 1e-5
@@ -103,13 +100,6 @@ def test_detectable_is_made_of_the_standard_error_with_the_onset_profiled(
     error = np.sqrt(fit.parameters[inside, 2, 2])
     np.testing.assert_allclose(fit.detectable[inside], quantiles * error, rtol=1e-3)
     np.testing.assert_allclose(fit.critical, critical, rtol=1e-6)
-
-
-def test_detectable_grows_with_the_root_of_the_critical_value():
-    values = curves(3)
-    at = surface(SHARED, GRID, moments(SHARED, values / values.std(axis=1, keepdims=True)))
-    one, four = (detectable(at, np.full(3, c), level=0.95) for c in (3.841459, 4 * 3.841459))
-    np.testing.assert_allclose(four, 2 * one, rtol=1e-9)
 
 
 def test_a_wider_level_widens_the_interval():
