@@ -179,21 +179,20 @@ def surviving_laws(forecasts: Forecasts, *, horizon: float, level: float = 0.95)
     errors = forecasts.at(horizon)
     best = int(errors.mean(axis=1).argmin())
     excess = {
-        name: paired(errors[row] - errors[best], level=level)
+        name: paired(errors[row] - errors[best])
         for row, name in enumerate(forecasts.laws)
         if row != best
     }
     worse = _holm({name: _one_sided(found) for name, found in excess.items()}, 1 - level)
     kept = tuple(name for name in forecasts.laws if name not in worse)
-    return Comparison(
-        forecasts.laws[best], {name: found.difference for name, found in excess.items()}, kept
-    )
+    intervals = {name: found.interval(level) for name, found in excess.items()}
+    return Comparison(forecasts.laws[best], intervals, kept)
 
 
 def _one_sided(found: Contrast) -> float:
     if not np.isfinite(found.p_value):
         return 1.0
-    return found.p_value / 2 if found.difference.value > 0 else 1 - found.p_value / 2
+    return found.p_value / 2 if found.value > 0 else 1 - found.p_value / 2
 
 
 def _holm(p_values: dict[str, float], error: float) -> set[str]:

@@ -1,4 +1,4 @@
-"""Differences between two means, with intervals from the spread between runs."""
+"""Differences between two means, with errors from the spread between runs."""
 
 import math
 from dataclasses import dataclass
@@ -8,39 +8,43 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from .interval import Interval, t_quantile
-from .seeds import t_interval
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference of means.
+    """A difference of means with its error; `interval` has it at a level of confidence.
 
     Attributes:
-        difference: with its interval; `n` counts runs of the smaller sample, or pairs.
-        error: standard error.
+        value: the difference.
+        error: standard error; NaN where the spread is not known.
         freedom: degrees of freedom of the error.
+        n: runs of the smaller sample, or pairs.
     """
 
-    difference: Interval
+    value: float
     error: float
     freedom: float
+    n: int
+
+    def interval(self, level: float) -> Interval:
+        """Difference ± t_ν·error, unbounded where the error is not known."""
+        if math.isnan(self.error):
+            return Interval(self.value, -math.inf, math.inf, self.n)
+        return Interval.around(self.value, t_quantile(self.freedom, level) * self.error, n=self.n)
 
     @property
     def p_value(self) -> float:
         """Two-sided p-value of "the difference is 0"; NaN where the error is not known.
 
-        >>> round(paired([0.9, 1.0, 1.1], level=0.95).p_value, 4)
+        >>> round(paired([0.9, 1.0, 1.1]).p_value, 4)
         0.0033
         """
         if self.error == 0:
-            return float(self.difference.value == 0)
-        return float(2 * stats.t.sf(abs(self.difference.value) / self.error, self.freedom))
-
-    def __str__(self) -> str:
-        return str(self.difference)
+            return float(self.value == 0)
+        return float(2 * stats.t.sf(abs(self.value) / self.error, self.freedom))
 
 
-def unpaired(above: ArrayLike, below: ArrayLike, *, level: float) -> Contrast:
+def unpaired(above: ArrayLike, below: ArrayLike) -> Contrast:
     """Mean of one sample less that of another, by Welch's interval.
 
     x̄ − ȳ ± t_ν·√(s_x²/n + s_y²/m)
@@ -55,12 +59,11 @@ def unpaired(above: ArrayLike, below: ArrayLike, *, level: float) -> Contrast:
     Arguments:
         above: x, shape (run,), two values or more.
         below: y, shape (run,), two values or more.
-        level: confidence level.
 
     Returns:
         The difference.
 
-    >>> print(unpaired([1.0, 2.0, 3.0], [0.0, 1.0, 2.0], level=0.95))
+    >>> print(unpaired([1.0, 2.0, 3.0], [0.0, 1.0, 2.0]).interval(0.95))
     1.000 [−1.267, 3.267]
     """
     samples = [np.asarray(values, dtype=np.float64) for values in (above, below)]
@@ -70,30 +73,29 @@ def unpaired(above: ArrayLike, below: ArrayLike, *, level: float) -> Contrast:
     spread = sum(part**2 / (values.size - 1) for part, values in zip(parts, samples, strict=True))
     freedom = float(total**2 / spread) if spread > 0 and smaller > 2 else float(smaller - 1)
     middle = float(samples[0].mean() - samples[1].mean())
-    return _contrast(middle, math.sqrt(total), freedom, n=smaller, level=level)
+    return Contrast(middle, math.sqrt(total), freedom, smaller)
 
 
-def paired(differences: ArrayLike, *, level: float) -> Contrast:
+def paired(differences: ArrayLike) -> Contrast:
     """Mean of differences between the two runs of a pair, by Student's interval.
 
     d̄ ± t_{n−1}·s_d/√n
 
     Arguments:
-        differences: d, shape (pair,), finite.
-        level: confidence level.
+        differences: d, shape (pair,).
 
     Returns:
-        The mean difference, unbounded with fewer than two pairs.
+        The mean difference, without an error for a single pair.
 
-    >>> print(paired([0.9, 1.0, 1.1], level=0.95))
+    >>> print(paired([0.9, 1.0, 1.1]).interval(0.95))
     1.000 [0.752, 1.248]
     """
     values = np.asarray(differences, dtype=np.float64)
     error = float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else math.nan
-    return Contrast(t_interval(values, level=level), error, float(values.size - 1))
+    return Contrast(float(values.mean()), error, float(values.size - 1), values.size)
 
 
-def block(scores: ArrayLike, above: int, below: int, *, level: float) -> Contrast:
+def block(scores: ArrayLike, above: int, below: int) -> Contrast:
     """Mean of one treatment less that of another, by the spread pooled over all treatments.
 
     x̄_a − x̄_b ± t_ν·s·√(2/n), s² = Σ (x_ij − x̄_i − x̄_j + x̄)²/ν, ν = (k − 1)(n − 1)
@@ -111,12 +113,11 @@ def block(scores: ArrayLike, above: int, below: int, *, level: float) -> Contras
         scores: x, shape (treatment, block): k treatments, each run once in each of n blocks.
         above: index of one treatment.
         below: index of the other.
-        level: confidence level.
 
     Returns:
         The difference.
 
-    >>> print(block([[0.0, 1.0], [2.0, 3.2], [1.1, 1.9]], 1, 0, level=0.95))
+    >>> print(block([[0.0, 1.0], [2.0, 3.2], [1.1, 1.9]], 1, 0).interval(0.95))
     2.100 [1.492, 2.708]
     """
     values = np.asarray(scores, dtype=np.float64)
@@ -126,9 +127,4 @@ def block(scores: ArrayLike, above: int, below: int, *, level: float) -> Contras
     freedom = float((treatments - 1) * (blocks - 1))
     error = math.sqrt(float((rest**2).sum()) / freedom * 2 / blocks)
     middle = float(means[above, 0] - means[below, 0])
-    return _contrast(middle, error, freedom, n=blocks, level=level)
-
-
-def _contrast(middle: float, error: float, freedom: float, *, n: int, level: float) -> Contrast:
-    half = t_quantile(freedom, level) * error
-    return Contrast(Interval.around(middle, half, n=n), error, freedom)
+    return Contrast(middle, error, freedom, blocks)

@@ -1,8 +1,8 @@
 """Gradient noise scales.
 
 Contents:
-    scale      B_simple of a recording, with its interval
-    breakdown  by parts of the network, seeds and batch sizes
+    scale      B_simple of measured moments, with its interval
+    breakdown  of recordings: of runs and arms, over time, by tensors and by loss
 """
 
 import lazy_loader

@@ -1,22 +1,18 @@
-"""Noise scale of recorded runs, with intervals.
+"""The noise scale of measured moments, with intervals.
 
 B_simple = tr Σ/|G|² is the ratio of two means over many updates. Each recorded window holds a mean
 over its updates, so the estimate weights windows by their updates. Neighbouring windows are merged
 into blocks of about equal numbers of updates, and the interval comes from the spread between
 blocks: blocks longer than the correlation time are independent.
-
-Noise scale of recordings: over whole runs, and over time.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from ultraslow.analysis.intervals import fieller, t_quantile
+from ultraslow.analysis.intervals import Interval, fieller, t_quantile
 
 Array = NDArray[np.float64]
 
@@ -32,37 +28,45 @@ class NoiseScale:
     """An estimate of B_simple.
 
     Attributes:
-        estimate: B_simple, samples; NaN when the mean of |G|² is not positive.
-        low: lower end of the interval, samples.
-        high: upper end; infinite when |G|² cannot be told from 0.
+        interval: B_simple, samples, from `n` independent blocks; NaN where the mean of |G|² is not
+            positive. Its upper end is infinite where |G|² cannot be told from 0, and both ends are
+            NaN where blocks are too few.
         method: `jackknife` or `fieller`; empty when there is no interval.
         updates: updates with an estimate.
-        blocks: independent blocks they make.
-        reason: why there is no interval or no upper end; empty otherwise.
         correlated: whether windows look correlated over more than half a block, as few of them or
             those of a long memory do, or those of a trend. With a long memory the interval is too
             short: at nominal 95 % it held in 78 to 90 % of simulated sets.
     """
 
-    estimate: float
-    low: float
-    high: float
+    interval: Interval
     method: str
     updates: int
-    blocks: int
-    reason: str = ""
     correlated: bool = False
 
     def __str__(self) -> str:
-        if not math.isfinite(self.low):
-            return f"unknown ({self.reason})"
-        if math.isinf(self.high):
-            return f"B ≥ {self.low:.3g}"
-        return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        found = self.interval
+        if not math.isfinite(found.low):
+            return f"unknown ({found.reason})"
+        if math.isinf(found.high):
+            return f"B ≥ {found.low:.3g}"
+        return f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
+
+    def record(self) -> dict[str, float | int | str | bool]:
+        """As files hold it: a flat record."""
+        return {
+            "estimate": self.interval.value,
+            "low": self.interval.low,
+            "high": self.interval.high,
+            "method": self.method,
+            "updates": self.updates,
+            "blocks": self.interval.n,
+            "reason": self.interval.reason,
+            "correlated": self.correlated,
+        }
 
 
 @dataclass(frozen=True)
-class Moments:
+class Blocks:
     """Block means of |G|² and tr Σ.
 
     Attributes:
@@ -105,22 +109,22 @@ def noise_interval(
     total = int(moments.updates.sum())
     if count < FEWEST_BLOCKS:
         reason = f"{count} windows with gradient noise, {FEWEST_BLOCKS} needed"
-        return NoiseScale(_ratio(moments), math.nan, math.nan, "", total, count, reason)
-    windows = merge(gradient_sq, noise_trace, updates, blocks=int(np.size(updates)))
+        unknown = Interval(_ratio(moments), math.nan, math.nan, count, reason=reason)
+        return NoiseScale(unknown, "", total)
+    windows = in_blocks(gradient_sq, noise_trace, updates, blocks=int(np.size(updates)))
     correlated = _outlasts(windows, count)
     if max(_relative_errors(moments)) > NOISY:
         return replace(fieller_scale(moments, level=level), correlated=correlated)
-    error = jackknife_error(moments)
     middle = _ratio(moments)
     # On the scale of ln B the interval of a ratio of positive means is nearly symmetric.
-    width = math.exp(t_quantile(count - 1, level) * error / middle)
-    ends = middle / width, middle * width
-    return NoiseScale(middle, *ends, "jackknife", total, count, correlated=correlated)
+    width = math.exp(t_quantile(count - 1, level) * jackknife_error(moments) / middle)
+    found = Interval(middle, middle / width, middle * width, count)
+    return NoiseScale(found, "jackknife", total, correlated)
 
 
 def independent_blocks(
     gradient_sq: ArrayLike, noise_trace: ArrayLike, updates: ArrayLike
-) -> Moments:
+) -> Blocks:
     """The finest of some block lengths at which neighbouring blocks do not look correlated.
 
     Blocks shorter than the correlation time differ too little, and intervals from them are too
@@ -135,14 +139,14 @@ def independent_blocks(
         The blocks.
     """
     for blocks in BLOCKS:
-        moments = merge(gradient_sq, noise_trace, updates, blocks=blocks)
+        moments = in_blocks(gradient_sq, noise_trace, updates, blocks=blocks)
         values = (moments.gradient_sq, moments.noise_trace)
         if max(map(neighbour_correlation, values)) <= 1 / math.sqrt(max(moments.updates.size, 1)):
             break
     return moments
 
 
-def _outlasts(windows: Moments, blocks: int) -> bool:
+def _outlasts(windows: Blocks, blocks: int) -> bool:
     """Whether the memory of windows, (1 + ρ)/(1 − ρ) of them, is longer than half a block.
 
     A correlation ρ of neighbours below two standard errors, 2/√W, counts as none.
@@ -165,9 +169,9 @@ def neighbour_correlation(values: Array) -> float:
     return float(np.sum(centred[1:] * centred[:-1])) / total if values.size > 2 and total else 0.0
 
 
-def merge(
+def in_blocks(
     gradient_sq: ArrayLike, noise_trace: ArrayLike, updates: ArrayLike, *, blocks: int = 20
-) -> Moments:
+) -> Blocks:
     """Windows merged in order into at most `blocks` blocks of about equal numbers of updates.
 
     Windows without updates or with an estimate that is not finite are left out.
@@ -189,10 +193,10 @@ def merge(
     starts = np.flatnonzero(np.diff(block, prepend=-1.0))
     size = np.add.reduceat(n, starts) if n.size else n
     sums = [np.add.reduceat(n * x, starts) if n.size else n for x in (g, s)]
-    return Moments(sums[0] / size, sums[1] / size, size)
+    return Blocks(sums[0] / size, sums[1] / size, size)
 
 
-def _means(moments: Moments) -> tuple[float, float]:
+def _means(moments: Blocks) -> tuple[float, float]:
     weights = moments.updates
     if not weights.size:
         return math.nan, math.nan
@@ -202,12 +206,12 @@ def _means(moments: Moments) -> tuple[float, float]:
     )
 
 
-def _ratio(moments: Moments) -> float:
+def _ratio(moments: Blocks) -> float:
     gradient_sq, noise_trace = _means(moments)
     return max(noise_trace, 0.0) / gradient_sq if gradient_sq > 0 else math.nan
 
 
-def covariance(moments: Moments) -> Array:
+def block_covariance(moments: Blocks) -> Array:
     """Covariance of the two weighted means, |G|² first.
 
     C = Σ_j n_j (x_j − x̄)(x_j − x̄)ᵀ / ((J − 1) Σ_j n_j), for blocks whose variance falls as
@@ -225,16 +229,16 @@ def covariance(moments: Moments) -> Array:
     return (centred * weights) @ centred.T / ((weights.size - 1) * weights.sum())
 
 
-def _relative_errors(moments: Moments) -> list[float]:
+def _relative_errors(moments: Blocks) -> list[float]:
     """Relative errors of the means of |G|² and tr Σ; infinite for a mean that is not positive."""
-    variances = np.diag(covariance(moments)).tolist()
+    variances = np.diag(block_covariance(moments)).tolist()
     return [
         math.sqrt(variance) / mean if mean > 0 else math.inf
         for mean, variance in zip(_means(moments), variances, strict=True)
     ]
 
 
-def jackknife_error(moments: Moments) -> float:
+def jackknife_error(moments: Blocks) -> float:
     """Standard error of B by leaving out one block at a time.
 
     With h_j = Σn/n_j and pseudo-values θ_j = h_j B − (h_j − 1) B_(−j), the variance is
@@ -259,7 +263,7 @@ def jackknife_error(moments: Moments) -> float:
     return float(np.sqrt(np.mean((pseudo - centre) ** 2 / (h - 1))))
 
 
-def fieller_scale(moments: Moments, *, level: float) -> NoiseScale:
+def fieller_scale(moments: Blocks, *, level: float) -> NoiseScale:
     """B with Fieller's interval, which stays right when |G|² or tr Σ may be 0.
 
     Arguments:
@@ -270,70 +274,8 @@ def fieller_scale(moments: Moments, *, level: float) -> NoiseScale:
         The estimate; its upper end is infinite when the interval of |G|² reaches 0.
     """
     gradient_sq, noise_trace = _means(moments)
-    errors, blocks = covariance(moments)[::-1, ::-1], moments.updates.size
+    errors, blocks = block_covariance(moments)[::-1, ::-1], moments.updates.size
     found = fieller(noise_trace, gradient_sq, errors, n=blocks, level=level, positive=True)
-    reason = "the squared gradient cannot be told from 0" if found.reason else ""
-    ends, updates = (found.low, found.high), int(moments.updates.sum())
-    return NoiseScale(found.value, *ends, "fieller", updates, blocks, reason)
-
-
-BINS_PER_DECADE = 5
-
-
-def run_noise_scale(run: xr.Dataset, *, level: float = 0.95) -> NoiseScale:
-    """B_simple over a whole run.
-
-    Arguments:
-        run: a recording.
-        level: confidence level.
-
-    Returns:
-        The estimate; without an interval, and with the reason, where no noise was recorded.
-    """
-    if not has_noise(run):
-        reason = str(run.attrs.get("noise_absent", "no gradient noise was recorded"))
-        return NoiseScale(math.nan, math.nan, math.nan, "", 0, 0, reason)
-    return noise_interval(*_windows(run), level=level)
-
-
-def noise_over_time(runs: Sequence[xr.Dataset], *, level: float = 0.95) -> xr.Dataset:
-    """B_simple in bins of equal length in ln t, from all windows of equal runs together.
-
-    Arguments:
-        runs: recordings that differ by seed only; those without noise are left out.
-        level: confidence level.
-
-    Returns:
-        A Dataset along `iteration` (the geometric middle of each bin) with `estimate`, `low` and
-        `high`, in samples; empty where no noise was recorded.
-    """
-    measured = [run for run in runs if has_noise(run)]
-    iteration = np.concatenate([run["iteration"].values for run in measured] or [np.empty(0)])
-    windows = [_windows(run) for run in measured]
-    g, s, n = (np.concatenate([w[k] for w in windows] or [np.empty(0)]) for k in range(3))
-    bins = _bins(np.maximum(iteration, 1))
-    found: dict[float, NoiseScale] = {}
-    for number in np.unique(bins[(iteration > 0) & (n > 0)]):
-        inside = (bins == number) & (iteration > 0)
-        centre = float(np.exp(np.mean(np.log(iteration[inside]))))
-        found[centre] = noise_interval(g[inside], s[inside], n[inside], level=level)
-    columns = ("estimate", "low", "high")
-    variables = {k: ("iteration", [float(getattr(b, k)) for b in found.values()]) for k in columns}
-    return xr.Dataset(variables, coords={"iteration": list(found)})
-
-
-def _bins(iteration: Array) -> Array:
-    """Bin of each iteration; the last one takes what is left over at the end."""
-    place = np.log10(iteration) * BINS_PER_DECADE
-    return np.minimum(np.floor(place), max(np.floor(place.max(initial=0) + 0.5) - 1, 0))
-
-
-def has_noise(run: xr.Dataset) -> bool:
-    """Whether a recording holds gradient noise."""
-    return {"gradient_sq", "noise_trace", "noise_updates"} <= set(map(str, run.data_vars))
-
-
-def _windows(run: xr.Dataset) -> tuple[Array, Array, Array]:
-    """Window means summed over tensors, and the updates in each window."""
-    totals = [run[name].sum("tensor", skipna=False) for name in ("gradient_sq", "noise_trace")]
-    return totals[0].values, totals[1].values, run["noise_updates"].values.astype(float)
+    if found.reason:
+        found = replace(found, reason="the squared gradient cannot be told from 0")
+    return NoiseScale(found, "fieller", int(moments.updates.sum()))

@@ -119,7 +119,7 @@ def pilot(runs: Mapping[str, xr.Dataset], fits: xr.Dataset) -> Pilot:
         onset=float(fit["onset"]),
         seed_spread=_seed_spread(fits.sel(node=names)),
         batch_size=int(run["batch_size"].values),
-        noise_scale=run_noise_scale(run).estimate,
+        noise_scale=run_noise_scale(run).interval.value,
         source=f"run {str(run['run'].values)[:60]}, one of {len(names)} of its arm",
     )
 

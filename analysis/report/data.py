@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ultraslow.analysis.growth import growth_curve
-from ultraslow.analysis.noise import breakdown, noise_over_time
+from ultraslow.analysis.noise import GradientNoise, noisy_arms
 from ultraslow.analysis.runs import total_distance
 
 Array = NDArray[np.float64]
@@ -278,8 +278,8 @@ def exponent_range(dots: Sequence[Dot]) -> tuple[float, float]:
 def noise_bands(runs: dict[str, xr.Dataset], *, level: float) -> dict[int, Band]:
     """Noise scale over time of each batch size, the runs of its main arm taken together."""
     found = {}
-    for size, members in breakdown.main_arms(runs).items():
-        scale = noise_over_time(members, level=level)
+    for size, members in noisy_arms(runs).items():
+        scale = GradientNoise(members, level).over_time()
         if scale.sizes["iteration"] and np.isfinite(scale["low"].values).any():
             columns = (scale[name].values for name in ("estimate", "low", "high"))
             found[size] = Band(scale["iteration"].values, *columns)

@@ -58,7 +58,7 @@ def _row(rung: Rung) -> tuple[str, ...]:
 def _gain(gain: Gain | None) -> tuple[str, str]:
     if gain is None:
         return "–", "–"
-    return str(gain.contrast), number(gain.p_value, 2)
+    return str(gain.interval), number(gain.p_value, 2)
 
 
 def whole(ladder: Ladder) -> str:
@@ -68,13 +68,13 @@ def whole(ladder: Ladder) -> str:
         return "The whole ladder: no gain can be given, as seeds or rungs are missing."
     gain = last.over_baseline
     word = _word(gain, level=ladder.level)
-    return f"The whole ladder {word}: {gain.contrast}, p = {number(gain.p_value, 2)}."
+    return f"The whole ladder {word}: {gain.interval}, p = {number(gain.p_value, 2)}."
 
 
 def _word(gain: Gain, *, level: float) -> str:
     if gain.p_value > 1 - level:
         return "neither gains nor loses for sure"
-    return "gains" if gain.contrast.difference.value > 0 else "loses"
+    return "gains" if gain.contrast.value > 0 else "loses"
 
 
 def rows(found: Sequence[Ladder]) -> list[dict[str, Any]]:
@@ -91,10 +91,16 @@ def _record(rung: Rung) -> dict[str, Any]:
 
 
 def _flat(gain: Gain) -> dict[str, Any]:
-    found, error, freedom = gain.contrast.difference, gain.contrast.error, gain.contrast.freedom
-    ends = {"estimate": found.value, "low": found.low, "high": found.high}
-    contrast = {**ends, "error": error, "freedom": freedom, "count": found.n}
-    return {**asdict(gain), "contrast": contrast}
+    contrast = {
+        "estimate": gain.interval.value,
+        "low": gain.interval.low,
+        "high": gain.interval.high,
+        "error": gain.contrast.error,
+        "freedom": gain.contrast.freedom,
+        "count": gain.contrast.n,
+    }
+    rest = {"paired": gain.paired, "pooled": gain.pooled, "p_value": gain.p_value}
+    return {"contrast": contrast, **rest}
 
 
 def gains(ladder: Ladder) -> DotPlot:
@@ -115,7 +121,7 @@ def gains(ladder: Ladder) -> DotPlot:
 def _dot(row: int, gain: Gain | None, *, strong: bool = False) -> Dot:
     if gain is None:
         return Dot(row, 0, math.nan, math.nan, math.nan, strong)
-    found = gain.contrast.difference
+    found = gain.interval
     return Dot(row, 0, found.value, found.low, found.high, strong)
 
 

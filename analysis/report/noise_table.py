@@ -5,7 +5,8 @@ from typing import Any
 
 import xarray as xr
 
-from ultraslow.analysis.noise import Breakdown, Comparison, NoiseScale
+from ultraslow.analysis.intervals import Interval
+from ultraslow.analysis.noise import ArmScale, Breakdown, NoiseScale
 from ultraslow.analysis.scores import CriticalBatch
 from ultraslow.analysis.text import interval, number, plural
 
@@ -16,15 +17,19 @@ _HEADER = ("batch size M", "runs", "noise scale B", "interval", "M is", "t* = B/
 _SCALE = ("", "noise scale B", "interval", "method", "updates")
 
 
-def rows(found: Sequence[Comparison]) -> list[dict[str, Any]]:
+def rows(found: Sequence[ArmScale]) -> list[dict[str, Any]]:
     """Comparisons as JSON holds them."""
     return [
-        plain({**vars(one), "scale": vars(one.scale), "crossover": list(one.crossover)})
+        plain({**vars(one), "scale": one.scale.record(), "crossover": _three(one.crossover)})
         for one in found
     ]
 
 
-def by_batch_size(found: Sequence[Comparison]) -> str:
+def _three(found: Interval) -> list[float]:
+    return [found.value, found.low, found.high]
+
+
+def by_batch_size(found: Sequence[ArmScale]) -> str:
     """HTML: the noise scale over whole runs of each batch size, against the batch size."""
     if all(one.place == "unknown" for one in found):
         return ""
@@ -39,27 +44,21 @@ _CROSSOVER = (
 )
 
 
-def _row(one: Comparison) -> tuple[str, ...]:
-    ends = _ends(one.scale)
-    middle, low, high = one.crossover
+def _row(one: ArmScale) -> tuple[str, ...]:
     place = {"within": "within it", "unknown": "–"}.get(one.place, f"{one.place} it")
     return (
         _where(one.batch_size, one.arm),
         str(one.runs),
-        number(one.scale.estimate),
-        ends,
+        number(one.scale.interval.value),
+        one.scale.interval.ends(number),
         place,
-        number(middle),
-        interval(low, high),
+        number(one.crossover.value),
+        one.crossover.ends(number),
     )
 
 
 def _where(size: int, arm: str) -> str:
     return f"{size}, {arm}" if arm else str(size)
-
-
-def _ends(scale: NoiseScale) -> str:
-    return interval(scale.low, scale.high)
 
 
 def detail(found: Breakdown | None) -> dict[str, Any] | None:
@@ -72,8 +71,8 @@ def detail(found: Breakdown | None) -> dict[str, Any] | None:
     content = {
         "batch_size": found.batch_size,
         "arm": found.arm,
-        "groups": {name: vars(scale) for name, scale in found.groups.items()},
-        "parts": {name: vars(scale) for name, scale in found.parts.items()},
+        "groups": {name: scale.record() for name, scale in found.groups.items()},
+        "parts": {name: scale.record() for name, scale in found.parts.items()},
         "by_loss": rows,
     }
     return dict(plain(content))
@@ -100,15 +99,15 @@ def in_parts(found: Breakdown | None) -> str:
 
 def _method(scale: NoiseScale) -> str:
     correlated = ", windows correlate" if scale.correlated else ""
-    return f"{scale.method or scale.reason}{correlated}"
+    return f"{scale.method or scale.interval.reason}{correlated}"
 
 
 def _table(title: str, found: Mapping[str, NoiseScale]) -> str:
     cells = [
         [
             markup.escape(name, 40),
-            number(scale.estimate),
-            _ends(scale),
+            number(scale.interval.value),
+            scale.interval.ends(number),
             markup.escape(_method(scale)),
             str(scale.updates),
         ]

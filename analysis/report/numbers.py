@@ -133,4 +133,4 @@ def _rows(arrays: dict[str, list]) -> Iterable[tuple]:
 def noise_rows(runs: dict[str, xr.Dataset], *, level: float) -> list[dict[str, Any]]:
     """The noise scale of each run with its interval."""
     found = {name: run_noise_scale(run, level=level) for name, run in runs.items()}
-    return [plain({"node": name, **vars(scale)}) for name, scale in found.items()]
+    return [plain({"node": name, **scale.record()}) for name, scale in found.items()]

@@ -11,8 +11,7 @@ import xarray as xr
 
 from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN
 from ultraslow.analysis.growth import Progress, fit_tensors, fit_totals
-from ultraslow.analysis.noise import compare
-from ultraslow.analysis.noise.breakdown import breakdown
+from ultraslow.analysis.noise import arm_scales, noise_breakdown
 from ultraslow.analysis.predictions import test
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
 from ultraslow.analysis.runs import some_recordings, unusable
@@ -90,7 +89,7 @@ def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> 
     by_name = some_recordings(runs)
     fits = fit_totals(by_name, level=level, progress=progress)
     tensors = data.largest_tensors(by_name)
-    noise = compare(by_name, level=level)
+    noise = arm_scales(by_name, level=level)
     shown = {name: _with_tensors(run, tensors) for name, run in by_name.items()}
     return Findings(
         runs=by_name,
@@ -107,7 +106,7 @@ def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> 
         level=level,
         colours=figures.palette(data.batch_sizes(by_name)),
         noise=noise,
-        noise_detail=breakdown(by_name, noise, level=level),
+        noise_detail=noise_breakdown(by_name, noise, level=level),
         critical=critical_batch(by_name, level=level),
         ladders=ladders(by_name, level=level),
     )

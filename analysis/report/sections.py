@@ -9,7 +9,7 @@ import xarray as xr
 
 from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN
 from ultraslow.analysis.intervals import UNDECIDABLE, VERDICTS
-from ultraslow.analysis.noise import Breakdown, Comparison
+from ultraslow.analysis.noise import ArmScale, Breakdown
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
 from ultraslow.analysis.scores import CriticalBatch, Ladder
 from ultraslow.analysis.text import interval, number, plural, real, rounded
@@ -31,7 +31,7 @@ class Findings:
     tensors: list[str]
     level: float
     colours: dict[int, str]
-    noise: Sequence[Comparison] = ()
+    noise: Sequence[ArmScale] = ()
     noise_detail: Breakdown | None = None
     critical: CriticalBatch = CriticalBatch()
     ladders: Sequence[Ladder] = ()

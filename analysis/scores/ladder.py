@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
-from ultraslow.analysis.intervals import Contrast, block, paired, unpaired
+from ultraslow.analysis.intervals import Contrast, Interval, block, paired, unpaired
 from ultraslow.analysis.runs import Place, place_of
 
 from .held_out import METRICS, has, trainings
@@ -32,13 +32,15 @@ class Gain:
     """What one rung gains over another.
 
     Attributes:
-        contrast: difference of scores with an interval that holds for all rungs together.
+        contrast: difference of scores.
+        interval: of the difference; it holds for all rungs together.
         paired: whether it was taken seed by seed.
         pooled: whether its interval comes from the spread of all rungs.
         p_value: of "no difference", corrected for the number of rungs by Holm's method.
     """
 
     contrast: Contrast
+    interval: Interval
     paired: bool
     pooled: bool
     p_value: float
@@ -168,14 +170,17 @@ def _gains(
     blocks = np.array([[samples[k][seed] for seed in seeds] for k, seeds in complete.items()])
     rows = {k: row for row, k in enumerate(complete)}
     found = [
-        (block(blocks, rows[upper], rows[lower], level=level), True, True)
+        (block(blocks, rows[upper], rows[lower]), True, True)
         if upper in rows and lower in rows
-        else _contrast(samples[upper], samples[lower], level=level)
+        else _contrast(samples[upper], samples[lower])
         for upper, lower in pairs
     ]
     raw = [one[0].p_value for one in found if one is not None]
-    corrected = iter(multipletests(raw, method="holm")[1] if raw else ())
-    return [None if one is None else Gain(*one, float(next(corrected))) for one in found]
+    corrected = iter(multipletests(raw, method="holm")[1].tolist() if raw else ())
+    return [
+        None if one is None else Gain(one[0], one[0].interval(level), *one[1:], next(corrected))
+        for one in found
+    ]
 
 
 def _complete(samples: Sequence[_Seeds]) -> dict[int, list[object]]:
@@ -191,15 +196,15 @@ def _complete(samples: Sequence[_Seeds]) -> dict[int, list[object]]:
     return {k: ordered for k, sample in enumerate(samples) if set(sample) == seeds}
 
 
-def _contrast(upper: _Seeds, lower: _Seeds, *, level: float) -> tuple[Contrast, bool, bool] | None:
+def _contrast(upper: _Seeds, lower: _Seeds) -> tuple[Contrast, bool, bool] | None:
     """A difference by the spread of its own runs; whether it is paired, and pooled."""
     shared = [seed for seed in upper if seed in lower]
     if len(shared) >= SEEDS and len(shared) == min(len(upper), len(lower)):
         differences: NDArray[np.float64] = np.array([upper[s] - lower[s] for s in shared])
-        return paired(differences, level=level), True, False
+        return paired(differences), True, False
     if min(len(upper), len(lower)) < SEEDS:
         return None
-    return unpaired(list(upper.values()), list(lower.values()), level=level), False, False
+    return unpaired(list(upper.values()), list(lower.values())), False, False
 
 
 def _notes(rungs: Sequence[Rung]) -> tuple[str, ...]:

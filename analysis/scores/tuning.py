@@ -109,11 +109,11 @@ def possible(tables: Mapping[float, Array]) -> list[float]:
     """
     best = max(tables, key=lambda rate: float(tables[rate].mean()))
     ahead = {
-        rate: unpaired(tables[best], values, level=2 * _SCREEN - 1)
+        rate: unpaired(tables[best], values).interval(2 * _SCREEN - 1)
         for rate, values in tables.items()
         if rate != best
     }
-    return [rate for rate in tables if rate == best or ahead[rate].difference.low <= 0]
+    return [rate for rate in tables if rate == best or ahead[rate].low <= 0]
 
 
 def between(above: Iterable[Array], below: Iterable[Array], *, level: float) -> Interval:
@@ -131,7 +131,7 @@ def between(above: Iterable[Array], below: Iterable[Array], *, level: float) -> 
         The difference; its value is the mean over the pairs.
     """
     lower = list(below)
-    found = [unpaired(x, y, level=level).difference for x in above for y in lower]
+    found = [unpaired(x, y).interval(level) for x in above for y in lower]
     return Interval(
         value=float(np.mean([one.value for one in found])),
         low=min(one.low for one in found),

@@ -5,7 +5,7 @@ from .analysis.growth.certificate import certify as certify
 from .analysis.growth.fit import fit_growth as fit_growth
 from .analysis.growth.fit import growth_curve as growth_curve
 from .analysis.growth.shape import local_shape as local_shape
-from .analysis.noise.scale import run_noise_scale as run_noise_scale
+from .analysis.noise.breakdown import run_noise_scale as run_noise_scale
 from .analysis.predictions.table import test as test
 from .analysis.report.report import report as report
 from .analysis.runs.load import load as load

@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.signal import lfilter
 
 from ultraslow.analysis.noise.scale import (
-    covariance,
+    block_covariance,
     fieller_scale,
     independent_blocks,
     jackknife_error,
@@ -57,7 +57,7 @@ def test_the_interval_covers_the_true_noise_scale(last, correlation, spread, lea
     rng = np.random.default_rng(2017)
     gradient_sq, noise_trace, updates = simulate(last, correlation, spread, rng=rng)
     found = [noise_interval(g, s, updates) for g, s in zip(gradient_sq, noise_trace, strict=True)]
-    coverage = np.mean([scale.low <= TRUTH <= scale.high for scale in found])
+    coverage = np.mean([scale.interval.contains(TRUTH) for scale in found])
     # Two standard errors of a coverage of 95 % over SETS sets.
     error = 2 * np.sqrt(0.95 * 0.05 / SETS)
     assert least - error <= coverage <= 0.97 + error
@@ -68,8 +68,8 @@ def methods(gradient_sq, noise_trace, updates, *, rng):
     moments = independent_blocks(gradient_sq, noise_trace, updates)
     n, g, s = moments.updates, moments.gradient_sq, moments.noise_trace
     t = stats.t.ppf(0.975, n.size - 1)
-    used = noise_interval(gradient_sq, noise_trace, updates)
-    exact = fieller_scale(moments, level=0.95)
+    used = noise_interval(gradient_sq, noise_trace, updates).interval
+    exact = fieller_scale(moments, level=0.95).interval
     mean_g, mean_s = np.average(g, weights=n), np.average(s, weights=n)
     found = {"in use": (used.low, used.high), "fieller": (exact.low, exact.high)}
     if mean_g <= 0 or mean_s <= 0:  # the others divide by the mean and have nothing to say
@@ -81,7 +81,7 @@ def methods(gradient_sq, noise_trace, updates, *, rng):
     tops, bottoms = (np.sum((n * x)[drawn], axis=1) for x in (s, g))
     ratios = np.where(bottoms > 0, tops / np.where(bottoms > 0, bottoms, 1.0), np.inf)
     found["bootstrap"] = tuple(np.quantile(ratios, [0.025, 0.975], method="nearest"))
-    c = covariance(moments)
+    c = block_covariance(moments)
     error = ratio * np.sqrt(
         c[0, 0] / mean_g**2 + c[1, 1] / mean_s**2 - 2 * c[0, 1] / (mean_g * mean_s)
     )

@@ -158,7 +158,7 @@ def log_ratio(numerator: Arm, denominator: Arm, logs: Curves, *, level: float) -
     Returns:
         The ratio's logarithm with its interval.
     """
-    found = unpaired(logs[numerator], logs[denominator], level=level).difference
+    found = unpaired(logs[numerator], logs[denominator]).interval(level)
     return Ratio(numerator, denominator, found.value, found.low, found.high)
 
 

@@ -4,20 +4,19 @@ import numpy as np
 import pytest
 
 from ultraslow.analysis.noise.breakdown import (
-    breakdown,
-    compare,
-    noise_against_loss,
-    noise_by_group,
-    noise_by_part,
-    part_of,
+    GradientNoise,
+    arm_scales,
+    network_part,
+    noise_breakdown,
+    run_noise_scale,
 )
-from ultraslow.analysis.noise.scale import noise_interval, run_noise_scale
+from ultraslow.analysis.noise.scale import noise_interval
 from ultraslow.analysis.runs.tensor_groups import FIRST, INVARIANT, OTHERS
 
 
 def test_an_arm_of_one_run_has_that_runs_noise_scale(make):
     run = make(batch_size=64, last=2000)
-    (found,) = compare({"a": run})
+    (found,) = arm_scales({"a": run})
     assert found.scale == run_noise_scale(run)
     assert (found.batch_size, found.runs) == (64, 1)
 
@@ -27,35 +26,36 @@ def test_arms_of_one_batch_size_are_not_mixed(make):
     runs = {f"r{k}": make(seed=k, last=2000) for k in range(3)}
     loud = make(seed=0, last=2000, scaling="linear", rate=0.05)
     loud["noise_trace"].values[:] *= 2
-    found = compare({**runs, "loud": loud})
+    found = arm_scales({**runs, "loud": loud})
     assert [(one.batch_size, one.arm, one.runs) for one in found] == [
         (64, "linear", 1),
         (64, "sqrt", 3),
     ]
     assert found[0].scale == run_noise_scale(loud)
-    assert found[1].scale == compare(runs)[0].scale
-    assert found[0].scale.estimate == pytest.approx(2 * found[1].scale.estimate, rel=0.1)
-    told = breakdown({**runs, "loud": loud}, found)
+    assert found[1].scale == arm_scales(runs)[0].scale
+    assert found[0].scale.interval.value == pytest.approx(
+        2 * found[1].scale.interval.value, rel=0.1
+    )
+    told = noise_breakdown({**runs, "loud": loud}, found)
     assert (told.batch_size, told.arm) == (64, "sqrt")
-    assert told.parts == noise_by_part(list(runs.values()))
+    assert told.parts == GradientNoise(list(runs.values())).by_part()
 
 
 @pytest.mark.parametrize(("size", "place"), [(16, "below"), (200, "within"), (4096, "above")])
 def test_the_batch_size_has_a_place_beside_the_noise_scale(make, size, place):
     runs = {f"r{k}": make(batch_size=size, seed=k, last=2000) for k in range(2)}
-    (found,) = compare(runs)
+    (found,) = arm_scales(runs)
     assert found.place == place  # the simulated noise scale is 200
-    middle, low, high = found.crossover
-    assert low < middle < high
-    assert middle == pytest.approx(200 / size, rel=0.1)
+    assert found.crossover.low < found.crossover.value < found.crossover.high
+    assert found.crossover.value == pytest.approx(200 / size, rel=0.1)
 
 
 def test_sizes_without_noise_are_passed_over_and_unknown_ones_said(make):
     bare = make(batch_size=8, gradient_sq=None, noise_trace=None, noise_updates=None)
     short = make(batch_size=32, records=[0, 1, 2])
-    found = compare({"a": bare, "b": short})
+    found = arm_scales({"a": bare, "b": short})
     assert [one.batch_size for one in found] == [32]
-    assert found[0].place == "unknown" and math.isnan(found[0].scale.low)
+    assert found[0].place == "unknown" and math.isnan(found[0].scale.interval.low)
 
 
 def test_parts_sum_over_their_tensors(make):
@@ -63,14 +63,14 @@ def test_parts_sum_over_their_tensors(make):
     # Part "linear" twice as noisy as part "conv".
     for run in runs:
         run["noise_trace"].values[:, 1:] *= 2
-    found = noise_by_part(runs)
+    found = GradientNoise(runs).by_part()
     assert list(found) == ["conv", "linear"]
     expected = []
     for name in ("gradient_sq", "noise_trace"):
         expected.append(np.concatenate([run[name].values[:, 1:].sum(axis=1) for run in runs]))
     updates = np.concatenate([run["noise_updates"].values for run in runs])
     assert found["linear"] == noise_interval(*expected, updates)
-    assert found["linear"].estimate / found["conv"].estimate == pytest.approx(2.0)
+    assert found["linear"].interval.value / found["conv"].interval.value == pytest.approx(2.0)
 
 
 def test_groups_are_those_that_exponents_are_told_of(make):
@@ -79,42 +79,46 @@ def test_groups_are_those_that_exponents_are_told_of(make):
     silent, telling = make(seed=0, last=2000), make(seed=1, last=2000, scale_invariant=[-1, 1, 0])
     for run in (silent, telling):
         run["noise_trace"].values[:] *= list(factors.values())
-    found = noise_by_group([silent, telling])
+    found = GradientNoise([silent, telling]).by_group()
     assert list(found) == list(factors)
     for group, factor in factors.items():
-        assert found[group].estimate == pytest.approx(200 * factor, rel=0.05)
+        assert found[group].interval.value == pytest.approx(200 * factor, rel=0.05)
     # Where no run says which tensors are scale-invariant: (0.3·200 + 0.1·800)/(0.3 + 0.1).
-    assert list(noise_by_group([silent])) == [FIRST, OTHERS]
-    assert noise_by_group([silent])[OTHERS].estimate == pytest.approx(350, rel=0.05)
+    assert list(GradientNoise([silent]).by_group()) == [FIRST, OTHERS]
+    assert GradientNoise([silent]).by_group()[OTHERS].interval.value == pytest.approx(
+        350, rel=0.05
+    )
 
 
 def test_the_batch_size_with_most_runs_is_taken_apart(make):
     sizes = {"a": 64, "b": 256, "c": 256}
     runs = {n: make(batch_size=b, seed=ord(n), last=2000) for n, b in sizes.items()}
-    found = breakdown(runs, compare(runs))
+    found = noise_breakdown(runs, arm_scales(runs))
     assert found.batch_size == 256
-    assert found.groups == noise_by_group([runs["b"], runs["c"]])
-    assert found.parts == noise_by_part([runs["b"], runs["c"]])
-    assert found.by_loss.identical(noise_against_loss([runs["b"], runs["c"]]))
+    assert found.groups == GradientNoise([runs["b"], runs["c"]]).by_group()
+    assert found.parts == GradientNoise([runs["b"], runs["c"]]).by_part()
+    assert found.by_loss.identical(GradientNoise([runs["b"], runs["c"]]).against_loss())
     short = {"a": make(records=[0, 1, 2])}
-    assert breakdown(short, compare(short)) is None
-    sharp = breakdown(runs, compare(runs), level=0.5).groups[FIRST]
-    assert found.groups[FIRST].low < sharp.low < sharp.high < found.groups[FIRST].high
+    assert noise_breakdown(short, arm_scales(short)) is None
+    sharp = noise_breakdown(runs, arm_scales(runs), level=0.5).groups[FIRST]
+    wide, narrow = found.groups[FIRST].interval, sharp.interval
+    assert wide.low < narrow.low < narrow.high < wide.high
 
 
 def test_runs_of_unlike_networks_have_no_common_parts(make):
     one = make(records=[0, 1, 10])
     other = one.assign_coords(tensor=["a.weight", "b.weight", "c.weight"])
-    assert noise_by_part([one, other]) == noise_by_group([one, other]) == {}
-    assert noise_by_part([]) == {}
-    assert part_of("module.layer2.1.bn.weight") == "layer2"
+    assert GradientNoise([one, other]).by_part() == GradientNoise([one, other]).by_group() == {}
+    assert GradientNoise([]).by_part() == {}
+    assert network_part("module.layer2.1.bn.weight") == "layer2"
+    assert network_part("weights") == "weights"
 
 
 def test_noise_that_grows_as_the_loss_falls_is_seen(make):
     run = make(last=20_000)
     # tr Σ ∝ loss^−½, on top of the simulated 200.
     run["noise_trace"].values[:] *= np.sqrt(2.3 / run["loss"].values)[:, None]
-    found = noise_against_loss([run])
+    found = GradientNoise([run]).against_loss()
     loss, scale = found["loss"].values, found["estimate"].values
     assert np.all(np.diff(loss) < 0)
     assert loss[0] > 30 * loss[-1]
@@ -123,34 +127,93 @@ def test_noise_that_grows_as_the_loss_falls_is_seen(make):
 
 
 def test_without_losses_or_noise_there_is_nothing(make):
-    assert noise_against_loss([make(loss=None)]).sizes["loss"] == 0
-    assert noise_against_loss([]).sizes["loss"] == 0
+    assert GradientNoise([make(loss=None)]).against_loss().sizes["loss"] == 0
+    assert GradientNoise([]).against_loss().sizes["loss"] == 0
 
 
 def test_a_copy_adds_no_noise_measurements(make):
     runs = {"a": make(seed=0, last=2000), "b": make(seed=1, last=2000)}
     copied = runs | {"again": runs["a"]}
-    assert compare(copied) == compare(runs)
+    assert arm_scales(copied) == arm_scales(runs)
     # Of a run and its rerun that measured noise, the rerun speaks.
     bare = make(seed=2, last=2000, noise_trace=None)
-    assert compare({"bare": bare, "a": make(seed=2, last=2000)})[0].runs == 1
+    assert arm_scales({"bare": bare, "a": make(seed=2, last=2000)})[0].runs == 1
 
 
 def test_a_batch_size_within_the_interval_is_within_it(make):
     run = make(batch_size=64, last=2000)
-    scale = compare({"a": run})[0].scale
+    scale = arm_scales({"a": run})[0].scale.interval
     places = {math.floor(scale.low): "below", math.ceil(scale.low): "within"}
     places |= {math.floor(scale.high): "within", math.ceil(scale.high): "above"}
     for size, place in places.items():
-        assert compare({"a": run.assign_coords(batch_size=size)})[0].place == place
+        assert arm_scales({"a": run.assign_coords(batch_size=size)})[0].place == place
 
 
 def test_comparisons_keep_the_level_asked_for(make):
     run = make(last=2000)
     for level in (0.8, 0.99):
         alone = run_noise_scale(run, level=level)
-        assert compare({"a": run}, level=level)[0].scale == alone
+        assert arm_scales({"a": run}, level=level)[0].scale == alone
         joined = run.assign_coords(tensor=["net.a", "net.b", "net.c"])
-        assert noise_by_part([joined], level=level)["net"] == alone
-    narrow, wide = (noise_against_loss([run], level=level) for level in (0.8, 0.99))
+        assert GradientNoise([joined], level).by_part()["net"] == alone
+    narrow, wide = (GradientNoise([run], level).against_loss() for level in (0.8, 0.99))
     assert np.all(narrow["low"] > wide["low"]) and np.all(narrow["high"] < wide["high"])
+
+
+def test_a_recording_gives_back_its_noise_scale(make):
+    found = run_noise_scale(make(last=20_000))
+    assert found.interval.low < 200 < found.interval.high  # conftest.B_SIMPLE
+    assert found.interval.high / found.interval.low < 1.1
+    assert found.updates == 20_000
+
+
+def test_a_recording_without_noise_says_why(make):
+    run = make(gradient_sq=None, noise_trace=None, noise_updates=None)
+    assert run_noise_scale(run).interval.reason == "no gradient noise was recorded"
+    run.attrs["noise_absent"] = "every update had one unit"
+    assert run_noise_scale(run).interval.reason == "every update had one unit"
+    assert GradientNoise([run]).over_time().sizes["iteration"] == 0
+
+
+def test_noise_over_time_follows_a_growing_noise_scale(make):
+    runs = [make(seed=seed, last=10_000) for seed in range(3)]
+    growth = 1 + runs[0]["iteration"] / 1000
+    grown = [run.assign(noise_trace=run["noise_trace"] * growth) for run in runs]
+    found = GradientNoise(grown).over_time()
+    expected = 200 * (1 + found["iteration"] / 1000)
+    late = found["iteration"] > 100
+    np.testing.assert_allclose(found["estimate"][late], expected[late], rtol=0.1)
+    assert bool((found["low"] < found["high"])[late].all())
+
+
+@pytest.mark.parametrize("level", [0.8, 0.99])
+def test_the_interval_is_that_of_the_windows_at_the_level_asked_for(make, level):
+    run = make(last=2000)
+    totals = [run[name].values.sum(axis=1) for name in ("gradient_sq", "noise_trace")]
+    updates = run["noise_updates"].values.astype(float)
+    assert run_noise_scale(run, level=level) == noise_interval(*totals, updates, level=level)
+    # The fifth of a decade that begins at 1000 ends at 1584.9.
+    at = run["iteration"].values
+    inside = (at >= 1000) & (at <= 1584)
+    expected = noise_interval(*(x[inside] for x in totals), updates[inside], level=level)
+    found = GradientNoise([run], level).over_time().sel(iteration=slice(1000, 1584))
+    assert (found["estimate"].item(), found["low"].item(), found["high"].item()) == (
+        expected.interval.value,
+        expected.interval.low,
+        expected.interval.high,
+    )
+    assert np.isfinite(expected.interval.low)
+
+
+def test_a_window_with_an_unknown_tensor_does_not_count(make):
+    run = make(last=2000)
+    updates = int(run["noise_updates"].values[-1])
+    run["noise_trace"][-1, 0] = np.nan
+    assert run_noise_scale(run).updates == 2000 - updates
+
+
+def test_a_bin_lies_at_the_geometric_middle_of_its_records(make):
+    # Fifths of a decade begin at 100, 158.5, 251.2, 398.1 and 631.
+    run = make(records=[0, 100, 144, 200, 300, 450, 900])
+    found = GradientNoise([run]).over_time()["iteration"].values
+    np.testing.assert_allclose(found, [120.0, 200.0, 300.0, 450.0, 900.0], rtol=1e-12)

@@ -4,23 +4,21 @@ from scipy import stats
 
 from ultraslow.analysis.intervals import t_quantile
 from ultraslow.analysis.noise.scale import (
-    Moments,
-    covariance,
+    Blocks,
+    block_covariance,
     fieller_scale,
+    in_blocks,
     independent_blocks,
     jackknife_error,
-    merge,
     neighbour_correlation,
     noise_interval,
-    noise_over_time,
-    run_noise_scale,
 )
 
 
 def moments(rng, *, blocks=18, noise=0.3, size=None):
     updates = rng.integers(5, 50, blocks).astype(float) if size is None else np.full(blocks, size)
     spread = noise / np.sqrt(updates)
-    return Moments(
+    return Blocks(
         2.0 * (1 + spread * rng.standard_normal(blocks)),
         100.0 * (1 + spread * rng.standard_normal(blocks)),
         updates,
@@ -29,7 +27,7 @@ def moments(rng, *, blocks=18, noise=0.3, size=None):
 
 def test_the_estimate_is_the_ratio_of_means_weighted_by_updates():
     # By hand: Σ n s = 1·10 + 3·30 = 100, Σ n g = 1·2 + 3·1 = 5.
-    assert noise_interval([2.0, 1.0], [10.0, 30.0], [1, 3]).estimate == 20.0
+    assert noise_interval([2.0, 1.0], [10.0, 30.0], [1, 3]).interval.value == 20.0
 
 
 def test_merging_keeps_sums_and_order_and_leaves_out_what_is_not_finite():
@@ -37,7 +35,7 @@ def test_merging_keeps_sums_and_order_and_leaves_out_what_is_not_finite():
     g, s, n = rng.normal(size=60), rng.normal(size=60), rng.integers(0, 9, 60)
     g[7], s[9] = np.nan, np.inf
     kept = np.isfinite(g) & np.isfinite(s) & (n > 0)
-    merged = merge(g, s, n)
+    merged = in_blocks(g, s, n)
     assert merged.updates.sum() == n[kept].sum()
     assert merged.updates.size <= 20
     np.testing.assert_allclose(np.sum(merged.updates * merged.gradient_sq), np.sum((g * n)[kept]))
@@ -45,7 +43,7 @@ def test_merging_keeps_sums_and_order_and_leaves_out_what_is_not_finite():
 
 
 def test_equal_windows_make_blocks_of_equal_size():
-    merged = merge(np.ones(100), np.ones(100), np.full(100, 3))
+    merged = in_blocks(np.ones(100), np.ones(100), np.full(100, 3))
     assert merged.updates.tolist() == [15.0] * 20
 
 
@@ -70,17 +68,17 @@ def test_covariance_equals_its_definition_block_by_block():
     for weight, g, s in zip(n, given.gradient_sq, given.noise_trace, strict=True):
         step = np.array([g - mean_g, s - mean_s])
         expected += weight * np.outer(step, step)
-    np.testing.assert_allclose(covariance(given), expected / ((n.size - 1) * n.sum()))
+    np.testing.assert_allclose(block_covariance(given), expected / ((n.size - 1) * n.sum()))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_ends_of_fiellers_interval_solve_its_equation(seed):
     given = moments(np.random.default_rng(seed), noise=3.0)
     found, t = fieller_scale(given, level=0.9), t_quantile(17, 0.9)
-    c = covariance(given)
+    c = block_covariance(given)
     g = np.average(given.gradient_sq, weights=given.updates)
     s = np.average(given.noise_trace, weights=given.updates)
-    for b in filter(np.isfinite, (found.low, found.high)):
+    for b in filter(np.isfinite, (found.interval.low, found.interval.high)):
         left = (s - b * g) ** 2
         np.testing.assert_allclose(left, t**2 * (c[1, 1] - 2 * b * c[0, 1] + b**2 * c[0, 0]))
 
@@ -90,7 +88,11 @@ def test_both_methods_agree_where_the_gradient_is_precise():
     jackknife = noise_interval(given.gradient_sq, given.noise_trace, given.updates)
     assert jackknife.method == "jackknife"
     exact = fieller_scale(given, level=0.95)
-    np.testing.assert_allclose([jackknife.low, jackknife.high], [exact.low, exact.high], rtol=2e-3)
+    np.testing.assert_allclose(
+        [jackknife.interval.low, jackknife.interval.high],
+        [exact.interval.low, exact.interval.high],
+        rtol=2e-3,
+    )
 
 
 @pytest.mark.parametrize("mean", [0.5, -0.5])
@@ -99,27 +101,27 @@ def test_a_gradient_that_may_be_zero_leaves_a_lower_bound_only(mean):
     g = mean + 5 * rng.standard_normal(40)
     s = 100 + rng.standard_normal(40)
     found = noise_interval(g, s, np.full(40, 10))
-    assert found.high == np.inf
-    assert found.low > 0
+    assert found.interval.high == np.inf
+    assert found.interval.low > 0
     assert str(found).startswith("B ≥ ")
-    assert "cannot be told from 0" in found.reason
+    assert "cannot be told from 0" in found.interval.reason
 
 
 @pytest.mark.parametrize("windows", [0, 1, 3])
 def test_too_few_windows_give_a_reason_and_no_interval(windows):
     found = noise_interval(np.ones(windows), np.ones(windows), np.ones(windows))
-    assert np.isnan(found.low)
-    assert found.reason == f"{windows} windows with gradient noise, 4 needed"
+    assert np.isnan(found.interval.low)
+    assert found.interval.reason == f"{windows} windows with gradient noise, 4 needed"
 
 
 def test_correlated_blocks_are_merged_further():
     rng = np.random.default_rng(5)
     walk = np.repeat(rng.standard_normal(10), 20)  # constant over 20 updates
     g, s, n = 10 + walk, 100 + walk, np.ones(200)
-    fine = merge(g, s, n)
+    fine = in_blocks(g, s, n)
     assert fine.updates.size == 20
     assert neighbour_correlation(fine.gradient_sq) > 0.3
-    assert noise_interval(g, s, n).blocks < 20
+    assert noise_interval(g, s, n).interval.n < 20
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.05, 0.1])
@@ -129,14 +131,14 @@ def test_noise_that_can_hardly_be_told_from_none_keeps_its_coverage(mean):
     for _ in range(200):
         gradient_sq = 1 + 0.01 * rng.standard_normal(200)
         found = noise_interval(gradient_sq, mean + rng.standard_normal(200), np.ones(200))
-        assert 0 <= found.low <= found.estimate <= found.high < np.inf
-        covered += found.low <= mean <= found.high
+        assert 0 <= found.interval.low <= found.interval.value <= found.interval.high < np.inf
+        covered += found.interval.low <= mean <= found.interval.high
     assert covered >= 180
 
 
 def test_updates_without_any_noise_have_a_noise_scale_of_zero():
     found = noise_interval(np.ones(40), np.zeros(40), np.ones(40))
-    assert (found.estimate, found.low, found.high) == (0.0, 0.0, 0.0)
+    assert (found.interval.value, found.interval.low, found.interval.high) == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
@@ -150,8 +152,8 @@ def test_the_interval_is_students_at_the_level_asked_for(level, noise):
     if noise > 1:
         assert found == fieller_scale(blocks, level=level)
     else:
-        half = np.log(found.high / found.low) / 2
-        assert half == pytest.approx(t * jackknife_error(blocks) / found.estimate)
+        half = np.log(found.interval.high / found.interval.low) / 2
+        assert half == pytest.approx(t * jackknife_error(blocks) / found.interval.value)
 
 
 def test_the_jackknife_of_unequal_blocks_equals_busings_loop():
@@ -185,8 +187,8 @@ def test_a_correlation_above_one_standard_error_asks_for_longer_blocks():
 def test_a_squared_gradient_below_0_bounds_nothing_above():
     rng = np.random.default_rng(7)
     found = noise_interval(-1 + 0.01 * rng.standard_normal(40), 5 + np.zeros(40), np.ones(40))
-    assert np.isnan(found.estimate)
-    assert found.high == np.inf
+    assert np.isnan(found.interval.value)
+    assert found.interval.high == np.inf
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
@@ -195,7 +197,9 @@ def test_the_units_of_gradients_drop_out(unit):
     windows = given.gradient_sq, given.noise_trace
     one = noise_interval(*windows, given.updates)
     other = noise_interval(*(unit * x for x in windows), given.updates)
-    ends = [[found.estimate, found.low, found.high] for found in (one, other)]
+    ends = [
+        [found.interval.value, found.interval.low, found.interval.high] for found in (one, other)
+    ]
     np.testing.assert_allclose(*ends, rtol=1e-9)
 
 
@@ -203,11 +207,11 @@ def test_no_ratio_of_two_negative_means_bounds_the_scale():
     """Both estimates are unbiased and may fall below 0; −100/−2 is no noise scale of 50."""
     rng = np.random.default_rng(4)
     both = moments(rng, noise=0.01)
-    negative = Moments(-both.gradient_sq, -both.noise_trace, both.updates)
+    negative = Blocks(-both.gradient_sq, -both.noise_trace, both.updates)
     found = fieller_scale(negative, level=0.95)
-    assert np.isnan(found.estimate)
-    assert (found.low, found.high) == (0.0, np.inf)
-    assert found.reason == "the squared gradient cannot be told from 0"
+    assert np.isnan(found.interval.value)
+    assert (found.interval.low, found.interval.high) == (0.0, np.inf)
+    assert found.interval.reason == "the squared gradient cannot be told from 0"
 
 
 def test_windows_that_correlate_are_told_of():
@@ -223,62 +227,3 @@ def test_windows_that_correlate_are_told_of():
             told[memory] += noise_interval(g, s, np.ones(40)).correlated
     assert told[0.0] < 15
     assert told[0.95] > 150
-
-
-def test_a_recording_gives_back_its_noise_scale(make):
-    found = run_noise_scale(make(last=20_000))
-    assert found.low < 200 < found.high  # conftest.B_SIMPLE
-    assert found.high / found.low < 1.1
-    assert found.updates == 20_000
-
-
-def test_a_recording_without_noise_says_why(make):
-    run = make(gradient_sq=None, noise_trace=None, noise_updates=None)
-    assert run_noise_scale(run).reason == "no gradient noise was recorded"
-    run.attrs["noise_absent"] = "every update had one unit"
-    assert run_noise_scale(run).reason == "every update had one unit"
-    assert noise_over_time([run]).sizes["iteration"] == 0
-
-
-def test_noise_over_time_follows_a_growing_noise_scale(make):
-    runs = [make(seed=seed, last=10_000) for seed in range(3)]
-    growth = 1 + runs[0]["iteration"] / 1000
-    grown = [run.assign(noise_trace=run["noise_trace"] * growth) for run in runs]
-    found = noise_over_time(grown)
-    expected = 200 * (1 + found["iteration"] / 1000)
-    late = found["iteration"] > 100
-    np.testing.assert_allclose(found["estimate"][late], expected[late], rtol=0.1)
-    assert bool((found["low"] < found["high"])[late].all())
-
-
-@pytest.mark.parametrize("level", [0.8, 0.99])
-def test_the_interval_is_that_of_the_windows_at_the_level_asked_for(make, level):
-    run = make(last=2000)
-    totals = [run[name].values.sum(axis=1) for name in ("gradient_sq", "noise_trace")]
-    updates = run["noise_updates"].values.astype(float)
-    assert run_noise_scale(run, level=level) == noise_interval(*totals, updates, level=level)
-    # The fifth of a decade that begins at 1000 ends at 1584.9.
-    at = run["iteration"].values
-    inside = (at >= 1000) & (at <= 1584)
-    expected = noise_interval(*(x[inside] for x in totals), updates[inside], level=level)
-    found = noise_over_time([run], level=level).sel(iteration=slice(1000, 1584))
-    assert (found["estimate"].item(), found["low"].item(), found["high"].item()) == (
-        expected.estimate,
-        expected.low,
-        expected.high,
-    )
-    assert np.isfinite(expected.low)
-
-
-def test_a_window_with_an_unknown_tensor_does_not_count(make):
-    run = make(last=2000)
-    updates = int(run["noise_updates"].values[-1])
-    run["noise_trace"][-1, 0] = np.nan
-    assert run_noise_scale(run).updates == 2000 - updates
-
-
-def test_a_bin_lies_at_the_geometric_middle_of_its_records(make):
-    # Fifths of a decade begin at 100, 158.5, 251.2, 398.1 and 631.
-    run = make(records=[0, 100, 144, 200, 300, 450, 900])
-    found = noise_over_time([run])["iteration"].values
-    np.testing.assert_allclose(found, [120.0, 200.0, 300.0, 450.0, 900.0], rtol=1e-12)

@@ -10,11 +10,17 @@ from ultraslow.analysis.report import ladder_table
 from ultraslow.analysis.runs.arms import Place
 from ultraslow.analysis.scores.ladder import Gain, Ladder, Rung
 
-WHOLE = Gain(paired([0.08, 0.1, 0.12], level=0.95), True, False, 0.02)
+
+def gain(differences, p_value):
+    found = paired(differences)
+    return Gain(found, found.interval(0.95), True, False, p_value)
+
+
+WHOLE = gain([0.08, 0.1, 0.12], 0.02)
 
 
 def ladder(*, name="limit", last=WHOLE):
-    step = Gain(paired([0.02, 0.03, 0.05], level=0.95), True, False, 0.04)
+    step = gain([0.02, 0.03, 0.05], 0.04)
     rungs = (
         Rung(Place(name, 0, "baseline"), 0.5, 3, 0, None, None),
         Rung(Place(name, 1, "warm-up"), 0.53, 3, 1, step, step),
@@ -46,8 +52,8 @@ def test_the_table_gives_every_rung_with_its_gains():
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
-        (Gain(paired([-0.1, -0.11, -0.12], level=0.95), True, False, 0.01), "loses"),
-        (Gain(paired([-0.1, 0.0, 0.1], level=0.95), True, False, 1.0), "neither gains nor loses"),
+        (gain([-0.1, -0.11, -0.12], 0.01), "loses"),
+        (gain([-0.1, 0.0, 0.1], 1.0), "neither gains nor loses"),
         (None, "no gain can be given"),
     ],
 )

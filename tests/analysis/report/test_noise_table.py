@@ -4,14 +4,21 @@ import re
 
 import pytest
 
-from ultraslow.analysis.noise.breakdown import Comparison, breakdown, compare
+from ultraslow.analysis.intervals import Interval
+from ultraslow.analysis.noise.breakdown import ArmScale, arm_scales, noise_breakdown
 from ultraslow.analysis.noise.scale import NoiseScale
 from ultraslow.analysis.report import noise_table
 from ultraslow.analysis.scores.critical_batch import CriticalBatch
 
-BOUNDED = Comparison(64, "", 3, NoiseScale(200.0, 160.0, 240.0, "jackknife", 900, 20), "below")
-OPEN = Comparison(
-    1024, "linear", 1, NoiseScale(9000.0, 512.0, math.inf, "fieller", 90, 5, "…"), "within"
+BOUNDED = ArmScale(
+    64, "", 3, NoiseScale(Interval(200.0, 160.0, 240.0, 20), "jackknife", 900), "below"
+)
+OPEN = ArmScale(
+    1024,
+    "linear",
+    1,
+    NoiseScale(Interval(9000.0, 512.0, math.inf, 5, reason="…"), "fieller", 90),
+    "within",
 )
 FOUND = CriticalBatch(
     estimate=600.0,
@@ -56,18 +63,20 @@ def test_parts_and_losses_are_folded_behind_a_line(make):
 
 
 def in_parts(runs):
-    return noise_table.in_parts(breakdown(runs, compare(runs)))
+    return noise_table.in_parts(noise_breakdown(runs, arm_scales(runs)))
 
 
 def test_json_holds_what_the_tables_show(make):
     runs = {"a": make(last=2000)}
-    found = breakdown(runs, compare(runs))
+    found = noise_breakdown(runs, arm_scales(runs))
     held = json.loads(json.dumps(noise_table.detail(found), allow_nan=False))
     assert held["batch_size"] == 64
     assert list(held["groups"]) == ["first tensor", "other tensors"]
     assert list(held["parts"]) == ["conv", "linear"]
     assert held["groups"]["first tensor"] == held["parts"]["conv"]
-    assert held["groups"]["first tensor"]["estimate"] == found.groups["first tensor"].estimate
+    assert (
+        held["groups"]["first tensor"]["estimate"] == found.groups["first tensor"].interval.value
+    )
     assert [row["loss"] for row in held["by_loss"]] == found.by_loss["loss"].values.tolist()
     assert [row["low"] for row in held["by_loss"]] == found.by_loss["low"].values.tolist()
     assert noise_table.detail(None) is None

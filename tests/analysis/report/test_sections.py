@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ultraslow.analysis.growth.runs import fit_tensors, fit_totals
-from ultraslow.analysis.noise.breakdown import compare
+from ultraslow.analysis.noise.breakdown import arm_scales
 from ultraslow.analysis.predictions.table import as_dataset, verdicts
 from ultraslow.analysis.report import data, figures, sections
 from ultraslow.analysis.report.numbers import inputs, verdict_rows
@@ -178,7 +178,7 @@ def test_ladders_noise_and_the_critical_batch_size_have_their_place(make, tree):
         runs[name] = run.assign_coords(metric=["accuracy"]).assign(evaluated).assign_attrs(told)
     found = replace(
         findings(runs),
-        noise=compare(runs),
+        noise=arm_scales(runs),
         ladders=ladders(runs),
         critical=CriticalBatch(600.0, 400.0, 900.0, steps={64: 100.0}, seeds=4, status="ok"),
     )

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from ultraslow.analysis.noise.breakdown import main_arms
+from ultraslow.analysis.noise.breakdown import noisy_arms
 from ultraslow.analysis.runs.arms import one_per_seed
 from ultraslow.analysis.runs.names import arm_names
 
@@ -81,10 +81,10 @@ def test_the_main_arm_of_a_batch_size_has_most_seeds(study):
     def names(runs):
         return {size: [str(run["run"].values) for run in own] for size, own in runs.items()}
 
-    assert names(main_arms(study)) == {64: ["d0"], 256: ["a0", "a1"]}
-    assert names(main_arms({name: study[name] for name in ("b0", "c0")})) == {256: ["b0"]}
+    assert names(noisy_arms(study)) == {64: ["d0"], 256: ["a0", "a1"]}
+    assert names(noisy_arms({name: study[name] for name in ("b0", "c0")})) == {256: ["b0"]}
     copies = {f"copy{k}": study["b0"] for k in range(3)}
-    assert names(main_arms(copies | study)) == {64: ["d0"], 256: ["a0", "a1"]}
+    assert names(noisy_arms(copies | study)) == {64: ["d0"], 256: ["a0", "a1"]}
 
 
 def test_names_of_many_runs_take_time_in_proportion(make):

@@ -50,8 +50,8 @@ def test_gains_are_paired_by_seed_and_agree_with_scipy(train):
             differences = values(runs, number) - values(runs, before)
             ends = stats.ttest_1samp(differences, 0).confidence_interval(1 - 0.05 / 3)
             assert gain.paired
-            assert gain.contrast.difference.low == pytest.approx(ends.low)
-            assert gain.contrast.difference.high == pytest.approx(ends.high)
+            assert gain.interval.low == pytest.approx(ends.low)
+            assert gain.interval.high == pytest.approx(ends.high)
     assert found.rungs[0].over_before is None
     assert found.rungs[3].mean == pytest.approx(values(runs, 3).mean())
 
@@ -78,10 +78,8 @@ def test_few_seeds_pool_the_spread_of_all_rungs(train, seeds):
             test = fitted.t_test(weights)
             low, high = test.conf_int(0.05 / 3)[0]
             assert gain.paired and gain.pooled
-            assert gain.contrast.difference.value == pytest.approx(float(test.effect[0]))
-            assert (gain.contrast.difference.low, gain.contrast.difference.high) == pytest.approx(
-                (low, high)
-            )
+            assert gain.contrast.value == pytest.approx(float(test.effect[0]))
+            assert (gain.interval.low, gain.interval.high) == pytest.approx((low, high))
             assert gain.contrast.freedom == 3 * (seeds - 1)
     assert any("that of all rungs with the same seeds" in note for note in found.notes)
 
@@ -114,9 +112,9 @@ def test_pooled_intervals_hold_together(spreads, least):
     scores = rng.standard_normal((600, 9, 2)) * np.array(spreads)[None, :, None]
     covered = [
         all(
-            found.difference.contains(0.0)
+            found.contains(0.0)
             for k in range(1, 9)
-            for found in [block(one, k, 0, level=1 - 0.05 / 8)]
+            for found in [block(one, k, 0).interval(1 - 0.05 / 8)]
         )
         for one in scores
     ]
@@ -150,7 +148,7 @@ def test_the_loss_gains_by_falling(train):
     (found,) = ladders(runs)
     assert found.metric == "loss"
     # 1 − 0.5 = 0.5 falls to 0.4: ln(0.5/0.4) = 0.223, and values in their own unit.
-    assert found.rungs[1].over_before.contrast.difference.value == pytest.approx(0.223, abs=0.06)
+    assert found.rungs[1].over_before.contrast.value == pytest.approx(0.223, abs=0.06)
     assert found.rungs[1].mean == pytest.approx(0.4, abs=0.05)
 
 
@@ -198,8 +196,8 @@ def test_rungs_are_paired_where_the_smaller_has_its_seeds_in_the_larger(train, s
     if pairs:
         own = values({name: runs[name] for name in runs if name[0] == "1"}, 1)
         base = values({f"0-{s}": runs[f"0-{s}"] for s in seeds}, 0)
-        assert gain.contrast.difference.n == pairs
-        assert gain.contrast.difference.value == pytest.approx((own - base).mean())
+        assert gain.contrast.n == pairs
+        assert gain.contrast.value == pytest.approx((own - base).mean())
 
 
 def test_of_a_seed_that_comes_twice_the_first_run_counts(train):

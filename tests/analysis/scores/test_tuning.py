@@ -71,7 +71,7 @@ def test_rates_that_may_be_the_best_stay_candidates():
 def test_the_interval_spans_all_pairs_of_candidates():
     rng = np.random.default_rng(0)
     above, below = rng.normal(1, 0.1, (2, 5)), rng.normal(0, 0.1, (3, 6))
-    pairs = [unpaired(x, y, level=0.9).difference for x in above for y in below]
+    pairs = [unpaired(x, y).interval(0.9) for x in above for y in below]
     found = between(above, below, level=0.9)
     assert found.low == min(pair.low for pair in pairs)
     assert found.high == max(pair.high for pair in pairs)

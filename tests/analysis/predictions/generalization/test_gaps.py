@@ -119,7 +119,7 @@ def test_gaps_are_welchs_intervals_at_equal_updates_and_equal_samples(train, lev
         (equal_updates(given, 256, level=level), ends(runs, "256-1000-1.0")),
         (equal_epochs(given, 256, level=level), ends(runs, "256-250-1.0")),
     ):
-        expected = unpaired(base, large, level=level).difference
+        expected = unpaired(base, large).interval(level)
         assert found.contrast.value == pytest.approx(expected.value)
         assert (found.contrast.low, found.contrast.high) == (expected.low, expected.high)
     notes = tuning_notes([found])
@@ -134,9 +134,7 @@ def test_the_gap_at_the_small_batchs_rate_is_read_at_that_rate(train, level):
     found = base_rate_epochs(setting(runs), 256, level=level)
     # The rate 0.1 is half of the best one at batch size 256: 0.05 + 0.02 · 1² of accuracy less.
     assert found.value == pytest.approx(0.07, abs=3e-4)
-    expected = unpaired(
-        ends(runs, "64-1000-1.0"), ends(runs, "256-250-0.5"), level=level
-    ).difference
+    expected = unpaired(ends(runs, "64-1000-1.0"), ends(runs, "256-250-0.5")).interval(level)
     assert (found.low, found.high) == (expected.low, expected.high)
 
 

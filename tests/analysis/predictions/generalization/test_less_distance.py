@@ -148,11 +148,9 @@ def test_scores_and_distances_have_welchs_intervals_at_the_level_asked_for():
     ]
     for level in (0.8, 0.99):
         (found,) = pairs(arms, level=level)
-        assert (
-            found.score == unpaired(arms[0].scores[0], arms[1].scores[0], level=level).difference
-        )
+        assert found.score == unpaired(arms[0].scores[0], arms[1].scores[0]).interval(level)
         distances = (arm.log_distances[0] for arm in arms)
-        assert found.distance == unpaired(*distances, level=level).difference
+        assert found.distance == unpaired(*distances).interval(level)
 
 
 def test_rates_that_are_clearly_worse_do_not_speak(train):
