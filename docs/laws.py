@@ -201,8 +201,8 @@ def shown(value: np.ndarray) -> str:
 
 def module(law: Law) -> str:
     """Where the law is found."""
-    home = "laws" if law in LAWS else "null_laws"
-    return f"diffusion.{home}.{law.name.upper()}"
+    home = "growth" if law in LAWS else "null"
+    return f"ultraslow.diffusion.laws.{home}.{law.name.upper()}"
 
 
 def walkers_picture() -> None:
@@ -310,8 +310,8 @@ def index(laws: list[Law]) -> str:
 
 What the distance d(t) = ‖w_t − w_0‖ would be. The null laws N1–N7 grow slowly without any random
 landscape: a logarithmic curve says little until they have been compared with it. The pages and
-pictures are written by `python docs/laws.py`; `tests/diffusion/test_laws.py` checks every
-derivative and `tests/diffusion/test_null_laws.py` every null law against its simulator.
+pictures are written by `python docs/laws.py`; `tests/diffusion/laws/test_growth.py` checks every
+derivative and `tests/diffusion/laws/test_null.py` every null law against its simulator.
 
 {lines}
 - [How slowly the activated law is reached](walkers.md)

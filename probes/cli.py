@@ -19,7 +19,7 @@ def verify(parser: argparse.ArgumentParser) -> Run:
 
     Trains a toy with |G|² = 4, tr Σ = 64 and noise scale 16 alone and on several processes, plain,
     accumulated, with unequal units, mixed precision, torch.compile, DDP, FSDP2 and HSDP, and ends
-    with status 1 when an estimate is off. Your own wrapping is checked by probes.verify(wrap).
+    with status 1 when an estimate is off. Your own wrapping is checked by us.verify(wrap).
 
     Example: ultraslow verify --updates 4000
     """

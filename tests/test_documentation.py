@@ -1,5 +1,8 @@
 """What the documentation tells a reader to type is run here as it stands."""
 
+import contextlib
+import importlib
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -12,13 +15,31 @@ from ultraslow.diffusion import cli
 from ultraslow.diffusion.recording.fields import FIELDS
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("diffusion", "probes", "analysis")
 README = (ROOT / "README.md").read_text()
+PROBES = (ROOT / "docs" / "probes.md").read_text()
+BATCH_SIZES = (ROOT / "docs" / "batch-sizes.md").read_text()
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/**/*.md")]
+SOURCES = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
 
 
 def blocks(language, text=README):
     """Fenced blocks of a language; plain ones have none."""
     fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M)
     return [body for name, body in fenced if name == language]
+
+
+def commands(text):
+    """Lines of plain blocks, and words in backticks, that begin with the name of the command."""
+    lines = [line for block in blocks("", text) for line in block.splitlines()]
+    return [
+        line.removeprefix("ultraslow ")
+        for line in [
+            *lines,
+            *re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)),
+        ]
+        if line.startswith("ultraslow ")
+    ]
 
 
 @pytest.fixture
@@ -35,24 +56,28 @@ def study(tmp_path, monkeypatch):
     }
 
 
-def test_the_three_uses_run_as_they_stand(study, tmp_path, capsys):
-    attach, fit = blocks("python")
+def test_the_readme_runs_as_it_stands(study, tmp_path, capsys):
+    attach, fit, report = blocks("python")
     exec(attach, study)
     assert xr.load_dataset("runs/r50-b8192-s0.nc")["iteration"][-1] == 40
     exec(fit, study)
     assert "exponent" in study["fit"]
-    (report,) = [block for block in blocks("") if block.startswith("ultraslow")]
-    program, *words = shlex.split(report)
-    assert program == "ultraslow"
-    assert cli.main(words) == 0
+    exec(report, study)
+    assert {"P1", "P2"} <= set(study["verdicts"]["prediction"].values)
+    Path("report.html").unlink()
+    Path("report.json").unlink()
+    asked = commands(README)
+    assert {words.split()[0] for words in asked} == {"report", "fit", "test", "verify", "--help"}
+    for words in asked:
+        if words.split()[0] != "verify":  # run by tests/probes/test_cli.py
+            assert cli.main(shlex.split(words)) == 0, words
     assert (tmp_path / "report.html").exists()
     assert (tmp_path / "report.json").exists()
-    for line in re.findall(r"`ultraslow ((?:fit|test) [^`]*)`", README):
-        assert cli.main(shlex.split(line)) == 0
 
 
 def test_the_optional_probes_run_as_they_stand(study):
-    (attach,) = blocks("python", (ROOT / "docs" / "probes.md").read_text())
+    (attach,) = blocks("python", PROBES)
+    assert not commands(PROBES)
     study |= {
         "held_out": lambda model: {"loss": 0.5, "accuracy": 0.25},
         "batch_loss": lambda model, batch: study["criterion"](model(batch[0]), batch[1]),
@@ -65,7 +90,7 @@ def test_the_optional_probes_run_as_they_stand(study):
         study["optimizer"].zero_grad()
     study["recorder"].close()
     run = xr.load_dataset("runs/resnet8-b64-s0.nc")
-    named = re.findall(r"`([a-z_]+)`", (ROOT / "docs" / "probes.md").read_text())
+    named = re.findall(r"`([a-z_]+)`", PROBES)
     fields = set(named) & set(FIELDS) - {"gradient_sq", "noise_trace"}
     absent = {"group_learning_rate", "tensor_group", "model", "ghost_size"}
     assert fields - absent <= set(run.variables)
@@ -73,18 +98,98 @@ def test_the_optional_probes_run_as_they_stand(study):
     assert held_out["iteration"].values.tolist() == [0, 10, 100, 1000]
 
 
+def test_the_page_on_batch_sizes_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    where = ROOT / "tests" / "frozen" / "losses.py"
+    spec = importlib.util.spec_from_file_location("losses", where)
+    losses = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(losses)
+    monkeypatch.chdir(tmp_path)
+    sizes = ["--batch-sizes", "64", "256", "1024", "--seeds", "4"]
+    assert cli.main(["simulate", "law", "--folder", "bare", *sizes]) == 0
+    Path("runs").mkdir()
+    for path in Path("bare").glob("*.nc"):
+        losses.with_loss(xr.load_dataset(path)).to_netcdf(Path("runs", path.name))
+    studies = {}
+    (python,) = blocks("python", BATCH_SIZES)
+    exec(python, studies)
+    assert studies["answer"].low < losses.CRITICAL < studies["answer"].high
+    asked = commands(BATCH_SIZES)
+    assert {words.split()[0] for words in asked} == {"batch", "plan", "test"}
+    for words in asked:
+        words = words.replace("test --json", "test --json runs/")
+        assert cli.main(shlex.split(words)) == 0, words
+
+
+def test_no_other_page_has_something_to_type():
+    for path in PAGES:
+        text = path.read_text()
+        if text not in (README, PROBES, BATCH_SIZES, (ROOT / "CONTRIBUTING.md").read_text()):
+            assert not blocks("python", text) + blocks("", text), path
+
+
 def test_make_targets_and_commands_that_are_named_exist():
     makefile = (ROOT / "Makefile").read_text()
     text = README + (ROOT / "CONTRIBUTING.md").read_text()
     for target in set(re.findall(r"^make ([a-z]+) +#", text, re.M)):
         assert re.search(rf"^{target}:.*##", makefile, re.M), target
-    named = set(re.findall(r"`ultraslow ([a-z]+)", README)) | {"train", "simulate"}
-    assert named <= set(cli.commands())
+    told = [words.split()[0] for path in PAGES for words in commands(path.read_text())]
+    assert {word for word in told if not word.startswith("-")} <= set(cli.commands())
 
 
-def test_links_lead_to_files():
-    for link in re.findall(r"\]\(([^)h#][^)]*)\)", README):
-        assert (ROOT / link).exists(), link
+def leads_somewhere(name):
+    """Whether a dotted name is that of a module, a value in one, or an attribute."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        with contextlib.suppress(ImportError):
+            found = importlib.import_module(".".join(parts[:count]))
+            break
+    else:
+        return False
+    for part in parts[count:]:
+        if part in getattr(found, "__annotations__", {}):  # a field without a default
+            return True
+        if not hasattr(found, part):
+            return False
+        found = getattr(found, part)
+    return True
+
+
+def readings(name):
+    """What a dotted name may stand for: from the top, or from a module by its last name."""
+    first, rest = name.split(".", 1)
+    if first == "us":
+        yield f"ultraslow.{rest}"
+    elif first in ROOMS:
+        yield f"ultraslow.{name}"
+    for path in SOURCES:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        if parts[-1] == first:
+            yield ".".join(["ultraslow", *parts, rest])
+    yield name
+
+
+def test_names_in_backticks_lead_to_something():
+    """Modules, functions and fields that docstrings and pages refer to."""
+    no_modules = {"totals.count", "ultraslow.commands"}
+    for path in [*SOURCES, *PAGES]:
+        text = path.read_text()
+        text = text.split("### The house")[0] if path.name == "CHANGELOG.md" else text
+        for name in re.findall(r"`([a-z_]+(?:\.\w+)+)(?:\([^`]*)?`", text):
+            if name not in no_modules and not name.endswith((".py", ".json", ".nc", ".html")):
+                assert any(map(leads_somewhere, readings(name))), f"{path}: {name}"
+
+
+def test_files_and_links_that_are_named_are_there():
+    for path in [*PAGES, *SOURCES]:
+        text = path.read_text()
+        for name in re.findall(
+            r"`((?:tests|docs|data|src|probes|analysis|diffusion)/[\w./-]+)`", text
+        ):
+            assert (ROOT / name).exists(), f"{path}: {name}"
+        if path.suffix == ".md":
+            for link in re.findall(r"\]\(([^)h#][^)]*)\)", text):
+                assert (path.parent / link).exists(), f"{path}: {link}"
 
 
 def test_every_command_explains_itself_with_an_example(capsys):

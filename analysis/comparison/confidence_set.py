@@ -48,13 +48,13 @@ def confidence_set(
     The loss is the squared error of prediction over the growth up to the origin, averaged over
     origins for each run. The bootstrap is only as good as the sample is large: with a handful of
     runs it drops the best law more often than 1 − level (tests/statistics measures how often), and
-    `compare.surviving_laws`, which rests on t tests, is the safer one.
+    `forecast.surviving_laws`, which rests on t tests, is the safer one.
 
     References:
         Hansen, Lunde and Nason (2011), Econometrica 79, 453; `arch.bootstrap.MCS`.
 
     Arguments:
-        forecasts: as returned by `compare.rolling_origin`.
+        forecasts: as returned by `forecast.rolling_origin`.
         horizon: one of its horizons.
         level: probability that the best law is in the set.
         draws: of the bootstrap.

@@ -92,7 +92,7 @@ def pilot(runs: Mapping[str, xr.Dataset], fits: xr.Dataset) -> Pilot:
 
     Arguments:
         runs: recordings by node name.
-        fits: `fits.fit_totals` of these runs.
+        fits: `growth.fit_totals` of these runs.
 
     Returns:
         The pilot. With two seeds or more, the spread of exponents between them that exceeds the

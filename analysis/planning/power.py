@@ -68,7 +68,7 @@ def exponents(distances: xr.DataArray) -> Array:
     """Fitted exponents p̂ of simulated series, shape (series,); NaN where P1 leaves a run out.
 
     Intervals within a run are asymptotic here, so that `p_unbounded` is found a little more rarely
-    than with the simulated critical values of `fits.fit_totals`.
+    than with the simulated critical values of `growth.fit_totals`.
     """
     fits = fit_growth(distances, calibrate=False)
     first, last = distances["iteration"].values[[0, -1]]
@@ -103,9 +103,9 @@ def verdict_shares(
 ) -> Shares:
     """How often P1 is supported and contradicted by an arm of so many seeds.
 
-    The rule is that of `log_law.log_growth`, which both take from `exponent_rule`. Sets of which
-    fewer than `PRIMARY_RUNS` runs can be used count as undecided; `log_growth` takes the interval
-    of each run there.
+    The rule is that of `log_growth.log_growth`, which both take from `growth.judged`. Sets of
+    which fewer than `PRIMARY_RUNS` runs can be used count as undecided; `log_growth` takes the
+    interval of each run there.
 
     Arguments:
         fitted: exponents of series of the true law, shape (series,); NaN for unusable ones.

@@ -2,7 +2,7 @@
 
 Laws a + b·f(t; θ) are fitted by least squares to the records up to a quarter of the last iteration
 and predict the rest. In-sample fits of a logarithm and of a small power are all but equal, and
-predictions are not. `compare.rolling_origin` does the same with more laws from several origins.
+predictions are not. `forecast.rolling_origin` does the same with more laws from several origins.
 """
 
 from collections.abc import Mapping

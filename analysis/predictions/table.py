@@ -47,7 +47,7 @@ def test(runs: xr.DataTree, *, level: float = 0.95, fits: xr.Dataset | None = No
     Arguments:
         runs: recordings, as `load` gives them.
         level: confidence level of the intervals.
-        fits: `fits.fit_totals` of these runs at this level, when it is at hand.
+        fits: `growth.fit_totals` of these runs at this level, when it is at hand.
 
     Returns:
         A Dataset along `prediction` with the variables of `COLUMNS`; its attribute `note` names
@@ -74,7 +74,7 @@ def verdicts(
     Arguments:
         runs: recordings by node name.
         level: confidence level of the intervals.
-        fits: `fits.fit_totals` of these runs at this level, when it is at hand.
+        fits: `growth.fit_totals` of these runs at this level, when it is at hand.
 
     Returns:
         One verdict a prediction, in the order of their numbers.

@@ -92,7 +92,7 @@ def critical_batch(
         runs: recordings by node name that differ by batch size, learning rate and seed. Those with
             noise added to gradients are passed over; of a seed that was run twice at a batch size
             and rate the longer run counts.
-        target: training loss to reach; by default `target_loss.common_target`.
+        target: training loss to reach; by default `common_target`.
         level: confidence level.
         seed: of the bootstrap.
 

@@ -45,7 +45,7 @@ def _values(run: xr.Dataset, metric: str) -> NDArray[np.float64]:
 def once(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     """The runs without those that repeat another's batch size, rate, seed and length.
 
-    Unlike `curves.one_per_seed` it keeps trainings of several lengths: they have other scores.
+    Unlike `arms.one_per_seed` it keeps trainings of several lengths: they have other scores.
     """
     kept: dict[tuple[object, ...], str] = {}
     for name, run in runs.items():

@@ -349,7 +349,7 @@ class LawCurve:
     """A growth law with Gaussian noise that is correlated in ln t; any law, exactly.
 
     Attributes:
-        law: name of a law of `laws.LAWS` or `null_laws.NULL_LAWS`.
+        law: name of a law of `growth.LAWS` or `null.NULL_LAWS`.
         parameters: some or all of the law's parameters; its example gives the others.
         noise: standard deviation over the final distance.
         correlation: correlation length in ln t; 0 is white noise.

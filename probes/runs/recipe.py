@@ -143,7 +143,7 @@ def planned(recipe: Recipe, source: str, *, processes: int, scale: float = 1.0) 
         recipe: as `read` gives it.
         source: its file, for messages.
         processes: that train each run.
-        scale: see `scale.scaled`.
+        scale: see `scaled`.
 
     Raises:
         ConfigError: with the faults of all runs.

@@ -42,7 +42,7 @@ def huge_batch(
 
     Arguments:
         runs: recordings by node name.
-        fits: `fits.fit_totals(runs, level=level)`, when it is at hand.
+        fits: `growth.fit_totals(runs, level=level)`, when it is at hand.
         level: confidence level.
         margin: largest relative difference of distances that counts as none.
 

@@ -182,7 +182,7 @@ def log_growth(
 
     Arguments:
         runs: recordings by node name.
-        fits: `fits.fit_totals(runs, level=level)`, when it is at hand.
+        fits: `growth.fit_totals(runs, level=level)`, when it is at hand.
         level: confidence level.
         margin: largest |p| that counts as log growth.
 

@@ -99,7 +99,7 @@ def wide_architecture(name: str) -> tuple[int, int] | None:
 
 
 def check_model(name: str, *, width: int, shortcut: str) -> None:
-    """Refuse a network that `models.build` could not build.
+    """Refuse a network that `training.session.build` could not build.
 
     Raises:
         ValueError: naming what was found and what was expected.

@@ -96,7 +96,7 @@ def prepared(config: Config, arrays: Arrays | None, place: Place) -> Session:
     """All that a run trains with, as its seed makes it.
 
     Arguments:
-        config: what to train; see `checks.checked`.
+        config: what to train; see `config.checked`.
         arrays: the image set; None where it is read meanwhile.
         place: this process.
     """
@@ -122,7 +122,7 @@ def distributed(config: Config, known: Facts, place: Place) -> DistributedDataPa
     """The network of a run, the same initial weights on every process.
 
     Buffers are not sent around: each process normalizes with the statistics of its own
-    microbatches, and `measuring.HeldOut` averages the running ones.
+    microbatches, and `evaluation.HeldOut` averages the running ones.
     """
     torch.manual_seed(config.seed)
     network = build(config, known)

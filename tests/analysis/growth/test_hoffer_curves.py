@@ -1,7 +1,7 @@
 """The curves of Hoffer et al. (2017), Fig. 2a, as digitized: what each batch size says of the law.
 
 The local slope in ln t falls along the curve of batch size 64 and rises along that of 2048, so the
-first bends below a logarithm and the second above. The verdict is that of `local_shape.bend`,
+first bends below a logarithm and the second above. The verdict is that of `shape.bend`,
 which compares the slope of the last third with that of the first and needs no law; it restates
 what was seen in the figure, with an interval. The exponent of the growth family gives the same
 order of batch sizes, but whether it excludes 0 depends on the onset, as the other tests show.
