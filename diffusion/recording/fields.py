@@ -15,6 +15,11 @@ class Field:
     cell_method: str = ""
     required: bool = False
 
+    @property
+    def summed(self) -> bool:
+        """Whether it is added over the window; two windows that become one add theirs."""
+        return self.cell_method == _SUM
+
 
 _POINT = "iteration: point"
 _MEAN = "iteration: mean"

@@ -1,8 +1,7 @@
-from .buffer import Mark as Mark
-from .buffer import Pending as Pending
+from .buffer import Buffer as Buffer
 from .flush import Flushes as Flushes
 from .row import RowReader as RowReader
-from .schedule import Plan as Plan
+from .schedule import Schedule as Schedule
 from .schedule import schedule_of as schedule_of
 from .schedule import sparse as sparse
 from .state import (
@@ -26,13 +25,16 @@ from .state import (
 from .units import DeclaredUnits as DeclaredUnits
 from .units import misfits as misfits
 from .window import (
-    Measurement as Measurement,
-)
-from .window import (
     Record as Record,
 )
 from .window import (
+    Snapshot as Snapshot,
+)
+from .window import (
     Updates as Updates,
+)
+from .window import (
+    Values as Values,
 )
 from .window import (
     empty_window as empty_window,

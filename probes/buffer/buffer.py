@@ -4,15 +4,14 @@ Reading one number from an accelerator stalls it. So updates append device scala
 moves all of them: one vector, added over processes in one collective and copied to the host in one
 piece. What several processes hold alike is divided by the number of copies before it is added.
 
-A vector on its way to the host: summed over processes, beside the training where that can be.
-
-An accelerator works through its stream while the host runs ahead. A sum and a copy that wait in
-the training's stream keep the host until all of the work before them is done, and then the
-accelerator has nothing to do. In a stream of their own they are under way while the next update is
-queued, and are there when it has been.
+On its way to the host the vector is summed beside the training where that can be. An accelerator
+works through its stream while the host runs ahead. A sum and a copy that wait in the training's
+stream keep the host until all of the work before them is done, and then the accelerator has
+nothing to do. In a stream of their own they are under way while the next update is queued, and are
+there when it has been.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -25,58 +24,9 @@ from ultraslow.probes.distributed import Processes
 from ultraslow.probes.gradients import WITNESSES
 
 from .units import UnitShares, unit_weights
-from .window import Array, Measurement, Record, Updates
+from .window import Array, Snapshot, Updates, Values
 
-
-class Transfer:
-    """Begun when it is made, by every process at the same update."""
-
-    def __init__(self, vector: Tensor, processes: Processes) -> None:
-        """Begin.
-
-        Arguments:
-            vector: this process's part, float64, on its device; nobody else writes to it.
-            processes: to sum over.
-        """
-        # Kept until the end: memory that was given back would be the training's stream's again.
-        self._vector = vector
-        self._arrival: torch.cuda.Event | None = None
-        if vector.is_cuda:
-            self._host, self._arrival = _beside(vector, processes)
-        else:
-            self._host = processes.add(vector).cpu()
-
-    @property
-    def is_beside(self) -> bool:
-        """Whether it is under way while training goes on."""
-        return self._arrival is not None
-
-    def has_arrived(self) -> bool:
-        """Whether nobody needs to wait."""
-        return self._arrival is None or self._arrival.query()
-
-    def wait(self) -> NDArray[np.float64]:
-        """The sum, on the host."""
-        if self._arrival is not None:
-            self._arrival.synchronize()
-        host: NDArray[np.float64] = self._host.numpy()
-        return host
-
-
-def _beside(vector: Tensor, processes: Processes) -> tuple[Tensor, torch.cuda.Event]:
-    """The host's copy of the sum, and the event after which it can be read.
-
-    The stream begins when the training's has come to this point, as the vector is made there.
-    """
-    stream = torch.cuda.Stream(vector.device)
-    stream.wait_stream(torch.cuda.current_stream(vector.device))
-    with torch.cuda.stream(stream):
-        # Not to be waited for, and so into memory that stays where it is.
-        host = processes.add(vector).to("cpu", non_blocking=True)
-        return host, stream.record_event()
-
-
-# Columns of a row beside the squares of S and Big: see `Pending._rows`.
+# Columns of a row beside the squares of S and Big: see `Buffer._rows`.
 _COLUMNS = 9 + 2 * WITNESSES
 # Squares of two witnesses that were clipped by one factor differ by rounding only.
 _ONE_FACTOR = 1.02
@@ -106,40 +56,26 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """Measurements of the weights by name, and the host's clocks when they were taken.
-
-    `occasional` is on the host already; rank 0's is recorded.
-    """
-
-    iteration: int
-    values: Mapping[str, Tensor]
-    wall_time: float
-    probe_seconds: float
-    occasional: Record = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Reduced:
     """Everything that waited, on the host and summed over processes."""
 
     updates: Updates
-    measurements: list[Measurement]
+    snapshots: list[Snapshot]
     update_seconds: float
 
 
 @dataclass
-class Pending:
-    """Updates and marks since the last flush; `losses` has one more entry than there are updates.
+class Buffer:
+    """Updates and snapshots since the last flush.
 
-    The last entry of `losses` belongs to the update in the making.
+    `losses` has one more entry than there are updates: the last is of the update in the making.
     """
 
     device: torch.device
     tensors: int
     rows: list[Row] = field(default_factory=list)
     losses: list[list[Tensor]] = field(default_factory=lambda: [[]])
-    marks: list[Mark] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
         """Append a committed update."""
@@ -165,23 +101,23 @@ class Pending:
         at = -1 if making or not self.rows else -2
         self.losses[at].append(value.to(self.device, torch.float64, copy=True).reshape(()))
 
-    def marked(self, iteration: int) -> bool:
-        """Whether the last mark is at this iteration and still waits."""
-        return bool(self.marks) and self.marks[-1].iteration == iteration
+    def awaits(self, iteration: int) -> bool:
+        """Whether the last snapshot is of this iteration and still waits."""
+        return bool(self.snapshots) and self.snapshots[-1].iteration == iteration
 
-    def amend(self, iteration: int, fields: Record) -> None:
-        """Add fields to the last mark, which is at this iteration."""
-        last = self.marks[-1]
+    def amend(self, iteration: int, values: Values) -> None:
+        """Put values into the last snapshot, which is of this iteration."""
+        last = self.snapshots[-1]
         if last.iteration == iteration:
-            self.marks[-1] = replace(last, occasional={**last.occasional, **fields})
+            self.snapshots[-1] = replace(last, values={**last.values, **values})
 
-    def emptied(self) -> "Pending":
+    def emptied(self) -> "Buffer":
         """What waits after a flush: nothing but the losses of the update in the making."""
-        return Pending(self.device, self.tensors, losses=self.losses[-1:])
+        return Buffer(self.device, self.tensors, losses=self.losses[-1:])
 
     def depart(
         self, processes: Processes, *, seconds: float, weighted: bool, sized: bool, batch_size: int
-    ) -> "Flight":
+    ) -> "InFlight":
         """Begin to sum over processes and to copy to the host.
 
         Arguments:
@@ -193,13 +129,20 @@ class Pending:
             batch_size: samples in an update, M.
         """
         parts = [self._rows(processes), *self._measured(processes), self._vector([seconds])]
-        return Flight(
-            Transfer(torch.cat([part.flatten() for part in parts]), processes),
-            [part.numel() for part in parts],
-            self,
-            processes.size,
-            partial(unit_weights, weighted=weighted, sized=sized, batch_size=batch_size),
-            None if sized else float(batch_size),
+        vector, arrival = torch.cat([part.flatten() for part in parts]), None
+        if vector.is_cuda:
+            host, arrival = _beside(vector, processes)
+        else:
+            host = processes.add(vector).cpu()
+        return InFlight(
+            vector=vector,
+            host=host,
+            arrival=arrival,
+            lengths=[part.numel() for part in parts],
+            buffer=self,
+            size=processes.size,
+            weights=partial(unit_weights, weighted=weighted, sized=sized, batch_size=batch_size),
+            samples=None if sized else float(batch_size),
         )
 
     def _rows(self, processes: Processes) -> Tensor:
@@ -236,7 +179,8 @@ class Pending:
         return columns
 
     def _measured(self, processes: Processes) -> list[Tensor]:
-        return [value / processes.copies for mark in self.marks for value in mark.values.values()]
+        values = (value for snapshot in self.snapshots for value in snapshot.values.values())
+        return [value / processes.copies for value in values if isinstance(value, Tensor)]
 
     def _vector(self, values: Sequence[float] | Sequence[tuple[float, ...]]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -251,37 +195,57 @@ class Pending:
 
 
 @dataclass(frozen=True)
-class Flight:
-    """What waited, on its way to the host.
+class InFlight:
+    """What waited, on its way to the host, which all processes have begun at the same update.
 
     Arguments:
-        transfer: of all numbers in one vector.
+        vector: of all numbers, on their device. It is kept until they have arrived: memory that
+            was given back would be the training's stream's again.
+        host: their sum over processes, once it has arrived.
+        arrival: after which it can be read; None where it can be read now.
         lengths: of the parts it consists of.
-        pending: what they were.
+        buffer: what they were.
         size: number of processes, W.
         weights: u and v of what was declared of units.
         samples: in an update, where that was not declared.
     """
 
-    transfer: Transfer
+    vector: Tensor
+    host: Tensor
+    arrival: torch.cuda.Event | None
     lengths: Sequence[int]
-    pending: Pending
+    buffer: Buffer
     size: int
     weights: Callable[[Array, Array, Array], tuple[Array, Array]]
     samples: float | None
 
+    @property
+    def is_beside(self) -> bool:
+        """Whether it is under way while training goes on."""
+        return self.arrival is not None
+
+    def has_arrived(self) -> bool:
+        """Whether nobody needs to wait."""
+        return self.arrival is None or self.arrival.query()
+
+    def wait(self) -> Array:
+        """The sum, on the host."""
+        if self.arrival is not None:
+            self.arrival.synchronize()
+        host: Array = self.host.numpy()
+        return host
+
     def land(self) -> Reduced:
-        """The updates, the measurements of the weights, and the mean time of an update."""
-        host = self.transfer.wait()
-        rows, *measured, total = np.split(host, np.cumsum(self.lengths)[:-1])
-        count = len(self.pending.rows)
+        """The updates, the snapshots, and the mean time of an update."""
+        rows, *measured, total = np.split(self.wait(), np.cumsum(self.lengths)[:-1])
+        count = len(self.buffer.rows)
         mean_seconds = float(total[0]) / self.size / max(count, 1)
-        columns = 2 * self.pending.tensors + _COLUMNS
+        columns = 2 * self.buffer.tensors + _COLUMNS
         updates = self._updates(rows.reshape(count, columns))
-        return Reduced(updates, self._measurements(measured), mean_seconds)
+        return Reduced(updates, self._snapshots(measured), mean_seconds)
 
     def _updates(self, rows: Array) -> Updates:
-        tensors = self.pending.tensors
+        tensors = self.buffer.tensors
         rest = rows[:, 2 * tensors + 2 * WITNESSES :].T
         loss_sum, losses, nonfinite, units, weight_sq, over_size, samples, rate, scale = rest
         clip_factor, uneven = _clipping(rows[:, 2 * tensors :][:, : 2 * WITNESSES])
@@ -299,22 +263,37 @@ class Flight:
             clip_factor=clip_factor,
             uneven_clipping=uneven,
             loss_scale=scale,
-            skipped=np.array([row.skipped for row in self.pending.rows], dtype=np.int64),
+            skipped=np.array([row.skipped for row in self.buffer.rows], dtype=np.int64),
         )
 
-    def _measurements(self, measured: list[Array]) -> list[Measurement]:
-        """The vectors of all marks, in the order in which they left, back at their marks."""
+    def _snapshots(self, measured: list[Array]) -> list[Snapshot]:
+        """The vectors of all snapshots, in the order in which they left, back in their places."""
         vectors = iter(measured)
         return [
-            Measurement(
-                mark.iteration,
-                {name: next(vectors).reshape(value.shape) for name, value in mark.values.items()},
-                mark.wall_time,
-                mark.probe_seconds,
-                mark.occasional,
+            replace(
+                snapshot,
+                values={
+                    name: next(vectors).reshape(value.shape)
+                    if isinstance(value, Tensor)
+                    else value
+                    for name, value in snapshot.values.items()
+                },
             )
-            for mark in self.pending.marks
+            for snapshot in self.buffer.snapshots
         ]
+
+
+def _beside(vector: Tensor, processes: Processes) -> tuple[Tensor, torch.cuda.Event]:
+    """The host's copy of the sum, and the event after which it can be read.
+
+    The stream begins when the training's has come to this point, as the vector is made there.
+    """
+    stream = torch.cuda.Stream(vector.device)
+    stream.wait_stream(torch.cuda.current_stream(vector.device))
+    with torch.cuda.stream(stream):
+        # Not to be waited for, and so into memory that stays where it is.
+        host = processes.add(vector).to("cpu", non_blocking=True)
+        return host, stream.record_event()
 
 
 def _clipping(squares: Array) -> tuple[Array, NDArray[np.bool_]]:

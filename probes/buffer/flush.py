@@ -11,8 +11,7 @@ import numpy as np
 
 from ultraslow.probes.distributed import Processes
 
-from .buffer import Flight, Pending, Reduced
-from .schedule import Plan
+from .buffer import Buffer, InFlight, Reduced
 from .units import DeclaredUnits
 
 # Rows held on the device between flushes: 256 × (2·161 + 11) × 8 bytes = 0.7 MB for ResNet-50.
@@ -22,7 +21,7 @@ _FIRST_ROWS = 4
 _TICK = 1e-9  # seconds; a clock may stand still between two flushes
 
 
-class Pace:
+class _Pace:
     """Keeps flushes about so many seconds apart.
 
     Processes must flush at the same update, so the number of updates is what counts; it follows
@@ -59,36 +58,38 @@ class Flushes:
 
     def __init__(
         self,
-        pending: Pending,
+        buffer: Buffer,
         *,
         processes: Processes,
         units: DeclaredUnits,
-        plan: Plan,
+        batch_size: int,
+        flush_seconds: float,
         enter: Callable[[Reduced], None],
         failed: Callable[[RuntimeError], None],
     ) -> None:
         """Begin with nothing under way.
 
         Arguments:
-            pending: what waits.
+            buffer: what waits.
             processes: that train together.
             units: what the user declares of them.
-            plan: of the recorder.
+            batch_size: samples in an update, M.
+            flush_seconds: between two flushes, about.
             enter: is given what has arrived on the host.
             failed: is told when a flush could not be, which is the last one.
         """
-        self.pending = pending
+        self.buffer = buffer
         self._processes = processes
         self._units = units
-        self._batch_size = plan.batch_size
+        self._batch_size = batch_size
         self._enter = enter
         self._failed = failed
-        self._pace = Pace(plan.flush_seconds)
-        self._flight: Flight | None = None
+        self._pace = _Pace(flush_seconds)
+        self._flight: InFlight | None = None
 
     def when_due(self) -> None:
         """End the flush that is under way, and begin one where it is due."""
-        if self._succeeds(self._land) and self._pace.due(len(self.pending.rows)):
+        if self._succeeds(self._land) and self._pace.due(len(self.buffer.rows)):
             self._succeeds(self._launch)
 
     def now(self) -> None:
@@ -108,7 +109,7 @@ class Flushes:
 
     def save_arrived(self) -> None:
         """End the flush that is under way where that needs nobody else."""
-        if self._flight is not None and self._flight.transfer.has_arrived():
+        if self._flight is not None and self._flight.has_arrived():
             with suppress(RuntimeError):
                 self._land()
 
@@ -124,20 +125,20 @@ class Flushes:
 
     def _launch(self) -> None:
         flight = self._depart()
-        if flight.transfer.is_beside:
+        if flight.is_beside:
             self._flight = flight
         else:
             self._enter(self._arrived(flight))
 
-    def _depart(self) -> Flight:
-        flight = self.pending.depart(
+    def _depart(self) -> InFlight:
+        flight = self.buffer.depart(
             self._processes,
             seconds=self._pace.lap(),
             weighted=self._units.weighted,
             sized=self._units.sized,
             batch_size=self._batch_size,
         )
-        self.pending = self.pending.emptied()
+        self.buffer = self.buffer.emptied()
         return flight
 
     def _land(self) -> None:
@@ -145,7 +146,7 @@ class Flushes:
         if flight is not None:
             self._enter(self._arrived(flight))
 
-    def _arrived(self, flight: Flight) -> Reduced:
+    def _arrived(self, flight: InFlight) -> Reduced:
         reduced = flight.land()
         self._pace.adapt(reduced.update_seconds)
         return reduced

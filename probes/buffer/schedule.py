@@ -1,13 +1,9 @@
-"""When to record, as a recorder asks it.
-
-How a run is to be recorded.
-"""
+"""When to record, as a recorder asks it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ultraslow.diffusion.recording import log_spaced
@@ -50,22 +46,3 @@ def schedule_of(iterations: Sequence[int] | NDArray[np.integer] | None) -> Sched
 def sparse() -> Schedule:
     """The default schedule of what is expensive: 0 and five a decade, without end."""
     return Schedule(frozenset(log_spaced(_LAST, dense_until=1, per_decade=5).tolist()), 0)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Settings of a recorder.
-
-    Arguments:
-        batch_size: samples in an update, M.
-        schedule: iterations to record at.
-        scaler: of mixed precision; None without.
-        flush_seconds: about how much time may be lost when the process is killed.
-        close_on_sigterm: whether SIGTERM closes the recording.
-    """
-
-    batch_size: int
-    schedule: Schedule
-    scaler: torch.amp.GradScaler | None
-    flush_seconds: float
-    close_on_sigterm: bool

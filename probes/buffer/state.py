@@ -4,11 +4,11 @@ A state holds the iteration, the window since the last record, the sums since it
 clocks. As a dictionary of numbers, texts and tensors it fits any checkpoint and is read back by
 `torch.load(..., weights_only=True)`. The records themselves, and w0, stay with the recording.
 
-The ledger: what a run's updates and measurements add up to, on the host.
+The ledger: what a run's updates and snapshots add up to, on the host.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.diffusion.moments import Moments
+from ultraslow.diffusion.recording import FIELDS
 
-from .window import Measurement, Record, Updates, Window, empty_window, records_of
+from .window import Record, Snapshot, Updates, Values, Window, empty_window, records_of
 
-_VERSION = 1
+_VERSION = 2  # a state of version 1 has `step_sq` in place of `sums`
 Resume = bool | int | Mapping[str, Any]
 
 
@@ -32,7 +33,7 @@ class State:
         iteration: updates committed.
         window: updates since the last record, and sums since iteration 0.
         skipped: steps skipped since the last update.
-        step_sq: path since the last record `(tensor,)`; None where it is not measured.
+        sums: what quantities have added since the last record, by field; none where nothing was.
         wall_time: seconds since the first attaching, without those between runs.
         probe_seconds: of them spent in probes.
         distance_sq: ‖w−w0‖² at this iteration; NaN where unknown.
@@ -43,7 +44,7 @@ class State:
     iteration: int
     window: Window
     skipped: int = 0
-    step_sq: NDArray[np.float64] | None = None
+    sums: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     wall_time: float = 0.0
     probe_seconds: float = 0.0
     distance_sq: float = float("nan")
@@ -66,25 +67,27 @@ def from_plain(plain: Mapping[str, Any], tensors: int) -> State:
     Raises:
         ValueError: for anything else, or a state of another number of tensors.
     """
+    if plain.get("version") == 1:
+        path = plain.get("step_sq")
+        plain = {**plain, "version": _VERSION, "sums": {} if path is None else {"step_sq": path}}
     if plain.get("version") != _VERSION:
         raise ValueError(
             f"resume: found a state of version {plain.get('version')!r}, expected {_VERSION}, as "
             "Recorder.state_dict returns it"
         )
-    missing = [field.name for field in fields(State) if field.name not in plain]
+    missing = [one.name for one in fields(State) if one.name not in plain]
     if missing:
         raise ValueError(f"resume: the state lacks {missing}")
     model = State(0, empty_window(tensors, 0.0))
-    values = {field.name: plain[field.name] for field in fields(State)}
+    values = {one.name: plain[one.name] for one in fields(State)}
     window = _window(plain["window"], model.window)
     if window.mean_sq.shape != (tensors,):
         raise ValueError(
             f"resume: found a state of {window.mean_sq.size} tensors, the model has {tensors}"
         )
     waiting = tuple({k: _array(v) for k, v in record.items()} for record in plain["waiting"])
-    return State(
-        **{**values, "window": window, "waiting": waiting, "step_sq": _array(plain["step_sq"])}
-    )
+    sums = {name: _array(value) for name, value in plain["sums"].items()}
+    return State(**{**values, "window": window, "waiting": waiting, "sums": sums})
 
 
 def from_records(records: xr.Dataset, iteration: int) -> State:
@@ -119,7 +122,6 @@ def from_records(records: xr.Dataset, iteration: int) -> State:
     return State(
         iteration,
         window,
-        step_sq=np.zeros(records.sizes["tensor"]) if "step_sq" in records else None,
         wall_time=float(at["wall_time"]),
         probe_seconds=float(at["probe_seconds"]),
         distance_sq=float(at["distance_sq"].sum()) if exact else float("nan"),
@@ -137,7 +139,7 @@ def _count(records: xr.Dataset, name: str, iteration: int, each: float) -> float
 
 def _plain(value: Any) -> Any:
     if isinstance(value, State | Window | Moments):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):
         return {str(name): _plain(entry) for name, entry in value.items()}
     if isinstance(value, tuple | list):
@@ -154,11 +156,11 @@ def _array(value: Any) -> Any:
 def _window(plain: Mapping[str, Any], like: Window) -> Window:
     """Nested dictionaries back as a window."""
     values: dict[str, Any] = {}
-    for field in fields(like):
-        entry = plain[field.name]
-        if isinstance(getattr(like, field.name), Moments):
+    for one in fields(like):
+        entry = plain[one.name]
+        if isinstance(getattr(like, one.name), Moments):
             entry = Moments(entry["count"], _array(entry["mean"]), _array(entry["scatter"]))
-        values[field.name] = _array(entry)
+        values[one.name] = _array(entry)
     return Window(**values)
 
 
@@ -175,17 +177,21 @@ class Ledger:
         self._state = state
         self._initial_sq = initial_sq
 
-    def enter(self, updates: Updates, measurements: Sequence[Measurement]) -> list[Record]:
-        """The records that updates and measurements complete.
+    def enter(self, updates: Updates, snapshots: Sequence[Snapshot]) -> list[Record]:
+        """The records that updates and snapshots complete.
 
         Arguments:
             updates: those that followed the last call's.
-            measurements: of the weights, at increasing iterations among them.
+            snapshots: on the host, at increasing iterations among them.
         """
+        if snapshots and self._state.sums:
+            first, *others = snapshots
+            snapshots = [replace(first, values=self._with_sums(first)), *others]
+            self._state = replace(self._state, sums={})
         records, window = records_of(
             self._state.window,
             updates,
-            self._with_carried(measurements),
+            snapshots,
             start=self._state.iteration,
             initial_sq=self._initial_sq,
         )
@@ -193,33 +199,30 @@ class Ledger:
         self._state = replace(self._state, iteration=iteration, window=window)
         return records
 
-    def state(self, now: Measurement, *, skipped: int, waiting: Sequence[Record]) -> State:
-        """The state at a measurement that is no record; its part of the path is kept for the next.
+    def state(self, now: Snapshot, *, skipped: int, waiting: Sequence[Record]) -> State:
+        """The state at a snapshot that is no record; what it has added is kept for the next.
 
         Arguments:
-            now: measured at the iteration of the last update entered.
+            now: taken at the iteration of the last update entered.
             skipped: steps skipped since then.
             waiting: records that are not on disk.
         """
-        step_sq = now.values.get("step_sq")
-        if step_sq is not None and self._state.step_sq is not None:
-            step_sq = self._state.step_sq + step_sq
-        self._state = replace(self._state, step_sq=step_sq)
+        values = self._with_sums(now)
+        sums = {name: np.asarray(values[name]) for name in values if FIELDS[name].summed}
+        self._state = replace(self._state, sums=sums)
         return replace(
             self._state,
             skipped=skipped,
             wall_time=now.wall_time,
             probe_seconds=now.probe_seconds,
-            distance_sq=float(now.values["squares"][0].sum()),
+            distance_sq=float(now.array("distance_sq").sum()),
             waiting=tuple(waiting),
         )
 
-    def _with_carried(self, measurements: Sequence[Measurement]) -> list[Measurement]:
-        """The first measurement takes over the path that a state has taken off the device."""
-        carried = self._state.step_sq
-        if not measurements or carried is None:
-            return list(measurements)
-        self._state = replace(self._state, step_sq=None)
-        first, *others = measurements
-        step_sq = first.values["step_sq"] + carried
-        return [replace(first, values={**first.values, "step_sq": step_sq}), *others]
+    def _with_sums(self, at: Snapshot) -> Values:
+        """Its values, with those added that states have taken off the device before it."""
+        carried = self._state.sums
+        return {
+            name: at.array(name) + carried[name] if name in carried else value
+            for name, value in at.values.items()
+        }

@@ -6,35 +6,40 @@ over processes and copied to the host in one piece, into records: the formulas a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ultraslow.diffusion.moments import Moments, add_rows, extend, nothing
 from ultraslow.diffusion.noise import unit_estimates
 
 Array = NDArray[np.float64]
 Record = dict[str, float | int | Array]
+Values = Mapping[str, Tensor | float | int | Array]
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """What was measured of the weights at one iteration, and the host's clocks in seconds.
+class Snapshot:
+    """What was measured at one iteration, and the host's clocks in seconds when it began.
 
     Arguments:
         iteration: when.
-        values: by name; `squares` holds ‖w−w0‖² and ‖w‖² `(2, tensor)`, the rest are fields.
+        values: by field. A tensor is this process's part and waits on the device for a flush,
+            which leaves the sum over processes in its place; an array is there already.
         wall_time: since attaching.
         probe_seconds: spent in probes since attaching.
-        occasional: fields that are measured at some records only.
     """
 
     iteration: int
-    values: Mapping[str, Array]
+    values: Values
     wall_time: float
     probe_seconds: float
-    occasional: Record = field(default_factory=dict)
+
+    def array(self, name: str) -> Array:
+        """A value that a flush has brought to the host."""
+        return np.asarray(self.values[name], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -238,25 +243,25 @@ def stacked(records: Sequence[Record]) -> dict[str, Array]:
 def records_of(
     window: Window,
     updates: Updates,
-    measurements: Sequence[Measurement],
+    snapshots: Sequence[Snapshot],
     *,
     start: int,
     initial_sq: Array,
 ) -> tuple[list[Record], Window]:
-    """Cut updates into windows that end at the measurements.
+    """Cut updates into windows that end at the snapshots.
 
     Arguments:
         window: what was left open before.
         updates: consecutive updates, the first of which is iteration `start` + 1.
-        measurements: of the weights, at increasing iterations covered by the updates.
+        snapshots: on the host, at increasing iterations covered by the updates.
         start: last iteration before the updates.
         initial_sq: ‖w0‖² `(tensor,)`.
 
     Returns:
-        One record a measurement, and the window left open.
+        One record a snapshot, and the window left open.
     """
     records, position = [], 0
-    for at in measurements:
+    for at in snapshots:
         window = window.extend(updates.part(position, at.iteration - start))
         position = at.iteration - start
         records.append({**_weight_fields(at, initial_sq), **window.fields()})
@@ -264,14 +269,11 @@ def records_of(
     return records, window.extend(updates.part(position, len(updates)))
 
 
-def _weight_fields(at: Measurement, initial_sq: Array) -> Record:
-    distance_sq, weight_sq = at.values["squares"]
+def _weight_fields(at: Snapshot, initial_sq: Array) -> Record:
+    distance_sq, weight_sq = at.array("distance_sq"), at.array("weight_sq")
     return {
-        **{name: value for name, value in at.values.items() if name != "squares"},
-        **at.occasional,
+        **{name: at.array(name) for name in at.values},
         "iteration": at.iteration,
-        "distance_sq": distance_sq,
-        "weight_sq": weight_sq,
         # ‖w − w0‖² = ‖w‖² + ‖w0‖² − 2⟨w, w0⟩. Solved for the inner product it loses no digits
         # against ‖w‖².
         "overlap": 0.5 * (weight_sq + initial_sq - distance_sq),

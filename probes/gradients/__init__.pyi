@@ -1,7 +1,6 @@
 from .autograd import AfterPass as AfterPass
 from .autograd import Seen as Seen
 from .fsdp import ShardedTap as ShardedTap
-from .hooks import BackwardWatch as BackwardWatch
 from .hooks import GradientTap as GradientTap
 from .scaling import (
     WITNESSES as WITNESSES,

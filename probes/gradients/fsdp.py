@@ -43,6 +43,7 @@ class ShardedTap(GradientTap):
         failed: Callable[[Exception], None],
         scale: Callable[[], Tensor | None] = lambda: None,
         turn: Callable[[], object] = lambda: None,
+        measure: bool = True,
     ) -> None:
         """Stand in for the reduce-scatter of every group of parameters.
 
@@ -53,13 +54,21 @@ class ShardedTap(GradientTap):
             failed: told of the first exception, after which the tap is silent.
             scale: loss scale in force during a backward pass; None where there is none.
             turn: another object after every step that mixed precision tried.
+            measure: whether to measure what is seen; else the model alone is heard.
 
         Raises:
             ValueError: for a version of torch, or a module, whose reduction cannot be observed.
         """
-        self._model, self._groups = model, list(_groups(model))
+        self._model, self._groups = model, list(_groups(model)) if measure else []
         self._reduced = False  # whether the backward pass at hand reduced anything
-        super().__init__(parameters, processes=processes, failed=failed, scale=scale, turn=turn)
+        super().__init__(
+            parameters,
+            processes=processes,
+            failed=failed,
+            scale=scale,
+            turn=turn,
+            measure=measure,
+        )
 
     def _hook(self) -> None:
         # Backward passes that reduce nothing are not heard, but losses are observed after them.

@@ -14,14 +14,12 @@ its own at the end of the backward pass. Callbacks run in the order in which the
 is queued by the first hook, before DDP's, and only queues another, which therefore runs after
 DDP's. The slot for DDP's communication hook stays free.
 
-Hooks also run in `torch.autograd.grad`, which adds to no gradient and makes no unit.
-
-The watch: sees that backward passes are made, where noise is not measured.
+Hooks also run in `torch.autograd.grad`, which adds to no gradient and makes no unit. Where noise
+is not measured a tap only sees that backward passes are made, to which losses belong.
 """
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from math import nan
@@ -39,7 +37,6 @@ from .autograd import (
     after_pass,
     before_steps,
     current,
-    hear_forward,
     only_returns,
     refuse_within_another,
 )
@@ -69,6 +66,7 @@ class GradientTap:
         failed: Callable[[Exception], None],
         scale: Callable[[], Tensor | None] = lambda: None,
         turn: Callable[[], object] = lambda: None,
+        measure: bool = True,
     ) -> None:
         """Hook the parameters.
 
@@ -78,6 +76,8 @@ class GradientTap:
             failed: told of the first exception, after which the tap is silent.
             scale: loss scale in force during a backward pass; None where there is none.
             turn: another object after every step that mixed precision tried.
+            measure: whether to measure what is seen; else every update has one unit, of which
+                nothing is known.
         """
         self.units = 0
         self.paused = self.making = False
@@ -85,10 +85,12 @@ class GradientTap:
         self._processes = processes
         self._failed = failed
         self._scale = scale
-        self._zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
+        nothing = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
+        self._zero = nothing if measure else nothing + nan
         self._task = -1  # identifies a backward pass; a pass that raised leaves no trace behind
         self._passed = -1  # the last one that was none of the training's
-        self._silent = False
+        self._measures = measure
+        self._silent = not measure
         self._fresh = True  # whether there was no gradient before this pass
         self._version: dict[int, int] = {}  # of one gradient when the last pass had ended
         self._places = {id(parameter): index for index, parameter in enumerate(parameters)}
@@ -111,7 +113,7 @@ class GradientTap:
         if self._missing:
             self._fail(RuntimeError(_TAKEN_AWAY))
         squares = (self._unit_sq, self._total_sq)
-        units = nan if self._silent else self.units
+        units = (nan if self._silent else self.units) if self._measures else 1
         seen = Seen(units, *squares, self._discarded, self._seconds, self._lost)
         self._discarded, self._seconds, self._lost = 0, 0.0, 0
         self.making = False
@@ -286,30 +288,3 @@ class GradientTap:
             self._zero = self._zero.new_full((), torch.nan)
             self._reset()
             self._failed(error)
-
-
-class BackwardWatch(GradientTap):
-    """Sees that a backward pass was made, and nothing of it: where noise is not measured."""
-
-    def __init__(self, model: torch.nn.Module, parameters: Sequence[Tensor]) -> None:
-        """Hook the parameters; or the model, where it is sharded and its parameters hear nothing.
-
-        Arguments:
-            model: as it is trained.
-            parameters: trainable parameters.
-        """
-        self._model = model
-        super().__init__(parameters, processes=1, failed=lambda _: None)
-        self._silent = True
-        self._zero = self._zero.new_full((), torch.nan)
-        self._reset()
-
-    def take(self) -> Seen:
-        """One unit, of which nothing is known."""
-        return replace(super().take(), units=1)
-
-    def _hook(self) -> None:
-        if any(isinstance(p, DTensor) for p in self._parameters):
-            self._handles.append(hear_forward(self._model, self._stir))
-        else:
-            super()._hook()

@@ -1,11 +1,13 @@
-"""Quantities measured of the weights.
+"""What is measured of a network while it trains, beside its gradients.
 
 Contents:
-    weights     distance from the start, and length of the path
+    table       all quantities by name: a new one is a module here and a line there
+    quantity    what a quantity is, and what becomes of one that fails
+    distance    distance from the start
+    path        length of the path
     sketch      a sketch of the weights at each record
     evaluation  numbers of the user's own, such as a held-out accuracy
     landscape   the loss around the weights
-    scheduled   quantities that are measured at iterations of their own
 """
 
 import lazy_loader

@@ -1,4 +1,8 @@
 from .evaluation import Evaluation as Evaluation
-from .scheduled import Occasions as Occasions
-from .weights import SKETCH_SEED as SKETCH_SEED
-from .weights import Measurements as Measurements
+from .quantity import Quantities as Quantities
+from .quantity import Quantity as Quantity
+from .quantity import Subject as Subject
+from .quantity import WindowSum as WindowSum
+from .table import QUANTITIES as QUANTITIES
+from .table import WITH_SETTINGS as WITH_SETTINGS
+from .table import quantities_of as quantities_of

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
-from ultraslow.probes.buffer import schedule_of, sparse
+from ultraslow.probes.buffer import Values, schedule_of, sparse
+
+from .quantity import Quantity, Subject
 
 Function = Callable[[nn.Module], Mapping[str, float | Tensor]]
 
@@ -76,7 +78,7 @@ class ModelState:
 class Evaluation:
     """A user's function that gives named numbers, such as held-out loss and accuracy.
 
-    The first exception in it switches it off with one warning; `failed` then says why.
+    The first exception in it ends the evaluation, and no training; `failed` then says why.
     """
 
     def __init__(
@@ -85,7 +87,6 @@ class Evaluation:
         schedule: Sequence[int] | NDArray[np.integer] | None = None,
         *,
         metrics: Sequence[str] = ("loss", "accuracy"),
-        warn: Callable[[str], None] | None = None,
     ) -> None:
         """Declare the function, what it gives and when it is due.
 
@@ -97,27 +98,17 @@ class Evaluation:
             schedule: iterations at which it is due, five a decade when None. A recorder calls it
                 at its close as well.
             metrics: names of the numbers that are recorded.
-            warn: is told why the evaluation was switched off; a `RuntimeWarning` when None.
         """
         if not callable(function):
             raise TypeError(f"function: found {type(function).__name__}, expected a function")
         if isinstance(metrics, str) or len(set(metrics)) < len(metrics) or not metrics:
             raise ValueError(f"metrics: found {metrics!r}, expected different names")
         self.metrics = tuple(map(str, metrics))
+        self.schedule = sparse() if schedule is None else schedule_of(schedule)
         self.failed = ""
         self.nonfinite: Counter[str] = Counter()
-        self._schedule = sparse() if schedule is None else schedule_of(schedule)
         self._function = function
-        self._warn = warn or _warn
         self._strangers = False
-
-    def due(self, iteration: int) -> bool:
-        """Whether the function is to be called at this iteration."""
-        return not self.failed and self._schedule.due(iteration)
-
-    def beyond(self, iteration: int) -> bool:
-        """Whether it was asked for after this iteration."""
-        return self._schedule.beyond(iteration)
 
     def measure(self, model: nn.Module) -> dict[str, float]:
         """Call the function, and leave the model and the random states as they were.
@@ -127,18 +118,15 @@ class Evaluation:
 
         Returns:
             Finite numbers by name. Those that are not finite are left out and counted in
-            `nonfinite`; after a failure there are none.
+            `nonfinite`.
         """
-        if self.failed:
-            return {}
         try:
             with undisturbed(model), torch.no_grad():
                 model.eval()
                 values = _numbers(self._function(model))
         except Exception as error:
             self.failed = repr(error)
-            self._warn(f"the evaluation failed and was switched off: {error!r}")
-            return {}
+            raise
         finite = {name: value for name, value in values.items() if np.isfinite(value)}
         self.nonfinite.update(values.keys() - finite.keys())
         return finite
@@ -151,11 +139,56 @@ class Evaluation:
         strangers = sorted(values.keys() - set(self.metrics))
         if strangers and not self._strangers:
             self._strangers = True
-            self._warn(
+            warnings.warn(
                 f"the evaluation returned {strangers}, which are not recorded: metrics are "
-                f"{list(self.metrics)}"
+                f"{list(self.metrics)}",
+                RuntimeWarning,
+                stacklevel=2,
             )
         return np.array([values.get(name, np.nan) for name in self.metrics])
+
+
+class EvaluationProbe(Quantity):
+    """The numbers of the user's evaluation."""
+
+    fields = ("held_out",)
+    called = "evaluation"
+    at_close = True
+
+    def __init__(self, subject: Subject, settings: Evaluation) -> None:
+        """Measure as the evaluation says; it may have failed in an earlier run."""
+        super().__init__(subject, settings)
+        self.schedule = settings.schedule
+        self.failed = settings.failed
+        self._evaluation = settings
+
+    def axes(self) -> dict[str, Any]:
+        """Names of the numbers."""
+        return {"metric": list(self._evaluation.metrics)}
+
+    def snapshot(self, iteration: int) -> Values:
+        """The numbers `(metric,)`. Where the function fails on one process, it is the last time.
+
+        The others would wait in a later call, where it communicates.
+        """
+        values: dict[str, float] = {}
+        fault = None
+        try:
+            values = self._evaluation.measure(self.subject.module)
+        except Exception as error:
+            fault = error
+        if self.subject.processes.size > 1:
+            failed = torch.tensor(float(fault is not None), device=self.subject.initial[0].device)
+            if self.subject.processes.add(failed) > 0:
+                self._evaluation.failed = self._evaluation.failed or "on another process"
+                self.failed = self._evaluation.failed
+        if fault is not None:
+            raise fault
+        return {"held_out": self._evaluation.row(values)}
+
+    def nothing(self) -> Values:
+        """NaN for every number."""
+        return {"held_out": self._evaluation.row({})}
 
 
 @contextmanager
@@ -221,7 +254,3 @@ def _number(name: str, value: float | Tensor) -> float:
     if isinstance(value, Real):
         return float(value)
     raise TypeError(f"function: returned {value!r} as {name!r}, expected one number")
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=3)

@@ -12,6 +12,7 @@ are one bit of sign a weight and 8 bytes a row of k weights: 0.13 bytes a weight
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +20,49 @@ from torch import Tensor
 
 from ultraslow.diffusion._validation import count
 from ultraslow.diffusion.sketch import COMPONENTS, GROUP, shifts, sign_bits
+from ultraslow.probes.buffer import Values
+from ultraslow.probes.distributed import first_index
 
+from .quantity import Quantity, Subject
+
+# Of the hash. Sketches compare between runs only when it is the same.
+SKETCH_SEED = 0
 # Weights in a block. On a CPU it stays in the cache (measured); an accelerator has to be given
 # few and large kernels, and 80 MB of workspace is little there.
 _CPU_BLOCK = 1 << 17
 _ACCELERATOR_BLOCK = 1 << 22
 _TOP_BIT = -(2**31)
+
+
+class WeightSketch(Quantity):
+    """A sketch of w − w0 at each record, from which the distance of any two records follows."""
+
+    fields = ("sketch",)
+    called = "trajectory probe"
+
+    def __init__(self, subject: Subject, settings: Any = None) -> None:
+        """Place this process's weights among all."""
+        super().__init__(subject, settings)
+        parameters = list(subject.parameters.values())
+        starts = offsets([parameter.numel() for parameter in parameters])
+        self._sketcher = Sketcher(
+            [w0.numel() for w0 in subject.initial],
+            [start + first_index(p) for start, p in zip(starts, parameters, strict=True)],
+            seed=SKETCH_SEED,
+            device=subject.initial[0].device,
+        )
+
+    def attributes(self) -> dict[str, str]:
+        """The seed of the hash."""
+        return {"sketch_seed": str(self._sketcher.seed)}
+
+    def snapshot(self, iteration: int) -> Values:
+        """The sketch `(component,)`."""
+        return {"sketch": self._sketcher.measure(self.subject.weights(), self.subject.initial)}
+
+    def nothing(self) -> Values:
+        """NaN of as many components."""
+        return {"sketch": self.subject.filled(torch.nan, self._sketcher.components)}
 
 
 @dataclass(frozen=True)

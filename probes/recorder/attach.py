@@ -14,18 +14,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ultraslow.probes.buffer import Plan, Resume, schedule_of
-from ultraslow.probes.distributed import is_sharded, parameter_names, processes_of, within_wrapper
-from ultraslow.probes.gradients import BackwardWatch, GradientTap, ShardedTap, scale_of, turn_of
-from ultraslow.probes.quantities import SKETCH_SEED, Evaluation, Measurements, Occasions
+from ultraslow.probes.buffer import Resume, schedule_of
+from ultraslow.probes.distributed import (
+    is_sharded,
+    local,
+    parameter_names,
+    processes_of,
+    unwrapped,
+    within_wrapper,
+)
+from ultraslow.probes.gradients import GradientTap, ShardedTap, scale_of, turn_of
+from ultraslow.probes.quantities import (
+    QUANTITIES,
+    WITH_SETTINGS,
+    Evaluation,
+    Quantities,
+    Subject,
+    quantities_of,
+)
 from ultraslow.probes.quantities.landscape import Landscape
 from ultraslow.probes.storage import RecordingWriter, SegmentStore
 
 from .metadata import attributes, check_scalars, coordinates
 from .recorder import Recorder
-from .start import Beginning, Request, begin
-
-_DEFAULT = ("distance", "noise")
+from .start import RunSetup, Start, begin
 
 
 def attach(
@@ -68,7 +80,7 @@ def attach(
         path: where rank 0 records: a live folder of this name, closed to `path` + `.nc`.
         batch_size: samples in an update over all processes, M.
         probes: which probes to run, of `distance` (always on), `noise`, `path` and `trajectory`
-            (see `probes.quantities.weights` for their cost); the first two when None.
+            (see the modules of `probes.quantities` for their cost); the first two when None.
         evaluation: a function of yours and when it is due, such as held-out loss and accuracy;
             called at the close as well.
         landscape: the loss around the weights at chosen checkpoints.
@@ -104,73 +116,76 @@ def attach(
     check_descriptions(evaluation, landscape, metadata)
     check_values(model, path, flush_seconds, batch_size=batch_size, probes=probes)
     check_optimizer(optimizer, parameter_names(model))
-    plan = Plan(batch_size, schedule_of(schedule), scaler, flush_seconds, close_on_sigterm)
-    chosen = frozenset(_DEFAULT if probes is None else probes)
-    processes = processes_of(model)
-    measurements = Measurements(list(parameter_names(model).values()), probes=chosen)
-    w0 = measurements.initial
-    occasions = Occasions(
-        model, evaluation=evaluation, landscape=landscape, initial=w0, processes=processes
-    )
-    static, documented = _described(model, optimizer, path, plan, metadata or {})
-    request = Request(
-        SegmentStore(path),
-        parameter_names(model),
-        processes,
-        measurements,
-        {**static, **occasions.static()},
-        {**documented, **_sketch(chosen), **occasions.attributes()},
-        chosen | occasions.probes | ({"scaler"} if scaler is not None else set()),
+    recorded_at, store = schedule_of(schedule), SegmentStore(path)
+    subject = _subject(model)
+    chosen = {"distance", *(("noise",) if probes is None else probes)}
+    settings = {"evaluation": evaluation, "landscape": landscape}
+    chosen |= {name for name, given in settings.items() if given is not None}
+    quantities = quantities_of(subject, {name: settings.get(name) for name in chosen})
+    static, documented = _described(model, optimizer, store, batch_size, metadata or {})
+    setup = RunSetup(
+        store,
+        subject,
+        {**static, **quantities.axes()},
+        {**documented, **quantities.attributes()},
+        frozenset(chosen | ({"scaler"} if scaler is not None else set())),
         float(optimizer.param_groups[0]["lr"]),
     )
-    beginning = _with_occasions(request, begin(request, resume), occasions)
+    start = _with_quantities(setup, begin(setup, resume), quantities)
     return Recorder(
         model,
         optimizer,
-        request,
-        beginning=beginning,
-        writer=_writer(request, beginning),
-        tap=_tap(model, request, scaler),
-        occasions=occasions,
-        plan=plan,
+        subject,
+        quantities,
+        start=start,
+        writer=_writer(setup, start),
+        tap=_tap(model, setup, scaler),
+        batch_size=batch_size,
+        schedule=recorded_at,
+        scaler=scaler,
+        flush_seconds=flush_seconds,
+        close_on_sigterm=close_on_sigterm,
     )
 
 
-def _with_occasions(request: Request, beginning: Beginning, occasions: Occasions) -> Beginning:
-    iteration = beginning.state.iteration
-    resumed = beginning.marked >= 0 or iteration > 0
-    found = occasions.begin(request.store.folder, iteration, resumed=resumed)
-    return replace(beginning, attributes={**beginning.attributes, **found})
+def _subject(model: torch.nn.Module) -> Subject:
+    """What is measured of a model, with a copy of the weights of this moment."""
+    parameters = parameter_names(model)
+    w0 = [local(parameter).detach().clone() for parameter in parameters.values()]
+    return Subject(unwrapped(model), parameters, w0, processes_of(model))
 
 
-def _writer(request: Request, beginning: Beginning) -> RecordingWriter:
+def _with_quantities(setup: RunSetup, start: Start, quantities: Quantities) -> Start:
+    iteration = start.state.iteration
+    resumed = start.recorded >= 0 or iteration > 0
+    found = quantities.begin(setup.store.folder, iteration, resumed=resumed)
+    return replace(start, attributes={**start.attributes, **found})
+
+
+def _writer(setup: RunSetup, start: Start) -> RecordingWriter:
     return RecordingWriter(
-        request.store,
-        beginning.static,
-        beginning.attributes,
-        "noise" in request.probes,
-        "scaler" in request.probes,
-        waiting=list(beginning.state.waiting),
-        several_units=beginning.several_units,
+        setup.store,
+        start.static,
+        start.attributes,
+        "noise" in setup.probes,
+        "scaler" in setup.probes,
+        waiting=list(start.state.waiting),
+        several_units=start.several_units,
     )
-
-
-def _sketch(chosen: Collection[str]) -> dict[str, str]:
-    return {"sketch_seed": str(SKETCH_SEED)} if "trajectory" in chosen else {}
 
 
 def _described(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    path: str | Path,
-    plan: Plan,
+    store: SegmentStore,
+    batch_size: int,
     metadata: Mapping[str, Any],
 ) -> tuple[dict[str, object], dict[str, str]]:
     """Coordinates and attributes of the recording."""
     tensors = parameter_names(model)
     static: dict[str, object] = {
-        "run": SegmentStore(path).folder.name,
-        "batch_size": plan.batch_size,
+        "run": store.folder.name,
+        "batch_size": batch_size,
         "world_size": processes_of(model).size,
         "tensor": list(tensors),
         "tensor_size": [parameter.numel() for parameter in tensors.values()],
@@ -200,23 +215,23 @@ def _groups(
 
 
 def _tap(
-    model: torch.nn.Module, request: Request, scaler: torch.amp.GradScaler | None
+    model: torch.nn.Module, setup: RunSetup, scaler: torch.amp.GradScaler | None
 ) -> Callable[[Callable[[Exception], None]], GradientTap]:
     """What makes the tap that fits the model, once it is known whom to tell of failures."""
-    parameters, size = list(request.parameters.values()), request.processes.size
-    if "noise" not in request.probes:
-        return lambda _: BackwardWatch(model, parameters)
     make = partial(ShardedTap, model) if is_sharded(model) else GradientTap
     return lambda failed: make(
-        parameters,
-        processes=size,
+        list(setup.subject.parameters.values()),
+        processes=setup.processes.size,
         failed=failed,
         scale=partial(scale_of, scaler),
         turn=partial(turn_of, scaler),
+        measure="noise" in setup.probes,
     )
 
 
-PROBES = ("distance", "noise", "path", "trajectory")
+def probe_names() -> list[str]:
+    """Names that `attach` takes as `probes`."""
+    return sorted({"noise", *QUANTITIES} - WITH_SETTINGS)
 
 
 def check_types(
@@ -280,9 +295,9 @@ def check_values(
         raise ValueError(f"batch_size: found {batch_size}, expected samples in an update, >= 1")
     if isinstance(probes, str):
         raise TypeError(f"probes: found {probes!r}, expected a list of names, as [{probes!r}]")
-    unknown = sorted(set(probes or ()).difference(PROBES))
+    unknown = sorted(set(probes or ()).difference(probe_names()))
     if unknown:
-        raise ValueError(f"probes: found {unknown}, expected names of {list(PROBES)}")
+        raise ValueError(f"probes: found {unknown}, expected names of {probe_names()}")
 
 
 def check_optimizer(

@@ -11,19 +11,13 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ultraslow.diffusion.recording import ATTRIBUTE_LENGTH, NAME_LENGTH, pack
+from ultraslow.diffusion.recording import ATTRIBUTE_LENGTH, FIELDS, NAME_LENGTH, pack
 from ultraslow.probes.buffer import State
+from ultraslow.probes.quantities import QUANTITIES
 from ultraslow.probes.storage import initial
 
-# By these fields a recording shows which probes made it.
-_TRACES = {
-    "noise": "mean_sq",
-    "path": "step_sq",
-    "trajectory": "sketch",
-    "scaler": "skipped",
-    "evaluation": "held_out",
-    "landscape": "loss_difference",
-}
+# By these fields, and by the first of each quantity's, a recording shows which probes made it.
+_TRACES = {"noise": "mean_sq", "scaler": "skipped"}
 # Radii may follow from w0, which a run that goes on does not begin with.
 _AXES = ("group", "metric", "ensemble", "direction", "fraction")
 # What may differ between the parts of a run without a word.
@@ -71,7 +65,7 @@ def refuse_other_run(
         folder: of the recording.
         records: that are there.
         static: coordinates of the run that goes on.
-        probes: that it runs, `scaler` among them with mixed precision.
+        probes: all that it runs, `scaler` among them with mixed precision.
 
     Raises:
         ValueError: saying what differs.
@@ -83,8 +77,9 @@ def refuse_other_run(
             raise ValueError(
                 f"{name}: found {_named(found)}, the recording at {folder} has {_named(expected)}"
             )
-    for probe, field in _TRACES.items():
-        if (field in records) != (probe in probes):
+    quantities = {name: quantity.fields[0] for name, quantity in QUANTITIES.items()}
+    for probe, field in (_TRACES | quantities).items():
+        if not FIELDS[field].required and (field in records) != (probe in probes):
             had = "has" if field in records else "has no"
             raise ValueError(
                 f"probes: the recording {had} {field}, which {probe!r} makes; resume with the "

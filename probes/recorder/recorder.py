@@ -1,20 +1,21 @@
 """The recorder: attaches probes to a training run and writes what they measure.
 
 The clock is the optimizer's step. At every update a row of raw sums is appended on the device and,
-at scheduled iterations, the weight distance is measured; nothing waits for the device. A *flush*
-adds the rows over processes, copies them to the host and writes them as records; from an
-accelerator they come while training goes on, and are written when the next update is committed.
+at scheduled iterations, a snapshot of the quantities; nothing waits for the device. A *flush* adds
+both over processes, copies them to the host and writes them as records; from an accelerator they
+come while training goes on, and are written when the next update is committed.
 
-Warnings about one recording, each given once.
-
-The host's clocks: time since attaching, and how much of it the probes have taken.
+A recording ends in one of two ways: it is *closed*, by all processes after the same update, or
+*left* live, as after an exception, for a later run to go on. Whatever goes wrong in recording ends
+the recording and not the training.
 """
 
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +23,35 @@ import torch
 from torch import Tensor
 
 from ultraslow.probes.buffer import (
+    Buffer,
     DeclaredUnits,
     Flushes,
     Ledger,
-    Mark,
-    Measurement,
-    Pending,
-    Plan,
     RowReader,
+    Schedule,
+    Snapshot,
     Updates,
     misfits,
     to_plain,
 )
 from ultraslow.probes.distributed import Termination, agreement_among, wrapped_late
 from ultraslow.probes.gradients import AfterPass, GradientTap
-from ultraslow.probes.quantities import Occasions
+from ultraslow.probes.quantities import Quantities, Subject
 from ultraslow.probes.storage import RecordingWriter
 
-from .start import Beginning, Request
+from .start import Start
 
 
-class Notices:
+class Stage(Enum):
+    """Where a recorder stands, as what may be done depends on it."""
+
+    BETWEEN = auto()  # two updates: the weights are those of an iteration
+    STEPPING = auto()  # the optimizer moves the weights
+    ENTERING = auto()  # an update is entered, perhaps in the optimizer's own loop over its hooks
+    ENDED = auto()  # closed or left
+
+
+class _Notices:
     """Warns of a recording; says nothing twice, and an empty message not at all."""
 
     def __init__(self, folder: Path) -> None:
@@ -58,8 +67,11 @@ class Notices:
             warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
-class Clocks:
-    """Never run backwards, also where a run goes on after another."""
+class _Clocks:
+    """Time since attaching, and how much of it the probes have taken.
+
+    They never run backwards, also where a run goes on after another.
+    """
 
     def __init__(self, *, wall_time: float, probe_seconds: float) -> None:
         """Go on from the times so far, in seconds."""
@@ -94,51 +106,49 @@ class Recorder:
         self,
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
-        request: Request,
+        subject: Subject,
+        quantities: Quantities,
         *,
-        beginning: Beginning,
+        start: Start,
         writer: RecordingWriter,
-        tap: Callable[[Callable[[Exception], None]], GradientTap] | None,
-        occasions: Occasions,
-        plan: Plan,
+        tap: Callable[[Callable[[Exception], None]], GradientTap],
+        batch_size: int,
+        schedule: Schedule,
+        scaler: torch.amp.GradScaler | None,
+        flush_seconds: float,
+        close_on_sigterm: bool,
     ) -> None:
-        past = beginning.state
+        past = start.state
         self.iteration = self._began = past.iteration
         self._model = model
-        self._parameters = list(request.parameters.values())
+        self._parameters = list(subject.parameters.values())
+        self._processes = subject.processes
+        self._quantities = quantities
         self._writer = writer
-        self._processes = request.processes
-        self._plan = plan
-        self._warn = Notices(writer.store.folder).warn
+        self._batch_size = batch_size
+        self._schedule = schedule
+        self._warn = _Notices(writer.store.folder).warn
         self._units = DeclaredUnits(self._warn)
-        self._closed = self._stepping = self._hooked = self._ending = False
+        self._stage = Stage.BETWEEN
         self._held = -1  # the iteration of a record that waits for its last evaluation
-        self._commit = AfterPass(self._append)
-        self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
-        self._measurements = request.measurements
-        self._occasions = occasions
-        self._flushes = self._new_flushes()
-        self._ledger, self._marked = Ledger(past, beginning.initial_sq), beginning.marked
-        self._termination = Termination(
-            flush=self._save,
-            close=self._terminate,
-            leave=self._leave,
-            agreement=agreement_among(request.processes, str(request.store.folder)),
-            listen=plan.close_on_sigterm,
-        )
+        self._commit = AfterPass(self._enter_update)
+        self._clocks = _Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
+        self._flushes = self._flushes_of(subject, flush_seconds)
+        self._ledger, self._recorded = Ledger(past, start.initial_sq), start.recorded
+        self._termination = self._when_told_to_end(listen=close_on_sigterm)
         self._rows = RowReader(
             optimizer,
             self._parameters,
-            tap=tap(lambda error: self._warn(writer.noise_failed(repr(error)))) if tap else None,
+            tap=tap(lambda error: self._warn(writer.noise_failed(repr(error)))),
             units=self._units,
-            scaler=plan.scaler,
+            scaler=scaler,
             skipped=past.skipped,
         )
-        if self._marked < 0:
-            self._mark()
+        if self._recorded < 0:
+            self._record()
         self._hooks = [
-            optimizer.register_step_pre_hook(self._begin_step),
-            optimizer.register_step_post_hook(self._committed),
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
         ]
 
     def observe(self, *, loss: Tensor | float) -> None:
@@ -152,7 +162,7 @@ class Recorder:
         """
         self._check_open("observe")
         with self._timed():
-            self._flushes.pending.observe(loss, making=self._rows.units > 0)
+            self._flushes.buffer.observe(loss, making=self._rows.units > 0)
 
     def unit(self, *, size: float, weight: float | None = None) -> None:
         """Declare the next unit; call it before each `backward` when units are unequal.
@@ -177,12 +187,12 @@ class Recorder:
         """
         self._check_open("state_dict")
         with self._timed():
-            self._occasions.hold()
-            # No record: it brings the path so far to the host.
-            self._flushes.pending.marks.append(self._measured())
+            self._quantities.hold()
+            # No record: it brings what was added up so far to the host.
+            self._flushes.buffer.snapshots.append(self._snapshot(record=False))
             reduced = self._flushes.collect()
-            *measurements, now = reduced.measurements
-            self._enter(reduced.updates, measurements, hold=self.iteration)
+            *snapshots, now = reduced.snapshots
+            self._write(reduced.updates, snapshots, hold=self.iteration)
             waiting = self._writer.waiting
             return to_plain(self._ledger.state(now, skipped=self._rows.skipped, waiting=waiting))
 
@@ -194,9 +204,7 @@ class Recorder:
         Returns:
             The closed file; the live folder when the disk refused it, which is warned of.
         """
-        if not self._closed:
-            with self._timed():
-                self._end()
+        self._close()
         return self._writer.path
 
     def __enter__(self) -> "Recorder":
@@ -209,40 +217,61 @@ class Recorder:
         what is pending.
         """
         if kind is None:
-            self.close()
-        elif not self._closed:
-            self._save()
+            self._close()
+        elif self._open:
+            self._flush_alone()
             self._leave()
 
-    def _end(self) -> None:
-        if self._marked != self.iteration and not self._stepping:
-            self._mark()
-        self._evaluate_last()
-        self._flushes.now()
-        if self._closed:  # it could not be flushed
+    def _flushes_of(self, subject: Subject, flush_seconds: float) -> Flushes:
+        return Flushes(
+            Buffer(subject.initial[0].device, len(subject.initial)),
+            processes=subject.processes,
+            units=self._units,
+            batch_size=self._batch_size,
+            flush_seconds=flush_seconds,
+            enter=lambda reduced: self._write(reduced.updates, reduced.snapshots),
+            failed=self._cannot_flush,
+        )
+
+    def _when_told_to_end(self, *, listen: bool) -> Termination:
+        return Termination(
+            flush=self._flush_alone,
+            close=partial(self._close, evaluate=False),
+            leave=self._leave,
+            agreement=agreement_among(self._processes, str(self._writer.store.folder)),
+            listen=listen,
+        )
+
+    def _close(self, *, evaluate: bool = True) -> None:
+        """Close the recording.
+
+        Arguments:
+            evaluate: whether there is time for what is measured at the close. Not where the
+                process is about to be ended, alone perhaps and in the middle of an update.
+        """
+        if not self._open:
             return
-        self._detach()
-        if self.iteration == self._began:
-            self._warn(wrapped_late(self._model, self._parameters))
-        late = ["records"] if self._plan.schedule.beyond(self.iteration) else []
-        for name in [*late, *self._occasions.beyond(self.iteration)]:
-            self._warn(f"the schedule of {name} goes beyond the last iteration, {self.iteration}")
-        if self._processes.writes:
-            self._writer.close()
-
-    def _save(self) -> None:
-        """Bring to disk what one process can without the others, at any moment."""
-        if not self._processes.groups and not self._closed:
-            with self._timed():
-                self._flushes.now()
-
-    def _terminate(self) -> None:
-        """The process is about to end, alone perhaps in the middle of an update."""
-        self._ending = True
-        self.close()
+        with self._timed():
+            if self._recorded != self.iteration and self._stage is not Stage.STEPPING:
+                self._record()
+            if evaluate:
+                self._evaluate_last()
+            self._flushes.now()
+            if not self._open:  # it could not be flushed
+                return
+            self._detach()
+            if self.iteration == self._began:
+                self._warn(wrapped_late(self._model, self._parameters))
+            late = ["records"] if self._schedule.beyond(self.iteration) else []
+            for name in [*late, *self._quantities.beyond(self.iteration)]:
+                self._warn(
+                    f"the schedule of {name} goes beyond the last iteration, {self.iteration}"
+                )
+            if self._processes.writes:
+                self._writer.close()
 
     def _leave(self) -> None:
-        """Leave the recording live, for a later run to go on."""
+        """Leave the recording live, with what has arrived, for a later run to go on."""
         self._flushes.save_arrived()
         if self._processes.writes:
             self._writer.write([])
@@ -250,99 +279,103 @@ class Recorder:
         if self._processes.writes:
             self._writer.leave()
 
-    def _begin_step(self, *_: object) -> None:
+    def _detach(self) -> None:
+        # A hook that goes while those of a step are called would stop the training.
+        for hook in [] if self._stage is Stage.ENTERING else self._hooks:
+            hook.remove()
+        self._stage = Stage.ENDED
+        self._rows.close()
+        self._termination.stop()
+
+    def _flush_alone(self) -> None:
+        """Bring to disk what one process can without the others, at any moment."""
+        if not self._processes.groups and self._open:
+            with self._timed():
+                self._flushes.now()
+
+    def _before_step(self, *_: object) -> None:
         """The optimizer is about to step."""
-        self._stepping = not self._closed
-        if self._closed:
-            self._hooks[1].remove()
-        else:
+        if self._open:
+            self._stage = Stage.STEPPING
             with self._timed():
                 self._rows.before_step()
+        else:
+            self._hooks[1].remove()
 
-    def _committed(self, *_: object) -> None:
+    def _after_step(self, *_: object) -> None:
         """The optimizer has stepped; all its steps within a backward pass are one update."""
-        self._stepping = False
+        if self._open:
+            self._stage = Stage.BETWEEN
         self._commit()
 
-    def _append(self) -> None:
+    def _enter_update(self) -> None:
         """One update was committed: flush what is due, then add this one."""
-        self._hooked = True
+        if not self._open:
+            return
+        self._stage = Stage.ENTERING
         with self._timed():
-            if not self._closed and not self._rows.is_void():
+            if not self._rows.is_void():
                 self._flushes.when_due()
-                if not self._closed:  # a flush that fails ends the recording
+                if self._open:  # a flush that fails ends the recording
                     self._add()
         self._termination.after(self.iteration)
-        self._hooked = False
+        if self._open:
+            self._stage = Stage.BETWEEN
 
     def _add(self) -> None:
         self.iteration += 1
         row, seconds = self._rows.read()
         self._clocks.probe_seconds += seconds
-        self._flushes.pending.add(row)
-        self._measurements.update()
+        self._flushes.buffer.add(row)
+        self._quantities.update()
         if self.iteration == self._began + 1:
             self._warn(wrapped_late(self._model, self._parameters))
-        if self._plan.schedule.due(self.iteration) or self._occasions.due(self.iteration):
-            self._mark()
+        if self._schedule.due(self.iteration) or self._quantities.due(self.iteration):
+            self._record()
 
-    def _mark(self) -> None:
+    def _record(self) -> None:
         """Measure all that a record at this iteration holds."""
         with self._timed(), self._rows.paused():
-            mark = replace(self._measured(), occasional=self._occasions.measure(self.iteration))
-        self._flushes.pending.marks.append(mark)
-        self._marked = self.iteration
+            self._flushes.buffer.snapshots.append(self._snapshot())
+        self._recorded = self.iteration
 
-    def _measured(self) -> Mark:
-        """The weights at this iteration."""
-        with self._timed():
-            values = self._measurements.mark() | self._rows.group_rates(self._processes)
-        return Mark(self.iteration, values, self._clocks.wall_time(), self._clocks.probe_seconds)
+    def _snapshot(self, *, record: bool = True) -> Snapshot:
+        """What there is to measure at this iteration, of a record or of a state."""
+        wall_time, probe_seconds = self._clocks.wall_time(), self._clocks.probe_seconds
+        values = self._quantities.snapshot(self.iteration, record=record)
+        rates = self._rows.group_rates(self._processes)
+        return Snapshot(self.iteration, {**values, **rates}, wall_time, probe_seconds)
 
     def _evaluate_last(self) -> None:
         """Add the last evaluation to the last record, unless that was written already."""
-        pending = self._flushes.pending.marked(self.iteration)
-        if (pending or self._held == self.iteration) and not self._ending:
+        waits = self._flushes.buffer.awaits(self.iteration)
+        if waits or self._held == self.iteration:
             with self._rows.paused():
-                fields = self._occasions.at_end(self.iteration)
-            amend = self._flushes.pending.amend if pending else self._writer.amend
-            amend(self.iteration, fields)
-
-    def _new_flushes(self) -> Flushes:
-        return Flushes(
-            Pending(self._measurements.initial[0].device, len(self._parameters)),
-            processes=self._processes,
-            units=self._units,
-            plan=self._plan,
-            enter=lambda reduced: self._enter(reduced.updates, reduced.measurements),
-            failed=self._cannot_flush,
-        )
+                values = self._quantities.at_close(self.iteration)
+            amend = self._flushes.buffer.amend if waits else self._writer.amend
+            amend(self.iteration, values)
 
     def _cannot_flush(self, error: RuntimeError) -> None:
         self._warn(f"stopped, as what was measured could not be collected: {error}")
         self._leave()
 
-    def _enter(self, updates: Updates, measurements: list[Measurement], *, hold: int = -1) -> None:
+    def _write(self, updates: Updates, snapshots: list[Snapshot], *, hold: int = -1) -> None:
         """Write the records that are complete, but for that of an iteration to hold back."""
-        records = self._ledger.enter(updates, measurements)
+        records = self._ledger.enter(updates, snapshots)
         self._held = hold
         if self._processes.writes:
-            for misfit in misfits(updates, self._plan.batch_size, sized=self._units.sized):
+            for misfit in misfits(updates, self._batch_size, sized=self._units.sized):
                 self._warn(misfit)
             if updates.unknown and not self._writer.fault:
                 self._warn(self._writer.noise_failed("on another process"))
             self._writer.write(records, hold=hold)
 
-    def _detach(self) -> None:
-        self._closed = True
-        # A hook that goes while those of a step are called would stop the training.
-        for hook in [] if self._hooked else self._hooks:
-            hook.remove()
-        self._rows.close()
-        self._termination.stop()
+    @property
+    def _open(self) -> bool:
+        return self._stage is not Stage.ENDED
 
     def _check_open(self, method: str) -> None:
-        if self._closed:
+        if not self._open:
             raise RuntimeError(f"{method}: the recorder of {self._writer.store.folder} is closed")
 
     def _timed(self) -> AbstractContextManager[None]:

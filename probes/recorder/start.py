@@ -14,13 +14,12 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ultraslow.diffusion.recording import RecordError
 from ultraslow.probes.buffer import Resume, State, empty_window, from_plain, from_records
-from ultraslow.probes.distributed import Processes, local, together
+from ultraslow.probes.distributed import Processes, together
 from ultraslow.probes.norms import squared_distances
-from ultraslow.probes.quantities import Measurements
+from ultraslow.probes.quantities import Subject
 from ultraslow.probes.storage import SegmentStore, initial
 
 from .compatibility import (
@@ -39,14 +38,12 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
-class Request:
+class RunSetup:
     """What is to be recorded.
 
     Arguments:
         store: where.
-        parameters: of the model, by name.
-        processes: that train together.
-        measurements: of the weights; its w0 is overwritten when a recording goes on.
+        subject: the weights; its w0 is overwritten when a recording goes on.
         static: values of the recording's coordinates.
         attributes: of the recording.
         probes: names of the probes that run, `scaler` among them with mixed precision.
@@ -54,22 +51,25 @@ class Request:
     """
 
     store: SegmentStore
-    parameters: Mapping[str, torch.nn.Parameter]
-    processes: Processes
-    measurements: Measurements
+    subject: Subject
     static: Mapping[str, object]
     attributes: Mapping[str, str]
     probes: frozenset[str]
     learning_rate: float
 
+    @property
+    def processes(self) -> Processes:
+        """Those that train together."""
+        return self.subject.processes
+
 
 @dataclass(frozen=True)
-class Beginning:
+class Start:
     """Where a recorder begins.
 
     Arguments:
         state: what is known of the past.
-        marked: the last iteration recorded; −1 for none.
+        recorded: the last iteration recorded; −1 for none.
         initial_sq: ‖w0‖² `(tensor,)`.
         static: values of the recording's coordinates.
         attributes: of the recording.
@@ -77,18 +77,18 @@ class Beginning:
     """
 
     state: State
-    marked: int
+    recorded: int
     initial_sq: NDArray[np.float64]
     static: Mapping[str, object]
     attributes: Mapping[str, str]
     several_units: bool | None = None
 
 
-def begin(request: Request, resume: Resume | None) -> Beginning:
+def begin(setup: RunSetup, resume: Resume | None) -> Start:
     """Open the recording.
 
     Arguments:
-        request: what is to be recorded.
+        setup: what is to be recorded.
         resume: None for a new recording; True to go on at the last record or, where there is no
             recording, to begin one; an iteration; a recorder's state.
 
@@ -97,46 +97,48 @@ def begin(request: Request, resume: Resume | None) -> Beginning:
         ValueError: when what is there does not fit.
     """
     resumes = resume is not None and resume is not False
-    asking = float(_added(request, [float(resumes)])[0])
-    if asking not in (0.0, request.processes.size):
+    asking = float(_added(setup, [float(resumes)])[0])
+    if asking not in (0.0, setup.processes.size):
         raise ValueError(
-            f"resume: given on {asking:.0f} of {request.processes.size} processes, expected on "
+            f"resume: given on {asking:.0f} of {setup.processes.size} processes, expected on "
             "all or none"
         )
     try:
-        _together(request, lambda: refuse_unreadable(request.static, request.attributes))
-        return _anew(request) if not resumes else _on(request, _given(request, resume))
+        _together(setup, lambda: refuse_unreadable(setup.static, setup.attributes))
+        return _anew(setup) if not resumes else _on(setup, _given(setup, resume))
     except BaseException:
-        if request.processes.writes:
-            request.store.close()
+        if setup.processes.writes:
+            setup.store.close()
         raise
 
 
-def _given(request: Request, resume: Resume | None) -> int | State:
+def _given(setup: RunSetup, resume: Resume | None) -> int | State:
     """The state that was given, read; an iteration or True as they are."""
 
     def read() -> int | State:
         if isinstance(resume, Mapping):
-            return from_plain(resume, len(request.parameters))
+            return from_plain(resume, len(setup.subject.parameters))
         if not isinstance(resume, bool | int | np.integer) or resume < 0:
             raise ValueError(
                 f"resume: found {resume!r}, expected True, an iteration >= 0 or a state"
             )
         return resume if isinstance(resume, bool) else int(resume)
 
-    return _together(request, read)
+    return _together(setup, read)
 
 
-def _anew(request: Request, *, resume: bool = False) -> Beginning:
-    store, processes = request.store, request.processes
-    _together(request, lambda: store.open(resume=resume) if processes.writes else None)
-    _together(request, lambda: refuse_earlier_initial(store.folder) if processes.writes else None)
-    part = initial.part_of(list(request.parameters.values()), processes)
+def _anew(setup: RunSetup, *, resume: bool = False) -> Start:
+    store, processes = setup.store, setup.processes
+    _together(setup, lambda: store.open(resume=resume) if processes.writes else None)
+    _together(setup, lambda: refuse_earlier_initial(store.folder) if processes.writes else None)
+    part = initial.part_of(list(setup.subject.parameters.values()), processes)
     digests = np.zeros((part.count, _DIGEST))
     try:
         digest = _together(
-            request,
-            lambda: initial.save(store.folder, part, request.parameters) if part.saves else b"",
+            setup,
+            lambda: (
+                initial.save(store.folder, part, setup.subject.parameters) if part.saves else b""
+            ),
         )
     except BaseException:
         if part.saves:
@@ -144,49 +146,48 @@ def _anew(request: Request, *, resume: bool = False) -> Beginning:
         raise
     if part.saves:
         digests[part.index] = list(digest)
-    whole = _added(request, digests.flatten().tolist()).astype(np.uint8)
+    whole = _added(setup, digests.flatten().tolist()).astype(np.uint8)
     names = [initial.name_of(index, part.count) for index in range(part.count)]
-    return _fresh(request, names, initial.combined([whole.tobytes()]))
+    return _fresh(setup, names, initial.combined([whole.tobytes()]))
 
 
-def _fresh(request: Request, names: list[str], digest: str) -> Beginning:
+def _fresh(setup: RunSetup, names: list[str], digest: str) -> Start:
     """The beginning of a run, w0 being the weights of this moment and on disk."""
-    tensors = len(request.parameters)
-    step_sq = np.zeros(tensors) if "path" in request.probes else None
-    window = empty_window(tensors, request.learning_rate)
-    attributes = {**request.attributes, **_saved_as(names, digest)}
-    state = State(0, window, step_sq=step_sq, initial=digest)
-    return Beginning(state, -1, _squares(request)[2], request.static, attributes)
+    tensors = len(setup.subject.parameters)
+    window = empty_window(tensors, setup.learning_rate)
+    attributes = {**setup.attributes, **_saved_as(names, digest)}
+    state = State(0, window, initial=digest)
+    return Start(state, -1, _squares(setup)[2], setup.static, attributes)
 
 
 def _saved_as(names: list[str], digest: str) -> dict[str, str]:
     return {"initial_weights": json.dumps(names), "initial_sha256": digest}
 
 
-def _on(request: Request, resume: Any) -> Beginning:
-    store, writes = request.store, request.processes.writes
-    found = _together(request, lambda: _found(request, resume) if writes else None)
+def _on(setup: RunSetup, resume: Any) -> Start:
+    store, writes = setup.store, setup.processes.writes
+    found = _together(setup, lambda: _found(setup, resume) if writes else None)
     there, iteration, recorded = _added(
-        request, [1.0, found.state.iteration, found.marked + 1.0] if found else [0.0] * 3
+        setup, [1.0, found.state.iteration, found.recorded + 1.0] if found else [0.0] * 3
     )
     if not there:
-        return _anew(request, resume=True)
-    w0 = request.measurements.initial
-    _together(request, lambda: initial.load(store.folder, request.parameters, w0))
+        return _anew(setup, resume=True)
+    w0 = setup.subject.initial
+    _together(setup, lambda: initial.load(store.folder, setup.subject.parameters, w0))
     if not recorded and not iteration:
-        _together(request, lambda: refuse_other_weights(store.folder, _weights(request), w0))
-    _together(request, lambda: store.cut(int(iteration)) if writes else None)
-    distance_sq, _, initial_sq = _squares(request)
+        _together(setup, lambda: refuse_other_weights(store.folder, setup.subject.weights(), w0))
+    _together(setup, lambda: store.cut(int(iteration)) if writes else None)
+    distance_sq, _, initial_sq = _squares(setup)
     if found is None:
         state = State(int(iteration), empty_window(len(w0), 0.0))
-        found = Beginning(state, int(recorded) - 1, initial_sq, request.static, {})
+        found = Start(state, int(recorded) - 1, initial_sq, setup.static, {})
     warn_of_other_weights(store.folder, found.state, float(distance_sq.sum()))
     return replace(found, initial_sq=initial_sq)
 
 
-def _found(request: Request, resume: Any) -> Beginning | None:
+def _found(setup: RunSetup, resume: Any) -> Start | None:
     """What is on disk, on the process that writes; None when there is nothing."""
-    store = request.store
+    store = setup.store
     there = store.file.exists() or store.segments() or initial.files(store.folder)
     if not there:
         if resume is True:
@@ -195,16 +196,16 @@ def _found(request: Request, resume: Any) -> Beginning | None:
     store.open(resume=True)
     records = _readable(store)
     if records is None:
-        return _unrecorded(request, resume)
-    refuse_other_run(store.folder, records, request.static, request.probes)
-    refuse_other_landscape(records, request.static, request.attributes)
+        return _unrecorded(setup, resume)
+    refuse_other_run(store.folder, records, setup.static, setup.probes)
+    refuse_other_landscape(records, setup.static, setup.attributes)
     if isinstance(resume, State):
         state = resume
     else:
         last = int(records["iteration"][-1])
         state = from_records(records, last if resume is True else resume)
     refuse_other_initial(store.folder, state, initial.identity(store.folder))
-    return _continued(request, state, records, whole=isinstance(resume, State))
+    return _continued(setup, state, records, whole=isinstance(resume, State))
 
 
 def _readable(store: SegmentStore) -> xr.Dataset | None:
@@ -215,73 +216,71 @@ def _readable(store: SegmentStore) -> xr.Dataset | None:
         raise RecordError(error.source, [*error.faults, advice]) from error
 
 
-def _unrecorded(request: Request, resume: Any) -> Beginning:
+def _unrecorded(setup: RunSetup, resume: Any) -> Start:
     """A run that was killed before its first record was on disk."""
-    folder, tensors = request.store.folder, len(request.parameters)
-    digest, marked = initial.identity(folder), -1
+    folder, tensors = setup.store.folder, len(setup.subject.parameters)
+    digest, recorded = initial.identity(folder), -1
     if isinstance(resume, State):
         refuse_other_initial(folder, resume, digest)
-        marked = int(resume.waiting[-1]["iteration"]) if resume.waiting else -1
+        recorded = int(resume.waiting[-1]["iteration"]) if resume.waiting else -1
         state = resume
     elif resume is True or resume == 0:
-        state = State(0, empty_window(tensors, request.learning_rate), initial=digest)
+        state = State(0, empty_window(tensors, setup.learning_rate), initial=digest)
     else:
         raise FileNotFoundError(
             f"path: found no record in {folder} to resume at iteration {resume}"
         )
     names = [file.name for file in initial.files(folder)]
-    attributes = {**request.attributes, **_saved_as(names, digest)}
-    return Beginning(state, marked, np.zeros(tensors), request.static, attributes)
+    attributes = {**setup.attributes, **_saved_as(names, digest)}
+    return Start(state, recorded, np.zeros(tensors), setup.static, attributes)
 
 
-def _continued(request: Request, state: State, records: xr.Dataset, *, whole: bool) -> Beginning:
+def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: bool) -> Start:
     """What goes on after records; the state is whole when a recorder gave it."""
     kept = records["iteration"].values[records["iteration"].values <= state.iteration]
     last = int(kept[-1]) if kept.size else -1
     waiting = tuple(record for record in state.waiting if int(record["iteration"]) > last)
-    marked = int(waiting[-1]["iteration"]) if waiting else last
-    part = {"iteration": state.iteration, "world_size": request.processes.size}
+    recorded = int(waiting[-1]["iteration"]) if waiting else last
+    part = {"iteration": state.iteration, "world_size": setup.processes.size}
     if not whole and last != state.iteration:
         part["unrecorded_since"] = last
         warn(
-            request.store.folder,
+            setup.store.folder,
             f"iteration {state.iteration} is not recorded: what was measured since iteration "
             f"{last} is lost, and its samples and learning rates are estimated; pass the "
             "recorder's state_dict of the checkpoint to lose nothing",
         )
     resumed = [*json.loads(records.attrs.get("resumed", "[]")), part]
     attributes = {**records.attrs, "resumed": json.dumps(resumed)}
-    static = {name: records[name].values[()] for name in request.static if name in records}
+    static = {name: records[name].values[()] for name in setup.static if name in records}
     several = "gradient_sq" in records
-    return Beginning(
-        replace(state, waiting=waiting), marked, np.zeros(0), static, attributes, several
+    return Start(
+        replace(state, waiting=waiting), recorded, np.zeros(0), static, attributes, several
     )
 
 
-def _squares(request: Request) -> NDArray[np.float64]:
+def _squares(setup: RunSetup) -> NDArray[np.float64]:
     """‖w−w0‖², ‖w‖² and ‖w0‖² per tensor, over all processes `(3, tensor)`."""
-    w0 = request.measurements.initial
-    parts = torch.cat([squared_distances(_weights(request), w0), squared_distances(w0, w0)[1:]])
-    return request.processes.add(parts / request.processes.copies).cpu().numpy()
+    w0 = setup.subject.initial
+    parts = torch.cat(
+        [squared_distances(setup.subject.weights(), w0), squared_distances(w0, w0)[1:]]
+    )
+    return setup.processes.add(parts / setup.processes.copies).cpu().numpy()
 
 
-def _weights(request: Request) -> list[Tensor]:
-    return [local(parameter).detach() for parameter in request.parameters.values()]
-
-
-def _added(request: Request, values: list[float]) -> NDArray[np.float64]:
-    device = request.measurements.initial[0].device
-    added = request.processes.add(torch.tensor(values, dtype=torch.float64, device=device))
+def _added(setup: RunSetup, values: list[float]) -> NDArray[np.float64]:
+    device = setup.subject.initial[0].device
+    added = setup.processes.add(torch.tensor(values, dtype=torch.float64, device=device))
     return added.cpu().numpy()
 
 
-def _together(request: Request, action: Callable[[], _T]) -> _T:
+def _together(setup: RunSetup, action: Callable[[], _T]) -> _T:
     return together(
-        request.processes,
+        setup.processes,
         action,
-        device=request.measurements.initial[0].device,
+        device=setup.subject.initial[0].device,
         elsewhere=lambda: OSError(
-            f"path: another process could not open the recording at {request.store.folder}; its "
+            f"path: another process could not open the recording at {setup.store.folder}; its "
             "own error tells why"
         ),
     )

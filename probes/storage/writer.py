@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ultraslow.diffusion.recording import TakenOver, pack
+from ultraslow.diffusion.recording import FIELDS, TakenOver, pack
 from ultraslow.probes.buffer import Record, stacked
 
 from .segments import SegmentStore
@@ -42,8 +42,8 @@ _MORE_UNITS = (
 _NO_MORE_UNITS = (
     "updates have one unit now, and had several before; gradient noise is unknown from here on"
 )
-# Summed over a window, and of no mean the number of values.
-_SUMS = {"step_sq", "nonfinite_gradients", "nonfinite_losses", "skipped"}
+# Sums over a window that are the number of values of one of its means.
+_COUNTS = {"noise_updates", "loss_updates"}
 _SWITCHED_OFF = "the noise probe was switched off"
 
 
@@ -209,7 +209,8 @@ def _thinned(records: Sequence[Record]) -> list[Record]:
             continue
         if index - 1 in dropped:
             earlier = records[index - 1]
-            sums = {name: record[name] + earlier[name] for name in _SUMS & set(record)}
+            summed = (name for name in record if FIELDS[name].summed and name not in _COUNTS)
+            sums = {name: record[name] + earlier[name] for name in summed}
             record = {**record, **sums}
         kept.append(record)
     return kept

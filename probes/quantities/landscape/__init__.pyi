@@ -1,3 +1,2 @@
 from .probe import Landscape as Landscape
 from .probe import LandscapeProbe as LandscapeProbe
-from .probe import Waypoints as Waypoints

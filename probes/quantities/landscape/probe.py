@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ultraslow.diffusion._validation import count
-from ultraslow.probes.buffer import Record, schedule_of
-from ultraslow.probes.distributed import Processes, local, parameter_names, together
+from ultraslow.probes.buffer import Values, schedule_of
+from ultraslow.probes.distributed import Processes, local, together
 from ultraslow.probes.norms import square, squared_distances
+from ultraslow.probes.quantities import Quantity, Subject
 from ultraslow.probes.storage import initial
 
 from .batches import Batches, Loss, refuse_hooks
@@ -37,7 +38,7 @@ from .scan import Mode, Scan, scan
 _KEPT = 2
 
 
-class Waypoints:
+class CheckpointWeights:
     """Saves weights by iteration and reads them back."""
 
     def __init__(
@@ -200,84 +201,74 @@ class Landscape:
             raise ValueError(f"radii: found {self.radii}, expected increasing distances")
 
 
-class LandscapeProbe:
+class LandscapeProbe(Quantity):
     """Measures the landscape of one run."""
 
-    def __init__(
-        self,
-        landscape: Landscape,
-        module: nn.Module,
-        *,
-        initial: Sequence[Tensor],
-        processes: Processes,
-    ) -> None:
+    fields = ("loss_difference", "center_loss", "difference_noise", "line_loss")
+    called = "landscape probe"
+
+    def __init__(self, subject: Subject, settings: Landscape) -> None:
         """Keep what is measured against.
 
         Arguments:
-            landscape: what to measure.
-            module: the model, unwrapped.
-            initial: w0; may be filled later, before the first measurement.
-            processes: that train together.
+            subject: what is measured; its w0 may be filled later, before the first measurement.
+            settings: what to measure.
 
         Raises:
             ValueError: for noise directions of sharded weights with hooks on their gradients.
         """
-        self._parameters = list(parameter_names(module).values())
+        super().__init__(subject, settings)
+        self.schedule = schedule_of(settings.schedule)
+        self._parameters = list(subject.parameters.values())
         self._batches = Batches(
-            landscape.loss,
-            landscape.batches,
-            module,
-            landscape.mode == "train",
+            settings.loss,
+            settings.batches,
+            subject.module,
+            settings.mode == "train",
             self._parameters,
-            processes,
+            subject.processes,
         )
-        if "noise" in landscape.ensembles and self._batches.sharded:
+        if "noise" in settings.ensembles and self._batches.sharded:
             refuse_hooks(self._parameters)
-        self._landscape = landscape
-        self._module = module
-        self._initial = initial
-        self._processes = processes
-        self._schedule = schedule_of(landscape.schedule)
-        self._running = True
+        self._landscape = settings
+        self._initial = subject.initial
+        self._processes = subject.processes
+        self._checkpoints = sorted(self.schedule.iterations)
         self._earlier: list[Tensor] = []  # weights at the last checkpoint after iteration 0
-        self._waypoints: Waypoints | None = None  # the same on disk
+        self._kept: CheckpointWeights | None = None  # the same on disk
 
-    def begin(self, waypoints: Waypoints, iteration: int) -> str:
-        """Begin at an iteration; all processes call it.
+    def attributes(self) -> dict[str, str]:
+        """The mode, and where the radii come from."""
+        radii = "of the initial weights" if self._landscape.radii is None else "given"
+        return {"landscape_mode": self._landscape.mode, "landscape_radii": radii}
 
-        Arguments:
-            waypoints: where weights of checkpoints are kept.
-            iteration: 0 or, of a run that goes on, that of its last update.
-
-        Returns:
-            Why the weights at the checkpoint before could not be had; empty where they were.
-        """
-        self._waypoints = waypoints
-        passed = max((at for at in self._schedule.iterations if at <= iteration), default=0)
+    def begin(self, folder: Path, iteration: int, *, resumed: bool) -> dict[str, str]:
+        """Read the weights at the checkpoint before; where they are lost, say so."""
+        self._kept = CheckpointWeights(folder, self.subject.parameters, self._processes)
+        self._kept.clear(beyond=iteration if resumed else -1)
+        passed = max((at for at in self._checkpoints if at <= iteration), default=0)
         try:
-            self._earlier = waypoints.read(passed) if passed else []
+            self._earlier = self._kept.read(passed) if passed else []
         except Exception as error:
-            return f"the weights of iteration {passed} could not be read: {error}"
-        return ""
+            lost = f"the weights of iteration {passed} could not be read: {error}"
+            warnings.warn(
+                f"recording {folder}: its next checkpoint has no line from the one before: {lost}",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            return {"line_loss_absent": f"after iteration {iteration}: {lost}"}
+        return {}
 
     def hold(self) -> None:
         """A state of the recorder is saved: a run may go on from here."""
-        if self._waypoints is not None:
-            self._waypoints.hold()
-
-    def due(self, iteration: int) -> bool:
-        """Whether this iteration is a checkpoint."""
-        return self._running and self._schedule.due(iteration)
-
-    def beyond(self, iteration: int) -> bool:
-        """Whether it was asked for after this iteration."""
-        return self._schedule.beyond(iteration)
+        if self._kept is not None:
+            self._kept.hold()
 
     def stop(self) -> None:
-        """Measure no more."""
-        self._running, self._earlier = False, []
+        """Let go of the weights at the checkpoint before."""
+        self._earlier = []
 
-    def static(self) -> dict[str, Any]:
+    def axes(self) -> dict[str, Any]:
         """Axes of what is measured, and which tensors are scale-invariant."""
         landscape = self._landscape
         return {
@@ -288,7 +279,7 @@ class LandscapeProbe:
             **self._scale_invariant(),
         }
 
-    def nothing(self) -> Record:
+    def nothing(self) -> dict[str, NDArray[np.float64]]:
         """The fields at a record that is no checkpoint: NaN. It does not wait for the device."""
         given, kinds = self._landscape.radii, len(self._landscape.ensembles)
         shape = (kinds, len(_RADII if given is None else given), self._landscape.directions)
@@ -299,7 +290,7 @@ class LandscapeProbe:
             "line_loss": np.full(len(_FRACTIONS), np.nan),
         }
 
-    def measure(self, iteration: int) -> Record:
+    def snapshot(self, iteration: int) -> Values:
         """Measure at this iteration; all processes call it.
 
         The line to the checkpoint before is NaN at iteration 0, and where a resumed run has lost
@@ -315,16 +306,16 @@ class LandscapeProbe:
         if before is not None and iteration:
             fields["line_loss"] = self._line(before)
         if iteration:
-            self._earlier = [w.clone() for w in self._weights()]
-            if self._waypoints is not None:
-                self._waypoints.keep(iteration)
+            self._earlier = [w.clone() for w in self.subject.weights()]
+            if self._kept is not None:
+                self._kept.keep(iteration)
         return fields
 
     def _before(self, iteration: int) -> Sequence[Tensor] | None:
         """Weights at the checkpoint before, w0 for the first; None where they were lost."""
         if self._earlier:
             return self._earlier
-        passed = any(0 < checkpoint < iteration for checkpoint in self._schedule.iterations)
+        passed = any(0 < checkpoint < iteration for checkpoint in self._checkpoints)
         return None if passed else self._initial
 
     def _ensemble(self, name: str, before: Sequence[Tensor] | None) -> Ensemble | None:
@@ -342,7 +333,7 @@ class LandscapeProbe:
     def _scan(self, ensemble: Ensemble, radii: NDArray[np.float64], seed: list[int]) -> Scan:
         limit = ensemble.limit or self._landscape.directions
         return scan(
-            self._module,
+            self.subject.module,
             self._loss,
             ensemble,
             radii=radii.tolist(),
@@ -368,7 +359,7 @@ class LandscapeProbe:
         """Which tensors are; nothing, with a warning, where the loss does not tell."""
         try:
             found = scale_invariant(
-                self._module,
+                self.subject.module,
                 self._batches.losses,
                 generator=_generator([0]),
                 processes=self._processes,
@@ -386,11 +377,8 @@ class LandscapeProbe:
         return _RADII * float(self._processes.add_parts(norm_sq)) ** 0.5
 
     def _distance(self, weights: Sequence[Tensor]) -> float:
-        part_sq = squared_distances(self._weights(), weights)[0].sum()
+        part_sq = squared_distances(self.subject.weights(), weights)[0].sum()
         return float(self._processes.add_parts(part_sq).sqrt())
-
-    def _weights(self) -> list[Tensor]:
-        return [local(p).detach() for p in self._parameters]
 
 
 def _generator(seed: Sequence[int]) -> torch.Generator:
@@ -398,10 +386,10 @@ def _generator(seed: Sequence[int]) -> torch.Generator:
     return torch.Generator().manual_seed(int(state >> 1))
 
 
-def _enter(fields: Record, place: int, found: Scan) -> None:
+def _enter(fields: dict[str, NDArray[np.float64]], place: int, found: Scan) -> None:
     """Put a scan in its place; a step that rounding spoilt leaves no difference."""
     wrong = np.abs(found.distance / found.radius[:, None] - 1) > _ROUNDED
     count = found.difference.shape[1]
-    fields["loss_difference"][place, :, :count] = np.where(wrong, np.nan, found.difference)  # type: ignore[index]
-    fields["center_loss"][place] = found.loss  # type: ignore[index]
-    fields["difference_noise"][place] = found.noise_floor  # type: ignore[index]
+    fields["loss_difference"][place, :, :count] = np.where(wrong, np.nan, found.difference)
+    fields["center_loss"][place] = found.loss
+    fields["difference_noise"][place] = found.noise_floor

@@ -4,17 +4,25 @@ import numpy as np
 import pytest
 import torch
 
-from ultraslow.probes.buffer.buffer import Mark, Pending, Row, Transfer
+from ultraslow.probes.buffer.buffer import Buffer, Row
 from ultraslow.probes.buffer.units import UnitShares
+from ultraslow.probes.buffer.window import Snapshot
 from ultraslow.probes.distributed.processes import Processes
 
 
+def departed(value):
+    """A snapshot of one value on its way to the host, with three seconds behind it."""
+    buffer = Buffer(value.device, 2)
+    buffer.snapshots.append(Snapshot(0, {"sketch": value}, 0.5, 0.1))
+    options = {"weighted": False, "sized": False, "batch_size": 8}
+    return buffer.depart(Processes(), seconds=3.0, **options)
+
+
 def test_on_the_host_it_has_arrived_at_once():
-    vector = torch.arange(5, dtype=torch.float64)
-    transfer = Transfer(vector, Processes())
-    assert transfer.has_arrived()
-    assert not transfer.is_beside
-    assert transfer.wait().tolist() == [0, 1, 2, 3, 4]
+    flight = departed(torch.arange(5, dtype=torch.float64))
+    assert flight.has_arrived()
+    assert not flight.is_beside
+    assert flight.wait().tolist() == [0, 1, 2, 3, 4, 3]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -24,22 +32,22 @@ def test_on_an_accelerator_it_takes_what_the_training_stream_had_made_by_then():
         vector = torch.zeros(size, dtype=torch.float64, device="cuda")
         torch.cuda._sleep(100_000_000)
         vector += 1
-        transfer = Transfer(vector, Processes())
-        assert transfer.is_beside
-        assert not transfer.has_arrived()
+        flight = departed(vector)
+        assert flight.is_beside
+        assert not flight.has_arrived()
         del vector
         torch.full((size,), 7.0, dtype=torch.float64, device="cuda")
-        assert (transfer.wait() == 1).all()
-        assert transfer.has_arrived()
+        assert (flight.wait()[:-1] == 1).all()
+        assert flight.has_arrived()
 
 
 def vector(*values):
     return torch.tensor(values, dtype=torch.float64)
 
 
-def reduce(pending):
+def reduce(buffer):
     options = {"weighted": False, "sized": False, "batch_size": 8}
-    return pending.depart(Processes(), seconds=3.0, **options).land()
+    return buffer.depart(Processes(), seconds=3.0, **options).land()
 
 
 def row(unit_sq, total_sq, *, units=2, learning_rate=0.5, skipped=0):
@@ -49,15 +57,15 @@ def row(unit_sq, total_sq, *, units=2, learning_rate=0.5, skipped=0):
 
 
 def test_everything_comes_back_in_its_place():
-    pending = Pending(torch.device("cpu"), 2)
-    pending.losses[-1] += [vector(1.0)[0], vector(3.0)[0]]
-    pending.add(row((1, 2), (3, 4)))
-    pending.add(row((5, 6), (7, 8), units=4, learning_rate=torch.tensor(0.25), skipped=1))
-    pending.losses[-2].append(vector(float("inf"))[0])
-    pending.losses[-1].append(vector(9.0)[0])
-    values = {"squares": vector(1, 2, 3, 4).reshape(2, 2), "sketch": vector(5, 6, 7)}
-    pending.marks.append(Mark(2, values, 0.5, 0.1))
-    found = reduce(pending)
+    buffer = Buffer(torch.device("cpu"), 2)
+    buffer.losses[-1] += [vector(1.0)[0], vector(3.0)[0]]
+    buffer.add(row((1, 2), (3, 4)))
+    buffer.add(row((5, 6), (7, 8), units=4, learning_rate=torch.tensor(0.25), skipped=1))
+    buffer.losses[-2].append(vector(float("inf"))[0])
+    buffer.losses[-1].append(vector(9.0)[0])
+    values = {"step_sq": vector(1, 2), "held_out": np.array([0.5]), "sketch": vector(5, 6, 7)}
+    buffer.snapshots.append(Snapshot(2, values, 0.5, 0.1))
+    found = reduce(buffer)
     assert found.updates.unit_sq.tolist() == [[1, 2], [5, 6]]
     assert found.updates.total_sq.tolist() == [[3, 4], [7, 8]]
     assert found.updates.units.tolist() == [2, 4]
@@ -71,34 +79,37 @@ def test_everything_comes_back_in_its_place():
     assert found.updates.clip_factor.tolist() == [0.5, 0.5]
     assert found.updates.loss_scale.tolist() == [8, 8]
     assert found.updates.skipped.tolist() == [0, 1]
-    (measured,) = found.measurements
-    assert measured.iteration == 2
-    assert measured.values["squares"].tolist() == [[1, 2], [3, 4]]
-    assert measured.values["sketch"].tolist() == [5, 6, 7]
+    (snapshot,) = found.snapshots
+    assert snapshot.iteration == 2
+    assert {name: snapshot.array(name).tolist() for name in snapshot.values} == {
+        "step_sq": [1, 2],
+        "held_out": [0.5],
+        "sketch": [5, 6, 7],
+    }
     assert found.update_seconds == 1.5
-    assert [float(loss) for loss in pending.emptied().losses[0]] == [9.0]
+    assert [float(loss) for loss in buffer.emptied().losses[0]] == [9.0]
 
 
-def test_nothing_pending_is_no_fault():
-    found = reduce(Pending(torch.device("cpu"), 2))
+def test_nothing_waiting_is_no_fault():
+    found = reduce(Buffer(torch.device("cpu"), 2))
     assert len(found.updates) == 0
-    assert found.measurements == []
+    assert found.snapshots == []
 
 
 @pytest.mark.parametrize("loss", [None, "0.5", [1.0, [2.0]]])
 def test_a_loss_is_a_number(loss):
     with pytest.raises(TypeError, match=f"loss: found {type(loss).__name__}, expected a number"):
-        Pending(torch.device("cpu"), 2).observe(loss, making=True)
+        Buffer(torch.device("cpu"), 2).observe(loss, making=True)
 
 
 def test_a_loss_is_one_value():
-    pending = Pending(torch.device("cpu"), 2)
+    buffer = Buffer(torch.device("cpu"), 2)
     with pytest.raises(ValueError, match=r"found torch.float32 of shape \(3,\), expected one"):
-        pending.observe(torch.ones(3), making=True)
+        buffer.observe(torch.ones(3), making=True)
     with pytest.raises(ValueError, match="found torch.complex64 .* expected one real value"):
-        pending.observe(torch.tensor(1j), making=True)
-    pending.observe(torch.ones(1, 1), making=True)
-    assert pending.losses[-1] == [1.0]
+        buffer.observe(torch.tensor(1j), making=True)
+    buffer.observe(torch.ones(1, 1), making=True)
+    assert buffer.losses[-1] == [1.0]
 
 
 @pytest.mark.parametrize(
@@ -107,9 +118,9 @@ def test_a_loss_is_one_value():
 )
 def test_clipping_by_several_factors_is_noticed(after, factor):
     """Squares of three witnesses; those of one factor may differ by 2 %."""
-    pending = Pending(torch.device("cpu"), 2)
-    pending.add(replace(row((1, 2), (3, 4)), clip=vector(4, 8, 16, *after).reshape(2, 3)))
-    found = reduce(pending).updates
+    buffer = Buffer(torch.device("cpu"), 2)
+    buffer.add(replace(row((1, 2), (3, 4)), clip=vector(4, 8, 16, *after).reshape(2, 3)))
+    found = reduce(buffer).updates
     assert found.clip_factor.tolist() == pytest.approx([factor], nan_ok=True)
     assert found.uneven_clipping.tolist() == [bool(np.isnan(factor))]
 
@@ -123,8 +134,8 @@ def test_clipping_by_several_factors_is_noticed(after, factor):
     ],
 )
 def test_a_witness_that_took_no_part_leaves_the_clip_factor_to_the_others(before, after, factor):
-    pending = Pending(torch.device("cpu"), 2)
-    pending.add(replace(row((1, 2), (3, 4)), clip=vector(*before, *after).reshape(2, 3)))
-    found = reduce(pending).updates
+    buffer = Buffer(torch.device("cpu"), 2)
+    buffer.add(replace(row((1, 2), (3, 4)), clip=vector(*before, *after).reshape(2, 3)))
+    found = reduce(buffer).updates
     assert found.clip_factor.tolist() == pytest.approx([factor], nan_ok=True)
     assert found.uneven_clipping.tolist() == [after == (0, 2, 8)]

@@ -8,13 +8,13 @@ import resume_run as runs
 import xarray as xr
 
 from ultraslow import probes
-from ultraslow.probes.buffer.buffer import Transfer
-from ultraslow.probes.buffer.flush import Pace
+from ultraslow.probes.buffer.buffer import InFlight
+from ultraslow.probes.buffer.flush import _Pace
 from ultraslow.probes.storage.segments import SegmentStore
 
 
 def test_the_first_flush_is_early_and_later_ones_follow_the_time_of_an_update():
-    pace = Pace(60.0)
+    pace = _Pace(60.0)
     assert [rows for rows in range(10) if pace.due(rows)][0] == 4
     for update_seconds, rows in ((1.0, 60), (0.5, 120), (1e-4, 256), (0.0, 256), (1e4, 1)):
         pace.adapt(update_seconds)
@@ -22,7 +22,7 @@ def test_the_first_flush_is_early_and_later_ones_follow_the_time_of_an_update():
 
 
 def test_laps_are_measured_from_the_last_one():
-    pace = Pace(60.0)
+    pace = _Pace(60.0)
     time.sleep(0.02)
     assert pace.lap() == pytest.approx(0.02, abs=0.02)
     assert pace.lap() < 0.01
@@ -36,8 +36,8 @@ OPTIONS = {"momentum": 0.9, "probes": runs.PROBES, "flush_seconds": 0.0}
 def beside(monkeypatch):
     """A flush ends with the next update; `arrived` says whether it could end before."""
     arrived = []
-    monkeypatch.setattr(Transfer, "is_beside", True)
-    monkeypatch.setattr(Transfer, "has_arrived", lambda self: bool(arrived))
+    monkeypatch.setattr(InFlight, "is_beside", True)
+    monkeypatch.setattr(InFlight, "has_arrived", lambda self: bool(arrived))
     return arrived
 
 
@@ -63,7 +63,7 @@ def recorded(path):
 def test_the_recording_is_the_same(tmp_path, monkeypatch, save):
     """With a state that was taken in the middle of a flush as well."""
     expected = whole(tmp_path / "at-once", save=save)
-    monkeypatch.setattr(Transfer, "is_beside", True)
+    monkeypatch.setattr(InFlight, "is_beside", True)
     assert_equal(whole(tmp_path / "beside", save=save), expected)
 
 
@@ -122,7 +122,7 @@ def test_a_flush_that_never_arrives_stops_no_training(tmp_path, beside, monkeypa
 
     model, optimizer = recorder._model, recorder._rows._optimizer
     with monkeypatch.context() as patch, pytest.warns(RuntimeWarning) as told:
-        patch.setattr(Transfer, "wait", lost)
+        patch.setattr(InFlight, "wait", lost)
         for iteration in range(7, 10):
             runs.update(model, optimizer, None, runs.microbatches(iteration))
     [warning] = told

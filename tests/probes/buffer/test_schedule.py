@@ -1,9 +1,7 @@
-from dataclasses import FrozenInstanceError
-
 import numpy as np
 import pytest
 
-from ultraslow.probes.buffer.schedule import Plan, schedule_of
+from ultraslow.probes.buffer.schedule import schedule_of
 
 
 def test_the_default_never_ends():
@@ -24,10 +22,3 @@ def test_a_schedule_of_the_users():
 def test_anything_else_is_refused(wrong):
     with pytest.raises(ValueError, match="schedule: found"):
         schedule_of(wrong)
-
-
-def test_a_plan_is_never_changed_while_a_run_goes_on():
-    plan = Plan(8, schedule_of([1, 5]), None, 60.0, True)
-    assert (plan.batch_size, plan.schedule.last, plan.close_on_sigterm) == (8, 5, True)
-    with pytest.raises(FrozenInstanceError):
-        plan.flush_seconds = 1.0

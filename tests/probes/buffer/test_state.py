@@ -14,7 +14,7 @@ from test_writer import window_updates
 from ultraslow import probes
 from ultraslow.diffusion.recording.contract import check
 from ultraslow.probes.buffer.state import Ledger, State, from_plain, from_records, to_plain
-from ultraslow.probes.buffer.window import Measurement, empty_window
+from ultraslow.probes.buffer.window import Snapshot, empty_window
 from ultraslow.probes.storage.segments import SegmentStore
 
 CLOCKS = ["wall_time", "probe_seconds"]
@@ -327,11 +327,12 @@ def test_a_run_begun_by_two_processes_goes_on_with_one(two_processes, tmp_path):
 def test_a_state_survives_being_plain():
     window = empty_window(2, 0.5)
     record = {"iteration": 3, "distance_sq": np.array([1.0, 2.0]), "loss": np.float64(2.5)}
-    state = State(7, window, skipped=2, step_sq=np.array([1.0, 2.0]), waiting=(record,))
+    sums = {"step_sq": np.array([1.0, 2.0])}
+    state = State(7, window, skipped=2, sums=sums, waiting=(record,))
     again = from_plain(to_plain(state), 2)
     assert again.waiting[0]["loss"] == 2.5
     np.testing.assert_array_equal(again.waiting[0]["distance_sq"], [1.0, 2.0])
-    np.testing.assert_array_equal(again.step_sq, state.step_sq)
+    np.testing.assert_equal(again.sums, sums)
     assert again.window.totals.mean.tolist() == [0.0, 0.0]
     assert (again.iteration, again.skipped) == (7, 2)
     with pytest.raises(ValueError, match="found a state of 2 tensors, the model has 3"):
@@ -339,6 +340,17 @@ def test_a_state_survives_being_plain():
     lacking = {name: value for name, value in to_plain(state).items() if name != "window"}
     with pytest.raises(ValueError, match=r"the state lacks \['window'\]"):
         from_plain(lacking, 2)
+
+
+@pytest.mark.parametrize("path", [None, torch.tensor([1.0, 2.0])])
+def test_a_state_of_version_1_is_read(path):
+    """It has the path in a field of its own, None where that is not measured."""
+    plain = to_plain(State(7, empty_window(2, 0.5)))
+    assert plain["version"] == 2
+    earlier = {name: value for name, value in plain.items() if name != "sums"}
+    again = from_plain({**earlier, "version": 1, "step_sq": path}, 2)
+    expected = {} if path is None else {"step_sq": np.array([1.0, 2.0])}
+    np.testing.assert_equal(dict(again.sums), expected)
 
 
 def test_sums_between_and_beyond_records(tmp_path):
@@ -356,12 +368,12 @@ ONE = np.ones(1)
 
 
 def measured(iteration, step_sq):
-    values = {"squares": np.array([[0.5], [2.0]]), "step_sq": np.array([step_sq])}
-    return Measurement(iteration, values, wall_time=3.0 * iteration, probe_seconds=0.5)
+    values = {"distance_sq": ONE / 2, "weight_sq": 2 * ONE, "step_sq": step_sq * ONE}
+    return Snapshot(iteration, values, wall_time=3.0 * iteration, probe_seconds=0.5)
 
 
 def begun():
-    return Ledger(State(0, empty_window(1, 0.1), step_sq=np.zeros(1)), ONE)
+    return Ledger(State(0, empty_window(1, 0.1)), ONE)
 
 
 def test_records_and_open_window_go_on_from_a_state():
@@ -384,7 +396,8 @@ def test_the_path_is_carried_over_several_states_and_given_once():
     ledger = begun()
     ledger.enter(window_updates(1), [])
     ledger.state(measured(1, 3.0), skipped=0, waiting=[])
-    assert ledger.state(measured(1, 4.0), skipped=0, waiting=[]).step_sq == pytest.approx(7.0)
+    state = ledger.state(measured(1, 4.0), skipped=0, waiting=[])
+    assert state.sums == {"step_sq": pytest.approx(7.0)}
     first, second = ledger.enter(window_updates(2), [measured(2, 1.0), measured(3, 1.0)])
     assert first["step_sq"] == pytest.approx(8.0)
     assert second["step_sq"] == pytest.approx(1.0)

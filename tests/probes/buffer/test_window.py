@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ultraslow.diffusion.noise import unit_estimates
-from ultraslow.probes.buffer.window import Measurement, Updates, empty_window, records_of, stacked
+from ultraslow.probes.buffer.window import Snapshot, Updates, empty_window, records_of, stacked
 
 RNG = np.random.default_rng(0)
 
@@ -25,15 +25,18 @@ def updates(count, tensors=3):
     )
 
 
-def measurement(iteration, tensors=3):
-    return Measurement(iteration, {"squares": RNG.random((2, tensors))}, 1.0, 0.1)
+def snapshot(iteration, tensors=3):
+    squares = RNG.random((2, tensors))
+    return Snapshot(
+        iteration, dict(zip(("distance_sq", "weight_sq"), squares, strict=True)), 1.0, 0.1
+    )
 
 
-def records_in_flushes(whole, marks, cuts):
-    """The same updates and marks, handed over in flushes that end at `cuts`."""
+def records_in_flushes(whole, snapshots, cuts):
+    """The same updates and snapshots, handed over in flushes that end at `cuts`."""
     window, found, start = empty_window(3, 0.1), [], 0
     for cut in [*cuts, len(whole)]:
-        due = [mark for mark in marks if start < mark.iteration <= cut]
+        due = [one for one in snapshots if start < one.iteration <= cut]
         part = whole.part(start, cut)
         rows, window = records_of(window, part, due, start=start, initial_sq=np.ones(3))
         found, start = found + rows, cut
@@ -41,11 +44,11 @@ def records_in_flushes(whole, marks, cuts):
 
 
 def test_window_means_equal_a_plain_average_however_flushes_fall():
-    whole, marks = updates(20), [measurement(4), measurement(5), measurement(17)]
+    whole, snapshots = updates(20), [snapshot(4), snapshot(5), snapshot(17)]
     estimates = unit_estimates(whole.unit_sq, whole.total_sq, 0.5, 1 / 8)
     totals = np.stack([estimates.gradient_sq.sum(1), estimates.noise_trace.sum(1)])
     for cuts in ([], [4], [1, 2, 3], [4, 5], [10, 16]):
-        found = records_in_flushes(whole, marks, cuts)
+        found = records_in_flushes(whole, snapshots, cuts)
         for row, (start, stop) in enumerate([(0, 4), (4, 5), (5, 17)]):
             part = slice(start, stop)
             np.testing.assert_allclose(
@@ -73,7 +76,7 @@ def test_an_update_of_one_unit_has_a_gradient_but_no_noise():
     part = updates(3)
     part.u[1] = 1.0
     (record,), _ = records_of(
-        empty_window(3, 0.1), part, [measurement(3)], start=0, initial_sq=np.ones(3)
+        empty_window(3, 0.1), part, [snapshot(3)], start=0, initial_sq=np.ones(3)
     )
     assert record["noise_updates"] == 2
     np.testing.assert_allclose(record["mean_sq"], part.total_sq.mean(axis=0))
@@ -82,11 +85,11 @@ def test_an_update_of_one_unit_has_a_gradient_but_no_noise():
 
 def test_overlap_is_the_inner_product():
     w, w0 = RNG.random(5), RNG.random(5)
-    squares = np.array([[np.sum((w - w0) ** 2)], [np.sum(w**2)]])
+    values = {"distance_sq": np.sum((w - w0) ** 2, keepdims=True), "weight_sq": w[None] @ w}
     (record,), _ = records_of(
         empty_window(1, 0.1),
         updates(0, tensors=1),
-        [Measurement(0, {"squares": squares}, 0.0, 0.0)],
+        [Snapshot(0, values, 0.0, 0.0)],
         start=0,
         initial_sq=np.array([np.sum(w0**2)]),
     )

@@ -4,7 +4,12 @@ import torch
 import xarray as xr
 
 from ultraslow import probes
-from ultraslow.probes.recorder.attach import PROBES, check_optimizer, check_types, check_values
+from ultraslow.probes.recorder.attach import (
+    check_optimizer,
+    check_types,
+    check_values,
+    probe_names,
+)
 
 
 def problem():
@@ -116,7 +121,7 @@ def test_sound_arguments_are_let_through():
     model = torch.nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     check_types(model, optimizer, "run", scaler=None, flush_seconds=60)
-    check_values(model, "run", 0.0, batch_size=1, probes=PROBES)
+    check_values(model, "run", 0.0, batch_size=1, probes=probe_names())
     check_optimizer(optimizer, dict(model.named_parameters()))
 
 

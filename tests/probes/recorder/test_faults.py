@@ -199,13 +199,12 @@ def test_the_first_recorder_stops_when_another_machine_took_over(tmp_path):
 
 
 SIGTERM = """
-import dataclasses, os, signal, sys
+import os, signal, sys
 sys.path[:0] = [{here!r}, {tests!r}]
 from test_faults import run
 if sys.argv[2] == "host":
     signal.signal(signal.SIGTERM, lambda *_: print("host", flush=True))
 recorder, train = run(sys.argv[1], close_on_sigterm=sys.argv[2] != "off")
-recorder._plan = dataclasses.replace(recorder._plan, flush_seconds=1e9)
 train(1, 9)
 os.kill(os.getpid(), signal.SIGTERM)
 train(9, 12)

@@ -14,11 +14,11 @@ import xarray as xr
 from ultraslow import probes
 from ultraslow.diffusion.recording.contract import check
 from ultraslow.diffusion.recording.schedule import log_spaced
-from ultraslow.probes.recorder.recorder import Clocks, Notices
+from ultraslow.probes.recorder.recorder import _Clocks, _Notices
 
 
 def test_each_message_is_given_once_and_an_empty_one_never():
-    notices = Notices(Path("runs/a"))
+    notices = _Notices(Path("runs/a"))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         for message in ("late", "", "late", "early"):
@@ -30,14 +30,14 @@ def test_each_message_is_given_once_and_an_empty_one_never():
 def test_nested_time_is_counted_once(monkeypatch):
     now = iter([0.0, 1.0, 3.0, 7.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(now))
-    clocks = Clocks(wall_time=0.0, probe_seconds=10.0)
+    clocks = _Clocks(wall_time=0.0, probe_seconds=10.0)
     with clocks.timed(nullcontext()), clocks.timed(nullcontext()):
         pass
     assert clocks.probe_seconds == 17.0
 
 
 def test_time_is_counted_when_something_fails():
-    clocks = Clocks(wall_time=0.0, probe_seconds=0.0)
+    clocks = _Clocks(wall_time=0.0, probe_seconds=0.0)
     with pytest.raises(KeyError), clocks.timed(nullcontext()):
         time.sleep(0.01)
         raise KeyError
@@ -48,7 +48,7 @@ def test_time_is_counted_when_something_fails():
 
 
 def test_wall_time_goes_on_whatever_the_date(monkeypatch):
-    clocks = Clocks(wall_time=100.0, probe_seconds=0.0)
+    clocks = _Clocks(wall_time=100.0, probe_seconds=0.0)
     monkeypatch.setattr(time, "time", lambda: 0.0)
     first = clocks.wall_time()
     assert 100.0 <= first <= clocks.wall_time()

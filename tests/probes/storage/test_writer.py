@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ultraslow.diffusion.recording.contract import check
-from ultraslow.probes.buffer.window import Measurement, Updates, empty_window, records_of
+from ultraslow.probes.buffer.window import Snapshot, Updates, empty_window, records_of
 from ultraslow.probes.storage.segments import SegmentStore
 from ultraslow.probes.storage.writer import RecordingWriter, _thinned
 
@@ -13,13 +13,14 @@ def test_the_first_record_waits_until_units_are_known(tmp_path):
     writer = RecordingWriter(store, static, {}, noise=True)
     store.open()
     window = empty_window(1, 0.1)
-    at_start = Measurement(0, {"squares": np.array([[0.0], [2.0]])}, 0.0, 0.0)
+    values = {"distance_sq": np.zeros(1), "weight_sq": np.array([2.0])}
+    at_start = Snapshot(0, values, 0.0, 0.0)
     (record,), _ = records_of(
         window, window_updates(0), [at_start], start=0, initial_sq=np.ones(1)
     )
     writer.write([record])
     assert store.segments() == []
-    later = Measurement(2, {"squares": np.array([[1.0], [2.0]])}, 0.0, 0.0)
+    later = Snapshot(2, {**values, "distance_sq": np.ones(1)}, 0.0, 0.0)
     (record,), _ = records_of(window, window_updates(2), [later], start=0, initial_sq=np.ones(1))
     writer.write([record])
     assert len(store.segments()) == 1

@@ -13,10 +13,11 @@ from ultraslow.probes.distributed.processes import Processes, leave
 from ultraslow.probes.quantities.landscape.batches import refuse_hooks
 from ultraslow.probes.quantities.landscape.probe import (
     ENSEMBLES,
+    CheckpointWeights,
     Landscape,
     LandscapeProbe,
-    Waypoints,
 )
+from ultraslow.probes.quantities.quantity import Subject
 
 
 def parameters(value=1.0):
@@ -34,19 +35,19 @@ def moved(weights, value):
 
 def test_weights_come_back_as_they_were(tmp_path):
     weights = parameters()
-    waypoints = Waypoints(tmp_path, weights, Processes())
+    waypoints = CheckpointWeights(tmp_path, weights, Processes())
     for iteration, value in ((3, 0.1), (7, 0.7)):
         moved(weights, value)
         waypoints.keep(iteration)
     moved(weights, 9.0)
-    again = Waypoints(tmp_path, weights, Processes())
+    again = CheckpointWeights(tmp_path, weights, Processes())
     assert torch.equal(again.read(3)[0], torch.full((3, 2), 0.1))
     assert torch.equal(again.read(7)[0], torch.full((3, 2), 0.7))
     assert torch.equal(weights["weight"].detach(), torch.full((3, 2), 9.0))
 
 
 def test_the_last_two_stay_and_that_of_the_last_state(tmp_path):
-    waypoints = Waypoints(tmp_path, parameters(), Processes())
+    waypoints = CheckpointWeights(tmp_path, parameters(), Processes())
     for iteration in (1, 2, 5, 10):
         waypoints.keep(iteration)
         if iteration == 2:
@@ -59,10 +60,10 @@ def test_the_last_two_stay_and_that_of_the_last_state(tmp_path):
 
 
 def test_a_run_that_goes_on_earlier_drops_what_came_later(tmp_path):
-    first = Waypoints(tmp_path, parameters(), Processes())
+    first = CheckpointWeights(tmp_path, parameters(), Processes())
     for iteration in (10, 20):
         first.keep(iteration)
-    again = Waypoints(tmp_path, parameters(), Processes())
+    again = CheckpointWeights(tmp_path, parameters(), Processes())
     again.read(10)
     again.keep(15)
     assert kept(tmp_path) == [10, 15]
@@ -70,7 +71,7 @@ def test_a_run_that_goes_on_earlier_drops_what_came_later(tmp_path):
 
 def test_a_new_run_clears_those_of_another_and_nothing_else(tmp_path):
     (tmp_path / "checkpoint-of-mine").mkdir()
-    waypoints = Waypoints(tmp_path, parameters(), Processes())
+    waypoints = CheckpointWeights(tmp_path, parameters(), Processes())
     waypoints.keep(4)
     waypoints.clear(beyond=-1)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-of-mine"]
@@ -81,7 +82,7 @@ def test_a_disk_that_refuses_is_warned_of_once(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr("ultraslow.probes.storage.initial.save", refuse)
-    waypoints = Waypoints(tmp_path, parameters(), Processes())
+    waypoints = CheckpointWeights(tmp_path, parameters(), Processes())
     with pytest.warns(RuntimeWarning, match="will lack the line from it .no space left") as told:
         waypoints.keep(1)
         waypoints.keep(2)
@@ -89,8 +90,10 @@ def test_a_disk_that_refuses_is_warned_of_once(tmp_path, monkeypatch):
 
 
 def test_other_weights_are_refused(tmp_path):
-    Waypoints(tmp_path, parameters(), Processes()).keep(1)
-    other = Waypoints(tmp_path, {"weight": torch.zeros(2, 2), "bias": torch.zeros(3)}, Processes())
+    CheckpointWeights(tmp_path, parameters(), Processes()).keep(1)
+    other = CheckpointWeights(
+        tmp_path, {"weight": torch.zeros(2, 2), "bias": torch.zeros(3)}, Processes()
+    )
     with pytest.raises(ValueError, match="weight was saved with shape"):
         other.read(1)
     with pytest.raises(FileNotFoundError):
@@ -100,17 +103,17 @@ def test_other_weights_are_refused(tmp_path):
 def test_parts_of_another_sharding_do_not_outlive_a_resumption(tmp_path):
     """Saved at 100 by one process; gone on from 70, where 100 is saved by other parts."""
     weights = parameters()
-    waypoints = Waypoints(tmp_path, weights, Processes())
+    waypoints = CheckpointWeights(tmp_path, weights, Processes())
     for iteration in (50, 100):
         waypoints.keep(iteration)
-    again = Waypoints(tmp_path, weights, Processes())
+    again = CheckpointWeights(tmp_path, weights, Processes())
     again.clear(beyond=70)
     assert kept(tmp_path) == [50]
     assert torch.equal(again.read(50)[0], weights["weight"].detach())
 
 
 def test_files_of_others_are_never_removed(tmp_path):
-    waypoints = Waypoints(tmp_path, parameters(), Processes())
+    waypoints = CheckpointWeights(tmp_path, parameters(), Processes())
     waypoints.keep(100)
     own = tmp_path / "checkpoint-000000000100"
     (own / "model.pt").write_text("precious")
@@ -148,7 +151,8 @@ def landscape(schedule=(0, 2, 5), **options):
 
 def probe_of(model, described):
     initial = [p.detach().clone() for p in model.parameters()]
-    return LandscapeProbe(described, model, initial=initial, processes=Processes())
+    subject = Subject(model, dict(model.named_parameters()), initial, Processes())
+    return LandscapeProbe(subject, described)
 
 
 def test_differences_along_the_trajectory_are_those_of_the_parabola():
@@ -157,7 +161,7 @@ def test_differences_along_the_trajectory_are_those_of_the_parabola():
     start = model.w.detach().clone()
     with torch.no_grad():
         model.w.mul_(0.7)
-    fields = probe.measure(2)
+    fields = probe.snapshot(2)
     v = (model.w.detach() - start) / (model.w.detach() - start).norm()
     here = float(model.loss(1.0).detach())
     for place, r in enumerate((0.5, 2.0)):
@@ -176,7 +180,7 @@ def test_the_line_runs_from_the_checkpoint_before():
         with torch.no_grad():
             model.w.mul_(factor)
         points.append(model.w.detach().clone())
-        fields.append(probe.measure(iteration))
+        fields.append(probe.snapshot(iteration))
     assert np.isnan(fields[0]["line_loss"]).all()
     for found, before, now in zip(fields[1:], points[1:], points[2:], strict=False):
         along = [before + f * (now - before) for f in np.linspace(0, 1, 11)]
@@ -189,13 +193,13 @@ def test_a_checkpoint_that_a_resumed_run_has_lost_leaves_no_line():
     probe = probe_of(model, landscape(schedule=[2, 5]))
     with torch.no_grad():
         model.w.mul_(0.5)
-    assert np.isnan(probe.measure(5)["line_loss"]).all()
+    assert np.isnan(probe.snapshot(5)["line_loss"]).all()
 
 
 def test_noise_directions_span_the_differences_of_gradients():
     # Two batches whose gradients are s·Hw: all differences lie along Hw.
     model = Quadratic()
-    fields = probe_of(model, landscape(radii=[1e-3])).measure(0)
+    fields = probe_of(model, landscape(radii=[1e-3])).snapshot(0)
     found = np.abs(fields["loss_difference"][1, 0])
     slope = float((model.h * model.w.detach()).norm())  # |∇L|, along Hw/|Hw|
     np.testing.assert_allclose(found, 1e-3 * slope, rtol=1e-2)
@@ -203,7 +207,7 @@ def test_noise_directions_span_the_differences_of_gradients():
 
 def test_default_radii_are_beside_the_initial_norm():
     model = Quadratic()
-    axes = probe_of(model, landscape()).static()
+    axes = probe_of(model, landscape()).axes()
     np.testing.assert_allclose(axes["radius"][[0, -1]], [np.sqrt(30) / 1000, np.sqrt(30)])
 
 
@@ -216,7 +220,7 @@ def test_steps_that_rounding_swallows_leave_no_difference():
         return m(x).float().square().mean()
 
     described = landscape(loss=loss, batches=[batch, batch + 1], radii=[1e-3, 10.0])
-    found = probe_of(model, described).measure(0)["loss_difference"][0]
+    found = probe_of(model, described).snapshot(0)["loss_difference"][0]
     assert np.isnan(found[0]).all()
     assert np.isfinite(found[1]).all()
 
@@ -422,10 +426,7 @@ def test_noise_directions_of_two_processes_are_those_of_one_with_all_batches(two
         cross_entropy, everything, schedule=[0], radii=[0.1, 1.0], directions=2,
         ensembles=("noise",),
     )  # fmt: skip
-    probe = LandscapeProbe(
-        described, model, initial=[p.detach() for p in model.parameters()], processes=Processes()
-    )
-    alone = probe.measure(0)["loss_difference"][0]
+    alone = probe_of(model, described).snapshot(0)["loss_difference"][0]
     found = run["loss_difference"].sel(iteration=0, ensemble="noise")
     np.testing.assert_allclose(found, alone, rtol=1e-3)
 
