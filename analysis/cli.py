@@ -21,6 +21,8 @@ from ultraslow.diffusion.cli import CommandError, Run, main
 if TYPE_CHECKING:
     import xarray as xr
 
+    from ultraslow.analysis.planning import Pilot
+
 
 def info(parser: argparse.ArgumentParser) -> Run:
     """Say what is in recordings: records, iterations, tensors, what was measured, and faults.
@@ -84,12 +86,8 @@ def report(parser: argparse.ArgumentParser) -> Run:
 
 
 def _add_paths(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "paths",
-        nargs="+",
-        metavar="PATH",
-        help="recordings, folders that hold some, folders of live runs, or globs",
-    )
+    text = "recordings, folders that hold some, folders of live runs, or globs"
+    parser.add_argument("paths", nargs="+", metavar="PATH", help=text)
 
 
 def _add_level(parser: argparse.ArgumentParser) -> None:
@@ -114,67 +112,62 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    from ultraslow.analysis.report import inputs, plain, tables
-    from ultraslow.analysis.runs import unusable
+    from ultraslow.analysis.report import printed, recording_tables
 
     # Repairing is the recorder's business, reached through the command and not by an import.
     if arguments.repair and (status := main(["repair", *arguments.paths])):
         return status
-    runs = _load(arguments.paths, report_unusable=False)
+    used, bad = recording_tables(_load(arguments.paths, report_unusable=False))
     if arguments.json:
-        faults = [{"source": item.source, "faults": item.faults} for item in unusable(runs)]
-        _print_json({"recordings": inputs(runs), "unusable": plain(faults)})
-        return 0
-    print(tables.info(runs))
+        _print_json({"recordings": used.json(), "unusable": bad.json()})
+    else:
+        print(printed([used, bad]))
     return 0
 
 
 def _fit(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.growth import fit_tensors, fit_totals
-    from ultraslow.analysis.report import fit_rows, tables
+    from ultraslow.analysis.report import fit_table, printed
     from ultraslow.analysis.runs import recordings
 
     if arguments.output is not None:
         _refuse_folder(arguments.output)
     runs = recordings(_load(arguments.paths))
-    fits = fit_totals(runs, level=arguments.level, progress=_advance("fitting"))
-    tensors = None
+    level = arguments.level
+    found = [fit_totals(runs, level=level, progress=_advance("fitting"))]
     if arguments.tensors:
-        tensors = fit_tensors(runs, level=arguments.level, progress=_advance("fitting tensors"))
+        found += [fit_tensors(runs, level=level, progress=_advance("fitting tensors"))]
     if arguments.output is not None:
-        _save(fits, tensors, arguments.output)
+        _save(found, arguments.output)
+    fits, *tensors = map(fit_table, found)
     if arguments.json:
-        both = {"fits": fit_rows(fits), "tensors": [] if tensors is None else fit_rows(tensors)}
-        _print_json(both)
-        return _tell_unfit(runs, fit_rows(fits))
-    print(tables.fits(fits))
-    if tensors is not None:
-        print("\n" + tables.fits(tensors))
-    return _tell_unfit(runs, fit_rows(fits))
+        _print_json({"fits": fits.json(), "tensors": tensors[0].json() if tensors else []})
+    else:
+        print(printed([fits, *tensors]))
+    return _tell_unfit(runs, fits.json())
 
 
 def _test(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.growth import fit_totals
     from ultraslow.analysis.predictions import test as test_predictions
-    from ultraslow.analysis.report import fit_rows, tables, verdict_rows
+    from ultraslow.analysis.report import fit_rows, printed, verdict_rows, verdict_tables
     from ultraslow.analysis.runs import recordings
 
     runs = _load(arguments.paths)
     kept = recordings(runs)
     if arguments.ladder:
         return _compare_rungs(kept, level=arguments.level, as_json=arguments.json)
-    progress = _advance("fitting")
-    fits = fit_totals(kept, level=arguments.level, progress=progress)
+    fits = fit_totals(kept, level=arguments.level, progress=_advance("fitting"))
     verdicts = test_predictions(runs, level=arguments.level, fits=fits)
     if arguments.json:
         _print_json({"verdicts": verdict_rows(verdicts)})
     else:
-        print(tables.verdicts(verdicts))
+        print(printed(verdict_tables(verdicts)))
     return _tell_unfit(kept, fit_rows(fits))
 
 
 def _compare_rungs(runs: "dict[str, xr.Dataset]", *, level: float, as_json: bool) -> int:
-    from ultraslow.analysis.report import ladder_table
+    from ultraslow.analysis.report import ladder_rows, ladder_table, printed
     from ultraslow.analysis.scores import ladders
 
     found = ladders(runs, level=level)
@@ -183,14 +176,14 @@ def _compare_rungs(runs: "dict[str, xr.Dataset]", *, level: float, as_json: bool
             "--ladder: found no run with the metadata `rung` and a held-out accuracy or loss"
         )
     if as_json:
-        _print_json({"ladders": ladder_table.rows(found)})
+        _print_json({"ladders": ladder_rows(found)})
     else:
-        print(ladder_table.terminal(found))
+        print(printed(list(map(ladder_table, found))))
     return 0
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from ultraslow.analysis.report import tables
+    from ultraslow.analysis.report import printed, verdict_tables
     from ultraslow.analysis.report.report import report as write_report
     from ultraslow.analysis.runs import recordings
 
@@ -198,7 +191,7 @@ def _report(arguments: argparse.Namespace) -> int:
     runs = _load(arguments.paths)
     progress = _advance("fitting")
     page = write_report(runs, arguments.output, level=arguments.level, progress=progress)
-    print(tables.verdicts(page.verdicts))
+    print(printed(verdict_tables(page.verdicts)))
     print(f"\nreport: {page.path}\nnumbers: {page.numbers}")
     return _tell_unfit(recordings(runs), json.loads(page.numbers.read_text())["fits"])
 
@@ -254,11 +247,12 @@ def _refuse_folder(path: Path) -> None:
         raise CommandError(f"--output: the folder {path.absolute().parent} does not exist")
 
 
-def _save(fits: "xr.Dataset", tensors: "xr.Dataset | None", path: Path) -> None:
+def _save(found: "Sequence[xr.Dataset]", path: Path) -> None:
+    """Fits of whole runs, and of tensors where there are some, as groups of a file."""
     import xarray as xr
 
-    groups = {"/": fits} if tensors is None else {"/": fits, "/tensors": tensors}
     try:
+        groups = dict(zip(("/", "/tensors"), found, strict=False))
         xr.DataTree.from_dict(groups).to_netcdf(path, engine="netcdf4")
     except OSError as error:
         raise CommandError(f"--output: {path} cannot be written: {error.strerror}") from error
@@ -277,12 +271,7 @@ def batch(parser: argparse.ArgumentParser) -> Run:
 
     Example: ultraslow batch runs/ --target 0.5
     """
-    parser.add_argument(
-        "paths",
-        nargs="+",
-        metavar="PATH",
-        help="recordings, folders that hold some, folders of live runs, or globs",
-    )
+    _add_paths(parser)
     parser.add_argument(
         "--target",
         type=float,
@@ -293,22 +282,18 @@ def batch(parser: argparse.ArgumentParser) -> Run:
         "--level", type=float, default=0.95, help="of the interval (default: 0.95)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
-    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    _add_json(parser)
     return _batch
 
 
 def _batch(arguments: argparse.Namespace) -> int:
-    from ultraslow.analysis.report import batch_table
-    from ultraslow.analysis.runs import some_recordings, unusable
-    from ultraslow.analysis.runs.load import load
+    from ultraslow.analysis.report import critical_numbers, critical_table
+    from ultraslow.analysis.runs import some_recordings
     from ultraslow.analysis.scores.critical_batch import critical_batch
 
     _check_batch(arguments)
-    tree = load(arguments.paths)
-    for item in unusable(tree):
-        print(f"not used: {item.source}: {'; '.join(item.faults)}", file=sys.stderr)
     try:
-        runs = some_recordings(tree)
+        runs = some_recordings(_load(arguments.paths))
     except ValueError as error:
         raise CommandError(str(error)) from error
     chosen = {"level": arguments.level, "seed": arguments.seed}
@@ -316,10 +301,9 @@ def _batch(arguments: argparse.Namespace) -> int:
     if found.status == "missing":
         raise CommandError("; ".join([str(found), *found.notes]))
     if arguments.json:
-        content = batch_table.content(found)
-        print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+        _print_json(critical_numbers(found))
     else:
-        print(batch_table.terminal(found))
+        print(critical_table(found).terminal())
     return 0
 
 
@@ -328,12 +312,12 @@ def _check_batch(arguments: argparse.Namespace) -> None:
         raise CommandError(f"--target: found {arguments.target}, expected a finite loss")
     if not 0.8 <= arguments.level <= 0.99:
         raise CommandError(f"--level: found {arguments.level}, expected a number from 0.8 to 0.99")
+    _check_seed(arguments)
+
+
+def _check_seed(arguments: argparse.Namespace) -> None:
     if arguments.seed < 0:
         raise CommandError(f"--seed: found {arguments.seed}, expected 0 or more")
-
-
-if TYPE_CHECKING:
-    from ultraslow.analysis.planning import Pilot
 
 
 def plan(parser: argparse.ArgumentParser) -> Run:
@@ -356,7 +340,7 @@ def plan(parser: argparse.ArgumentParser) -> Run:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the simulations (default: 0)")
     _add_numbers(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    _add_json(parser)
     return _plan
 
 
@@ -385,10 +369,9 @@ def _plan(arguments: argparse.Namespace) -> int:
 
     from ultraslow.analysis.planning import Question
     from ultraslow.analysis.planning.plan import plan as plan_runs
-    from ultraslow.analysis.report import plan_table
+    from ultraslow.analysis.report import plan_numbers, plan_tables, printed
 
-    if arguments.seed < 0:
-        raise CommandError(f"--seed: found {arguments.seed}, expected 0 or more")
+    _check_seed(arguments)
     asked = Question(arguments.exponent, arguments.power, arguments.level, arguments.draws)
     try:
         of = _recorded(arguments) if arguments.paths else _stated(arguments)
@@ -398,19 +381,10 @@ def _plan(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandError(str(error)) from error
     if arguments.json:
-        print(json.dumps(plan_table.content(found), indent=2, ensure_ascii=False, allow_nan=False))
+        _print_json(plan_numbers(found))
     else:
-        print(plan_table.terminal(found))
+        print(printed(plan_tables(found)))
     return 0
-
-
-def _refuse_numbers(arguments: argparse.Namespace) -> None:
-    """A pilot has these numbers itself; which of the two is meant cannot be known."""
-    given = [f"--{name.replace('_', '-')}" for name in _given(arguments)]
-    if given:
-        raise CommandError(
-            f"{', '.join(given)}: found beside PATH, expected either recordings or numbers"
-        )
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -425,7 +399,11 @@ def _recorded(arguments: argparse.Namespace) -> "Pilot":
     from ultraslow.analysis.runs import some_recordings
     from ultraslow.analysis.runs.load import load
 
-    _refuse_numbers(arguments)
+    given = [f"--{name.replace('_', '-')}" for name in _given(arguments)]
+    if given:  # a pilot has these numbers itself; which of the two is meant cannot be known
+        raise CommandError(
+            f"{', '.join(given)}: found beside PATH, expected either recordings or numbers"
+        )
     runs = some_recordings(load(arguments.paths))
     return pilot(runs, fit_totals(runs))
 

@@ -49,6 +49,57 @@ def interval(low: float, high: float, *, show: Callable[[float], str] = number) 
     return f"{left}{show(low)}, {show(high)}{right}"
 
 
+def fixed(value: float, decimals: int = 2) -> str:
+    """A number with a fixed number of decimals, as decades and ratios are shown.
+
+    >>> fixed(3.176), fixed(1)
+    ('3.18', '1.00')
+    """
+    return f"{value:.{decimals}f}"
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """A share in percent.
+
+    >>> percent(0.834), percent(0.0124, 1)
+    ('83%', '1.2%')
+    """
+    return f"{share:.{decimals}%}"
+
+
+def in_short(count: float) -> str:
+    """A count in at most six characters.
+
+    >>> in_short(999), in_short(75_290), in_short(25_557_032)
+    ('999', '75.3k', '25.6M')
+    """
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:.0f}"
+
+
+def time_span(seconds: float) -> str:
+    """A time span in its largest whole unit.
+
+    >>> time_span(59), time_span(60), time_span(2e5)
+    ('59 s', '1 min', '2 d')
+    """
+    for unit, word in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit:.0f} {word}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def sentence(text: str) -> str:
+    """A clause as a sentence: a capital first, a full stop last.
+
+    >>> sentence("one run speaks of itself only")
+    'One run speaks of itself only.'
+    """
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def real(value: float | str | None) -> float:
     """The number behind what JSON holds in its place: None is NaN, "inf" and "-inf" are infinite.
 
@@ -76,21 +127,10 @@ def printable(text: str, length: int = 80) -> str:
     return f"{safe[:head]}…{safe[len(safe) - (length - head - 1) :]}"
 
 
-def columns(text: str) -> int:
-    """Columns that a terminal needs for a text: two for wide characters, none for accents.
-
-    >>> columns("run"), columns("距離"), columns("é")
-    (3, 4, 1)
-    """
-    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    above = sum(unicodedata.combining(c) > 0 for c in text)
-    return len(text) + wide - above
-
-
-def batch_sizes(listed: str) -> str:
+def sizes_in_words(listed: str) -> str:
     """The batch sizes of a sample, given as text with commas between them.
 
-    >>> batch_sizes("64, 256"), batch_sizes("160"), batch_sizes("")
+    >>> sizes_in_words("64, 256"), sizes_in_words("160"), sizes_in_words("")
     ('batch sizes 64, 256', 'batch size 160', 'no batch size')
     """
     if not listed:

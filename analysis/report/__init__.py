@@ -1,17 +1,14 @@
 """The report: one page, its figures and tables, and its numbers.
 
 Contents:
-    report        the page
-    sections      its sections
-    data          what the figures show
-    figures       how they are drawn
-    tables        fits and verdicts
-    noise_table   noise scales
-    ladder_table  ladders
-    batch_table   critical batch sizes
-    plan_table    plans
-    markup        HTML
-    numbers       the JSON file
+    report    the page
+    sections  its sections
+    data      what the figures show
+    figures   how they are drawn
+    tables    each result as tables
+    table     how a table is shown
+    markup    the page's templates, filled in
+    numbers   the JSON file
 """
 
 import lazy_loader

@@ -1,12 +1,12 @@
-from .numbers import (
-    fit_rows as fit_rows,
-)
-from .numbers import (
-    inputs as inputs,
-)
-from .numbers import (
-    plain as plain,
-)
-from .numbers import (
-    verdict_rows as verdict_rows,
-)
+from .numbers import critical_numbers as critical_numbers
+from .numbers import fit_rows as fit_rows
+from .numbers import ladder_rows as ladder_rows
+from .numbers import plan_numbers as plan_numbers
+from .numbers import verdict_rows as verdict_rows
+from .table import printed as printed
+from .tables import critical_table as critical_table
+from .tables import fit_table as fit_table
+from .tables import ladder_table as ladder_table
+from .tables import plan_tables as plan_tables
+from .tables import recording_tables as recording_tables
+from .tables import verdict_tables as verdict_tables

@@ -12,6 +12,7 @@ from scipy import stats
 from ultraslow.analysis.growth import growth_curve
 from ultraslow.analysis.noise import GradientNoise, noisy_arms
 from ultraslow.analysis.runs import total_distance
+from ultraslow.analysis.scores import Gain, Ladder
 
 Array = NDArray[np.float64]
 
@@ -72,7 +73,7 @@ class DotPlot:
     rows: tuple[str, ...]
 
 
-def batch_sizes(runs: dict[str, xr.Dataset]) -> list[int]:
+def sizes_of(runs: dict[str, xr.Dataset]) -> list[int]:
     """Batch sizes of the runs, in order."""
     return sorted({int(run["batch_size"].values) for run in runs.values()})
 
@@ -198,7 +199,7 @@ def _by_arm(fits: xr.Dataset) -> list[tuple[tuple[int, str], xr.Dataset]]:
     return [(key, fits.isel(node=places[key])) for key in ordered]
 
 
-def main_arms(fits: xr.Dataset) -> dict[int, xr.Dataset]:
+def main_fits(fits: xr.Dataset) -> dict[int, xr.Dataset]:
     """Of each batch size the fits of the arm with most seeds, one a seed; of equals the first."""
     main: dict[int, xr.Dataset] = {}
     for (size, _), members in _by_arm(fits):
@@ -244,7 +245,7 @@ def largest_tensors(runs: dict[str, xr.Dataset]) -> list[str]:
 
 def tensor_exponents(fits: xr.Dataset, tensors: Sequence[str], *, level: float) -> DotPlot:
     """Exponents tensor by tensor, of each batch size the arm with most seeds, taken together."""
-    main = main_arms(fits)
+    main = main_fits(fits)
     dots: list[Dot] = []
     rows: list[str] = []
     for name in tensors:
@@ -264,6 +265,28 @@ def _pooled(fits: xr.Dataset, row: int, size: int, *, level: float) -> Dot:
         return Dot(row, size, math.nan, math.nan, math.nan)
     low, high = fits["exponent_low"].values[known], fits["exponent_high"].values[known]
     return Dot(row, size, float(exponents[known].mean()), float(low.min()), float(high.max()))
+
+
+def gains(ladder: Ladder) -> DotPlot:
+    """Gain of each rung over the one before, and of the whole.
+
+    Arguments:
+        ladder: two rungs or more.
+
+    Returns:
+        One row a rung; the last, strong one is the last rung's gain over the baseline.
+    """
+    steps = [(rung.place.name or f"rung {rung.place.number}", rung) for rung in ladder.rungs[1:]]
+    dots = [_gain_dot(k, rung.over_before) for k, (_, rung) in enumerate(steps)]
+    dots.append(_gain_dot(len(steps), ladder.rungs[-1].over_baseline, strong=True))
+    return DotPlot(tuple(dots), (*(name for name, _ in steps), "whole ladder"))
+
+
+def _gain_dot(row: int, gain: Gain | None, *, strong: bool = False) -> Dot:
+    if gain is None:
+        return Dot(row, 0, math.nan, math.nan, math.nan, strong)
+    found = gain.interval
+    return Dot(row, 0, found.value, found.low, found.high, strong)
 
 
 def exponent_range(dots: Sequence[Dot]) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
@@ -37,7 +38,7 @@ def palette(batch_sizes: Sequence[int]) -> dict[int, str]:
     return {size: mpl.colors.to_hex(c) for size, c in zip(sizes, colours, strict=True)}
 
 
-def _draw(size: tuple[float, float], name: str, paint: Callable[[Axes], None]) -> str:
+def _draw(size: tuple[float, float], name: str, paint: Callable[[Axes], None]) -> Markup:
     """An SVG of one pair of axes; `name` keeps the identifiers of figures on one page apart."""
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         # Glyphs that this machine's font lacks are drawn by the reader's browser.
@@ -67,7 +68,7 @@ def _grid(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def distance(
+def distance_panel(
     curves: Sequence[Curve],
     fits: Sequence[Band],
     *,
@@ -75,7 +76,7 @@ def distance(
     top: float,
     batch_size: int,
     colour: str,
-) -> str:
+) -> Markup:
     """Distance of one batch size against log t, others behind it, with fitted laws.
 
     Arguments:
@@ -87,7 +88,7 @@ def distance(
         colour: of this batch size.
 
     Returns:
-        SVG text.
+        An SVG element.
     """
 
     def paint(axes: Axes) -> None:
@@ -107,7 +108,9 @@ def distance(
     return _draw(SMALL, f"distance-{batch_size}", paint)
 
 
-def together(curves: Sequence[Curve], *, colours: Mapping[int, str], title: str, log: bool) -> str:
+def all_runs(
+    curves: Sequence[Curve], *, colours: Mapping[int, str], title: str, log: bool
+) -> Markup:
     """All runs in one figure, each batch size named at the right end of its curves.
 
     Arguments:
@@ -117,7 +120,7 @@ def together(curves: Sequence[Curve], *, colours: Mapping[int, str], title: str,
         log: whether the ordinate is logarithmic.
 
     Returns:
-        SVG text.
+        An SVG element.
     """
 
     def paint(axes: Axes) -> None:
@@ -155,13 +158,13 @@ def _name_ends(axes: Axes, curves: Sequence[Curve], colours: Mapping[int, str]) 
         )
 
 
-def ratios(
+def ratio_curves(
     curves: Sequence[Curve],
     *,
     margin: float,
     span: tuple[float, float],
     colours: Mapping[int, str],
-) -> str:
+) -> Markup:
     """Distances over those of the smallest batch size, with the margin that counts as equal.
 
     Arguments:
@@ -171,7 +174,7 @@ def ratios(
         colours: from `palette`.
 
     Returns:
-        SVG text.
+        An SVG element.
     """
 
     def paint(axes: Axes) -> None:
@@ -187,14 +190,14 @@ def ratios(
     return _draw(WIDE, "ratios", paint)
 
 
-def exponents(
+def exponent_dots(
     dots: Sequence[Dot],
     rows: Sequence[str],
     *,
     margin: float,
     colours: Mapping[int, str],
     name: str,
-) -> str:
+) -> Markup:
     """Exponents with intervals, a row each, against those of log growth and diffusion.
 
     Arguments:
@@ -205,7 +208,7 @@ def exponents(
         name: keeps this figure apart from others.
 
     Returns:
-        SVG text.
+        An SVG element.
     """
 
     def paint(axes: Axes) -> None:
@@ -223,7 +226,7 @@ def exponents(
     return _draw((WIDE[0], 0.75 + height), name, paint)
 
 
-def gains(dots: Sequence[Dot], rows: Sequence[str], *, label: str, name: str) -> str:
+def gain_dots(dots: Sequence[Dot], rows: Sequence[str], *, label: str, name: str) -> Markup:
     """Gains with intervals, a row each, against no gain; `label` names the abscissa."""
 
     def paint(axes: Axes) -> None:
@@ -271,7 +274,9 @@ def _mark_open_ends(axes: Axes, dot: Dot, span: tuple[float, float], colour: str
             axes.plot(place, dot.row, marker, color=colour, **style)
 
 
-def noise_scale(scale: Band, *, batch_size: int, limits: tuple[float, float], colour: str) -> str:
+def noise_panel(
+    scale: Band, *, batch_size: int, limits: tuple[float, float], colour: str
+) -> Markup:
     """Noise scale of one batch size's runs over time, against the batch size itself.
 
     Arguments:
@@ -281,7 +286,7 @@ def noise_scale(scale: Band, *, batch_size: int, limits: tuple[float, float], co
         colour: of this batch size.
 
     Returns:
-        SVG text.
+        An SVG element.
     """
 
     def paint(axes: Axes) -> None:

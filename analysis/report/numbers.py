@@ -3,7 +3,8 @@
 import json
 import math
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -11,8 +12,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ultraslow.analysis.noise import run_noise_scale
+from ultraslow.analysis.intervals import Interval
+from ultraslow.analysis.noise import ArmScale, Breakdown, run_noise_scale
+from ultraslow.analysis.planning import Plan
 from ultraslow.analysis.runs import constant_rate, label, recordings
+from ultraslow.analysis.scores import CriticalBatch, Gain, Ladder, Rung
 
 VERSIONS = ("ultraslow", "numpy", "scipy", "statsmodels", "xarray", "netCDF4", "matplotlib")
 _LABELS = ("seed", "scaling", "model", "data", "optimizer", "world_size")
@@ -134,3 +138,82 @@ def noise_rows(runs: dict[str, xr.Dataset], *, level: float) -> list[dict[str, A
     """The noise scale of each run with its interval."""
     found = {name: run_noise_scale(run, level=level) for name, run in runs.items()}
     return [plain({"node": name, **scale.record()}) for name, scale in found.items()]
+
+
+def comparison_rows(found: Sequence[ArmScale]) -> list[dict[str, Any]]:
+    """Noise scales against the batch size, one dictionary an arm."""
+    return [
+        plain({**vars(one), "scale": one.scale.record(), "crossover": _three(one.crossover)})
+        for one in found
+    ]
+
+
+def _three(found: Interval) -> list[float]:
+    return [found.value, found.low, found.high]
+
+
+def breakdown_numbers(found: Breakdown | None) -> dict[str, Any] | None:
+    """Noise scales by tensors and by loss; None for none."""
+    if found is None:
+        return None
+    content = {
+        "batch_size": found.batch_size,
+        "arm": found.arm,
+        "groups": {name: scale.record() for name, scale in found.groups.items()},
+        "parts": {name: scale.record() for name, scale in found.parts.items()},
+        "by_loss": loss_rows(found),
+    }
+    return dict(plain(content))
+
+
+def loss_rows(found: Breakdown) -> list[dict[str, float]]:
+    """Noise scales by the training loss, one dictionary an interval of it."""
+    names = ("loss", "estimate", "low", "high")
+    columns = {name: found.by_loss[name].values.tolist() for name in names}
+    return [dict(zip(columns, row, strict=True)) for row in _rows(columns)]
+
+
+def critical_numbers(found: CriticalBatch) -> dict[str, Any]:
+    """A critical batch size."""
+    return plain({**vars(found), "steps": dict(found.steps or {}), "notes": list(found.notes)})
+
+
+def ladder_rows(found: Sequence[Ladder]) -> list[dict[str, Any]]:
+    """Ladders, each with its rungs."""
+    return [
+        plain({**asdict(ladder), "rungs": [_rung(rung) for rung in ladder.rungs]})
+        for ladder in found
+    ]
+
+
+def _rung(rung: Rung) -> dict[str, Any]:
+    steps = {"over_before": rung.over_before, "over_baseline": rung.over_baseline}
+    return {**asdict(rung), **{name: gain and _gain(gain) for name, gain in steps.items()}}
+
+
+def _gain(gain: Gain) -> dict[str, Any]:
+    contrast = {
+        "estimate": gain.interval.value,
+        "low": gain.interval.low,
+        "high": gain.interval.high,
+        "error": gain.contrast.error,
+        "freedom": gain.contrast.freedom,
+        "count": gain.contrast.n,
+    }
+    rest = {"paired": gain.paired, "pooled": gain.pooled, "p_value": gain.p_value}
+    return {"contrast": contrast, **rest}
+
+
+def plan_numbers(found: Plan) -> dict[str, Any]:
+    """A plan."""
+    told = {**vars(found.pilot), "noise": str(found.pilot.noise)}
+    return plain(
+        {
+            "question": asdict(found.question),
+            "pilot": {name: value for name, value in told.items() if name != "times"},
+            "options": [{**asdict(one), "decades": one.decades} for one in found.options],
+            "records": [asdict(one) for one in found.records],
+            "batch_sizes": list(found.batch_sizes),
+            "notes": list(found.notes),
+        }
+    )

@@ -18,8 +18,19 @@ from ultraslow.analysis.runs import some_recordings, unusable
 from ultraslow.analysis.scores import ladders
 from ultraslow.analysis.scores.critical_batch import critical_batch
 
-from . import data, figures, ladder_table, noise_table
-from .numbers import fit_rows, inputs, noise_rows, now, plain, verdict_rows, versions
+from . import data, figures
+from .numbers import (
+    breakdown_numbers,
+    comparison_rows,
+    fit_rows,
+    inputs,
+    ladder_rows,
+    noise_rows,
+    now,
+    plain,
+    verdict_rows,
+    versions,
+)
 from .sections import Findings, whole_page
 
 # Exponents of tensors are for looking at; verdicts rest on totals, which are simulated more often.
@@ -104,7 +115,7 @@ def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> 
         ),
         tensors=tensors,
         level=level,
-        colours=figures.palette(data.batch_sizes(by_name)),
+        colours=figures.palette(data.sizes_of(by_name)),
         noise=noise,
         noise_detail=noise_breakdown(by_name, noise, level=level),
         critical=critical_batch(by_name, level=level),
@@ -114,7 +125,7 @@ def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> 
 
 def _some_arm_is_small(fits: xr.Dataset) -> bool:
     """Whether a tensor's interval somewhere is that of single runs and not across seeds."""
-    counts = [members.sizes["node"] for members in data.main_arms(fits).values()]
+    counts = [members.sizes["node"] for members in data.main_fits(fits).values()]
     return min(counts) < data.ACROSS_SEEDS
 
 
@@ -139,8 +150,8 @@ def _numbers(runs: xr.DataTree, found: Findings) -> dict[str, Any]:
         "fits": fit_rows(found.fits),
         "tensor_fits": fit_rows(found.tensor_fits),
         "noise_scale": noise_rows(found.runs, level=found.level),
-        "noise_by_batch_size": noise_table.rows(found.noise),
-        "noise_detail": noise_table.detail(found.noise_detail),
+        "noise_by_batch_size": comparison_rows(found.noise),
+        "noise_detail": breakdown_numbers(found.noise_detail),
         "critical_batch": plain(vars(found.critical)),
-        "ladders": ladder_table.rows(found.ladders),
+        "ladders": ladder_rows(found.ladders),
     }

@@ -1,23 +1,34 @@
 """The parts of the report's page, from its first paragraph to the table of runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from markupsafe import Markup
 
 from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN
 from ultraslow.analysis.intervals import UNDECIDABLE, VERDICTS
 from ultraslow.analysis.noise import ArmScale, Breakdown
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
 from ultraslow.analysis.scores import CriticalBatch, Ladder
-from ultraslow.analysis.text import interval, number, plural, real, rounded
+from ultraslow.analysis.text import percent, plural, sentence
 
-from . import data, figures, ladder_table, markup, noise_table
-from .tables import folded
-
-_HASH_LENGTH = 12
+from . import data, figures, markup
+from .markup import piece
+from .tables import (
+    critical_in_words,
+    critical_table,
+    effect,
+    folded,
+    ladder_table,
+    noise_table,
+    origin_table,
+    part_tables,
+    sized,
+    whole_gain,
+)
 
 
 @dataclass(frozen=True)
@@ -48,46 +59,52 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
         HTML.
     """
     rows = content["verdicts"]
-    bad = [(item["source"], item["faults"]) for item in content["unusable"]]
-    return markup.page(
-        "How the weights moved",
-        [
-            _header(found, content),
-            _verdicts(rows),
-            _distance(found),
-            _exponents(found),
-            ladder_table.section(found.ladders),
-            _noise(found),
-            noise_table.critical(found.critical),
-            _loss(found),
-            markup.section("Not used", "Paths that gave no recording.", markup.faults(bad)),
-            _provenance(found, content),
-        ],
-    )
-
-
-def _verdicts(rows: list[dict[str, Any]]) -> str:
-    """Decided predictions first, then open ones; those that lack a measurement folded away."""
-    told = [row for row in rows if not folded(row)]
-    told.sort(key=lambda row: row["verdict"] == UNDECIDABLE)
-    cards = "".join(map(markup.verdict, told))
-    return (
-        f'<div class="verdicts">{cards}</div>'
-        f"{markup.lacking([row for row in rows if folded(row)])}"
-    )
-
-
-def _header(found: Findings, content: dict[str, Any]) -> str:
-    made = f"ultraslow {content['versions']['ultraslow']} · {content['created'][:10]}"
     what = {f"{row['model']} on {row['data']}" for row in content["inputs"] if row["model"]}
-    overline = [made, plural(len(found.runs), "run"), *sorted(what)[:2]]
-    rows = content["verdicts"]
-    told = [_sentence(row) for row in rows if row["prediction"] in _ANSWERS]
-    answer = " ".join([*told, _tally(rows)])
-    return (
-        f'<header><p class="overline">{markup.escape(" · ".join(overline))}</p>'
-        f'<h1>How the weights moved</h1><p class="answer">{answer}</p></header>'
+    made = f"ultraslow {content['versions']['ultraslow']} · {content['created'][:10]}"
+    # Decided predictions first, then open ones; those that lack a measurement folded away.
+    told = sorted(
+        (row for row in rows if not folded(row)), key=lambda row: row["verdict"] == UNDECIDABLE
     )
+    answers = [_answer(row) for row in rows if row["prediction"] in _ANSWERS]
+    sections = [
+        _distance(found),
+        _exponents(found),
+        *map(_ladder, found.ladders),
+        _noise(found),
+        _critical(found.critical),
+        _loss(found),
+        _not_used(content["unusable"]),
+        _provenance(found, content),
+    ]
+    return markup.page(
+        title="How the weights moved",
+        overline=[made, plural(len(found.runs), "run"), *sorted(what)[:2]],
+        answer=Markup(" ").join([*answers, _tally(rows)]),
+        told=told,
+        lacking=_lacking([row for row in rows if folded(row)]),
+        sections=[section for section in sections if section],
+    )
+
+
+def _section(title: str, lead: str, *parts: Markup) -> Markup:
+    """A titled part of the page; empty when it has no parts."""
+    return piece("section", title, lead, parts) if any(parts) else Markup()
+
+
+def _figure(panels: Sequence[Markup], caption: str) -> Markup:
+    """Panels in columns with one caption."""
+    return piece("figure", panels, caption) if panels else Markup()
+
+
+def _lacking(rows: list[dict[str, Any]]) -> Markup:
+    """Predictions without a measurement, behind a line that opens; empty without any."""
+    summary = f"{plural(len(rows), 'more prediction')} could not be tested: what is missing"
+    return piece("drawer", summary, [piece("lacking", rows)]) if rows else Markup()
+
+
+def _not_used(bad: list[dict[str, Any]]) -> Markup:
+    listed = piece("faults", bad) if bad else Markup()
+    return _section("Not used", "Paths that gave no recording.", listed)
 
 
 def _tally(rows: list[dict[str, Any]]) -> str:
@@ -114,16 +131,14 @@ _ANSWERS = {
 _EFFECTS = {"P1": "exponent", "P2": "ratio of largest to smallest batch size"}
 
 
-def _sentence(row: dict[str, Any]) -> str:
-    answer = _ANSWERS[row["prediction"]][row["verdict"]]
+def _answer(row: dict[str, Any]) -> Markup:
+    answer = Markup(_ANSWERS[row["prediction"]][row["verdict"]])
     if row["effect"] is None:
-        return f"{answer}."
-    ends = interval(real(row["effect_low"]), real(row["effect_high"]), show=rounded)
-    effect = f"{_EFFECTS[row['prediction']]} {rounded(real(row['effect']))} {ends}"
-    return f"{answer} ({effect})."
+        return answer + "."
+    return answer + f" ({_EFFECTS[row['prediction']]} {effect(row)})."
 
 
-def _distance(found: Findings) -> str:
+def _distance(found: Findings) -> Markup:
     curves = data.distances(found.runs)
     laws = data.laws(found.fits)
     small = []
@@ -131,12 +146,12 @@ def _distance(found: Findings) -> str:
     for size, colour in found.colours.items():
         own, behind = data.parted(curves, size)
         options: dict[str, Any] = {"behind": behind, "batch_size": size, "colour": colour}
-        small.append(figures.distance(own, laws.get(size, []), top=top, **options))
+        small.append(figures.distance_panel(own, laws.get(size, []), top=top, **options))
     caption = _distance_caption(found, fitted=sum(map(len, laws.values())))
-    return markup.section(
+    return _section(
         "Distance from the initial weights",
         "‖wₜ − w₀‖ over all tensors, against iterations on a logarithmic axis.",
-        markup.figure(small, caption),
+        _figure(small, caption),
         _overlay(found, curves),
     )
 
@@ -148,7 +163,8 @@ def _distance_caption(found: Findings, *, fitted: int) -> str:
         return f"{dots} No law could be fitted; the JSON file says why, run by run."
     return (
         f"{dots} Lines: fitted laws ({plural(fitted, 'run')}) over the constant learning rate "
-        f"with {found.level:.0%} bands. A straight line is growth like log t.{_wandering(found)}"
+        f"with {percent(found.level)} bands. A straight line is growth like log t."
+        f"{_wandering(found)}"
     )
 
 
@@ -165,13 +181,13 @@ def _wandering(found: Findings) -> str:
     )
 
 
-def _overlay(found: Findings, curves: list[data.Curve]) -> str:
+def _overlay(found: Findings, curves: list[data.Curve]) -> Markup:
     if len(found.colours) < 2:
-        return ""
+        return Markup()
     last = min((float(curve.iteration[-1]) for curve in curves if curve.value.size), default=1.0)
     both = [
-        figures.together(curves, colours=found.colours, title="distance, all runs", log=False),
-        figures.ratios(
+        figures.all_runs(curves, colours=found.colours, title="distance, all runs", log=False),
+        figures.ratio_curves(
             data.ratios(curves),
             margin=RATIO_MARGIN,
             span=(last / 10, last),
@@ -180,52 +196,67 @@ def _overlay(found: Findings, curves: list[data.Curve]) -> str:
     ]
     caption = (
         f"{plural(len(curves), 'run')}, named by batch size. Second figure: curves that coincide "
-        f"stay in the grey band of ±{RATIO_MARGIN:.0%}; the verdict looks at the decade right of "
-        "the dashed line."
+        f"stay in the grey band of ±{percent(RATIO_MARGIN)}; the verdict looks at the decade "
+        "right of the dashed line."
     )
-    return f'<div style="height:36px"></div>{markup.figure(both, caption)}'
+    return Markup('<div style="height:36px"></div>') + _figure(both, caption)
 
 
-def _exponents(found: Findings) -> str:
+def _exponents(found: Findings) -> Markup:
     by_run = data.run_exponents(found.fits, level=found.level)
     by_tensor = data.tensor_exponents(found.tensor_fits, found.tensors, level=found.level)
     options: dict[str, Any] = {"margin": EXPONENT_MARGIN, "colours": found.colours}
     both = [
-        figures.exponents(plot.dots, plot.rows, name=name, **options)
+        figures.exponent_dots(plot.dots, plot.rows, name=name, **options)
         for name, plot in (("run-exponents", by_run), ("tensor-exponents", by_tensor))
     ]
     caption = (
-        f"First: one row a run with its {found.level:.0%} interval; a diamond is the mean over "
-        "four or more seeds of an arm. Second: the tensors that moved farthest "
+        f"First: one row a run with its {percent(found.level)} interval; a diamond is the mean "
+        "over four or more seeds of an arm. Second: the tensors that moved farthest "
         f"({plural(len(found.tensors), 'tensor')}), one row a batch size, of the arm with most "
         "seeds. Arrow heads: the interval goes on. Grey band: counts as log t."
     )
-    return markup.section(
+    return _section(
         "Exponents",
         "p in d = a + b·[(t + τ)^p − 1]/p: 0 is log t, ½ is √t, 1 is t, below 0 saturates.",
-        markup.figure(both, caption),
+        _figure(both, caption),
     )
 
 
-def _noise(found: Findings) -> str:
+def _noise(found: Findings) -> Markup:
     bands = data.noise_bands(found.runs, level=found.level)
     limits = _noise_limits(bands)
     small = [
-        figures.noise_scale(band, batch_size=size, limits=limits, colour=found.colours[size])
+        figures.noise_panel(band, batch_size=size, limits=limits, colour=found.colours[size])
         for size, band in bands.items()
     ]
     caption = (
-        f"B_simple = tr Σ/|G|² in samples with its {found.level:.0%} interval, of each batch size "
-        "the runs of the arm with most seeds. Dashed: the batch size. Below the noise scale an "
-        "update is mostly noise, above it mostly gradient."
+        f"B_simple = tr Σ/|G|² in samples with its {percent(found.level)} interval, of each batch "
+        "size the runs of the arm with most seeds. Dashed: the batch size. Below the noise scale "
+        "an update is mostly noise, above it mostly gradient."
     )
-    return markup.section(
+    return _section(
         "Gradient noise scale",
         "",
-        markup.figure(small, caption),
-        noise_table.by_batch_size(found.noise),
-        noise_table.in_parts(found.noise_detail),
+        _figure(small, caption),
+        _scales(found.noise),
+        _taken_apart(found.noise_detail),
     )
+
+
+def _scales(found: Sequence[ArmScale]) -> Markup:
+    known = any(one.place != "unknown" for one in found)
+    return noise_table(found).html() if known else Markup()
+
+
+def _taken_apart(found: Breakdown | None) -> Markup:
+    """Noise scales by groups of tensors, by part of the network and by loss."""
+    tables = {} if found is None else part_tables(found)
+    if found is None or not tables:
+        return Markup()
+    where = sized(found.batch_size, found.arm)
+    title = f"Noise scale at batch size {where} by {' and by '.join(tables)}"
+    return piece("drawer", title, [table.html() for table in tables.values()])
 
 
 def _noise_limits(bands: dict[int, data.Band]) -> tuple[float, float]:
@@ -237,57 +268,63 @@ def _noise_limits(bands: dict[int, data.Band]) -> tuple[float, float]:
     return float(known.min()) / 2, float(known.max()) * 2
 
 
-def _loss(found: Findings) -> str:
+def _loss(found: Findings) -> Markup:
     curves = [curve for curve in data.losses(found.runs) if curve.value.size]
     if not curves:
-        return ""
+        return Markup()
     log = all((curve.value > 0).all() for curve in curves)
-    drawn = figures.together(curves, colours=found.colours, title="training loss", log=log)
+    drawn = figures.all_runs(curves, colours=found.colours, title="training loss", log=log)
     caption = f"Mean over the updates since the last record, {plural(len(curves), 'run')}."
-    return markup.section("Training loss", "", markup.figure([drawn], caption))
+    return _section("Training loss", "", _figure([drawn], caption))
 
 
-_HEADER = ("run", "batch size", "seed", "rate", "scaling", "iterations", "records", "decades")
+def _critical(found: CriticalBatch) -> Markup:
+    """The critical batch size; empty where there is none."""
+    if found.status == "missing":
+        return Markup()
+    lead = (
+        "M_crit, from iterations to a target loss at several batch sizes: another quantity than "
+        "the noise scale, which is read off the gradients of one run."
+    )
+    said = "; ".join([*([found.reason] if found.reason else []), *found.notes])
+    notes = (sentence(said),) if said else ()
+    table = replace(critical_table(found, over_fewest=False), notes=notes)
+    answer = piece("small", sentence(critical_in_words(found)))
+    return _section("Critical batch size", lead, answer, table.html())
 
 
-def _provenance(found: Findings, content: dict[str, Any]) -> str:
-    rows = [_run_row(row, found.colours) for row in content["inputs"]]
-    used = " · ".join(f"{name} {version}" for name, version in content["versions"].items())
-    attributes = {row["node"]: _origin(row) for row in content["inputs"]}
-    return markup.section(
-        "Runs",
-        "Decades: the longest stretch of constant learning rate. Hash: the beginning of SHA-256.",
-        markup.table((*_HEADER, "state", "hash"), rows, text=1),
-        _note(found),
-        markup.drawer(
-            f"Paths, hashes and attributes of {plural(len(attributes), 'run')}",
-            *(markup.details(name, value) for name, value in attributes.items()),
-        ),
-        f'<p class="small">{markup.escape(used, 400)}</p>',
+def _ladder(ladder: Ladder) -> Markup:
+    """The gains of a ladder's rungs; empty where there is one."""
+    if len(ladder.rungs) < 2:
+        return Markup()
+    plot = data.gains(ladder)
+    name = f"ladder-{ladder.metric}-{ladder.name}"
+    drawn = figures.gain_dots(plot.dots, plot.rows, label=f"gain in {ladder.metric}", name=name)
+    notes = "".join(f" {sentence(note)}" for note in ladder.notes)
+    caption = f"Gain of each rung over the one before; diamond: the last over the first.{notes}"
+    table = ladder_table(ladder)
+    listed = replace(table, notes=table.lead).html()
+    return _section(
+        table.title.capitalize(), whole_gain(ladder), _figure([drawn], caption), listed
     )
 
 
-def _note(found: Findings) -> str:
-    """Which of the recordings in the table were counted once."""
-    note = str(found.verdicts.attrs.get("note", ""))
-    return f'<p class="small">{markup.escape(note, 400)}</p>' if note else ""
-
-
-def _origin(row: dict[str, Any]) -> dict[str, Any]:
-    return {"path": row["path"], "sha256": row["sha256"], "attributes": row["attributes"]}
-
-
-def _run_row(row: dict[str, Any], colours: dict[int, str]) -> list[str]:
-    rate = row["learning_rate"]
-    cells = [
-        "–" if row["seed"] is None else row["seed"],
-        "–" if rate is None else number(rate),
-        row["scaling"] or "–",
-        row["last_iteration"],
-        row["records"],
-        f"{row['constant_rate_decades']:.2f}",
-        row["state"],
+def _provenance(found: Findings, content: dict[str, Any]) -> Markup:
+    note = str(found.verdicts.attrs.get("note", ""))  # which of the recordings were counted once
+    origins = [
+        piece("details", row["node"], markup.listing({key: row[key] for key in _ORIGIN}))
+        for row in content["inputs"]
     ]
-    size = markup.swatch(colours[row["batch_size"]], str(row["batch_size"]))
-    digest = f"<code>{markup.escape(row['sha256'][:_HASH_LENGTH])}</code>"
-    return [markup.escape(row["run"], 40), size, *map(markup.escape, cells), digest]
+    title = f"Paths, hashes and attributes of {plural(len(origins), 'run')}"
+    used = " · ".join(f"{name} {version}" for name, version in content["versions"].items())
+    table = replace(origin_table(content["inputs"], found.colours), notes=(note,) if note else ())
+    return _section(
+        "Runs",
+        "Decades: the longest stretch of constant learning rate. Hash: the beginning of SHA-256.",
+        table.html(),
+        piece("drawer", title, origins),
+        piece("small", used),
+    )
+
+
+_ORIGIN = ("path", "sha256", "attributes")

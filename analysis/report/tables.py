@@ -1,180 +1,157 @@
-"""Tables for the terminal, readable at 100 columns."""
+"""Results as tables: recordings, fits, verdicts, noise scales, ladders, batch sizes, plans."""
 
-import textwrap
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import xarray as xr
 
-from ultraslow.analysis.intervals import UNDECIDABLE
-from ultraslow.analysis.runs import constant_rate, label, recordings, unusable
+from ultraslow.analysis.intervals import UNDECIDABLE, Interval
+from ultraslow.analysis.noise import ArmScale, Breakdown, NoiseScale
+from ultraslow.analysis.planning import Plan
+from ultraslow.analysis.runs import unusable
+from ultraslow.analysis.scores import CriticalBatch, Gain, Ladder
 from ultraslow.analysis.text import (
-    batch_sizes,
-    columns,
+    fixed,
+    in_short,
     interval,
+    number,
+    percent,
     plural,
-    printable,
     real,
     rounded,
+    sentence,
+    sizes_in_words,
+    time_span,
 )
 from ultraslow.diffusion.predictions import PREDICTIONS
 
-from .numbers import fit_rows, verdict_rows
+from .markup import piece
+from .numbers import fit_rows, inputs, loss_rows, verdict_rows
+from .table import Column, Table
 
-WIDTH = 100
-_NAME = 20
-# Of a sentence: as much as the page shows.
-_LONGEST = 900
+NONE = "–"
 _MEASUREMENTS = {"loss": "loss", "noise_trace": "noise", "learning_rate": "rate"}
+_HASH_LENGTH = 12
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """Columns aligned with two spaces between them.
-
-    Arguments:
-        header: one title a column.
-        rows: texts by row and column.
-        left: number of leading columns set flush left; the others are flush right.
-
-    Returns:
-        The lines, the header first.
-
-    >>> print(table(["run", "p"], [["a", "0.1"], ["bb", "12"]]))
-    run    p
-    a    0.1
-    bb    12
-    """
-    lines = [header, *rows]
-    widths = [max(columns(line[k]) for line in lines) for k in range(len(header))]
-    return "\n".join(_line(line, widths, left) for line in lines)
+def _entry(
+    title: str, key: str, show: Callable[[Any], str] = str, *, left: bool = False
+) -> Column:
+    """A column of one entry of each row; a dash stands for None."""
+    return Column(title, lambda row: NONE if row[key] is None else show(row[key]), left)
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
-    rooms = [" " * (width - columns(cell)) for cell, width in zip(cells, widths, strict=True)]
-    padded = [
-        cell + room if k < left else room + cell
-        for k, (cell, room) in enumerate(zip(cells, rooms, strict=True))
-    ]
-    return "  ".join(padded).rstrip()
-
-
-def info(runs: xr.DataTree) -> str:
+def recording_tables(runs: xr.DataTree) -> list[Table]:
     """What is in each recording, and what could not be used."""
-    header = ("run", "batch", "seed", "iterations", "records", "weights", "decades")
-    rows = [_info_row(run) for run in recordings(runs).values()]
-    lines = [table((*header, "state", "beside distance"), rows)]
-    lines += [_open_line(run) for run in recordings(runs).values() if "written" in run.attrs]
-    for item in unusable(runs):
-        lines.append(f"not used: {printable(item.source, WIDTH)}")
-        lines += [f"  {printable(fault, 300)}" for fault in item.faults]
-    return "\n".join(lines)
-
-
-def _info_row(run: xr.Dataset) -> tuple[str, ...]:
-    measured = [word for name, word in _MEASUREMENTS.items() if name in run]
-    return (
-        printable(str(run["run"].values), _NAME),
-        str(int(run["batch_size"])),
-        str(label(run, "seed", "–")),
-        str(int(run["iteration"][-1])),
-        str(run.sizes["iteration"]),
-        _short(float(run["tensor_size"].sum())),
-        f"{constant_rate(run).decades:.2f}",
-        printable(str(run.attrs.get("state", "")).partition(" ")[0], _NAME),
-        ", ".join(measured),
+    rows = inputs(runs)
+    columns = (
+        _entry("run", "run", left=True),
+        _entry("batch", "batch_size"),
+        _entry("seed", "seed"),
+        _entry("iterations", "last_iteration"),
+        _entry("records", "records"),
+        _entry("weights", "weights", in_short),
+        _entry("decades", "constant_rate_decades", fixed),
+        _entry("state", "state", lambda state: state.partition(" ")[0], left=True),
+        _entry("beside distance", "measured", _in_words, left=True),
     )
+    notes = tuple(_state(row) for row in rows if row["written"])
+    bad = Table(
+        columns=(Column("", lambda item: f"not used: {item.source}", left=True),),
+        rows=unusable(runs),
+        below=lambda item: item.faults,
+    )
+    return [Table(columns=columns, rows=rows, notes=notes), bad]
 
 
-def _open_line(run: xr.Dataset) -> str:
+def _in_words(measured: Sequence[str]) -> str:
+    return ", ".join(word for name, word in _MEASUREMENTS.items() if name in measured)
+
+
+def _state(row: Mapping[str, Any]) -> str:
     """What goes on in a live folder; age tells a run that records from one that hangs."""
-    name, state = str(run["run"].values), str(run.attrs.get("state", ""))
-    written = str(run.attrs["written"])
-    line = f"{printable(name, _NAME)}: {printable(state, WIDTH)}"
+    line, written = f"{row['run']}: {row['state']}", row["written"]
     try:
         seconds = (datetime.now(UTC) - datetime.fromisoformat(written)).total_seconds()
     except (ValueError, TypeError):
         return line
     told = written.replace("T", " ").removesuffix("+00:00")
-    return f"{line} (last written {told} UTC, {_age(seconds)} ago)"
+    return f"{line} (last written {told} UTC, {time_span(seconds)} ago)"
 
 
-def _age(seconds: float) -> str:
-    """A time span in its largest whole unit.
+def origin_table(rows: Sequence[Mapping[str, Any]], colours: Mapping[int, str]) -> Table:
+    """The runs that a page is about, each with the beginning of its SHA-256.
 
-    >>> _age(59), _age(60), _age(2e5)
-    ('59 s', '1 min', '2 d')
+    Arguments:
+        rows: as the JSON file holds them.
+        colours: of the batch sizes.
     """
-    for unit, word in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= unit:
-            return f"{seconds // unit:.0f} {word}"
-    return f"{max(seconds, 0):.0f} s"
-
-
-def _short(count: float) -> str:
-    """A count of weights in at most six columns."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.3g}{letter}"
-    return f"{count:.0f}"
-
-
-def fits(found: xr.Dataset) -> str:
-    """Exponents of growth fits with their intervals, one curve a line."""
-    by_tensor = "tensor" in found.dims
-    names = ("run", "tensor") if by_tensor else ("run", "batch", "seed")
-    header = (*names, "decades", "p", "interval", "tells ≥", "remark")
-    rows = [_fit_row(row, by_tensor) for row in fit_rows(found)]
-    level = found.attrs.get("level")
-    title = (
-        f"d = a + b·[(t + τ)^p − 1]/p; p = 0: log t, 0.5: diffusion; level {level}\n"
-        "tells ≥: smallest |p| that such a curve tells from 0 with 80 % power"
+    return Table(
+        columns=(
+            _entry("run", "run", left=True),
+            _entry("batch size", "batch_size", lambda m: piece("swatch", colours[m], m)),
+            _entry("seed", "seed"),
+            _entry("rate", "learning_rate", number),
+            Column("scaling", lambda row: row["scaling"] or NONE),
+            _entry("iterations", "last_iteration"),
+            _entry("records", "records"),
+            _entry("decades", "constant_rate_decades", fixed),
+            _entry("state", "state"),
+            _entry("hash", "sha256", lambda sha256: piece("code", sha256[:_HASH_LENGTH])),
+        ),
+        rows=rows,
     )
-    return f"{title}\n{table(header, rows, left=2 if by_tensor else 1)}{_remarks(found)}"
 
 
-def _remarks(found: xr.Dataset) -> str:
-    """Why fits are not plainly ok, each reason once with the number of its curves."""
-    reasons = Counter(row["reason"] for row in fit_rows(found) if row["status"] != "ok")
-    lines = [
-        textwrap.fill(
-            f"{plural(count, 'curve')}: {printable(reason, 300)}", WIDTH, subsequent_indent="    "
-        )
-        for reason, count in reasons.most_common()
-    ]
-    return "".join(f"\n{line}" for line in lines)
-
-
-def _fit_row(row: dict, by_tensor: bool) -> tuple[str, ...]:
-    name = printable(row["run"], _NAME)
-    names = (
-        (name, printable(row["tensor"], _NAME)) if by_tensor else (name, str(row["batch_size"]))
+def fit_table(found: xr.Dataset) -> Table:
+    """Exponents of growth fits with their intervals, one curve a row."""
+    rows = fit_rows(found)
+    names = [_entry("batch", "batch_size"), Column("seed", lambda row: str(row["seed"]) or NONE)]
+    if "tensor" in found.dims:
+        names = [_entry("tensor", "tensor", left=True)]
+    lead = (
+        f"d = a + b·[(t + τ)^p − 1]/p; p = 0: log t, 0.5: diffusion; level {found.attrs['level']}",
+        "tells ≥: smallest |p| that such a curve tells from 0 with 80 % power",
     )
-    ends = interval(real(row["exponent_low"]), real(row["exponent_high"]), show=rounded)
-    return (
+    columns = (
+        _entry("run", "run", left=True),
         *names,
-        *(() if by_tensor else (str(row["seed"]) or "–",)),
-        f"{row['decades']:.2f}",
-        rounded(real(row["exponent"])),
-        ends,
-        rounded(real(row["detectable"])),
-        "" if row["status"] == "ok" else row["status"].replace("_", " "),
+        _entry("decades", "decades", fixed),
+        Column("p", lambda row: rounded(real(row["exponent"]))),
+        Column("interval", lambda row: _ends(row, "exponent_low", "exponent_high")),
+        Column("tells ≥", lambda row: rounded(real(row["detectable"]))),
+        _entry("remark", "status", lambda s: "" if s == "ok" else s.replace("_", " "), left=True),
     )
+    reasons = Counter(row["reason"] for row in rows if row["status"] != "ok")
+    notes = (f"{plural(count, 'curve')}: {reason}" for reason, count in reasons.most_common())
+    return Table(lead=lead, columns=columns, rows=rows, notes=tuple(notes))
 
 
-def verdicts(found: xr.Dataset) -> str:
-    """One paragraph a prediction: verdict, effect, reason, and what would decide it.
+def _ends(row: Mapping[str, Any], low: str, high: str) -> str:
+    return interval(real(row[low]), real(row[high]), show=rounded)
 
-    Those that lack a measurement come last, one line for what is missing and no statement.
+
+def verdict_tables(found: xr.Dataset) -> list[Table]:
+    """Each prediction: verdict, effect, reason, and what would decide it.
+
+    Those that lack a measurement come last, in a sentence each.
     """
     rows = verdict_rows(found)
-    lacking = [row for row in rows if folded(row)]
-    parts = [_verdict(row) for row in rows if row not in lacking]
-    parts += ["\n".join(map(_lacking, lacking))] if lacking else []
+    told = Table(
+        columns=(
+            Column("", lambda row: f"{row['prediction']:4}{row['verdict'].upper()}", left=True),
+            Column("", effect, left=True),
+            Column("", _sample, left=True),
+        ),
+        rows=[row for row in rows if not folded(row)],
+        below=_reasons,
+    )
+    lacking = Table(notes=tuple(_lacking(row) for row in rows if folded(row)))
     note = str(found.attrs.get("note", ""))
-    parts += [textwrap.fill(printable(note, _LONGEST), WIDTH)] if note else []
-    return "\n\n".join(parts)
+    return [told, lacking, Table(notes=(note,) if note else ())]
 
 
 def folded(row: Mapping[str, Any]) -> bool:
@@ -185,26 +162,238 @@ def folded(row: Mapping[str, Any]) -> bool:
     return row["verdict"] == UNDECIDABLE and row["effect"] is None and row["prediction"] != "P1"
 
 
+def effect(row: Mapping[str, Any]) -> str:
+    """What a verdict rests on, with its interval; empty without one."""
+    if row["effect"] is None:
+        return ""
+    value, low, high = (real(row[name]) for name in ("effect", "effect_low", "effect_high"))
+    return str(Interval(value, low, high))
+
+
+def _sample(row: Mapping[str, Any]) -> str:
+    return f"{plural(row['runs'], 'run')}, {sizes_in_words(row['batch_sizes'])}"
+
+
+def _reasons(row: Mapping[str, Any]) -> list[str]:
+    needed = [f"Would decide it: {row['needed']}."] if row["needed"] else []
+    return [row["statement"], row["reason"], *needed]
+
+
 def _lacking(row: Mapping[str, Any]) -> str:
     title = PREDICTIONS[row["prediction"]].title
-    text = f"undecidable ({title}): {row['reason']} Would decide it: {row['needed']}."
-    lead = f"{row['prediction']:4}"
-    return textwrap.fill(
-        printable(text, _LONGEST), WIDTH, initial_indent=lead, subsequent_indent="    "
+    found = f"{row['reason']} Would decide it: {row['needed']}."
+    return f"{row['prediction']:4}undecidable ({title}): {found}"
+
+
+_CROSSOVER = (
+    "Over whole runs. Below B an update is mostly noise, above it mostly gradient. t*: the "
+    "iteration after which drift outruns diffusion, while the gradient and its noise stay what "
+    "they are."
+)
+
+
+def noise_table(found: Sequence[ArmScale]) -> Table:
+    """The noise scale over whole runs of each batch size, against the batch size."""
+    places = {"below": "below it", "within": "within it", "above": "above it", "unknown": NONE}
+    columns = (
+        Column("batch size M", lambda one: sized(one.batch_size, one.arm)),
+        Column("runs", lambda one: str(one.runs)),
+        Column("noise scale B", lambda one: number(one.scale.interval.value)),
+        Column("interval", lambda one: one.scale.interval.ends(number)),
+        Column("M is", lambda one: places[one.place]),
+        Column("t* = B/M", lambda one: number(one.crossover.value)),
+        Column("interval", lambda one: one.crossover.ends(number)),
+    )
+    return Table(columns=columns, rows=found, notes=(_CROSSOVER,))
+
+
+def sized(size: int, arm: str) -> str:
+    """A batch size with what tells its arm from others."""
+    return f"{size}, {arm}" if arm else str(size)
+
+
+def part_tables(found: Breakdown) -> dict[str, Table]:
+    """Noise scales by groups of tensors, by part of the network and by loss, where they differ."""
+    by_loss = (
+        _entry("mean training loss", "loss", number, left=True),
+        _entry("noise scale B", "estimate", number),
+        Column("interval", lambda row: interval(row["low"], row["high"])),
+    )
+    tables = {
+        "tensors": _parts("tensors", found.groups),
+        "part of the network": _parts("part of the network", found.parts),
+        "loss": Table(columns=by_loss, rows=loss_rows(found)),
+    }
+    return {name: table for name, table in tables.items() if len(table.rows) > 1}
+
+
+def _parts(title: str, found: Mapping[str, NoiseScale]) -> Table:
+    columns = (
+        Column(title, lambda item: item[0], left=True),
+        Column("noise scale B", lambda item: number(item[1].interval.value)),
+        Column("interval", lambda item: item[1].interval.ends(number)),
+        Column("method", lambda item: _method(item[1])),
+        Column("updates", lambda item: str(item[1].updates)),
+    )
+    return Table(columns=columns, rows=list(found.items()))
+
+
+def _method(scale: NoiseScale) -> str:
+    correlated = ", windows correlate" if scale.correlated else ""
+    return f"{scale.method or scale.interval.reason}{correlated}"
+
+
+_UNITS = {
+    "accuracy": "gains are differences of held-out accuracy",
+    "loss": "gains are −ln of the ratio of held-out losses: 0.05 is a loss lower by 5 %",
+}
+
+
+def ladder_table(ladder: Ladder) -> Table:
+    """Each rung of a ladder with its gains."""
+    explained = (
+        f"{_UNITS[ladder.metric]}; {percent(ladder.level)} t intervals over seeds that hold "
+        "together, p after Holm"
+    )
+    columns = (
+        Column("rung", lambda rung: str(rung.place.number), left=True),
+        Column("name", lambda rung: rung.place.name, left=True),
+        Column("runs", lambda rung: _runs(rung.runs, rung.failed)),
+        Column("value", lambda rung: rounded(rung.mean)),
+        Column("over the one before", lambda rung: _gain(rung.over_before)),
+        Column("p", lambda rung: _p_value(rung.over_before)),
+        Column("over the baseline", lambda rung: _gain(rung.over_baseline)),
+        Column("p", lambda rung: _p_value(rung.over_baseline)),
+    )
+    return Table(
+        title=f"ladder {ladder.name or '(without a name)'}, held-out {ladder.metric}",
+        lead=(explained,),
+        columns=columns,
+        rows=ladder.rungs,
+        notes=(*(f"note: {note}" for note in ladder.notes), whole_gain(ladder)),
     )
 
 
-def _verdict(row: dict) -> str:
-    effect = ""
-    if row["effect"] is not None:
-        ends = interval(real(row["effect_low"]), real(row["effect_high"]), show=rounded)
-        effect = f"{rounded(real(row['effect']))} {ends}"
-    sample = f"{plural(row['runs'], 'run')}, {batch_sizes(row['batch_sizes'])}"
-    lines = [f"{row['prediction']:4}{row['verdict'].upper():14}{effect:26}  {sample}".rstrip()]
-    texts = [row["statement"], row["reason"]]
-    texts += [f"Would decide it: {row['needed']}."] if row["needed"] else []
-    for text in texts:
-        lines += textwrap.wrap(
-            printable(text, _LONGEST), WIDTH, initial_indent="    ", subsequent_indent="    "
-        )
-    return "\n".join(lines)
+def _runs(count: int, failed: int) -> str:
+    return f"{count} of {count + failed}" if failed else str(count)
+
+
+def _gain(gain: Gain | None) -> str:
+    return NONE if gain is None else str(gain.interval)
+
+
+def _p_value(gain: Gain | None) -> str:
+    return NONE if gain is None else number(gain.p_value, 2)
+
+
+def whole_gain(ladder: Ladder) -> str:
+    """The gain of the last rung over the first, in a sentence."""
+    gain = ladder.rungs[-1].over_baseline
+    if gain is None:
+        return "The whole ladder: no gain can be given, as seeds or rungs are missing."
+    word = "gains" if gain.contrast.value > 0 else "loses"
+    if gain.p_value > 1 - ladder.level:
+        word = "neither gains nor loses for sure"
+    return f"The whole ladder {word}: {gain.interval}, p = {_p_value(gain)}."
+
+
+_MEANING = (
+    "at the critical batch size both iterations and samples are twice the fewest; it comes from "
+    "trainings at several batch sizes and is another quantity than the noise scale"
+)
+
+
+def critical_table(found: CriticalBatch, *, over_fewest: bool = True) -> Table:
+    """What each batch size took to the target, and the size where more stops saving iterations.
+
+    Arguments:
+        found: with iterations S by batch size M.
+        over_fewest: whether to set S and the samples E = M·S over S_min and E_min = M_crit·S_min.
+    """
+    least = found.fewest_steps
+    samples = least * found.estimate
+    columns = (
+        Column("batch size", lambda row: str(row[0])),
+        Column("iterations", lambda row: number(row[1])),
+        Column("over fewest", lambda row: number(row[1] / least)),
+        Column("samples", lambda row: number(row[0] * row[1])),
+        Column("over fewest", lambda row: number(row[0] * row[1] / samples)),
+    )
+    fewest = "" if math.isnan(least) else f"; fewest iterations {number(least)}"
+    reasons = [found.reason] if found.reason else []
+    notes = [f"{critical_in_words(found)}{fewest}", *reasons, _MEANING, *found.notes]
+    return Table(
+        columns=tuple(one for one in columns if over_fewest or one.title != "over fewest"),
+        rows=sorted((found.steps or {}).items()),
+        notes=tuple(map(sentence, notes)),
+    )
+
+
+def critical_in_words(found: CriticalBatch) -> str:
+    """A critical batch size with what it rests on."""
+    return f"{found}, {plural(found.seeds, 'seed')}"
+
+
+def plan_tables(found: Plan) -> list[Table]:
+    """Options of seeds and lengths, when to record, and what to know of both."""
+    asked, of = found.question, found.pilot
+    lead = (
+        f"to tell t^{asked.exponent:g} from log t with {percent(asked.power)} power, "
+        f"level {asked.level:g}",
+        f"pilot: {of.source}; noise σ/D {number(of.noise_share)}, {of.noise}; "
+        f"onset {number(of.onset)}; spread of p between seeds {number(of.seed_spread)}",
+    )
+    options = Table(columns=_option_columns(found), rows=found.options)
+    best = found.cheapest
+    after = f" of {plural(best.seeds, 'run')} until iteration {number(best.last)}" if best else ""
+    usual = found.records[0].error if found.records else math.nan
+    columns = (
+        Column("records", lambda one: one.name, left=True),
+        Column("count", lambda one: str(one.count)),
+        Column("error of p", lambda one: number(one.error)),
+        Column("relative", lambda one: fixed(one.error / usual)),
+    )
+    records = Table(title=f"when to record each{after}", columns=columns, rows=found.records)
+    notes = Table(notes=tuple(map(sentence, (*_advice(found), *found.notes))))
+    return [Table(lead=lead), options, *([records] if found.records else []), notes]
+
+
+def _option_columns(found: Plan) -> tuple[Column, ...]:
+    def column(title: str, name: str, show: Callable[[Any], str] = number) -> Column:
+        return Column(title, lambda one: show(getattr(one, name)) if one.last else NONE)
+
+    cost = ("updates", "samples") if found.pilot.batch_size else ("updates",)
+    return (
+        Column("seeds", lambda one: str(one.seeds)),
+        Column("iterations", lambda one: number(one.last) if one.last else "none suffices"),
+        column("decades", "decades", fixed),
+        column("records", "records", str),
+        column("power", "power", percent),
+        column("log kept", "log_supported", percent),
+        column("alarms", "false_alarms", lambda share: percent(share, 1)),
+        column("onset 0", "alarms_at_once", lambda share: percent(share, 1)),
+        *(column(name, name) for name in cost),
+    )
+
+
+def _advice(found: Plan) -> list[str]:
+    best = found.cheapest
+    if best is None:
+        return [
+            "no training of up to eight decades has that power: an exponent further from 0, less "
+            "noise or less spread between seeds may give it"
+        ]
+    text = (
+        f"fewest updates across seeds: {best.seeds} seeds until iteration {number(best.last)} "
+        f"({number(best.updates)} updates)"
+    )
+    if not found.batch_sizes:
+        return [text]
+    listed = ", ".join(map(str, found.batch_sizes))
+    total = number(best.updates * len(found.batch_sizes))
+    sizes = (
+        f"batch sizes from a tenth of the noise scale {number(found.pilot.noise_scale)} to ten "
+        f"times it, where drift and noise change places: {listed} ({total} updates for all), and "
+        "the full batch"
+    )
+    return [text, sizes]

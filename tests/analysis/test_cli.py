@@ -34,7 +34,7 @@ def test_info_lists_runs_and_faults(runs, capsys):
     out = capsys.readouterr().out
     assert "short-s0" in out
     assert "loss, noise, rate" in out
-    assert "broken.nc\n  has zero bytes" in out
+    assert "broken.nc\n    has zero bytes" in out
 
 
 def test_info_as_json_holds_the_same(runs, capsys):

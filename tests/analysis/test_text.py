@@ -2,11 +2,10 @@ import math
 import re
 import unicodedata
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ultraslow.analysis.text import columns, interval, number, plural, printable, real, rounded
+from ultraslow.analysis.text import interval, number, plural, printable, real, rounded
 
 SAFE = st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"])
 
@@ -57,13 +56,6 @@ def test_a_cut_keeps_both_ends(text, length):
     head, tail = shown[: length // 2], shown[length // 2 + 1 :]
     assert text.startswith(head)
     assert text.endswith(tail)
-
-
-@pytest.mark.parametrize(
-    ("text", "wide"), [("", 0), ("abc", 3), ("‖wₜ‖", 4), ("距離", 4), ("ａ", 2), ("e\u0301", 1)]
-)
-def test_columns_of_known_texts(text, wide):
-    assert columns(text) == wide
 
 
 @given(st.floats(allow_nan=False))

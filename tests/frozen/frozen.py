@@ -3,10 +3,15 @@
 Answers are those of the command line on the shipped recordings, on simulated ones and on those of
 two short distributed trainings. In `answers/` they are shortened and compared within tolerances;
 any other folder holds them whole, for `compare --exact` on the machine that stored them.
+
+Of tables in the terminal and of pages the words and numbers are compared, in their order, and of
+pages the drawings to the letter; where lines break, how columns are aligned and which elements of
+HTML hold a text is not. JSON, recordings, messages on errors and help are compared as they are.
 """
 
 import argparse
 import fnmatch
+import html
 import json
 import math
 import os
@@ -36,6 +41,11 @@ BYTES = {"sha256", "initial_sha256", "page"}
 # A drawn page says when it was made, and names its shapes at random.
 MADE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:\+00:00)?|\b[a-z]?[0-9a-f]{10}\b")
 NUMBER = re.compile(r"(?<![\w.])[−-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
+
+# A drawing, what a page has beside its text, and a word that was parted at a line's end.
+DRAWING = re.compile(r"<svg.*?</svg>", re.DOTALL)
+MARKS = re.compile(r"<style>.*?</style>|<!--.*?-->|<[^>]+>", re.DOTALL)
+PARTED = re.compile(r"(?<=\w-)\n *(?=\w)")
 
 SIMULATED = {
     "field": ["--iterations", "3000"],
@@ -70,7 +80,7 @@ class Case:
 
     name: str
     words: list[str]
-    read: str = "json"  # json, text, report, or the folder of recordings that it makes
+    read: str = "json"  # json, text, table, report, or the folder of recordings that it makes
 
     @property
     def tolerance(self):
@@ -99,16 +109,16 @@ def askers():
             yield Case(f"{name}.{word}", [PRODUCT, *command.split(), "--json", path])
             if name in TEXTS:
                 words = command.replace("--tensors", "").split()
-                yield Case(f"{name}.{word}-text", [PRODUCT, *words, path], "text")
-    yield Case("hoffer.info", [PRODUCT, "info", "data/hoffer2017-fig2a"], "text")
-    yield Case("sqrt.batch", [PRODUCT, "batch", "data/cifar10-small/sqrt-b*.nc"], "text")
+                yield Case(f"{name}.{word}-text", [PRODUCT, *words, path], "table")
+    yield Case("hoffer.info", [PRODUCT, "info", "data/hoffer2017-fig2a"], "table")
+    yield Case("sqrt.batch", [PRODUCT, "batch", "data/cifar10-small/sqrt-b*.nc"], "table")
     yield Case("cifar.level", [PRODUCT, "test", "--level", "0.8", "--json", PATHS["cifar"]])
     yield Case("losses.batch", [PRODUCT, "batch", "--json", "made/losses"])
     for name, path in PILOTS.items():
         yield Case(f"{name}.plan", [*PLAN, "--json", path])
     numbers = [*PLAN, "--noise", "0.02", "--exponent", "0.4"]
     yield Case("numbers.plan", [*numbers, "--json"])
-    yield Case("numbers.plan-text", numbers, "text")
+    yield Case("numbers.plan-text", numbers, "table")
     for command in COMMANDS:
         yield Case(f"{command}.help", [PRODUCT, command, "--help"], "text")
 
@@ -200,6 +210,10 @@ def differences(stored, found, at="", *, exact, rtol):
         for index, (old, new) in enumerate(zip(stored, found, strict=True)):
             if exact or not (finite(old) and finite(new) and abs(old - new) <= rtol * scale):
                 yield from same(old, new, f"{at}/{index}")
+    elif isinstance(stored, list) and isinstance(found, list):
+        pairs = zip(stored, found, strict=False)
+        part = next((k for k, (old, new) in enumerate(pairs) if old != new), 0)
+        yield f"{at}/{part}", stored[part : part + 9], found[part : part + 9]
     elif not (identical(stored, found) or (not exact and alike(stored, found, rtol))):
         yield at, stored, found
 
@@ -261,9 +275,26 @@ def lines(value, depth=3):
     return "{\n" + ",\n".join(entries) + "\n}"
 
 
+def in_words(case, said):
+    """An answer with its tables and its page as words, by which two are compared."""
+    if said is None or not case.read.startswith(("table", "report")):
+        return said
+    told = {**said, "out": table_words(said["out"])}
+    if "page" in said:
+        page = "\n".join(said["page"])
+        told["page"] = html.unescape(MARKS.sub(" ", DRAWING.sub(" ", page))).split()
+        told["drawings"] = DRAWING.findall(page)
+    return told
+
+
+def table_words(printed):
+    return PARTED.sub("", "\n".join(printed)).split()
+
+
 def compare(case, said, parsed):
     path = parsed.folder / f"{case.name}.json"
     stored = json.loads(path.read_text()) if path.exists() else None
+    stored, said = in_words(case, stored), in_words(case, said)
     return differences(stored, said, case.name, exact=parsed.exact, rtol=case.tolerance)
 
 

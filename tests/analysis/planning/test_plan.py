@@ -17,7 +17,7 @@ from ultraslow.analysis.planning.plan import (
 )
 from ultraslow.analysis.planning.power import Question, Shares, record_times, simulated
 from ultraslow.analysis.predictions.growth.log_growth import log_growth
-from ultraslow.analysis.report import plan_table
+from ultraslow.analysis.report import plan_tables, printed
 
 PILOT = stated(0.02, onset=3.0, batch_size=64, noise_scale=400.0, seed_spread=0.05)
 
@@ -78,7 +78,7 @@ def test_a_question_beyond_any_training_has_no_option():
     found = plan(Question(0.06, draws=100), hopeless, rng=np.random.default_rng(0))
     assert all(option.last == 0 for option in found.options)
     assert found.cheapest is None and found.records == ()
-    assert "an exponent further from 0" in plan_table.terminal(found)
+    assert "an exponent further from 0" in printed(plan_tables(found))
 
 
 def option(seeds, updates, *, alarms=0.0, at_once=0.0):

@@ -108,7 +108,7 @@ def test_rows_go_by_batch_size_and_equal_arms_by_the_first():
     plot = data.run_exponents(fits([256, 64, 1024], [0.1, 0.2, 0.3]), level=0.9)
     assert plot.rows == ("batch size 64", "batch size 256", "batch size 1024")
     assert [(dot.row, dot.value) for dot in plot.dots] == [(0, 0.2), (1, 0.1), (2, 0.3)]
-    main = data.main_arms(fits([64, 64], [0.1, 0.2], arms=["sqrt", "linear"]))
+    main = data.main_fits(fits([64, 64], [0.1, 0.2], arms=["sqrt", "linear"]))
     assert main[64]["arm"].values.tolist() == ["sqrt"]
 
 

@@ -48,19 +48,19 @@ def texts(svg):
 def distance(**options):
     plain = {"behind": [], "top": 10.0, "batch_size": 64, "colour": COLOURS[64]}
     curves, fits = options.pop("curves", [curve()]), options.pop("fits", [])
-    return figures.distance(curves, fits, **plain | options)
+    return figures.distance_panel(curves, fits, **plain | options)
 
 
 DRAWN = {
     "distance": lambda: distance(fits=[band()]),
-    "together": lambda: figures.together(
+    "together": lambda: figures.all_runs(
         [curve(size) for size in SIZES], colours=COLOURS, title="x", log=True
     ),
-    "ratios": lambda: figures.ratios([curve()], margin=0.1, span=(10, 100), colours=COLOURS),
-    "exponents": lambda: figures.exponents(
+    "ratios": lambda: figures.ratio_curves([curve()], margin=0.1, span=(10, 100), colours=COLOURS),
+    "exponents": lambda: figures.exponent_dots(
         [Dot(0, 64, 0.1, -0.1, 0.2)], ["a"], margin=0.05, colours=COLOURS, name="e"
     ),
-    "noise": lambda: figures.noise_scale(
+    "noise": lambda: figures.noise_panel(
         band(), batch_size=64, limits=(0.1, 100), colour=COLOURS[64]
     ),
 }
@@ -110,7 +110,7 @@ def test_a_distance_panel_draws_each_run_and_each_fit_once():
 @pytest.mark.parametrize("log", [False, True])
 def test_all_runs_keep_the_colour_of_their_batch_size(log):
     curves = [curve(size, 1 + k) for k, size in enumerate(SIZES) for _ in range(2)]
-    svg = figures.together(curves, colours=COLOURS, title="distance", log=log)
+    svg = figures.all_runs(curves, colours=COLOURS, title="distance", log=log)
     assert [strokes(svg, COLOURS[size]) for size in SIZES] == [2, 2, 2]
     for size in SIZES:
         (name,) = [e for e in elements(svg, "text") if "".join(e.itertext()).strip() == str(size)]
@@ -119,18 +119,18 @@ def test_all_runs_keep_the_colour_of_their_batch_size(log):
 
 def test_a_curve_without_a_last_value_has_no_name_at_its_end():
     broken = Curve(256, T, np.where(T > 100, np.nan, 1.0))
-    svg = figures.together([curve(64), broken], colours=COLOURS, title="x", log=False)
+    svg = figures.all_runs([curve(64), broken], colours=COLOURS, title="x", log=False)
     assert "64" in texts(svg)
     assert "256" not in texts(svg)
 
 
 def test_the_ratio_figure_shows_where_the_verdict_looks():
-    svg = figures.ratios([curve()], margin=0.1, span=(10, 100), colours=COLOURS)
+    svg = figures.ratio_curves([curve()], margin=0.1, span=(10, 100), colours=COLOURS)
     assert sum("stroke-dasharray" in (p.get("style") or "") for p in elements(svg, "path")) == 1
 
 
 def exponents(dots, rows=("a",)):
-    return figures.exponents(dots, rows, margin=0.05, colours=COLOURS, name="e")
+    return figures.exponent_dots(dots, rows, margin=0.05, colours=COLOURS, name="e")
 
 
 def test_an_estimate_that_failed_leaves_its_row_empty():
@@ -175,7 +175,7 @@ def test_many_rows_make_a_taller_figure_but_not_without_end():
 
 def test_a_noise_scale_without_upper_end_is_cut_at_the_limit():
     scale = Band(T, np.full(T.size, 50.0), np.full(T.size, 40.0), np.full(T.size, np.inf))
-    svg = figures.noise_scale(scale, batch_size=64, limits=(1, 1000), colour=COLOURS[64])
+    svg = figures.noise_panel(scale, batch_size=64, limits=(1, 1000), colour=COLOURS[64])
     assert "M = 64" in texts(svg)
     assert "inf" not in svg
     assert markers(svg, COLOURS[64]) == T.size + 1  # and the band

@@ -4,8 +4,12 @@ import json
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from jinja2.exceptions import UndefinedError
+from markupsafe import Markup
 
 from ultraslow.analysis.report import markup
+from ultraslow.analysis.report.markup import piece
+from ultraslow.analysis.report.table import Column, Table
 from ultraslow.diffusion.predictions import PREDICTIONS
 
 HOSTILE = st.one_of(
@@ -32,7 +36,7 @@ class Reader(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.names, self.text = [], set(), ""
-        self.feed(text)
+        self.feed(str(text))
         self.close()
 
     def handle_starttag(self, tag, attrs):
@@ -65,33 +69,37 @@ def row(**texts):
     return plain | texts
 
 
-# Every function with a text that may come from a file, applied to one text.
+def page(text, **options):
+    plain = {"title": text, "overline": [text], "answer": text, "told": [], "lacking": ""}
+    return markup.page(**plain | {"sections": [text]} | options)
+
+
+TEXTS = ("prediction", "statement", "verdict", "reason", "needed", "assumptions")
+TEXTS = (*TEXTS, "effect_meaning", "batch_sizes")
+# Every part with a text that may come from a file, applied to one text.
 PIECES = {
-    "escape": markup.escape,
-    "section": lambda text: markup.section(text, text, "<i></i>"),
-    "figure": lambda text: markup.figure(["<svg></svg>"], text),
-    "verdict": lambda text: markup.verdict(
-        row(
-            **dict.fromkeys(
-                ("prediction", "statement", "verdict", "reason", "needed", "assumptions"), text
-            ),
-            effect_meaning=text,
-            batch_sizes=text,
-        )
+    "section": lambda text: piece("section", text, text, [Markup("<i></i>")]),
+    "figure": lambda text: piece("figure", [Markup("<svg></svg>")], text),
+    "verdict": lambda text: piece(
+        "verdict", row(**dict.fromkeys((*TEXTS, "effect_meaning"), text))
     ),
-    "swatch": lambda text: markup.swatch(text, text),
-    "faults": lambda text: markup.faults([(text, [text, text])]),
-    "details": lambda text: markup.details(text, {text: [text]}),
-    "drawer": lambda text: markup.drawer(text, "<i></i>"),
-    "page": lambda text: markup.page(text, [markup.escape(text)]),
+    "lacking": lambda text: piece("lacking", [row(**dict.fromkeys(TEXTS, text))]),
+    "swatch": lambda text: piece("swatch", text, text),
+    "code": lambda text: piece("code", text),
+    "small": lambda text: piece("small", text),
+    "faults": lambda text: piece("faults", [{"source": text, "faults": [text, text]}]),
+    "details": lambda text: piece("details", text, markup.listing({text: [text]})),
+    "drawer": lambda text: piece("drawer", text, [Markup("<i></i>")]),
+    "table": lambda text: Table(columns=(Column(text, str),), rows=[text], notes=(text,)).html(),
+    "page": page,
 }
 
 
-@pytest.mark.parametrize("piece", PIECES)
+@pytest.mark.parametrize("part", PIECES)
 @given(text=HOSTILE)
-def test_no_text_adds_elements_or_attributes(piece, text):
+def test_no_text_adds_elements_or_attributes(part, text):
     assume(text not in PREDICTIONS)  # the name of a prediction brings its title along
-    harmless, hostile = Reader(PIECES[piece]("x")), Reader(PIECES[piece](text))
+    harmless, hostile = Reader(PIECES[part]("x")), Reader(PIECES[part](text))
     # An empty text may leave its element out; none may add one.
     assert set(hostile.tags) <= set(harmless.tags)
     assert len(hostile.tags) <= len(harmless.tags)
@@ -100,53 +108,46 @@ def test_no_text_adds_elements_or_attributes(piece, text):
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]), max_size=200))
 def test_a_reader_sees_the_text_as_it_was(text):
-    assert Reader(f"<p>{markup.escape(text)}</p>").text == text
+    assert Reader(piece("small", text)).text == text
 
 
-def test_a_section_without_parts_is_left_out():
-    assert markup.section("title", "lead", "", "") == ""
-    assert markup.figure([], "caption") == ""
-    assert markup.faults([]) == ""
-
-
-def test_a_title_with_a_dollar_sign_is_no_template():
-    assert "<title>$style</title>" in markup.page("$style", ["x"])
+def test_a_title_with_a_dollar_sign_or_braces_is_no_template():
+    for title in ("$style", "{{ style }}", "{% raw %}"):
+        assert f"<title>{title}</title>" in page(title)
 
 
 def test_the_page_forbids_scripts_and_the_network():
-    page = markup.page("t", [])
-    assert "default-src 'none'" in page
-    assert not {"script", "link", "img"} & set(Reader(page).tags)
-    assert "http" not in page.replace("http-equiv", "")
+    text = page("t")
+    assert "default-src 'none'" in text
+    assert not {"script", "link", "img"} & set(Reader(text).tags)
+    assert "http" not in text.replace("http-equiv", "")
+
+
+def test_a_missing_value_is_an_error_and_no_gap():
+    with pytest.raises(UndefinedError):
+        piece("verdict", {"prediction": "P1"})
 
 
 def test_an_effect_stands_with_its_interval():
-    text = Reader(markup.verdict(row())).text
-    assert "0.100[−0.100, ∞)" in text
+    text = Reader(piece("verdict", row())).text
+    assert "0.100[−0.100, ∞)" in text.replace("\n", "")
     assert "1 run, 2 seeds or more a batch size, batch size 64" in text
     assert "Logarithmic growth" in text
 
 
 def test_a_verdict_without_an_effect_says_so_and_checks_nothing_aloud():
-    text = Reader(markup.verdict(row(effect=None, assumptions="", needed=""))).text
+    text = Reader(piece("verdict", row(effect=None, assumptions="", needed=""))).text
     assert "no estimate" in text
     assert "Checked" not in text
     assert "decide" not in text
 
 
 def test_long_values_are_cut_and_say_where_the_rest_is():
-    shown = markup.details("config", {"note": "x" * 10_000})
+    shown = piece("details", "config", markup.listing({"note": "x" * 10_000}))
     assert "the whole stands in the JSON file" in shown
     assert len(shown) < 5000
-    assert json.dumps({"a": 1}, indent=1) in Reader(markup.details("config", {"a": 1})).text
-
-
-def test_a_table_has_a_cell_for_each_value():
-    reader = Reader(markup.table(("a", "b"), [("1", "2"), ("3", "4")], text=1))
-    assert reader.text.split() == ["ab12", "34"]
-    assert reader.tags.count("td") == 4
-    with pytest.raises(ValueError, match="argument"):
-        markup.table(("a", "b"), [("1",)], text=1)
+    whole = Reader(piece("details", "config", markup.listing({"a": 1}))).text
+    assert json.dumps({"a": 1}, indent=1) in whole
 
 
 def test_an_svg_loses_its_prologue_and_its_own_size():

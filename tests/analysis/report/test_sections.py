@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from ultraslow.analysis.growth.runs import fit_tensors, fit_totals
-from ultraslow.analysis.noise.breakdown import arm_scales
+from ultraslow.analysis.noise.breakdown import arm_scales, noise_breakdown
 from ultraslow.analysis.predictions.table import as_dataset, verdicts
 from ultraslow.analysis.report import data, figures, sections
 from ultraslow.analysis.report.numbers import inputs, verdict_rows
 from ultraslow.analysis.report.sections import Findings
+from ultraslow.analysis.runs.arms import Place
 from ultraslow.analysis.scores.critical_batch import CriticalBatch
-from ultraslow.analysis.scores.ladder import ladders
+from ultraslow.analysis.scores.ladder import Ladder, Rung, ladders
 
 FEW = [0, 1, 2, 4, 8]
 ABSENT = {"loss": None, "gradient_sq": None, "noise_trace": None, "noise_updates": None}
@@ -28,7 +29,7 @@ def findings(runs, *, level=0.95):
         tensor_fits=fit_tensors(runs, intervals=False),
         tensors=tensors,
         level=level,
-        colours=figures.palette(data.batch_sizes(runs)),
+        colours=figures.palette(data.sizes_of(runs)),
     )
 
 
@@ -173,16 +174,43 @@ def test_ladders_noise_and_the_critical_batch_size_have_their_place(make, tree):
     runs = sweep(make, [64], 2, last=300, records=None)
     values = np.full((runs["b64-s0"].sizes["iteration"], 1), 0.5)
     for k, (name, run) in enumerate(list(runs.items())):
-        told = {"ladder": "limit", "rung": k, "rung_name": f"step {k}"}
+        told = {"ladder": "limit", "rung": k, "rung_name": "<b>LARS</b>"}
         evaluated = {"held_out": (("iteration", "metric"), values)}
         runs[name] = run.assign_coords(metric=["accuracy"]).assign(evaluated).assign_attrs(told)
     found = replace(
         findings(runs),
         noise=arm_scales(runs),
         ladders=ladders(runs),
-        critical=CriticalBatch(600.0, 400.0, 900.0, steps={64: 100.0}, seeds=4, status="ok"),
+        critical=CriticalBatch(
+            600.0, 400.0, 900.0, steps={64: 100.0}, seeds=4, status="ok", notes=("of one rate",)
+        ),
     )
     page = sections.whole_page(found, content(found, tree))
     expected = ["Ladder limit, held-out accuracy", "Gradient noise scale", "Critical batch size"]
     assert [title for title in headings(page) if title in expected] == expected
     assert "below it" in words(page)
+    text = words(page)
+    # A capital first, and neither the fewest iterations nor what the lead says already.
+    assert "Critical batch size 600 [400, 900], to loss –, 4 seeds. batch size iterations" in text
+    assert "64 100 6400 Of one rate." in text
+    assert "gains in" not in text and "Gain of each rung over the one before" in text
+    assert text.count("<b>LARS</b>") == 0 and "&lt;b&gt;LARS" in page
+
+
+def test_what_is_missing_takes_no_room(make, tree):
+    runs = sweep(make, [64], 1)
+    lone = Ladder("", "accuracy", (Rung(Place("", 0, "base"), 0.5, 1, 0, None, None),), 0.95, ())
+    missing = CriticalBatch(reason="no run recorded its loss")
+    unknown = [replace(one, place="unknown") for one in arm_scales(runs)]
+    found = replace(findings(runs), critical=missing, ladders=[lone], noise=unknown)
+    page = sections.whole_page(found, content(found, tree))
+    assert not {"Critical batch size", "Gradient noise scale"} & set(headings(page))
+    assert "Ladder" not in page
+
+
+def test_noise_taken_apart_is_folded_behind_a_line(make, tree):
+    runs = sweep(make, [64], 1, records=None, last=2000)
+    found = findings(runs)
+    found = replace(found, noise_detail=noise_breakdown(runs, arm_scales(runs)))
+    text = words(sections.whole_page(found, content(found, tree)))
+    assert "Noise scale at batch size 64 by tensors and by part of the network and by loss" in text

@@ -1,61 +1,67 @@
+import json
+import math
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ultraslow.analysis import load
+from ultraslow.analysis.growth.noise_models import NoiseModel
 from ultraslow.analysis.growth.runs import fit_tensors, fit_totals
+from ultraslow.analysis.intervals import Interval
+from ultraslow.analysis.intervals.contrast import paired
+from ultraslow.analysis.noise.breakdown import ArmScale, arm_scales, noise_breakdown
+from ultraslow.analysis.noise.scale import NoiseScale
+from ultraslow.analysis.planning.pilot import Pilot
+from ultraslow.analysis.planning.plan import Option, Plan, Records
+from ultraslow.analysis.planning.power import Question
 from ultraslow.analysis.predictions.table import as_dataset
 from ultraslow.analysis.predictions.verdict import Sample, Verdict
-from ultraslow.analysis.report import tables
+from ultraslow.analysis.report import numbers, tables
 from ultraslow.analysis.report.numbers import verdict_rows
-from ultraslow.analysis.text import columns, printable
+from ultraslow.analysis.report.table import printed
+from ultraslow.analysis.runs.arms import Place
+from ultraslow.analysis.scores.critical_batch import CriticalBatch
+from ultraslow.analysis.scores.ladder import Gain, Ladder, Rung
 
 FEW = [0, 1, 2, 4, 8]
 LONG = "a-very-long-run-name-with-many-settings-in-it-b1024-s0"
-SAFE = st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp", "Zs", "Mn", "Me", "Mc"])
-CELLS = st.text(SAFE, min_size=1, max_size=12)
 
 
-def widths(text):
-    return [columns(line) for line in text.splitlines()]
+def listed(runs):
+    return printed(tables.recording_tables(runs))
 
 
-@given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=6))
-def test_columns_of_a_table_are_aligned(rows):
-    lines = tables.table(("a", "b", "c"), rows).splitlines()
-    assert len(lines) == len(rows) + 1
-    # The last column is flush right: every line ends where the header does.
-    assert len({columns(line) for line in lines}) == 1
-    assert all(line.startswith(row[0]) for line, row in zip(lines[1:], rows, strict=True))
-    edge = max(columns(cell) for cell in ("a", *(row[0] for row in rows)))
-    starts = [
-        columns(line) - columns(line[len(row[0]) :].lstrip())
-        for line, row in zip(lines[1:], rows, strict=True)
-    ]
-    assert min(starts) >= edge + 2
+def told(verdicts):
+    return printed(tables.verdict_tables(verdicts))
 
 
-def test_a_row_of_another_length_is_an_error():
-    with pytest.raises((ValueError, IndexError)):
-        tables.table(("a", "b"), [("1",)])
+def flat(text):
+    return " ".join(text.split())
 
 
-def test_info_fits_a_hundred_columns_and_shows_the_faults(make, tree):
+def words(html):
+    return flat(re.sub("<[^>]+>", " ", str(html)))
+
+
+def test_info_shows_names_whole_and_what_was_measured(make, tree):
     run = make(run=LONG, tensor_size=[25_000_000, 500_000, 57_000], last=1_000_000)
-    runs = tree(run, make(run="距離" * 5, seed=1))
-    lines = tables.info(runs).splitlines()
-    assert max(map(columns, lines)) <= tables.WIDTH
-    assert lines[1].split()[:4] == [printable(LONG, 20), "64", "0", "1000000"]
+    lines = listed(tree(run, make(run="距離" * 5, seed=1))).splitlines()
+    assert lines[1].split()[:4] == [LONG, "64", "0", "1000000"]
     assert "25.6M" in lines[1]
     assert "loss, noise, rate" in lines[1]
     assert "距離距離" in lines[2]
 
 
-def test_fits_fit_a_hundred_columns_and_count_each_reason_once(make):
+def test_a_live_run_without_a_time_is_told_by_its_state(make, tree):
+    run = make(run="a", records=FEW).assign_attrs(state="live", written="yesterday")
+    assert listed(tree(run)).splitlines()[-1] == "a: live"
+
+
+def test_each_reason_is_counted_once(make):
     runs = {f"r{k}": make(run=LONG, seed=k, records=FEW) for k in range(3)}
-    text = tables.fits(fit_tensors(runs, intervals=False))
-    assert max(widths(text)) <= tables.WIDTH
+    text = tables.fit_table(fit_tensors(runs, intervals=False)).terminal()
     assert text.count("9 curves: 4 records after iteration 0") == 1
     assert text.count("conv.weight") == 3
 
@@ -65,16 +71,17 @@ def test_a_fit_is_shown_with_its_numbers(make):
     known = {"exponent": 0.25, "exponent_low": 0.1, "exponent_high": np.inf, "detectable": 0.2}
     fits = fits.assign({k: ("node", [v]) for k, v in known.items()})
     fits["status"] = ("node", ["p_unbounded"])
-    row = tables.fits(fits).splitlines()[3]
-    assert row.split() == [
+    found = tables.fit_table(fits)
+    assert found.terminal().splitlines()[3].split() == [
         *("run", "64", "0", "0.90", "0.250", "[0.100,", "∞)", "0.200", "p", "unbounded"),
     ]
+    assert found.json()[0]["exponent_high"] == "inf"
 
 
 def paragraph(**options):
     plain = {"reason": "because.", "effect_meaning": "exponent p"}
     item = Verdict("P1", "What is claimed.", "supported", **plain | options)
-    return tables.verdicts(as_dataset([item], level=0.95))
+    return told(as_dataset([item], level=0.95))
 
 
 def test_a_verdict_holds_what_was_found():
@@ -86,7 +93,7 @@ def test_a_verdict_holds_what_was_found():
         needed="more seeds",
     )
     assert text.splitlines() == [
-        "P1  SUPPORTED     0.010 [−0.020, 0.030]       4 runs, batch sizes 64, 256",
+        "P1  SUPPORTED  0.010 [−0.020, 0.030]  4 runs, batch sizes 64, 256",
         "    What is claimed.",
         "    because.",
         "    Would decide it: more seeds.",
@@ -107,51 +114,45 @@ def test_a_verdict_without_effect_or_runs_reads_well():
     assert "Would decide" not in text
 
 
-@given(st.text(max_size=2000))
-def test_a_paragraph_never_exceeds_a_hundred_characters_a_line(reason):
-    assert max(map(len, paragraph(reason=reason).split("\n"))) <= tables.WIDTH
-
-
 def test_unusable_paths_are_listed(save, tmp_path):
     save("good", tmp_path / "runs", records=FEW)
     (tmp_path / "runs" / "bad.nc").write_bytes(b"")
-    lines = tables.info(load(tmp_path / "runs")).splitlines()
-    assert lines[2].startswith("not used: ")
-    assert lines[2].endswith("bad.nc")
-    assert lines[3] == "  has zero bytes"
+    lines = listed(load(tmp_path / "runs")).splitlines()
+    assert lines[3] == f"not used: {tmp_path / 'runs' / 'bad.nc'}"
+    assert lines[4] == "    has zero bytes"
 
 
 @pytest.mark.parametrize(
-    ("state", "told"),
+    ("state", "said"),
     [
         ("live", "a: live (last written 2000-02-29 12:34:56 UTC, "),
         ("killed", "a: killed (last written 2000-02-29 12:34:56 UTC, "),
         ("live on gpu7?", "a: live on gpu7? (last written 2000-02-29 12:34:56 UTC, "),
     ],
 )
-def test_a_killed_run_is_told_from_a_living_one(make, tree, state, told):
+def test_a_killed_run_is_told_from_a_living_one(make, tree, state, said):
     written = {"state": state, "written": "2000-02-29T12:34:56+00:00"}
     runs = tree(
         make(run="a", records=FEW).assign_attrs(written),
         make(run="b", records=FEW).assign_attrs(state="closed"),
     )
-    lines = tables.info(runs).splitlines()
+    lines = listed(runs).splitlines()
     assert [line.split()[7] for line in lines[1:3]] == [state.split()[0], "closed"]
-    assert lines[3].startswith(told)
-    assert lines[3].endswith(" d ago)")
-    assert len(lines) == 4
+    assert flat(" ".join(lines[4:])).startswith(said)
+    assert lines[-1].endswith(" d ago)")
+    assert len(lines) == 5
 
 
 def test_verdicts_of_a_set_stand_apart():
     item = Verdict("P1", "Claim.", "supported", "Reason.", "p")
-    both = tables.verdicts(as_dataset([item, item], level=0.95))
+    both = told(as_dataset([item, item], level=0.95))
     assert both.split("\n\n")[0] == both.split("\n\n")[1]
 
 
 def test_predictions_without_a_measurement_come_last_in_short():
     lacking = Verdict("P9", "Claim.", "undecidable", "No path.", "R", needed="a path")
-    told = Verdict("P10", "Claim.", "supported", "Reason.", "ratio", effect=1.0)
-    text = tables.verdicts(as_dataset([lacking, told], level=0.95))
+    full = Verdict("P10", "Claim.", "supported", "Reason.", "ratio", effect=1.0)
+    text = told(as_dataset([lacking, full], level=0.95))
     assert text.splitlines()[0].startswith("P10 SUPPORTED")
     assert text.splitlines()[-1] == (
         "P9  undecidable (Random, not driven): No path. Would decide it: a path."
@@ -168,4 +169,278 @@ def test_the_first_prediction_and_open_ones_with_an_effect_are_told_in_full():
 def test_a_note_on_copies_ends_the_verdicts():
     item = Verdict("P1", "Claim.", "supported", "Reason.", "p")
     found = as_dataset([item], level=0.95).assign_attrs(note="1 recording repeats another.")
-    assert tables.verdicts(found).split("\n\n")[-1] == "1 recording repeats another."
+    assert told(found).split("\n\n")[-1] == "1 recording repeats another."
+
+
+BOUNDED = ArmScale(
+    64, "", 3, NoiseScale(Interval(200.0, 160.0, 240.0, 20), "jackknife", 900), "below"
+)
+OPEN = ArmScale(
+    1024,
+    "linear",
+    1,
+    NoiseScale(Interval(9000.0, 512.0, math.inf, 5, reason="…"), "fieller", 90),
+    "within",
+)
+
+
+def test_batch_sizes_stand_beside_the_noise_scale():
+    text = words(tables.noise_table([BOUNDED, OPEN]).html())
+    assert "64 3 200 [160, 240] below it 3.12 [2.5, 3.75]" in text
+    assert "1024, linear 1 9000 [512, ∞) within it 8.79 [0.5, ∞)" in text
+
+
+def parts_of(runs):
+    found = noise_breakdown(runs, arm_scales(runs))
+    return {} if found is None else tables.part_tables(found)
+
+
+def test_noise_is_taken_apart_by_tensors_parts_and_loss(make):
+    runs = {"a": make(last=2000, scale_invariant=[1, 1, 0])}
+    found = parts_of(runs)
+    assert list(found) == ["tensors", "part of the network", "loss"]
+    text = words("".join(table.html() for table in found.values()))
+    assert "scale-invariant tensors" in text and "linear" in text and "mean training loss" in text
+    copied = parts_of(runs | {"copy": runs["a"]})
+    assert words("".join(table.html() for table in copied.values())) == text
+    bare = make(gradient_sq=None, noise_trace=None, noise_updates=None)
+    assert parts_of({"a": bare}) == {}
+    assert parts_of({"a": make(last=2000, loss=None).isel(tensor=[0])}) == {}
+
+
+def gain(differences, p_value):
+    found = paired(differences)
+    return Gain(found, found.interval(0.95), True, False, p_value)
+
+
+WHOLE = gain([0.08, 0.1, 0.12], 0.02)
+
+
+def ladder(*, name="limit", last=WHOLE):
+    step = gain([0.02, 0.03, 0.05], 0.04)
+    rungs = (
+        Rung(Place(name, 0, "baseline"), 0.5, 3, 0, None, None),
+        Rung(Place(name, 1, "warm-up"), 0.53, 3, 1, step, step),
+        Rung(Place(name, 2, "<b>LARS</b>"), 0.6, 3, 0, last, last),
+    )
+    return Ladder(name, "accuracy", rungs, 0.95, ("with 3 seeds a rung the intervals are wide",))
+
+
+def test_the_table_gives_every_rung_with_its_gains():
+    text = tables.ladder_table(ladder()).terminal()
+    lines = text.splitlines()
+    assert lines[0] == "ladder limit, held-out accuracy"
+    (row,) = [line for line in lines if "warm-up" in line]
+    # By hand: mean 0.0333, s/√3 = 0.00882, t(2) at 0.975 is 4.303.
+    assert "3 of 4" in row and "0.033 [−0.005, 0.071]" in row
+    assert "note: with 3 seeds a rung the intervals are wide" in lines
+    assert lines[-1] == "The whole ladder gains: 0.100 [0.050, 0.150], p = 0.02."
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (gain([-0.1, -0.11, -0.12], 0.01), "loses"),
+        (gain([-0.1, 0.0, 0.1], 1.0), "neither gains nor loses"),
+        (None, "no gain can be given"),
+    ],
+)
+def test_the_whole_is_put_in_a_sentence(gain, words):
+    assert words in tables.whole_gain(ladder(last=gain))
+
+
+STEPS = {64: 1037.5, 256: 334.0, 1024: 158.6, 4096: 114.6}
+CRITICAL = CriticalBatch(600.0, 450.0, 800.0, 100.0, 0.5, STEPS, 4, "ok", "", ("it is a test",))
+
+
+def test_rows_are_over_the_fewest_iterations_and_samples():
+    """S_min = 100 and E_min = 600·100: 64·1037.5/60,000 = 1.11 and 4096·114.6/60,000 = 7.82."""
+    rows = [line.split() for line in tables.critical_table(CRITICAL).terminal().splitlines()[1:5]]
+    assert rows[0] == ["64", "1038", "10.4", "66,400", "1.11"]
+    assert rows[3] == ["4096", "115", "1.15", "469,402", "7.82"]
+
+
+def test_sentences_say_what_it_is_and_what_to_know():
+    text = " ".join(tables.critical_table(CRITICAL).terminal().split())
+    assert (
+        "Critical batch size 600 [450, 800], to loss 0.5, 4 seeds; fewest iterations 100." in text
+    )
+    assert "twice the fewest" in text and text.endswith("It is a test.")
+
+
+UNBOUNDED = CriticalBatch(
+    *(5000.0, 900.0, math.inf, 100.0, 0.5),
+    steps={64: 8000.0, 128: 4100.0, 256: 2100.0},
+    seeds=4,
+    status="unbounded",
+    reason="the batch sizes run do not bound it above",
+)
+
+
+def test_a_size_that_nothing_bounds_has_an_open_interval():
+    text = tables.critical_table(UNBOUNDED).terminal()
+    assert "[900, ∞)" in text and "The batch sizes run do not bound it above." in text
+
+
+@pytest.mark.parametrize("status", ["unbounded", "misfit"])
+def test_doubts_stand_before_the_notes(status):
+    doubted = CriticalBatch(
+        *(600.0, 450.0, 800.0, 100.0, 0.5), STEPS, 4, status, "a doubt", ("a",)
+    )
+    text = tables.critical_table(doubted).terminal()
+    assert text.index("A doubt.") < text.index("At the critical batch size") < text.index("\nA.")
+
+
+def test_a_bound_stands_without_an_estimate():
+    found = CriticalBatch(
+        *(math.nan, 5000.0, math.inf, math.nan, 0.5),
+        steps={64: 8000.0, 128: 4000.0, 256: 2000.0},
+        seeds=4,
+        status="unbounded",
+    )
+    text = " ".join(tables.critical_table(found).terminal().split())
+    assert "Critical batch size larger than 5000, to loss 0.5, 4 seeds." in text
+    assert "64 8000 – 512,000 –" in text
+
+
+PILOT = Pilot(
+    np.array([1.0, 10.0, 1000.0]),
+    NoiseModel("ar_log_t", length=0.5),
+    noise_share=0.02,
+    onset=3.0,
+    seed_spread=0.05,
+    batch_size=64,
+    noise_scale=400.0,
+    source="run a\x1b[31m, one of 4 of its arm",
+)
+SOUND = Option(4, 31_623, 113, 0.834, 0.71, 0.0124, 0.0336, 126_492, 8_095_488)
+LONGER = Option(6, 100_000, 138, 0.9, 0.8, 0.01, 0.02, 600_000, 38_400_000)
+NONE = Option(10, 0, 0, *[math.nan] * 4, 0, 0)
+PLANNED = Plan(
+    Question(0.1, power=0.75, level=0.9, draws=200),
+    PILOT,
+    (SOUND, LONGER, NONE),
+    (Records("25 a decade", 113, 0.02), Records("even in t", 90, 0.05)),
+    (32, 128, 512),
+    ("the sample are seeds", "a note that is far too long for one line " + "and goes on " * 8),
+)
+
+
+def blocks(found):
+    """Parts of the printed plan, as lists of lines."""
+    return [part.splitlines() for part in printed(tables.plan_tables(found)).split("\n\n")]
+
+
+def split(line):
+    return re.split("  +", line.strip())
+
+
+def test_the_question_and_the_pilot_stand_first():
+    asked, *lines = blocks(PLANNED)[0]
+    assert asked == "to tell t^0.1 from log t with 75% power, level 0.9"
+    assert flat(" ".join(lines)) == (
+        "pilot: run a�[31m, one of 4 of its arm; noise σ/D 0.02, ar_log_t(length=0.5); onset 3; "
+        "spread of p between seeds 0.05"
+    )
+
+
+def test_each_option_has_a_row_with_its_shares_and_cost():
+    header, sound, longer, none = blocks(PLANNED)[1]
+    titles = ["seeds", "iterations", "decades", "records", "power", "log kept", "alarms"]
+    assert split(header) == [*titles, "onset 0", "updates", "samples"]
+    # log10(31623) = 4.5000
+    shares = ["83%", "71%", "1.2%", "3.4%"]
+    assert split(sound) == ["4", "31,623", "4.50", "113", *shares, "126,492", "8,095,488"]
+    assert split(longer)[:3] == ["6", "100,000", "5.00"]
+    assert split(none) == ["10", "none suffices", *["–"] * 8]
+
+
+def test_without_a_batch_size_no_samples_are_counted():
+    unknown = replace(PLANNED, pilot=replace(PILOT, batch_size=0))
+    header, sound, _, none = blocks(unknown)[1]
+    assert split(header)[-1] == "updates"
+    assert split(sound)[-1] == "126,492"
+    assert split(none) == ["10", "none suffices", *["–"] * 7]
+
+
+def test_errors_stand_beside_that_of_the_default_records():
+    title, header, *rows = blocks(PLANNED)[2]
+    # Of the option with the fewest updates.
+    assert title == "when to record each of 4 runs until iteration 31,623"
+    assert split(header) == ["records", "count", "error of p", "relative"]
+    assert [split(row) for row in rows] == [
+        ["25 a decade", "113", "0.02", "1.00"],
+        ["even in t", "90", "0.05", "2.50"],
+    ]
+
+
+def test_sentences_name_the_cheapest_option_and_the_sizes():
+    lines = printed(tables.plan_tables(PLANNED)).split("\n\n")[3]
+    text = " ".join(lines.split())
+    assert text.startswith(
+        "Fewest updates across seeds: 4 seeds until iteration 31,623 (126,492 updates). "
+        "Batch sizes from a tenth of the noise scale 400 to ten times it, where drift and noise "
+        "change places: 32, 128, 512 (379,476 updates for all), and the full batch. "
+        "The sample are seeds. A note that"
+    )
+    assert max(map(len, lines.splitlines())) <= 100
+    assert lines.splitlines()[-1].startswith("  ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "last"),
+    [
+        ({"batch_sizes": ()}, "(126,492 updates)."),
+        ({"options": (NONE,), "records": ()}, "less spread between seeds may give it."),
+    ],
+)
+def test_what_is_not_known_is_not_told(changes, last):
+    text = printed(tables.plan_tables(replace(PLANNED, notes=(), **changes)))
+    assert " ".join(text.split()).endswith(last)
+    assert "noise scale" not in text
+
+
+def strict(value):
+    """What a reader of strict JSON sees."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def test_json_holds_a_plan_and_says_what_is_unknown():
+    held = strict(numbers.plan_numbers(PLANNED))
+    assert held["question"] == {"exponent": 0.1, "power": 0.75, "level": 0.9, "draws": 200}
+    assert held["pilot"]["noise"] == "ar_log_t(length=0.5)"
+    assert held["pilot"]["noise_share"] == 0.02 and "times" not in held["pilot"]
+    sound, _, none = held["options"]
+    assert (sound["last"], sound["alarms_at_once"], sound["samples"]) == (31623, 0.0336, 8095488)
+    assert sound["decades"] == pytest.approx(4.5, abs=1e-4)
+    assert (none["power"], none["last"]) == (None, 0)
+    assert held["records"][1] == {"name": "even in t", "count": 90, "error": 0.05}
+    assert held["batch_sizes"] == [32, 128, 512] and held["notes"] == list(PLANNED.notes)
+
+
+def test_json_holds_ladders_noise_scales_and_the_critical_batch_size():
+    (row,) = strict(numbers.ladder_rows([ladder(last=None)]))
+    assert row["rungs"][1]["over_before"]["contrast"]["count"] == 3
+    assert row["rungs"][2]["over_baseline"] is None
+    (row,) = strict(numbers.comparison_rows([OPEN]))
+    assert row["scale"]["high"] == "inf"
+    assert row["crossover"][0] == pytest.approx(9000 / 1024)
+    held = strict(numbers.critical_numbers(CRITICAL))
+    assert held["steps"] == {str(size): steps for size, steps in STEPS.items()}
+    assert strict(numbers.critical_numbers(UNBOUNDED))["high"] == "inf"
+
+
+def test_json_holds_the_noise_that_is_taken_apart(make):
+    runs = {"a": make(last=2000)}
+    found = noise_breakdown(runs, arm_scales(runs))
+    held = strict(numbers.breakdown_numbers(found))
+    assert held["batch_size"] == 64
+    assert list(held["groups"]) == ["first tensor", "other tensors"]
+    assert list(held["parts"]) == ["conv", "linear"]
+    assert held["groups"]["first tensor"] == held["parts"]["conv"]
+    assert (
+        held["groups"]["first tensor"]["estimate"] == found.groups["first tensor"].interval.value
+    )
+    assert [row["loss"] for row in held["by_loss"]] == found.by_loss["loss"].values.tolist()
+    assert [row["low"] for row in held["by_loss"]] == found.by_loss["low"].values.tolist()
+    assert numbers.breakdown_numbers(None) is None
