@@ -1,50 +1,8 @@
-import os
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import pytest
-from leftovers import end_processes
-
-HERE = Path(__file__).parent
-SOURCE = HERE.parents[1] / "src"
-
-
-def torchrun(script, *arguments, processes=2, timeout=150):
-    """Run a script under torchrun and return what it printed; its stacks come where it hangs."""
-    command = [sys.executable, "-m", "ultraslow.probes.distributed.children", "--standalone"]
-    path = f"{SOURCE}{os.pathsep}{HERE}"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            [*command, f"--nproc-per-node={processes}", str(script), *map(str, arguments)],
-            env=environment,
-            stdin=subprocess.PIPE,  # its end tells that whoever runs the tests has ended
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-        try:
-            said = _said(process, timeout)
-        except BaseException:
-            end_processes()
-            print(_tail(errors), file=sys.stderr)
-            raise
-        assert process.returncode == 0, _tail(errors)
-    return said
-
-
-def _said(process, timeout):
-    """What a process prints until it ends; its standard input is open until then."""
-    with process.stdin, process.stdout:
-        process.stdin = None  # else it is closed at once
-        return process.communicate(timeout=timeout)[0]
-
-
-def _tail(file):
-    file.seek(0)
-    return file.read()[-8000:]
+from launches import torchrun
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +11,14 @@ def two_processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ddp")
     torchrun(Path(__file__).with_name("ddp_run.py"), folder)
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs privileges")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

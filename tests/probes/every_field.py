@@ -24,6 +24,11 @@ NAMES = {
 }
 
 
+# Iterations of some segments, and of all of them.
+PARTS = [(0,), (1, 2, 5), (7, 9, 10), (12, 15)]
+ALL = [iteration for part in PARTS for iteration in part]
+
+
 def every_field(*iterations, due=5):
     """Records at the given iterations; evaluation and landscape at multiples of `due`."""
     sizes = {"iteration": len(iterations), **SIZES}

@@ -1,7 +1,7 @@
 """Fifty kills at random moments, of the recording process and of another one."""
 
 import pytest
-from test_faults import assert_at_most_one_flush_lost, kills
+from faults import assert_at_most_one_flush_lost, kills
 
 pytestmark = pytest.mark.slow
 

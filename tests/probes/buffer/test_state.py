@@ -8,8 +8,8 @@ import pytest
 import resume_run as runs
 import torch
 import xarray as xr
-from conftest import torchrun
-from test_writer import window_updates
+from launches import torchrun
+from records import window_updates
 
 from ultraslow import probes
 from ultraslow.diffusion.recording.contract import check

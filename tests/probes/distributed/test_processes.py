@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import torchrun
+from launches import torchrun
 
 from ultraslow.probes.distributed.processes import (
     Processes,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from conftest import torchrun
+from launches import torchrun
 
 from ultraslow.diffusion.recording.contract import check
 from ultraslow.probes.gradients.fsdp import _predivisor

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from every_field import every_field
-from test_segments import records
+from records import records
 
 from ultraslow.probes.buffer.state import State
 from ultraslow.probes.buffer.window import empty_window

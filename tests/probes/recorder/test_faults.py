@@ -13,33 +13,10 @@ import pytest
 import resume_run as runs
 import torch
 import xarray as xr
+from faults import SOURCE, assert_at_most_one_flush_lost, kills, run
 
 from ultraslow import probes
 from ultraslow.probes.storage.segments import SegmentStore, read
-
-SCRIPT = Path(__file__).parents[1] / "fault_run.py"
-SOURCE = Path(__file__).parents[3] / "src"
-# Before the first flush, which comes early, four updates wait.
-FIRST_ROWS = 4
-
-
-def kills(folder, *, trials, processes, victim, seed=1):
-    """Trials of `fault_run.py`, each the last iteration told of and the last one recorded."""
-    done = subprocess.run(
-        [sys.executable, SCRIPT, folder, *map(str, (trials, processes, victim, seed))],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout)
-
-
-def assert_at_most_one_flush_lost(outcomes):
-    for told, recorded in outcomes:
-        # Every update is flushed when the next one is committed.
-        assert told - recorded <= (FIRST_ROWS + 1 if recorded < 0 else 1), (told, recorded)
 
 
 @pytest.mark.parametrize(("processes", "victim", "trials"), [(1, 0, 4), (2, 1, 2)])
@@ -48,18 +25,6 @@ def test_killed_at_random_moments(tmp_path, processes, victim, trials):
     assert len(outcomes) == trials
     assert max(recorded for _, recorded in outcomes) > 0
     assert_at_most_one_flush_lost(outcomes)
-
-
-def run(path, **options):
-    model = runs.network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    recorder = probes.attach(model, optimizer, path, batch_size=8, flush_seconds=0.0, **options)
-
-    def train(first, stop):
-        for iteration in range(first, stop):
-            runs.update(model, optimizer, recorder, runs.microbatches(iteration))
-
-    return recorder, train
 
 
 def test_a_flush_that_fails_stops_no_training_that_has_hooks_of_its_own(tmp_path):
@@ -92,17 +57,6 @@ def test_records_that_cannot_be_packed_stop_no_training(tmp_path):
     assert "could not write" in str(told[0].message)
     records = SegmentStore(tmp_path / "run").read()
     assert records["iteration"].values.tolist() == list(range(6))
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs privileges")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def fill(disk):
@@ -200,8 +154,8 @@ def test_the_first_recorder_stops_when_another_machine_took_over(tmp_path):
 
 SIGTERM = """
 import os, signal, sys
-sys.path[:0] = [{here!r}, {tests!r}]
-from test_faults import run
+sys.path.insert(0, {tests!r})
+from faults import run
 if sys.argv[2] == "host":
     signal.signal(signal.SIGTERM, lambda *_: print("host", flush=True))
 recorder, train = run(sys.argv[1], close_on_sigterm=sys.argv[2] != "off")
@@ -221,7 +175,7 @@ recorder.close()
     ],
 )
 def test_sigterm(tmp_path, mode, code, last, state):
-    script = SIGTERM.format(here=str(Path(__file__).parent), tests=str(Path(__file__).parents[1]))
+    script = SIGTERM.format(tests=str(Path(__file__).parents[1]))
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path / "run", mode],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)},

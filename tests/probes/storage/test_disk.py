@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
-from test_faults import run, small_disk  # noqa: F401 (a fixture)
+from faults import run
 
 from ultraslow.probes.storage.segments import SegmentStore
 
@@ -16,8 +16,8 @@ HERE = Path(__file__).parent
 SOURCE = HERE.parents[2] / "src"
 RECORD = """
 import sys
-sys.path[:0] = [{here!r}, {tests!r}, {source!r}]
-from test_segments import PARTS, every_field
+sys.path[:0] = [{tests!r}, {source!r}]
+from every_field import PARTS, every_field
 from ultraslow.analysis.runs.load import load
 from ultraslow.probes.storage.segments import SegmentStore
 store = SegmentStore(sys.argv[1])
@@ -40,7 +40,7 @@ def test_only_what_a_network_file_system_can_do_is_asked_of_a_disk(tmp_path):
     """No lock, no map, no append and no seek: whole files are written, synced and renamed."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace")
-    script = RECORD.format(here=str(HERE), tests=str(HERE.parent), source=str(SOURCE))
+    script = RECORD.format(tests=str(HERE.parent), source=str(SOURCE))
     log, folder = tmp_path / "log", tmp_path / "disk" / "run"
     folder.parent.mkdir()
     command = ["strace", "-f", "-y", "-s", "300", "-e", "trace=file,desc", "-o", str(log)]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from every_field import every_field
-from test_segments import records
+from records import records
 
 from ultraslow.diffusion.recording.errors import RecordError
 from ultraslow.probes.storage.repair import repair

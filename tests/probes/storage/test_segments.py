@@ -9,36 +9,17 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
-from every_field import every_field
+from every_field import ALL, PARTS, every_field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from records import records
 
 from ultraslow.diffusion.recording import netcdf
-from ultraslow.diffusion.recording.contract import check, pack
+from ultraslow.diffusion.recording.contract import check
 from ultraslow.diffusion.recording.errors import RecordError
 from ultraslow.diffusion.recording.lease import TakenOver
 from ultraslow.probes.storage import segments as store_module
 from ultraslow.probes.storage.segments import SegmentStore, join, read
-
-
-def records(*iterations):
-    count = len(iterations)
-    ones = np.ones((count, 2))
-    return xr.Dataset.from_dict(
-        pack(
-            {
-                "iteration": iterations,
-                "tensor": ["a", "b"],
-                "tensor_size": [1, 2],
-                "distance_sq": ones * np.array(iterations)[:, None],
-                "weight_sq": ones,
-                "overlap": ones,
-                "samples": np.array(iterations, float),
-                "run": "x",
-                "batch_size": 8,
-            }
-        )
-    )
 
 
 def test_segments_join_to_one_file_with_all_records(tmp_path):
@@ -115,10 +96,6 @@ def test_join_keeps_static_variables_static():
     joined = join([records(0), records(1)])
     assert joined["tensor_size"].dims == ("tensor",)
     assert joined["batch_size"].dims == ()
-
-
-PARTS = [(0,), (1, 2, 5), (7, 9, 10), (12, 15)]
-ALL = [iteration for part in PARTS for iteration in part]
 
 
 def everything(path):
@@ -363,8 +340,9 @@ def test_conventions_are_kept(tmp_path, closed):
 
 WRITER = """
 import sys
-sys.path[:0] = [{here!r}, {tests!r}]
-from test_segments import SegmentStore, records
+sys.path.insert(0, {tests!r})
+from records import records
+from ultraslow.probes.storage.segments import SegmentStore
 store = SegmentStore(sys.argv[1])
 store.open()
 print("ready", flush=True)
@@ -378,9 +356,7 @@ def test_killed_while_writing_every_segment_is_whole(tmp_path):
     """SIGKILL at three moments: what was acknowledged is there, and everything there can be
     read."""
     for attempt, delay in enumerate((0.05, 0.11, 0.23)):
-        script = WRITER.format(
-            here=str(Path(__file__).parent), tests=str(Path(__file__).parents[1])
-        )
+        script = WRITER.format(tests=str(Path(__file__).parents[1]))
         path = tmp_path / f"run{attempt}"
         with subprocess.Popen(
             [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from records import window_updates
 
 from ultraslow.diffusion.recording.contract import check
-from ultraslow.probes.buffer.window import Snapshot, Updates, empty_window, records_of
+from ultraslow.probes.buffer.window import Snapshot, empty_window, records_of
 from ultraslow.probes.storage.segments import SegmentStore
 from ultraslow.probes.storage.writer import RecordingWriter, _thinned
 
@@ -53,22 +54,3 @@ def test_records_dropped_before_a_resumption_are_counted_as_well(tmp_path):
     writer = RecordingWriter(store, static, {"records_dropped": "5"}, noise=True, dropped=2)
     record = {"iteration": 0, "units": np.nan}
     assert writer.dataset([record]).attrs["records_dropped"] == "7"
-
-
-def window_updates(count):
-    ones = np.ones(count)
-    return Updates(
-        unit_sq=np.ones((count, 1)),
-        total_sq=np.ones((count, 1)),
-        units=2 * ones,
-        u=ones / 2,
-        v=ones / 4,
-        samples=4 * ones,
-        loss=ones,
-        nonfinite_losses=0 * ones,
-        learning_rate=0.1 * ones,
-        clip_factor=ones,
-        uneven_clipping=np.zeros(count, dtype=bool),
-        loss_scale=np.nan * ones,
-        skipped=np.zeros(count, dtype=int),
-    )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from conftest import torchrun
+from launches import torchrun
 from torch import nn
 
 from ultraslow import probes

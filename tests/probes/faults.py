@@ -1,0 +1,48 @@
+"""Recordings for faults that are really caused, and kills at random moments."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import resume_run as runs
+import torch
+
+from ultraslow import probes
+
+SCRIPT = Path(__file__).parent / "fault_run.py"
+SOURCE = Path(__file__).parents[2] / "src"
+# Before the first flush, which comes early, four updates wait.
+FIRST_ROWS = 4
+
+
+def kills(folder, *, trials, processes, victim, seed=1):
+    """Trials of `fault_run.py`, each the last iteration told of and the last one recorded."""
+    done = subprocess.run(
+        [sys.executable, SCRIPT, folder, *map(str, (trials, processes, victim, seed))],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)
+
+
+def assert_at_most_one_flush_lost(outcomes):
+    for told, recorded in outcomes:
+        # Every update is flushed when the next one is committed.
+        assert told - recorded <= (FIRST_ROWS + 1 if recorded < 0 else 1), (told, recorded)
+
+
+def run(path, **options):
+    model = runs.network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = probes.attach(model, optimizer, path, batch_size=8, flush_seconds=0.0, **options)
+
+    def train(first, stop):
+        for iteration in range(first, stop):
+            runs.update(model, optimizer, recorder, runs.microbatches(iteration))
+
+    return recorder, train
