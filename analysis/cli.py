@@ -249,11 +249,10 @@ def _refuse_folder(path: Path) -> None:
 
 def _save(found: "Sequence[xr.Dataset]", path: Path) -> None:
     """Fits of whole runs, and of tensors where there are some, as groups of a file."""
-    import xarray as xr
+    from ultraslow.diffusion.recording import write_groups
 
     try:
-        groups = dict(zip(("/", "/tensors"), found, strict=False))
-        xr.DataTree.from_dict(groups).to_netcdf(path, engine="netcdf4")
+        write_groups(dict(zip(("/", "/tensors"), found, strict=False)), path)
     except OSError as error:
         raise CommandError(f"--output: {path} cannot be written: {error.strerror}") from error
 
@@ -454,7 +453,7 @@ def simulate(parser: argparse.ArgumentParser) -> Run:
 def _simulate(parsed: argparse.Namespace) -> int:
     import xarray as xr
 
-    from ultraslow.diffusion.recording import seal
+    from ultraslow.diffusion.recording import write_file
 
     _check_simulation(parsed)
     with warnings.catch_warnings(record=True) as told:
@@ -468,9 +467,7 @@ def _simulate(parsed: argparse.Namespace) -> int:
         raise CommandError(f"--folder: {existing[0]} exists already; choose another folder")
     parsed.folder.mkdir(parents=True, exist_ok=True)
     for name, target in targets.items():
-        xr.Dataset.from_dict(packed[name]).to_netcdf(target, engine="netcdf4")
-        with target.open("r+b") as file:
-            file.write(seal(file.read()))
+        write_file(xr.Dataset.from_dict(packed[name]), target)
         print(target)
     return 0
 

@@ -7,13 +7,12 @@ recordings which hold none, as they were made outside of a checkout.
 """
 
 import argparse
-import hashlib
 import json
 import shlex
 from itertools import groupby
 from pathlib import Path
 
-import xarray as xr
+from ultraslow.diffusion.recording import read_file
 
 DATA = Path(__file__).parent.parent / "data"
 HEAD = """# Data
@@ -34,24 +33,24 @@ This page is written by `docs/provenance.py`.
 
 def facts(path, untold):
     """What a recording tells of itself, and the commit that it may not tell."""
-    with xr.open_dataset(path) as recording:
-        config = json.loads(recording.attrs["config"])
-        held_out = recording["held_out"].sel(metric="accuracy").dropna("iteration")
-        return {
-            "folder": path.parent.name,
-            "run": str(recording["run"].values),
-            "batch_size": int(recording["batch_size"]),
-            "iterations": int(recording["iteration"][-1]),
-            "accuracy": float(held_out[-1]),
-            "created": recording.attrs["created"][:10],
-            "commit": commit(recording.attrs["commit"]) or f"{untold} (not in the recordings)",
-            "versions": json.loads(recording.attrs["versions"]),
-            "recipe": config["recipe"],
-            "scale": config["scale"],
-            "data": str(recording["data"].values),
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "bytes": path.stat().st_size,
-        }
+    recording, digest = read_file(path)
+    config = json.loads(recording.attrs["config"])
+    held_out = recording["held_out"].sel(metric="accuracy").dropna("iteration")
+    return {
+        "folder": path.parent.name,
+        "run": str(recording["run"].values),
+        "batch_size": int(recording["batch_size"]),
+        "iterations": int(recording["iteration"][-1]),
+        "accuracy": float(held_out[-1]),
+        "created": recording.attrs["created"][:10],
+        "commit": commit(recording.attrs["commit"]) or f"{untold} (not in the recordings)",
+        "versions": json.loads(recording.attrs["versions"]),
+        "recipe": config["recipe"],
+        "scale": config["scale"],
+        "data": str(recording["data"].values),
+        "sha256": digest,
+        "bytes": path.stat().st_size,
+    }
 
 
 def commit(recorded):

@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-import xarray as xr
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
 from torch.distributed.device_mesh import init_device_mesh
@@ -34,6 +33,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from ultraslow.diffusion._validation import count
+from ultraslow.diffusion.recording import closed_file, read_file
 from ultraslow.probes.distributed import Processes, end_with_torchrun, leave, processes_of
 from ultraslow.probes.recorder.attach import attach
 
@@ -195,7 +195,7 @@ def _step(
 
 def _read(path: Path) -> np.ndarray:
     """Means of |G|² and tr Σ, their covariance, units, updates `(7,)`; NaN without noise."""
-    recording = xr.load_dataset(path.with_name(path.name + ".nc"), engine="netcdf4")
+    recording, _ = read_file(closed_file(path))
     units = np.nan_to_num(recording["units"].values[-1])  # unknown is none
     if "noise_updates" not in recording or not recording["noise_updates"].any():
         return np.array([np.nan] * 5 + [units, 0.0])

@@ -3,8 +3,6 @@
 A closed recording is one file, `PATH.nc`. A live one is a folder `PATH/` of segments, each a sound
 recording of its own records. Where both are there, the closed one is read. Files come from other
 machines, so sizes are looked at before values are read, and nothing is ever unpickled.
-
-Where recordings are: files, folders, live folders and globs as a list of recordings.
 """
 
 import glob
@@ -15,12 +13,20 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 
 import xarray as xr
 
-from ultraslow.diffusion.recording import RecordError, check, read_file, seam_faults, state_of
+from ultraslow.diffusion.recording import (
+    SUFFIX,
+    RecordError,
+    check,
+    closed_file,
+    join,
+    read_file,
+    segments_of,
+    state_of,
+)
 
 _NODE_LENGTH = 60
 # How often a reader looks again when a run was closed or resumed under its hands.
@@ -140,7 +146,8 @@ def _read_live(folder: Path, segments: Sequence[Path]) -> tuple[xr.Dataset, tupl
             left_out.append(Unusable(error.source, error.faults))
     if not parts or not all(segment.exists() for segment in segments):
         raise RecordError(str(folder), [fault for item in left_out for fault in item.faults])
-    joined = _join(folder, parts)
+    joined = join(parts, str(folder))
+    check(joined, str(folder))
     joined.attrs.update(
         path=str(folder),
         sha256=hashlib.sha256("".join(digests).encode()).hexdigest(),
@@ -180,23 +187,6 @@ def _nothing_usable(
     return RecordError(where, ["no usable recording", *listed])
 
 
-def _join(path: Path, parts: list[xr.Dataset]) -> xr.Dataset:
-    faults = [fault for pair in pairwise(parts) for fault in seam_faults(*pair)]
-    if faults:
-        raise RecordError(str(path), faults)
-    joined = xr.concat(
-        parts,
-        dim="iteration",
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="override",
-        combine_attrs="override",
-    )
-    check(joined, str(path))
-    return joined.assign_attrs(parts[-1].attrs)
-
-
 def _node_name(run: str, taken: Mapping[str, object]) -> str:
     # A node name is part of a path: no slash, no leading dot, nothing a shell would read.
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", run).strip("-.")[:_NODE_LENGTH] or "run"
@@ -205,9 +195,6 @@ def _node_name(run: str, taken: Mapping[str, object]) -> str:
         count += 1
         name = f"{safe}-{count}"
     return name
-
-
-SEGMENTS = "segment-*.nc"
 
 
 def recordings_at(text: str) -> list[Path]:
@@ -220,16 +207,6 @@ def recordings_at(text: str) -> list[Path]:
         text: a file, with or without `.nc`; a folder; or a glob.
     """
     return list(_found(text))
-
-
-def segments_of(folder: Path) -> list[Path]:
-    """The segments of a live folder in the order of their records; empty for other folders."""
-    return sorted(folder.glob(SEGMENTS))
-
-
-def closed_file(folder: Path) -> Path:
-    """Where the recording of a live folder is once it is closed."""
-    return folder.with_name(folder.name + ".nc") if folder.name else folder
 
 
 def absence(text: str) -> str:
@@ -271,11 +248,11 @@ def _below(folder: Path) -> Iterator[Path]:
     for entry in entries:
         path = Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
-            if not (f"{entry.name}.nc" in names and _is_live(path)):
+            if not (f"{entry.name}{SUFFIX}" in names and _is_live(path)):
                 yield from _below(path)
-        elif path.suffix == ".nc" and entry.is_file():
+        elif path.suffix == SUFFIX and entry.is_file():
             yield path
 
 
 def _is_live(folder: Path) -> bool:
-    return any(folder.glob(SEGMENTS))
+    return bool(segments_of(folder))

@@ -1,28 +1,25 @@
-"""Records as the bytes of a NetCDF-4 file, and back.
+"""The one reader and writer of NetCDF: a file of a closed recording, segments of a live one.
 
 HDF5 builds and takes a file apart in memory. So a disk is only ever asked to read or to write
 bytes, in one piece: no lock, no seek, no half-made file, and what is checked is what is read.
 HDF5 on a disk would lock the file, which some network file systems refuse. The price: the library
 does not add to a file that was made in memory; to change one, write it anew.
 
-The seal of a file: a checksum of its content, appended after the content's own end.
-
-NetCDF-4 checks its headers but not all values, so a flipped bit can read as another number. A seal
-shows every damage before a reader looks at the content. Readers of NetCDF ignore what follows the
-content, and a program that writes the file anew leaves the seal out; a file without a seal is
+Every file that is written ends with a *seal*, a checksum of its content after the content's own
+end. NetCDF-4 checks its headers but not all values, so a flipped bit can read as another number; a
+seal shows every damage before a reader looks at the content. Readers of NetCDF ignore what follows
+the content, and a program that writes the file anew leaves the seal out; a file without a seal is
 therefore no fault, it is only not protected.
 
-How much memory a file asks for, before any of it is given.
-
-A header of some hundred bytes can claim 10⁹ tensors. What is declared is therefore added up before
-a value is read. Types of variable length other than text may hold anything and are refused. Texts
+Files come from other machines, so how much memory one asks for is known before any of it is
+given. A header of some hundred bytes can claim 10⁹ tensors: what is declared is added up before a
+value is read. Types of variable length other than text may hold anything and are refused. Texts
 are looked at before they are laid out side by side, each as wide as the longest.
-
-One file of a recording: its bytes are read once, and checked before any value is looked at.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,53 +27,15 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
-from .contract import check
+from .contract import check, seam_faults
 from .errors import RecordError, brief, damage
 from .fields import COORDINATES
 
-MARK = b"\nultraslow sha256 "
-LENGTH = len(MARK) + hashlib.sha256().digest_size
-
-
-def seal(content: bytes) -> bytes:
-    """What to append to the content: a mark and its SHA-256.
-
-    Arguments:
-        content: all bytes of the file.
-
-    Returns:
-        `LENGTH` bytes.
-
-    >>> len(seal(b"")) == LENGTH
-    True
-    """
-    return MARK + hashlib.sha256(content).digest()
-
-
-def checksum(content: bytes) -> str | None:
-    """SHA-256 of a whole file, its seal included; None when the seal does not fit the rest.
-
-    Both come from one pass over the bytes. A file that was never sealed has a checksum.
-
-    Arguments:
-        content: all bytes of the file.
-
-    Returns:
-        Hexadecimal digits, as `sha256sum` prints them.
-
-    >>> whole = b"content" + seal(b"content")
-    >>> checksum(whole) == hashlib.sha256(whole).hexdigest()
-    True
-    >>> checksum(b"contend" + whole[7:]) is None
-    True
-    """
-    body, end = memoryview(content)[:-LENGTH], content[-LENGTH:]
-    digest = hashlib.sha256(body)
-    if len(end) == LENGTH and end.startswith(MARK) and end != MARK + digest.digest():
-        return None
-    digest.update(end)
-    return digest.hexdigest()
-
+SUFFIX = ".nc"  # of a closed recording; that of a live one is none
+_SEGMENT = "segment-*.nc"
+_NAME = "recording"  # of a file that is nowhere
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_STARTS = (b"\x89HDF", b"CDF")
 
 # A recording of 300 records, 1000 tensors and 10 fields has 24 MB. A file that asks for more than
 # this much memory is broken, hostile or no recording.
@@ -85,6 +44,216 @@ MEMORY_LIMIT = 2**31
 _TEXT_BYTES = 64
 _LETTER_BYTES = 4  # of numpy's texts
 _SHOWN = 80  # characters of a name
+
+# Attributes of values that stand for others; NaN as fill value of floats does not.
+_PACKED = {"scale_factor", "add_offset", "missing_value", "_Unsigned"}
+# Variables along these are compressed: sketches to a half, landscape scans, which most records
+# lack, to a fiftieth. The others would gain a tenth and be read a third slower.
+_COMPRESSED = {"component", "direction"}
+_COMPRESSED_FROM = 2**16  # bytes; segments of a few records are not worth it
+# Bytes of like place side by side, so that exponents and unused digits meet; levels above 4 gain
+# 1 % and take three times as long.
+_COMPRESSION = {"zlib": True, "complevel": 4, "shuffle": True}
+
+MARK = b"\nultraslow sha256 "
+LENGTH = len(MARK) + hashlib.sha256().digest_size
+
+
+def closed_file(folder: Path) -> Path:
+    """Where the recording of a live folder is once it is closed."""
+    return folder.with_name(folder.name + SUFFIX) if folder.name else folder
+
+
+def segments_of(folder: Path) -> list[Path]:
+    """The segments of a live folder in the order of their records; empty for other folders."""
+    return sorted(folder.glob(_SEGMENT)) if folder.is_dir() else []
+
+
+def segment_file(folder: Path, first: int) -> Path:
+    """The file of a segment whose first record is that of an iteration."""
+    return folder / _SEGMENT.replace("*", f"{first:012d}")
+
+
+def read_file(path: Path) -> tuple[xr.Dataset, str]:
+    """The records of one file, checked, and the file's SHA-256 in hexadecimal digits.
+
+    Raises:
+        RecordError: when it is damaged or no recording, with every fault found.
+    """
+    return _read(_content(path), str(path))
+
+
+def from_bytes(content: bytes, source: str) -> xr.Dataset:
+    """The records of a file, checked.
+
+    Arguments:
+        content: all its bytes.
+        source: its name, for messages.
+
+    Raises:
+        RecordError: when it is damaged or no recording, with every fault found.
+    """
+    return _read(content, source)[0]
+
+
+def _content(path: Path) -> bytes:
+    """All bytes of what is a file and not larger than a recording may be."""
+    try:
+        if not path.is_file():
+            raise RecordError(str(path), ["is not a file"])
+        if fault := size_fault(path.stat().st_size):
+            raise RecordError(str(path), [fault])
+        return path.read_bytes()
+    except (OSError, MemoryError) as error:
+        raise RecordError(str(path), [f"cannot be read ({brief(error)})"]) from error
+
+
+def _read(content: bytes, source: str) -> tuple[xr.Dataset, str]:
+    if not content:
+        raise RecordError(source, ["has zero bytes"])
+    digest = checksum(content)
+    if digest is None:
+        raise RecordError(source, ["is damaged: its bytes do not fit its checksum"])
+    kind = "is a damaged or cut-off" if content.startswith(_STARTS) else "is not a"
+    with (
+        damage(source, f"{kind} NetCDF file"),
+        netCDF4.Dataset(_NAME, "r", memory=content) as header,
+    ):
+        if faults := list(_header_faults(header)):
+            raise RecordError(source, faults)
+        records = _dataset(header)
+    check(records, source)
+    return records, digest
+
+
+def _header_faults(header: netCDF4.Dataset) -> Iterator[str]:
+    """Why the values must not be read; texts are looked at where all else may be."""
+    if "schema" not in header.ncattrs():
+        yield "attribute schema is missing: this is not a recording"
+        return
+    yield from list(claim_faults(header.variables)) or text_faults(header.variables)
+
+
+def _dataset(header: netCDF4.Dataset) -> xr.Dataset:
+    """All values, as `xarray.open_dataset` would give them; for plain variables without its cost.
+
+    Decoding every variable lazily takes two thirds of the time of reading a recording. Recordings
+    need none, unless another program packed them.
+    """
+    if any(_is_packed(variable) for variable in header.variables.values()):
+        store = xr.backends.NetCDF4DataStore(header)
+        return xr.open_dataset(store, decode_times=False).load()
+    header.set_auto_maskandscale(False)
+    coordinates = set(header.variables) & (set(header.dimensions) | set(COORDINATES))
+    variables = {name: _variable(variable) for name, variable in header.variables.items()}
+    attributes = {name: header.getncattr(name) for name in header.ncattrs()}
+    attributes.pop("coordinates", None)
+    return xr.Dataset(variables, attrs=attributes).set_coords(coordinates)
+
+
+def _is_packed(variable: netCDF4.Variable) -> bool:
+    """Whether values stand for others, or for texts as rows of letters, as in NetCDF-3."""
+    return bool(_PACKED & set(variable.ncattrs())) or variable.dtype == "S1"
+
+
+def _variable(variable: netCDF4.Variable) -> xr.Variable:
+    values = np.asarray(variable[...])
+    if variable.dtype is str:
+        values = values.astype(str)
+    attributes = {name: variable.getncattr(name) for name in variable.ncattrs()}
+    for encoding in ("_FillValue", "coordinates"):
+        attributes.pop(encoding, None)
+    return xr.Variable(variable.dimensions, values, attributes)
+
+
+def join(parts: list[xr.Dataset], source: str = "recording") -> xr.Dataset:
+    """Records of consecutive segments of one recording as one dataset.
+
+    Attributes are those of the last segment, which knows of resumptions.
+
+    Arguments:
+        parts: the segments in their order.
+        source: the recording's name, for messages.
+
+    Raises:
+        RecordError: when the segments do not follow one another.
+    """
+    faults = [fault for pair in pairwise(parts) for fault in seam_faults(*pair)]
+    if faults:
+        raise RecordError(source, faults)
+    joined = xr.concat(
+        parts,
+        dim="iteration",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    )
+    return joined.assign_attrs(parts[-1].attrs)
+
+
+def to_bytes(records: xr.Dataset) -> bytes:
+    """A sealed NetCDF-4 file, its large variables compressed without loss."""
+    file = netCDF4.Dataset(_NAME, "w", memory=1)
+    try:
+        _encoded(records).dump_to_store(xr.backends.NetCDF4DataStore(file))
+    finally:
+        image = bytes(file.close())
+    content = _without_padding(image)
+    return content + seal(content)
+
+
+def _encoded(records: xr.Dataset) -> xr.Dataset:
+    """The records, and how each variable is to be stored, whatever file it came from."""
+    encoded = records.drop_encoding()
+    for variable in encoded.variables.values():
+        if _COMPRESSED & set(variable.dims) and variable.nbytes >= _COMPRESSED_FROM:
+            variable.encoding = dict(_COMPRESSION)
+    return encoded
+
+
+def _without_padding(content: bytes) -> bytes:
+    """HDF5 grows a file in memory by 64 KiB; where it ends stands in the superblock (2 or 3)."""
+    if content.startswith(_SIGNATURE) and content[8] in (2, 3) and content[9] == 8:
+        return content[: int.from_bytes(content[28:36], "little")]
+    return content
+
+
+def write_file(records: xr.Dataset, path: Path) -> None:
+    """Write a whole recording, sealed, with the same bytes whenever it is written.
+
+    What `to_bytes` makes carries the time of its making. A file is made on the disk here, in
+    several pieces: for recordings that nobody reads meanwhile, on disks that HDF5 can lock.
+
+    Arguments:
+        records: the recording.
+        path: where to; a file there is replaced.
+    """
+    records.to_netcdf(path, engine="netcdf4")
+    with path.open("r+b") as file:
+        file.write(seal(file.read()))
+
+
+def write_groups(groups: Mapping[str, xr.Dataset], path: Path) -> None:
+    """Write results, which are no recording, as the groups of one file.
+
+    Arguments:
+        groups: by the path of each group, "/" for the file's own.
+        path: where to; a file there is replaced.
+    """
+    xr.DataTree.from_dict(dict(groups)).to_netcdf(path, engine="netcdf4")
+
+
+def size_fault(size: int) -> str | None:
+    """Why a file of so many bytes must not be read; None when it may.
+
+    >>> size_fault(2**40)
+    'has 1.02e+03 GiB, at most 2 GiB are read'
+    """
+    if size <= MEMORY_LIMIT:
+        return None
+    return f"has {size / 2**30:.3g} GiB, at most {MEMORY_LIMIT / 2**30:.3g} GiB are read"
 
 
 class Declared(Protocol):
@@ -172,22 +341,6 @@ def text_faults(variables: Mapping[str, Readable]) -> Iterator[str]:
             return
 
 
-def value_faults(variables: Mapping[str, Any]) -> list[str]:
-    """Why the values of a file must not be taken; texts are looked at where all may be read."""
-    return list(claim_faults(variables)) or list(text_faults(variables))
-
-
-def size_fault(size: int) -> str | None:
-    """Why a file of so many bytes must not be read; None when it may.
-
-    >>> size_fault(2**40)
-    'has 1.02e+03 GiB, at most 2 GiB are read'
-    """
-    if size <= MEMORY_LIMIT:
-        return None
-    return f"has {size / 2**30:.3g} GiB, at most {MEMORY_LIMIT / 2**30:.3g} GiB are read"
-
-
 def _is_plain(variable: Declared) -> bool:
     return variable.dtype is str or isinstance(variable.datatype, np.dtype)
 
@@ -204,149 +357,41 @@ def _bytes(variable: Declared) -> int:
     return max(total, block if total else 0)
 
 
-# Attributes of values that stand for others; NaN as fill value of floats does not.
-_PACKED = {"scale_factor", "add_offset", "missing_value", "_Unsigned"}
-_STARTS = (b"\x89HDF", b"CDF")
-
-
-def read_file(path: Path) -> tuple[xr.Dataset, str]:
-    """The records of one file, checked, and the file's SHA-256 in hexadecimal digits.
-
-    Raises:
-        RecordError: when it is damaged or no recording, with every fault found.
-    """
-    content = _content(path)
-    digest = checksum(content)
-    if digest is None:
-        raise RecordError(str(path), ["is damaged: its bytes do not fit its checksum"])
-    with damage(str(path), _unread(content)), netCDF4.Dataset(path, "r", memory=content) as header:
-        faults = list(_header_faults(header))
-        if faults:
-            raise RecordError(str(path), faults)
-        dataset = _dataset(header)
-    check(dataset, str(path))
-    return dataset, digest
-
-
-def _content(path: Path) -> bytes:
-    """All bytes of what is a file, not empty, and not larger than a recording may be."""
-    try:
-        if not path.is_file():
-            raise RecordError(str(path), ["is not a file"])
-        if fault := size_fault(path.stat().st_size):
-            raise RecordError(str(path), [fault])
-        content = path.read_bytes()
-    except (OSError, MemoryError) as error:
-        raise RecordError(str(path), [f"cannot be read ({brief(error)})"]) from error
-    if not content:
-        raise RecordError(str(path), ["has zero bytes"])
-    return content
-
-
-def _unread(content: bytes) -> str:
-    kind = "is a damaged or cut-off" if content.startswith(_STARTS) else "is not a"
-    return f"{kind} NetCDF file"
-
-
-def _header_faults(header: netCDF4.Dataset) -> Iterator[str]:
-    if "schema" not in header.ncattrs():
-        yield "attribute schema is missing: this is not a recording"
-        return
-    yield from value_faults(header.variables)
-
-
-def _dataset(header: netCDF4.Dataset) -> xr.Dataset:
-    """All values, as `xarray.open_dataset` would give them; for plain variables without its cost.
-
-    Decoding every variable lazily takes two thirds of the time of reading a recording. Recordings
-    need none, unless another program packed them.
-    """
-    if any(_is_packed(variable) for variable in header.variables.values()):
-        store = xr.backends.NetCDF4DataStore(header)
-        return xr.open_dataset(store, decode_times=False).load()
-    header.set_auto_maskandscale(False)
-    coordinates = set(header.variables) & (set(header.dimensions) | set(COORDINATES))
-    variables = {name: _variable(variable) for name, variable in header.variables.items()}
-    attributes = {name: header.getncattr(name) for name in header.ncattrs()}
-    attributes.pop("coordinates", None)
-    return xr.Dataset(
-        {name: value for name, value in variables.items() if name not in coordinates},
-        {name: value for name, value in variables.items() if name in coordinates},
-        attributes,
-    )
-
-
-def _is_packed(variable: netCDF4.Variable) -> bool:
-    """Whether values stand for others, or for texts as rows of letters, as in NetCDF-3."""
-    return bool(_PACKED & set(variable.ncattrs())) or variable.dtype == "S1"
-
-
-def _variable(variable: netCDF4.Variable) -> xr.Variable:
-    values = np.asarray(variable[...])
-    if variable.dtype is str:
-        values = values.astype(str)
-    attributes = {name: variable.getncattr(name) for name in variable.ncattrs()}
-    for encoding in ("_FillValue", "coordinates"):
-        attributes.pop(encoding, None)
-    return xr.Variable(variable.dimensions, values, attributes)
-
-
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_NAME = "recording"  # of a file that is nowhere
-# Variables along these are compressed: sketches to a half, landscape scans, which most records
-# lack, to a fiftieth. The others would gain a tenth and be read a third slower.
-_COMPRESSED = {"component", "direction"}
-_COMPRESSED_FROM = 2**16  # bytes; segments of a few records are not worth it
-# Bytes of like place side by side, so that exponents and unused digits meet; levels above 4 gain
-# 1 % and take three times as long.
-_COMPRESSION = {"zlib": True, "complevel": 4, "shuffle": True}
-
-
-def to_bytes(records: xr.Dataset) -> bytes:
-    """A sealed NetCDF-4 file, its large variables compressed without loss."""
-    file = netCDF4.Dataset(_NAME, "w", memory=1)
-    try:
-        _encoded(records).dump_to_store(xr.backends.NetCDF4DataStore(file))
-    finally:
-        image = bytes(file.close())
-    content = _without_padding(image)
-    return content + seal(content)
-
-
-def from_bytes(content: bytes, source: str) -> xr.Dataset:
-    """The records of a file, checked.
+def seal(content: bytes) -> bytes:
+    """What to append to the content: a mark and its SHA-256.
 
     Arguments:
-        content: all its bytes.
-        source: its name, for messages.
+        content: all bytes of the file.
 
-    Raises:
-        RecordError: when it is damaged or no recording.
+    Returns:
+        `LENGTH` bytes.
+
+    >>> len(seal(b"")) == LENGTH
+    True
     """
-    if not content:
-        raise RecordError(source, ["has zero bytes"])
-    if checksum(content) is None:
-        raise RecordError(source, ["is damaged: its bytes do not fit its checksum"])
-    with damage(source, "cannot be read"), netCDF4.Dataset(_NAME, "r", memory=content) as header:
-        if faults := value_faults(header.variables):
-            raise RecordError(source, faults)
-        store = xr.backends.NetCDF4DataStore(header)
-        records = xr.open_dataset(store, decode_times=False).load()
-    check(records, source)
-    return records
+    return MARK + hashlib.sha256(content).digest()
 
 
-def _encoded(records: xr.Dataset) -> xr.Dataset:
-    """The records, and how each variable is to be stored, whatever file it came from."""
-    encoded = records.drop_encoding()
-    for variable in encoded.variables.values():
-        if _COMPRESSED & set(variable.dims) and variable.nbytes >= _COMPRESSED_FROM:
-            variable.encoding = dict(_COMPRESSION)
-    return encoded
+def checksum(content: bytes) -> str | None:
+    """SHA-256 of a whole file, its seal included; None when the seal does not fit the rest.
 
+    Both come from one pass over the bytes. A file that was never sealed has a checksum.
 
-def _without_padding(content: bytes) -> bytes:
-    """HDF5 grows a file in memory by 64 KiB; where it ends stands in the superblock (2 or 3)."""
-    if content.startswith(_SIGNATURE) and content[8] in (2, 3) and content[9] == 8:
-        return content[: int.from_bytes(content[28:36], "little")]
-    return content
+    Arguments:
+        content: all bytes of the file.
+
+    Returns:
+        Hexadecimal digits, as `sha256sum` prints them.
+
+    >>> whole = b"content" + seal(b"content")
+    >>> checksum(whole) == hashlib.sha256(whole).hexdigest()
+    True
+    >>> checksum(b"contend" + whole[7:]) is None
+    True
+    """
+    body, end = memoryview(content)[:-LENGTH], content[-LENGTH:]
+    digest = hashlib.sha256(body)
+    if len(end) == LENGTH and end.startswith(MARK) and end != MARK + digest.digest():
+        return None
+    digest.update(end)
+    return digest.hexdigest()

@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.diffusion.recording import RecordError, seam_faults
+from ultraslow.diffusion.recording import RecordError, read_file, seam_faults
 
 from . import initial
-from .segments import SegmentStore, read
+from .segments import SegmentStore
 from .weights import read_header, refuse_damaged
 
 ASIDE = ".broken"
@@ -114,7 +114,7 @@ def _sort(files: list[Path]) -> _Sorted:
     found = _Sorted()
     for file in files:
         try:
-            part = read(file)
+            part, _ = read_file(file)
             misfits = list(seam_faults(found.sound[-1], part)) if found.sound else []
         except RecordError as error:
             misfits = list(error.faults)

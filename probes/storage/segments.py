@@ -6,10 +6,10 @@ nothing else. Every segment is a valid recording of its own records; they join a
 Closing writes all records to one `.nc` beside the folder in the same way, and only then removes
 the segments. At any moment the `.nc`, where there is one, or else the segments hold all records.
 
-Nothing is locked or appended to: `to_netcdf(mode="a")` would replace the first records instead of
+Nothing is locked or appended to: appending with xarray would replace the first records instead of
 adding to them, and network file systems lock badly. Of a disk only exclusive creation, writing in
 one piece, syncing and renaming is asked. Every file ends with a seal
-(`diffusion.recording.seal`), which shows any damage.
+(`diffusion.recording.netcdf`), which shows any damage.
 """
 
 import errno
@@ -18,23 +18,23 @@ import os
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from ultraslow.diffusion.recording import (
+    SUFFIX,
     Lease,
-    RecordError,
-    from_bytes,
-    seam_faults,
+    closed_file,
+    join,
+    read_file,
+    segment_file,
+    segments_of,
     size_fault,
     to_bytes,
 )
 
-SUFFIX = ".nc"
-_SEGMENT = "segment-*.nc"
 # What file systems answer that cannot sync a folder, some network file systems among them.
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
@@ -46,7 +46,7 @@ class SegmentStore:
         """Name the files: `path` is the live folder, `path` + `.nc` the closed file."""
         path = Path(path)
         self.folder = path.with_suffix("") if path.suffix == SUFFIX else path
-        self.file = self.folder.with_name(self.folder.name + SUFFIX)
+        self.file = closed_file(self.folder)
         self.lease = Lease(self.folder)
 
     def open(self, *, resume: bool = False) -> None:
@@ -73,7 +73,7 @@ class SegmentStore:
 
     def segments(self) -> list[Path]:
         """Whole segments in the order of their records."""
-        return sorted(self.folder.glob(_SEGMENT)) if self.folder.is_dir() else []
+        return segments_of(self.folder)
 
     def read(self) -> xr.Dataset | None:
         """All records, live or closed; None when there are none.
@@ -82,7 +82,7 @@ class SegmentStore:
             RecordError: when a file is damaged or segments do not fit.
         """
         parts = [self.file] if self.file.exists() else self.segments()
-        return join([read(part) for part in parts], str(self.folder)) if parts else None
+        return join([read_file(part)[0] for part in parts], str(self.folder)) if parts else None
 
     def write(self, records: xr.Dataset) -> Path:
         """Add a segment that holds the given records; it is on disk when this returns.
@@ -91,7 +91,7 @@ class SegmentStore:
             TakenOver: when another process records here now.
             OSError, RuntimeError: when the disk refuses; nothing is left behind.
         """
-        target = self._segment(int(records["iteration"][0]))
+        target = segment_file(self.folder, int(records["iteration"][0]))
         _write_whole(target, records, permit=self.lease.check)
         return target
 
@@ -104,11 +104,11 @@ class SegmentStore:
         self._clear_away()
         if self.file.exists():
             self._finish()
-            os.replace(self.file, self._segment(0))
+            os.replace(self.file, segment_file(self.folder, 0))
             sync_folder(self.file.parent)
         # From the end, so that at any moment what is left is a recording without a gap.
         for segment in reversed(self.segments()):
-            records = read(segment)
+            records = read_file(segment)[0]
             kept = records.isel(iteration=records["iteration"].values <= last)
             if kept.sizes["iteration"] == 0:
                 segment.unlink()
@@ -133,7 +133,7 @@ class SegmentStore:
             parts = self.segments()
             if not parts:
                 raise FileNotFoundError(f"{self.folder}: found no segments to close")
-            records = join([read(part) for part in parts], str(self.folder))
+            records = join([read_file(part)[0] for part in parts], str(self.folder))
             records = records.assign_attrs(attributes or {})
             _write_whole(self.file, records, permit=self.lease.check)
         self._finish()
@@ -146,15 +146,12 @@ class SegmentStore:
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def _segment(self, first: int) -> Path:
-        return self.folder / f"segment-{first:012d}.nc"
-
     def _finish(self) -> None:
         """Remove the segments that the closed file holds as well."""
         segments = self.segments()
-        closed = read(self.file)["iteration"].values if segments else np.array([])
+        closed = read_file(self.file)[0]["iteration"].values if segments else np.array([])
         for segment in segments:
-            extra = np.setdiff1d(read(segment)["iteration"].values, closed)
+            extra = np.setdiff1d(read_file(segment)[0]["iteration"].values, closed)
             if extra.size:
                 raise FileExistsError(
                     f"path: {segment} holds iteration {extra[0]}, which {self.file} does not; "
@@ -168,45 +165,6 @@ class SegmentStore:
         own = f".{glob.escape(self.file.name)}.*.tmp"
         for left in (*self.folder.glob(".segment-*.tmp"), *self.file.parent.glob(own)):
             left.unlink(missing_ok=True)
-
-
-def join(parts: list[xr.Dataset], source: str = "recording") -> xr.Dataset:
-    """Records of consecutive segments of one recording as one dataset.
-
-    Attributes are those of the last segment, which knows of resumptions.
-
-    Raises:
-        RecordError: when the segments do not follow one another.
-    """
-    faults = [fault for pair in pairwise(parts) for fault in seam_faults(*pair)]
-    if faults:
-        raise RecordError(source, faults)
-    joined = xr.concat(
-        parts,
-        dim="iteration",
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="override",
-        combine_attrs="override",
-    )
-    return joined.assign_attrs(parts[-1].attrs)
-
-
-def read(path: Path) -> xr.Dataset:
-    """The records of one file, checked.
-
-    Raises:
-        RecordError: when the file is damaged or no recording.
-    """
-    try:
-        size = path.stat().st_size
-        if fault := size_fault(size):
-            raise RecordError(str(path), [fault])
-        content = path.read_bytes()
-    except OSError as error:
-        raise RecordError(str(path), [f"cannot be read: {error}"]) from error
-    return from_bytes(content, str(path))
 
 
 def _write_whole(target: Path, records: xr.Dataset, *, permit: Callable[[], None]) -> None:

@@ -17,9 +17,9 @@ import xarray as xr
 from ultraslow import analysis
 from ultraslow.diffusion.recording.contract import pack
 from ultraslow.diffusion.recording.fields import FIELDS
-from ultraslow.diffusion.recording.netcdf import seal
+from ultraslow.diffusion.recording.netcdf import read_file, seal
 from ultraslow.probes.storage import initial
-from ultraslow.probes.storage.segments import SegmentStore, read
+from ultraslow.probes.storage.segments import SegmentStore
 
 TENSORS = 60
 RECORDS = 300
@@ -139,7 +139,8 @@ def many(folder: Path, recordings: int) -> dict[str, float]:
     return {
         f"{recordings} recordings of {RECORDS} × {TENSORS} by analysis.load, seconds": elapsed,
         "the same, processor seconds": processor,
-        "one of them by the store, milliseconds": 1e3 * best(lambda: read(folder / "run0.nc")),
+        "one of them by the store, milliseconds": 1e3
+        * best(lambda: read_file(folder / "run0.nc")),
     }
 
 

@@ -21,7 +21,8 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from ultraslow import probes
-from ultraslow.probes.storage.segments import SegmentStore, join, read
+from ultraslow.diffusion.recording import join, read_file
+from ultraslow.probes.storage.segments import SegmentStore
 
 
 def train(path, told, *, rank, processes):
@@ -54,7 +55,7 @@ def warm_up(folder):
     model = torch.nn.Linear(4, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     recorder = probes.attach(model, optimizer, Path(folder, "warm"), batch_size=8)
-    read(recorder.close())
+    read_file(recorder.close())[0]
 
 
 def start(path, told, *, rank, processes):
@@ -96,7 +97,7 @@ def recorded(path):
     segments = SegmentStore(path).segments()
     if not segments:
         return -1
-    records = join([read(segment) for segment in segments])
+    records = join([read_file(segment)[0] for segment in segments])
     iterations = records["iteration"].values
     assert np.array_equal(iterations, np.arange(len(iterations)))
     return int(iterations[-1])

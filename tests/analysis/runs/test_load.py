@@ -13,15 +13,14 @@ import xarray as xr
 from ultraslow.analysis.runs import load as reader
 from ultraslow.analysis.runs.load import (
     absence,
-    closed_file,
     load,
     read,
     recordings_at,
-    segments_of,
     unusable,
 )
 from ultraslow.diffusion.recording.errors import RecordError
 from ultraslow.diffusion.recording.lease import this_process
+from ultraslow.diffusion.recording.netcdf import closed_file, segments_of
 
 
 def segment(dataset, folder, start, stop):

@@ -16,7 +16,8 @@ import xarray as xr
 from faults import SOURCE, assert_at_most_one_flush_lost, kills, run
 
 from ultraslow import probes
-from ultraslow.probes.storage.segments import SegmentStore, read
+from ultraslow.diffusion.recording import read_file
+from ultraslow.probes.storage.segments import SegmentStore
 
 
 @pytest.mark.parametrize(("processes", "victim", "trials"), [(1, 0, 4), (2, 1, 2)])
@@ -187,7 +188,7 @@ def test_sigterm(tmp_path, mode, code, last, state):
     assert done.stdout == ("host\n" if mode == "host" else "")
     assert (tmp_path / "run.nc").exists() == (state == "closed")
     if state == "closed":
-        assert int(read(tmp_path / "run.nc")["iteration"][-1]) == last
+        assert int(read_file(tmp_path / "run.nc")[0]["iteration"][-1]) == last
 
 
 def two_told_to_end(folder, *, delays):
@@ -225,7 +226,7 @@ def test_two_processes_told_to_end_close_after_the_same_update_and_lose_nothing(
     last = two_told_to_end(tmp_path, delays=[0.0, 0.2])
     # They end within the update that they agreed on, before they tell of it.
     assert last[0] == last[1]
-    records = read(tmp_path / "run.nc")
+    records = read_file(tmp_path / "run.nc")[0]
     assert records["iteration"].values.tolist() == list(range(last[0] + 2))
     assert records["noise_updates"].values.tolist() == [0, *[1] * (last[0] + 1)]
 

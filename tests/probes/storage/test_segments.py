@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from records import records
 
-from ultraslow.diffusion.recording import netcdf
+from ultraslow.diffusion.recording import join, netcdf, read_file
 from ultraslow.diffusion.recording.contract import check
 from ultraslow.diffusion.recording.errors import RecordError
 from ultraslow.diffusion.recording.lease import TakenOver
 from ultraslow.probes.storage import segments as store_module
-from ultraslow.probes.storage.segments import SegmentStore, join, read
+from ultraslow.probes.storage.segments import SegmentStore
 
 
 def test_segments_join_to_one_file_with_all_records(tmp_path):
@@ -114,7 +114,7 @@ def test_every_field_survives_joining_cutting_and_closing(tmp_path):
     xr.testing.assert_identical(store.read(), every_field(0, 1, 2, 5, 7, 9))
     store.write(every_field(10, 15))
     whole = every_field(0, 1, 2, 5, 7, 9, 10, 15)
-    xr.testing.assert_identical(read(store.compact()), whole)
+    xr.testing.assert_identical(read_file(store.compact())[0], whole)
     again = SegmentStore(tmp_path / "run")
     again.open(resume=True)
     again.cut(7)
@@ -291,7 +291,7 @@ def test_other_programs_read_a_sealed_file_and_write_it_anew(tmp_path):
         assert plain["iteration"][:].tolist() == [0, 1, 2, 5, 9]
     with xr.open_dataset(file) as plain:
         plain.assign_attrs(comment="x" * 70_000).to_netcdf(tmp_path / "other.nc")
-    found = read(tmp_path / "other.nc")
+    found = read_file(tmp_path / "other.nc")[0]
     assert found.attrs.pop("comment") == "x" * 70_000
     xr.testing.assert_identical(found, records(0, 1, 2, 5, 9))
 
@@ -315,11 +315,11 @@ def test_any_damage_is_an_error_or_harmless(tmp_path, data):
     damaged = tmp_path / "damaged.nc"
     damaged.write_bytes(content[:start] + new + content[stop:])
     try:
-        found = read(damaged)
+        found = read_file(damaged)[0]
     except RecordError as error:
         assert error.source == str(damaged)
     else:
-        xr.testing.assert_identical(found, read(path))
+        xr.testing.assert_identical(found, read_file(path)[0])
 
 
 @pytest.mark.parametrize("closed", [False, True])
