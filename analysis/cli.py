@@ -126,15 +126,16 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _fit(arguments: argparse.Namespace) -> int:
-    from ultraslow.analysis.growth import fit_tensors, fit_totals
+    from ultraslow.analysis.growth import fit_tensors
     from ultraslow.analysis.report import fit_table, printed
     from ultraslow.analysis.runs import recordings
+    from ultraslow.analysis.study import Study
 
     if arguments.output is not None:
         _refuse_folder(arguments.output)
     runs = recordings(_load(arguments.paths))
     level = arguments.level
-    found = [fit_totals(runs, level=level, progress=_advance("fitting"))]
+    found = [Study(runs, level, _advance("fitting")).fits]
     if arguments.tensors:
         found += [fit_tensors(runs, level=level, progress=_advance("fitting tensors"))]
     if arguments.output is not None:
@@ -148,22 +149,21 @@ def _fit(arguments: argparse.Namespace) -> int:
 
 
 def _test(arguments: argparse.Namespace) -> int:
-    from ultraslow.analysis.growth import fit_totals
-    from ultraslow.analysis.predictions import test as test_predictions
+    from ultraslow.analysis.predictions import verdicts_on
     from ultraslow.analysis.report import fit_rows, printed, verdict_rows, verdict_tables
     from ultraslow.analysis.runs import recordings
+    from ultraslow.analysis.study import Study
 
-    runs = _load(arguments.paths)
-    kept = recordings(runs)
+    runs = recordings(_load(arguments.paths))
     if arguments.ladder:
-        return _compare_rungs(kept, level=arguments.level, as_json=arguments.json)
-    fits = fit_totals(kept, level=arguments.level, progress=_advance("fitting"))
-    verdicts = test_predictions(runs, level=arguments.level, fits=fits)
+        return _compare_rungs(runs, level=arguments.level, as_json=arguments.json)
+    study = Study(runs, arguments.level, _advance("fitting"))
+    verdicts = verdicts_on(study)
     if arguments.json:
         _print_json({"verdicts": verdict_rows(verdicts)})
     else:
         print(printed(verdict_tables(verdicts)))
-    return _tell_unfit(kept, fit_rows(fits))
+    return _tell_unfit(runs, fit_rows(study.fits))
 
 
 def _compare_rungs(runs: "dict[str, xr.Dataset]", *, level: float, as_json: bool) -> int:

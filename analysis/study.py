@@ -1,18 +1,248 @@
-"""Which runs verdicts are about, where runs of several studies are given together.
+"""The runs of one study, with what every question asks of them, each found once and kept.
 
-Weight decay holds the distance back, so that curves with and without it are of different laws, and
-another training set is another landscape, also when it is a part of the same images. The rungs of
-a ladder differ in ingredients that no prediction is about; only its baseline is a plain run.
+Verdicts are about runs that belong together. Weight decay holds the distance back, so that curves
+with and without it are of different laws, and another training set is another landscape, also when
+it is a part of the same images. The rungs of a ladder differ in ingredients that no prediction is
+about; only its baseline is a plain run. And a seed counts once, however often it was run.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
+import numpy as np
 import xarray as xr
 
-from ultraslow.analysis.runs import ingredients_of, label
+from ultraslow.analysis.growth import Progress, fit_totals
+from ultraslow.analysis.intervals import SEEDS
+from ultraslow.analysis.runs import (
+    Arm,
+    Span,
+    differences,
+    ingredients_of,
+    injected_noise,
+    label,
+    last_decade,
+    one_per_seed,
+    seeds,
+)
+from ultraslow.analysis.runs.arms import arms
+from ultraslow.analysis.scores import has, metric_of, once
 
 from .text import first_of, plural
+
+# What a recording has to hold, and how it comes to hold it.
+SOURCES = {
+    "distance_sq": "the distance of the weights",
+    "loss_difference": "landscape scans: the loss along directions at several radii",
+    "line_loss": "landscape scans: the loss on lines between checkpoints",
+    "sketch": "the probe 'trajectory': a sketch of the weights at each record",
+    "step_sq": "the probe 'path': squared lengths of the updates",
+    "noise_trace": "the gradient noise",
+    "learning_rate": "the learning rate",
+    "learning_rate_sum": "the summed learning rate",
+    "data_size": "the size of the training set",
+}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why nothing can be decided, and what would change that."""
+
+    reason: str
+    needed: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a verdict rests on.
+
+    Attributes:
+        runs: runs that entered.
+        seeds: fewest seeds in an arm.
+        batch_sizes: batch sizes M that entered, in order.
+    """
+
+    runs: int = 0
+    seeds: int = 0
+    batch_sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Recordings that are asked the same questions, at one confidence level.
+
+    Attributes:
+        runs: recordings by node name.
+        level: confidence level of all intervals.
+        progress: called while growth is fitted, with the number of series fitted since the last
+            call and of all.
+        fitted: growth fits of the runs, and maybe of others, where they are at hand.
+        whole: the study that these runs are a part of, which keeps their fits; None for a whole.
+    """
+
+    runs: Mapping[str, xr.Dataset]
+    level: float = 0.95
+    progress: Progress | None = None
+    fitted: xr.Dataset | None = field(default=None, repr=False)
+    whole: "Study | None" = field(default=None, repr=False)
+
+    def part(self, names: Iterable[str]) -> "Study":
+        """Some of the runs, in the order of their names here."""
+        return Study({name: self.runs[name] for name in names}, self.level, whole=self._whole)
+
+    def where(self, holds: Callable[[xr.Dataset], bool]) -> "Study":
+        """The runs of which something holds."""
+        return self.part(name for name, run in self.runs.items() if holds(run))
+
+    def at(self, level: float) -> "Study":
+        """The same runs at another confidence level; fits keep that of the whole."""
+        return Study(self.runs, level, whole=self._whole)
+
+    @property
+    def _whole(self) -> "Study":
+        return self.whole or self
+
+    @cached_property
+    def fits(self) -> xr.Dataset:
+        """Growth fits of the runs' total distances (`growth.fit_totals`)."""
+        if self.whole is not None:
+            return self.whole.fits.sel(node=list(self.runs))
+        if self.fitted is not None:
+            return self.fitted.sel(node=list(self.runs))
+        return fit_totals(dict(self.runs), level=self.level, progress=self.progress)
+
+    @cached_property
+    def arms(self) -> dict[Arm, list[str]]:
+        """Node names of the runs of each arm, in order of rule and batch size."""
+        return arms(dict(self.runs))
+
+    @cached_property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Batch sizes M of the runs, in order."""
+        return tuple(sorted({int(run["batch_size"].values) for run in self.runs.values()}))
+
+    @cached_property
+    def sample(self) -> Sample:
+        """Number of runs, fewest seeds of an arm, and batch sizes."""
+        fewest = min(map(self.seeds, self.arms), default=0)
+        return Sample(len(self.runs), fewest, self.batch_sizes)
+
+    def seeds(self, arm: Arm) -> int:
+        """Number of independent runs of an arm."""
+        return seeds([self.runs[name] for name in self.arms[arm]])
+
+    @cached_property
+    def last_decade(self) -> Span:
+        """The last decade of iterations that all runs recorded at a constant rate (1, 0: none)."""
+        return last_decade(self.runs)
+
+    @cached_property
+    def distinct(self) -> "Study":
+        """One run of each seed in each arm: a copy or a rerun is no further draw."""
+        return self.part(one_per_seed(dict(self.runs)))
+
+    def of_arms(self, count: int = SEEDS) -> "Study":
+        """The runs of arms of so many seeds, arm by arm."""
+        full = [names for arm, names in self.arms.items() if self.seeds(arm) >= count]
+        return self.part(name for names in full for name in names)
+
+    @cached_property
+    def metric(self) -> str:
+        """What held-out scores of the runs are compared by; empty where there are none."""
+        return metric_of(self._unheated.runs.values())
+
+    @cached_property
+    def scored(self) -> "Study":
+        """The runs that evaluated the metric, copies once.
+
+        Diverged runs have no finite value and are kept. Noise that was added to gradients changes
+        what a batch size scores; such runs are left out.
+        """
+        held = self._unheated.where(lambda run: bool(self.metric) and has(run, self.metric))
+        return held.part(once(dict(held.runs)))
+
+    @cached_property
+    def _unheated(self) -> "Study":
+        return self.where(lambda run: injected_noise(run) == 0)
+
+    @cached_property
+    def unlike(self) -> Missing | None:
+        """What the runs differ in that should be equal, and what to do; None for equals."""
+        found = differences(self.runs.values())
+        if not found:
+            return None
+        return Missing(
+            f"The runs differ in what they should share ({'; '.join(found)}).",
+            "tests of the sets of equal runs apart, each with its own paths",
+        )
+
+    def comparable(self, *fields: str) -> tuple["Study", Missing | None]:
+        """Runs that hold all the fields, one a seed, or what stands against comparing them.
+
+        Arguments:
+            fields: variables or coordinates that a run has to hold.
+
+        Returns:
+            The runs that can be used, and None or why there is nothing to compare.
+        """
+        # Of a seed that was run twice, the run that holds the fields speaks.
+        kept = self.where(lambda run: _holds(run, fields)).distinct
+        if not kept.runs:
+            absent = _absent(self.distinct.runs.values(), fields)
+            listed = " and ".join(SOURCES[name] for name in absent)
+            reason = f"No run recorded {', '.join(absent)}."
+            return self.distinct, Missing(reason, f"runs recorded with {listed}")
+        return kept, kept.unlike
+
+    @cached_property
+    def tested(self) -> "Study":
+        """The runs that verdicts are about: plain ones of one weight decay and data size."""
+        return self.part(self._of_one_study[0])
+
+    @cached_property
+    def note(self) -> str:
+        """In words, which runs verdicts are not about, and which of the others count once."""
+        return " ".join(filter(None, [self._of_one_study[1], self.tested.repeated]))
+
+    @cached_property
+    def _of_one_study(self) -> tuple[dict[str, xr.Dataset], str]:
+        return of_one_study(self.runs)
+
+    @property
+    def repeated(self) -> str:
+        """In words, which runs repeat the seed of another in their arm; empty without any.
+
+        Tables list them, and verdicts count one of each.
+        """
+        kept = self.distinct.runs
+        again = [
+            str(run["run"].values)[:40] for name, run in self.runs.items() if name not in kept
+        ]
+        if not again:
+            return ""
+        verb = "repeats" if len(again) == 1 else "repeat"
+        return (
+            f"{plural(len(again), 'recording')} {verb} the seed of another at the same batch "
+            f"size, rule and rate: {first_of(again)}. Verdicts count one of each, the longest "
+            "that recorded what they need."
+        )
+
+
+def _holds(run: xr.Dataset, fields: Sequence[str]) -> bool:
+    return all(name in run and _some_finite(run[name]) for name in fields)
+
+
+def _some_finite(values: xr.DataArray) -> bool:
+    return bool(np.isfinite(values.values).any()) if values.dtype.kind == "f" else values.size > 0
+
+
+def _absent(runs: Iterable[xr.Dataset], fields: Sequence[str]) -> list[str]:
+    """Fields that no run holds; all of them where each run lacks another one."""
+    known = list(runs)
+    absent = [name for name in fields if not any(_holds(run, [name]) for run in known)]
+    return absent or list(fields)
 
 
 def of_one_study(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.Dataset], str]:

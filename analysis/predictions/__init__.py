@@ -8,7 +8,6 @@ Contents:
     batch_size      P2, P2', H-b: what batch sizes share
     landscape       P4, P5, P7, P10, P1': the loss around the weights
     generalization  P3, H-a, H-c: held-out scores
-    extrapolation   which law forecasts better
 """
 
 import lazy_loader

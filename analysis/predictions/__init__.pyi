@@ -1,1 +1,2 @@
 from .table import test as test
+from .table import verdicts_on as verdicts_on

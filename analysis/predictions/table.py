@@ -1,6 +1,6 @@
 """Predictions against recordings: one verdict a prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -19,10 +19,28 @@ from ultraslow.analysis.predictions.landscape import activation, closed_loop, la
 from ultraslow.analysis.predictions.landscape.barriers import barriers
 from ultraslow.analysis.predictions.landscape.closure import closure
 from ultraslow.analysis.runs import some_recordings
-from ultraslow.analysis.study import of_one_study
+from ultraslow.analysis.study import Study
 
-from .evidence import repeated
 from .verdict import Verdict
+
+# The test of each prediction in `diffusion.predictions`, in the order of their numbers.
+TESTS: Mapping[str, Callable[[Study], Verdict]] = {
+    "P1": log_growth,
+    "P1'": closed_loop,
+    "P2": collapse,
+    "P2'": collapse_in_rate,
+    "P3": generalization,
+    "P4": landscape_growth,
+    "P5": activation,
+    "P6": noise_off,
+    "P7": barriers,
+    "P8": aging,
+    "P9": straightness,
+    "P10": closure,
+    "H-a": full_batch,
+    "H-b": huge_batch,
+    "H-c": less_distance,
+}
 
 # Names and meanings of the columns, in the order of `_row`.
 COLUMNS = {
@@ -41,13 +59,12 @@ COLUMNS = {
 }
 
 
-def test(runs: xr.DataTree, *, level: float = 0.95, fits: xr.Dataset | None = None) -> xr.Dataset:
+def test(runs: xr.DataTree, *, level: float = 0.95) -> xr.Dataset:
     """Verdicts on the predictions about how the distance grows.
 
     Arguments:
         runs: recordings, as `load` gives them.
         level: confidence level of the intervals.
-        fits: `growth.fit_totals` of these runs at this level, when it is at hand.
 
     Returns:
         A Dataset along `prediction` with the variables of `COLUMNS`; its attribute `note` names
@@ -57,45 +74,17 @@ def test(runs: xr.DataTree, *, level: float = 0.95, fits: xr.Dataset | None = No
     Raises:
         ValueError: when there are no recordings.
     """
-    known, left_out = of_one_study(some_recordings(runs))
-    found = as_dataset(verdicts(known, level=level, fits=fits), level=level)
-    return found.assign_attrs(note=" ".join(filter(None, [left_out, repeated(known)])))
+    return verdicts_on(Study(some_recordings(runs), level))
 
 
 # pytest would collect a function of this name wherever a test module imports it.
 test.__test__ = False  # type: ignore[attr-defined]
 
 
-def verdicts(
-    runs: dict[str, xr.Dataset], *, level: float = 0.95, fits: xr.Dataset | None = None
-) -> tuple[Verdict, ...]:
-    """Verdicts on the predictions as plain values.
-
-    Arguments:
-        runs: recordings by node name.
-        level: confidence level of the intervals.
-        fits: `growth.fit_totals` of these runs at this level, when it is at hand.
-
-    Returns:
-        One verdict a prediction, in the order of their numbers.
-    """
-    return (
-        log_growth(runs, fits, level=level),
-        closed_loop(runs, level=level),
-        collapse(runs, level=level),
-        collapse_in_rate(runs, level=level),
-        generalization(runs, level=level),
-        landscape_growth(runs, level=level),
-        activation(runs, level=level),
-        noise_off(runs, level=level),
-        barriers(runs, level=level),
-        aging(runs, level=level),
-        straightness(runs, level=level),
-        closure(runs, level=level),
-        full_batch(runs, level=level),
-        huge_batch(runs, fits, level=level),
-        less_distance(runs, level=level),
-    )
+def verdicts_on(study: Study) -> xr.Dataset:
+    """Verdicts on the predictions about recordings at hand, as `test` gives them."""
+    found = [decide(study.tested) for decide in TESTS.values()]
+    return as_dataset(found, level=study.level).assign_attrs(note=study.note)
 
 
 def as_dataset(found: Sequence[Verdict], *, level: float) -> xr.Dataset:

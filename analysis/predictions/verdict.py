@@ -1,24 +1,10 @@
 """A verdict on one prediction: one of three words, and what it rests on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ultraslow.analysis.intervals import UNDECIDABLE
+from ultraslow.analysis.intervals import UNDECIDABLE, Interval
+from ultraslow.analysis.study import Missing, Sample
 from ultraslow.diffusion.predictions import PREDICTIONS
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What a verdict rests on.
-
-    Attributes:
-        runs: runs that entered.
-        seeds: fewest seeds in an arm.
-        batch_sizes: batch sizes M that entered, in order.
-    """
-
-    runs: int = 0
-    seeds: int = 0
-    batch_sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +36,51 @@ class Verdict:
     sample: Sample = Sample()
     assumptions: tuple[str, ...] = ()
     needed: str = ""
+
+    def lacking(self, missing: Missing, sample: Sample) -> "Verdict":
+        """The verdict that nothing can be decided about a sample, and why."""
+        return replace(
+            self,
+            verdict=UNDECIDABLE,
+            reason=missing.reason,
+            needed=missing.needed,
+            sample=sample,
+        )
+
+    def decided(
+        self,
+        word: str,
+        effect: Interval,
+        *,
+        reason: str,
+        needed: str,
+        meaning: str = "",
+        sample: Sample | None = None,
+        assumptions: tuple[str, ...] | None = None,
+    ) -> "Verdict":
+        """The verdict that rests on an estimate.
+
+        Arguments:
+            word: what was decided, one of `VERDICTS`.
+            effect: the estimate with its interval.
+            reason: why, with the numbers.
+            needed: what would decide it; told only where nothing could be.
+            meaning: what the effect is, where that is more than was asked.
+            sample: what it rests on; as it was by default.
+            assumptions: what it takes for granted; as they were by default.
+        """
+        return replace(
+            self,
+            verdict=word,
+            reason=reason,
+            effect_meaning=meaning or self.effect_meaning,
+            effect=effect.value,
+            effect_low=effect.low,
+            effect_high=effect.high,
+            sample=self.sample if sample is None else sample,
+            assumptions=self.assumptions if assumptions is None else assumptions,
+            needed=needed if word == UNDECIDABLE else "",
+        )
 
 
 def question(prediction: str, effect_meaning: str) -> Verdict:

@@ -73,11 +73,6 @@ class DotPlot:
     rows: tuple[str, ...]
 
 
-def sizes_of(runs: dict[str, xr.Dataset]) -> list[int]:
-    """Batch sizes of the runs, in order."""
-    return sorted({int(run["batch_size"].values) for run in runs.values()})
-
-
 def distances(runs: dict[str, xr.Dataset]) -> list[Curve]:
     """Total distance of each run."""
     return [_curve(run, total_distance(run)) for run in runs.values()]

@@ -10,13 +10,14 @@ import numpy as np
 import xarray as xr
 
 from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN
-from ultraslow.analysis.growth import Progress, fit_tensors, fit_totals
+from ultraslow.analysis.growth import Progress, fit_tensors
 from ultraslow.analysis.noise import arm_scales, noise_breakdown
-from ultraslow.analysis.predictions import test
+from ultraslow.analysis.predictions import verdicts_on
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
 from ultraslow.analysis.runs import some_recordings, unusable
 from ultraslow.analysis.scores import ladders
 from ultraslow.analysis.scores.critical_batch import critical_batch
+from ultraslow.analysis.study import Study
 
 from . import data, figures
 from .numbers import (
@@ -79,7 +80,7 @@ def report(
     """
     page = Path(path)
     numbers = page.with_suffix(".json")
-    found = _findings(runs, level=level, progress=progress)
+    found = _findings(Study(some_recordings(runs), level, progress))
     content = _numbers(runs, found)
     _write(numbers, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
     _write(page, whole_page(found, content))
@@ -96,30 +97,30 @@ def _write(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _findings(runs: xr.DataTree, *, level: float, progress: Progress | None) -> Findings:
-    by_name = some_recordings(runs)
-    fits = fit_totals(by_name, level=level, progress=progress)
-    tensors = data.largest_tensors(by_name)
-    noise = arm_scales(by_name, level=level)
-    shown = {name: _with_tensors(run, tensors) for name, run in by_name.items()}
+def _findings(study: Study) -> Findings:
+    runs, level = dict(study.runs), study.level
+    fits = study.fits
+    tensors = data.largest_tensors(runs)
+    noise = arm_scales(runs, level=level)
+    shown = {name: _with_tensors(run, tensors) for name, run in runs.items()}
     return Findings(
-        runs=by_name,
-        verdicts=test(runs, level=level, fits=fits),
+        runs=runs,
+        verdicts=verdicts_on(study),
         fits=fits,
         tensor_fits=fit_tensors(
             shown,
             level=level,
             intervals=_some_arm_is_small(fits),
             draws=TENSOR_DRAWS,
-            progress=progress,
+            progress=study.progress,
         ),
         tensors=tensors,
         level=level,
-        colours=figures.palette(data.sizes_of(by_name)),
+        colours=figures.palette(list(study.batch_sizes)),
         noise=noise,
-        noise_detail=noise_breakdown(by_name, noise, level=level),
-        critical=critical_batch(by_name, level=level),
-        ladders=ladders(by_name, level=level),
+        noise_detail=noise_breakdown(runs, noise, level=level),
+        critical=critical_batch(runs, level=level),
+        ladders=ladders(runs, level=level),
     )
 
 

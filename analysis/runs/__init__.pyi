@@ -47,6 +47,9 @@ from .clocks import (
     CLOCKS as CLOCKS,
 )
 from .clocks import (
+    GRID as GRID,
+)
+from .clocks import (
     ITERATION as ITERATION,
 )
 from .clocks import (
@@ -54,6 +57,15 @@ from .clocks import (
 )
 from .clocks import (
     clock_values as clock_values,
+)
+from .clocks import (
+    common_window as common_window,
+)
+from .clocks import (
+    last_common_decade as last_common_decade,
+)
+from .clocks import (
+    log_distance as log_distance,
 )
 from .load import unusable as unusable
 from .names import arm_names as arm_names

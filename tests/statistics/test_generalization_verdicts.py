@@ -11,6 +11,7 @@ from ultraslow.analysis.predictions.batch_size.huge_batch import huge_batch
 from ultraslow.analysis.predictions.generalization.equal_updates import generalization
 from ultraslow.analysis.predictions.generalization.full_batch import full_batch
 from ultraslow.analysis.predictions.generalization.less_distance import less_distance
+from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording import contract
 from ultraslow.diffusion.recording.schedule import log_spaced
 
@@ -96,7 +97,7 @@ def test_verdicts_on_generalization(case):
     lengths = equal_length(gaps, epoch_gaps)
     runs = trainings(lengths, seeds=seeds)
     found = Counter(
-        generalization(redraw(runs, lengths, sd=sd, rng=rng)).verdict for _ in range(SETS)
+        generalization(Study(redraw(runs, lengths, sd=sd, rng=rng))).verdict for _ in range(SETS)
     )
     right_and_rarely_wrong(found, word)
 
@@ -124,7 +125,9 @@ def test_verdicts_on_the_full_batch(case):
     rng = np.random.default_rng(2020)
     lengths = {(64, UPDATES): 0.0, (1024, UPDATES): gap}
     runs = trainings(lengths, seeds=5)
-    found = Counter(full_batch(redraw(runs, lengths, sd=sd, rng=rng)).verdict for _ in range(SETS))
+    found = Counter(
+        full_batch(Study(redraw(runs, lengths, sd=sd, rng=rng))).verdict for _ in range(SETS)
+    )
     right_and_rarely_wrong(found, word)
 
 
@@ -152,7 +155,7 @@ def test_verdicts_on_less_distance(case, word):
                 distance = distances[size] * np.exp(spread * rng.standard_normal())
                 one = run(size=size, seed=seed, value=value, distance=distance)
                 runs[str(one["run"].values)] = one
-        found[less_distance(runs).verdict] += 1
+        found[less_distance(Study(runs)).verdict] += 1
     right_and_rarely_wrong(found, word)
 
 
@@ -222,5 +225,5 @@ def test_verdicts_on_huge_batches(case):
             for seed, track in enumerate(trajectories(law, 5, noise=noise, rng=rng)):
                 moved = scale * np.exp(spread * rng.standard_normal()) * track
                 runs[f"b{size}-s{seed}"] = curve(moved, size=size, seed=seed)
-        found[huge_batch(runs, fitted(runs)).verdict] += 1
+        found[huge_batch(Study(runs, fitted=fitted(runs))).verdict] += 1
     right_and_rarely_wrong(found, word)

@@ -17,6 +17,7 @@ from ultraslow.analysis.planning.pilot import continued, curve, stated
 from ultraslow.analysis.planning.plan import plan
 from ultraslow.analysis.planning.power import Question, record_times
 from ultraslow.analysis.predictions.growth.log_growth import log_growth
+from ultraslow.analysis.study import Study
 
 PILOTS = {
     "persistent": stated(0.02, correlation=0.5, onset=5.0, seed_spread=0.02),
@@ -50,7 +51,7 @@ def words(of, option, exponent, *, single, rng):
     for k in range(0, count, option.seeds):
         members = names[k : k + option.seeds]
         chosen = {name: runs[name] for name in members}
-        found[log_growth(chosen, fits.sel(node=members)).verdict] += 1
+        found[log_growth(Study(chosen, fitted=fits)).verdict] += 1
     return found
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ultraslow.analysis.predictions.batch_size.slope_law import slope_law
+from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording.schedule import log_spaced
 
 X, Y = 0.8, 0.3
@@ -41,7 +42,7 @@ def test_the_intervals_of_x_and_y_cover_the_truth(seeds, shared, single):
     rng = np.random.default_rng([2017, seeds, int(10 * shared)])
     truth, held = np.array([X, Y, X / 2 - Y, X - Y]), np.zeros(4)
     for _ in range(SETS):
-        law = slope_law(runs(single, seeds, shared=shared, rng=rng))
+        law = slope_law(Study(runs(single, seeds, shared=shared, rng=rng)))
         ends = (law.rate, law.size, law.combined[0.5], law.combined[1.0])
         held += [one.low <= value <= one.high for one, value in zip(ends, truth, strict=True)]
     print(f"\n{seeds} seeds, shared {shared}: x, y, x/2 − y, x − y covered {held / SETS}")

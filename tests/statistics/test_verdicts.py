@@ -9,6 +9,7 @@ import xarray as xr
 from ultraslow.analysis.growth.fit import fit_growth
 from ultraslow.analysis.predictions.batch_size.collapse import collapse
 from ultraslow.analysis.predictions.growth.log_growth import log_growth
+from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording.schedule import log_spaced
 
 SETS, SEEDS = 100, 5
@@ -69,7 +70,7 @@ def test_verdicts_on_log_growth(case, single):
     for k in range(SETS):
         rows = range(k * SEEDS, (k + 1) * SEEDS)
         runs = {f"n{row}": single(distances[row], TIMES, seed=row) for row in rows}
-        found[log_growth(runs, fits.sel(node=list(runs))).verdict] += 1
+        found[log_growth(Study(runs, fitted=fits)).verdict] += 1
     wrong = "supported" if exponent else "contradicted"
     assert found[wrong] <= 0.02 * SETS, found
     for verdict, share in least.items():
@@ -107,7 +108,7 @@ def test_log_growth_is_rarely_judged_wrongly_on_other_designs(design, single):
             )
             for row in rows
         }
-        found[log_growth(runs, fits.sel(node=list(runs))).verdict] += 1
+        found[log_growth(Study(runs, fitted=fits)).verdict] += 1
     assert found["supported" if exponent else "contradicted"] <= 0.02 * SETS, found
 
 
@@ -134,7 +135,7 @@ def test_verdicts_on_collapse(case, seeds, single):
                 scale = factor * np.exp(spread * rng.standard_normal())
                 name = f"b{size}-s{seed}"
                 runs[name] = of_size(single, scale * distances[seed], TIMES, size=size, seed=seed)
-        found[collapse(runs).verdict] += 1
+        found[collapse(Study(runs)).verdict] += 1
     wrong = "supported" if ratio != 1 else "contradicted"
     assert found[wrong] <= 0.02 * SETS, found
     for verdict, share in least.items():

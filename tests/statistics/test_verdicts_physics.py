@@ -18,6 +18,7 @@ from ultraslow.analysis.predictions.landscape.barriers import barriers
 from ultraslow.analysis.predictions.landscape.closure import closed_loop, closure
 from ultraslow.analysis.predictions.landscape.roughness import landscape_growth
 from ultraslow.analysis.predictions.landscape.temperature import activation
+from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording import contract
 from ultraslow.diffusion.recording.schedule import log_spaced
 
@@ -301,7 +302,7 @@ CASES = {
 def test_simulated_sets_are_judged_rightly(case, sets):
     judge, simulate, truth, settings = CASES[case]
     rng = np.random.default_rng([2017, sum(map(ord, case))])
-    found = Counter(judge(simulate(rng, **settings)).verdict for _ in range(sets))
+    found = Counter(judge(Study(simulate(rng, **settings))).verdict for _ in range(sets))
     wrong = {TRUE: FALSE, FALSE: TRUE}.get(truth)
     # Where the truth is the prediction or its opposite, the other is wrong; where the data cannot
     # tell, either is.

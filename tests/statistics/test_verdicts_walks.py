@@ -14,6 +14,7 @@ from ultraslow.analysis.predictions.growth.straightness import straightness
 from ultraslow.analysis.predictions.landscape.closure import closed_loop
 from ultraslow.analysis.predictions.landscape.roughness import landscape_growth
 from ultraslow.analysis.predictions.landscape.temperature import activation
+from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording import contract
 from ultraslow.diffusion.recording.schedule import log_spaced
 from ultraslow.diffusion.walks.field import Spectrum, fourier_field
@@ -90,19 +91,20 @@ def walkers():
 @pytest.mark.parametrize("judge", [activation, aging, closed_loop, straightness])
 def test_what_holds_of_the_walker_is_not_contradicted(walkers, judge):
     warm = {name: run for name, run in walkers.items() if f"b{DATA_SIZE}" not in name}
-    found = judge(warm)
+    found = judge(Study(warm))
     assert found.verdict != "contradicted", found.reason
 
 
 @pytest.mark.slow
 def test_without_noise_the_walker_rests(walkers):
-    found = noise_off(walkers)
+    found = noise_off(Study(walkers))
     assert found.verdict != "contradicted", found.reason
     assert abs(found.effect) < 0.1
 
 
 @pytest.mark.slow
 def test_a_landscape_of_exponent_one_half_is_told_from_one(walkers):
-    found = landscape_growth({name: run for name, run in walkers.items() if "b64" in name})
+    small = {name: run for name, run in walkers.items() if "b64" in name}
+    found = landscape_growth(Study(small))
     assert found.verdict == "contradicted", found.reason
     assert 0.3 < found.effect < 0.8

@@ -2,8 +2,7 @@
 
 Contents:
     collapse        P2, P2': one curve for all
-    scaled_sets     sets of runs under a scaling rule
-    distance_ratio  ratios of distances between batch sizes
+    scaled_sets     sets of runs under a scaling rule, and ratios of their distances
     slope_law       how slopes scale with rate and batch size
     huge_batch      H-b
 """

@@ -21,53 +21,47 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, decide, t_interval
-from ultraslow.analysis.predictions.evidence import sample, undecided
+from ultraslow.analysis.intervals import (
+    CONTRADICTED,
+    SUPPORTED,
+    UNDECIDABLE,
+    Interval,
+    decide,
+    t_interval,
+)
+from ultraslow.analysis.predictions.evidence import named
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import (
     CLOCKS,
+    GRID,
     ITERATION,
     Span,
+    common_window,
     label,
-    last_decade,
-    one_per_seed,
+    last_common_decade,
+    log_distance,
     window_mean,
 )
-from ultraslow.analysis.runs.arms import arms
+from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import number, rounded
 from ultraslow.diffusion.noise import increment_excess
 
-from .distance_ratio import (
-    GRID,
-    Curves,
-    Ratio,
-    at_column,
-    common_window,
-    last_common_decade,
-    log_curves,
-    log_distance,
-    log_ratio,
-    log_slopes,
-    means,
-    pairs_in_time,
-    pairs_of,
-    ratio_of,
-)
 from .scaled_sets import (
+    LEAST_SEEDS,
     LINEAR,
     MARGIN,
     RATE_TOLERANCE,
-    SEEDS,
     SQUARE_ROOT,
     Claim,
-    missing_arm,
-    scaled,
+    Curves,
+    lacking_sizes,
+    log_curves,
+    log_slopes,
+    ratio_of,
     set_aside,
     short_of_noise,
-    sizes,
     smaller_batches,
     unsound,
-    with_enough_seeds,
     without_short,
 )
 from .slope_law import slope_law
@@ -77,12 +71,10 @@ EFFECT = "ratio of distances, largest over smallest batch size, last common deca
 SLOPE_MARGIN = 0.25
 
 
-def collapse(
-    runs: dict[str, xr.Dataset], *, level: float = 0.95, margin: float = MARGIN
-) -> Verdict:
+def collapse(study: Study) -> Verdict:
     """Verdict on P2.
 
-    Supported when every pair of batch sizes agrees within `margin` at the start, in the middle and
+    Supported when every pair of batch sizes agrees within `MARGIN` at the start, in the middle and
     at the end of the last common decade. Contradicted when the ratio of the largest to the
     smallest batch size lies beyond the margin both over that decade and at its end, so that a
     difference that is dying out decides nothing. This pair is chosen beforehand; no correction for
@@ -92,19 +84,15 @@ def collapse(
     it than √M presumes: they are set aside where that alone exceeds the margin (`short_of_noise`).
 
     Arguments:
-        runs: recordings by node name.
-        level: confidence level.
-        margin: largest relative difference of distances that counts as none.
+        study: the runs.
 
     Returns:
         The verdict, with the ratio of the extremes.
     """
-    return _collapse(runs, SQUARE_ROOT, level=level, margin=margin)
+    return _collapse(study, SQUARE_ROOT)
 
 
-def collapse_in_rate(
-    runs: dict[str, xr.Dataset], *, level: float = 0.95, margin: float = MARGIN
-) -> Verdict:
+def collapse_in_rate(study: Study) -> Verdict:
     """Verdict on P2'.
 
     As `collapse`, over the summed learning rate and under the linear rule, whose temperature has
@@ -113,84 +101,81 @@ def collapse_in_rate(
     largest and the smallest batch size differ by more.
 
     Arguments:
-        runs: recordings by node name.
-        level: confidence level.
-        margin: largest relative difference of distances that counts as none.
+        study: the runs.
 
     Returns:
         The verdict, with the ratio of the extremes' distances.
     """
-    return _collapse(runs, LINEAR, level=level, margin=margin)
+    return _collapse(study, LINEAR)
 
 
-def _collapse(
-    runs: dict[str, xr.Dataset], claim: Claim, *, level: float, margin: float
-) -> Verdict:
-    of_rule = one_per_seed(scaled(runs, claim))
-    short = short_of_noise(of_rule, margin=margin)
+def _collapse(study: Study, claim: Claim) -> Verdict:
+    of_rule = study.where(lambda run: str(label(run, "scaling")) == claim.scaling).distinct
+    short = short_of_noise(of_rule)
     candidates = without_short(of_rule, short)
-    slopes = slope_law(runs, level=level)
+    slopes = slope_law(study)
     blank = question(claim.prediction, EFFECT)
     if slopes.arms:  # told even where the verdict lacks an arm: it rests on other runs as well
         blank = replace(blank, assumptions=(slopes.text(claim.power),))
-    missing = missing_arm(runs, candidates, claim)
+    missing = lacking_sizes(study, candidates, claim)
     if missing is not None:
-        return undecided(blank, candidates, smaller_batches(missing, short, claim))
-    chosen = with_enough_seeds(candidates)
+        return blank.lacking(smaller_batches(missing, short, claim), candidates.sample)
+    chosen = candidates.of_arms(LEAST_SEEDS)
     missing = unsound(chosen, claim)
     if missing is not None:
-        return undecided(blank, chosen, missing)
-    noted = (*_assumptions(candidates, chosen, claim), *set_aside(short, claim))
-    noted = (*noted, *_explanations(chosen, level=level), slopes.text(claim.power))
-    blank = replace(blank, sample=sample(chosen), assumptions=noted)
-    times = last_common_decade(chosen, clock=claim.clock)
-    found = _compare(log_curves(chosen, times, clock=claim.clock), level=level)
-    verdict = _judge(blank, found, _span(times, claim), margin=margin)
+        return blank.lacking(missing, chosen.sample)
+    noted = (
+        *_assumptions(candidates, chosen, claim),
+        *set_aside(short, claim),
+        *filter(None, (best_clock(chosen), explained_excess(chosen))),
+        slopes.text(claim.power),
+    )
+    blank = replace(blank, sample=chosen.sample, assumptions=noted)
+    times = last_common_decade(chosen.runs, clock=claim.clock)
+    found = _compare(log_curves(chosen, times, clock=claim.clock))
+    verdict = _judge(blank, found, _span(times, claim))
     if claim.clock == ITERATION:
         return verdict
-    return _with_slopes(verdict, log_slopes(chosen, times, clock=claim.clock), level=level)
+    return _with_slopes(verdict, log_slopes(chosen, times, clock=claim.clock))
 
 
 @dataclass(frozen=True)
 class _Ratios:
     """Ratios of distances: of the extremes over the decade and at its end, and of all pairs."""
 
-    extremes: Ratio
-    at_end: Ratio
-    everywhere: list[Ratio]
+    extremes: Interval
+    at_end: Interval
+    everywhere: list[Interval]
     spread: float
 
 
-def _compare(curves: Curves, *, level: float) -> _Ratios:
-    largest, smallest = max(curves), min(curves)
+def _compare(curves: Curves) -> _Ratios:
+    means = curves.mean()
     return _Ratios(
-        log_ratio(largest, smallest, means(curves), level=level),
-        log_ratio(largest, smallest, at_column(curves, -1), level=level),
-        pairs_in_time(curves, level=level),
-        max(float(values.mean(axis=1).std(ddof=1)) for values in curves.values()),
+        means.extremes(),
+        curves.at(-1).extremes(),
+        curves.pairs_in_time(),
+        max(float(values.std(ddof=1)) for values in means.logs.values()),
     )
 
 
-def _judge(blank: Verdict, found: _Ratios, span: str, *, margin: float) -> Verdict:
-    limit = math.log1p(margin)
+def _judge(blank: Verdict, found: _Ratios, span: str) -> Verdict:
+    limit = math.log1p(MARGIN)
     extremes, at_end = found.extremes, found.at_end
     word = UNDECIDABLE
     if all(decide(ratio.low, ratio.high, limit) == SUPPORTED for ratio in found.everywhere):
         word = SUPPORTED
     elif _beyond(extremes, limit) * _beyond(at_end, limit) > 0:
         word = CONTRADICTED
-    widest = max(found.everywhere, key=lambda ratio: max(abs(ratio.low), abs(ratio.high)))
+    widest = max(found.everywhere, key=lambda ratio: ratio.farthest)
     needed = _needed((extremes, at_end), found.everywhere, blank.sample.seeds, limit=limit)
     between = f"distances of equal runs differ by {found.spread:.2%} between seeds at most"
-    return replace(
-        blank,
-        verdict=word,
-        reason=_reason(word, (extremes, at_end, widest), span=span, margin=margin),
-        effect=ratio_of(extremes.log),
-        effect_low=ratio_of(extremes.low),
-        effect_high=ratio_of(extremes.high),
+    return blank.decided(
+        word,
+        extremes.mapped(ratio_of),
+        reason=_reason(word, (extremes, at_end, widest), span),
+        needed=needed,
         assumptions=(*blank.assumptions, between),
-        needed=needed if word == UNDECIDABLE else "",
     )
 
 
@@ -200,26 +185,23 @@ def _span(times: NDArray[np.float64], claim: Claim) -> str:
     return f"{claim.clock} from {number(times[0])} to {number(times[-1])}"
 
 
-def _with_slopes(verdict: Verdict, slopes: Curves, *, level: float) -> Verdict:
+def _with_slopes(verdict: Verdict, slopes: Curves) -> Verdict:
     """The verdict on distances and slopes together."""
-    if not all(np.isfinite(values).all() for values in slopes.values()):
+    if not all(np.isfinite(values).all() for values in slopes.logs.values()):
         if verdict.verdict != SUPPORTED:
             return verdict
         reason = f"{verdict.reason} The distance of some runs falls, and has no log-slope."
         return replace(verdict, verdict=UNDECIDABLE, reason=reason, needed=_LONGER)
     limit = math.log1p(SLOPE_MARGIN)
-    extremes = log_ratio(max(slopes), min(slopes), slopes, level=level)
-    agree = all(
-        decide(ratio.low, ratio.high, limit) == SUPPORTED
-        for ratio in pairs_of(slopes, level=level)
-    )
+    extremes = slopes.extremes()
+    agree = all(decide(ratio.low, ratio.high, limit) == SUPPORTED for ratio in slopes.pairs())
     word = verdict.verdict
     if _beyond(extremes, limit):
         word = CONTRADICTED
     elif word == SUPPORTED and not agree:
         word = UNDECIDABLE
     needed = (verdict.needed or _LONGER) if word == UNDECIDABLE else ""
-    reason = f"{verdict.reason} The ratio of log-slopes is {extremes}"
+    reason = f"{verdict.reason} The ratio of log-slopes is {named(extremes, ratio_of)}"
     reason += f", against a margin of ±{SLOPE_MARGIN:.0%}."
     return replace(verdict, verdict=word, reason=reason, needed=needed)
 
@@ -227,40 +209,44 @@ def _with_slopes(verdict: Verdict, slopes: Curves, *, level: float) -> Verdict:
 _LONGER = "more seeds, or longer runs whose log-slopes are better known"
 
 
-def _explanations(runs: dict[str, xr.Dataset], *, level: float) -> list[str]:
-    """What else the set says: the clock that collapses best, and the drift at large batches."""
-    return [text for text in (best_clock(runs, level=level), explained_excess(runs)) if text]
-
-
-def _beyond(ratio: Ratio, limit: float) -> int:
+def _beyond(ratio: Interval, limit: float) -> int:
     """1 above the margin, −1 below it, 0 where the interval touches it."""
     return int(ratio.low > limit) - int(ratio.high < -limit)
 
 
-def _reason(word: str, found: tuple[Ratio, Ratio, Ratio], *, span: str, margin: float) -> str:
+def _reason(word: str, found: tuple[Interval, Interval, Interval], span: str) -> str:
     extremes, at_end, widest = found
     if word == SUPPORTED:
         return (
-            f"Over {span} every pair of batch sizes agrees within ±{margin:.0%}; "
-            f"the least certain ratio is {widest}."
+            f"Over {span} every pair of batch sizes agrees within ±{MARGIN:.0%}; "
+            f"the least certain ratio is {named(widest, ratio_of)}."
         )
-    mean = f"Over {span} the ratio of distances is {extremes}, at the end {at_end.short()}"
+    mean = (
+        f"Over {span} the ratio of distances is {named(extremes, ratio_of)}, at the end "
+        f"{at_end.mapped(ratio_of)}"
+    )
     if word == CONTRADICTED:
-        return f"{mean}: beyond ±{margin:.0%}."
-    rest = f"neither within ±{margin:.0%} nor beyond it throughout"
-    return f"{mean}: {rest}; of all pairs the farthest apart is {widest}."
+        return f"{mean}: beyond ±{MARGIN:.0%}."
+    rest = f"neither within ±{MARGIN:.0%} nor beyond it throughout"
+    return f"{mean}: {rest}; of all pairs the farthest apart is {named(widest, ratio_of)}."
 
 
 def _needed(
-    extremes: tuple[Ratio, Ratio], everywhere: Sequence[Ratio], count: int, *, limit: float
+    extremes: tuple[Interval, Interval],
+    everywhere: Sequence[Interval],
+    count: int,
+    *,
+    limit: float,
 ) -> str:
     """What would decide it: seeds where sharper intervals would, longer runs where they would not.
 
     With ever more seeds the intervals shrink to their centres. If these lie on both sides of the
     margin, no number of seeds leads to a verdict.
     """
-    together = all(abs(ratio.log) < limit for ratio in everywhere)
-    apart = min(abs(r.log) for r in extremes) > limit and extremes[0].log * extremes[1].log > 0
+    together = all(abs(ratio.value) < limit for ratio in everywhere)
+    apart = (
+        min(abs(r.value) for r in extremes) > limit and extremes[0].value * extremes[1].value > 0
+    )
     if not (together or apart):
         return "longer runs, as the ratio still changes within the last decade"
     least = everywhere if together else extremes
@@ -270,68 +256,66 @@ def _needed(
     return f"about {math.ceil(round(more, 6))} seeds a batch size instead of {count}"
 
 
-def _seeds(ratio: Ratio, count: int, limit: float) -> float:
+def _seeds(ratio: Interval, count: int, limit: float) -> float:
     """Seeds that would carry an interval off the margin, its centre staying where it is."""
-    half, gap = (ratio.high - ratio.low) / 2, abs(limit - abs(ratio.log))
+    half, gap = (ratio.high - ratio.low) / 2, abs(limit - abs(ratio.value))
     return count * max((half / gap) ** 2, 1.0) if gap > 0 else math.inf
 
 
-def _assumptions(
-    candidates: dict[str, xr.Dataset], chosen: dict[str, xr.Dataset], claim: Claim
-) -> tuple[str, ...]:
-    few = sorted(set(sizes(candidates)) - set(sizes(chosen)))
+def _assumptions(candidates: Study, chosen: Study, claim: Claim) -> tuple[str, ...]:
+    few = sorted(set(candidates.batch_sizes) - set(chosen.batch_sizes))
     rule = f"rates ∝ {claim.symbol} within {RATE_TOLERANCE:.0%}"
     noted = [f"{rule}, constant in the compared decade"]
     noted += [_ghost_batches(chosen)] if claim.clock == ITERATION else []
-    noted += [f"batch size {size} left out: fewer than {SEEDS} seeds" for size in few]
+    noted += [f"batch size {size} left out: fewer than {LEAST_SEEDS} seeds" for size in few]
     return tuple(noted)
 
 
-def _ghost_batches(runs: dict[str, xr.Dataset]) -> str:
+def _ghost_batches(study: Study) -> str:
     """The claim is about ghost batch normalization; recordings may not know of any."""
-    sizes = {label(run, "ghost_size", None) for run in runs.values()}
+    sizes = {label(run, "ghost_size", None) for run in study.runs.values()}
     if None in sizes:
         return "ghost batch size not recorded, so that this part of the claim is not checked"
     return f"batch statistics over {', '.join(map(str, sorted(sizes, key=str)))} samples"
 
 
-def explained_excess(runs: Mapping[str, xr.Dataset]) -> str:
+def explained_excess(study: Study) -> str:
     """In words, the overshoot of squared updates that drift explains; empty without its grounds.
 
     (1 + M/B)/(1 + M₀/B) with the noise scale B = tr Σ/|G|² over the last common decade, all runs
     together, M the largest and M₀ the smallest batch size.
 
     Arguments:
-        runs: recordings by node name.
+        study: the runs.
 
     Returns:
         One phrase, for runs under the √M rule whose noise was recorded.
     """
-    if any(str(label(run, "scaling")) != "sqrt" for run in runs.values()):
+    runs, sizes, span = study.runs.values(), study.batch_sizes, study.last_decade
+    if any(str(label(run, "scaling")) != "sqrt" for run in runs):
         return ""
-    span = last_decade(runs)
-    traces = [window_mean(run, "noise_trace", span) for run in runs.values()]
-    squares = [window_mean(run, "gradient_sq", span) for run in runs.values()]
+    traces = [window_mean(run, "noise_trace", span) for run in runs]
+    squares = [window_mean(run, "gradient_sq", span) for run in runs]
     scale = sum(traces) / sum(squares) if sum(squares) else math.nan
     if not (scale > 0 and math.isfinite(scale)):
         return ""
-    sizes = sorted(int(run["batch_size"].values) for run in runs.values())
     factor = float(increment_excess(scale, sizes[-1], sizes[0]))
     return (
         f"with the noise scale of all runs together, B = {number(scale)}, drift would make "
         f"squared updates at batch size {sizes[-1]} (1 + M/B)/(1 + M₀/B) = {rounded(factor)} "
-        f"times those at {sizes[0]}{_recorded(runs, span, sizes)}"
+        f"times those at {sizes[0]}{_recorded(study)}"
     )
 
 
-def _recorded(runs: Mapping[str, xr.Dataset], span: Span, sizes: Sequence[int]) -> str:
+def _recorded(study: Study) -> str:
     """What the paths say instead, where all runs recorded theirs."""
-    if any("step_sq" not in run for run in runs.values()):
+    if any("step_sq" not in run for run in study.runs.values()):
         return ""
     by_size: dict[int, list[float]] = {}
-    for run in runs.values():
-        by_size.setdefault(int(run["batch_size"].values), []).append(_mean_step(run, span))
-    low, high = (fmean(by_size[size]) for size in (sizes[0], sizes[-1]))
+    for run in study.runs.values():
+        step = _mean_step(run, study.last_decade)
+        by_size.setdefault(int(run["batch_size"].values), []).append(step)
+    low, high = (fmean(by_size[size]) for size in (min(by_size), max(by_size)))
     return f"; the recorded paths make it {rounded(high / low)}" if low > 0 and high > 0 else ""
 
 
@@ -350,26 +334,25 @@ Array = NDArray[np.float64]
 _ROUNDING = 1e-9
 
 
-def clock_errors(runs: Mapping[str, xr.Dataset], clock: str) -> dict[object, float]:
+def clock_errors(study: Study, clock: str) -> dict[object, float]:
     """Out-of-seed error of one clock, over the last decade that all runs have in common on it.
 
     Arguments:
-        runs: recordings by node name, of two batch sizes or more.
-        clock: one of `clocks.CLOCKS`.
+        study: runs of two batch sizes or more.
+        clock: one of `CLOCKS`.
 
     Returns:
         Root mean squared error of ln d by seed, for the seeds that every arm has; empty where the
         runs share no decade of the clock, or fewer than two seeds.
     """
-    known = dict(runs)
-    first, last = common_window(known, clock=clock)
-    members = list(arms(known).values())
-    seed_of = {name: label(run, "seed", None) for name, run in known.items()}
+    first, last = common_window(study.runs, clock=clock)
+    members = list(study.arms.values())
+    seed_of = {name: label(run, "seed", None) for name, run in study.runs.items()}
     seeds = _shared_seeds(members, seed_of)
     if last < 10 * first or len(seeds) < 2:
         return {}
     times = np.geomspace(last / 10, last, GRID)
-    curves = {name: log_distance(run, times, clock=clock) for name, run in known.items()}
+    curves = {name: log_distance(run, times, clock=clock) for name, run in study.runs.items()}
     return {seed: _error(members, seed_of, curves, seed) for seed in sorted(seeds, key=str)}
 
 
@@ -395,17 +378,16 @@ def _error(
     return math.sqrt(float(np.mean(squares)))
 
 
-def best_clock(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> str:
+def best_clock(study: Study) -> str:
     """In words, the clock of least out-of-seed error; empty where fewer than two can be scored.
 
     Arguments:
-        runs: recordings by node name.
-        level: confidence level of telling it from the next best.
+        study: the runs.
 
     Returns:
         One phrase with the errors of all clocks that can be scored.
     """
-    scored = {clock: clock_errors(runs, clock) for clock in CLOCKS}
+    scored = {clock: clock_errors(study, clock) for clock in CLOCKS}
     means = {clock: float(np.mean(list(e.values()))) for clock, e in scored.items() if e}
     if len(means) < 2 or not all(map(math.isfinite, means.values())):
         return ""
@@ -413,7 +395,7 @@ def best_clock(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> str:
     order = sorted(means, key=lambda clock: round(means[clock] / _ROUNDING))
     best, following = order[:2]
     gains = [scored[best][seed] - scored[following][seed] for seed in scored[best]]
-    told = t_interval(gains, level=level).high < -_ROUNDING
+    told = t_interval(gains, level=study.level).high < -_ROUNDING
     listed = ", ".join(f"{clock} {means[clock]:.1%}" for clock in order)
     how = "" if told else f", not told from {following}"
     return f"curves coincide best over {best}{how} (out-of-seed errors: {listed})"

@@ -3,36 +3,29 @@
 import math
 from dataclasses import replace
 
-import xarray as xr
-
-from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, decide
-from ultraslow.analysis.predictions.evidence import differing
-from ultraslow.analysis.predictions.generalization import HUGE_SHARE, batch_sizes, huge_sizes
+from ultraslow.analysis.intervals import (
+    CONTRADICTED,
+    SEEDS,
+    SUPPORTED,
+    UNDECIDABLE,
+    Interval,
+    decide,
+)
+from ultraslow.analysis.predictions.evidence import named
+from ultraslow.analysis.predictions.generalization import HUGE_SHARE, huge_sizes
 from ultraslow.analysis.predictions.growth.log_growth import log_growth
-from ultraslow.analysis.predictions.verdict import Sample, Verdict
-from ultraslow.analysis.runs import Arm, differences, label, one_per_seed, seeds
-from ultraslow.analysis.runs.arms import arms
-from ultraslow.diffusion.predictions import PREDICTIONS
+from ultraslow.analysis.predictions.verdict import Verdict, question
+from ultraslow.analysis.runs import common_window, label, last_common_decade
+from ultraslow.analysis.study import Missing, Study
 
-from .distance_ratio import Ratio, common_window, last_common_decade, log_curves, log_ratio, means
+from .scaled_sets import DECADES, MARGIN, Curves, log_curves, ratio_of
 
-PREDICTION = "H-b"
-STATEMENT = PREDICTIONS[PREDICTION].statement
 EFFECT = "ratio of distances, the huge batch size over the nearest other, last common decade"
-MARGIN = 0.10
-SEEDS = 4
-DECADES = 2.0
 # Under these rules the curves of all batch sizes are said to coincide per iteration.
 SCALINGS = ("sqrt", "exact_sqrt")
 
 
-def huge_batch(
-    runs: dict[str, xr.Dataset],
-    fits: xr.Dataset | None = None,
-    *,
-    level: float = 0.95,
-    margin: float = MARGIN,
-) -> Verdict:
+def huge_batch(study: Study) -> Verdict:
     """Verdict on H-b.
 
     Supported when the distance at the largest M ≥ D/2 is not logarithmic (as P1 judges it) or lies
@@ -41,89 +34,71 @@ def huge_batch(
     Each of the two findings that support it has half of the error.
 
     Arguments:
-        runs: recordings by node name.
-        fits: `growth.fit_totals(runs, level=level)`, when it is at hand.
-        level: confidence level.
-        margin: largest relative difference of distances that counts as none.
+        study: the runs.
 
     Returns:
         The verdict, with the ratio of the distance to that of the nearest other batch size.
     """
-    scaled = {name: run for name, run in one_per_seed(runs).items() if _scaled(run)}
-    kept = _with_seeds(scaled)
-    blank = Verdict(PREDICTION, STATEMENT, UNDECIDABLE, "", EFFECT, sample=_sample(kept))
-    missing = _missing(runs, scaled, kept)
+    scaled = study.distinct.where(lambda run: label(run, "scaling") in SCALINGS)
+    kept = scaled.of_arms(SEEDS)
+    blank = question("H-b", EFFECT)
+    missing = _missing(study, scaled, kept)
     if missing is not None:
-        return replace(blank, reason=missing[0], needed=missing[1])
-    half = 1 - (1 - level) / 2
-    size = max(huge_sizes(kept))
-    own = {name: run for name, run in kept.items() if int(run["batch_size"].values) == size}
-    growth = log_growth(own, fits, level=level)
-    sharp, plain = (_ratios(kept, size, level=item) for item in (half, level))
-    return _judge(blank, growth, sharp, plain, margin=margin)
+        return blank.lacking(missing, kept.sample)
+    size = max(huge_sizes(kept.runs))
+    growth = log_growth(kept.where(lambda run: int(run["batch_size"].values) == size))
+    curves = log_curves(kept, last_common_decade(kept.runs)).mean()
+    sharp = replace(curves, level=1 - (1 - study.level) / 2)
+    blank = replace(blank, sample=kept.sample)
+    return _judge(blank, growth, _ratios(sharp, size), _ratios(curves, size))
 
 
-def _scaled(run: xr.Dataset) -> bool:
-    return label(run, "scaling") in SCALINGS
-
-
-def _with_seeds(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    groups = arms(runs).values()
-    kept = [n for names in groups if seeds([runs[n] for n in names]) >= SEEDS for n in names]
-    return {name: runs[name] for name in kept}
-
-
-def _missing(
-    runs: dict[str, xr.Dataset], scaled: dict[str, xr.Dataset], kept: dict[str, xr.Dataset]
-) -> tuple[str, str] | None:
+def _missing(study: Study, scaled: Study, kept: Study) -> Missing | None:
     """Why there is nothing to compare, and what would complete the set."""
-    if not huge_sizes(runs):
-        sized = any("data_size" in run for run in runs.values())
+    if not huge_sizes(study.runs):
+        sized = any("data_size" in run for run in study.runs.values())
         what = "No batch size reaches" if sized else "No recording says how large the data are, so"
         rest = f"{HUGE_SHARE:.0%} of the training set" if sized else "no batch is known as huge"
         needed = "an arm at half of the training set or more" if sized else "`data_size`"
-        return f"{what} {rest}.", f"{needed}, and {SEEDS} seeds an arm"
-    if not huge_sizes(scaled) or len(batch_sizes(scaled)) < 2:
-        return (
+        return Missing(f"{what} {rest}.", f"{needed}, and {SEEDS} seeds an arm")
+    if not huge_sizes(scaled.runs) or len(scaled.batch_sizes) < 2:
+        return Missing(
             "No huge batch size was run beside others under the √M rule.",
             f"a huge and a smaller batch size with the rate scaled by √M, {SEEDS} seeds each",
         )
-    if not huge_sizes(kept) or len(batch_sizes(kept)) < 2:
-        return (
+    if not huge_sizes(kept.runs) or len(kept.batch_sizes) < 2:
+        return Missing(
             f"Fewer than two batch sizes, a huge one among them, have {SEEDS} seeds.",
             f"{SEEDS} seeds at each batch size",
         )
     return _unlike(kept)
 
 
-def _unlike(kept: dict[str, xr.Dataset]) -> tuple[str, str] | None:
-    unlike = differences(kept.values())
-    if unlike:
-        return differing(unlike), "test the sets of equal runs apart"
-    if len(batch_sizes(kept)) < len(arms(kept)):
+def _unlike(kept: Study) -> Missing | None:
+    if kept.unlike is not None:
+        return replace(kept.unlike, needed="test the sets of equal runs apart")
+    if len(kept.batch_sizes) < len(kept.arms):
         reason = "There are several learning rates at one batch size under the √M rule."
-        return reason, "test the sets of one learning rate a batch size apart"
-    first, last = common_window(kept)
+        return Missing(reason, "test the sets of one learning rate a batch size apart")
+    first, last = common_window(kept.runs)
     if last < 10 * first or last < 10**DECADES:
-        return (
+        return Missing(
             f"The runs share a constant learning rate only from iteration {first} to {last}.",
             f"training on at a constant rate until iteration {max(100, 10 * first)} or later",
         )
     return None
 
 
-def _ratios(runs: dict[str, xr.Dataset], size: int, *, level: float) -> list[Ratio]:
-    """Of the huge batch size over each other, over the last common decade."""
-    curves = means(log_curves(runs, last_common_decade(runs)))
-    huge = next(arm for arm in curves if arm.batch_size == size)
-    others: list[Arm] = [arm for arm in curves if arm.batch_size < size]
-    return [log_ratio(huge, other, curves, level=level) for other in others]
+def _ratios(curves: Curves, size: int) -> list[Interval]:
+    """Of the huge batch size over each other."""
+    huge = next(arm for arm in curves.logs if arm.batch_size == size)
+    return [curves.ratio(huge, other) for other in curves.logs if other.batch_size < size]
 
 
 def _judge(
-    blank: Verdict, growth: Verdict, sharp: list[Ratio], plain: list[Ratio], *, margin: float
+    blank: Verdict, growth: Verdict, sharp: list[Interval], plain: list[Interval]
 ) -> Verdict:
-    limit = math.log1p(margin)
+    limit = math.log1p(MARGIN)
     off = [int(ratio.low > limit) - int(ratio.high < -limit) for ratio in sharp]
     apart = abs(sum(off)) == len(off)
     together = all(decide(ratio.low, ratio.high, limit) == SUPPORTED for ratio in plain)
@@ -132,22 +107,19 @@ def _judge(
         word = SUPPORTED
     elif together and growth.verdict == SUPPORTED:
         word = CONTRADICTED
-    nearest = min(plain, key=lambda ratio: abs(ratio.log))
-    return replace(
-        blank,
-        verdict=word,
-        reason=_reason(growth, nearest, apart=apart, together=together, margin=margin),
-        effect=math.exp(nearest.log),
-        effect_low=math.exp(nearest.low),
-        effect_high=math.exp(nearest.high),
-        assumptions=(*blank.assumptions, *growth.assumptions),
-        needed=_needed(growth, nearest, limit) if word == UNDECIDABLE else "",
+    nearest = min(plain, key=lambda ratio: abs(ratio.value))
+    return blank.decided(
+        word,
+        nearest.mapped(math.exp),
+        reason=_reason(growth, nearest, apart=apart, together=together),
+        needed=_needed(growth, nearest, limit),
+        assumptions=growth.assumptions,
     )
 
 
-def _reason(growth: Verdict, nearest: Ratio, *, apart: bool, together: bool, margin: float) -> str:
-    near = f"on the curve of the others within ±{margin:.0%}"
-    far = f"off the curve of the others by more than {margin:.0%}"
+def _reason(growth: Verdict, nearest: Interval, *, apart: bool, together: bool) -> str:
+    near = f"on the curve of the others within ±{MARGIN:.0%}"
+    far = f"off the curve of the others by more than {MARGIN:.0%}"
     place = far if apart else near if together else f"neither surely {near} nor {far}"
     law = {
         SUPPORTED: "grows like log t",
@@ -156,21 +128,15 @@ def _reason(growth: Verdict, nearest: Ratio, *, apart: bool, together: bool, mar
     }[growth.verdict]
     return (
         f"The distance {law} at the huge batch size ({growth.reason.rstrip('.')}); it is {place}, "
-        f"the nearest ratio being {nearest}."
+        f"the nearest ratio being {named(nearest, ratio_of)}."
     )
 
 
-def _needed(growth: Verdict, nearest: Ratio, limit: float) -> str:
+def _needed(growth: Verdict, nearest: Interval, limit: float) -> str:
     if growth.verdict == UNDECIDABLE and growth.needed:
         return growth.needed
-    half, away = (nearest.high - nearest.low) / 2, abs(limit - abs(nearest.log))
+    half, away = (nearest.high - nearest.low) / 2, abs(limit - abs(nearest.value))
     more = SEEDS * max((half / away) ** 2, 1.0) if away > 0 else math.inf
     if more > 1000:
         return "hardly more seeds: a ratio lies at the margin itself"
     return f"about {math.ceil(round(more, 6))} seeds a batch size"
-
-
-def _sample(runs: dict[str, xr.Dataset]) -> Sample:
-    members = [[runs[name] for name in names] for names in arms(runs).values()]
-    fewest = min((seeds(arm) for arm in members), default=0)
-    return Sample(len(runs), fewest, batch_sizes(runs))

@@ -1,35 +1,46 @@
-"""Which runs of a sweep over batch sizes can be compared under a rule for the learning rate."""
+"""Sets of runs at several batch sizes under a rule for the learning rate, and their curves.
+
+Runs are compared on the last decade of iterations that all of them have in common, in ln t, and by
+ratios. Seeds are the sample, and the variance is not pooled over arms, since larger batches may
+spread less.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
-import xarray as xr
+from numpy.typing import NDArray
 
-from ultraslow.analysis.predictions.evidence import Missing, unlike
+from ultraslow.analysis.intervals import Interval, unpaired
 from ultraslow.analysis.runs import (
+    GRID,
     ITERATION,
     RATE,
+    Arm,
     clock_values,
+    common_window,
     constant_rate,
-    label,
+    last_common_decade,
+    log_distance,
     sampling_share,
-    seeds,
     total_distance,
 )
-from ultraslow.analysis.runs.arms import arms
+from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number, rounded
 
-from .distance_ratio import common_window, last_common_decade
+Array = NDArray[np.float64]
 
-SEEDS = 2
+# Fewest seeds from which anything is known of the spread between them.
+LEAST_SEEDS = 2
 # The claim is about the slow phase. In the first updates d ∝ learning rate at any batch size, so
 # the earliest decade can only differ; the last one is compared.
 DECADES = 2.0
 RATE_TOLERANCE = 0.01
 # Largest relative difference that counts as none.
 MARGIN = 0.10
+_TIMES = 3
 
 
 @dataclass(frozen=True)
@@ -57,23 +68,87 @@ SQUARE_ROOT = Claim("P2", "sqrt", 0.5, "√M", "√M rule", ITERATION)
 LINEAR = Claim("P2'", "linear", 1.0, "M", "linear rule", RATE)
 
 
-def scaled(runs: dict[str, xr.Dataset], claim: Claim) -> dict[str, xr.Dataset]:
-    """The runs whose recordings name the rule."""
-    return {name: run for name, run in runs.items() if str(label(run, "scaling")) == claim.scaling}
+@dataclass(frozen=True)
+class Curves:
+    """What stands for the distances of each arm's runs: curves, or one number a run.
+
+    Attributes:
+        logs: ln d, or ln of a slope, of each arm's runs, shape (run, time) or (run,).
+        level: confidence level of ratios.
+    """
+
+    logs: Mapping[Arm, Array]
+    level: float
+
+    def mean(self) -> "Curves":
+        """The mean over time, one number a run."""
+        return self._each(lambda values: values.mean(axis=1))
+
+    def at(self, column: int) -> "Curves":
+        """One number a run: that at one of the times."""
+        return self._each(lambda values: values[:, column])
+
+    def _each(self, number: Callable[[Array], Array]) -> "Curves":
+        return replace(self, logs={arm: number(values) for arm, values in self.logs.items()})
+
+    def extremes(self) -> Interval:
+        """Ratio of the largest to the smallest batch size, from one number a run."""
+        return self.ratio(max(self.logs), min(self.logs))
+
+    def ratio(self, above: Arm, below: Arm) -> Interval:
+        """Logarithm of the ratio of two arms' distances, from one number a run.
+
+        ln d̄ − ln d̄′ with Welch's interval (`unpaired`).
+        """
+        name = f"batch {above.batch_size} over batch {below.batch_size}"
+        found = unpaired(self.logs[above], self.logs[below]).interval(self.level)
+        return replace(found, name=name)
+
+    def pairs(self) -> list[Interval]:
+        """Ratios of all pairs of arms from one number a run."""
+        return [self.ratio(above, below) for below, above in combinations(sorted(self.logs), 2)]
+
+    def pairs_in_time(self) -> list[Interval]:
+        """Ratios of all pairs at the start, in the middle and at the end of the times."""
+        columns = np.linspace(0, GRID - 1, _TIMES).astype(int)
+        together = [self.at(column).pairs() for column in columns]
+        return [ratio for pair in zip(*together, strict=True) for ratio in pair]
 
 
-def with_enough_seeds(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """The runs of arms with `SEEDS` seeds or more."""
-    kept = [
-        name
-        for names in arms(runs).values()
-        if seeds([runs[n] for n in names]) >= SEEDS
-        for name in names
-    ]
-    return {name: runs[name] for name in kept}
+def log_curves(study: Study, times: Array, *, clock: str = ITERATION) -> Curves:
+    """Each arm's ln d on common times, linear in the logarithm of time between records.
+
+    Arguments:
+        study: the runs.
+        times: of the clock, shape (time,).
+        clock: one of `CLOCKS`.
+
+    Returns:
+        ln d of each arm's runs, shape (run, time).
+    """
+    logs = {
+        arm: np.stack([log_distance(study.runs[name], times, clock=clock) for name in names])
+        for arm, names in study.arms.items()
+    }
+    return Curves(logs, study.level)
 
 
-def short_of_noise(runs: Mapping[str, xr.Dataset], *, margin: float) -> dict[int, float]:
+def log_slopes(study: Study, times: Array, *, clock: str = ITERATION) -> Curves:
+    """Logarithm of each run's slope dd/d ln t over the times; NaN where the distance falls."""
+    centred = np.log(times) - np.log(times).mean()
+    logs = {}
+    for arm, curves in log_curves(study, times, clock=clock).logs.items():
+        slopes = np.exp(curves) @ centred / (centred @ centred)
+        logs[arm] = np.log(slopes, out=np.full_like(slopes, np.nan), where=slopes > 0)
+    return Curves(logs, study.level)
+
+
+def ratio_of(value: float) -> float:
+    """The ratio behind its logarithm; infinite where it would overflow."""
+    return math.exp(value) if value < 700 else math.inf
+
+
+def short_of_noise(study: Study, *, margin: float = MARGIN) -> dict[int, float]:
     """Batch sizes too near the training set's for a rule that matches gradient noise.
 
     Rates ∝ √M or M match updates whose noise has the covariance Σ/M. Drawn without replacement it
@@ -81,15 +156,14 @@ def short_of_noise(runs: Mapping[str, xr.Dataset], *, margin: float) -> dict[int
     of the rule by the factor √((1 − M/D)/(1 − M₀/D)), which is 0 at M = D at any rate.
 
     Arguments:
-        runs: recordings by node name; those without `data_size` count as drawn from unlimited
-            data.
+        study: the runs; those without `data_size` count as drawn from unlimited data.
         margin: largest relative difference that counts as none.
 
     Returns:
         The factor, by batch size, where it alone makes a difference beyond the margin.
     """
     shares: dict[int, float] = {}
-    for run in runs.values():
+    for run in study.runs.values():
         size = int(run["batch_size"].values)
         shares[size] = min(sampling_share(run), shares.get(size, 1.0))
     first = shares.get(min(shares, default=0), 1.0)
@@ -97,11 +171,9 @@ def short_of_noise(runs: Mapping[str, xr.Dataset], *, margin: float) -> dict[int
     return {size: found[size] for size in sorted(found) if found[size] * (1 + margin) < 1}
 
 
-def without_short(
-    runs: dict[str, xr.Dataset], short: Mapping[int, float]
-) -> dict[str, xr.Dataset]:
+def without_short(study: Study, short: Mapping[int, float]) -> Study:
     """The runs without those of batch sizes that `short_of_noise` names."""
-    return {n: run for n, run in runs.items() if int(run["batch_size"].values) not in short}
+    return study.where(lambda run: int(run["batch_size"].values) not in short)
 
 
 def set_aside(short: Mapping[int, float], claim: Claim) -> tuple[str, ...]:
@@ -125,71 +197,66 @@ def smaller_batches(missing: Missing, short: Mapping[int, float], claim: Claim) 
     )
 
 
-def sizes(runs: dict[str, xr.Dataset]) -> tuple[int, ...]:
-    """Batch sizes of the runs, in order."""
-    return tuple(sorted({int(run["batch_size"].values) for run in runs.values()}))
-
-
-def missing_arm(
-    runs: dict[str, xr.Dataset], candidates: dict[str, xr.Dataset], claim: Claim
-) -> Missing | None:
+def lacking_sizes(study: Study, candidates: Study, claim: Claim) -> Missing | None:
     """Why there are not enough arms, and what would complete them.
 
     Arguments:
-        runs: all recordings.
+        study: all runs.
         candidates: those under the rule, one a seed.
         claim: the claim.
 
     Returns:
         What is missing, or None.
     """
-    if not candidates:
-        found = sorted({str(run["scaling"].values) for run in runs.values() if "scaling" in run})
+    if not candidates.runs:
+        runs = study.runs.values()
+        found = sorted({str(run["scaling"].values) for run in runs if "scaling" in run})
         listed = ", ".join(item[:40] for item in found) or "none recorded"
         return Missing(
             f"No run has the scaling rule {claim.scaling!r} (found: {listed}).",
-            f"runs at two or more batch sizes with scaling {claim.scaling!r}, {SEEDS} seeds each",
+            f"runs at two or more batch sizes with scaling {claim.scaling!r}, {LEAST_SEEDS} seeds "
+            "each",
         )
-    known = sizes(candidates)
+    known = candidates.batch_sizes
     if len(known) < 2:
         return Missing(
             f"Only batch size {known[0]} was run under the {claim.rule}.",
-            f"a second batch size with the rate scaled by {claim.symbol}, {SEEDS} seeds or more",
+            f"a second batch size with the rate scaled by {claim.symbol}, {LEAST_SEEDS} seeds or "
+            "more",
         )
-    if len(sizes(with_enough_seeds(candidates))) < 2:
-        short = [str(arm) for arm, names in arms(candidates).items() if len(names) < SEEDS]
+    if len(candidates.of_arms(LEAST_SEEDS).batch_sizes) < 2:
+        short = [str(arm) for arm, names in candidates.arms.items() if len(names) < LEAST_SEEDS]
         return Missing(
-            f"Fewer than two batch sizes have {SEEDS} seeds, and the seeds are the sample.",
+            f"Fewer than two batch sizes have {LEAST_SEEDS} seeds, and the seeds are the sample.",
             f"another seed at {', '.join(short)}" if short else "runs with different seeds",
         )
     return None
 
 
-def unsound(runs: dict[str, xr.Dataset], claim: Claim) -> Missing | None:
+def unsound(study: Study, claim: Claim) -> Missing | None:
     """Why the runs cannot be compared, and what would mend it; None when they can."""
-    differing = unlike(runs)
-    if differing is not None:
-        return differing
-    lacking = sorted({constant_rate(run).reason for run in runs.values()} - {""})
+    if study.unlike is not None:
+        return study.unlike
+    lacking = sorted({constant_rate(run).reason for run in study.runs.values()} - {""})
     if lacking:
         return Missing(
             f"In some runs {'; '.join(lacking)}.", "runs with a recorded rate that is positive"
         )
-    unscaled = _departure_from_rule(runs, claim)
+    unscaled = _departure_from_rule(study, claim)
     if unscaled:
         return Missing(unscaled, f"runs whose rates do follow {claim.symbol}")
-    return _short(runs, claim) or _unmeasured(runs, claim)
+    return _short(study, claim) or _unmeasured(study, claim)
 
 
-def _short(runs: dict[str, xr.Dataset], claim: Claim) -> Missing | None:
-    first, last = common_window(runs)
+def _short(study: Study, claim: Claim) -> Missing | None:
+    first, last = common_window(study.runs)
     if last < 10 * first or last < 10**DECADES:
         return Missing(
             f"The runs share a constant learning rate only from iteration {first} to {last}.",
             f"training on with a constant learning rate until iteration "
             f"{max(int(10**DECADES), 10 * int(first))} or later",
         )
-    first, last = common_window(runs, clock=claim.clock)
+    first, last = common_window(study.runs, clock=claim.clock)
     if last < 10 * first:
         return Missing(
             f"The runs share less than a decade of {claim.clock}: "
@@ -199,10 +266,10 @@ def _short(runs: dict[str, xr.Dataset], claim: Claim) -> Missing | None:
     return None
 
 
-def _unmeasured(runs: dict[str, xr.Dataset], claim: Claim) -> Missing | None:
+def _unmeasured(study: Study, claim: Claim) -> Missing | None:
     """Runs without a distance somewhere in the compared decade: diverged, or at rest."""
-    times = last_common_decade(runs, clock=claim.clock)
-    for run in runs.values():
+    times = last_common_decade(study.runs, clock=claim.clock)
+    for run in study.runs.values():
         distance = total_distance(run)
         values = clock_values(run, claim.clock)
         inside = (values >= times[0]) & (values <= times[-1])
@@ -218,9 +285,9 @@ def _unmeasured(runs: dict[str, xr.Dataset], claim: Claim) -> Missing | None:
     return None
 
 
-def _departure_from_rule(runs: dict[str, xr.Dataset], claim: Claim) -> str:
-    ratios = {arm.batch_size: arm.rate / arm.batch_size**claim.power for arm in arms(runs)}
-    if len(ratios) < len(arms(runs)):
+def _departure_from_rule(study: Study, claim: Claim) -> str:
+    ratios = {arm.batch_size: arm.rate / arm.batch_size**claim.power for arm in study.arms}
+    if len(ratios) < len(study.arms):
         return f"There are several learning rates at one batch size under the {claim.rule}."
     low, high = min(ratios.values()), max(ratios.values())
     if not low > 0 or high / low - 1 > RATE_TOLERANCE:

@@ -17,22 +17,20 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import Interval, t_interval
-from ultraslow.analysis.predictions.evidence import comparable
 from ultraslow.analysis.runs import (
     RECORDS,
     Arm,
     Span,
     by_seed,
     injected_noise,
-    last_decade,
     noise_free,
     positive_slope,
     slope,
 )
-from ultraslow.analysis.runs.arms import arms
+from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import first_of, number, plural, rounded
 
-from .scaled_sets import MARGIN, RATE_TOLERANCE, short_of_noise, without_short
+from .scaled_sets import LEAST_SEEDS, RATE_TOLERANCE, short_of_noise, without_short
 
 
 @dataclass(frozen=True)
@@ -103,13 +101,12 @@ def _combination(power: float) -> str:
 
 Array = NDArray[np.float64]
 
-SEEDS = 2
 # Rates, or batch sizes, that differ by less beside what ties them give no slope to speak of.
 APART = 1.5
 POWERS = (0.5, 1.0)  # of M in the rate: the √M rule and the linear one
 
 
-def slope_law(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> SlopeLaw:
+def slope_law(study: Study) -> SlopeLaw:
     """The exponents x and y of log-slopes b ∝ η^x·M^−y, whatever rule the rates follow.
 
     b = dd/d ln t over the last decade of iterations at a constant rate that all runs have in
@@ -122,21 +119,20 @@ def slope_law(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> SlopeLa
         Ibragimov and Müller (2010), J. Bus. Econ. Stat. 28, 453: the t interval across clusters.
 
     Arguments:
-        runs: recordings by node name, of several learning rates and batch sizes. Runs on the whole
-            training set have no noise to make a batch size felt, those near it less than ∝ 1/M
-            (`short_of_noise`), and those with noise added have another; all are left out.
-        level: confidence level.
+        study: runs of several learning rates and batch sizes. Those on the whole training set have
+            no noise to make a batch size felt, those near it less than ∝ 1/M (`short_of_noise`),
+            and those with noise added have another; all are left out.
 
     Returns:
         The exponents that the arms identify, and why others are not.
     """
-    noisy = {name: run for name, run in runs.items() if _by_sampling(run)}
-    warm = without_short(noisy, short_of_noise(noisy, margin=MARGIN))
-    known, missing = comparable(warm, fields=("distance_sq", "learning_rate"))
+    noisy = study.where(_by_sampling)
+    warm = without_short(noisy, short_of_noise(noisy))
+    known, missing = warm.comparable("distance_sq", "learning_rate")
     if missing is not None:
         return SlopeLaw(reason=_clause(missing.reason), needed=missing.needed)
     members = _members(known)
-    return _with_left_out(_estimated(known, members, level=level), runs, known, list(members))
+    return _with_left_out(_estimated(known, members), study, known, list(members))
 
 
 def _by_sampling(run: xr.Dataset) -> bool:
@@ -147,21 +143,21 @@ def _by_sampling(run: xr.Dataset) -> bool:
 Members = Mapping[Arm, Mapping[object, str]]
 
 
-def _estimated(runs: Mapping[str, xr.Dataset], members: Members, *, level: float) -> SlopeLaw:
+def _estimated(study: Study, members: Members) -> SlopeLaw:
     lacking = _lacking(members)
     if lacking is not None:
         return lacking
-    used = {name: runs[name] for seeds in members.values() for name in seeds.values()}
-    span = last_decade(used)
+    used = study.part(name for seeds in members.values() for name in seeds.values())
+    span = used.last_decade
     if span[1] < span[0]:
         reason = "the runs share no decade of constant learning rate"
         return SlopeLaw(reason=reason, needed="a constant rate over the same iterations")
-    slopes = {name: positive_slope(run, span) for name, run in used.items()}
-    unusable = [used[name] for name, value in slopes.items() if not value > 0]
+    slopes = {name: positive_slope(run, span) for name, run in used.runs.items()}
+    unusable = [used.runs[name] for name, value in slopes.items() if not value > 0]
     if unusable:
         return _without_slope(unusable, span)
     logs = [[math.log(slopes[name]) for name in seeds.values()] for seeds in members.values()]
-    return _fit(list(members), np.array(logs), level=level)
+    return _fit(list(members), np.array(logs), level=study.level)
 
 
 def _without_slope(runs: Sequence[xr.Dataset], span: Span) -> SlopeLaw:
@@ -176,20 +172,15 @@ def _without_slope(runs: Sequence[xr.Dataset], span: Span) -> SlopeLaw:
     return SlopeLaw(reason=reason, needed="arms whose distance still grows")
 
 
-def _with_left_out(
-    found: SlopeLaw,
-    runs: Mapping[str, xr.Dataset],
-    known: Mapping[str, xr.Dataset],
-    used: Sequence[Arm],
-) -> SlopeLaw:
+def _with_left_out(found: SlopeLaw, study: Study, known: Study, used: Sequence[Arm]) -> SlopeLaw:
     """The law with the arms that did not enter, and with what is needed of these."""
-    seeds = {arm: len(by_seed(known, names)) for arm, names in arms(dict(known)).items()}
-    left = [arm for arm in arms(dict(runs)) if arm not in used]
+    seeds = {arm: len(by_seed(known.runs, names)) for arm, names in known.arms.items()}
+    left = [arm for arm in study.arms if arm not in used]
     few = [arm for arm in left if arm.rate and arm in seeds]
     would = [arm for arm in few if found.arms and found.reason and _tells([*used, arm])]
     needed = found.needed
     if would:
-        needed = f"{SEEDS} seeds or more of {_name(would[0])}, the same as in the other arms"
+        needed = f"{LEAST_SEEDS} seeds or more of {_name(would[0])}, the same as in the other arms"
     return replace(found, needed=needed, left_out=tuple(_why_left_out(a, seeds) for a in left))
 
 
@@ -200,7 +191,7 @@ def _why_left_out(arm: Arm, seeds: Mapping[Arm, int]) -> str:
         return f"{_name(arm)} does not owe its noise to its batches"
     if arm not in seeds:
         return f"{_name(arm)} is near the whole training set or lacks distances"
-    return f"{_name(arm)} has {plural(seeds[arm], 'seed')}, {SEEDS} needed"
+    return f"{_name(arm)} has {plural(seeds[arm], 'seed')}, {LEAST_SEEDS} needed"
 
 
 def _name(arm: Arm) -> str:
@@ -211,10 +202,10 @@ def _clause(sentence: str) -> str:
     return f"{sentence[:1].lower()}{sentence[1:].rstrip('.')}"
 
 
-def _members(runs: Mapping[str, xr.Dataset]) -> dict[Arm, dict[object, str]]:
-    """Runs of each arm by seed: arms with `SEEDS` or more, seeds that all of these have."""
-    seeds = {arm: by_seed(runs, names) for arm, names in arms(dict(runs)).items() if arm.rate}
-    enough = {arm: named for arm, named in seeds.items() if len(named) >= SEEDS}
+def _members(study: Study) -> dict[Arm, dict[object, str]]:
+    """Runs of each arm by seed: arms with `LEAST_SEEDS` or more, seeds that all of these have."""
+    seeds = {arm: by_seed(study.runs, names) for arm, names in study.arms.items() if arm.rate}
+    enough = {arm: named for arm, named in seeds.items() if len(named) >= LEAST_SEEDS}
     sets = [set(named) for named in enough.values()]
     shared = sorted(set.intersection(*sets), key=str) if sets else []
     return {arm: {seed: named[seed] for seed in shared} for arm, named in enough.items()}
@@ -222,14 +213,16 @@ def _members(runs: Mapping[str, xr.Dataset]) -> dict[Arm, dict[object, str]]:
 
 def _lacking(members: Members) -> SlopeLaw | None:
     if len(members) < 2:
-        reason = f"{plural(len(members), 'arm')} of {SEEDS} seeds or more can be used"
+        reason = f"{plural(len(members), 'arm')} of {LEAST_SEEDS} seeds or more can be used"
         return SlopeLaw(
-            reason=reason, needed=f"arms at other rates and batch sizes, {SEEDS} seeds"
+            reason=reason, needed=f"arms at other rates and batch sizes, {LEAST_SEEDS} seeds"
         )
     shared = min(map(len, members.values()))
-    if shared < SEEDS:
+    if shared < LEAST_SEEDS:
         reason = f"the arms share {plural(shared, 'seed')}"
-        return SlopeLaw(reason=reason, needed=f"{SEEDS} seeds or more, the same in every arm")
+        return SlopeLaw(
+            reason=reason, needed=f"{LEAST_SEEDS} seeds or more, the same in every arm"
+        )
     return None
 
 

@@ -1,4 +1,3 @@
 from .equal_updates import generalization as generalization
 from .full_batch import HUGE_SHARE as HUGE_SHARE
 from .full_batch import huge_sizes as huge_sizes
-from .gaps import batch_sizes as batch_sizes

@@ -2,18 +2,14 @@
 
 from dataclasses import dataclass, replace
 
-import xarray as xr
-
 from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, Interval
-from ultraslow.analysis.predictions.evidence import differing
-from ultraslow.analysis.predictions.verdict import Sample, Verdict
-from ultraslow.analysis.runs import differences, injected_noise
-from ultraslow.analysis.scores import METRICS, has, metric_of, once
+from ultraslow.analysis.predictions.verdict import Verdict, question
+from ultraslow.analysis.scores import METRICS, once
+from ultraslow.analysis.study import Sample, Study
 from ultraslow.analysis.text import rounded
-from ultraslow.diffusion.predictions import PREDICTIONS
 
 from .gaps import (
-    SEEDS,
+    TUNING_SEEDS,
     Gap,
     Setting,
     base_rate_epochs,
@@ -21,14 +17,11 @@ from .gaps import (
     equal_updates,
     meaning,
     more_seeds,
-    sample,
+    sample_of,
     setting,
     tuning_notes,
 )
-from .gaps import batch_sizes as sizes_of
 
-PREDICTION = "P3"
-STATEMENT = PREDICTIONS[PREDICTION].statement
 EFFECT = "held-out score of the smallest batch size less that of a larger one, equal updates"
 
 
@@ -54,7 +47,7 @@ class Gaps:
         return self.epochs.closed and self.base_rate.low > self.epochs.margin
 
 
-def generalization(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
+def generalization(study: Study) -> Verdict:
     """Verdict on P3.
 
     With the gap Δ = score(smallest batch size) − score(M), both at learning rates chosen by other
@@ -70,94 +63,78 @@ def generalization(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdi
         tuned.
 
     Arguments:
-        runs: recordings by node name.
-        level: confidence level.
+        study: the runs.
 
     Returns:
         The verdict, with the gap it hangs on.
     """
-    missing = missing_arm(PREDICTION, STATEMENT, EFFECT, runs)
+    blank = question("P3", EFFECT)
+    missing = without_scores(blank, study)
     if missing is not None:
         return missing
-    given = setting(with_metric(runs))
+    given = setting(study.scored)
     if given is None:
-        return too_few_seeds(PREDICTION, STATEMENT, EFFECT, runs)
+        return too_few_seeds(blank, study)
     # Several batch sizes may each contradict the claim for all; their errors are shared out.
-    joint = 1 - (1 - level) / len(given.larger)
-    found = {size: _gaps(given, size, level=level) for size in given.larger}
-    wide = {size: _gaps(given, size, level=joint) for size in given.larger}
-    return _judge(given, found, wide)
+    joint = replace(given, level=1 - (1 - study.level) / len(given.larger))
+    return _judge(blank, given, _gaps(given), _gaps(joint))
 
 
-def with_metric(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """The runs that evaluated the metric to compare by, copies once.
-
-    Diverged runs have no finite value and are kept. Noise that was added to gradients changes what
-    a batch size scores; such runs are left out.
-    """
-    plain = {name: run for name, run in runs.items() if injected_noise(run) == 0}
-    metric = metric_of(plain.values())
-    return once({name: run for name, run in plain.items() if metric and has(run, metric)})
-
-
-def missing_arm(
-    prediction: str, statement: str, effect: str, runs: dict[str, xr.Dataset]
-) -> Verdict | None:
+def without_scores(blank: Verdict, study: Study) -> Verdict | None:
     """The verdict on sets that cannot be compared: no evaluation, unlike runs, one batch size."""
-    sizes = sizes_of(runs)
-    blank = Verdict(prediction, statement, UNDECIDABLE, "", effect, sample=Sample(len(once(runs))))
-    evaluated = with_metric(runs)
-    if not evaluated:
+    scored = study.scored
+    if not scored.runs:
         reason = f"No run holds a held-out value ({' or '.join(METRICS)})."
-        return replace(blank, reason=reason, needed="runs recorded with an evaluation")
-    blank = replace(blank, sample=Sample(len(evaluated), 0, sizes_of(evaluated)))
-    unlike = differences(evaluated.values())
-    if unlike:
-        return replace(blank, reason=differing(unlike), needed="test the sets of equal runs apart")
-    if len(sizes_of(evaluated)) < 2:
-        also = " with held-out values" if len(sizes) > 1 else ""
-        reason = f"Only batch size {sizes_of(evaluated)[0]} was run{also}."
-        needed = f"a second batch size, {SEEDS} seeds and three learning rates or more"
+        sample = Sample(len(once(study.runs)))
+        needed = "runs recorded with an evaluation"
+        return replace(blank, reason=reason, needed=needed, sample=sample)
+    blank = replace(blank, sample=_unjudged(scored))
+    if scored.unlike is not None:
+        needed = "test the sets of equal runs apart"
+        return replace(blank, reason=scored.unlike.reason, needed=needed)
+    if len(scored.batch_sizes) < 2:
+        also = " with held-out values" if len(study.batch_sizes) > 1 else ""
+        reason = f"Only batch size {scored.batch_sizes[0]} was run{also}."
+        needed = f"a second batch size, {TUNING_SEEDS} seeds and three learning rates or more"
         return replace(blank, reason=reason, needed=needed)
     return None
 
 
-def too_few_seeds(
-    prediction: str, statement: str, effect: str, runs: dict[str, xr.Dataset]
-) -> Verdict:
+def too_few_seeds(blank: Verdict, study: Study) -> Verdict:
     """The verdict on sets whose smallest batch size has too few seeds."""
-    kept = with_metric(runs)
-    base = sizes_of(kept)[0]
-    return Verdict(
-        prediction,
-        statement,
-        UNDECIDABLE,
-        f"No learning rate of batch size {base} has {SEEDS} seeds with a held-out value at the "
-        "end of equally long runs.",
-        effect,
-        sample=Sample(len(kept), 0, sizes_of(kept)),
-        needed=f"{SEEDS} seeds or more for each learning rate and batch size",
+    base = study.scored.batch_sizes[0]
+    return replace(
+        blank,
+        reason=f"No learning rate of batch size {base} has {TUNING_SEEDS} seeds with a held-out "
+        "value at the end of equally long runs.",
+        needed=f"{TUNING_SEEDS} seeds or more for each learning rate and batch size",
+        sample=_unjudged(study.scored),
     )
 
 
-def _gaps(given: Setting, size: int, *, level: float) -> Gaps:
-    return Gaps(
-        equal_updates(given, size, level=level),
-        equal_epochs(given, size, level=level),
-        base_rate_epochs(given, size, level=level),
-    )
+def _unjudged(scored: Study) -> Sample:
+    """The sample where no seeds were counted."""
+    return Sample(len(scored.runs), 0, scored.batch_sizes)
 
 
-def _judge(given: Setting, found: dict[int, Gaps], wide: dict[int, Gaps]) -> Verdict:
+def _gaps(given: Setting) -> dict[int, Gaps]:
+    """The gaps of each larger batch size."""
+    return {
+        size: Gaps(
+            equal_updates(given, size), equal_epochs(given, size), base_rate_epochs(given, size)
+        )
+        for size in given.larger
+    }
+
+
+def _judge(
+    blank: Verdict, given: Setting, found: dict[int, Gaps], wide: dict[int, Gaps]
+) -> Verdict:
     updates = [gaps.updates for gaps in found.values() if gaps.updates is not None]
     epochs = [gaps.epochs for gaps in found.values() if gaps.epochs is not None]
-    blank = Verdict(
-        PREDICTION,
-        STATEMENT,
-        UNDECIDABLE,
-        "",
-        EFFECT,
-        sample=sample(given, updates or epochs),
+    blank = replace(
+        blank,
+        sample=sample_of(given, updates or epochs),
         assumptions=tuning_notes(updates or epochs),
     )
     staying = [g.updates for g in wide.values() if g.updates is not None and g.updates.stays]
@@ -180,15 +157,8 @@ def _judge(given: Setting, found: dict[int, Gaps], wide: dict[int, Gaps]) -> Ver
 
 
 def _decided(blank: Verdict, word: str, reason: str, gap: Gap, given: Setting) -> Verdict:
-    return replace(
-        blank,
-        verdict=word,
-        reason=reason,
-        effect_meaning=meaning(given, gap.batch_size, "equal updates"),
-        effect=gap.contrast.value,
-        effect_low=gap.contrast.low,
-        effect_high=gap.contrast.high,
-    )
+    told = meaning(given, gap.batch_size, "equal updates")
+    return blank.decided(word, gap.contrast, reason=reason, needed="", meaning=told)
 
 
 def _needless(blank: Verdict, epochs: Gap, base_rate: str, given: Setting) -> Verdict:
@@ -203,16 +173,17 @@ def _needless(blank: Verdict, epochs: Gap, base_rate: str, given: Setting) -> Ve
 def _without_arm(blank: Verdict, given: Setting, missing: str) -> Verdict:
     reason = (
         f"No larger batch size was evaluated after as many {missing} as batch size {given.base} "
-        f"({given.iterations} iterations) with {SEEDS} seeds."
+        f"({given.iterations} iterations) with {TUNING_SEEDS} seeds."
     )
     needed = (
-        f"the arm of equal {missing}: runs of {SEEDS} seeds at several learning rates that end, "
-        f"or at a constant rate are evaluated, at iteration {given.iterations}"
+        f"the arm of equal {missing}: runs of {TUNING_SEEDS} seeds at several learning rates that "
+        f"end, or at a constant rate are evaluated, at iteration {given.iterations}"
     )
     if missing == "epochs":
         needed = (
-            f"the arm of equal epochs: runs of {SEEDS} seeds at several learning rates that end, "
-            f"or at a constant rate are evaluated, after {given.iterations * given.base} samples"
+            f"the arm of equal epochs: runs of {TUNING_SEEDS} seeds at several learning rates "
+            "that end, or at a constant rate are evaluated, after "
+            f"{given.iterations * given.base} samples"
         )
     return replace(blank, reason=reason, needed=needed)
 

@@ -5,25 +5,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import xarray as xr
 
 from ultraslow.analysis.intervals import Interval
-from ultraslow.analysis.predictions.verdict import Sample
 from ultraslow.analysis.scores import (
     MARGINS,
     MEANINGS,
     Training,
     Tuned,
     between,
-    metric_of,
     scores_at,
     trainings,
     tune,
 )
+from ultraslow.analysis.study import Sample, Study
 from ultraslow.analysis.text import number, plural
 
 # The predictions ask for five; fewer leave the interval of a gap at several times the margin.
-SEEDS = 5
+TUNING_SEEDS = 5
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class Setting:
         base: the smallest batch size, samples.
         iterations: length of its training, iterations.
         margin: largest gap that counts as none.
+        level: confidence level of gaps.
     """
 
     trainings: Sequence[Training]
@@ -43,6 +42,7 @@ class Setting:
     base: int
     iterations: int
     margin: float
+    level: float
 
     @property
     def larger(self) -> list[int]:
@@ -52,7 +52,7 @@ class Setting:
     def tuned(self, batch_size: int, iteration: float) -> Tuned | None:
         """Scores of a batch size at its best rate after so many iterations."""
         scores = scores_at(self.trainings, batch_size=batch_size, iteration=iteration)
-        return tune(scores, seeds=SEEDS)
+        return tune(scores, seeds=TUNING_SEEDS)
 
 
 @dataclass(frozen=True)
@@ -104,63 +104,58 @@ def _untuned(batch_size: int, tuned: Tuned) -> str:
     return f"{name} does best at the {edge} learning rate tried, {tuned.best:g}."
 
 
-def batch_sizes(runs: dict[str, xr.Dataset]) -> tuple[int, ...]:
-    """Batch sizes of the runs, in order."""
-    return tuple(sorted({int(run["batch_size"].values) for run in runs.values()}))
-
-
-def setting(runs: dict[str, xr.Dataset]) -> Setting | None:
+def setting(study: Study) -> Setting | None:
     """What the gaps of a set of runs are measured against.
 
-    The smallest batch size for the longest training that `SEEDS` of its seeds have.
+    The smallest batch size for the longest training that `TUNING_SEEDS` of its seeds have.
 
     Arguments:
-        runs: recordings by node name, with held-out values.
+        study: the runs, with held-out values.
 
     Returns:
         The setting; None when the smallest batch size has too few seeds at any length.
     """
-    metric = metric_of(runs.values())
-    found = trainings(runs, metric)
+    metric = study.metric
+    found = trainings(dict(study.runs), metric)
     base = min(one.batch_size for one in found)
     for last in sorted({one.last for one in found if one.batch_size == base}, reverse=True):
-        tried = Setting(found, metric, base, max(last, 1), MARGINS[metric])
+        tried = Setting(found, metric, base, max(last, 1), MARGINS[metric], study.level)
         if tried.tuned(base, last) is not None:
             return tried
     return None
 
 
-def equal_updates(given: Setting, batch_size: int, *, level: float) -> Gap | None:
+def equal_updates(given: Setting, batch_size: int) -> Gap | None:
     """The gap of a batch size after as many updates as the smallest; None without such runs."""
-    return _gap(given, batch_size, given.iterations, level=level)
+    return _gap(given, batch_size, given.iterations)
 
 
-def equal_epochs(given: Setting, batch_size: int, *, level: float) -> Gap | None:
+def equal_epochs(given: Setting, batch_size: int) -> Gap | None:
     """The gap after as many samples as the smallest batch size saw; None without such runs."""
-    return _gap(given, batch_size, _equal_samples(given, batch_size), level=level)
+    return _gap(given, batch_size, _equal_samples(given, batch_size))
 
 
-def base_rate_epochs(given: Setting, batch_size: int, *, level: float) -> Interval | None:
+def base_rate_epochs(given: Setting, batch_size: int) -> Interval | None:
     """The gap after as many samples, at the rate that is best for the smallest batch size."""
     base = given.tuned(given.base, given.iterations)
     iteration = _equal_samples(given, batch_size)
     scores = scores_at(given.trainings, batch_size=batch_size, iteration=iteration)
-    if base is None or base.best not in scores or len(scores[base.best]) < SEEDS:
+    if base is None or base.best not in scores or len(scores[base.best]) < TUNING_SEEDS:
         return None
     large = np.asarray(list(scores[base.best].values()))
-    return between(base.candidates.values(), [large], level=level)
+    return between(base.candidates.values(), [large], level=given.level)
 
 
 def _equal_samples(given: Setting, batch_size: int) -> float:
     return max(given.iterations * given.base / batch_size, 1.0)
 
 
-def _gap(given: Setting, batch_size: int, iteration: float, *, level: float) -> Gap | None:
+def _gap(given: Setting, batch_size: int, iteration: float) -> Gap | None:
     base = given.tuned(given.base, given.iterations)
     large = given.tuned(batch_size, iteration)
     if base is None or large is None:
         return None
-    ends = between(base.candidates.values(), large.candidates.values(), level=level)
+    ends = between(base.candidates.values(), large.candidates.values(), level=given.level)
     # Seeds' own luck does not choose their rates, so this estimate is not flattered.
     middle = float(base.scores.mean() - large.scores.mean())
     contrast = replace(ends, value=min(max(middle, ends.low), ends.high))
@@ -202,7 +197,7 @@ def more_seeds(gaps: list[Gap]) -> str:
     return f"about {math.ceil(round(most, 6))} seeds a batch size and learning rate"
 
 
-def sample(given: Setting, gaps: list[Gap]) -> Sample:
+def sample_of(given: Setting, gaps: list[Gap]) -> Sample:
     """Runs, fewest seeds and batch sizes behind some gaps."""
     sizes = sorted(
         {given.base, *(gap.batch_size for gap in gaps)} if gaps else {given.base, *given.larger}

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -9,29 +10,24 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, Interval
-from ultraslow.analysis.predictions.verdict import Sample, Verdict
+from ultraslow.analysis.intervals import CONTRADICTED, SEEDS, SUPPORTED, UNDECIDABLE, Interval
+from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.scores import (
     MARGINS,
     MEANINGS,
     between,
-    metric_of,
     possible,
     rate_of,
     trainings,
 )
+from ultraslow.analysis.study import Sample, Study
 from ultraslow.analysis.text import plural, rounded
-from ultraslow.diffusion.predictions import PREDICTIONS
 
-from .equal_updates import missing_arm, with_metric
-from .gaps import batch_sizes
+from .equal_updates import without_scores
 
-PREDICTION = "H-c"
-STATEMENT = PREDICTIONS[PREDICTION].statement
 EFFECT = "ratio of final distances, the better over the worse arm of a pair"
 # Largest relative difference of distances that counts as none.
 DISTANCE_MARGIN = 0.10
-SEEDS = 4
 # One pair may agree with any claim; three arms make three pairs.
 ARMS = 3
 _THIRD = "a third arm: another batch size or length of training"
@@ -81,7 +77,7 @@ class Pair:
         )
 
 
-def less_distance(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
+def less_distance(study: Study) -> Verdict:
     """Verdict on H-c.
 
     Of every pair of batch sizes and lengths, each at its best learning rate: supported when in
@@ -90,37 +86,37 @@ def less_distance(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdic
     apart or equal, and the better one always moved farther, by more than the margin.
 
     Arguments:
-        runs: recordings by node name.
-        level: confidence level.
+        study: the runs.
 
     Returns:
         The verdict, with the ratio of distances of the pair it hangs on.
     """
-    missing = missing_arm(PREDICTION, STATEMENT, EFFECT, runs)
+    blank = question("H-c", EFFECT)
+    missing = without_scores(blank, study)
     if missing is not None:
         return missing
-    kept = with_metric(runs)
-    metric = metric_of(kept.values())
-    found = ends(kept, metric)
-    sample = Sample(len(kept), min((end.seeds for end in found), default=0), batch_sizes(kept))
-    blank = Verdict(PREDICTION, STATEMENT, UNDECIDABLE, "", EFFECT, sample=sample)
+    kept = study.scored
+    found = ends(kept)
+    fewest = min((end.seeds for end in found), default=0)
+    blank = replace(blank, sample=Sample(len(kept.runs), fewest, kept.batch_sizes))
     if len(found) < 2:
         reason = f"Fewer than two arms have {SEEDS} seeds with a held-out value at their end."
         return replace(blank, reason=reason, needed=f"{SEEDS} seeds an arm or more")
-    note = f"{MEANINGS[metric]}; arms at the best of their learning rates, at the end of the runs"
-    few = _of_few_seeds(kept)
+    what = MEANINGS[kept.metric]
+    note = f"{what}; arms at the best of their learning rates, at the end of the runs"
+    few = _of_few_seeds(kept.runs)
     left = (
         [f"{plural(few, 'run')} left out: fewer than {SEEDS} seeds at their rate"] if few else []
     )
     blank = replace(blank, assumptions=(note, *left))
-    verdict = _judge(blank, found, margin=MARGINS[metric], level=level)
+    verdict = _judge(blank, found, margin=MARGINS[kept.metric], level=study.level)
     if few and verdict.needed == _THIRD:
         needed = f"{SEEDS} seeds or more at the batch sizes and rates that have fewer"
         return replace(verdict, needed=needed)
     return verdict
 
 
-def _of_few_seeds(runs: dict[str, xr.Dataset]) -> int:
+def _of_few_seeds(runs: Mapping[str, xr.Dataset]) -> int:
     """Runs at a batch size, length and rate of fewer than `SEEDS` seeds."""
     keys = [
         (int(run["batch_size"].values), int(run["iteration"].values[-1]), rate_of(run))
@@ -129,20 +125,20 @@ def _of_few_seeds(runs: dict[str, xr.Dataset]) -> int:
     return sum(count for count in Counter(keys).values() if count < SEEDS)
 
 
-def ends(runs: dict[str, xr.Dataset], metric: str) -> list[End]:
+def ends(study: Study) -> list[End]:
     """How each batch size and length ended, at the learning rates that may be the best.
 
     A rate that is too large moves weights far and scores badly, and says nothing of the claim.
 
     Arguments:
-        runs: recordings by node name.
-        metric: what to score by.
+        study: the runs, scored.
 
     Returns:
         One item for each batch size and last iteration with `SEEDS` seeds at some rate.
     """
     groups: dict[tuple[int, int], dict[float, dict[object, tuple[float, float]]]] = {}
-    for run, one in zip(runs.values(), trainings(runs, metric), strict=True):
+    scores = trainings(dict(study.runs), study.metric)
+    for run, one in zip(study.runs.values(), scores, strict=True):
         distance = math.sqrt(float(run["distance_sq"].values[-1].sum()))
         value = one.at(max(one.last, 1)), math.log(distance) if distance > 0 else math.nan
         rates = groups.setdefault((one.batch_size, one.last), {})
@@ -219,14 +215,12 @@ def _capital(text: str) -> str:
 
 
 def _told(blank: Verdict, word: str, pair: Pair, reason: str) -> Verdict:
-    return replace(
-        blank,
-        verdict=word,
+    return blank.decided(
+        word,
+        pair.distance.mapped(math.exp),
         reason=reason,
-        effect=math.exp(pair.distance.value),
-        effect_low=math.exp(pair.distance.low),
-        effect_high=math.exp(pair.distance.high),
-        effect_meaning=f"{EFFECT}: {pair.better.name} over {pair.worse.name}",
+        needed=blank.needed,
+        meaning=f"{EFFECT}: {pair.better.name} over {pair.worse.name}",
     )
 
 

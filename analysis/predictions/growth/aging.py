@@ -15,24 +15,24 @@ whatever it does later.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import stats
 
-from ultraslow.analysis.intervals import CONTRADICTED, SEEDS, SUPPORTED, UNDECIDABLE, joint_level
-from ultraslow.analysis.predictions.evidence import (
-    Missing,
-    comparable,
-    few_seeds,
-    sample,
-    undecided,
+from ultraslow.analysis.intervals import (
+    CONTRADICTED,
+    SUPPORTED,
+    UNDECIDABLE,
+    Interval,
+    joint_level,
+    t_quantile,
 )
+from ultraslow.analysis.predictions.evidence import few_seeds
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import constant_rate, total_distance
-from ultraslow.analysis.runs.arms import arms
+from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import interval, rounded
 from ultraslow.diffusion.sketch import two_time_refined
 
@@ -75,7 +75,7 @@ class _Collapse:
     high: Array
 
 
-def aging(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
+def aging(study: Study) -> Verdict:
     """Verdict on P8.
 
     Supported when aging in ln t leaves residuals smaller by more than `MARGIN` than the other
@@ -83,30 +83,25 @@ def aging(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
     `AGAINST` in one arm.
 
     Arguments:
-        runs: recordings by node name.
-        level: confidence level.
+        study: the runs.
 
     Returns:
         The verdict, with the ratio of residuals to the best other reading.
     """
     blank = question("P8", EFFECT)
-    known, missing = comparable(runs, fields=("sketch", "distance_sq", "learning_rate"))
+    known, missing = study.comparable("sketch", "distance_sq", "learning_rate")
     if missing is not None:
-        return undecided(blank, known, missing)
-    chosen = _arms(known)
-    if not chosen:
-        return undecided(blank, known, few_seeds(known, "a sketch of the trajectory"))
-    pairs = _pairs(chosen)
+        return blank.lacking(missing, known.sample)
+    chosen = known.of_arms()
+    if not chosen.runs:
+        missing = few_seeds(known, "a sketch of the trajectory")
+        return blank.lacking(missing, known.sample)
+    pairs = _pairs(chosen.runs)
     if pairs is None:
-        return undecided(blank, chosen, _short())
-    found = _judge(chosen, pairs, level=level)
-    wide = _judge(chosen, pairs, level=joint_level(level, len(found)))
+        return blank.lacking(_short(), chosen.sample)
+    found = _judge(chosen, pairs)
+    wide = _judge(chosen.at(joint_level(study.level, len(found))), pairs)
     return _verdict(blank, chosen, found, wide)
-
-
-def _arms(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    kept = [name for names in arms(runs).values() if len(names) >= SEEDS for name in names]
-    return {name: runs[name] for name in kept}
 
 
 def _times(run: xr.Dataset) -> NDArray[np.int64]:
@@ -172,13 +167,13 @@ def _residual(x: Array, y: Array) -> float:
     return float(np.sqrt(np.mean((y - fitted) ** 2)))
 
 
-def _judge(runs: Mapping[str, xr.Dataset], pairs: Pairs, *, level: float) -> list[_Collapse]:
+def _judge(study: Study, pairs: Pairs) -> list[_Collapse]:
     found = []
-    for arm, names in arms(dict(runs)).items():
-        measured = [displacements(runs[name], pairs) for name in names]
+    for arm, names in study.arms.items():
+        measured = [displacements(study.runs[name], pairs) for name in names]
         squares, distances = (np.array(values) for values in zip(*measured, strict=True))
         if np.isfinite(squares).all() and np.isfinite(distances).all():
-            found.append(_jackknife(str(arm), squares, distances, pairs, level=level))
+            found.append(_jackknife(str(arm), squares, distances, pairs, level=study.level))
     return found
 
 
@@ -191,7 +186,7 @@ def _jackknife(
     whole = _log_ratios(squares, distances, pairs)
     parts = np.array([_log_ratios(squares[k], distances[k], pairs) for k in kept])
     values = n * whole - (n - 1) * parts
-    half = stats.t.ppf(0.5 + level / 2, n - 1) * values.std(axis=0, ddof=1) / math.sqrt(n)
+    half = t_quantile(n - 1, level) * values.std(axis=0, ddof=1) / math.sqrt(n)
     return _Collapse(arm, n, whole, whole - half, whole + half)
 
 
@@ -201,13 +196,10 @@ def _log_ratios(squares: Array, distances: Array, pairs: Pairs) -> Array:
 
 
 def _verdict(
-    blank: Verdict,
-    runs: Mapping[str, xr.Dataset],
-    found: Sequence[_Collapse],
-    wide: Sequence[_Collapse],
+    blank: Verdict, study: Study, found: Sequence[_Collapse], wide: Sequence[_Collapse]
 ) -> Verdict:
     if not found:
-        return undecided(blank, runs, _short())
+        return blank.lacking(_short(), study.sample)
     margin, against_margin = math.log1p(MARGIN), math.log(AGAINST)
     word, item = UNDECIDABLE, max(found, key=lambda item: float(item.log.max()))
     against = [one for one in wide if one.low.max() > against_margin]
@@ -216,18 +208,14 @@ def _verdict(
     elif all(one.high.max() < -margin for one in found):
         word = SUPPORTED
     best = int(item.log.argmax())
-    ends = (float(np.exp(values[best])) for values in (item.log, item.low, item.high))
-    effect, low, high = ends
-    return replace(
-        blank,
-        verdict=word,
+    value, low, high = (float(np.exp(ends[best])) for ends in (item.log, item.low, item.high))
+    return blank.decided(
+        word,
+        Interval(value, low, high, item.seeds),
         reason=_reason(word, item, best),
-        effect=effect,
-        effect_low=low,
-        effect_high=high,
-        sample=sample(runs),
+        needed=f"longer runs, or more than {item.seeds} seeds",
+        sample=study.sample,
         assumptions=("displacements estimated from sketches of the weights",),
-        needed="" if word != UNDECIDABLE else f"longer runs, or more than {item.seeds} seeds",
     )
 
 

@@ -5,7 +5,7 @@ the same initial weights, seed by seed.
 """
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
@@ -20,17 +20,15 @@ from ultraslow.analysis.intervals import (
     Interval,
     fieller,
 )
-from ultraslow.analysis.predictions.evidence import Missing, comparable, sample, undecided
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import (
     Span,
     by_seed,
     constant_rate,
-    label,
-    last_decade,
     noise_free,
     slope,
 )
+from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number, plural
 
 Array = NDArray[np.float64]
@@ -41,44 +39,40 @@ EFFECT = "log-slope without noise over that with noise, last common decade"
 AT_REST, ALIKE = 0.1, 0.5
 
 
-def noise_off(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
+def noise_off(study: Study) -> Verdict:
     """Verdict on P6.
 
     Supported when the interval of the ratio of slopes lies within ±`AT_REST`, contradicted when it
     lies above `ALIKE`.
 
     Arguments:
-        runs: recordings by node name.
-        level: confidence level.
+        study: the runs.
 
     Returns:
         The verdict, with the ratio of slopes.
     """
     blank = question("P6", EFFECT)
-    known, missing = comparable(runs, fields=("distance_sq", "data_size", "learning_rate"))
-    pairs = _pairs(known) if missing is None else []
-    missing = missing or _missing_arm(known, pairs)
+    known, missing = study.comparable("distance_sq", "data_size", "learning_rate")
+    pairs = _pairs(known.runs) if missing is None else []
+    missing = missing or _missing_arm(known.runs, pairs)
     if missing is not None:
-        return undecided(blank, known, missing)
-    used = {name: known[name] for pair in pairs for name in pair}
-    if min(constant_rate(run).decades for run in used.values()) < DECADES:
-        return undecided(blank, used, _short())
-    span = last_decade(used)
-    slopes = np.array([[slope(known[name], span) for name in pair] for pair in pairs])
+        return blank.lacking(missing, known.sample)
+    used = known.part(name for pair in pairs for name in pair)
+    if min(constant_rate(run).decades for run in used.runs.values()) < DECADES:
+        return blank.lacking(_short(), used.sample)
+    span = used.last_decade
+    slopes = np.array([[slope(known.runs[name], span) for name in pair] for pair in pairs])
     if not np.isfinite(slopes).all():
-        return undecided(blank, used, _short())
-    share = ratio_of_means(slopes[:, 0], slopes[:, 1], level=level)
+        return blank.lacking(_short(), used.sample)
+    share = ratio_of_means(slopes[:, 0], slopes[:, 1], level=study.level)
     word = _word(share)
-    return replace(
-        blank,
-        verdict=word,
+    return blank.decided(
+        word,
+        share,
         reason=_reason(word, share, span),
-        effect=share.value,
-        effect_low=share.low,
-        effect_high=share.high,
-        sample=sample(used),
-        assumptions=_assumptions(known, pairs),
-        needed="" if word != UNDECIDABLE else _needed(share),
+        needed=_needed(share),
+        sample=used.sample,
+        assumptions=_assumptions(used),
     )
 
 
@@ -105,7 +99,7 @@ def _word(share: Interval) -> str:
     return CONTRADICTED if share.low > ALIKE else UNDECIDABLE
 
 
-def _pairs(runs: dict[str, xr.Dataset]) -> list[tuple[str, str]]:
+def _pairs(runs: Mapping[str, xr.Dataset]) -> list[tuple[str, str]]:
     """Runs without and with noise of equal seeds, of the smallest noisy batch size."""
     still = by_seed(runs, [name for name, run in runs.items() if noise_free(run)])
     noisy = [name for name, run in runs.items() if not noise_free(run)]
@@ -116,12 +110,12 @@ def _pairs(runs: dict[str, xr.Dataset]) -> list[tuple[str, str]]:
     return [pair for pair in pairs if not _from_other_weights(runs, pair)]
 
 
-def _from_other_weights(runs: dict[str, xr.Dataset], pair: tuple[str, str]) -> bool:
+def _from_other_weights(runs: Mapping[str, xr.Dataset], pair: tuple[str, str]) -> bool:
     digests = {str(runs[name].attrs.get("initial_sha256", "")) for name in pair}
     return len(digests - {""}) > 1
 
 
-def _missing_arm(runs: dict[str, xr.Dataset], pairs: list[tuple[str, str]]) -> Missing | None:
+def _missing_arm(runs: Mapping[str, xr.Dataset], pairs: list[tuple[str, str]]) -> Missing | None:
     still = [run for run in runs.values() if noise_free(run)]
     if not still:
         return Missing(
@@ -158,10 +152,10 @@ def _reason(word: str, share: Interval, span: Span) -> str:
     return f"Neither at rest (±{AT_REST:g}) nor growing alike (above {ALIKE:g}): {found}."
 
 
-def _assumptions(runs: dict[str, xr.Dataset], pairs: list[tuple[str, str]]) -> tuple[str, ...]:
-    told = all(runs[name].attrs.get("initial_sha256") for pair in pairs for name in pair)
+def _assumptions(used: Study) -> tuple[str, ...]:
+    told = all(run.attrs.get("initial_sha256") for run in used.runs.values())
     weights = "compared by their hash" if told else "taken to be those of equal seeds"
-    size = int(str(label(runs[pairs[0][1]], "batch_size")))
+    size = used.where(lambda run: not noise_free(run)).batch_sizes[0]
     return (f"initial weights {weights}", f"noisy arm: batch size {size}")
 
 

@@ -12,19 +12,18 @@ import numpy as np
 import xarray as xr
 
 from ultraslow.analysis.growth import DECADES
-from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE
+from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, Interval
 from ultraslow.analysis.predictions.evidence import (
-    Mean,
     arm_means,
-    comparable,
-    decided,
+    decided_by_arms,
     few_seeds,
     judge_arms,
     left_out,
-    undecided,
+    named,
 )
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import constant_rate, line, momentum, total_distance
+from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import number, rounded
 
 EFFECT = "straightness R at the end of the constant rate, momentum divided out (1: diffusion)"
@@ -44,35 +43,33 @@ class _Course:
     fall: float
 
 
-def straightness(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
+def straightness(study: Study) -> Verdict:
     """Verdict on P9.
 
     Supported when R lies below `FAR` and falls in every arm, contradicted when R lies above
     `DRIVEN` in one.
 
     Arguments:
-        runs: recordings by node name.
-        level: confidence level.
+        study: the runs.
 
     Returns:
         The verdict, with R at the end of the constant rate.
     """
     blank = question("P9", EFFECT)
-    known, missing = comparable(runs, fields=("step_sq", "learning_rate"))
+    known, missing = study.comparable("step_sq", "learning_rate")
     if missing is not None:
-        return undecided(blank, known, missing)
-    courses = {name: course for name, run in known.items() if (course := _course(run))}
-    used = {name: known[name] for name in courses}
-    ends = {name: course.end for name, course in courses.items()}
-    judged = judge_arms(ends, used, _rule, level=level)
-    if judged is None:
-        return undecided(blank, known, few_seeds(used, _WHAT))
-    word, mean = judged
-    falls = arm_means({n: c.fall for n, c in courses.items()}, used, level=level)
+        return blank.lacking(missing, known.sample)
+    courses = {name: course for name, run in known.runs.items() if (course := _course(run))}
+    used = known.part(courses)
+    found = judge_arms(used, {name: course.end for name, course in courses.items()}, _rule)
+    if found is None:
+        return blank.lacking(few_seeds(used, _WHAT), known.sample)
+    word, mean = found
+    falls = arm_means(used, {name: course.fall for name, course in courses.items()})
     if word == SUPPORTED and not all(item.high < 0 for item in falls):
         word = UNDECIDABLE
     steepest = max(falls, key=lambda item: item.high)
-    return decided(
+    return decided_by_arms(
         blank,
         used,
         word,
@@ -108,9 +105,9 @@ def _course(run: xr.Dataset) -> _Course | None:
     return _Course(float(log_ratio[at[known] == last][0]), fall)
 
 
-def _reason(word: str, mean: Mean, fall: Mean) -> str:
-    found = f"R = {mean.text(math.exp)}"
-    course = f"d ln R/d ln t = {fall.text()} over the last decade"
+def _reason(word: str, mean: Interval, fall: Interval) -> str:
+    found = f"R = {named(mean, math.exp)}"
+    course = f"d ln R/d ln t = {named(fall)} over the last decade"
     if word == SUPPORTED:
         return (
             f"R is below {rounded(FAR)} and falls in every arm; the largest is {found}, {course}."
@@ -121,13 +118,13 @@ def _reason(word: str, mean: Mean, fall: Mean) -> str:
     return f"{neither}: {found}, {course}."
 
 
-def _needed(mean: Mean) -> str:
+def _needed(mean: Interval) -> str:
     if mean.high < math.log(FAR):
         return "longer runs, until R falls in every arm"
-    return f"longer runs, or more than {mean.runs} seeds an arm"
+    return f"longer runs, or more than {mean.n} seeds an arm"
 
 
-def _momentum(runs: dict[str, xr.Dataset]) -> str:
-    found = sorted({momentum(run) for run in runs.values()})
+def _momentum(study: Study) -> str:
+    found = sorted({momentum(run) for run in study.runs.values()})
     listed = ", ".join(map(number, found))
     return f"momentum {listed}, for which independent gradients would give (1 + m)/(1 − m)"

@@ -6,27 +6,25 @@ one shows only that the straight line has one.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE
+from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, Interval
 from ultraslow.analysis.predictions.evidence import (
-    Mean,
-    Missing,
     arm_means,
-    comparable,
-    decided,
+    decided_by_arms,
     few_seeds,
     judge_arms,
     left_out,
-    undecided,
+    named,
 )
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import constant_rate, temperature
+from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number, rounded
 
 Array = NDArray[np.float64]
@@ -56,42 +54,44 @@ class Crossing:
     log_barrier: float
 
 
-def barriers(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
+def barriers(study: Study) -> Verdict:
     """Verdict on P7.
 
     Contradicted when the barriers of one arm lie below T·ln Δt by more than a factor of 3.
     Supported when they lie within that factor in every arm and rise with ln Δt.
 
     Arguments:
-        runs: recordings by node name.
-        level: confidence level.
+        study: the runs.
 
     Returns:
         The verdict, with the ratio of barrier to T·ln Δt.
     """
     blank = question("P7", EFFECT)
-    known, missing = comparable(runs, fields=("line_loss", "noise_trace", "learning_rate"))
+    known, missing = study.comparable("line_loss", "noise_trace", "learning_rate")
     missing = missing or _no_start(known)
     if missing is not None:
-        return undecided(blank, known, missing)
-    found = {name: crossings(run) for name, run in known.items()}
-    ratios = {name: _log_ratio(known[name], items) for name, items in found.items()}
-    used = {name: run for name, run in known.items() if math.isfinite(ratios[name])}
+        return blank.lacking(missing, known.sample)
+    found = {name: crossings(run) for name, run in known.runs.items()}
+    ratios = {name: _log_ratio(known.runs[name], items) for name, items in found.items()}
+    used = known.part(name for name, ratio in ratios.items() if math.isfinite(ratio))
     what = f"{PAIRS} pairs of checkpoints at a constant rate and a measured temperature"
-    judged = judge_arms(ratios, used, _rule, level=level)
+    judged = judge_arms(used, ratios, _rule)
     if judged is None:
-        return undecided(blank, known, few_seeds(used, what))
+        return blank.lacking(few_seeds(used, what), known.sample)
     word, mean = judged
-    rises = arm_means({n: _rise(found[n]) for n in used}, used, level=level)
+    rises = arm_means(used, {name: _rise(found[name]) for name in used.runs})
     if word == SUPPORTED and not (rises and all(rise.low > 0 for rise in rises)):
         word = UNDECIDABLE
-    return decided(
+    return decided_by_arms(
         blank,
         used,
         word,
         mean,
         reason=_reason(word, mean, rises),
-        assumptions=(_in_logarithms(used, found), *left_out(known, used, f"fewer than {what}")),
+        assumptions=(
+            _in_logarithms(item for name in used.runs for item in found[name]),
+            *left_out(known, used, f"fewer than {what}"),
+        ),
         needed=_needed(mean),
     )
 
@@ -138,8 +138,8 @@ def _crossing(start: int, end: int, loss: Array) -> Crossing:
     return Crossing(start, end, climb, logarithms)
 
 
-def _no_start(runs: Mapping[str, xr.Dataset]) -> Missing | None:
-    if any(float(run["fraction"].min()) > 0 for run in runs.values()):
+def _no_start(study: Study) -> Missing | None:
+    if any(float(run["fraction"].min()) > 0 for run in study.runs.values()):
         return Missing(
             "The lines between checkpoints were not measured at their start.",
             "line losses with the fraction 0 among them",
@@ -177,8 +177,8 @@ def _rule(low: float, high: float) -> str:
     return SUPPORTED if -margin < low and high < margin else UNDECIDABLE
 
 
-def _reason(word: str, mean: Mean, rises: list[Mean]) -> str:
-    found = f"the climb on straight lines over T·ln Δt is {mean.text(math.exp)}"
+def _reason(word: str, mean: Interval, rises: list[Interval]) -> str:
+    found = f"the climb on straight lines over T·ln Δt is {named(mean, math.exp)}"
     if word == CONTRADICTED:
         return f"There is no barrier of the height that activation needs: {found}."
     rise = f"it rises by {rounded(rises[0].value)} of its mean a unit of ln Δt" if rises else ""
@@ -191,15 +191,14 @@ def _reason(word: str, mean: Mean, rises: list[Mean]) -> str:
     return f"Not told to be within a factor of {number(FACTOR)} and rising with ln Δt: {found}."
 
 
-def _needed(mean: Mean) -> str:
+def _needed(mean: Interval) -> str:
     if mean.low > math.log(FACTOR):
         return "paths of least barrier between the checkpoints in place of straight lines"
-    return f"more checkpoints at log-spaced iterations, or more than {mean.runs} seeds"
+    return f"more checkpoints at log-spaced iterations, or more than {mean.n} seeds"
 
 
-def _in_logarithms(runs: Mapping[str, xr.Dataset], found: Mapping[str, list[Crossing]]) -> str:
+def _in_logarithms(items: Iterable[Crossing]) -> str:
     """Where noise depends on the state, it is Δ ln L that sets the time of escape."""
-    values = [item.log_barrier for name in runs for item in found[name]]
-    known = [value for value in values if math.isfinite(value)]
+    known = [item.log_barrier for item in items if math.isfinite(item.log_barrier)]
     mean = rounded(float(np.mean(known))) if known else "–"
     return f"climbs are {mean} in ln L on average; straight lines bound barriers from above"

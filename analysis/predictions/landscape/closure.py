@@ -5,24 +5,21 @@ sets the log-slope against temperature over landscape strength, dd/d ln t = T/c.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.growth import DECADES
-from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, decide
+from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, Interval, decide
 from ultraslow.analysis.predictions.evidence import (
-    Mean,
-    Missing,
     arm_means,
-    comparable,
-    decided,
+    decided_by_arms,
     few_seeds,
     judge_arms,
     left_out,
-    undecided,
+    named,
 )
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import (
@@ -34,12 +31,12 @@ from ultraslow.analysis.runs import (
     temperature,
     total_distance,
 )
+from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number
 
 from .roughness import RADII, RANDOM, Scan, exponent, outer_half, scans
 
 Array = NDArray[np.float64]
-Rule = Callable[[float, float], str]
 
 PRODUCT = "q·γ, power of ln t in the distance times exponent of the landscape (1: they agree)"
 CLOSURE = "log-slope over T/c (1: they agree)"
@@ -51,81 +48,74 @@ CLOSURE_MARGIN = math.log(3.0)
 _SMOOTH = 0.2
 
 
-def closed_loop(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
+def closed_loop(study: Study) -> Verdict:
     """Verdict on P1'.
 
     Supported when the interval of q·γ lies within a factor of 1.5 of 1 in every arm, contradicted
     when that of one arm lies beyond it.
 
     Arguments:
-        runs: recordings by node name.
-        level: confidence level.
+        study: the runs.
 
     Returns:
         The verdict, with q·γ.
     """
     blank = question("P1'", PRODUCT)
-    fields = ("loss_difference", "distance_sq", "learning_rate")
-    known, missing = comparable(runs, fields=fields)
+    known, missing = study.comparable("loss_difference", "distance_sq", "learning_rate")
     if missing is not None:
-        return undecided(blank, known, missing)
-    long = {n: r for n, r in known.items() if _can_speak(r) and not noise_free(r)}
-    gammas = {name: landscape_exponent(run) for name, run in long.items()}
-    if _only_smooth(gammas, long, level=level):
-        return undecided(blank, known, _below_crossover())
-    products = {name: _log_product(run, gammas[name]) for name, run in long.items()}
+        return blank.lacking(missing, known.sample)
+    long = known.where(lambda run: _can_speak(run) and not noise_free(run))
+    gammas = {name: landscape_exponent(run) for name, run in long.runs.items()}
+    if _only_smooth(long, gammas):
+        return blank.lacking(_below_crossover(), known.sample)
+    products = {name: _log_product(run, gammas[name]) for name, run in long.runs.items()}
     what = f"{DECADES:g} decades of growth by a power of ln t and {RADII} usable radii"
-    return _judged(blank, long, products, margin=PRODUCT_MARGIN, what=what, level=level)
+    return _judged(blank, long, products, margin=PRODUCT_MARGIN, what=what)
 
 
-def closure(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
+def closure(study: Study) -> Verdict:
     """Verdict on P10.
 
     Supported when the interval of the log-slope over T/c lies within a factor of 3 of 1 in every
     arm, contradicted when that of one arm lies beyond it.
 
     Arguments:
-        runs: recordings by node name.
-        level: confidence level.
+        study: the runs.
 
     Returns:
         The verdict, with the ratio.
     """
     blank = question("P10", CLOSURE)
     fields = ("loss_difference", "noise_trace", "distance_sq", "learning_rate")
-    known, missing = comparable(runs, fields=fields)
+    known, missing = study.comparable(*fields)
     if missing is not None:
-        return undecided(blank, known, missing)
-    long = {n: r for n, r in known.items() if _can_speak(r)}
-    mismatch = {name: _log_mismatch(run) for name, run in long.items()}
+        return blank.lacking(missing, known.sample)
+    long = known.where(_can_speak)
+    mismatch = {name: _log_mismatch(run) for name, run in long.runs.items()}
     what = f"{DECADES:g} decades of constant rate, usable radii, noise and a positive slope"
-    return _judged(blank, long, mismatch, margin=CLOSURE_MARGIN, what=what, level=level)
+    return _judged(blank, long, mismatch, margin=CLOSURE_MARGIN, what=what)
 
 
 def _judged(
-    blank: Verdict,
-    runs: Mapping[str, xr.Dataset],
-    numbers: dict[str, float],
-    *,
-    margin: float,
-    what: str,
-    level: float,
+    blank: Verdict, long: Study, numbers: Mapping[str, float], *, margin: float, what: str
 ) -> Verdict:
-    used = {name: run for name, run in runs.items() if math.isfinite(numbers[name])}
-    if 0 < 2 * len(used) < len(runs):
-        return undecided(blank, runs, _minority(len(used), len(runs), what))
-    found = judge_arms(numbers, used, lambda low, high: decide(low, high, margin), level=level)
+    used = long.part(name for name in long.runs if math.isfinite(numbers[name]))
+    count, total = len(used.runs), len(long.runs)
+    if 0 < 2 * count < total:
+        reason = f"Only {count} of {total} runs have {what}."  # too few to speak for all
+        return blank.lacking(Missing(reason, f"longer runs, all with {what}"), long.sample)
+    found = judge_arms(used, numbers, lambda low, high: decide(low, high, margin))
     if found is None:
-        return undecided(blank, used, few_seeds(used, what))
+        return blank.lacking(few_seeds(used, what), used.sample)
     word, mean = found
-    return decided(
+    return decided_by_arms(
         blank,
         used,
         word,
         mean,
         reason=_reason(word, mean, margin),
-        assumptions=("landscape along random directions", *left_out(runs, used, what)),
-        needed=f"more than {mean.runs} seeds, or longer runs",
+        assumptions=("landscape along random directions", *left_out(long, used, what)),
+        needed=f"more than {mean.n} seeds, or longer runs",
     )
 
 
@@ -133,13 +123,8 @@ def _can_speak(run: xr.Dataset) -> bool:
     return constant_rate(run).decades >= DECADES
 
 
-def _minority(used: int, total: int, what: str) -> Missing:
-    """That the runs of which the claim speaks are too few to speak for all."""
-    return Missing(f"Only {used} of {total} runs have {what}.", f"longer runs, all with {what}")
-
-
-def _reason(word: str, mean: Mean, margin: float) -> str:
-    found, factor = mean.text(math.exp), number(math.exp(margin))
+def _reason(word: str, mean: Interval, margin: float) -> str:
+    found, factor = named(mean, math.exp), number(math.exp(margin))
     if word == SUPPORTED:
         return f"The ratio is 1 within a factor of {factor}; the farthest from it is {found}."
     if word == CONTRADICTED:
@@ -199,13 +184,11 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(known)) if known else math.nan
 
 
-def _only_smooth(
-    gammas: dict[str, tuple[float, bool]], runs: Mapping[str, xr.Dataset], *, level: float
-) -> bool:
+def _only_smooth(study: Study, gammas: Mapping[str, tuple[float, bool]]) -> bool:
     """Whether no γ is told from the 1 of a smooth loss and none was measured beyond r×."""
     if any(beyond for _, beyond in gammas.values()):
         return False
-    means = arm_means({name: gamma for name, (gamma, _) in gammas.items()}, runs, level=level)
+    means = arm_means(study, {name: gamma for name, (gamma, _) in gammas.items()})
     return bool(means) and all(abs(mean.value - 1) < _SMOOTH for mean in means)
 
 

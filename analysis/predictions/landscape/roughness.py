@@ -12,7 +12,7 @@ noise is subtracted, and radii where it is more than half the spread are left ou
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -23,20 +23,14 @@ from ultraslow.analysis.intervals import (
     SEEDS,
     SUPPORTED,
     UNDECIDABLE,
+    Interval,
     decide,
     joint_level,
 )
-from ultraslow.analysis.predictions.evidence import (
-    Mean,
-    arm_means,
-    comparable,
-    entering,
-    few_seeds,
-    sample,
-    undecided,
-)
+from ultraslow.analysis.predictions.evidence import arm_means, entering, few_seeds, named
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import distance_at
+from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import plural
 from ultraslow.diffusion.walks import structure
 
@@ -188,7 +182,7 @@ class _Finding:
     falling: float
 
 
-def landscape_growth(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
+def landscape_growth(study: Study) -> Verdict:
     """Verdict on P4.
 
     Supported when γ beyond the crossover lies within `MARGIN` of 1 in every arm, along random
@@ -197,36 +191,24 @@ def landscape_growth(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Ver
     nothing but rise. Below the crossover agreement says nothing, and departures count.
 
     Arguments:
-        runs: recordings by node name.
-        level: confidence level.
+        study: the runs.
 
     Returns:
         The verdict, with γ of the kind of direction it hangs on.
     """
     blank = question("P4", EFFECT)
-    known, missing = comparable(runs, fields=("loss_difference", "distance_sq"))
+    known, missing = study.comparable("loss_difference", "distance_sq")
     if missing is not None:
-        return undecided(blank, known, missing)
-    kinds = [kind for kind in (*RANDOM, TRAJECTORY) if _has(known, kind)]
-    found = {kind: _findings(known, kind) for kind in kinds}
-    wide = joint_level(level, len(kinds))
-    judged = [_judge(kind, found[kind], known, level=wide) for kind in kinds]
+        return blank.lacking(missing, known.sample)
+    there = {kind for run in known.runs.values() for kind in run["ensemble"].values.tolist()}
+    kinds = [kind for kind in (*RANDOM, TRAJECTORY) if kind in there]
+    wide = known.at(joint_level(study.level, len(kinds)))
+    judged = [_judge(kind, wide) for kind in kinds]
     return _verdict(blank, known, [item for item in judged if item is not None], kinds)
 
 
-def _has(runs: dict[str, xr.Dataset], kind: str) -> bool:
-    return any(kind in run["ensemble"].values.tolist() for run in runs.values())
-
-
-def _findings(runs: dict[str, xr.Dataset], kind: str) -> dict[str, _Finding]:
-    found = {}
-    for name, run in runs.items():
-        reach = distance_at(run, math.inf)
-        found[name] = _finding(scans(run, kind, reach=reach))
-    return found
-
-
-def _finding(measured: list[Scan]) -> _Finding:
+def _finding(run: xr.Dataset, kind: str) -> _Finding:
+    measured = scans(run, kind, reach=distance_at(run, math.inf))
     outer = [exponent(scan, low=scan.crossover()) for scan in measured]
     whole = [exponent(scan, low=outer_half(scan)) for scan in measured]
     falling = [scan.falling(scan.crossover()) for scan in measured]
@@ -242,21 +224,20 @@ def _mean(values: list[float]) -> float:
 class _Judged:
     kind: str
     word: str
-    mean: Mean
+    mean: Interval
     beyond: bool
-    falling: Mean | None
+    falling: Interval | None
 
 
-def _judge(
-    kind: str, found: dict[str, _Finding], runs: dict[str, xr.Dataset], *, level: float
-) -> _Judged | None:
+def _judge(kind: str, study: Study) -> _Judged | None:
     """The word of one kind of direction: its worst arm."""
-    outer = arm_means({n: f.outer for n, f in found.items()}, runs, level=level)
+    found = {name: _finding(run, kind) for name, run in study.runs.items()}
+    outer = arm_means(study, {name: item.outer for name, item in found.items()})
     beyond = bool(outer)
-    means = outer or arm_means({n: f.whole for n, f in found.items()}, runs, level=level)
+    means = outer or arm_means(study, {name: item.whole for name, item in found.items()})
     if not means:
         return None
-    falling = arm_means({n: f.falling for n, f in found.items()}, runs, level=level)
+    falling = arm_means(study, {name: item.falling for name, item in found.items()})
     words = [decide(mean.low - 1, mean.high - 1, MARGIN) for mean in means]
     rising = next((item for item in falling if item.high < FALLING), None) if beyond else None
     least = rising or min(falling, key=lambda item: item.low, default=None)
@@ -265,35 +246,30 @@ def _judge(
     return _Judged(kind, word, worst, beyond, least if beyond else None)
 
 
-def _word(words: list[str], *, beyond: bool, falling: Mean | None) -> str:
+def _word(words: list[str], *, beyond: bool, falling: Interval | None) -> str:
     if CONTRADICTED in words or (beyond and falling is not None and falling.high < FALLING):
         return CONTRADICTED
     signs = falling is not None and falling.low > FALLING
     return SUPPORTED if beyond and signs and set(words) == {SUPPORTED} else UNDECIDABLE
 
 
-def _verdict(
-    blank: Verdict, runs: dict[str, xr.Dataset], judged: list[_Judged], kinds: list[str]
-) -> Verdict:
+def _verdict(blank: Verdict, study: Study, judged: list[_Judged], kinds: list[str]) -> Verdict:
     if not judged:
         what = f"{RADII} radii or more up to the distance travelled, clear of the noise"
-        return undecided(blank, runs, few_seeds(runs, what))
-    entered, few = entering(runs)
+        return blank.lacking(few_seeds(study, what), study.sample)
+    entered, few = entering(study)
     against = [item for item in judged if item.word == CONTRADICTED]
     complete = _both(judged) and all(item.word == SUPPORTED for item in judged)
     word = CONTRADICTED if against else SUPPORTED if complete else UNDECIDABLE
     worst = max(against or judged, key=lambda item: abs(item.mean.value - 1))
-    return replace(
-        blank,
-        verdict=word,
+    return blank.decided(
+        word,
+        worst.mean,
         reason=_reason(word, worst),
-        effect_meaning=f"{EFFECT}, {worst.kind} directions",
-        effect=worst.mean.value,
-        effect_low=worst.mean.low,
-        effect_high=worst.mean.high,
-        sample=sample(entered),
+        needed=_needed(judged),
+        meaning=f"{EFFECT}, {worst.kind} directions",
+        sample=entered.sample,
         assumptions=(*_assumptions(entered, kinds), *few),
-        needed="" if word != UNDECIDABLE else _needed(judged),
     )
 
 
@@ -304,7 +280,7 @@ def _both(judged: list[_Judged]) -> bool:
 
 def _reason(word: str, worst: _Judged) -> str:
     where = "beyond the crossover" if worst.beyond else "in the outer half of the radii"
-    found = f"γ = {worst.mean.text()} along {worst.kind} directions {where}"
+    found = f"γ = {named(worst.mean)} along {worst.kind} directions {where}"
     if worst.falling is not None:
         found += f"; {worst.falling.value:.0%} of the steps outward lower the loss"
     if word == SUPPORTED:
@@ -331,16 +307,13 @@ def _needed(judged: list[_Judged]) -> str:
     return "more directions a scan, or more seeds"
 
 
-def _assumptions(runs: dict[str, xr.Dataset], kinds: list[str]) -> tuple[str, ...]:
-    modes = sorted({str(run.attrs.get("landscape_mode", "unknown"))[:20] for run in runs.values()})
+def _assumptions(study: Study, kinds: list[str]) -> tuple[str, ...]:
+    runs = study.runs.values()
+    modes = sorted({str(run.attrs.get("landscape_mode", "unknown"))[:20] for run in runs})
+    subtracted = plural(sum("difference_noise" in run for run in runs), "run")
     return (
         f"directions: {', '.join(kinds)}",
-        f"radii up to the distance travelled, evaluation noise subtracted in {_subtracted(runs)}",
+        f"radii up to the distance travelled, evaluation noise subtracted in {subtracted}",
         f"mode of batch normalization during scans: {', '.join(modes)}",
         "other directions of one landscape stand for other landscapes",
     )
-
-
-def _subtracted(runs: dict[str, xr.Dataset]) -> str:
-    count = sum("difference_noise" in run for run in runs.values())
-    return plural(count, "run")

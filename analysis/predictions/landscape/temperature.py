@@ -5,7 +5,7 @@ Within a seed, ln of the log-slope is a line in ln T over the arms; its slope is
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -18,27 +18,20 @@ from ultraslow.analysis.intervals import (
     Interval,
     t_interval,
 )
-from ultraslow.analysis.predictions.evidence import (
-    Missing,
-    comparable,
-    left_out,
-    sample,
-    undecided,
-)
+from ultraslow.analysis.predictions.evidence import left_out
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import (
     Span,
     by_seed,
     injected_noise,
     label,
-    last_decade,
     noise_free,
     positive_slope,
     rate_over_size,
     temperature,
 )
-from ultraslow.analysis.runs.arms import arms
-from ultraslow.analysis.text import interval, number, plural, rounded
+from ultraslow.analysis.study import Missing, Study
+from ultraslow.analysis.text import number, plural
 
 from .closure import landscape_exponent
 
@@ -63,7 +56,7 @@ class _Expected:
     words: str
 
 
-def activation(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
+def activation(study: Study) -> Verdict:
     """Verdict on P5.
 
     Supported when the interval of the exponent lies within a factor of 1.5 of 2/α, contradicted
@@ -71,29 +64,41 @@ def activation(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> Verdict:
     small for any α contradicts, and nothing supports.
 
     Arguments:
-        runs: recordings by node name.
-        level: confidence level.
+        study: the runs.
 
     Returns:
         The verdict, with the exponent.
     """
     blank = question("P5", EFFECT)
-    warm = {name: run for name, run in runs.items() if not noise_free(run)}
-    known, missing = comparable(warm, fields=("distance_sq", "learning_rate"))
+    warm = study.where(lambda run: not noise_free(run))
+    known, missing = warm.comparable("distance_sq", "learning_rate")
     if missing is not None:
-        return undecided(blank, known, missing)
-    span = last_decade(known)
-    heats, how = _temperatures(known, span)
+        return blank.lacking(missing, known.sample)
+    span = known.last_decade
+    heats, how = _temperatures(known.runs, span)
     used = _paired(known)
-    missing = _missing_arm(used, heats, span) or _cold(known, used, heats)
+    missing = _missing_arm(used.runs, heats, span) or _cold(known.runs, used.runs, heats)
     if missing is not None:
-        return undecided(blank, known, missing)
-    slopes = {name: positive_slope(run, span) for name, run in used.items()}
+        return blank.lacking(missing, known.sample)
+    slopes = {name: positive_slope(run, span) for name, run in used.runs.items()}
     if not all(value > 0 for value in slopes.values()):
-        return undecided(blank, used, _at_rest(slopes))
-    found = t_interval(_exponents(used, heats, slopes), level=level)
-    noted = (how, f"iterations {span[0]:.0f} to {span[1]:.0f}", *left_out(known, used, _UNPAIRED))
-    return _judged(blank, used, found, _expected(used, level=level), noted=noted)
+        return blank.lacking(_at_rest(slopes), used.sample)
+    found = t_interval(_exponents(used.runs, heats, slopes), level=study.level)
+    expected = _expected(used)
+    word = _word(found, expected)
+    exponent = f"x = {found}, mean of {found.n} seeds; {expected.words}"
+    return blank.decided(
+        word,
+        found,
+        reason=_reason(word, exponent),
+        needed=_needed(expected, found),
+        sample=used.sample,
+        assumptions=(
+            how,
+            f"iterations {span[0]:.0f} to {span[1]:.0f}",
+            *left_out(known, used, _UNPAIRED),
+        ),
+    )
 
 
 def _temperatures(runs: Mapping[str, xr.Dataset], span: Span) -> tuple[dict[str, float], str]:
@@ -109,17 +114,17 @@ def _temperatures(runs: Mapping[str, xr.Dataset], span: Span) -> tuple[dict[str,
     )
 
 
-def _paired(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+def _paired(study: Study) -> Study:
     """Runs of the seeds that every arm has; the others would tilt the comparison.
 
     Arms of fewer than `SEEDS` seeds are left out where two others have as many.
     """
-    named = {arm: by_seed(runs, names) for arm, names in arms(dict(runs)).items()}
+    named = {arm: by_seed(study.runs, names) for arm, names in study.arms.items()}
     enough = {arm: names for arm, names in named.items() if len(names) >= SEEDS}
     used = enough if len(enough) > 1 else named
     shared = set.intersection(*map(set, used.values())) if used else set()
     kept = {names[seed] for names in used.values() for seed in shared}
-    return {name: run for name, run in runs.items() if name in kept}
+    return study.part(name for name in study.runs if name in kept)
 
 
 def _missing_arm(
@@ -191,45 +196,21 @@ def _exponents(
     ]
 
 
-def _expected(runs: Mapping[str, xr.Dataset], *, level: float) -> _Expected:
+def _expected(study: Study) -> _Expected:
     """2/α = 1/γ from the landscape, with the interval of γ across seeds.
 
     Runs of one seed start on one landscape, at whatever temperature, and count once.
     """
     gammas: dict[object, list[float]] = {}
-    for run in runs.values():
+    for run in study.runs.values():
         gamma = landscape_exponent(run)[0] if "loss_difference" in run else math.nan
         if math.isfinite(gamma):
             gammas.setdefault(label(run, "seed", None), []).append(gamma)
-    found = t_interval([float(np.mean(values)) for values in gammas.values()], level=level)
+    found = t_interval([float(np.mean(values)) for values in gammas.values()], level=study.level)
     if found.n < SEEDS or not found.low > 0:
         return _Expected(_LEAST, math.inf, "α was not measured, and 2/α ≥ 1 for any α ≤ 2")
-    ends = interval(1 / found.high, 1 / found.low, show=rounded)
-    words = f"2/α = {rounded(1 / found.value)} {ends} from the landscape"
-    return _Expected(1 / found.high, 1 / found.low, words)
-
-
-def _judged(
-    blank: Verdict,
-    runs: Mapping[str, xr.Dataset],
-    found: Interval,
-    expected: _Expected,
-    *,
-    noted: tuple[str, ...],
-) -> Verdict:
-    word = _word(found, expected)
-    exponent = f"x = {found}, mean of {found.n} seeds; {expected.words}"
-    return replace(
-        blank,
-        verdict=word,
-        reason=_reason(word, exponent),
-        effect=found.value,
-        effect_low=found.low,
-        effect_high=found.high,
-        sample=sample(runs),
-        assumptions=noted,
-        needed="" if word != UNDECIDABLE else _needed(expected, found),
-    )
+    inverse = found.mapped(lambda gamma: 1 / gamma)
+    return _Expected(inverse.low, inverse.high, f"2/α = {inverse} from the landscape")
 
 
 def _word(found: Interval, expected: _Expected) -> str:

@@ -18,6 +18,7 @@ from ultraslow.analysis.planning.plan import (
 from ultraslow.analysis.planning.power import Question, Shares, record_times, simulated
 from ultraslow.analysis.predictions.growth.log_growth import log_growth
 from ultraslow.analysis.report import plan_tables, printed
+from ultraslow.analysis.study import Study
 
 PILOT = stated(0.02, onset=3.0, batch_size=64, noise_scale=400.0, seed_spread=0.05)
 
@@ -156,4 +157,4 @@ def verdicts(table, single):
         for k, name in enumerate(names)
     }
     sets = [names[k : k + 4] for k in range(0, len(names), 4)]
-    return [log_growth({n: runs[n] for n in s}, fits.sel(node=s)).verdict for s in sets]
+    return [log_growth(Study({n: runs[n] for n in s}, fitted=fits)).verdict for s in sets]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ultraslow.analysis.intervals import decision
+from ultraslow.analysis.intervals import Interval, decision
 from ultraslow.analysis.intervals.decision import decide
 from ultraslow.analysis.predictions import evidence
 from ultraslow.analysis.predictions.verdict import question
-from ultraslow.diffusion.recording.fields import FIELDS
+from ultraslow.analysis.study import Study
 
 FEW = [0, 1, 2, 4, 8]
 
@@ -25,14 +25,10 @@ def rule(low, high):
     return decide(low, high, 0.1)
 
 
-def test_every_source_is_a_field_of_the_contract():
-    assert set(evidence.SOURCES) <= set(FIELDS)
-
-
 def test_a_mean_over_seeds_has_students_interval(make):
     runs = arms(make, 5, records=FEW)
     values = [0.1, 0.3, 0.2, 0.25, 0.15]
-    (mean,) = evidence.arm_means(dict(zip(runs, values, strict=True)), runs, level=0.9)
+    (mean,) = evidence.arm_means(Study(runs, 0.9), dict(zip(runs, values, strict=True)))
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
     np.testing.assert_allclose([mean.low, mean.high], expected)
     assert mean.name == "mean of 5 seeds at batch size 64"
@@ -41,7 +37,7 @@ def test_a_mean_over_seeds_has_students_interval(make):
 def test_arms_with_too_few_finite_numbers_have_no_mean(make):
     runs = arms(make, 4, sizes=(64, 256), records=FEW)
     numbers = dict.fromkeys(runs, 1.0) | {"b256-s0": np.nan}
-    assert [mean.name for mean in evidence.arm_means(numbers, runs, level=0.95)] == [
+    assert [mean.name for mean in evidence.arm_means(Study(runs), numbers)] == [
         "mean of 4 seeds at batch size 64"
     ]
 
@@ -53,7 +49,7 @@ def test_all_arms_support_and_one_contradicts(make, second, word):
     runs = arms(make, 4, sizes=(64, 256), records=FEW)
     wobble = np.tile([-0.02, -0.01, 0.01, 0.02], 2)
     numbers = dict(zip(runs, wobble + np.repeat([0.0, second], 4), strict=True))
-    found, mean = evidence.judge_arms(numbers, runs, rule, level=0.95)
+    found, mean = evidence.judge_arms(Study(runs), numbers, rule)
     assert found == word
     assert ("256" in mean.name) == (second > 0)
 
@@ -68,76 +64,16 @@ def test_a_contradiction_needs_an_interval_that_holds_jointly(make):
         numbers[name] = 0.21 + wobble[int(name[-1])]
     # 0.21 ± 4.18 · 0.025 at 97.5 % excludes 0.1; ± 7.45 · 0.025 at 99.5 %, as one of five, not.
     alone = {name: run for name, run in runs.items() if "1024" in name}
-    assert evidence.judge_arms(numbers, alone, rule, level=0.95)[0] == "contradicted"
-    assert evidence.judge_arms(numbers, runs, rule, level=0.95)[0] == "undecidable"
-
-
-def test_what_no_run_recorded_is_named(make):
-    runs = arms(make, 2, records=FEW)
-    _, missing = evidence.comparable(runs, fields=("distance_sq", "step_sq"))
-    assert missing.reason == "No run recorded step_sq."
-    assert "'path'" in missing.needed
-
-
-def test_a_field_that_is_nan_throughout_was_not_recorded(make):
-    runs = {"r": make(records=FEW, loss=np.full(5, np.nan))}
-    _, missing = evidence.comparable(runs, fields=("learning_rate", "sketch"))
-    assert missing.reason == "No run recorded sketch."
-
-
-def test_runs_that_differ_are_listed_and_refused(make):
-    # Whatever its seed: that of another run makes it no copy.
-    runs = arms(make, 2, records=FEW) | {"other": make(records=FEW, model="resnet20", seed=0)}
-    _, missing = evidence.comparable(runs, fields=("distance_sq",))
-    assert "model: resnet20, resnet8" in missing.reason
-    assert "sets of equal runs apart" in missing.needed
-
-
-def test_runs_without_the_field_are_left_out_and_a_copy_is_no_seed(make):
-    runs = arms(make, 3, records=FEW, step_sq=np.ones((5, 3)))
-    more = {"bare": make(seed=8, records=FEW), "copy": runs["b64-s0"]}
-    kept, missing = evidence.comparable(runs | more, fields=("step_sq",))
-    assert missing is None
-    assert list(kept) == list(runs)
-
-
-def test_a_run_without_the_field_does_not_stand_in_the_way_of_its_rerun(make):
-    bare = arms(make, 3, records=FEW)
-    whole = arms(make, 3, records=FEW, step_sq=np.ones((5, 3)))
-    again = {f"{name}-again": run for name, run in whole.items()}
-    kept, missing = evidence.comparable(bare | again, fields=("step_sq",))
-    assert missing is None
-    assert list(kept) == list(again)
-    # Nor one that broke off, whichever comes first.
-    short = arms(make, 3, records=FEW[:3], step_sq=np.ones((3, 3)))
-    for runs in (short | again, again | short):
-        assert list(evidence.comparable(runs, fields=("step_sq",))[0]) == list(again)
+    assert evidence.judge_arms(Study(alone), numbers, rule)[0] == "contradicted"
+    assert evidence.judge_arms(Study(runs), numbers, rule)[0] == "undecidable"
 
 
 def test_an_undecided_verdict_carries_its_sample(make):
-    runs = arms(make, 2, sizes=(64, 256), records=FEW)
-    found = evidence.undecided(question("P9", "R"), runs, evidence.few_seeds(runs, "a path"))
+    study = Study(arms(make, 2, sizes=(64, 256), records=FEW))
+    found = question("P9", "R").lacking(evidence.few_seeds(study, "a path"), study.sample)
     assert found.verdict == "undecidable"
     assert (found.sample.runs, found.sample.seeds, found.sample.batch_sizes) == (4, 2, (64, 256))
     assert "no arm has 4 with a path (2 seeds at most)" in found.reason
-
-
-def test_copies_are_named_once_and_the_rest_is_counted(make):
-    runs = arms(make, 5, records=FEW)
-    assert evidence.repeated(runs) == ""
-    one = runs | {"again": runs["b64-s0"]}
-    assert evidence.repeated(one) == (
-        "1 recording repeats the seed of another at the same batch size, rule and rate: b64-s0. "
-        "Verdicts count one of each, the longest that recorded what they need."
-    )
-    all_twice = runs | {f"{name}-again": run for name, run in runs.items()}
-    assert "and rate: b64-s0, b64-s1, b64-s2, …. Verdicts" in evidence.repeated(all_twice)
-
-
-def test_the_sample_has_the_seeds_of_its_smallest_arm(make):
-    runs = arms(make, 5, records=FEW) | arms(make, 3, sizes=(256,), records=FEW)
-    found = evidence.sample(runs)
-    assert (found.runs, found.seeds, found.batch_sizes) == (8, 3, (64, 256))
 
 
 def ends(low, high):
@@ -150,7 +86,7 @@ def ends(low, high):
 def judged(make, rule, *intervals):
     runs = arms(make, 4, sizes=(64, 256)[: len(intervals)], records=FEW)
     numbers = np.concatenate([ends(*item) for item in intervals]).tolist()
-    return evidence.judge_arms(dict(zip(runs, numbers, strict=True)), runs, rule, level=0.95)
+    return evidence.judge_arms(Study(runs), dict(zip(runs, numbers, strict=True)), rule)
 
 
 def test_the_arm_that_is_named_reaches_farthest(make):
@@ -176,13 +112,13 @@ def test_one_word_for_several():
 
 
 def test_what_is_decided_on_logarithms_is_told_as_a_ratio(make):
-    mean = evidence.Mean("m", math.log(2), 0.0, math.log(4), 4)
-    assert mean.text(math.exp) == "2.000 [1.000, 4.000] (m)"
-    assert mean.text() == "0.693 [0.000, 1.386] (m)"
+    mean = Interval(math.log(2), 0.0, math.log(4), 4, "m")
+    assert evidence.named(mean, math.exp) == "2.000 [1.000, 4.000] (m)"
+    assert evidence.named(mean) == "0.693 [0.000, 1.386] (m)"
     more = {"reason": "r", "assumptions": (), "needed": "seeds"}
     runs = arms(make, 1, records=FEW)
     for word, needed in (("supported", ""), ("contradicted", ""), ("undecidable", "seeds")):
-        found = evidence.decided(question("P9", "R"), runs, word, mean, **more)
+        found = evidence.decided_by_arms(question("P9", "R"), Study(runs), word, mean, **more)
         assert (found.verdict, found.needed) == (word, needed)
         ratios = (found.effect, found.effect_low, found.effect_high)
         assert ratios == pytest.approx((2.0, 1.0, 4.0))

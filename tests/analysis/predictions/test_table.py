@@ -1,14 +1,12 @@
 import math
 
-import numpy as np
 import pytest
 import xarray as xr
 
-from ultraslow.analysis.growth.runs import fit_totals
 from ultraslow.analysis.predictions import table as hypotheses
-from ultraslow.analysis.predictions.batch_size.collapse import collapse
-from ultraslow.analysis.predictions.growth.log_growth import log_growth
-from ultraslow.analysis.predictions.verdict import Sample, Verdict
+from ultraslow.analysis.predictions.table import TESTS
+from ultraslow.analysis.predictions.verdict import Verdict
+from ultraslow.analysis.study import Sample, Study
 from ultraslow.diffusion.predictions import PREDICTIONS
 
 FEW = [0, 1, 2, 4, 8]
@@ -58,37 +56,26 @@ def test_the_table_survives_a_file(tmp_path):
         xr.testing.assert_identical(read.load(), table)
 
 
-def test_each_prediction_is_judged_by_its_own_module(make, tree):
+def test_each_prediction_has_its_test_and_is_judged_by_it(make, tree):
     runs = {f"r{k}": make(seed=k, records=FEW) for k in range(3)}
-    found = hypotheses.verdicts(runs)
-    names = [item.prediction for item in found]
-    assert names == list(PREDICTIONS)
-    reasons = {item.prediction: item.reason for item in found}
-    assert [reasons["P1"], reasons["P2"]] == [log_growth(runs).reason, collapse(runs).reason]
-    assert table_of(runs, tree)["prediction"].values.tolist() == names
+    assert list(TESTS) == list(PREDICTIONS)
+    found = hypotheses.test(tree(*runs.values()))
+    assert found["prediction"].values.tolist() == list(TESTS)
+    study = Study(runs)
+    for name, decide in TESTS.items():
+        verdict = decide(study)
+        assert verdict.prediction == name
+        assert str(found["reason"].sel(prediction=name).values) == verdict.reason
 
 
 def test_a_set_without_any_arm_is_undecidable_throughout_and_says_what_is_missing(make):
-    for item in hypotheses.verdicts({"r": make(records=FEW)}):
+    study = Study({"r": make(records=FEW)})
+    for decide in TESTS.values():
+        item = decide(study)
         assert item.verdict == "undecidable"
         assert item.reason.endswith(".")
         assert item.needed
         assert math.isnan(item.effect)
-
-
-def table_of(runs, tree):
-    return hypotheses.test(tree(*runs.values()))
-
-
-def test_fits_at_hand_are_used(make):
-    runs = {f"r{k}": make(seed=k, records=FEW) for k in range(4)}
-    fits = fit_totals(runs)
-    columns = {"decades": 3.0, "grown_decades": 3.0, "exponent_low": 0.2, "exponent_high": 0.4}
-    known = {name: ("node", np.full(4, value)) for name, value in columns.items()}
-    known["exponent"] = ("node", np.array([0.30, 0.31, 0.29, 0.30]))
-    first = hypotheses.verdicts(runs, fits=fits.assign(known))[0]
-    assert first.verdict == "contradicted"
-    assert first.effect == pytest.approx(0.3)
 
 
 def test_no_recording_is_an_error_that_says_so():

@@ -6,13 +6,14 @@ import pytest
 
 from ultraslow.analysis.growth.runs import fit_tensors, fit_totals
 from ultraslow.analysis.noise.breakdown import arm_scales, noise_breakdown
-from ultraslow.analysis.predictions.table import as_dataset, verdicts
+from ultraslow.analysis.predictions.table import verdicts_on
 from ultraslow.analysis.report import data, figures, sections
 from ultraslow.analysis.report.numbers import inputs, verdict_rows
 from ultraslow.analysis.report.sections import Findings
 from ultraslow.analysis.runs.arms import Place
 from ultraslow.analysis.scores.critical_batch import CriticalBatch
 from ultraslow.analysis.scores.ladder import Ladder, Rung, ladders
+from ultraslow.analysis.study import Study
 
 FEW = [0, 1, 2, 4, 8]
 ABSENT = {"loss": None, "gradient_sq": None, "noise_trace": None, "noise_updates": None}
@@ -24,12 +25,12 @@ def findings(runs, *, level=0.95):
     tensors = data.largest_tensors(runs)
     return Findings(
         runs=runs,
-        verdicts=as_dataset(verdicts(runs, fits=fits), level=level),
+        verdicts=verdicts_on(Study(runs, fitted=fits)),
         fits=fits,
         tensor_fits=fit_tensors(runs, intervals=False),
         tensors=tensors,
         level=level,
-        colours=figures.palette(data.sizes_of(runs)),
+        colours=figures.palette(list(Study(runs).batch_sizes)),
     )
 
 

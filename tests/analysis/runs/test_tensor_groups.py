@@ -5,6 +5,7 @@ import numpy as np
 from ultraslow.analysis.predictions.growth.log_growth import group_exponents
 from ultraslow.analysis.runs.arms import constant_rate
 from ultraslow.analysis.runs.tensor_groups import FIRST, INVARIANT, OTHERS, grouped
+from ultraslow.analysis.study import Study
 
 
 def test_groups_are_sums_over_their_tensors(make):
@@ -33,9 +34,9 @@ def test_the_order_of_the_axes_does_not_matter_and_what_a_fit_needs_is_kept(make
 def test_each_arm_has_the_exponents_of_its_own_runs(make):
     small = {f"a{seed}": make(seed=seed) for seed in range(4)}
     large = {f"b{seed}": make(seed=seed, batch_size=256, exponent=0.4) for seed in range(4)}
-    one, other = group_exponents(small | large, level=0.95)
-    assert one == group_exponents(small, level=0.95)[0]
-    assert other == group_exponents(large, level=0.95)[0]
+    one, other = group_exponents(Study(small | large))
+    assert one == group_exponents(Study(small))[0]
+    assert other == group_exponents(Study(large))[0]
     assert "at batch size 64: first tensor 0.0" in one.replace("−", "")
     assert "at batch size 256: first tensor 0.4" in other or "first tensor 0.39" in other
 
@@ -46,7 +47,7 @@ def test_a_tensor_of_another_law_is_seen(make):
         run, other = make(seed=seed), make(seed=seed + 10, exponent=0.4)
         run["distance_sq"][:, 0] = other["distance_sq"].values[:, 0]
         runs[f"s{seed}"] = run
-    (phrase,) = group_exponents(runs, level=0.95)
+    (phrase,) = group_exponents(Study(runs))
     assert phrase.startswith("p by tensors at batch size 64: first tensor 0.4")
     assert "other tensors 0.00" in phrase or "other tensors −0.00" in phrase
 
@@ -54,15 +55,15 @@ def test_a_tensor_of_another_law_is_seen(make):
 def test_single_tensors_and_few_seeds_have_no_groups(make):
     runs = {f"s{seed}": make(seed=seed) for seed in range(4)}
     single = {name: run.isel(tensor=[0]) for name, run in runs.items()}
-    assert group_exponents(single, level=0.95) == ()
-    assert group_exponents({"s0": runs["s0"]}, level=0.95) == ()
+    assert group_exponents(Study(single)) == ()
+    assert group_exponents(Study({"s0": runs["s0"]})) == ()
 
 
 def test_groups_that_do_not_grow_are_not_estimated(make):
     runs = {f"s{seed}": make(seed=seed) for seed in range(4)}
     for run in runs.values():
         run["distance_sq"][:, 0] = 1.0
-    assert "first tensor not estimated" in group_exponents(runs, level=0.95)[0]
+    assert "first tensor not estimated" in group_exponents(Study(runs))[0]
 
 
 def test_a_group_is_unknown_where_one_of_its_tensors_is(make):
@@ -102,11 +103,11 @@ def test_groups_have_students_interval_at_the_level_asked_for(make):
     # Exponents 0.2, 0.4, 0.6, 0.8: mean 0.5, s/√4 = 0.1291; t of 3 degrees of freedom is 1.6377
     # at 80 % and 3.1824 at 95 %.
     for level, reach in ((0.8, 1.6377 * 0.1291), (0.95, 3.1824 * 0.1291)):
-        (phrase,) = group_exponents(wide(make, 4), level=level)
+        (phrase,) = group_exponents(Study(wide(make, 4), level))
         np.testing.assert_allclose(
             first_tensor(phrase), [0.5, 0.5 - reach, 0.5 + reach], atol=0.015
         )
-    assert group_exponents(wide(make, 3), level=0.95) == ()
+    assert group_exponents(Study(wide(make, 3))) == ()
 
 
 def test_a_seed_whose_exponent_is_no_estimate_does_not_count(make):
@@ -114,5 +115,5 @@ def test_a_seed_whose_exponent_is_no_estimate_does_not_count(make):
     noise = np.random.default_rng(0).standard_normal(runs["s4"].sizes["iteration"])
     runs["s4"]["distance_sq"][:, 0] = 1 + 0.01 * noise
     others = {name: run for name, run in runs.items() if name != "s4"}
-    four, five = (group_exponents(known, level=0.95)[0] for known in (others, runs))
+    four, five = (group_exponents(Study(known))[0] for known in (others, runs))
     assert first_tensor(four) == first_tensor(five)

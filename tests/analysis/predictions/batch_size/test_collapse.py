@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.predictions.batch_size.collapse import (
     _needed,
     best_clock,
@@ -11,8 +12,8 @@ from ultraslow.analysis.predictions.batch_size.collapse import (
     collapse_in_rate,
     explained_excess,
 )
-from ultraslow.analysis.predictions.batch_size.distance_ratio import Ratio
 from ultraslow.analysis.runs.clocks import CLOCKS, ITERATION, NOISE, RATE, clock_values
+from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording.schedule import log_spaced
 
 
@@ -28,7 +29,7 @@ def sweep(make, slopes, *, seeds=3, **options):
 
 
 def test_curves_that_coincide_are_supported(make):
-    verdict = collapse(sweep(make, {64: 1.0, 256: 1.0, 1024: 1.0}))
+    verdict = collapse(Study(sweep(make, {64: 1.0, 256: 1.0, 1024: 1.0})))
     assert verdict.verdict == "supported"
     assert verdict.effect_low < 1 < verdict.effect_high
     assert (verdict.sample.runs, verdict.sample.seeds) == (9, 3)
@@ -40,7 +41,7 @@ def test_the_effect_is_the_ratio_of_the_extremes(make):
     # d = 1 + b ln t: over the last decade, in ln t, the mean of ln of the ratio by quadrature.
     time = np.linspace(math.log(300), math.log(3000), 2001)
     expected = math.exp(np.mean(np.log((1 + 2 * time) / (1 + time))))
-    verdict = collapse(sweep(make, {64: 1.0, 1024: 2.0}))
+    verdict = collapse(Study(sweep(make, {64: 1.0, 1024: 2.0})))
     assert verdict.verdict == "contradicted"
     assert verdict.effect == pytest.approx(expected, rel=0.005)
     assert verdict.effect_low < expected < verdict.effect_high
@@ -48,7 +49,7 @@ def test_the_effect_is_the_ratio_of_the_extremes(make):
 
 
 def test_a_batch_size_in_the_middle_that_differs_is_not_supported(make):
-    verdict = collapse(sweep(make, {64: 1.0, 256: 1.5, 1024: 1.0}))
+    verdict = collapse(Study(sweep(make, {64: 1.0, 256: 1.5, 1024: 1.0})))
     assert verdict.verdict == "undecidable"
     assert (
         "batch 256 over batch 64" in verdict.reason
@@ -58,20 +59,20 @@ def test_a_batch_size_in_the_middle_that_differs_is_not_supported(make):
 
 def test_curves_that_cross_are_not_supported(make):
     runs = sweep(make, {64: 1.0}) | sweep(make, {1024: 0.11}, exponent=0.4)
-    assert collapse(runs).verdict != "supported"
+    assert collapse(Study(runs)).verdict != "supported"
 
 
 def test_a_difference_that_dies_out_decides_nothing(make):
     # d = 1 + ln t against 1 + 3.75 (1 − t^−0.45)/0.45, which are equal at t = 3000.
     runs = sweep(make, {64: 1.0}) | sweep(make, {1024: 3.75}, exponent=-0.45)
-    verdict = collapse(runs)
+    verdict = collapse(Study(runs))
     assert verdict.effect_low > 1.1
     assert verdict.verdict == "undecidable"
     assert "longer runs" in verdict.needed
 
 
 def test_a_ratio_near_the_margin_is_undecidable_and_says_how_many_seeds(make):
-    verdict = collapse(sweep(make, {64: 1.0, 1024: 1.12}, seeds=2))
+    verdict = collapse(Study(sweep(make, {64: 1.0, 1024: 1.12}, seeds=2)))
     assert verdict.verdict == "undecidable"
     assert "seeds" in verdict.needed
 
@@ -100,7 +101,7 @@ SHORTAGES = {
 @pytest.mark.parametrize("case", SHORTAGES)
 def test_what_is_missing_is_named(make, case):
     slopes, options, reason, needed = SHORTAGES[case]
-    verdict = collapse(sweep(make, slopes, **options))
+    verdict = collapse(Study(sweep(make, slopes, **options)))
     assert verdict.verdict == "undecidable"
     assert reason in verdict.reason
     assert needed in verdict.needed
@@ -109,14 +110,14 @@ def test_what_is_missing_is_named(make, case):
 
 def test_runs_of_another_model_are_not_compared(make):
     runs = sweep(make, {64: 1.0}) | sweep(make, {256: 1.0}, model="resnet20")
-    verdict = collapse(runs)
+    verdict = collapse(Study(runs))
     assert verdict.verdict == "undecidable"
     assert "model: resnet20, resnet8" in verdict.reason
 
 
 def test_two_recordings_of_one_seed_are_one_seed(make):
     runs = sweep(make, {64: 1.0, 256: 1.0}, seeds=1)
-    verdict = collapse(runs | {f"{name}-again": run for name, run in runs.items()})
+    verdict = collapse(Study(runs | {f"{name}-again": run for name, run in runs.items()}))
     assert verdict.verdict == "undecidable"
     assert "Fewer than two batch sizes have 2 seeds" in verdict.reason
 
@@ -126,21 +127,21 @@ def test_a_run_without_a_distance_in_the_compared_decade_is_named(make, value):
     runs = sweep(make, {64: 1.0, 256: 1.0})
     broken = runs["b256-s1"].copy(deep=True)
     broken["distance_sq"][-10:] = value
-    verdict = collapse(runs | {"b256-s1": broken.assign_coords(run="broken")})
+    verdict = collapse(Study(runs | {"b256-s1": broken.assign_coords(run="broken")}))
     assert verdict.verdict == "undecidable"
     assert f"run broken is {value:g} at iteration" in verdict.reason
 
 
 def test_ghost_batches_are_named_or_said_to_be_unknown(make):
     known = sweep(make, {64: 1.0, 256: 1.0}, ghost_size=32)
-    assert "batch statistics over 32 samples" in collapse(known).assumptions
-    unknown = collapse(sweep(make, {64: 1.0, 256: 1.0})).assumptions
+    assert "batch statistics over 32 samples" in collapse(Study(known)).assumptions
+    unknown = collapse(Study(sweep(make, {64: 1.0, 256: 1.0}))).assumptions
     assert any("ghost batch size not recorded" in item for item in unknown)
 
 
 def test_ghost_batches_of_different_sizes_are_not_compared(make):
     runs = sweep(make, {64: 1.0}, ghost_size=64) | sweep(make, {256: 1.0}, ghost_size=256)
-    assert "ghost_size: 256, 64" in collapse(runs).reason
+    assert "ghost_size: 256, 64" in collapse(Study(runs)).reason
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_ghost_batches_of_different_sizes_are_not_compared(make):
 )
 def test_more_seeds_are_advised_only_where_they_would_decide(extremes, everywhere, advice):
     def ratio(centre, half):
-        return Ratio(None, None, centre, centre - half, centre + half)
+        return Interval(centre, centre - half, centre + half)
 
     pairs = [ratio(*pair) for pair in extremes], [ratio(*pair) for pair in everywhere]
     assert advice in _needed(tuple(pairs[0]), pairs[1], 2, limit=0.1)
@@ -178,7 +179,7 @@ def in_rate(make, slopes, *, seeds=3, power=1.0, **options):
 
 
 def test_curves_in_the_summed_rate_are_compared_where_they_overlap(make):
-    found = collapse_in_rate(in_rate(make, {64: 1.0, 256: 1.0, 1024: 1.0}))
+    found = collapse_in_rate(Study(in_rate(make, {64: 1.0, 256: 1.0, 1024: 1.0})))
     assert found.prediction == "P2'"
     assert found.verdict == "supported"
     # the last decade of the smallest batch size: 0.1 · 3000 = 300
@@ -187,33 +188,33 @@ def test_curves_in_the_summed_rate_are_compared_where_they_overlap(make):
 
 
 def test_curves_apart_in_the_summed_rate_are_contradicted(make):
-    found = collapse_in_rate(in_rate(make, {64: 1.0, 1024: 1.3}))
+    found = collapse_in_rate(Study(in_rate(make, {64: 1.0, 1024: 1.3})))
     assert found.verdict == "contradicted"
     assert found.effect == pytest.approx(1.3, rel=0.01)
 
 
 def test_other_log_slopes_contradict_where_distances_meet(make):
     # ln(1 + Ση) between 3.4 and 5.7, to the power 1.4 and divided by that of the middle
-    found = collapse_in_rate(in_rate(make, {64: 1.0, 1024: 0.66}, power=1.4))
+    found = collapse_in_rate(Study(in_rate(make, {64: 1.0, 1024: 0.66}, power=1.4)))
     assert found.verdict == "contradicted"
     assert "log-slopes" in found.reason
 
 
 def test_the_linear_rule_is_asked_for_and_checked(make):
-    assert "scaling 'linear'" in collapse_in_rate(sweep(make, {64: 1.0, 256: 1.0})).needed
+    assert "scaling 'linear'" in collapse_in_rate(Study(sweep(make, {64: 1.0, 256: 1.0}))).needed
     wrong = in_rate(make, {64: 1.0, 256: 1.0}, rate=0.1)
-    assert "do not follow M (rate/M by" in collapse_in_rate(wrong).reason
+    assert "do not follow M (rate/M by" in collapse_in_rate(Study(wrong)).reason
 
 
 def test_batch_sizes_too_far_apart_share_no_decade_of_the_summed_rate(make):
     runs = in_rate(make, {64: 1.0, 65536: 1.0}, last=300)
-    found = collapse_in_rate(runs)
+    found = collapse_in_rate(Study(runs))
     assert found.verdict == "undecidable"
     assert "share less than a decade of Ση" in found.reason
 
 
 def test_what_else_a_sweep_says_is_noted(make):
-    noted = collapse(sweep(make, {64: 1.0, 1024: 1.0})).assumptions
+    noted = collapse(Study(sweep(make, {64: 1.0, 1024: 1.0}))).assumptions
     assert any(
         item.startswith("curves coincide best over iteration, not told from Ση²/M")
         for item in noted
@@ -226,8 +227,8 @@ def test_what_else_a_sweep_says_is_noted(make):
 def test_the_full_batch_decides_nothing(make, slope):
     """What it does is left to H-b; the verdict is that of the other batch sizes."""
     runs = sweep(make, {64: 1.0, 256: 1.0}, data_size=4096)
-    alone = collapse(runs)
-    found = collapse(runs | sweep(make, {4096: slope}, data_size=4096))
+    alone = collapse(Study(runs))
+    found = collapse(Study(runs | sweep(make, {4096: slope}, data_size=4096)))
     assert (alone.verdict, found.verdict) == ("supported", "supported")
     assert (found.effect, found.effect_low) == (alone.effect, alone.effect_low)
     assert found.sample == alone.sample
@@ -238,12 +239,12 @@ def test_the_full_batch_decides_nothing(make, slope):
 
 def test_the_full_batch_does_not_hide_a_difference(make):
     runs = sweep(make, {64: 1.0, 256: 1.5, 4096: 1.0}, data_size=4096)
-    found = collapse(runs)
+    found = collapse(Study(runs))
     assert (found.verdict, found.sample.batch_sizes) == ("contradicted", (64, 256))
 
 
 def test_one_batch_size_beside_the_full_batch_is_no_sweep(make):
-    found = collapse(sweep(make, {64: 1.0, 1024: 3.0}, data_size=1024))
+    found = collapse(Study(sweep(make, {64: 1.0, 1024: 3.0}, data_size=1024)))
     assert found.verdict == "undecidable"
     assert found.reason.startswith("Only batch size 64 was run under the √M rule. Batch size 1024")
     assert "= 0.000 of what rates ∝ √M stand for." in found.reason
@@ -253,24 +254,23 @@ def test_one_batch_size_beside_the_full_batch_is_no_sweep(make):
 def test_a_wider_margin_leaves_more_arms_in(make):
     # √((1 − 1024/4096)/(1 − 64/4096)) = 0.873
     runs = sweep(make, {64: 1.0, 256: 1.0, 1024: 1.0}, data_size=4096)
-    assert collapse(runs).sample.batch_sizes == (64, 256)
-    assert collapse(runs, margin=0.2).sample.batch_sizes == (64, 256, 1024)
+    assert collapse(Study(runs)).sample.batch_sizes == (64, 256)
 
 
 def test_the_full_batch_has_no_temperature_under_the_linear_rule(make):
     runs = in_rate(make, {64: 1.0, 256: 1.0, 4096: 2.0}, data_size=4096)
-    found = collapse_in_rate(runs)
+    found = collapse_in_rate(Study(runs))
     assert found.verdict == "supported"
     assert any("rates ∝ M stand for" in item for item in found.assumptions)
 
 
 def test_drift_explains_the_excess_that_the_theory_gives(make):
     runs = {f"b{size}": make(batch_size=size, seed=1) for size in (50, 1000)}
-    found = explained_excess(runs)
+    found = explained_excess(Study(runs))
     # The simulated noise scale is 200 within 1 %: (1 + 5)/(1 + 0.25) = 4.8
     assert "= 4.8" in found or "= 4.7" in found
-    assert explained_excess({"a": make(scaling="linear")}) == ""
-    assert explained_excess({"a": make(noise_trace=None)}) == ""
+    assert explained_excess(Study({"a": make(scaling="linear")})) == ""
+    assert explained_excess(Study({"a": make(noise_trace=None)})) == ""
 
 
 def known(make, size, trace, square, **options):
@@ -289,7 +289,7 @@ def test_the_noise_scale_is_a_ratio_of_sums_over_the_last_decade(make):
     # (100 + 700)/(1 + 3) = 200, where the mean of the ratios 100/1 and 700/3 is 167; and
     # (1 + 200/200)/(1 + 50/200) = 1.6.
     runs = {"large": known(make, 200, 700.0, 3.0), "small": known(make, 50, 100.0, 1.0)}
-    assert explained_excess(runs) == (
+    assert explained_excess(Study(runs)) == (
         "with the noise scale of all runs together, B = 200, drift would make squared updates at "
         "batch size 200 (1 + M/B)/(1 + M₀/B) = 1.600 times those at 50"
     )
@@ -302,22 +302,24 @@ def test_recorded_paths_say_how_much_longer_updates_were(make):
         f"b{size}": known(make, size, 300.0, 1.0, step_sq=steps[size][:, None] * np.ones(3))
         for size in steps
     }
-    assert explained_excess(runs).endswith("times those at 50; the recorded paths make it 2.000")
+    assert explained_excess(Study(runs)).endswith(
+        "times those at 50; the recorded paths make it 2.000"
+    )
     runs["b50"]["step_sq"] = 0 * runs["b50"]["step_sq"]
-    assert "paths" not in explained_excess(runs)
+    assert "paths" not in explained_excess(Study(runs))
     del runs["b50"]["step_sq"]
-    assert "paths" not in explained_excess(runs)
+    assert "paths" not in explained_excess(Study(runs))
 
 
 @pytest.mark.parametrize(("trace", "square"), [(-100.0, 1.0), (100.0, -1.0), (0.0, 1.0)])
 def test_moments_that_give_no_noise_scale_explain_nothing(make, trace, square):
     runs = {f"b{size}": known(make, size, trace, square) for size in (50, 200)}
-    assert explained_excess(runs) == ""
+    assert explained_excess(Study(runs)) == ""
 
 
 def test_one_run_under_another_rule_explains_nothing(make):
     runs = {"a": known(make, 50, 100.0, 1.0), "b": known(make, 200, 1.0, 1.0, scaling="linear")}
-    assert explained_excess(runs) == ""
+    assert explained_excess(Study(runs)) == ""
 
 
 TIMES = log_spaced(10_000, per_decade=8)
@@ -345,15 +347,17 @@ def sweep_out_of_seed(make, clock, *, seeds=4, sizes=(64, 256), power=0.75):
 @pytest.mark.parametrize("clock", CLOCKS)
 def test_the_clock_that_curves_share_is_found(make, clock):
     runs = sweep_out_of_seed(make, clock)
-    errors = {name: np.mean(list(clock_errors(runs, name).values())) for name in CLOCKS}
+    errors = {name: np.mean(list(clock_errors(Study(runs), name).values())) for name in CLOCKS}
     assert min(errors, key=errors.get) == clock
     assert errors[clock] < 0.01
-    assert best_clock(runs).startswith(f"curves coincide best over {clock} (out-of-seed errors")
+    assert best_clock(Study(runs)).startswith(
+        f"curves coincide best over {clock} (out-of-seed errors"
+    )
 
 
 def test_an_error_is_that_of_the_other_seeds_of_the_other_arms(make):
     runs = sweep_out_of_seed(make, ITERATION, seeds=2)
-    errors = clock_errors(runs, ITERATION)
+    errors = clock_errors(Study(runs), ITERATION)
     # Each run is predicted by the one run of the other arm and seed: ln 1.001 apart.
     assert errors == {0: pytest.approx(np.log(1.001)), 1: pytest.approx(np.log(1.001))}
 
@@ -389,47 +393,47 @@ def test_errors_equal_a_naive_loop_over_runs(make):
             ]
             squares.append(np.mean((logs[f"b{size}-s{seed}"] - np.mean(others, axis=0)) ** 2))
         expected[seed] = pytest.approx(np.sqrt(np.mean(squares)), rel=1e-9)
-    assert clock_errors(runs, NOISE) == expected
+    assert clock_errors(Study(runs), NOISE) == expected
 
 
 def test_runs_without_a_seed_are_left_out_of_no_mean(make):
     runs = {name: run.drop_vars("seed") for name, run in sweep_out_of_seed(make, RATE).items()}
-    assert clock_errors(runs, RATE) == {} and best_clock(runs) == ""
+    assert clock_errors(Study(runs), RATE) == {} and best_clock(Study(runs)) == ""
     some = {
         name: run.drop_vars("seed") if name.endswith("s3") else run
         for name, run in sweep_out_of_seed(make, RATE).items()
     }
-    assert list(clock_errors(some, RATE)) == [0, 1, 2]
+    assert list(clock_errors(Study(some), RATE)) == [0, 1, 2]
 
 
 def test_one_clock_alone_is_not_the_best(make):
     runs = sweep_out_of_seed(
         make, ITERATION, sizes=(64, 64 * 10**7)
     )  # far apart on all other clocks
-    assert [clock for clock in CLOCKS if clock_errors(runs, clock)] == [ITERATION]
-    assert best_clock(runs) == ""
+    assert [clock for clock in CLOCKS if clock_errors(Study(runs), clock)] == [ITERATION]
+    assert best_clock(Study(runs)) == ""
 
 
 def test_of_clocks_that_run_alike_the_first_is_named(make):
     # Under the √M rule Ση²/M is proportional to the iterations.
     for seeds in (2, 3, 4):
         runs = sweep_out_of_seed(make, ITERATION, seeds=seeds, sizes=(64, 256, 512), power=0.5)
-        found = best_clock(runs)
+        found = best_clock(Study(runs))
         assert found.startswith("curves coincide best over iteration, not told from Ση²/M (")
 
 
 def test_one_seed_or_one_arm_scores_nothing(make):
-    assert clock_errors(sweep_out_of_seed(make, RATE, seeds=1), RATE) == {}
-    assert clock_errors(sweep_out_of_seed(make, RATE, sizes=(64,)), RATE) == {}
-    assert best_clock(sweep_out_of_seed(make, RATE, sizes=(64,))) == ""
+    assert clock_errors(Study(sweep_out_of_seed(make, RATE, seeds=1)), RATE) == {}
+    assert clock_errors(Study(sweep_out_of_seed(make, RATE, sizes=(64,))), RATE) == {}
+    assert best_clock(Study(sweep_out_of_seed(make, RATE, sizes=(64,)))) == ""
 
 
 def test_only_the_last_common_decade_counts(make):
     runs = sweep_out_of_seed(make, ITERATION)
-    found = clock_errors(runs, ITERATION)
+    found = clock_errors(Study(runs), ITERATION)
     for run in runs.values():
         run["distance_sq"][TIMES < 800] *= 1 + int(run["batch_size"]) / 64
-    assert clock_errors(runs, ITERATION) == found
+    assert clock_errors(Study(runs), ITERATION) == found
 
 
 def test_less_than_a_common_decade_scores_nothing(make):
@@ -438,13 +442,13 @@ def test_less_than_a_common_decade_scores_nothing(make):
         name: run.isel(iteration=TIMES > 1200) if name.startswith("b256") else run
         for name, run in runs.items()
     }
-    assert clock_errors(late, ITERATION) == {}
+    assert clock_errors(Study(late), ITERATION) == {}
 
 
 def test_a_clock_that_is_better_by_chance_is_not_told_from_the_next(make):
     runs = sweep_out_of_seed(make, ITERATION)
-    assert ", not told from" not in best_clock(runs)
+    assert ", not told from" not in best_clock(Study(runs))
     # Where seeds differ by factors, all clocks miss by about as much, in some seeds more.
     for name, run in runs.items():
         run["distance_sq"][:] *= 4.0 ** ((7 * int(name[-1]) + int(run["batch_size"]) // 64) % 5)
-    assert ", not told from" in best_clock(runs)
+    assert ", not told from" in best_clock(Study(runs))

@@ -3,6 +3,7 @@ import pytest
 
 from ultraslow.analysis.growth.runs import fit_totals
 from ultraslow.analysis.predictions.batch_size.huge_batch import huge_batch
+from ultraslow.analysis.study import Study
 
 SIZES = (64, 256, 1024)
 
@@ -48,7 +49,7 @@ def fitted(runs, exponent):
 )
 def test_either_departure_supports_the_claim(make, factor, exponent, word, place):
     runs = sweep(make, factor=factor)
-    found = huge_batch(runs, fitted(runs, exponent))
+    found = huge_batch(Study(runs, fitted=fitted(runs, exponent)))
     assert found.verdict == word, found.reason
     assert f"it is {place}, the nearest" in found.reason
     assert found.effect == pytest.approx(factor, rel=0.01)
@@ -59,7 +60,7 @@ def test_a_law_that_is_not_known_leaves_the_claim_open(make):
     runs = sweep(make)
     fits = fitted(runs, 0.0)
     wide = fits.assign(exponent=("node", np.tile([-0.3, 0.3, -0.2, 0.2], 3)))
-    found = huge_batch(runs, wide)
+    found = huge_batch(Study(runs, fitted=wide))
     assert found.verdict == "undecidable" and "seeds" in found.needed
 
 
@@ -69,7 +70,7 @@ def test_a_curve_between_the_others_is_not_off_them(make):
     for name, run in runs.items():
         factor = {"64": 0.7, "256": 1.4}.get(name.split("-")[0], 1.0)
         runs[name] = run.assign({key: run[key] * factor**2 for key in squares})
-    found = huge_batch(runs, fitted(runs, 0.0))
+    found = huge_batch(Study(runs, fitted=fitted(runs, 0.0)))
     assert found.verdict == "undecidable"
 
 
@@ -85,7 +86,7 @@ def test_a_curve_between_the_others_is_not_off_them(make):
     ],
 )
 def test_a_missing_arm_is_named(make, options, words):
-    found = huge_batch(sweep(make, **options))
+    found = huge_batch(Study(sweep(make, **options)))
     assert found.verdict == "undecidable"
     assert words in found.reason
     assert found.needed
@@ -113,7 +114,7 @@ def test_each_finding_that_supports_has_half_of_the_error(make, beyond, word):
         factor = np.exp(2 * (np.log(1.1) + beyond + off))
         run = runs[f"1024-{seed}"]
         runs[f"1024-{seed}"] = run.assign(distance_sq=run["distance_sq"] * factor)
-    found = huge_batch(runs, fitted(runs, 0.0))
+    found = huge_batch(Study(runs, fitted=fitted(runs, 0.0)))
     assert found.verdict == word, found.reason
     assert np.log(found.effect) == pytest.approx(np.log(1.1) + beyond)
     # The interval that is told has the whole error.
@@ -122,5 +123,5 @@ def test_each_finding_that_supports_has_half_of_the_error(make, beyond, word):
 
 def test_of_several_huge_batches_the_largest_is_judged(make):
     runs = sweep(make, sizes=(64, 512, 1024), factor=1.4)
-    found = huge_batch(runs, fitted(runs, 0.0))
+    found = huge_batch(Study(runs, fitted=fitted(runs, 0.0)))
     assert (found.verdict, found.effect) == ("supported", pytest.approx(1.4, rel=0.01))

@@ -7,6 +7,7 @@ from ultraslow.analysis.intervals.contrast import Interval
 from ultraslow.analysis.predictions.generalization.equal_updates import Gaps, generalization
 from ultraslow.analysis.predictions.generalization.gaps import Gap
 from ultraslow.analysis.scores.tuning import Tuned
+from ultraslow.analysis.study import Study
 
 UPDATES = 4096
 FACTORS = (0.5, 1.0, 2.0)
@@ -30,7 +31,7 @@ def study(train, *, gaps, epoch_gaps, sizes=(64, 1024), seeds=5, factors=FACTORS
 
 
 def test_a_gap_that_closes_at_equal_updates_supports_the_claim(train):
-    found = generalization(study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.05}))
+    found = generalization(Study(study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.05})))
     assert found.verdict == "supported"
     assert found.effect_low < 0.0 < found.effect_high < 0.01
     assert (found.sample.seeds, found.sample.batch_sizes) == (5, (64, 1024))
@@ -40,7 +41,7 @@ def test_a_gap_that_closes_at_equal_updates_supports_the_claim(train):
 def test_a_run_of_another_network_is_refused_and_not_taken_for_a_copy(train):
     runs = study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.05})
     other = runs["r0"].assign_coords(model="resnet20")
-    assert "model: resnet20, resnet8" in generalization(runs | {"other": other}).reason
+    assert "model: resnet20, resnet8" in generalization(Study(runs | {"other": other})).reason
 
 
 def test_copies_and_runs_with_added_noise_enter_no_count(train):
@@ -50,16 +51,16 @@ def test_copies_and_runs_with_added_noise_enter_no_count(train):
         f"a-{name}": run.assign_attrs(config='{"gradient_noise": 0.1}')
         for name, run in study(train, gaps={1024: 0.3}, epoch_gaps={1024: 0.3}).items()
     }
-    found, alone = generalization(heated | runs | copies), generalization(runs)
+    found, alone = generalization(Study(heated | runs | copies)), generalization(Study(runs))
     assert alone.sample.runs == len(runs) == 45
     assert found.sample == alone.sample
     assert (found.effect, found.effect_low) == (alone.effect, alone.effect_low)
     bare = {name: run.drop_vars("held_out") for name, run in (runs | copies).items()}
-    assert generalization(bare).sample.runs == 45
+    assert generalization(Study(bare)).sample.runs == 45
 
 
 def test_a_gap_that_remains_contradicts_it_even_without_equal_epochs(train):
-    found = generalization(study(train, gaps={1024: 0.04}, epoch_gaps={}))
+    found = generalization(Study(study(train, gaps={1024: 0.04}, epoch_gaps={})))
     assert found.verdict == "contradicted"
     assert found.effect == pytest.approx(0.04, abs=0.006)
     assert "equal updates" in found.effect_meaning
@@ -70,20 +71,22 @@ def test_a_gap_that_tuning_alone_closes_contradicts_it(train):
     # 0.02·2² = 0.08; at its best rate it loses nothing, at equal epochs.
     factors = (0.25, 0.5, 1.0, 2.0)
     runs = study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.0}, factors=factors)
-    found = generalization(runs)
+    found = generalization(Study(runs))
     assert found.verdict == "contradicted"
     assert "closes without more updates" in found.reason
     assert "equal epochs" in found.effect_meaning
 
 
 def test_without_any_gap_there_is_nothing_to_close(train):
-    found = generalization(study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.0}))
+    found = generalization(Study(study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.0})))
     assert found.verdict == "undecidable"
     assert "no gap to close" in found.reason and found.needed == "larger batch sizes"
 
 
 def test_noise_beyond_the_margin_asks_for_seeds(train):
-    found = generalization(study(train, gaps={1024: 0.005}, epoch_gaps={1024: 0.05}, sd=0.02))
+    found = generalization(
+        Study(study(train, gaps={1024: 0.005}, epoch_gaps={1024: 0.05}, sd=0.02))
+    )
     assert found.verdict == "undecidable"
     assert "seeds" in found.needed
     assert math.isfinite(found.effect)
@@ -91,7 +94,7 @@ def test_noise_beyond_the_margin_asks_for_seeds(train):
 
 def test_the_loss_stands_in_for_the_accuracy(train):
     # A gap of 0.04 in 1 − accuracy is ln(0.14/0.1) = 0.336 on the logarithm of the loss.
-    found = generalization(study(train, gaps={1024: 0.04}, epoch_gaps={}, metric="loss"))
+    found = generalization(Study(study(train, gaps={1024: 0.04}, epoch_gaps={}, metric="loss")))
     assert found.verdict == "contradicted"
     assert found.effect == pytest.approx(0.336, abs=0.05)
     assert "loss" in found.effect_meaning
@@ -109,14 +112,14 @@ def test_the_loss_stands_in_for_the_accuracy(train):
 )
 def test_a_missing_arm_is_named_and_decides_nothing(train, options, words):
     given = {"gaps": {1024: 0.0}, "epoch_gaps": {1024: 0.05}, **options}
-    found = generalization(study(train, **given))
+    found = generalization(Study(study(train, **given)))
     assert found.verdict == "undecidable"
     assert words in found.reason
     assert found.needed
 
 
 def test_runs_that_were_not_evaluated_are_undecidable(make):
-    found = generalization({"a": make(records=[0, 1, 10])})
+    found = generalization(Study({"a": make(records=[0, 1, 10])}))
     assert found.verdict == "undecidable"
     assert "held-out" in found.reason and "evaluation" in found.needed
 
@@ -124,7 +127,7 @@ def test_runs_that_were_not_evaluated_are_undecidable(make):
 def test_unlike_runs_are_refused(train):
     runs = study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.05})
     runs["r0"] = runs["r0"].assign_coords(momentum=0.5)
-    found = generalization(runs)
+    found = generalization(Study(runs))
     assert found.verdict == "undecidable" and "momentum" in found.reason
 
 
@@ -142,7 +145,7 @@ def test_equal_epochs_may_lie_within_a_run_of_constant_rate(train):
         rate = float(run["base_learning_rate"])
         more = {"records": records, "held_out": table, "rate": rate, "base_learning_rate": rate}
         runs[name] = train(rng=rng, batch_size=size, seed=seed, **more)
-    assert generalization(runs).verdict == "supported"
+    assert generalization(Study(runs)).verdict == "supported"
 
 
 def fixed(train, gaps, *, spread, epoch_gaps=()):
@@ -169,7 +172,7 @@ SPREAD = 0.0045 / np.std(np.arange(5), ddof=1)
     ],
 )
 def test_several_batch_sizes_share_the_error_of_a_contradiction(train, gaps, word):
-    found = generalization(fixed(train, gaps, spread=SPREAD))
+    found = generalization(Study(fixed(train, gaps, spread=SPREAD)))
     assert found.verdict == word, found.reason
     if word == "contradicted":
         assert found.effect == pytest.approx(gaps[1024])
@@ -179,16 +182,16 @@ def test_every_batch_size_has_to_close_its_gap(train):
     # 0.006 ± 0.0056 lies across the margin of 0.01 and not beyond it.
     epochs = {256: 0.05, 1024: 0.05}
     closed = fixed(train, {256: 0.0, 1024: 0.0}, spread=SPREAD, epoch_gaps=epochs)
-    assert generalization(closed).verdict == "supported"
+    assert generalization(Study(closed)).verdict == "supported"
     open_ = fixed(train, {256: 0.0, 1024: 0.006}, spread=SPREAD, epoch_gaps=epochs)
-    assert generalization(open_).verdict == "undecidable"
+    assert generalization(Study(open_)).verdict == "undecidable"
 
 
 def test_a_gap_at_equal_epochs_counts_beyond_the_margin_only(train):
     small = fixed(train, {1024: 0.0}, spread=SPREAD / 10, epoch_gaps={1024: 0.008})
-    assert generalization(small).verdict == "undecidable"
+    assert generalization(Study(small)).verdict == "undecidable"
     large = fixed(train, {1024: 0.0}, spread=SPREAD / 10, epoch_gaps={1024: 0.012})
-    assert generalization(large).verdict == "supported"
+    assert generalization(Study(large)).verdict == "supported"
 
 
 @pytest.mark.parametrize(

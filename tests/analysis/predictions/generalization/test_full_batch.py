@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from ultraslow.analysis.predictions.generalization.full_batch import full_batch, huge_sizes
+from ultraslow.analysis.study import Study
 
 
 def sweep(train, gap, *, sizes=(64, 1024), seeds=5, sd=0.003, **options):
@@ -24,7 +25,7 @@ def sweep(train, gap, *, sizes=(64, 1024), seeds=5, sd=0.003, **options):
 
 @pytest.mark.parametrize(("gap", "word"), [(0.04, "supported"), (0.0, "contradicted")])
 def test_the_full_batch_decides(train, gap, word):
-    found = full_batch(sweep(train, gap, sizes=(64, 256, 1024)))
+    found = full_batch(Study(sweep(train, gap, sizes=(64, 256, 1024))))
     assert found.verdict == word
     assert found.effect == pytest.approx(gap, abs=0.006)
     assert "batch size 64 less batch size 1024" in found.effect_meaning
@@ -32,14 +33,14 @@ def test_the_full_batch_decides(train, gap, word):
 
 
 def test_noise_beyond_the_margin_decides_nothing(train):
-    found = full_batch(sweep(train, 0.005, sd=0.02))
+    found = full_batch(Study(sweep(train, 0.005, sd=0.02)))
     assert found.verdict == "undecidable" and "seeds" in found.needed
 
 
 def test_sizes_far_below_the_data_are_not_huge(train):
     runs = sweep(train, 0.04, data_size=50_000)
     assert huge_sizes(runs) == set()
-    found = full_batch(runs)
+    found = full_batch(Study(runs))
     assert found.verdict == "undecidable"
     assert "half of the training set of 50000" in found.reason
     assert "batch size 50000" in found.needed
@@ -53,7 +54,7 @@ def test_huge_is_half_of_the_data_or_more(make, data, huge):
 
 def test_a_gap_within_the_margin_does_not_support(train):
     """0.006 ± 0.002 is told from 0 and from the margin 0.01, and counts as none."""
-    found = full_batch(sweep(train, 0.006, sd=0.0005))
+    found = full_batch(Study(sweep(train, 0.006, sd=0.0005)))
     assert 0 < found.effect_low < found.effect_high < 0.01
     assert found.verdict == "contradicted"
 
@@ -62,24 +63,24 @@ def test_only_the_huge_batch_speaks(train):
     """A batch size below half of the data has a gap, but says nothing of the full batch."""
     runs = sweep(train, 0.04, sizes=(64, 1024)) | sweep(train, 0.04, sizes=(4096,), updates=9)
     runs = {name: run.assign_coords(data_size=4096) for name, run in runs.items()}
-    found = full_batch(runs)
+    found = full_batch(Study(runs))
     assert found.verdict == "undecidable"
     assert found.reason.startswith("Batch size 4096 was not trained for as many updates")
 
 
 def test_unknown_data_size_is_said(train):
-    found = full_batch(sweep(train, 0.04, data_size=None))
+    found = full_batch(Study(sweep(train, 0.04, data_size=None)))
     assert found.verdict == "undecidable" and "not recorded" in found.reason
 
 
 def test_another_length_is_no_equal_number_of_updates(train):
     runs = sweep(train, 0.04, sizes=(64,)) | sweep(train, 0.04, sizes=(1024,), updates=100)
-    found = full_batch(runs)
+    found = full_batch(Study(runs))
     assert found.verdict == "undecidable" and "as many updates" in found.reason
 
 
 def test_copies_add_no_runs(train):
     runs = sweep(train, 0.04)
-    found = full_batch(runs | {f"{name}-again": run for name, run in runs.items()})
-    assert found == full_batch(runs)
+    found = full_batch(Study(runs | {f"{name}-again": run for name, run in runs.items()}))
+    assert found == full_batch(Study(runs))
     assert found.sample.runs == 30

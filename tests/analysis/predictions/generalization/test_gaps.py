@@ -12,11 +12,12 @@ from ultraslow.analysis.predictions.generalization.gaps import (
     equal_epochs,
     equal_updates,
     more_seeds,
-    sample,
+    sample_of,
     setting,
     tuning_notes,
 )
 from ultraslow.analysis.scores.tuning import Tuned
+from ultraslow.analysis.study import Study
 
 RATES = (0.1, 0.2, 0.4)
 INSIDE, LOWEST, HIGHEST = 0.2, 0.1, 0.4
@@ -112,12 +113,12 @@ BUDGETS = {(64, 1000): 0.0, (256, 1000): 0.02, (256, 250): 0.05}
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_gaps_are_welchs_intervals_at_equal_updates_and_equal_samples(train, level):
     runs = study(train, BUDGETS)
-    given = setting(runs)
+    given = setting(Study(runs, level))
     assert (given.base, given.iterations, given.larger) == (64, 1000, [256])
     base = ends(runs, "64-1000-1.0")
     for found, large in (
-        (equal_updates(given, 256, level=level), ends(runs, "256-1000-1.0")),
-        (equal_epochs(given, 256, level=level), ends(runs, "256-250-1.0")),
+        (equal_updates(given, 256), ends(runs, "256-1000-1.0")),
+        (equal_epochs(given, 256), ends(runs, "256-250-1.0")),
     ):
         expected = unpaired(base, large).interval(level)
         assert found.contrast.value == pytest.approx(expected.value)
@@ -125,13 +126,13 @@ def test_gaps_are_welchs_intervals_at_equal_updates_and_equal_samples(train, lev
     notes = tuning_notes([found])
     assert notes[0] == "smallest batch size: best of 3 learning rates 0.1"
     assert notes[1] == "batch size 256: best of 3 learning rates 0.2"
-    assert sample(given, [found]).seeds == 5
+    assert sample_of(given, [found]).seeds == 5
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_the_gap_at_the_small_batchs_rate_is_read_at_that_rate(train, level):
     runs = study(train, BUDGETS)
-    found = base_rate_epochs(setting(runs), 256, level=level)
+    found = base_rate_epochs(setting(Study(runs, level)), 256)
     # The rate 0.1 is half of the best one at batch size 256: 0.05 + 0.02 · 1² of accuracy less.
     assert found.value == pytest.approx(0.07, abs=3e-4)
     expected = unpaired(ends(runs, "64-1000-1.0"), ends(runs, "256-250-0.5")).interval(level)
@@ -141,29 +142,29 @@ def test_the_gap_at_the_small_batchs_rate_is_read_at_that_rate(train, level):
 def test_without_runs_enough_there_is_no_gap(train):
     runs = study(train, BUDGETS)
     few = {name: run for name, run in runs.items() if not name.startswith("256-250-0.5-4")}
-    assert base_rate_epochs(setting(few), 256, level=0.95) is None
-    assert equal_epochs(setting(few), 256, level=0.95) is not None
+    assert base_rate_epochs(setting(Study(few)), 256) is None
+    assert equal_epochs(setting(Study(few)), 256) is not None
     other = {name: run for name, run in runs.items() if not name.startswith("256-1000")}
-    assert equal_updates(setting(other), 256, level=0.95) is None
+    assert equal_updates(setting(Study(other)), 256) is None
 
 
 def test_the_longest_training_with_seeds_enough_sets_the_length(train):
     runs = study(train, {(64, 1000): 0.0, (64, 2000): 0.0, (256, 1000): 0.0})
-    assert setting(runs).iterations == 2000
+    assert setting(Study(runs)).iterations == 2000
     few = {n: r for n, r in runs.items() if not (n.startswith("64-2000") and n.endswith("4"))}
-    assert setting(few).iterations == 1000
+    assert setting(Study(few)).iterations == 1000
     none = {name: run for name, run in runs.items() if not name.endswith("4")}
-    assert setting(none) is None
+    assert setting(Study(none)) is None
 
 
 def test_the_smaller_sample_is_the_one_told(train):
     runs = study(train, {(64, 1000): 0.0}, seeds=7) | study(train, {(256, 1000): 0.0})
-    given = setting(runs)
-    assert sample(given, [equal_updates(given, 256, level=0.95)]).seeds == 5
+    given = setting(Study(runs))
+    assert sample_of(given, [equal_updates(given, 256)]).seeds == 5
 
 
 def test_equal_samples_are_one_update_at_least():
-    given = Setting((), "accuracy", base=64, iterations=100, margin=0.01)
+    given = Setting((), "accuracy", base=64, iterations=100, margin=0.01, level=0.95)
     # 100 updates of 64 samples are 25 of 256, and a quarter of one of 25,600.
     assert _equal_samples(given, 256) == 25.0
     assert _equal_samples(given, 25_600) == 1.0

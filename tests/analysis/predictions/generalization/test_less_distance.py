@@ -12,6 +12,7 @@ from ultraslow.analysis.predictions.generalization.less_distance import (
     pairs,
 )
 from ultraslow.analysis.predictions.verdict import question
+from ultraslow.analysis.study import Study
 
 SIZES = (64, 256, 1024)
 
@@ -37,14 +38,18 @@ GAPS = {64: 0.0, 256: 0.03, 1024: 0.06}
 
 
 def test_a_better_score_at_less_distance_supports_the_claim(train):
-    found = less_distance(sweep(train, gaps=GAPS, distances={64: 5.0, 256: 8.0, 1024: 10.0}))
+    found = less_distance(
+        Study(sweep(train, gaps=GAPS, distances={64: 5.0, 256: 8.0, 1024: 10.0}))
+    )
     assert found.verdict == "supported"
     assert found.effect_high < 1.1
     assert "batch size 64" in found.effect_meaning
 
 
 def test_scores_that_rise_with_distance_contradict_it(train):
-    found = less_distance(sweep(train, gaps=GAPS, distances={64: 10.0, 256: 8.0, 1024: 5.0}))
+    found = less_distance(
+        Study(sweep(train, gaps=GAPS, distances={64: 10.0, 256: 8.0, 1024: 5.0}))
+    )
     assert found.verdict == "contradicted"
     assert found.effect == pytest.approx(1.25, rel=0.02)  # the least ratio, 10/8
     assert "all 3 pairs" in found.reason
@@ -53,19 +58,23 @@ def test_scores_that_rise_with_distance_contradict_it(train):
 def test_an_unclear_pair_leaves_it_open(train):
     # 256 and 1024 differ by 0.012 in accuracy, where 0.01 decides.
     gaps = {64: 0.0, 256: 0.05, 1024: 0.062}
-    found = less_distance(sweep(train, gaps=gaps, distances={64: 10.0, 256: 8.0, 1024: 5.0}))
+    found = less_distance(
+        Study(sweep(train, gaps=gaps, distances={64: 10.0, 256: 8.0, 1024: 5.0}))
+    )
     assert found.verdict == "undecidable"
 
 
 def test_equal_scores_say_nothing(train):
     gaps = dict.fromkeys(SIZES, 0.0)
-    found = less_distance(sweep(train, gaps=gaps, distances={64: 5.0, 256: 8.0, 1024: 10.0}))
+    found = less_distance(
+        Study(sweep(train, gaps=gaps, distances={64: 5.0, 256: 8.0, 1024: 10.0}))
+    )
     assert found.verdict == "undecidable" and "differs in score" in found.reason
 
 
 def test_one_pair_does_not_contradict(train):
     distances = {64: 10.0, 1024: 5.0}
-    found = less_distance(sweep(train, gaps=GAPS, distances=distances, sizes=(64, 1024)))
+    found = less_distance(Study(sweep(train, gaps=GAPS, distances=distances, sizes=(64, 1024))))
     assert found.verdict == "undecidable" and "third arm" in found.needed
 
 
@@ -77,17 +86,19 @@ def test_a_rate_that_is_too_large_does_not_speak(train):
         distances=dict.fromkeys(SIZES, 5.0),
         factors=(1.0, 4.0),
     )
-    assert less_distance(runs).verdict == "undecidable"
+    assert less_distance(Study(runs)).verdict == "undecidable"
 
 
 def test_too_few_seeds_are_said(train):
-    found = less_distance(sweep(train, gaps=GAPS, distances=dict.fromkeys(SIZES, 1.0), seeds=3))
+    found = less_distance(
+        Study(sweep(train, gaps=GAPS, distances=dict.fromkeys(SIZES, 1.0), seeds=3))
+    )
     assert found.verdict == "undecidable" and "4 seeds" in found.reason
 
 
 def test_the_end_of_a_run_is_its_last_record(train):
     runs = sweep(train, gaps=GAPS, distances=dict.fromkeys(SIZES, 5.0))
-    (first, *_) = ends(runs, "accuracy")
+    (first, *_) = ends(Study(runs))
     run = runs["64-1.0-0"]
     assert first.scores[0][0] == float(run["held_out"].values[-1, 0])
     expected = 0.5 * math.log(run["distance_sq"].values[-1].sum())
@@ -156,20 +167,20 @@ def test_scores_and_distances_have_welchs_intervals_at_the_level_asked_for():
 def test_rates_that_are_clearly_worse_do_not_speak(train):
     gaps, distances = dict.fromkeys(SIZES, 0.0), dict.fromkeys(SIZES, 5.0)
     runs = sweep(train, gaps=gaps, distances=distances, factors=(1.0, 4.0))
-    assert [len(one.scores) for one in ends(runs, "accuracy")] == [1, 1, 1]
+    assert [len(one.scores) for one in ends(Study(runs))] == [1, 1, 1]
 
 
 def test_a_distance_that_falls_is_read_at_the_end(train):
     runs = sweep(train, gaps=GAPS, distances=dict.fromkeys(SIZES, 5.0), sizes=(64,))
-    expected = ends(runs, "accuracy")[0].log_distances[0]
+    expected = ends(Study(runs))[0].log_distances[0]
     for run in runs.values():
         run["distance_sq"][-2] *= 1e4
-    np.testing.assert_array_equal(ends(runs, "accuracy")[0].log_distances[0], expected)
+    np.testing.assert_array_equal(ends(Study(runs))[0].log_distances[0], expected)
 
 
 def test_copies_add_no_runs(train):
     runs = sweep(train, gaps=GAPS, distances={64: 5.0, 256: 8.0, 1024: 10.0})
     copies = {f"{name}-again": run for name, run in runs.items()}
-    found = less_distance(runs | copies)
-    assert found == less_distance(runs)
+    found = less_distance(Study(runs | copies))
+    assert found == less_distance(Study(runs))
     assert (found.sample.runs, found.sample.seeds) == (15, 5)

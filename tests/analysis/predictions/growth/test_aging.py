@@ -15,6 +15,7 @@ from ultraslow.analysis.predictions.growth.aging import (
     residuals,
 )
 from ultraslow.analysis.predictions.verdict import question
+from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording.schedule import log_spaced
 from ultraslow.diffusion.sketch import two_time_refined
 
@@ -74,23 +75,23 @@ def test_displacements_are_those_of_the_walk(make):
     [(np.log(STARTED + 1) ** 2, "supported"), (STARTED, "contradicted")],
 )
 def test_the_best_collapse_decides(make, clock, word):
-    found = aging(brownian(make, clock))
+    found = aging(Study(brownian(make, clock)))
     assert found.verdict == word
     assert (found.effect < 1) == (word == "supported")
 
 
 def test_few_seeds_short_runs_and_no_sketch_are_named(make):
-    assert "3 seeds at most" in aging(brownian(make, STARTED, seeds=3, components=8)).reason
+    assert "3 seeds at most" in aging(Study(brownian(make, STARTED, seeds=3, components=8))).reason
     runs = brownian(make, STARTED, components=8)
     short = {name: run.isel(iteration=TIMES <= 2000) for name, run in runs.items()}
-    assert "less than 2.5 decades" in aging(short).reason
+    assert "less than 2.5 decades" in aging(Study(short)).reason
     # From 10 to 4217 are 2.6 decades; eleven records are too few however far they reach.
     enough = {name: run.isel(iteration=TIMES <= 4500) for name, run in runs.items()}
-    assert "less than 2.5 decades" not in aging(enough).reason
+    assert "less than 2.5 decades" not in aging(Study(enough)).reason
     sparse = np.flatnonzero(TIMES >= 10)[np.linspace(0, np.sum(TIMES >= 10) - 1, 11).astype(int)]
     thin = {name: run.isel(iteration=sparse) for name, run in runs.items()}
-    assert "less than 2.5 decades" in aging(thin).reason
-    assert "'trajectory'" in aging({"r": make(records=[0, 1])}).needed
+    assert "less than 2.5 decades" in aging(Study(thin)).reason
+    assert "'trajectory'" in aging(Study({"r": make(records=[0, 1])})).needed
 
 
 def pairs_of(times):
@@ -128,7 +129,7 @@ def test_contradicting_intervals_hold_for_all_arms_together(make):
     twin = {f"b-{name}": run.assign_coords(batch_size=256) for name, run in runs.items()}
     halves = []
     for level, arms in ((0.9, 1), (0.95, 1), (0.9, 2)):
-        found = aging(runs if arms == 1 else runs | twin, level=level)
+        found = aging(Study(runs if arms == 1 else runs | twin, level))
         assert found.verdict == "contradicted"
         quantile = stats.t.ppf(0.5 + joint_level(level, arms) / 2, 4)
         halves.append(math.log(found.effect / found.effect_low) / quantile)
@@ -139,11 +140,11 @@ def test_arms_of_few_seeds_and_runs_at_rest_do_not_enter(make):
     runs = brownian(make, STARTED, components=8)
     few = {name: run.assign_coords(batch_size=256) for name, run in list(runs.items())[:2]}
     more = {f"few-{name}": run for name, run in few.items()}
-    assert aging(runs | more).effect == aging(runs).effect
+    assert aging(Study(runs | more)).effect == aging(Study(runs)).effect
     for run in runs.values():
         run["distance_sq"][TIMES <= 20] = 0.0
         run["sketch"][TIMES <= 20] = 0.0
-    found = aging(runs)
+    found = aging(Study(runs))
     assert found.verdict == "undecidable" and math.isnan(found.effect)
     assert "share less than" in found.reason and "nan" not in found.needed
 
@@ -153,7 +154,7 @@ def test_the_interval_is_the_jackknife_over_seeds(make):
     # One seed lacks a record in the middle, another a component of its sketch elsewhere.
     runs["s1"] = runs["s1"].drop_isel(iteration=20)
     runs["s2"]["sketch"][24, 3] = np.nan
-    found = aging(runs, level=0.9)
+    found = aging(Study(runs, 0.9))
     shared = [t for t in TIMES.tolist() if t >= 10 and t not in (TIMES[20], TIMES[24])]
     couples, kept = pairs_of(shared), list(runs.values())
     whole = log_ratios(kept, couples)
@@ -171,8 +172,8 @@ def test_what_follows_a_drop_of_the_rate_is_not_used(make):
     more = {"learning_rate": rate, "learning_rate_sum": sums}
     runs = brownian(make, STARTED, components=64, **more)
     cut = {name: run.sel(iteration=TIMES <= 6000) for name, run in runs.items()}
-    assert aging(runs).effect == aging(cut).effect
-    assert aging(runs).reason == aging(cut).reason
+    assert aging(Study(runs)).effect == aging(Study(cut)).effect
+    assert aging(Study(runs)).reason == aging(Study(cut)).reason
 
 
 TOLD, OPEN, AGAINST, NEAR = (-2.0, -1.0), (-1.0, 1.0), (1.0, 2.0), (-0.5, -0.01)
@@ -202,7 +203,7 @@ def collapse(arm, ends):
 )
 def test_all_arms_support_and_one_contradicts(make, arms, word, arm):
     found = [collapse(name, ends) for name, ends in zip("ab", arms, strict=True)]
-    verdict = _verdict(question("P8", ""), {"r": make(records=[0, 1])}, found, found)
+    verdict = _verdict(question("P8", ""), Study({"r": make(records=[0, 1])}), found, found)
     low, high = dict(zip("ab", arms, strict=True))[arm]
     assert (verdict.verdict, f"at {arm}" in verdict.reason) == (word, True)
     ends = verdict.effect_low, verdict.effect_high
@@ -213,5 +214,5 @@ def test_all_arms_support_and_one_contradicts(make, arms, word, arm):
 
 def test_a_contradiction_needs_the_wider_intervals(make):
     narrow, wide = collapse("a", (1.0, 2.0)), collapse("a", (0.5, 2.5))
-    verdict = _verdict(question("P8", ""), {"r": make(records=[0, 1])}, [narrow], [wide])
+    verdict = _verdict(question("P8", ""), Study({"r": make(records=[0, 1])}), [narrow], [wide])
     assert verdict.verdict == "undecidable"

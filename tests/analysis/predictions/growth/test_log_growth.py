@@ -5,6 +5,7 @@ from scipy import stats
 
 from ultraslow.analysis.predictions.growth.log_growth import across_seeds, log_growth, within_run
 from ultraslow.analysis.runs.arms import Arm
+from ultraslow.analysis.study import Study
 
 ARM = Arm(64, "sqrt", 0.1)
 
@@ -32,7 +33,7 @@ def test_across_seeds_is_students_interval_of_the_mean(level):
     found = across_seeds(ARM, fits(exponents), level=level)
     expected = stats.ttest_1samp(exponents, 0).confidence_interval(level)
     np.testing.assert_allclose([found.low, found.high], expected, rtol=1e-12)
-    assert (found.exponent, found.seeds) == (pytest.approx(exponents.mean()), 6)
+    assert (found.value, found.n) == (pytest.approx(exponents.mean()), 6)
     assert found.name == "mean of 6 seeds at batch size 64"
 
 
@@ -46,7 +47,7 @@ def test_a_single_run_keeps_the_interval_of_its_fit():
     found = within_run(fits([0.2]).isel(node=0))
     assert (found.low, found.high) == (pytest.approx(0.1), pytest.approx(0.5))
     assert found.error == pytest.approx(0.1)  # 2.8 standard errors are told from 0
-    assert (found.name, found.seeds) == ("run r0", 1)
+    assert (found.name, found.n) == ("run r0", 1)
 
 
 @pytest.mark.parametrize(("low", "high", "farthest"), [(-0.3, 0.1, 0.3), (0.1, 0.2, 0.2)])
@@ -95,7 +96,7 @@ def fitted(runs, exponents, *, half=0.02, detectable=0.03, decades=3.5):
 def test_with_four_seeds_the_interval_is_students_t_across_seeds(make):
     runs = arms(make, 5)
     exponents = [0.01, -0.01, 0.02, 0.0, -0.015]
-    verdict = log_growth(runs, fitted(runs, exponents))
+    verdict = log_growth(Study(runs, fitted=fitted(runs, exponents)))
     expected = stats.ttest_1samp(exponents, 0).confidence_interval(0.95)
     np.testing.assert_allclose([verdict.effect_low, verdict.effect_high], expected)
     assert verdict.verdict == "supported"
@@ -108,7 +109,7 @@ def test_with_four_seeds_the_interval_is_students_t_across_seeds(make):
 def test_with_fewer_seeds_nothing_is_decided(make, seeds, exponents):
     """However clear the interval of a run is: it says nothing of the next seed."""
     runs = arms(make, seeds)
-    verdict = log_growth(runs, fitted(runs, exponents))
+    verdict = log_growth(Study(runs, fitted=fitted(runs, exponents)))
     assert verdict.verdict == "undecidable"
     assert verdict.effect == max(exponents)
     assert "No arm has 4 seeds" in verdict.reason
@@ -119,7 +120,7 @@ def test_with_fewer_seeds_nothing_is_decided(make, seeds, exponents):
 def test_an_arm_of_few_seeds_decides_nothing_beside_others(make):
     full, few = arms(make, 4), arms(make, 2, sizes=(256,))
     runs = full | few
-    verdict = log_growth(runs, fitted(runs, [0.0, 0.01, -0.01, 0.005, 0.5, 0.51]))
+    verdict = log_growth(Study(runs, fitted=fitted(runs, [0.0, 0.01, -0.01, 0.005, 0.5, 0.51])))
     assert verdict.verdict == "supported"
     assert (verdict.sample.runs, verdict.sample.batch_sizes) == (4, (64,))
     assert "2 runs left out: their arms have fewer than 4 seeds" in verdict.assumptions
@@ -137,12 +138,14 @@ def test_an_arm_of_few_seeds_decides_nothing_beside_others(make):
 )
 def test_one_arm_is_judged_by_its_interval_against_the_margin(make, exponents, verdict):
     runs = arms(make, 4)
-    assert log_growth(runs, fitted(runs, exponents)).verdict == verdict
+    assert log_growth(Study(runs, fitted=fitted(runs, exponents))).verdict == verdict
 
 
 def test_one_arm_beyond_the_margin_contradicts_whatever_the_others_say(make):
     runs = arms(make, 4, sizes=(64, 256))
-    verdict = log_growth(runs, fitted(runs, [0, 0.01, -0.01, 0, 0.3, 0.31, 0.29, 0.3]))
+    verdict = log_growth(
+        Study(runs, fitted=fitted(runs, [0, 0.01, -0.01, 0, 0.3, 0.31, 0.29, 0.3]))
+    )
     assert verdict.verdict == "contradicted"
     assert "batch size 256" in verdict.reason
     assert "a power of t" in verdict.reason
@@ -150,7 +153,9 @@ def test_one_arm_beyond_the_margin_contradicts_whatever_the_others_say(make):
 
 def test_one_arm_that_is_open_leaves_all_open(make):
     runs = arms(make, 4, sizes=(64, 256))
-    verdict = log_growth(runs, fitted(runs, [0, 0.01, -0.01, 0, 0.0, 0.1, -0.1, 0.05]))
+    verdict = log_growth(
+        Study(runs, fitted=fitted(runs, [0, 0.01, -0.01, 0, 0.0, 0.1, -0.1, 0.05]))
+    )
     assert verdict.verdict == "undecidable"
     assert "batch size 256" in verdict.reason
 
@@ -162,13 +167,13 @@ def test_many_arms_need_intervals_that_hold_jointly(make):
     exponents[-4:] = 0.14 + spread
     # The last arm's interval is 0.14 ± 0.073 at 97.5 %; at 99.5 %, as one of five, ± 0.131.
     alone = {name: run for name, run in runs.items() if "1024" in name}
-    assert log_growth(alone, fitted(alone, exponents[-4:])).verdict == "contradicted"
-    assert log_growth(runs, fitted(runs, exponents)).verdict == "undecidable"
+    assert log_growth(Study(alone, fitted=fitted(alone, exponents[-4:]))).verdict == "contradicted"
+    assert log_growth(Study(runs, fitted=fitted(runs, exponents))).verdict == "undecidable"
 
 
 def test_undecidable_says_how_many_seeds_or_decades(make):
     runs = arms(make, 1)
-    verdict = log_growth(runs, fitted(runs, [0.0], half=0.2, detectable=0.28))
+    verdict = log_growth(Study(runs, fitted=fitted(runs, [0.0], half=0.2, detectable=0.28)))
     # se = 0.28/2.8 = 0.1; an interval inside ±0.05 with 80 % power needs 3.24 se ≤ 0.05: a ratio
     # of 6.48, hence 42 seeds or 3.5 · 6.48^0.4 = 7.4 decades.
     assert verdict.verdict == "undecidable"
@@ -180,7 +185,7 @@ def test_an_unbounded_interval_is_undecidable(make):
     runs = arms(make, 1)
     fits = fitted(runs, [0.3], detectable=np.inf)
     fits["exponent_low"][:], fits["exponent_high"][:] = -np.inf, np.inf
-    verdict = log_growth(runs, fits)
+    verdict = log_growth(Study(runs, fitted=fits))
     assert verdict.verdict == "undecidable"
     assert "not identified" in verdict.needed
 
@@ -191,7 +196,7 @@ def test_short_and_failed_runs_are_left_out_and_named(make):
     fits["decades"][2] = 1.2
     fits["grown_decades"][3] = 1.1
     fits["onset"][3] = 240.0
-    verdict = log_growth(runs, fits)
+    verdict = log_growth(Study(runs, fitted=fits))
     assert verdict.verdict == "supported"
     assert verdict.sample.runs == 4
     assert verdict.assumptions[-3:] == (
@@ -203,7 +208,7 @@ def test_short_and_failed_runs_are_left_out_and_named(make):
 
 def test_a_minority_of_usable_runs_does_not_speak_for_all(make):
     runs = arms(make, 3)
-    verdict = log_growth(runs, fitted(runs, [0.0, np.nan, np.nan]))
+    verdict = log_growth(Study(runs, fitted=fitted(runs, [0.0, np.nan, np.nan])))
     assert verdict.verdict == "undecidable"
     assert verdict.reason == "Only 1 of 3 runs can be used: too few records."
     assert (
@@ -216,7 +221,7 @@ def test_a_set_of_short_runs_is_undecidable_and_says_how_long(make):
     runs = arms(make, 4)
     fits = fitted(runs, [0, 0, 0, 0], decades=2.0)
     fits["onset"][1] = 9.0
-    verdict = log_growth(runs, fits)
+    verdict = log_growth(Study(runs, fitted=fits))
     assert verdict.verdict == "undecidable"
     assert verdict.reason == (
         "None of the 4 runs can be used: 2.00 decades of constant learning rate, 2.5 needed."
@@ -229,7 +234,7 @@ def test_reasons_are_given_once_with_the_number_of_their_runs(make):
     runs = arms(make, 7)
     fits = fitted(runs, [0.0] * 7)
     fits["decades"][:] = [2.0, 2.0, 2.0, 1.5, 1.4, 1.3, 1.2]
-    reason = log_growth(runs, fits).reason
+    reason = log_growth(Study(runs, fitted=fits)).reason
     assert reason.startswith("None of the 7 runs can be used: 2.00 decades of constant")
     assert "2.5 needed (3 runs); 1.50" in reason
     assert reason.endswith("others in the JSON file (2 runs).")
@@ -237,7 +242,7 @@ def test_reasons_are_given_once_with_the_number_of_their_runs(make):
 
 def test_runs_without_a_rate_are_told_what_to_record(make):
     runs = arms(make, 1, learning_rate=None)
-    verdict = log_growth(runs)
+    verdict = log_growth(Study(runs))
     assert verdict.reason == "The run cannot be used: the learning rate was not recorded."
     assert verdict.needed.startswith("recordings that hold the learning rate")
 
@@ -245,7 +250,9 @@ def test_runs_without_a_rate_are_told_what_to_record(make):
 @pytest.mark.parametrize(("middle", "words"), [(0.3, "α < 2"), (-0.3, "α > 2")])
 def test_a_contradiction_names_the_other_reading(make, middle, words):
     runs = arms(make, 4)
-    reason = log_growth(runs, fitted(runs, middle + np.array([0, 0.01, -0.01, 0]))).reason
+    reason = log_growth(
+        Study(runs, fitted=fitted(runs, middle + np.array([0, 0.01, -0.01, 0])))
+    ).reason
     assert f"(ln t)^(2/α) with {words}, is not told apart" in reason
 
 
@@ -253,13 +260,17 @@ def test_runs_of_one_name_are_all_left_out_by_name(make):
     runs = {f"n{k}": make(run="same", seed=k) for k in range(5)}
     fits = fitted(runs, [0.0, 0.0, 0.0, np.nan, np.nan])
     fits = fits.assign_coords(run=("node", ["same"] * 5))
-    noted = [item for item in log_growth(runs, fits).assumptions if item.startswith("left out")]
+    noted = [
+        item
+        for item in log_growth(Study(runs, fitted=fits)).assumptions
+        if item.startswith("left out")
+    ]
     assert len(noted) == 2
 
 
 def test_runs_of_another_kind_are_not_thrown_together(make):
     runs = arms(make, 2) | {"other": make(data="cifar10", seed=9)}
-    verdict = log_growth(runs, fitted(runs, [0.0] * 3))
+    verdict = log_growth(Study(runs, fitted=fitted(runs, [0.0] * 3)))
     assert verdict.verdict == "undecidable"
     assert "data: cifar10, digits" in verdict.reason
 
@@ -267,4 +278,4 @@ def test_runs_of_another_kind_are_not_thrown_together(make):
 def test_a_copy_of_a_run_is_no_further_seed(make):
     runs = arms(make, 2)
     doubled = runs | {f"{name}-copy": run for name, run in runs.items()}
-    assert log_growth(doubled, fitted(doubled, [0.0] * 4)).sample.runs == 2
+    assert log_growth(Study(doubled, fitted=fitted(doubled, [0.0] * 4))).sample.runs == 2

@@ -6,6 +6,7 @@ from scipy import stats
 
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.predictions.growth.noise_off import _word, noise_off, ratio_of_means
+from ultraslow.analysis.study import Study
 
 
 def sets(make, share, *, seeds=4, digests=("w", "w"), **options):
@@ -42,7 +43,7 @@ def test_a_denominator_that_may_be_0_bounds_nothing():
     [(0.0, "supported"), (1.0, "contradicted"), (0.3, "undecidable"), (0.6, "contradicted")],
 )
 def test_the_ratio_of_slopes_is_judged(make, share, word):
-    found = noise_off(sets(make, share))
+    found = noise_off(Study(sets(make, share)))
     assert found.verdict == word
     assert found.effect == pytest.approx(share, abs=1e-9)
     assert found.sample.runs == 8
@@ -50,31 +51,31 @@ def test_the_ratio_of_slopes_is_judged(make, share, word):
 
 
 def test_slowing_down_asks_for_longer_runs(make):
-    assert "longer runs" in noise_off(sets(make, 0.3)).needed
+    assert "longer runs" in noise_off(Study(sets(make, 0.3))).needed
 
 
 def test_missing_arms_are_named(make):
     runs = sets(make, 0.0)
     noisy = {name: run for name, run in runs.items() if "noisy" in name}
     still = {name: run for name, run in runs.items() if "still" in name}
-    assert "full-batch arm" in noise_off(noisy).needed
-    assert noise_off(still).reason == "All runs are noise-free."
-    assert noise_off({"r": make()}).reason == "No run recorded data_size."
+    assert "full-batch arm" in noise_off(Study(noisy)).needed
+    assert noise_off(Study(still)).reason == "All runs are noise-free."
+    assert noise_off(Study({"r": make()})).reason == "No run recorded data_size."
 
 
 def test_other_initial_weights_make_no_pair(make):
-    found = noise_off(sets(make, 0.0, digests=("v", "w")))
+    found = noise_off(Study(sets(make, 0.0, digests=("v", "w"))))
     assert found.verdict == "undecidable"
     assert found.reason.startswith("0 seeds with and without noise from the same weights")
 
 
 def test_three_pairs_are_too_few(make):
-    assert "3 seeds with and without" in noise_off(sets(make, 0.0, seeds=3)).reason
+    assert "3 seeds with and without" in noise_off(Study(sets(make, 0.0, seeds=3))).reason
 
 
 def test_short_runs_are_still_on_their_way_down(make):
     short = {name: run.isel(iteration=slice(0, 20)) for name, run in sets(make, 1.0).items()}
-    found = noise_off(short)
+    found = noise_off(Study(short))
     assert found.verdict == "undecidable"
     assert "2.5 decades of constant learning rate" in found.reason
 
@@ -105,21 +106,21 @@ def test_the_noisy_arm_is_that_of_the_smallest_batch_size(make):
     for seed in range(4):
         more = {"batch_size": 256, "seed": seed, "data_size": 1000, "noise": 0.0, "rate": 0.1}
         runs[f"large{seed}"] = make(slope=100.0, **more)
-    found = noise_off(runs)
+    found = noise_off(Study(runs))
     assert found.effect == pytest.approx(0.6, abs=1e-9)
     assert "noisy arm: batch size 64" in found.assumptions
 
 
 def test_runs_that_make_no_pair_do_not_shorten_the_others(make):
     runs = sets(make, 0.6)
-    found = noise_off(runs)
+    found = noise_off(Study(runs))
     short = make(batch_size=64, seed=9, data_size=1000, noise=0.0, rate=0.1, last=700)
-    with_short = noise_off(runs | {"short": short})
+    with_short = noise_off(Study(runs | {"short": short}))
     assert (with_short.effect, with_short.reason) == (found.effect, found.reason)
 
 
 def test_one_short_run_of_a_pair_is_too_many(make):
     runs = sets(make, 1.0)
     runs["still2"] = runs["still2"].sel(iteration=slice(0, 250))
-    assert noise_off(runs).verdict == "undecidable"
-    assert "2.5 decades of constant learning rate" in noise_off(runs).reason
+    assert noise_off(Study(runs)).verdict == "undecidable"
+    assert "2.5 decades of constant learning rate" in noise_off(Study(runs)).reason

@@ -9,6 +9,7 @@ from ultraslow.analysis.predictions.landscape.barriers import (
     crossings,
 )
 from ultraslow.analysis.runs.slopes import temperature
+from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording.schedule import log_spaced
 
 TIMES = log_spaced(3000, per_decade=6)
@@ -69,7 +70,7 @@ def test_lines_that_are_not_finite_are_left_out(make):
     ("ratio", "word"), [(1.0, "supported"), (0.0, "contradicted"), (10.0, "undecidable")]
 )
 def test_barriers_are_set_against_temperature(make, ratio, word):
-    found = barriers(climbing(make, ratio))
+    found = barriers(Study(climbing(make, ratio)))
     assert found.verdict == word
     if ratio:
         # factors 1, 1.05, 1.10, 1.15 over the seeds
@@ -77,23 +78,23 @@ def test_barriers_are_set_against_temperature(make, ratio, word):
 
 
 def test_high_straight_lines_ask_for_paths_of_least_barrier(make):
-    found = barriers(climbing(make, 10.0))
+    found = barriers(Study(climbing(make, 10.0)))
     assert "a walker may go around" in found.reason
     assert "least barrier" in found.needed
 
 
 def test_barriers_that_do_not_rise_are_not_activation(make):
-    found = barriers(climbing(make, 4.0, power=0.0))
+    found = barriers(Study(climbing(make, 4.0, power=0.0)))
     assert found.verdict == "undecidable"
 
 
 def test_lines_without_a_start_or_noise_say_so(make):
     runs = climbing(make, 1.0)
     cut = {name: run.isel(fraction=slice(1, None)) for name, run in runs.items()}
-    assert "fraction 0" in barriers(cut).needed
+    assert "fraction 0" in barriers(Study(cut)).needed
     quiet = {name: run.drop_vars("noise_trace") for name, run in runs.items()}
-    assert barriers(quiet).reason == "No run recorded noise_trace."
-    assert barriers({"r": make(records=[0, 1])}).reason == "No run recorded line_loss."
+    assert barriers(Study(quiet)).reason == "No run recorded noise_trace."
+    assert barriers(Study({"r": make(records=[0, 1])})).reason == "No run recorded line_loss."
 
 
 @pytest.mark.parametrize(
@@ -144,6 +145,6 @@ def test_four_ways_are_needed(make, lines_kept, decided):
     for run in runs.values():
         run["line_loss"][:-lines_kept] = np.nan
         run["line_loss"][2] = np.nan
-    found = barriers(runs)
+    found = barriers(Study(runs))
     assert np.isfinite(found.effect) == decided
     assert ("4 pairs of checkpoints" in found.reason) == (not decided)

@@ -8,6 +8,7 @@ from ultraslow.analysis.predictions.landscape.closure import (
     log_power,
 )
 from ultraslow.analysis.runs.slopes import slope, temperature
+from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording.schedule import log_spaced
 
 TIMES = log_spaced(3000, per_decade=12)
@@ -43,7 +44,7 @@ def test_the_power_of_a_log_law_is_recovered(make, power):
 def test_a_power_of_time_is_no_power_of_its_logarithm(make, power):
     run = make(records=TIMES, distance_sq=TIMES[:, None] ** (2 * power) * np.ones(3) / 3)
     assert np.isnan(log_power(run))
-    found = closed_loop({f"s{k}": run.assign_coords(seed=k) for k in range(4)})
+    found = closed_loop(Study({f"s{k}": run.assign_coords(seed=k) for k in range(4)}))
     assert found.verdict == "undecidable"
 
 
@@ -55,16 +56,16 @@ def test_a_distance_without_a_logarithm_has_no_power(make):
 
 @pytest.mark.parametrize(("gamma", "word"), [(0.5, "supported"), (1.8, "contradicted")])
 def test_growth_is_set_against_the_landscape(make, gamma, word):
-    found = closed_loop(powers_of_log(make, 2.0, **landscape(gamma)))
+    found = closed_loop(Study(powers_of_log(make, 2.0, **landscape(gamma))))
     assert found.verdict == word
     assert found.effect == pytest.approx(2 * gamma, rel=0.01)
 
 
 def test_a_smooth_loss_below_its_crossover_is_no_landscape(make):
-    found = closed_loop(powers_of_log(make, 1.0, **landscape(1.0)))
+    found = closed_loop(Study(powers_of_log(make, 1.0, **landscape(1.0))))
     assert found.verdict == "undecidable"
     assert "beyond the crossover" in found.needed
-    beyond = closed_loop(powers_of_log(make, 1.0, **landscape(1.0, rise=3.0)))
+    beyond = closed_loop(Study(powers_of_log(make, 1.0, **landscape(1.0, rise=3.0))))
     assert beyond.verdict == "supported"
 
 
@@ -81,15 +82,16 @@ def test_closure_is_the_slope_times_the_strength_over_the_temperature(make):
     spread = 0.02 * np.sqrt(16 / 15)  # the standard deviation of ±1 over 16 directions
     span = (300.0, 3000.0)
     expected = slope(one, span) * spread / temperature(one, span)
-    assert closure({"a": one} | runs).effect == pytest.approx(expected, rel=0.1)
+    assert closure(Study({"a": one} | runs)).effect == pytest.approx(expected, rel=0.1)
 
 
 @pytest.mark.parametrize("judge", [closed_loop, closure])
 def test_what_is_missing_is_named(make, judge):
-    found = judge({"r": make(records=[0, 1, 2])})
+    found = judge(Study({"r": make(records=[0, 1, 2])}))
     assert found.reason == "No run recorded loss_difference."
     assert "landscape scans" in found.needed
-    assert "3 seeds at most" in judge(powers_of_log(make, 2.0, seeds=3, **landscape(0.5))).reason
+    few = Study(powers_of_log(make, 2.0, seeds=3, **landscape(0.5)))
+    assert "3 seeds at most" in judge(few).reason
 
 
 def test_a_minority_of_runs_with_a_power_of_the_log_does_not_speak_for_all(make):
@@ -101,15 +103,15 @@ def test_a_minority_of_runs_with_a_power_of_the_log_does_not_speak_for_all(make)
         )
         for seed in range(5)
     }
-    assert closed_loop(runs).verdict == "contradicted"
-    found = closed_loop(runs | others)
+    assert closed_loop(Study(runs)).verdict == "contradicted"
+    found = closed_loop(Study(runs | others))
     assert found.verdict == "undecidable"
     assert found.reason.startswith("Only 4 of 9 runs have 2.5 decades of growth by a power")
 
 
 def test_runs_without_noise_climb_no_barriers(make):
     runs = powers_of_log(make, 2.0, batch_size=100, data_size=100, **landscape(1.8))
-    assert closed_loop(runs).verdict == "undecidable"
+    assert closed_loop(Study(runs)).verdict == "undecidable"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,9 @@ def test_runs_without_noise_climb_no_barriers(make):
 )
 def test_the_margin_of_the_product_is_a_factor_of_one_and_a_half(make, gamma, word):
     # q = 2: products of 1.4 and 1.6, and of 0.72 and 0.62; 1/1.5 = 0.67.
-    assert closed_loop(powers_of_log(make, 2.0, **landscape(gamma, rise=3.0))).verdict == word
+    assert (
+        closed_loop(Study(powers_of_log(make, 2.0, **landscape(gamma, rise=3.0)))).verdict == word
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,8 +130,10 @@ def test_the_margin_of_the_product_is_a_factor_of_one_and_a_half(make, gamma, wo
     [(2.8, "supported"), (3.3, "contradicted"), (0.36, "supported"), (0.3, "contradicted")],
 )
 def test_the_margin_of_the_closure_is_a_factor_of_three(make, ratio, word):
-    unit = closure(powers_of_log(make, 1.0, rate=0.1, **landscape(1.0))).effect
-    found = closure(powers_of_log(make, 1.0, rate=0.1, **landscape(1.0, strength=ratio / unit)))
+    unit = closure(Study(powers_of_log(make, 1.0, rate=0.1, **landscape(1.0)))).effect
+    found = closure(
+        Study(powers_of_log(make, 1.0, rate=0.1, **landscape(1.0, strength=ratio / unit)))
+    )
     assert found.effect == pytest.approx(ratio, rel=1e-6)
     assert found.verdict == word
 
@@ -135,7 +141,7 @@ def test_the_margin_of_the_closure_is_a_factor_of_three(make, ratio, word):
 def test_the_strength_of_a_landscape_is_read_at_its_largest_radius(make):
     # std(ΔL) = r^½ there: c = r^½/r = 6^−½ of what it is for std(ΔL) = r.
     rough, smooth = (
-        closure(powers_of_log(make, 1.0, rate=0.1, **landscape(gamma))).effect
+        closure(Study(powers_of_log(make, 1.0, rate=0.1, **landscape(gamma)))).effect
         for gamma in (0.5, 1.0)
     )
     assert rough / smooth == pytest.approx(6**-0.5)
@@ -161,6 +167,6 @@ def test_below_the_crossover_the_exponent_is_that_of_the_outer_radii(make):
 def test_short_runs_close_nothing(make):
     runs = powers_of_log(make, 1.0, rate=0.1, **landscape(1.0))
     short = {name: run.sel(iteration=slice(0, 250)) for name, run in runs.items()}
-    found = closure(short)
+    found = closure(Study(short))
     assert found.verdict == "undecidable"
     assert "2.5 decades of constant rate" in found.needed

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ultraslow.analysis.predictions.evidence import Mean
+from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.predictions.landscape.roughness import (
     Scan,
     _word,
@@ -11,6 +11,7 @@ from ultraslow.analysis.predictions.landscape.roughness import (
     outer_half,
     scans,
 )
+from ultraslow.analysis.study import Study
 
 RADII = np.geomspace(0.1, 10, 9)
 SIGNS = np.array([1.0, -1.0, 1.0, -1.0])
@@ -120,7 +121,7 @@ def runs_with(make, *, gamma=1.0, rise=2.5, kinds=("isotropic", "trajectory"), s
 
 
 def test_growth_with_the_distance_beyond_the_crossover_is_supported(make):
-    found = landscape_growth(runs_with(make))
+    found = landscape_growth(Study(runs_with(make)))
     assert found.verdict == "supported"
     assert found.effect == pytest.approx(1.0, abs=0.1)
     assert "isotropic" in found.assumptions[0]
@@ -130,21 +131,21 @@ def test_growth_with_the_distance_beyond_the_crossover_is_supported(make):
 @pytest.mark.parametrize("gamma", [0.4, 1.6])
 def test_another_exponent_contradicts_on_either_side_of_the_crossover(make, gamma):
     for rise in (2.5, 0.0):
-        found = landscape_growth(runs_with(make, gamma=gamma, rise=rise))
+        found = landscape_growth(Study(runs_with(make, gamma=gamma, rise=rise)))
         assert found.verdict == "contradicted"
         assert found.effect == pytest.approx(gamma, abs=0.1)
         assert ("beyond the crossover" in found.reason) == (rise > 0)
 
 
 def test_below_the_crossover_agreement_says_nothing(make):
-    found = landscape_growth(runs_with(make, rise=0.0))
+    found = landscape_growth(Study(runs_with(make, rise=0.0)))
     assert found.verdict == "undecidable"
     assert "any smooth loss" in found.reason
     assert "between the crossover" in found.needed
 
 
 def test_a_loss_that_only_rises_has_no_barriers(make):
-    found = landscape_growth(runs_with(make, rise=40.0))
+    found = landscape_growth(Study(runs_with(make, rise=40.0)))
     assert found.verdict == "contradicted"
     assert "only rises" in found.reason
     assert "0% of the steps outward lower the loss" in found.reason
@@ -154,37 +155,42 @@ def test_a_loss_that_only_rises_has_no_barriers(make):
     ("kinds", "needed"), [(("filter",), "along the trajectory"), (("trajectory",), "along random")]
 )
 def test_one_kind_of_direction_cannot_support(make, kinds, needed):
-    found = landscape_growth(runs_with(make, kinds=kinds))
+    found = landscape_growth(Study(runs_with(make, kinds=kinds)))
     assert found.verdict == "undecidable"
     assert needed in found.needed
-    assert landscape_growth(runs_with(make, kinds=kinds, gamma=0.4)).verdict == "contradicted"
+    assert (
+        landscape_growth(Study(runs_with(make, kinds=kinds, gamma=0.4))).verdict == "contradicted"
+    )
 
 
 def test_one_kind_of_two_suffices_to_contradict(make):
     runs = runs_with(make)
     for run in runs.values():
         run["loss_difference"][:, 1] *= LANDSCAPE_GROWTH_RADII[:, None] ** -0.6
-    found = landscape_growth(runs)
+    found = landscape_growth(Study(runs))
     assert found.verdict == "contradicted"
     assert "trajectory directions" in found.effect_meaning
 
 
 def test_radii_beyond_the_distance_travelled_are_not_used(make):
-    found = landscape_growth(runs_with(make, slope=0.0))  # the distance stays 1
-    beyond = landscape_growth(runs_with(make, slope=1.0))
+    found = landscape_growth(Study(runs_with(make, slope=0.0)))  # the distance stays 1
+    beyond = landscape_growth(Study(runs_with(make, slope=1.0)))
     assert found.effect != beyond.effect
 
 
 def test_few_seeds_and_no_scans_are_named(make):
-    assert "3 seeds at most" in landscape_growth(runs_with(make, seeds=3)).reason
-    assert "landscape scans" in landscape_growth({"r": make(records=[0, 1])}).needed
+    assert "3 seeds at most" in landscape_growth(Study(runs_with(make, seeds=3))).reason
+    assert "landscape scans" in landscape_growth(Study({"r": make(records=[0, 1])})).needed
     mode = runs_with(make)
     known = {name: run.assign_attrs(landscape_mode="train") for name, run in mode.items()}
-    assert "mode of batch normalization during scans: train" in landscape_growth(known).assumptions
+    assert (
+        "mode of batch normalization during scans: train"
+        in landscape_growth(Study(known)).assumptions
+    )
 
 
 def test_the_interval_holds_for_both_kinds_of_direction_together(make):
-    found = landscape_growth(runs_with(make, gamma=0.4))
+    found = landscape_growth(Study(runs_with(make, gamma=0.4)))
     kind = found.effect_meaning.removesuffix(" directions").split(", ")[-1]
     gammas = []
     for run in runs_with(make, gamma=0.4).values():
@@ -201,13 +207,13 @@ def test_the_interval_holds_for_both_kinds_of_direction_together(make):
 )
 def test_the_margin_is_a_fifth(make, gamma, word):
     runs = runs_with(make, gamma=gamma, rise=2.5, seeds=12)
-    assert landscape_growth(runs).verdict == word
+    assert landscape_growth(Study(runs)).verdict == word
 
 
 SHARE = {
-    "clear": Mean("", 0.2, 0.06, 0.3, 4),
-    "open": Mean("", 0.06, 0.04, 0.08, 4),
-    "none": Mean("", 0.02, 0.0, 0.04, 4),
+    "clear": Interval(0.2, 0.06, 0.3, 4),
+    "open": Interval(0.06, 0.04, 0.08, 4),
+    "none": Interval(0.02, 0.0, 0.04, 4),
 }
 
 
@@ -234,11 +240,11 @@ def test_a_kind_of_direction_below_its_crossover_leaves_it_open(make):
     runs, flat = runs_with(make), runs_with(make, rise=0.0)
     for name, run in runs.items():
         run["loss_difference"][:, 1] = flat[name]["loss_difference"].values[:, 1]
-    assert landscape_growth(runs).verdict == "undecidable"
+    assert landscape_growth(Study(runs)).verdict == "undecidable"
 
 
 def test_a_kind_that_some_runs_measured_is_judged_by_those(make):
     more = {"extra": runs_with(make, kinds=("isotropic",), seeds=1)["s0"].assign_coords(seed=9)}
-    found = landscape_growth(runs_with(make) | more)
+    found = landscape_growth(Study(runs_with(make) | more))
     assert found.verdict == "supported"
     assert found.assumptions[0] == "directions: isotropic, trajectory"

@@ -8,6 +8,7 @@ from ultraslow.analysis.predictions.landscape.temperature import (
     _word,
     activation,
 )
+from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording.schedule import log_spaced
 
 TIMES = log_spaced(3000, per_decade=10)
@@ -56,38 +57,38 @@ def landscape(gamma, seed):
     ],
 )
 def test_the_exponent_is_set_against_the_landscape(make, power, gamma, word):
-    found = activation(grid(make, power, gamma=gamma))
+    found = activation(Study(grid(make, power, gamma=gamma)))
     assert found.effect == pytest.approx(power, abs=0.01)
     assert found.verdict == word
 
 
 def test_without_a_landscape_scans_are_asked_for(make):
-    assert "landscape scans" in activation(grid(make, 1.0)).needed
+    assert "landscape scans" in activation(Study(grid(make, 1.0))).needed
 
 
 def test_missing_temperatures_and_seeds_are_named(make):
-    close = activation(grid(make, 1.0, sizes=(64, 128)))
+    close = activation(Study(grid(make, 1.0, sizes=(64, 128))))
     assert close.reason == "The temperatures differ by a factor of 2 only."
     assert "injected noise" in close.needed
-    few = activation(grid(make, 1.0, seeds=3))
+    few = activation(Study(grid(make, 1.0, seeds=3)))
     assert few.reason.startswith("3 seeds in every arm")
 
 
 def test_full_batches_have_no_temperature(make):
     runs = grid(make, 1.0, data_size=256)
-    assert activation(runs).sample.batch_sizes == (32, 64)
+    assert activation(Study(runs)).sample.batch_sizes == (32, 64)
 
 
 def test_a_run_at_rest_has_no_log_slope(make):
     runs = grid(make, 1.0)
     runs["b256-s0"]["distance_sq"][10:] = 1.0
-    assert activation(runs).reason.startswith("The distance of 1 run does not grow")
+    assert activation(Study(runs)).reason.startswith("The distance of 1 run does not grow")
 
 
 def test_the_exponent_has_students_interval_over_seeds(make):
     # By construction x = 1 + 0.01·(seed − 1.5) in seed 0 to 3: s = 0.012910, and t of 3 degrees of
     # freedom is 1.6377 at 80 %.
-    found = activation(grid(make, 1.0), level=0.8)
+    found = activation(Study(grid(make, 1.0), 0.8))
     half = 1.6377 * 0.0129099 / 2
     ends = [found.effect, found.effect_low, found.effect_high]
     np.testing.assert_allclose(ends, [1.0, 1 - half, 1 + half], atol=1e-4)
@@ -96,10 +97,10 @@ def test_the_exponent_has_students_interval_over_seeds(make):
 def test_a_seed_that_an_arm_lacks_is_left_out(make):
     whole, more = grid(make, 1.0), grid(make, 1.0, seeds=5)
     del more["b256-s4"]
-    found = activation(more)
+    found = activation(Study(more))
     assert found.sample.runs == 12
     assert (found.effect, found.effect_low) == pytest.approx(
-        (activation(whole).effect, activation(whole).effect_low)
+        (activation(Study(whole)).effect, activation(Study(whole)).effect_low)
     )
 
 
@@ -107,20 +108,20 @@ def test_runs_without_a_seed_are_no_draw_and_said(make):
     """Log-slopes are compared within seeds: a run of no known seed has no partner."""
     whole = grid(make, 1.0)
     nameless = {f"x{k}": run.drop_vars("seed") for k, run in enumerate(grid(make, 3.0).values())}
-    found, alone = activation(whole | nameless), activation(whole)
+    found, alone = activation(Study(whole | nameless)), activation(Study(whole))
     assert (found.effect, found.effect_low) == (alone.effect, alone.effect_low)
     assert found.sample == alone.sample
     assert found.assumptions[-1].startswith("12 runs left out: their seed is unknown")
     assert not any("left out" in item for item in alone.assumptions)
-    assert activation(nameless).reason.startswith("0 seeds in every arm")
+    assert activation(Study(nameless)).reason.startswith("0 seeds in every arm")
 
 
 def test_an_arm_of_few_seeds_does_not_stand_in_the_way(make):
     whole = grid(make, 1.0)
     stray = grid(make, 3.0, sizes=(1024,), seeds=1)
-    found = activation(whole | stray)
+    found = activation(Study(whole | stray))
     assert found.sample.batch_sizes == (32, 64, 256)
-    assert found.effect == activation(whole).effect
+    assert found.effect == activation(Study(whole)).effect
     assert found.assumptions[-1].startswith("1 run left out")
 
 
@@ -132,21 +133,21 @@ def test_temperatures_of_added_noise_span_one_batch_size(make):
             slope = (noise / 0.01) ** (2.4 + 0.02 * (seed - 1.5))
             run = make(batch_size=64, data_size=64, seed=seed, slope=slope, noise=0.0, rate=0.1)
             runs[f"n{noise}-s{seed}"] = run.assign_attrs(config=f'{{"gradient_noise": {noise}}}')
-    found = activation(runs)
+    found = activation(Study(runs))
     assert found.effect == pytest.approx(1.2, abs=1e-3)
     assert (found.sample.runs, found.sample.seeds) == (12, 4)
     part = {name: run.assign_coords(data_size=1000) for name, run in runs.items()}
     silent = {name: run.drop_vars("noise_trace") for name, run in part.items()}
-    assert "temperature of runs with added noise is not known" in activation(silent).reason
+    assert "temperature of runs with added noise is not known" in activation(Study(silent)).reason
 
 
 def test_temperatures_are_measured_only_where_all_runs_were(make):
     bare = grid(make, 1.0)
     traces = ("iteration", "tensor"), np.full((TIMES.size, 3), 800.0)
     full = {name: run.assign(noise_trace=traces) for name, run in bare.items()}
-    assert "measured gradient noise" in activation(full).assumptions[0]
+    assert "measured gradient noise" in activation(Study(full)).assumptions[0]
     mixed = full | {"b64-s1": bare["b64-s1"]}
-    assert "taken ∝ η/M" in activation(mixed).assumptions[0]
+    assert "taken ∝ η/M" in activation(Study(mixed)).assumptions[0]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_both_intervals_enter(found, expected, word):
 def test_runs_of_one_seed_share_their_landscape_and_count_once(make):
     runs = grid(make, 1.0, gamma=0.5)
     gammas = t_interval([0.5, 0.505, 0.51, 0.515], level=0.9)
-    found = _expected(runs, level=0.9)
+    found = _expected(Study(runs, 0.9))
     assert (found.low, found.high) == pytest.approx((1 / gammas.high, 1 / gammas.low))
     arms = grid(make, 1.0, sizes=(16, 32, 64, 256), seeds=1, gamma=0.5)
-    assert len(arms) == 4 and _expected(arms, level=0.9).high == np.inf
+    assert len(arms) == 4 and _expected(Study(arms, 0.9)).high == np.inf

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ultraslow.analysis.predictions.extrapolation import (
+from ultraslow.analysis.predictions.growth.extrapolation import (
     LOGARITHM,
     _phrase,
     extrapolations,
@@ -10,6 +10,7 @@ from ultraslow.analysis.predictions.extrapolation import (
     shared_curves,
 )
 from ultraslow.analysis.runs.arms import Arm
+from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import interval, rounded
 
 TIMES = np.unique(np.geomspace(1, 4000, 50).round())
@@ -62,9 +63,9 @@ def test_curves_are_taken_where_all_runs_have_them(make):
 def test_a_logarithm_and_a_power_are_told_apart_in_words(make):
     logs = {f"s{k}": make(seed=k) for k in range(4)}
     powers = {f"s{k}": make(seed=k, exponent=0.25) for k in range(4)}
-    assert "better than the best other law" in extrapolations(logs, level=0.95)[0]
-    assert "worse than the best other law (power" in extrapolations(powers, level=0.95)[0]
-    assert extrapolations({"s0": logs["s0"]}, level=0.95) == ()
+    assert "better than the best other law" in extrapolations(Study(logs, 0.95))[0]
+    assert "worse than the best other law (power" in extrapolations(Study(powers, 0.95))[0]
+    assert extrapolations(Study({"s0": logs["s0"]}, 0.95)) == ()
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
@@ -90,4 +91,4 @@ def test_a_difference_within_its_interval_is_not_told(ahead, word):
 
 
 def test_three_seeds_say_nothing(make):
-    assert extrapolations({f"s{k}": make(seed=k) for k in range(3)}, level=0.95) == ()
+    assert extrapolations(Study({f"s{k}": make(seed=k) for k in range(3)}, 0.95)) == ()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import SEEDS, t_interval
 from ultraslow.analysis.runs import Arm, constant_rate, total_distance
-from ultraslow.analysis.runs.arms import arms
+from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import number
 from ultraslow.diffusion.laws import growth_basis
 
@@ -25,21 +25,20 @@ LOGARITHM = "logarithm"
 _FITTED, _AHEAD = 10, 3
 
 
-def extrapolations(runs: Mapping[str, xr.Dataset], *, level: float) -> tuple[str, ...]:
+def extrapolations(study: Study) -> tuple[str, ...]:
     """In words, how far the logarithm's predictions miss, against the best other law's.
 
     Arguments:
-        runs: recordings by node name, all with a phase of constant rate.
-        level: confidence level.
+        study: the runs, all with a phase of constant rate.
 
     Returns:
         One phrase an arm of `SEEDS` runs or more with enough records in common.
     """
     phrases = []
-    for arm, names in arms(dict(runs)).items():
+    for arm, names in study.arms.items():
         if len(names) >= SEEDS:
-            errors = held_out_errors(*shared_curves({name: runs[name] for name in names}))
-            phrases += [_phrase(arm, errors, level=level)] if errors else []
+            errors = held_out_errors(*shared_curves(study.part(names).runs))
+            phrases += [_phrase(arm, errors, level=study.level)] if errors else []
     return tuple(phrases)
 
 
