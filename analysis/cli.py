@@ -367,7 +367,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ultraslow.analysis.planning import Question
-    from ultraslow.analysis.planning.plan import plan as plan_runs
+    from ultraslow.analysis.planning.plan import plan_runs
     from ultraslow.analysis.report import plan_numbers, plan_tables, printed
 
     _check_seed(arguments)

@@ -287,7 +287,7 @@ def _polished(of: Search, values: Array, starts: Array) -> Array:
     low, high = of.candidate.bounds(of.times)
     found = [
         least_squares(
-            lambda shape: residuals(of, values, shape),
+            lambda shape: whitened_residuals(of, values, shape),
             np.clip(start, low + 1e-6, high - 1e-6),
             bounds=(low, high),
             x_scale=high - low,
@@ -298,7 +298,7 @@ def _polished(of: Search, values: Array, starts: Array) -> Array:
     return min(found, key=lambda each: each.cost).x
 
 
-def residuals(of: Search, values: Array, shape: Array) -> Array:
+def whitened_residuals(of: Search, values: Array, shape: Array) -> Array:
     """Whitened residuals at given θ, with a and b at their best, shape (time,)."""
     offset, slope = _linear(of, values, shape)
     return _whitened(of, values - offset - slope * of.candidate.curve(of.times, shape))

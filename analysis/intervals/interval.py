@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,7 @@ class Interval:
         return replace(self, value=function(self.value), low=low, high=high)
 
 
+@lru_cache(maxsize=1024)
 def t_quantile(freedom: float, level: float) -> float:
     """Half the length of Student's interval, in standard errors: t_ν at (1 + level)/2.
 

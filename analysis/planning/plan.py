@@ -11,12 +11,12 @@ from ultraslow.analysis.growth import DECADES, MARGIN
 from ultraslow.analysis.text import number
 
 from .pilot import Pilot
-from .power import Question, Shares, Simulations, check, exponent_error, record_times
+from .power import Question, Shares, Simulations, check_question, exponent_error, record_times
 
 Array = NDArray[np.float64]
 
 # From four seeds on, intervals are taken across them; one run speaks of its own trajectory.
-SEEDS = (4, 6, 10)
+PLANNED_SEEDS = (4, 6, 10)
 PER_DECADE = (25, 6, 12, 50)  # of records; first the default schedule's, which others stand beside
 _STEP = 0.25  # decades between the lengths considered
 _SURE = 3.1  # standard errors: 2.24 for half the error at level 0.95, and 0.84 for 80 % power
@@ -108,7 +108,7 @@ def _alarming(option: Option, question: Question) -> bool:
     return max(option.false_alarms, option.alarms_at_once) > 1 - question.level
 
 
-def plan(
+def plan_runs(
     question: Question,
     of: Pilot,
     *,
@@ -135,16 +135,16 @@ def plan(
         ValueError: when the exponent counts as log growth, a number is out of range, or growth
             sets in too late for any training.
     """
-    check(question)
+    check_question(question)
     simulate = Simulations(question, of, rng, advance)
-    options = tuple(_shortest(question, of, seeds, simulate) for seeds in SEEDS)
+    options = tuple(_shortest(question, of, seeds, simulate) for seeds in PLANNED_SEEDS)
     notes = (*_notes(of), *_alarms(options, question), *_log_laws(options, question, simulate))
     found = Plan(question, of, options, (), _batch_sizes(of), notes)
     best = found.cheapest
     return replace(found, records=_records(question, of, best.last)) if best else found
 
 
-def lengths(of: Pilot) -> list[int]:
+def training_lengths(of: Pilot) -> list[int]:
     """Last iterations considered, from the shortest that a verdict takes.
 
     Raises:
@@ -164,7 +164,7 @@ def lengths(of: Pilot) -> list[int]:
 
 def _shortest(question: Question, of: Pilot, seeds: int, simulate: Simulations) -> Option:
     """The first length with power enough, found by halving: power rises with the length."""
-    able = lengths(of)
+    able = training_lengths(of)
     low, high = -1, _enough(question, of, seeds, able)
     while simulate.power(seeds, able[high]) < question.power:
         if high == len(able) - 1:

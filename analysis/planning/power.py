@@ -9,13 +9,10 @@ What a plan is asked, and the simulated sets of runs that answer it.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import stats
 
 from ultraslow.analysis.growth import (
     EXPONENT_HIGH,
@@ -29,7 +26,14 @@ from ultraslow.analysis.growth import (
     too_few,
 )
 from ultraslow.analysis.growth.usable import usable
-from ultraslow.analysis.intervals import CONTRADICTED, SEEDS, SUPPORTED, overall
+from ultraslow.analysis.intervals import (
+    CONTRADICTED,
+    SEEDS,
+    SUPPORTED,
+    Interval,
+    overall,
+    t_quantile,
+)
 from ultraslow.diffusion.recording import log_spaced
 
 from .pilot import Pilot, continued, curve
@@ -64,7 +68,7 @@ def simulated(
     return xr.DataArray(table, {"iteration": times}, ["series", "iteration"])
 
 
-def exponents(distances: xr.DataArray) -> Array:
+def fitted_exponents(distances: xr.DataArray) -> Array:
     """Fitted exponents p̂ of simulated series, shape (series,); NaN where P1 leaves a run out.
 
     Intervals within a run are asymptotic here, so that `p_unbounded` is found a little more rarely
@@ -136,23 +140,13 @@ def _words(exponents: Array, *, level: float) -> list[str]:
     middles = exponents.mean(axis=1).tolist()
     errors = (exponents.std(axis=1, ddof=1) / math.sqrt(count)).tolist()
 
-    @cache
-    def quantile(wanted: float) -> float:
-        return float(stats.t.ppf(0.5 + wanted / 2, count - 1))
-
     def word(middle: float, error: float) -> str:
-        def at(wanted: float) -> list[_Ends]:
-            half = quantile(wanted) * error
-            return [_Ends(middle - half, middle + half)]
+        def at(wanted: float) -> list[Interval]:
+            return [Interval.around(middle, t_quantile(count - 1, wanted) * error, n=count)]
 
         return overall(judged(at, level=level)[1])
 
     return [word(*pair) for pair in zip(middles, errors, strict=True)]
-
-
-class _Ends(NamedTuple):
-    low: float
-    high: float
 
 
 def exponent_error(of: Pilot, times: Array, exponent: float) -> float:
@@ -200,7 +194,7 @@ class Question:
     draws: int = 400
 
 
-def check(question: Question) -> None:
+def check_question(question: Question) -> None:
     """Refuse what cannot be answered.
 
     Raises:
@@ -272,4 +266,4 @@ class Simulations:
 
     def _fits(self, of: Pilot, last: int, exponent: float) -> Array:
         draws, times = self._question.draws, record_times(last)
-        return exponents(simulated(of, times, exponent, draws=draws, rng=self._rng))
+        return fitted_exponents(simulated(of, times, exponent, draws=draws, rng=self._rng))

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import stats
 
 from ultraslow.analysis.growth import growth_curve
+from ultraslow.analysis.intervals import SEEDS, Interval, t_interval
 from ultraslow.analysis.noise import GradientNoise, noisy_arms
 from ultraslow.analysis.runs import total_distance
 from ultraslow.analysis.scores import Gain, Ladder
 
 Array = NDArray[np.float64]
 
-ACROSS_SEEDS = 4
 # More rows cannot be read, and more series make the report slow.
 TENSORS, TENSOR_SERIES = 24, 1200
 BEHIND = 3
+_UNKNOWN = Interval(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,14 @@ class Dot:
 
     row: int
     batch_size: int
-    value: float
-    low: float
-    high: float
+    found: Interval
     strong: bool = False
 
     @property
     def ends(self) -> tuple[float, float]:
         """The interval; infinite where an end is unknown."""
-        low = -math.inf if math.isnan(self.low) else self.low
-        return low, math.inf if math.isnan(self.high) else self.high
+        low, high = self.found.low, self.found.high
+        return -math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high
 
 
 @dataclass(frozen=True)
@@ -163,7 +161,7 @@ def _law(fit: xr.Dataset) -> Band:
     return Band(iteration, *(curve[name].values for name in ("distance", "low", "high")))
 
 
-def run_exponents(fits: xr.Dataset, *, level: float) -> DotPlot:
+def run_exponents(fits: xr.Dataset) -> DotPlot:
     """Exponents run by run, grouped by arm, and their mean where there are seeds enough.
 
     Runs that could not be fitted have no row.
@@ -177,8 +175,8 @@ def run_exponents(fits: xr.Dataset, *, level: float) -> DotPlot:
             dots.append(_dot(members.sel(node=node), len(rows), size))
             rows.append("")
         distinct = _distinct(members)
-        if distinct.sizes["node"] >= ACROSS_SEEDS:
-            dots.append(_mean_dot(distinct["exponent"].values, len(rows), size, level=level))
+        if distinct.sizes["node"] >= SEEDS:
+            dots.append(_mean_dot(distinct, len(rows), size))
             rows.append("")
         rows[first] = f"{size}, {arm}" if arm else f"batch size {size}"
     return DotPlot(tuple(dots), tuple(rows))
@@ -210,17 +208,14 @@ def _distinct(fits: xr.Dataset) -> xr.Dataset:
 
 
 def _dot(fit: xr.Dataset, row: int, size: int) -> Dot:
-    low, high = float(fit["exponent_low"]), float(fit["exponent_high"])
-    return Dot(row, size, float(fit["exponent"]), low, high)
+    ends = float(fit["exponent_low"]), float(fit["exponent_high"])
+    return Dot(row, size, Interval(float(fit["exponent"]), *ends, n=1))
 
 
-def _mean_dot(exponents: Array, row: int, size: int, *, level: float) -> Dot:
-    known = exponents[np.isfinite(exponents)]
-    if known.size < 2:
-        return Dot(row, size, math.nan, math.nan, math.nan, strong=True)
-    mean, error = float(known.mean()), float(known.std(ddof=1) / math.sqrt(known.size))
-    half = error * float(stats.t.ppf(0.5 + level / 2, known.size - 1))
-    return Dot(row, size, mean, mean - half, mean + half, strong=True)
+def _mean_dot(fits: xr.Dataset, row: int, size: int) -> Dot:
+    """Mean across seeds with its t interval, at the level of the fits."""
+    found = t_interval(fits["exponent"].values, level=fits.attrs["level"])
+    return Dot(row, size, found if found.n > 1 else _UNKNOWN, strong=True)
 
 
 def largest_tensors(runs: dict[str, xr.Dataset]) -> list[str]:
@@ -238,28 +233,29 @@ def largest_tensors(runs: dict[str, xr.Dataset]) -> list[str]:
     return [name for name in reached if name in chosen]
 
 
-def tensor_exponents(fits: xr.Dataset, tensors: Sequence[str], *, level: float) -> DotPlot:
+def tensor_exponents(fits: xr.Dataset, tensors: Sequence[str]) -> DotPlot:
     """Exponents tensor by tensor, of each batch size the arm with most seeds, taken together."""
     main = main_fits(fits)
     dots: list[Dot] = []
     rows: list[str] = []
     for name in tensors:
         for k, (size, members) in enumerate(main.items()):
-            dots.append(_pooled(members.sel(tensor=name), len(rows), size, level=level))
+            dots.append(_pooled(members.sel(tensor=name), len(rows), size))
             rows.append(name if k == 0 else "")
     return DotPlot(tuple(dots), tuple(rows))
 
 
-def _pooled(fits: xr.Dataset, row: int, size: int, *, level: float) -> Dot:
+def _pooled(fits: xr.Dataset, row: int, size: int) -> Dot:
     """Mean across seeds with its t interval, or the runs' own intervals joined."""
     exponents = fits["exponent"].values
     known = np.isfinite(exponents)
-    if known.sum() >= ACROSS_SEEDS:
-        return _mean_dot(exponents, row, size, level=level)
+    if known.sum() >= SEEDS:
+        return _mean_dot(fits, row, size)
     if not known.any():
-        return Dot(row, size, math.nan, math.nan, math.nan)
+        return Dot(row, size, _UNKNOWN)
     low, high = fits["exponent_low"].values[known], fits["exponent_high"].values[known]
-    return Dot(row, size, float(exponents[known].mean()), float(low.min()), float(high.max()))
+    mean, count = float(exponents[known].mean()), int(known.sum())
+    return Dot(row, size, Interval(mean, float(low.min()), float(high.max()), count))
 
 
 def gains(ladder: Ladder) -> DotPlot:
@@ -279,14 +275,14 @@ def gains(ladder: Ladder) -> DotPlot:
 
 def _gain_dot(row: int, gain: Gain | None, *, strong: bool = False) -> Dot:
     if gain is None:
-        return Dot(row, 0, math.nan, math.nan, math.nan, strong)
-    found = gain.interval
-    return Dot(row, 0, found.value, found.low, found.high, strong)
+        return Dot(row, 0, _UNKNOWN, strong)
+    return Dot(row, 0, gain.interval, strong)
 
 
 def exponent_range(dots: Sequence[Dot]) -> tuple[float, float]:
     """Room for all estimates and for the finite ends of most intervals."""
-    values = [x for dot in dots for x in (dot.value, dot.low, dot.high) if np.isfinite(x)]
+    found = [dot.found for dot in dots]
+    values = [x for one in found for x in (one.value, one.low, one.high) if np.isfinite(x)]
     if not values:
         return -0.5, 1.1
     low, high = np.percentile(values, [2, 98])

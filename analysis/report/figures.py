@@ -230,7 +230,8 @@ def gain_dots(dots: Sequence[Dot], rows: Sequence[str], *, label: str, name: str
     """Gains with intervals, a row each, against no gain; `label` names the abscissa."""
 
     def paint(axes: Axes) -> None:
-        ends = [x for dot in dots for x in (0.0, dot.value, dot.low, dot.high) if np.isfinite(x)]
+        found = [dot.found for dot in dots]
+        ends = [x for one in found for x in (0.0, one.value, one.low, one.high) if np.isfinite(x)]
         room = 0.08 * (max(ends, default=0.0) - min(ends, default=0.0)) or 1.0
         axes.axvline(0.0, color=FAINT, linewidth=0.7, zorder=1)
         _paint_dots(axes, dots, (min(ends) - room, max(ends) + room), {0: INK})
@@ -255,11 +256,13 @@ def _paint_dots(
     axes.set_xlim(*span)
     for dot in dots:
         colour = colours[dot.batch_size]
-        if np.isfinite(dot.value):
+        if np.isfinite(dot.found.value):
             ends = np.clip(dot.ends, *span)
             axes.plot(ends, [dot.row, dot.row], color=colour, linewidth=2.2 if dot.strong else 1.0)
             marker, size = ("D", 4.5) if dot.strong else ("o", 3.2)
-            axes.plot(dot.value, dot.row, marker, color=colour, markersize=size, markeredgewidth=0)
+            axes.plot(
+                dot.found.value, dot.row, marker, color=colour, markersize=size, markeredgewidth=0
+            )
             _mark_open_ends(axes, dot, span, colour)
 
 

@@ -175,7 +175,7 @@ def loss_rows(found: Breakdown) -> list[dict[str, float]]:
 
 def critical_numbers(found: CriticalBatch) -> dict[str, Any]:
     """A critical batch size."""
-    return plain({**vars(found), "steps": dict(found.steps or {}), "notes": list(found.notes)})
+    return plain({**found.record(), "steps": dict(found.steps or {}), "notes": list(found.notes)})
 
 
 def ladder_rows(found: Sequence[Ladder]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN
 from ultraslow.analysis.growth import Progress, fit_tensors
+from ultraslow.analysis.intervals import SEEDS
 from ultraslow.analysis.noise import arm_scales, noise_breakdown
 from ultraslow.analysis.predictions import verdicts_on
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
@@ -127,7 +128,7 @@ def _findings(study: Study) -> Findings:
 def _some_arm_is_small(fits: xr.Dataset) -> bool:
     """Whether a tensor's interval somewhere is that of single runs and not across seeds."""
     counts = [members.sizes["node"] for members in data.main_fits(fits).values()]
-    return min(counts) < data.ACROSS_SEEDS
+    return min(counts) < SEEDS
 
 
 def _with_tensors(run: xr.Dataset, tensors: list[str]) -> xr.Dataset:
@@ -153,6 +154,6 @@ def _numbers(runs: xr.DataTree, found: Findings) -> dict[str, Any]:
         "noise_scale": noise_rows(found.runs, level=found.level),
         "noise_by_batch_size": comparison_rows(found.noise),
         "noise_detail": breakdown_numbers(found.noise_detail),
-        "critical_batch": plain(vars(found.critical)),
+        "critical_batch": plain(found.critical.record()),
         "ladders": ladder_rows(found.ladders),
     }

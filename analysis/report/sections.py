@@ -203,8 +203,8 @@ def _overlay(found: Findings, curves: list[data.Curve]) -> Markup:
 
 
 def _exponents(found: Findings) -> Markup:
-    by_run = data.run_exponents(found.fits, level=found.level)
-    by_tensor = data.tensor_exponents(found.tensor_fits, found.tensors, level=found.level)
+    by_run = data.run_exponents(found.fits)
+    by_tensor = data.tensor_exponents(found.tensor_fits, found.tensors)
     options: dict[str, Any] = {"margin": EXPONENT_MARGIN, "colours": found.colours}
     both = [
         figures.exponent_dots(plot.dots, plot.rows, name=name, **options)

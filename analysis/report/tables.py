@@ -311,7 +311,7 @@ def critical_table(found: CriticalBatch, *, over_fewest: bool = True) -> Table:
         over_fewest: whether to set S and the samples E = M·S over S_min and E_min = M_crit·S_min.
     """
     least = found.fewest_steps
-    samples = least * found.estimate
+    samples = least * found.size.value
     columns = (
         Column("batch size", lambda row: str(row[0])),
         Column("iterations", lambda row: number(row[1])),
@@ -331,7 +331,7 @@ def critical_table(found: CriticalBatch, *, over_fewest: bool = True) -> Table:
 
 def critical_in_words(found: CriticalBatch) -> str:
     """A critical batch size with what it rests on."""
-    return f"{found}, {plural(found.seeds, 'seed')}"
+    return f"{found}, {plural(found.size.n, 'seed')}"
 
 
 def plan_tables(found: Plan) -> list[Table]:

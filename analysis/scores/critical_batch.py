@@ -11,16 +11,20 @@ Iterations to a target loss, and the loss that runs of several batch sizes can b
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from ultraslow.analysis.intervals import SEEDS, Interval
 from ultraslow.analysis.runs import differences, injected_noise, label
-from ultraslow.analysis.text import first_of, interval, number, plural, printable
+from ultraslow.analysis.text import first_of, number, plural, printable
 
-from .held_out import longest, rate_of
+from .held_out import longest_trainings, rate_of
 from .hyperbola import Hyperbola, fit_hyperbola
+
+Array = NDArray[np.float64]
 
 SIZES = 3  # two parameters, and one more to see whether they fit
 MISFIT = 0.01  # p-value below which the hyperbola is said not to fit
@@ -32,44 +36,54 @@ class CriticalBatch:
     """A critical batch size with its interval, or why there is none.
 
     Attributes:
-        estimate: M_crit, samples; NaN where there is none, or a bound only.
-        low: lower end of the interval; 0 where nothing bounds it.
-        high: upper end; infinite where nothing bounds it.
+        size: M_crit, samples, of `n` seeds; NaN where there is none, or a bound only. Its lower
+            end is 0 and its upper one infinite where nothing bounds it.
         fewest_steps: S_min, iterations; NaN where it is not known.
         target: the loss that is reached.
         steps: mean iterations to the target by batch size.
-        seeds: seeds that entered.
         status: `ok`, `unchecked` whether it fits, `unbounded`, `misfit` or `missing`.
         reason: why it is not `ok`; empty otherwise.
         notes: what to know of it, in sentences.
     """
 
-    estimate: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
+    size: Interval = Interval(math.nan, math.nan, math.nan)
     fewest_steps: float = math.nan
     target: float = math.nan
     steps: Mapping[int, float] | None = None
-    seeds: int = 0
     status: str = "missing"
     reason: str = ""
     notes: tuple[str, ...] = ()
 
+    def record(self) -> dict[str, Any]:
+        """As files hold it: a flat record."""
+        return {
+            "estimate": self.size.value,
+            "low": self.size.low,
+            "high": self.size.high,
+            "fewest_steps": self.fewest_steps,
+            "target": self.target,
+            "steps": self.steps,
+            "seeds": self.size.n,
+            "status": self.status,
+            "reason": self.reason,
+            "notes": self.notes,
+        }
+
     def __str__(self) -> str:
         if self.status == "missing":
             return f"no critical batch size: {self.reason}"
-        return f"{self._size()}, to loss {number(self.target)}"
+        return f"{self._in_words()}, to loss {number(self.target)}"
 
-    def _size(self) -> str:
-        if math.isnan(self.low):
+    def _in_words(self) -> str:
+        size = self.size
+        if math.isnan(size.low):
             return "no critical batch size"
-        if not math.isnan(self.estimate):
-            ends = interval(self.low, self.high)
-            return f"critical batch size {number(self.estimate)} {ends}"
-        if self.low:
-            return f"critical batch size larger than {number(self.low)}"
-        if math.isfinite(self.high):
-            return f"critical batch size smaller than {number(self.high)}"
+        if not math.isnan(size.value):
+            return f"critical batch size {number(size.value)} {size.ends(number)}"
+        if size.low:
+            return f"critical batch size larger than {number(size.low)}"
+        if math.isfinite(size.high):
+            return f"critical batch size smaller than {number(size.high)}"
         return "critical batch size not bounded"
 
 
@@ -100,7 +114,7 @@ def critical_batch(
         The estimate, or the status `missing` with the reason.
     """
     plain = {name: run for name, run in runs.items() if injected_noise(run) == 0}
-    measured = longest({name: run for name, run in plain.items() if "loss" in run})
+    measured = longest_trainings({name: run for name, run in plain.items() if "loss" in run})
     if not measured:
         return CriticalBatch(reason="no run recorded its loss")
     unlike = differences(measured.values())
@@ -111,7 +125,8 @@ def critical_batch(
     table = {size: kept for size, rates in steps.items() if (kept := _reached(rates))}
     notes = tuple(_uncounted(measured) if target is None else []) + tuple(_notes(steps, table))
     shared = _shared(table)
-    blank = CriticalBatch(target=aim, notes=notes, seeds=len(shared))
+    unknown = Interval(math.nan, math.nan, math.nan, len(shared))
+    blank = CriticalBatch(unknown, target=aim, notes=notes)
     reason = _early(measured, aim) or _too_little(table, shared, aim)
     if reason:
         return replace(blank, reason=reason)
@@ -248,13 +263,7 @@ def _judged(fit: Hyperbola, found: CriticalBatch) -> CriticalBatch:
         )
         reason = f"the iterations {grow}, which no hyperbola does (p = {number(fit.beyond, 2)})"
         return replace(found, status="misfit", reason=reason)
-    found = replace(
-        found,
-        estimate=fit.critical,
-        low=fit.low,
-        high=fit.high,
-        fewest_steps=fit.fewest_steps,
-    )
+    found = replace(found, size=fit.critical, fewest_steps=fit.fewest_steps)
     doubts = {
         "misfit": _misfit(fit.misfit),
         "unbounded": _open_ends(fit),
@@ -271,7 +280,7 @@ def _misfit(p_value: float) -> str:
 
 
 def _open_ends(fit: Hyperbola) -> str:
-    sides = ["below"] * (not fit.low) + ["above"] * math.isinf(fit.high)
+    sides = ["below"] * (not fit.critical.low) + ["above"] * math.isinf(fit.critical.high)
     return f"the batch sizes run do not bound it {' or '.join(sides)}" if sides else ""
 
 
@@ -280,16 +289,13 @@ def _unchecked(p_value: float, found: CriticalBatch) -> str:
         return ""
     sizes = len(found.steps or {})
     why = (
-        f"{plural(found.seeds, 'seed')} for {sizes} batch sizes, {sizes} needed"
-        if found.seeds < sizes
+        f"{plural(found.size.n, 'seed')} for {sizes} batch sizes, {sizes} needed"
+        if found.size.n < sizes
         else "the seeds hardly differ"
     )
     return f"whether the iterations follow a hyperbola could not be checked: {why}"
 
 
-Array = NDArray[np.float64]
-
-SEEDS = 4
 # A run whose loss fell by less than this share of the largest fall at its batch size did not
 # train.
 _FALL = 0.5

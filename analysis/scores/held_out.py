@@ -53,7 +53,7 @@ def once(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     return {name: runs[name] for name in kept.values()}
 
 
-def longest(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+def longest_trainings(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     """Of each batch size, rate and seed the run that goes farthest, of equals the first."""
     kept: dict[tuple[object, ...], str] = {}
     for name, run in runs.items():

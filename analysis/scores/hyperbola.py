@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from ultraslow.analysis.intervals import Interval, t_quantile
 from ultraslow.diffusion.scaling import steps_to_target
 
 Array = NDArray[np.float64]
@@ -27,18 +28,16 @@ class Hyperbola:
     """A fitted hyperbola.
 
     Attributes:
-        critical: M_crit, samples; NaN where the best lies at the edge of what is sought.
-        low: lower end of its interval; 0 where the batch sizes do not bound it.
-        high: upper end; infinite where they do not.
+        critical: M_crit, samples, of `n` seeds; NaN where the best lies at the edge of what is
+            sought. Its lower end is 0 and its upper one infinite where the batch sizes do not
+            bound it.
         fewest_steps: S_min, iterations; NaN where M_crit lies at the upper edge.
         misfit: p-value of "the iterations follow the hyperbola"; NaN where it cannot be told.
         beyond: p-value of "the iterations are constant" where M_crit lies at the lower edge, of
             "they are ∝ 1/M" at the upper edge; 1 elsewhere. Small, no hyperbola fits.
     """
 
-    critical: float
-    low: float
-    high: float
+    critical: Interval
     fewest_steps: float
     misfit: float
     beyond: float = 1.0
@@ -70,17 +69,14 @@ def fit_hyperbola(
     drawn = np.concatenate([np.arange(seeds)[None], drawn])
     means = np.stack([rates[:, drawn].mean(axis=2).min(axis=0) for rates in logs], axis=1)
     found = _best(sizes, means, grid)
-    best = math.exp(found[0])
+    error, best = _Error(seeds, level), math.exp(found[0])
     shape = np.log(steps_to_target(sizes, fewest_steps=1.0, critical_batch_size=best))
     fewest = float(np.mean(means[0] - shape))
     fastest = np.stack([rates[np.argmin(rates.mean(axis=1))] for rates in logs])
-    inside = Hyperbola(
-        best,
-        *_ends(found, np.log(grid), sizes, means, error=_Error(seeds, level)),
-        math.exp(fewest),
-        _misfit(fastest, fewest + shape),
-    )
-    return _at_edge(inside, sizes, means, grid, error=_Error(seeds, level))
+    ends = _ends(found, np.log(grid), sizes, means, error=error)
+    critical = Interval(best, *ends, seeds)
+    inside = Hyperbola(critical, math.exp(fewest), _misfit(fastest, fewest + shape))
+    return _at_edge(inside, sizes, means, grid, error=error)
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ class _Error:
 
     @property
     def quantile(self) -> float:
-        return float(stats.t.ppf(0.5 + self.level / 2, self.seeds - 1))
+        return t_quantile(self.seeds - 1, self.level)
 
     def of(self, draws: Array) -> Array:
         """Standard error from bootstrap draws, shape (draw, …) → (…)."""
@@ -103,14 +99,14 @@ def _at_edge(
     found: Hyperbola, sizes: Array, means: Array, grid: Array, *, error: _Error
 ) -> Hyperbola:
     """The fit without an estimate where the best lies at an edge of the grid."""
-    if found.critical <= grid[0] * (1 + 1e-9):
+    best = found.critical
+    if best.value <= grid[0] * (1 + 1e-9):
         beyond = _departure(means, 1 / sizes, error)
-        return replace(found, critical=math.nan, low=0.0, beyond=beyond)
-    if found.critical >= grid[-1] * (1 - 1e-9):
+        return replace(found, critical=replace(best, value=math.nan, low=0.0), beyond=beyond)
+    if best.value >= grid[-1] * (1 - 1e-9):
         beyond = _departure(means + np.log(sizes), sizes, error)
-        return replace(
-            found, critical=math.nan, high=math.inf, fewest_steps=math.nan, beyond=beyond
-        )
+        above = replace(best, value=math.nan, high=math.inf)
+        return replace(found, critical=above, fewest_steps=math.nan, beyond=beyond)
     return found
 
 

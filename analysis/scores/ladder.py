@@ -21,7 +21,7 @@ from ultraslow.analysis.runs import Place, place_of
 from .held_out import METRICS, has, trainings
 
 # Two runs give a spread, though an interval of it is 12 standard errors wide on either side.
-SEEDS = 2
+LEAST_SEEDS_FOR_SPREAD = 2
 # From so many seeds on, a pair of rungs has a spread of its own that is leaned on. Below, the
 # spread is pooled over all rungs, which for 9 rungs of 2 seeds has 8 degrees of freedom, not 1.
 OWN_SPREAD = 4
@@ -190,7 +190,7 @@ def _complete(samples: Sequence[_Seeds]) -> dict[int, list[object]]:
     """
     sets = Counter(frozenset(sample) for sample in samples)
     seeds, count = sets.most_common(1)[0]
-    if count < 3 or not SEEDS <= len(seeds) < OWN_SPREAD:
+    if count < 3 or not LEAST_SEEDS_FOR_SPREAD <= len(seeds) < OWN_SPREAD:
         return {}
     ordered = next(list(sample) for sample in samples if set(sample) == seeds)
     return {k: ordered for k, sample in enumerate(samples) if set(sample) == seeds}
@@ -199,10 +199,10 @@ def _complete(samples: Sequence[_Seeds]) -> dict[int, list[object]]:
 def _contrast(upper: _Seeds, lower: _Seeds) -> tuple[Contrast, bool, bool] | None:
     """A difference by the spread of its own runs; whether it is paired, and pooled."""
     shared = [seed for seed in upper if seed in lower]
-    if len(shared) >= SEEDS and len(shared) == min(len(upper), len(lower)):
+    if len(shared) >= LEAST_SEEDS_FOR_SPREAD and len(shared) == min(len(upper), len(lower)):
         differences: NDArray[np.float64] = np.array([upper[s] - lower[s] for s in shared])
         return paired(differences), True, False
-    if min(len(upper), len(lower)) < SEEDS:
+    if min(len(upper), len(lower)) < LEAST_SEEDS_FOR_SPREAD:
         return None
     return unpaired(list(upper.values()), list(lower.values())), False, False
 
@@ -218,7 +218,7 @@ def _notes(rungs: Sequence[Rung]) -> tuple[str, ...]:
         "finite value at their end, and those that have one flatter it"
         for rung in failed
     ]
-    if fewest < SEEDS:
+    if fewest < LEAST_SEEDS_FOR_SPREAD:
         notes.append("rungs with a single run have no interval: seeds are the sample")
     elif any(rung.over_before is not None and rung.over_before.pooled for rung in rungs):
         notes.append(

@@ -30,7 +30,7 @@ def test_the_interval_covers_the_true_critical_batch_size(seeds, own, rates):
     for _ in range(SETS):
         tables = np.stack([logs(seeds, own, rng=rng) for _ in range(rates)], axis=1)
         found = fit_hyperbola(SIZES, list(tables), level=0.95, rng=rng)
-        held += found.low <= TRUTH <= found.high
+        held += found.critical.contains(TRUTH)
         misfits += found.misfit < 0.01
     error = 2 * np.sqrt(0.95 * 0.05 / SETS)
     assert held / SETS >= 0.93 - error

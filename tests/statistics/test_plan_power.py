@@ -14,7 +14,7 @@ import pytest
 from ultraslow.analysis.growth.noise_models import simulate_noise
 from ultraslow.analysis.growth.runs import fit_tensors
 from ultraslow.analysis.planning.pilot import continued, curve, stated
-from ultraslow.analysis.planning.plan import plan
+from ultraslow.analysis.planning.plan import plan_runs
 from ultraslow.analysis.planning.power import Question, record_times
 from ultraslow.analysis.predictions.growth.log_growth import log_growth
 from ultraslow.analysis.study import Study
@@ -31,7 +31,7 @@ SETS = 120
 @pytest.fixture(scope="module", params=PILOTS)
 def planned(request):
     of, exponent = PILOTS[request.param], EXPONENTS[request.param]
-    return plan(Question(exponent, draws=1000), of, rng=np.random.default_rng(2017))
+    return plan_runs(Question(exponent, draws=1000), of, rng=np.random.default_rng(2017))
 
 
 def words(of, option, exponent, *, single, rng):

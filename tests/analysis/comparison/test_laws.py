@@ -6,7 +6,13 @@ Fits of the candidate laws: exact curves, a brute-force twin, and the metric of 
 import numpy as np
 import pytest
 
-from ultraslow.analysis.comparison.laws import CANDIDATES, candidate, fit_law, residuals, search
+from ultraslow.analysis.comparison.laws import (
+    CANDIDATES,
+    candidate,
+    fit_law,
+    search,
+    whitened_residuals,
+)
 from ultraslow.analysis.growth.noise_models import NoiseModel, noise_covariance
 
 TIMES = np.array([2.0, 5.0, 10.0, 100.0, 1000.0])
@@ -136,7 +142,7 @@ def test_fits_are_generalized_least_squares_over_all_shapes(name):
             [np.ones(LAW_FITS_TIMES.size), law.curve(LAW_FITS_TIMES, shape)], axis=1
         )
         costs.append(np.linalg.lstsq(design, white @ values, rcond=None)[1][0])
-    left = residuals(of, values, fit_law(of, values).shape)
+    left = whitened_residuals(of, values, fit_law(of, values).shape)
     assert left @ left <= min(costs) * (1 + 1e-6)
     assert left @ left >= min(costs) * (1 - 1e-2)
 

@@ -7,13 +7,13 @@ import pytest
 from ultraslow.analysis.growth.fit import fit_growth
 from ultraslow.analysis.planning.pilot import stated
 from ultraslow.analysis.planning.plan import (
-    SEEDS,
+    PLANNED_SEEDS,
     Option,
     _alarms,
     _log_laws,
     _notes,
-    lengths,
-    plan,
+    plan_runs,
+    training_lengths,
 )
 from ultraslow.analysis.planning.power import Question, Shares, record_times, simulated
 from ultraslow.analysis.predictions.growth.log_growth import log_growth
@@ -26,16 +26,16 @@ PILOT = stated(0.02, onset=3.0, batch_size=64, noise_scale=400.0, seed_spread=0.
 @pytest.fixture(scope="module")
 def found():
     """A plan for a question that is easy, so that few lengths are simulated."""
-    return plan(Question(0.4, draws=100), PILOT, rng=np.random.default_rng(0))
+    return plan_runs(Question(0.4, draws=100), PILOT, rng=np.random.default_rng(0))
 
 
 def test_each_number_of_seeds_has_an_option_with_the_power_asked_for(found):
-    assert [option.seeds for option in found.options] == list(SEEDS)
+    assert [option.seeds for option in found.options] == list(PLANNED_SEEDS)
     for option in found.options:
         assert option.power >= 0.8
         assert option.updates == option.seeds * option.last
         assert option.samples == 64 * option.updates
-        assert option.last in lengths(PILOT)
+        assert option.last in training_lengths(PILOT)
 
 
 def test_no_option_is_longer_with_more_seeds(found):
@@ -45,15 +45,15 @@ def test_no_option_is_longer_with_more_seeds(found):
 
 def test_lengths_start_where_verdicts_do():
     # 2.5 decades beyond the onset: (1 + 3)·10^2.5 − 3, worked by hand 1261.9.
-    assert lengths(PILOT)[0] == 1262
-    assert lengths(PILOT)[-1] <= 1e8
+    assert training_lengths(PILOT)[0] == 1262
+    assert training_lengths(PILOT)[-1] <= 1e8
 
 
 def test_an_onset_that_no_training_outlasts_is_named():
     # (1 + τ)·10^2.5 − τ = 10^8 at τ = (10^8 − 316.23)/315.23 = 317,229.9, worked by hand.
-    assert lengths(replace(PILOT, onset=317_229.0)) == [99_999_706]
+    assert training_lengths(replace(PILOT, onset=317_229.0)) == [99_999_706]
     with pytest.raises(ValueError, match="onset: found 1e\\+09, expected at most 317229"):
-        plan(Question(0.4), replace(PILOT, onset=1e9), rng=np.random.default_rng(0))
+        plan_runs(Question(0.4), replace(PILOT, onset=1e9), rng=np.random.default_rng(0))
 
 
 def test_the_default_schedule_is_what_ways_of_recording_stand_beside(found):
@@ -76,7 +76,7 @@ def test_batch_sizes_span_the_noise_scale(found):
 
 def test_a_question_beyond_any_training_has_no_option():
     hopeless = replace(PILOT, seed_spread=10.0)
-    found = plan(Question(0.06, draws=100), hopeless, rng=np.random.default_rng(0))
+    found = plan_runs(Question(0.06, draws=100), hopeless, rng=np.random.default_rng(0))
     assert all(option.last == 0 for option in found.options)
     assert found.cheapest is None and found.records == ()
     assert "an exponent further from 0" in printed(plan_tables(found))

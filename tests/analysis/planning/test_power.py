@@ -9,9 +9,9 @@ from ultraslow.analysis.planning.pilot import Pilot, curve, stated
 from ultraslow.analysis.planning.power import (
     Question,
     Simulations,
-    check,
+    check_question,
     exponent_error,
-    exponents,
+    fitted_exponents,
     record_times,
     simulated,
     verdict_shares,
@@ -78,9 +78,9 @@ def test_series_that_a_verdict_leaves_out_have_no_exponent():
     quiet, loud = stated(0.01), stated(3.0, correlation=0.0)
     times = record_times(1000)
     for of, least, most in ((quiet, 0.95, 1.0), (loud, 0.0, 0.3)):
-        found = exponents(simulated(of, times, 0.3, draws=60, rng=rng()))
+        found = fitted_exponents(simulated(of, times, 0.3, draws=60, rng=rng()))
         assert least <= np.isfinite(found).mean() <= most
-    short = exponents(simulated(quiet, record_times(300), 0.3, draws=20, rng=rng()))
+    short = fitted_exponents(simulated(quiet, record_times(300), 0.3, draws=20, rng=rng()))
     assert np.isnan(short).all()  # 2.48 decades, 2.5 needed
 
 
@@ -107,7 +107,7 @@ def test_the_error_agrees_with_the_formula_for_a_known_onset():
 
 def test_fitted_exponents_spread_as_the_error_says():
     of, times = stated(0.01, correlation=0.0, onset=20.0), record_times(10_000)
-    fitted = exponents(simulated(of, times, 0.2, draws=200, rng=rng()))
+    fitted = fitted_exponents(simulated(of, times, 0.2, draws=200, rng=rng()))
     assert fitted.mean() == pytest.approx(0.2, abs=0.02)
     expected = exponent_error(of, times, 0.2)
     # Noise models that the fit has to choose among add to the asymptotic error.
@@ -159,9 +159,9 @@ def test_record_times_are_those_of_the_default_schedule():
 )
 def test_impossible_questions_are_refused(question, name):
     with pytest.raises(ValueError, match=f"{name}: found"):
-        check(question)
+        check_question(question)
 
 
 def test_a_question_that_can_be_answered_passes():
     for exponent in (0.06, -0.3, 1.4, -1.9):
-        check(Question(exponent))
+        check_question(Question(exponent))

@@ -9,6 +9,7 @@ from scipy import stats
 
 from ultraslow.analysis.growth.fit import growth_curve
 from ultraslow.analysis.growth.runs import fit_totals
+from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.report import data
 from ultraslow.analysis.report.data import Band, Curve, Dot
 
@@ -16,7 +17,7 @@ FEW = [0, 1, 2, 4, 8]
 T = np.array([1.0, 10.0, 100.0])
 
 
-def fits(sizes, exponents, tensors=None, *, copies=0, arms=None):
+def fits(sizes, exponents, tensors=None, *, copies=0, arms=None, level=0.9):
     """Fits as `fit_totals` gives them, with chosen exponents and intervals of ±0.1."""
     exponents = np.asarray(exponents, dtype=float)
     dims = ("node",) if tensors is None else ("node", "tensor")
@@ -35,6 +36,7 @@ def fits(sizes, exponents, tensors=None, *, copies=0, arms=None):
             "exponent_high": (dims, exponents + 0.1),
         },
         coords if tensors is None else coords | {"tensor": tensors},
+        {"level": level},
     )
 
 
@@ -96,68 +98,66 @@ def test_a_law_is_drawn_over_its_own_window(make):
 
 def test_each_run_has_a_row_and_four_seeds_a_mean():
     exponents = [0.1, 0.2, 0.3, 0.4, 0.0]
-    plot = data.run_exponents(fits([64] * 4 + [256], exponents), level=0.9)
+    plot = data.run_exponents(fits([64] * 4 + [256], exponents))
     assert plot.rows == ("batch size 64", "", "", "", "", "batch size 256")
     assert [dot.strong for dot in plot.dots] == [False] * 4 + [True, False]
     expected = stats.ttest_1samp(exponents[:4], 0).confidence_interval(0.9)
-    assert (plot.dots[4].low, plot.dots[4].high) == pytest.approx(tuple(expected))
+    assert (plot.dots[4].found.low, plot.dots[4].found.high) == pytest.approx(tuple(expected))
     assert [dot.row for dot in plot.dots] == list(range(6))
 
 
 def test_rows_go_by_batch_size_and_equal_arms_by_the_first():
-    plot = data.run_exponents(fits([256, 64, 1024], [0.1, 0.2, 0.3]), level=0.9)
+    plot = data.run_exponents(fits([256, 64, 1024], [0.1, 0.2, 0.3]))
     assert plot.rows == ("batch size 64", "batch size 256", "batch size 1024")
-    assert [(dot.row, dot.value) for dot in plot.dots] == [(0, 0.2), (1, 0.1), (2, 0.3)]
+    assert [(dot.row, dot.found.value) for dot in plot.dots] == [(0, 0.2), (1, 0.1), (2, 0.3)]
     main = data.main_fits(fits([64, 64], [0.1, 0.2], arms=["sqrt", "linear"]))
     assert main[64]["arm"].values.tolist() == ["sqrt"]
 
 
 def test_copies_have_rows_and_add_no_seeds():
     exponents = [0.1, 0.2, 0.3, 0.4, 0.4]
-    plot = data.run_exponents(fits([64] * 5, exponents, copies=1), level=0.9)
+    plot = data.run_exponents(fits([64] * 5, exponents, copies=1))
     expected = stats.ttest_1samp(exponents[:4], 0).confidence_interval(0.9)
     assert [dot.strong for dot in plot.dots] == [False] * 5 + [True]
-    assert (plot.dots[5].low, plot.dots[5].high) == pytest.approx(tuple(expected))
-    few = data.run_exponents(fits([64] * 5, exponents, copies=2), level=0.9)
+    assert (plot.dots[5].found.low, plot.dots[5].found.high) == pytest.approx(tuple(expected))
+    few = data.run_exponents(fits([64] * 5, exponents, copies=2))
     assert not any(dot.strong for dot in few.dots)
     table = np.array(exponents)[:, None]
-    (dot,) = data.tensor_exponents(fits([64] * 5, table, ["a"], copies=1), ["a"], level=0.9).dots
-    assert (dot.low, dot.high) == pytest.approx(tuple(expected))
+    (dot,) = data.tensor_exponents(fits([64] * 5, table, ["a"], copies=1), ["a"]).dots
+    assert (dot.found.low, dot.found.high) == pytest.approx(tuple(expected))
 
 
 def test_runs_without_a_fit_have_no_row():
-    plot = data.run_exponents(fits([64] * 4 + [256], [0.1, *[np.nan] * 4]), level=0.95)
+    plot = data.run_exponents(fits([64] * 4 + [256], [0.1, *[np.nan] * 4]))
     assert plot.rows == ("batch size 64",)
-    assert [dot.value for dot in plot.dots] == [0.1]
+    assert [dot.found.value for dot in plot.dots] == [0.1]
 
 
 def test_arms_of_one_batch_size_have_means_of_their_own():
     exponents = [0.1, 0.2, 0.3, 0.4, 0.9, 0.8]
     arms = ["sqrt"] * 4 + ["linear"] * 2
-    plot = data.run_exponents(fits([64] * 6, exponents, arms=arms), level=0.9)
+    plot = data.run_exponents(fits([64] * 6, exponents, arms=arms))
     assert plot.rows == ("64, sqrt", "", "", "", "", "64, linear", "")
     (mean,) = [dot for dot in plot.dots if dot.strong]
     expected = stats.ttest_1samp(exponents[:4], 0).confidence_interval(0.9)
-    assert (mean.row, mean.low, mean.high) == pytest.approx((4, *expected))
+    assert (mean.row, mean.found.low, mean.found.high) == pytest.approx((4, *expected))
     table = np.array(exponents)[:, None]
-    (dot,) = data.tensor_exponents(fits([64] * 6, table, ["a"], arms=arms), ["a"], level=0.9).dots
-    assert (dot.low, dot.high) == pytest.approx(tuple(expected))
+    (dot,) = data.tensor_exponents(fits([64] * 6, table, ["a"], arms=arms), ["a"]).dots
+    assert (dot.found.low, dot.found.high) == pytest.approx(tuple(expected))
 
 
 def test_tensors_are_pooled_over_the_runs_of_a_batch_size():
     exponents = [[0.0, np.nan], [0.2, np.nan], [1.0, 0.5]]
-    plot = data.tensor_exponents(
-        fits([64, 64, 256], exponents, ["a", "b"]), ["a", "b"], level=0.95
-    )
+    plot = data.tensor_exponents(fits([64, 64, 256], exponents, ["a", "b"]), ["a", "b"])
     assert plot.rows == ("a", "", "b", "")
-    values = [(dot.value, dot.low, dot.high) for dot in plot.dots]
+    values = [(dot.found.value, dot.found.low, dot.found.high) for dot in plot.dots]
     assert values[0] == pytest.approx((0.1, -0.1, 0.3))
     assert values[1] == pytest.approx((1.0, 0.9, 1.1))
     assert all(map(math.isnan, values[2]))
     # Of four runs three have a fit of this tensor: their intervals are joined, and no mean's.
     few = fits([64] * 4, [[0.0], [0.1], [0.5], [np.nan]], ["a"])
-    (dot,) = data.tensor_exponents(few, ["a"], level=0.95).dots
-    assert (dot.value, dot.low, dot.high) == pytest.approx((0.2, -0.1, 0.6))
+    (dot,) = data.tensor_exponents(few, ["a"]).dots
+    assert (dot.found.value, dot.found.low, dot.found.high) == pytest.approx((0.2, -0.1, 0.6))
     assert not dot.strong
 
 
@@ -249,20 +249,22 @@ def test_labels_that_are_apart_stay_where_they_are(places):
     [(-0.1, 0.2, (-0.1, 0.2)), (math.nan, 0.2, (-math.inf, 0.2)), (0, math.inf, (0, math.inf))],
 )
 def test_an_unknown_end_is_open(low, high, ends):
-    assert Dot(0, 64, 0.1, low, high).ends == ends
+    assert Dot(0, 64, Interval(0.1, low, high)).ends == ends
 
 
 def test_the_exponent_axis_is_not_stretched_by_one_run_in_a_hundred():
-    dots = [Dot(0, 64, 0.3, 0.25, 0.35)] * 99 + [Dot(0, 64, 1.4, -1.8, 1.5)]
+    dots = [Dot(0, 64, Interval(0.3, 0.25, 0.35))] * 99 + [Dot(0, 64, Interval(1.4, -1.8, 1.5))]
     assert data.exponent_range(dots) == (-0.15, 0.6)
-    assert data.exponent_range([Dot(0, 64, 0.5, -0.4, 0.9)]) == pytest.approx(
+    assert data.exponent_range([Dot(0, 64, Interval(0.5, -0.4, 0.9))]) == pytest.approx(
         (-0.4 + 0.02 * 2 * 0.9 - 0.05, 0.9 - 0.02 * 2 * 0.4 + 0.05)
     )
 
 
 @given(st.lists(st.tuples(st.floats(-3, 3), st.floats(0, 2)), max_size=10))
 def test_the_exponent_axis_always_shows_the_logarithm_and_diffusion(estimates):
-    dots = [Dot(0, 64, middle, middle - half, middle + half) for middle, half in estimates]
+    dots = [
+        Dot(0, 64, Interval(middle, middle - half, middle + half)) for middle, half in estimates
+    ]
     low, high = data.exponent_range(dots)
     assert -2 <= low <= -0.15
     assert 0.6 <= high <= 1.6 or not dots

@@ -5,6 +5,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
+from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.report import figures
 from ultraslow.analysis.report.data import Band, Curve, Dot
 from ultraslow.analysis.report.figures import FAINT, INK, METADATA, QUIET, RULE, STYLE
@@ -58,7 +59,7 @@ DRAWN = {
     ),
     "ratios": lambda: figures.ratio_curves([curve()], margin=0.1, span=(10, 100), colours=COLOURS),
     "exponents": lambda: figures.exponent_dots(
-        [Dot(0, 64, 0.1, -0.1, 0.2)], ["a"], margin=0.05, colours=COLOURS, name="e"
+        [Dot(0, 64, Interval(0.1, -0.1, 0.2))], ["a"], margin=0.05, colours=COLOURS, name="e"
     ),
     "noise": lambda: figures.noise_panel(
         band(), batch_size=64, limits=(0.1, 100), colour=COLOURS[64]
@@ -135,7 +136,9 @@ def exponents(dots, rows=("a",)):
 
 def test_an_estimate_that_failed_leaves_its_row_empty():
     nan = float("nan")
-    svg = exponents([Dot(0, 64, 0.1, 0.0, 0.2), Dot(1, 256, nan, nan, nan)], ["a", "b"])
+    svg = exponents(
+        [Dot(0, 64, Interval(0.1, 0.0, 0.2)), Dot(1, 256, Interval(nan, nan, nan))], ["a", "b"]
+    )
     assert strokes(svg, COLOURS[64])
     assert not strokes(svg, COLOURS[256])
     assert {"a", "b"} <= set(texts(svg))
@@ -146,26 +149,26 @@ def test_an_estimate_that_failed_leaves_its_row_empty():
     [(0.0, 0.2, 0), (-np.inf, 0.2, 1), (0.0, np.inf, 1), (np.nan, np.nan, 2)],
 )
 def test_an_interval_that_goes_on_ends_in_an_arrow(low, high, arrows):
-    svg = exponents([Dot(0, 64, 0.1, low, high)])
+    svg = exponents([Dot(0, 64, Interval(0.1, low, high))])
     assert markers(svg, COLOURS[64]) == 1 + arrows
 
 
 def test_laws_out_of_sight_are_not_named():
-    near = texts(exponents([Dot(0, 64, 0.1, 0.0, 0.2)]))
+    near = texts(exponents([Dot(0, 64, Interval(0.1, 0.0, 0.2))]))
     assert {"log t", "√t"} <= set(near)
     assert "t" not in near
-    assert "t" in texts(exponents([Dot(0, 64, 1.0, 0.9, 1.1)]))
+    assert "t" in texts(exponents([Dot(0, 64, Interval(1.0, 0.9, 1.1))]))
 
 
 def test_a_name_that_looks_like_a_formula_is_text():
-    svg = exponents([Dot(0, 64, 0.1, 0.0, 0.2)], [r"$\frac{x}{$ <b>"])
+    svg = exponents([Dot(0, 64, Interval(0.1, 0.0, 0.2))], [r"$\frac{x}{$ <b>"])
     assert r"$\frac{x}{$ <b>" in texts(svg)
     assert not elements(svg, "b")
 
 
 def test_many_rows_make_a_taller_figure_but_not_without_end():
     def height(count):
-        dots = [Dot(k, 64, 0.1, 0.0, 0.2) for k in range(count)]
+        dots = [Dot(k, 64, Interval(0.1, 0.0, 0.2)) for k in range(count)]
         box = ET.fromstring(exponents(dots, [""] * count)).get("viewBox")
         return float(re.split(r"[ ,]+", box)[3])
 

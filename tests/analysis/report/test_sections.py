@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ultraslow.analysis.growth.runs import fit_tensors, fit_totals
+from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.noise.breakdown import arm_scales, noise_breakdown
 from ultraslow.analysis.predictions.table import verdicts_on
 from ultraslow.analysis.report import data, figures, sections
@@ -183,7 +184,10 @@ def test_ladders_noise_and_the_critical_batch_size_have_their_place(make, tree):
         noise=arm_scales(runs),
         ladders=ladders(runs),
         critical=CriticalBatch(
-            600.0, 400.0, 900.0, steps={64: 100.0}, seeds=4, status="ok", notes=("of one rate",)
+            Interval(600.0, 400.0, 900.0, 4),
+            steps={64: 100.0},
+            status="ok",
+            notes=("of one rate",),
         ),
     )
     page = sections.whole_page(found, content(found, tree))

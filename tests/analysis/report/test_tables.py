@@ -250,7 +250,8 @@ def test_the_whole_is_put_in_a_sentence(gain, words):
 
 
 STEPS = {64: 1037.5, 256: 334.0, 1024: 158.6, 4096: 114.6}
-CRITICAL = CriticalBatch(600.0, 450.0, 800.0, 100.0, 0.5, STEPS, 4, "ok", "", ("it is a test",))
+SIZE = Interval(600.0, 450.0, 800.0, 4)
+CRITICAL = CriticalBatch(SIZE, 100.0, 0.5, STEPS, "ok", "", ("it is a test",))
 
 
 def test_rows_are_over_the_fewest_iterations_and_samples():
@@ -269,9 +270,9 @@ def test_sentences_say_what_it_is_and_what_to_know():
 
 
 UNBOUNDED = CriticalBatch(
-    *(5000.0, 900.0, math.inf, 100.0, 0.5),
+    Interval(5000.0, 900.0, math.inf, 4),
+    *(100.0, 0.5),
     steps={64: 8000.0, 128: 4100.0, 256: 2100.0},
-    seeds=4,
     status="unbounded",
     reason="the batch sizes run do not bound it above",
 )
@@ -284,18 +285,16 @@ def test_a_size_that_nothing_bounds_has_an_open_interval():
 
 @pytest.mark.parametrize("status", ["unbounded", "misfit"])
 def test_doubts_stand_before_the_notes(status):
-    doubted = CriticalBatch(
-        *(600.0, 450.0, 800.0, 100.0, 0.5), STEPS, 4, status, "a doubt", ("a",)
-    )
+    doubted = CriticalBatch(SIZE, 100.0, 0.5, STEPS, status, "a doubt", ("a",))
     text = tables.critical_table(doubted).terminal()
     assert text.index("A doubt.") < text.index("At the critical batch size") < text.index("\nA.")
 
 
 def test_a_bound_stands_without_an_estimate():
     found = CriticalBatch(
-        *(math.nan, 5000.0, math.inf, math.nan, 0.5),
+        Interval(math.nan, 5000.0, math.inf, 4),
+        target=0.5,
         steps={64: 8000.0, 128: 4000.0, 256: 2000.0},
-        seeds=4,
         status="unbounded",
     )
     text = " ".join(tables.critical_table(found).terminal().split())

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.scores.critical_batch import (
     CriticalBatch,
     _judged,
@@ -44,8 +45,8 @@ def sweep(make, *, sizes=(64, 256, 1024, 4096), seeds=4, factors=(1.0,), **optio
 def test_recorded_runs_give_the_critical_batch_size(make):
     found = critical_batch(sweep(make))
     assert found.status == "ok", found.reason
-    assert found.low <= CRITICAL <= found.high
-    assert found.high < 1.3 * found.low
+    assert found.size.low <= CRITICAL <= found.size.high
+    assert found.size.high < 1.3 * found.size.low
     assert found.target == pytest.approx(common_target(sweep(make)))
     assert all("is not tuned" in note for note in found.notes)
 
@@ -71,12 +72,12 @@ def test_the_level_and_the_seed_of_the_bootstrap_are_those_asked_for(make):
         for level, seed in ((0.95, 0), (0.8, 0), (0.95, 1))
     )
     # Student's quantiles of 3 degrees of freedom: 3.1824 at 95 % and 1.6377 at 80 %.
-    ratio = math.log(wide.high / wide.low) / math.log(narrow.high / narrow.low)
+    ratio = math.log(wide.size.high / wide.size.low) / math.log(narrow.size.high / narrow.size.low)
     assert ratio == pytest.approx(3.1824 / 1.6377, rel=1e-4)
-    assert wide.low != other.low == pytest.approx(wide.low, rel=0.1)
+    assert wide.size.low != other.size.low == pytest.approx(wide.size.low, rel=0.1)
 
 
-FIT = {"critical": 500.0, "low": 400.0, "high": 600.0, "fewest_steps": 90.0, "misfit": 0.5}
+FIT = {"fewest_steps": 90.0, "misfit": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -96,15 +97,17 @@ FIT = {"critical": 500.0, "low": 400.0, "high": 600.0, "fewest_steps": 90.0, "mi
     ],
 )
 def test_a_fit_that_does_not_hold_is_no_estimate_and_open_ends_are_said(fit, status, words):
-    blank = CriticalBatch(target=0.8, seeds=4, steps=dict.fromkeys((1, 2, 4, 8, 16), 9.0))
-    found = _judged(Hyperbola(**{**FIT, **fit}), blank)
+    unknown = Interval(math.nan, math.nan, math.nan, 4)
+    blank = CriticalBatch(unknown, target=0.8, steps=dict.fromkeys((1, 2, 4, 8, 16), 9.0))
+    ends = fit.get("low", 400.0), fit.get("high", 600.0)
+    rest = {name: value for name, value in fit.items() if name not in ("low", "high")}
+    found = _judged(Hyperbola(Interval(500.0, *ends, 4), **{**FIT, **rest}), blank)
     assert found.status == status and words in found.reason
     assert (found.reason == "") == (status == "ok")
     if "beyond" in fit and status == "misfit":
-        assert math.isnan(found.estimate) and str(found).startswith("no critical batch size")
+        assert math.isnan(found.size.value) and str(found).startswith("no critical batch size")
     else:
-        ends = fit.get("low", 400.0), fit.get("high", 600.0)
-        assert (found.estimate, found.low, found.high) == (500.0, *ends)
+        assert (found.size.value, found.size.low, found.size.high) == (500.0, *ends)
         assert found.fewest_steps == 90.0
 
 
@@ -122,7 +125,11 @@ def test_of_a_seed_that_was_run_twice_the_longer_run_counts(make):
         for name, run in sweep(make, factors=(1.7,)).items()
     }
     found, alone = critical_batch(short | heated | runs), critical_batch(runs)
-    assert (found.estimate, found.low, found.target) == (alone.estimate, alone.low, alone.target)
+    assert (found.size.value, found.size.low, found.target) == (
+        alone.size.value,
+        alone.size.low,
+        alone.target,
+    )
     assert (found.steps, found.notes) == (alone.steps, alone.notes)
     assert critical_batch(runs | short | {"copy": runs["64-1.0-0"]}) == alone
 
@@ -130,7 +137,7 @@ def test_of_a_seed_that_was_run_twice_the_longer_run_counts(make):
 def test_each_size_is_taken_at_its_fastest_rate(make):
     found = critical_batch(sweep(make, factors=(0.5, 1.0, 2.0)))
     assert found.notes == ()
-    assert found.estimate == pytest.approx(CRITICAL, rel=0.15)
+    assert found.size.value == pytest.approx(CRITICAL, rel=0.15)
 
 
 def test_a_size_that_does_not_reach_the_target_is_left_out(make):
@@ -160,7 +167,7 @@ def test_what_is_missing_is_said(make, options, words):
         runs |= {"other": training(make, size=64, seed=0)}
     found = critical_batch(runs)
     assert found.status == "missing" and words in found.reason
-    assert math.isnan(found.estimate)
+    assert math.isnan(found.size.value)
     assert str(found).startswith("no critical batch size")
 
 
@@ -188,7 +195,7 @@ def test_steps_that_follow_no_hyperbola_are_said(make):
 
 def test_sizes_far_below_the_critical_one_do_not_bound_it(make):
     found = critical_batch(sweep(make, sizes=(1, 2, 4), noise=0.05))
-    assert found.status == "unbounded" and math.isinf(found.high)
+    assert found.status == "unbounded" and math.isinf(found.size.high)
     assert "∞" in str(found) or "larger than" in str(found)
 
 
@@ -200,7 +207,7 @@ def test_a_run_that_diverges_does_not_set_the_target_and_is_named(make, after):
     late = np.where(bad["iteration"] > 3, after, bad["loss"])
     found = critical_batch(whole | {"1024-2.0-3": bad.assign(loss=("iteration", late))})
     assert found.status == "ok" and found.target == aim
-    assert found.low <= CRITICAL <= found.high
+    assert found.size.low <= CRITICAL <= found.size.high
     assert any(note.startswith("1 run did not count") for note in found.notes)
     assert any(note.endswith("1024-2.0-3") for note in found.notes)
     # The fuller rate of 1024 stays; that the other is out is said.
@@ -222,7 +229,7 @@ def test_rates_that_miss_the_target_are_named_with_their_size(make):
 def test_a_target_that_the_first_record_has_met_is_refused(make, target):
     runs = sweep(make, last=2000)
     found = critical_batch(runs, target=target)
-    assert found.status == "missing" and math.isnan(found.estimate)
+    assert found.status == "missing" and math.isnan(found.size.value)
     assert "has reached loss" in found.reason and "a lower target is needed" in found.reason
     first = min(float(run["loss"].values[1]) for run in runs.values())
     assert f"(loss {first:.4g} at batch size 4096)" in found.reason
@@ -233,7 +240,7 @@ def test_fewer_seeds_than_batch_sizes_leave_the_fit_unchecked(make):
     found = critical_batch(runs)
     assert found.status == "unchecked"
     assert "could not be checked: 4 seeds for 5 batch sizes, 5 needed" in found.reason
-    assert found.low <= CRITICAL <= found.high
+    assert found.size.low <= CRITICAL <= found.size.high
 
 
 @pytest.mark.parametrize(
@@ -252,7 +259,7 @@ def test_a_best_fit_at_the_edge_is_a_bound_and_no_estimate(make, power, words):
     found = critical_batch(runs, target=0.9)
     side = "above" if power < 0 else "below"
     assert found.status == "unbounded" and words in str(found), found
-    assert math.isnan(found.estimate) and f"do not bound it {side}" in found.reason
+    assert math.isnan(found.size.value) and f"do not bound it {side}" in found.reason
 
 
 def test_no_finite_loss_is_no_loss_to_reach(make):

@@ -26,7 +26,7 @@ def fit(table, *, level=0.95, seed=0):
 
 def test_exact_steps_give_the_critical_batch_size_back():
     found = fit(logs(own=0.0, shared=0.0, rng=np.random.default_rng(0)))
-    assert found.critical == pytest.approx(CRITICAL, rel=1e-3)
+    assert found.critical.value == pytest.approx(CRITICAL, rel=1e-3)
     assert found.fewest_steps == pytest.approx(200.0, rel=1e-3)
 
 
@@ -39,13 +39,15 @@ def test_the_best_fit_is_that_of_a_plain_search():
         return np.sum((rest - rest.mean()) ** 2)
 
     grid = np.geomspace(100, 5000, 20_001)
-    assert fit(table).critical == pytest.approx(grid[np.argmin([*map(residual, grid)])], rel=2e-3)
+    assert fit(table).critical.value == pytest.approx(
+        grid[np.argmin([*map(residual, grid)])], rel=2e-3
+    )
 
 
 def test_the_interval_covers_the_truth():
     rng = np.random.default_rng(2)
     found = [fit(logs(rng=rng)) for _ in range(60)]
-    covered = np.mean([one.low <= CRITICAL <= one.high for one in found])
+    covered = np.mean([one.critical.low <= CRITICAL <= one.critical.high for one in found])
     # 95 % less three standard errors of 60 sets.
     assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 60)
 
@@ -53,8 +55,8 @@ def test_the_interval_covers_the_truth():
 @pytest.mark.parametrize(("critical", "side"), [(200_000.0, "above"), (0.5, "below")])
 def test_sizes_far_from_the_critical_one_leave_an_end_open(critical, side):
     found = fit(logs(critical=critical, rng=np.random.default_rng(3)))
-    assert math.isinf(found.high) == (side == "above")
-    assert (found.low == 0.0) == (side == "below")
+    assert math.isinf(found.critical.high) == (side == "above")
+    assert (found.critical.low == 0.0) == (side == "below")
 
 
 def test_steps_that_follow_no_hyperbola_are_a_misfit():
@@ -79,7 +81,7 @@ def test_the_interval_covers_where_rates_are_nearly_tied():
     for _ in range(60):
         tables = [logs(shared=0.0, rng=rng) for _ in range(3)]
         found.append(fit(np.stack(tables, axis=1)))
-    covered = np.mean([one.low <= CRITICAL <= one.high for one in found])
+    covered = np.mean([one.critical.low <= CRITICAL <= one.critical.high for one in found])
     assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 60)
 
 
@@ -87,12 +89,12 @@ def test_the_interval_covers_where_rates_are_nearly_tied():
 def test_a_bound_beyond_the_sizes_holds_as_often_as_it_says(critical, seeds):
     rng = np.random.default_rng(11)
     found = [fit(logs(critical=critical, seeds=seeds, rng=rng)) for _ in range(40)]
-    covered = np.mean([one.low <= critical <= one.high for one in found])
+    covered = np.mean([one.critical.low <= critical <= one.critical.high for one in found])
     assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 40)
-    edges = [one for one in found if math.isnan(one.critical)]
-    assert edges and all(one.low == 0.0 or math.isinf(one.high) for one in edges)
+    edges = [one for one in found if math.isnan(one.critical.value)]
+    assert edges and all(one.critical.low == 0.0 or math.isinf(one.critical.high) for one in edges)
     # The data bound it on the other side, inside of what is sought.
-    told = [one.low > 64 if critical > 64 else one.high < 4096 for one in edges]
+    told = [one.critical.low > 64 if critical > 64 else one.critical.high < 4096 for one in edges]
     assert np.mean(told) > 0.9
 
 
@@ -100,7 +102,7 @@ def test_a_bound_beyond_the_sizes_holds_as_often_as_it_says(critical, seeds):
 def test_steps_steeper_or_flatter_than_any_hyperbola_are_told(power):
     rng = np.random.default_rng(12)
     found = fit(power * np.log(SIZES)[:, None] + 0.02 * rng.standard_normal((4, 4)))
-    assert math.isnan(found.critical) and found.beyond < 0.01
+    assert math.isnan(found.critical.value) and found.beyond < 0.01
     assert math.isnan(found.fewest_steps) == (power < 0)
 
 
