@@ -28,9 +28,9 @@ STEPS = 240
 PATIENCE = 1800  # seconds
 
 
-def distance_kernel(repeats):
-    """Time of one distance measurement of ResNet-50 over the time to read both vectors once."""
-    model = ResNet(architecture("resnet50"), channels=3, classes=1000)
+def distance_kernel(repeats, network):
+    """Time of one distance measurement of a network over the time to read both vectors once."""
+    model = ResNet(architecture(network), channels=3, classes=1000)
     weights = [p.detach() for p in model.parameters()]
     initial = [w + 1e-3 * torch.randn_like(w) for w in weights]
     pairs = [(w.reshape(-1), w0.reshape(-1)) for w, w0 in zip(weights, initial, strict=True)]
@@ -85,7 +85,7 @@ def ddp_steps(steps, images):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run"
         with probes.attach(
-            probed.model, probed.optimizer, path, batch_size=2 * images
+            probed.model, probed.optimizer, path, batch_size=dist.get_world_size() * images
         ) as recorder:
             probed.recorder = recorder
             for _ in range(5):
@@ -101,8 +101,9 @@ def ddp_steps(steps, images):
     leave()
 
 
-def under_torchrun(steps, images):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+def under_torchrun(steps, images, processes):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={processes}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, __file__, "ddp", str(steps), str(images)],
@@ -115,14 +116,16 @@ def under_torchrun(steps, images):
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
 
 
-def measure(steps=STEPS, images=64, repeats=40):
+def measure(steps=STEPS, images=64, repeats=40, *, processes=2, network="resnet50"):
     """Figures by name."""
     torch.set_num_threads(1)
-    step = under_torchrun(steps, images)
+    step = under_torchrun(steps, images, processes)
     return {
-        f"probed ÷ bare step, ResNet-20, DDP 2 × {images} (≤ 1.03)": step["ratio"],
+        f"probed ÷ bare step, ResNet-20, DDP {processes} × {images} (≤ 1.03)": step["ratio"],
         "bare step, ms": step["bare_ms"],
-        "distance at ResNet-50 size ÷ torch.dot (≤ 1.6)": distance_kernel(repeats),
+        f"distance at the size of {network} ÷ torch.dot (≤ 1.6)": distance_kernel(
+            repeats, network
+        ),
     }
 
 

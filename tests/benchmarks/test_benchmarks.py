@@ -16,13 +16,13 @@ SMALL = {
         "block": 1,
         "blocks": 3,
         "repeats": 2,
-        "name": "resnet18",
+        "name": "resnet20",
     },
     "growth": {"count": 4, "others": 2, "profiled": 2},
-    "probes": {"steps": 4, "images": 2, "repeats": 1},
+    "probes": {"steps": 4, "images": 2, "repeats": 1, "processes": 1, "network": "resnet20"},
     "start": {"repeats": 1},
     "store": {"recordings": 3, "values": 10_000},
-    "train": {"models": ["resnet8"], "count": 8},
+    "train": {"models": ["resnet8"], "count": 6},
     "walks": {"samples": 2, "compared": 1, "walkers": 2},
 }
 # Many times what is asked for, 0.3, 0.05 and 1 second, as other work may go on beside the tests.

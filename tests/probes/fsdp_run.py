@@ -13,7 +13,7 @@ from ultraslow.probes.distributed.processes import leave
 
 # Gradients are inputs: |μ|² = 4, tr Σ = 64, noise scale 16; 4096 dimensions make estimates sharp.
 WIDTH = 4096
-UPDATES = 60
+UPDATES = 30
 MICROBATCH = 8
 
 

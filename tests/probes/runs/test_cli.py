@@ -180,7 +180,7 @@ def test_an_unknown_recipe_is_told_with_those_there_are(capsys):
 
 def test_a_sweep_goes_on_where_it_stopped_and_refuses_other_settings(study_file, tmp_path, capsys):
     folder = tmp_path / "runs"
-    words = ["sweep", str(study_file), "--folder", str(folder)]
+    words = ["sweep", str(study_file), "--folder", str(folder), "--processes", "1"]
     assert main(words) == 0
     assert "2 trained" in capsys.readouterr().out
     # Without a checkpoint a run that was interrupted begins anew; the other is done.
