@@ -105,10 +105,10 @@ def repair(parser: argparse.ArgumentParser) -> Run:
 
 
 def _repair(parsed: argparse.Namespace) -> int:
-    from ultraslow.probes.storage.repair import repair as rebuild
+    from ultraslow.probes.storage.repair import repair_recording
 
     for path in parsed.paths:
-        done = rebuild(path)
+        done = repair_recording(path)
         print(f"{done.path}: {done.records} records, " + ("repaired" if done.rebuilt else "sound"))
         for line in [*done.faults, *(f"set aside: {aside}" for aside in done.aside)]:
             print(f"    {line}")

@@ -238,7 +238,7 @@ def _check(quantity: str, truth: float, estimate: float, error: float) -> Check:
 Mode = Callable[..., Verification]
 
 
-def alone() -> dict[str, Mode]:
+def modes_alone() -> dict[str, Mode]:
     """Ways of training with one process."""
     here = partial(verify, device=_device())
     compiled = partial(torch.compile, backend="aot_eager")
@@ -255,7 +255,7 @@ def alone() -> dict[str, Mode]:
     }
 
 
-def together() -> dict[str, Mode]:
+def modes_together() -> dict[str, Mode]:
     """Ways of training with several processes; HSDP only where they make a square."""
     here = partial(verify, device=_device())
     mesh = init_device_mesh(_device().type, (dist.get_world_size(),))
@@ -321,7 +321,7 @@ def main(updates: int) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    modes = together() if dist.get_world_size() > 1 else alone()
+    modes = modes_together() if dist.get_world_size() > 1 else modes_alone()
     for name, mode in modes.items():
         found = mode(updates=updates)
         if dist.get_rank() == 0:

@@ -82,7 +82,7 @@ class RowReader:
 
     def read(self) -> tuple[Row, float]:
         """The row of the update that was just committed, and the seconds its tap has taken."""
-        rate = learning_rate(self._optimizer)
+        rate = first_learning_rate(self._optimizer)
         # A scheduler changes a learning rate on the device in place.
         rate = rate.detach().clone() if isinstance(rate, Tensor) else rate
         scale = scale_of(self._scaler)
@@ -168,6 +168,6 @@ def _trainable(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
     return (p for group in optimizer.param_groups for p in group["params"] if p.requires_grad)
 
 
-def learning_rate(optimizer: torch.optim.Optimizer) -> float | Tensor:
+def first_learning_rate(optimizer: torch.optim.Optimizer) -> float | Tensor:
     """Learning rate of the first parameter group."""
     return optimizer.param_groups[0]["lr"]

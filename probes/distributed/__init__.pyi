@@ -17,6 +17,9 @@ from .processes import (
     Processes as Processes,
 )
 from .processes import (
+    fail_together as fail_together,
+)
+from .processes import (
     first_index as first_index,
 )
 from .processes import (
@@ -39,9 +42,6 @@ from .processes import (
 )
 from .processes import (
     processes_of as processes_of,
-)
-from .processes import (
-    together as together,
 )
 from .processes import (
     unwrapped as unwrapped,

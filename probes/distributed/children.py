@@ -155,7 +155,7 @@ def _end_with_starter() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main() -> None:
+def be_torchrun() -> None:
     """Be a torchrun that ends with its starter."""
     threading.Thread(target=_end_with_starter, daemon=True).start()
     from torch.distributed.run import main as run
@@ -164,4 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    be_torchrun()

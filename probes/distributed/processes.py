@@ -74,7 +74,7 @@ def processes_of(model: torch.nn.Module) -> Processes:
     return _mesh_processes(sharded) if sharded else Processes()
 
 
-def together(
+def fail_together(
     processes: Processes,
     action: Callable[[], _T],
     *,
@@ -125,7 +125,7 @@ def in_step(
     """
     if not (always or processes.sharded):
         return action()
-    return together(
+    return fail_together(
         processes,
         action,
         device=device,

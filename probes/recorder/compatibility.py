@@ -123,7 +123,7 @@ def refuse_earlier_initial(folder: Path) -> None:
     Raises:
         FileExistsError: when there are some.
     """
-    saved = initial.files(folder)
+    saved = initial.weight_files(folder)
     if saved:
         raise FileExistsError(
             f"path: found initial weights of an earlier run at {saved[0]}; choose another path or "

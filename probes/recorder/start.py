@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ultraslow.diffusion.recording import RecordError
 from ultraslow.probes.buffer import Resume, State, empty_window, from_plain, from_records
-from ultraslow.probes.distributed import Processes, together
+from ultraslow.probes.distributed import Processes, fail_together
 from ultraslow.probes.norms import squared_distances
 from ultraslow.probes.quantities import Subject
 from ultraslow.probes.storage import SegmentStore, initial
@@ -131,13 +131,16 @@ def _anew(setup: RunSetup, *, resume: bool = False) -> Start:
     store, processes = setup.store, setup.processes
     _together(setup, lambda: store.open(resume=resume) if processes.writes else None)
     _together(setup, lambda: refuse_earlier_initial(store.folder) if processes.writes else None)
-    part = initial.part_of(list(setup.subject.parameters.values()), processes)
+    parameters = setup.subject.parameters
+    part = initial.own_part(list(parameters.values()), processes)
     digests = np.zeros((part.count, _DIGEST))
     try:
         digest = _together(
             setup,
             lambda: (
-                initial.save(store.folder, part, setup.subject.parameters) if part.saves else b""
+                initial.save_part(store.folder, part, setup.subject.parameters)
+                if part.saves
+                else b""
             ),
         )
     except BaseException:
@@ -148,7 +151,7 @@ def _anew(setup: RunSetup, *, resume: bool = False) -> Start:
         digests[part.index] = list(digest)
     whole = _added(setup, digests.flatten().tolist()).astype(np.uint8)
     names = [initial.name_of(index, part.count) for index in range(part.count)]
-    return _fresh(setup, names, initial.combined([whole.tobytes()]))
+    return _fresh(setup, names, initial.combined_digest([whole.tobytes()]))
 
 
 def _fresh(setup: RunSetup, names: list[str], digest: str) -> Start:
@@ -173,7 +176,7 @@ def _on(setup: RunSetup, resume: Any) -> Start:
     if not there:
         return _anew(setup, resume=True)
     w0 = setup.subject.initial
-    _together(setup, lambda: initial.load(store.folder, setup.subject.parameters, w0))
+    _together(setup, lambda: initial.load_weights(store.folder, setup.subject.parameters, w0))
     if not recorded and not iteration:
         _together(setup, lambda: refuse_other_weights(store.folder, setup.subject.weights(), w0))
     _together(setup, lambda: store.cut(int(iteration)) if writes else None)
@@ -188,7 +191,7 @@ def _on(setup: RunSetup, resume: Any) -> Start:
 def _found(setup: RunSetup, resume: Any) -> Start | None:
     """What is on disk, on the process that writes; None when there is nothing."""
     store = setup.store
-    there = store.file.exists() or store.segments() or initial.files(store.folder)
+    there = store.file.exists() or store.segments() or initial.weight_files(store.folder)
     if not there:
         if resume is True:
             return None
@@ -230,7 +233,7 @@ def _unrecorded(setup: RunSetup, resume: Any) -> Start:
         raise FileNotFoundError(
             f"path: found no record in {folder} to resume at iteration {resume}"
         )
-    names = [file.name for file in initial.files(folder)]
+    names = [file.name for file in initial.weight_files(folder)]
     attributes = {**setup.attributes, **_saved_as(names, digest)}
     return Start(state, recorded, np.zeros(tensors), setup.static, attributes)
 
@@ -275,7 +278,7 @@ def _added(setup: RunSetup, values: list[float]) -> NDArray[np.float64]:
 
 
 def _together(setup: RunSetup, action: Callable[[], _T]) -> _T:
-    return together(
+    return fail_together(
         setup.processes,
         action,
         device=setup.subject.initial[0].device,

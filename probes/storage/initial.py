@@ -53,12 +53,12 @@ def name_of(index: int, count: int) -> str:
     return f"initial-{index:05d}-of-{count:05d}.safetensors"
 
 
-def files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
     """Files of initial weights in a live folder."""
     return sorted(folder.glob(_PATTERN)) if folder.is_dir() else []
 
 
-def part_of(parameters: Sequence[Tensor], processes: Processes) -> Part:
+def own_part(parameters: Sequence[Tensor], processes: Processes) -> Part:
     """This process's part of the weights.
 
     Arguments:
@@ -78,7 +78,7 @@ def part_of(parameters: Sequence[Tensor], processes: Processes) -> Part:
     return Part(index, count, all(mesh.get_local_rank(axis) == 0 for axis in copies))
 
 
-def save(folder: Path, part: Part, parameters: Mapping[str, Tensor]) -> bytes:
+def save_part(folder: Path, part: Part, parameters: Mapping[str, Tensor]) -> bytes:
     """Save this process's part of the weights; it is on disk when this returns.
 
     Arguments:
@@ -105,7 +105,7 @@ def save(folder: Path, part: Part, parameters: Mapping[str, Tensor]) -> bytes:
     return digest
 
 
-def load(folder: Path, parameters: Mapping[str, Tensor], into: Sequence[Tensor]) -> None:
+def load_weights(folder: Path, parameters: Mapping[str, Tensor], into: Sequence[Tensor]) -> None:
     """Read the initial weights of the rows that this process holds.
 
     Arguments:
@@ -117,7 +117,7 @@ def load(folder: Path, parameters: Mapping[str, Tensor], into: Sequence[Tensor])
         ValueError: when the files do not fit the model, saying what differs, or are damaged.
         FileNotFoundError: when there are none.
     """
-    saved = [read_header(path) for path in files(folder)]
+    saved = [read_header(path) for path in weight_files(folder)]
     if not saved:
         raise FileNotFoundError(
             f"path: found no saved weights in {folder}, from which to measure; expected "
@@ -139,16 +139,16 @@ def identity(folder: Path) -> str:
     Raises:
         ValueError: when a file cannot be read.
     """
-    saved = [read_header(path) for path in files(folder)]
+    saved = [read_header(path) for path in weight_files(folder)]
     complete = [source.path.name for source in saved] == [
         name_of(index, len(saved)) for index in range(len(saved))
     ]
     if not saved or not complete:
         return ""
-    return combined([bytes.fromhex(source.digest) for source in saved])
+    return combined_digest([bytes.fromhex(source.digest) for source in saved])
 
 
-def combined(digests: Sequence[bytes]) -> str:
+def combined_digest(digests: Sequence[bytes]) -> str:
     """One SHA-256 of those of the parts, in their order."""
     return hashlib.sha256(b"".join(digests)).hexdigest()
 

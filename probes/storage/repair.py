@@ -51,7 +51,7 @@ class _Sorted:
     faults: list[str] = field(default_factory=list)
 
 
-def repair(path: str | Path) -> Repair:
+def repair_recording(path: str | Path) -> Repair:
     """Rebuild a recording from its sound parts.
 
     A damaged file is renamed to end in `.broken`, and the records of the others are joined to one
@@ -179,10 +179,10 @@ def _between(gap: Gap) -> str:
 
 
 def _initial_faults(folder: Path) -> Iterator[str]:
-    for file in initial.files(folder):
+    for file in initial.weight_files(folder):
         try:
             refuse_damaged(read_header(file))
         except ValueError as error:
             yield str(error).removeprefix("path: ")
-    if not initial.files(folder):
+    if not initial.weight_files(folder):
         yield f"no initial weights in {folder}: the run cannot be resumed"

@@ -118,9 +118,9 @@ def weights(folder: Path, values: int) -> dict[str, float]:
     part = initial.Part(0, 1, True)
     return {
         "saving initial weights, seconds per GB": a_gigabyte
-        * best(lambda: initial.save(folder / "w0", part, parameters), 2),
+        * best(lambda: initial.save_part(folder / "w0", part, parameters), 2),
         "reading initial weights, seconds per GB": a_gigabyte
-        * best(lambda: initial.load(folder / "w0", parameters, into), 2),
+        * best(lambda: initial.load_weights(folder / "w0", parameters, into), 2),
     }
 
 

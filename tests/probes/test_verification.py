@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ultraslow.probes.verification import Check, Toy, alone, verify
+from ultraslow.probes.verification import Check, Toy, modes_alone, verify
 
 
 def test_the_toy_has_the_gradient_it_claims():
@@ -92,7 +92,7 @@ def test_a_check_passes_when_the_interval_holds_the_truth(low, high, passed):
 
 
 def test_every_mode_is_verified_with_the_options_it_names():
-    modes = alone()
+    modes = modes_alone()
     assert modes["unequal units"].keywords["sizes"] == (4, 28)
     assert modes["float16 loss scaling"].keywords["scaler"].is_enabled()
     assert all(callable(mode) for mode in modes.values())

@@ -25,15 +25,15 @@ from torch import Tensor
 
 from ultraslow.diffusion._validation import count
 from ultraslow.probes.buffer import Values, schedule_of
-from ultraslow.probes.distributed import Processes, local, together
+from ultraslow.probes.distributed import Processes, fail_together, local
 from ultraslow.probes.norms import square, squared_distances
 from ultraslow.probes.quantities import Quantity, Subject
 from ultraslow.probes.storage import initial
 
 from .batches import Batches, Loss, refuse_hooks
 from .directions import Ensemble, filter_normalized, isotropic, trajectory
-from .scale_invariance import scale_invariant
-from .scan import Mode, Scan, scan
+from .scale_invariance import scale_invariant_tensors
+from .scan import DirectionScan, Mode, scan
 
 _KEPT = 2
 
@@ -62,11 +62,11 @@ class CheckpointWeights:
 
         A disk that refuses is warned of once.
         """
-        part = initial.part_of(list(self._parameters.values()), self._processes)
+        part = initial.own_part(list(self._parameters.values()), self._processes)
         self._latest = iteration
         try:
             if part.saves:
-                initial.save(self._at(iteration), part, self._parameters)
+                initial.save_part(self._at(iteration), part, self._parameters)
             if self._processes.writes:
                 self._let_go(iteration)
         except OSError as error:
@@ -92,9 +92,9 @@ class CheckpointWeights:
             OSError, ValueError: when they cannot be read, here or on another process.
         """
         into = [torch.empty_like(local(p)).detach() for p in self._parameters.values()]
-        together(
+        fail_together(
             self._processes,
-            lambda: initial.load(self._at(iteration), self._parameters, into),
+            lambda: initial.load_weights(self._at(iteration), self._parameters, into),
             device=into[0].device,
             elsewhere=lambda: OSError("another process cannot read them"),
         )
@@ -132,7 +132,7 @@ class CheckpointWeights:
 def _remove(folder: Path) -> None:
     """Remove saved weights, and their folder where it holds nothing else."""
     with suppress(OSError):
-        for file in (*initial.files(folder), *folder.glob(".*.tmp")):
+        for file in (*initial.weight_files(folder), *folder.glob(".*.tmp")):
             file.unlink(missing_ok=True)
         folder.rmdir()
 
@@ -330,7 +330,9 @@ class LandscapeProbe(Quantity):
         moved = [w for w in (self._initial, *others) if self._distance(w) > 0]
         return trajectory(self._parameters, moved) if moved else None
 
-    def _scan(self, ensemble: Ensemble, radii: NDArray[np.float64], seed: list[int]) -> Scan:
+    def _scan(
+        self, ensemble: Ensemble, radii: NDArray[np.float64], seed: list[int]
+    ) -> DirectionScan:
         limit = ensemble.limit or self._landscape.directions
         return scan(
             self.subject.module,
@@ -358,7 +360,7 @@ class LandscapeProbe(Quantity):
     def _scale_invariant(self) -> dict[str, NDArray[np.int64]]:
         """Which tensors are; nothing, with a warning, where the loss does not tell."""
         try:
-            found = scale_invariant(
+            found = scale_invariant_tensors(
                 self.subject.module,
                 self._batches.losses,
                 generator=_generator([0]),
@@ -386,7 +388,7 @@ def _generator(seed: Sequence[int]) -> torch.Generator:
     return torch.Generator().manual_seed(int(state >> 1))
 
 
-def _enter(fields: dict[str, NDArray[np.float64]], place: int, found: Scan) -> None:
+def _enter(fields: dict[str, NDArray[np.float64]], place: int, found: DirectionScan) -> None:
     """Put a scan in its place; a step that rounding spoilt leaves no difference."""
     wrong = np.abs(found.distance / found.radius[:, None] - 1) > _ROUNDED
     count = found.difference.shape[1]

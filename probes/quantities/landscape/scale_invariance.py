@@ -4,16 +4,13 @@ The weights of a layer whose output is normalized are (Ioffe and Szegedy 2015). 
 distance from initialization grows by the growth of their norm alone, ‖w‖ ∝ t^{1/4} without weight
 decay, which can pass for slow diffusion; so recordings say which tensors these are.
 
-Two measurements tell, and none needs to know the layers of the model:
-
-- *scaling*: double one tensor and compare the outputs. It is what `scale_invariant` does, because
-  it is decisive: the outputs either agree or not.
-- *gradient*: a scale-invariant loss has ⟨w, ∇_w L⟩ = 0 (Euler's theorem on homogeneous functions),
-  which one backward pass shows, see `radial_cosines`. It costs nearly nothing, but it is weak:
-  the gradient of any large tensor is almost orthogonal to it, with a cosine of about 1/√N.
+A tensor is doubled and the outputs are compared, which takes no knowledge of the model's layers:
+they either agree or not. One backward pass would nearly do, as a scale-invariant loss has
+⟨w, ∇_w L⟩ = 0 (Euler's theorem on homogeneous functions); but the gradient of any large tensor is
+almost orthogonal to it, with a cosine of about 1/√N.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +46,7 @@ class ScaleEffect:
         return self.displaced > self.rounding and self.scaled < tolerance * self.displaced
 
 
-def scale_invariant(
+def scale_invariant_tensors(
     model: nn.Module,
     forward: Forward,
     *,
@@ -129,32 +126,6 @@ def scale_effects(
             for name, p in parameters.items():
                 local(p.data).copy_(saved[name])
             torch.clear_autocast_cache()
-
-
-def radial_cosines(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """The cosine between each tensor and its gradient, 0 for scale-invariant tensors.
-
-        ⟨w, ∇_w L⟩/(‖w‖·|∇_w L|)
-
-    A gradient in a random direction has a cosine of about 1/√N, so only one that is much smaller
-    speaks for invariance, and weight decay must not be part of the gradient.
-
-    Arguments:
-        weights: w, one tensor a parameter.
-        gradients: ∇_w L of the same shapes.
-
-    Returns:
-        Cosines `(tensor,)` in float64; NaN where a tensor or its gradient is zero.
-
-    >>> radial_cosines([torch.tensor([3.0, 4.0])], [torch.tensor([-4.0, 3.0])]).tolist()
-    [0.0]
-    """
-    pairs = [
-        torch.stack([(w.detach().double() * g.detach().double()).sum(), square(w), square(g)])
-        for w, g in zip(weights, gradients, strict=True)
-    ]
-    inner, weight_sq, gradient_sq = torch.stack(pairs, dim=1)
-    return inner / torch.sqrt(weight_sq * gradient_sq)
 
 
 def _effect(

@@ -28,7 +28,7 @@ Mode = Literal["train", "eval"]
 
 
 @dataclass(frozen=True)
-class Scan:
+class DirectionScan:
     """Loss differences along the directions of one ensemble.
 
     Arguments:
@@ -65,7 +65,7 @@ def scan(
     mode: Mode,
     repeats: int = 3,
     processes: Processes | None = None,
-) -> Scan:
+) -> DirectionScan:
     """Loss differences at the given radii along some directions of an ensemble.
 
     Every evaluation meets the same buffers and random numbers, so that differences come from the
@@ -108,7 +108,7 @@ def scan(
     losses, distance = _averaged(measured, failure, group)
     base, moved = losses[:repeats], losses[repeats:].reshape(directions, -1).T
     with np.errstate(invalid="ignore"):  # an infinite loss at r = 0 leaves no difference
-        return Scan(
+        return DirectionScan(
             ensemble=ensemble.name,
             mode=mode,
             radius=plan.radius,

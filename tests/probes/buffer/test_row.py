@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ultraslow.probes.buffer.row import RowReader, learning_rate
+from ultraslow.probes.buffer.row import RowReader, first_learning_rate
 from ultraslow.probes.buffer.units import DeclaredUnits
 from ultraslow.probes.distributed.processes import Processes
 from ultraslow.probes.gradients.hooks import GradientTap
@@ -78,7 +78,7 @@ def test_a_learning_rate_on_the_device_is_copied():
     model, _ = problem()
     optimizer = torch.optim.SGD(model.parameters(), lr=torch.tensor(0.5))
     row, _ = reader(model, optimizer, tapped=False).read()
-    learning_rate(optimizer).fill_(0.1)
+    first_learning_rate(optimizer).fill_(0.1)
     assert float(row.learning_rate) == 0.5
 
 

@@ -4,9 +4,9 @@ from launches import torchrun
 
 from ultraslow.probes.distributed.processes import (
     Processes,
+    fail_together,
     parameter_names,
     processes_of,
-    together,
     unwrapped,
     was_wrapped,
     within_wrapper,
@@ -88,9 +88,9 @@ def test_where_one_process_fails_all_do(failures):
 
     options = {"device": torch.device("cpu"), "elsewhere": lambda: OSError("elsewhere")}
     with pytest.raises(KeyError, match="here"):
-        together(Others(failures), fail, **options)
+        fail_together(Others(failures), fail, **options)
     if failures:
         with pytest.raises(OSError, match="elsewhere"):
-            together(Others(failures), lambda: 1, **options)
+            fail_together(Others(failures), lambda: 1, **options)
     else:
-        assert together(Others(failures), lambda: 1, **options) == 1
+        assert fail_together(Others(failures), lambda: 1, **options) == 1

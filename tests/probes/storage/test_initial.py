@@ -6,7 +6,14 @@ from safetensors.torch import load_file
 
 from ultraslow.probes.distributed.processes import Processes
 from ultraslow.probes.storage import initial
-from ultraslow.probes.storage.initial import Part, identity, load, name_of, part_of, save
+from ultraslow.probes.storage.initial import (
+    Part,
+    identity,
+    load_weights,
+    name_of,
+    own_part,
+    save_part,
+)
 from ultraslow.probes.storage.weights import Rows
 
 WHOLE = Part(0, 1, True)
@@ -29,9 +36,9 @@ def empty(parameters):
 
 def test_weights_come_back_and_others_read_the_file(tmp_path):
     saved = tensors()
-    save(tmp_path, WHOLE, saved)
+    save_part(tmp_path, WHOLE, saved)
     into = empty(saved)
-    load(tmp_path, saved, into)
+    load_weights(tmp_path, saved, into)
     for weights, found in zip(saved.values(), into, strict=True):
         assert torch.equal(weights, found)
     others = load_file(tmp_path / name_of(0, 1))
@@ -41,7 +48,7 @@ def test_weights_come_back_and_others_read_the_file(tmp_path):
 def test_the_folder_of_the_weights_is_synced(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(initial, "sync_folder", synced.append)
-    save(tmp_path, WHOLE, tensors())
+    save_part(tmp_path, WHOLE, tensors())
     assert synced == [tmp_path]
 
 
@@ -51,7 +58,7 @@ def test_the_identity_depends_on_every_tensor(tmp_path):
         weights = tensors()
         if changed is not None:
             weights[changed] = weights[changed] * 1.01
-        save(tmp_path / str(changed), WHOLE, weights)
+        save_part(tmp_path / str(changed), WHOLE, weights)
         digests.add(identity(tmp_path / str(changed)))
     assert len(digests) == 5
     assert identity(tmp_path / "nothing") == ""
@@ -63,7 +70,7 @@ def rows_saved(folder, cuts, weights):
         part = weights[start:stop]
         entries = {"w": part}
         target = folder / name_of(index, len(cuts) - 1)
-        initial.save(folder, Part(index, len(cuts) - 1, True), entries)
+        initial.save_part(folder, Part(index, len(cuts) - 1, True), entries)
         _say_whole(target, list(weights.shape), start)
 
 
@@ -86,7 +93,7 @@ def test_any_rows_are_read_from_any_shards(tmp_path, cuts, monkeypatch):
             rows = Rows(torch.float32, (7, 3), start, stop - start)
             monkeypatch.setattr(initial, "rows_of", lambda parameter, rows=rows: rows)
             into = torch.full((stop - start, 3), torch.nan)
-            load(tmp_path, {"w": weights}, [into])
+            load_weights(tmp_path, {"w": weights}, [into])
             assert torch.equal(into, weights[start:stop]), (start, stop)
 
 
@@ -94,7 +101,7 @@ def test_a_missing_shard_is_said(tmp_path):
     rows_saved(tmp_path, [0, 3, 7], torch.zeros(7, 3))
     (tmp_path / name_of(1, 2)).unlink()
     with pytest.raises(ValueError, match="rows of w up to 3 .* expected all up to 7: a file of"):
-        load(tmp_path, {"w": torch.zeros(7, 3)}, [torch.zeros(7, 3)])
+        load_weights(tmp_path, {"w": torch.zeros(7, 3)}, [torch.zeros(7, 3)])
     assert identity(tmp_path) == ""
 
 
@@ -108,31 +115,31 @@ def test_a_missing_shard_is_said(tmp_path):
     ],
 )
 def test_what_differs_is_said(tmp_path, change, fault):
-    save(tmp_path, WHOLE, tensors())
+    save_part(tmp_path, WHOLE, tensors())
     wanted = {name: w for name, w in {**tensors(), **change}.items() if w is not None}
     with pytest.raises(ValueError, match=fault):
-        load(tmp_path, wanted, empty(wanted))
+        load_weights(tmp_path, wanted, empty(wanted))
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "header", "empty"])
 def test_damage_is_said(tmp_path, damage):
-    save(tmp_path, WHOLE, tensors())
+    save_part(tmp_path, WHOLE, tensors())
     file = tmp_path / name_of(0, 1)
     content = bytearray(file.read_bytes())
     content[-3 if damage == "flip" else 20] ^= 8 if damage in ("flip", "header") else 0
     file.write_bytes({"cut": content[:-10], "empty": b""}.get(damage, content))
     with pytest.raises(ValueError, match=r"is damaged|cannot be read as initial weights"):
-        load(tmp_path, tensors(), empty(tensors()))
+        load_weights(tmp_path, tensors(), empty(tensors()))
 
 
 def test_a_disk_that_refuses_leaves_nothing_behind(tmp_path):
     (tmp_path / name_of(0, 1)).mkdir()
     with pytest.raises(OSError, match="initial-00000-of-00001"):
-        save(tmp_path, WHOLE, tensors())
+        save_part(tmp_path, WHOLE, tensors())
     assert [file.name for file in tmp_path.iterdir()] == [name_of(0, 1)]
 
 
 def test_one_process_of_a_replicated_model_saves():
     parameters = [torch.zeros(2)]
-    assert part_of(parameters, Processes(2, 0, (), 2)) == WHOLE
-    assert part_of(parameters, Processes(2, 1, (), 2)) == Part(0, 1, False)
+    assert own_part(parameters, Processes(2, 0, (), 2)) == WHOLE
+    assert own_part(parameters, Processes(2, 1, (), 2)) == Part(0, 1, False)

@@ -8,7 +8,7 @@ from every_field import every_field
 from records import records
 
 from ultraslow.diffusion.recording.errors import RecordError
-from ultraslow.probes.storage.repair import repair
+from ultraslow.probes.storage.repair import repair_recording
 from ultraslow.probes.storage.segments import SegmentStore
 
 
@@ -33,7 +33,7 @@ def test_sound_segments_are_kept_and_broken_ones_set_aside(tmp_path, kind):
     segments = store.segments()
     spoil(segments[1], kind)
     spoiled = segments[1].read_bytes()
-    found = repair(tmp_path / "run")
+    found = repair_recording(tmp_path / "run")
     assert found.path == tmp_path / "run.nc"
     assert found.records == 4
     assert found.aside == (segments[1].with_name(f"{segments[1].name}.broken"),)
@@ -52,7 +52,7 @@ def test_every_field_survives_a_repair(tmp_path):
         store.write(every_field(*part))
     store.lease.release()
     spoil(store.segments()[1], "one bit")
-    closed = xr.load_dataset(repair(tmp_path / "run").path, decode_timedelta=False)
+    closed = xr.load_dataset(repair_recording(tmp_path / "run").path, decode_timedelta=False)
     assert json.loads(closed.attrs.pop("gaps")) == [[1, 10]]
     xr.testing.assert_identical(closed, every_field(0, 1, 10, 12))
 
@@ -61,14 +61,14 @@ def test_holes_at_both_ends_are_told(tmp_path):
     store = live(tmp_path / "run")
     for segment in (store.segments()[0], store.segments()[-1]):
         spoil(segment, "one bit")
-    closed = xr.load_dataset(repair(tmp_path / "run").path)
+    closed = xr.load_dataset(repair_recording(tmp_path / "run").path)
     assert json.loads(closed.attrs["gaps"]) == [[-1, 1], [12, None]]
 
 
 def test_a_sound_recording_stays_as_it_is(tmp_path):
     store = live(tmp_path / "run")
     before = {file: file.read_bytes() for file in store.segments()}
-    found = repair(tmp_path / "run")
+    found = repair_recording(tmp_path / "run")
     assert (found.path, found.records, found.aside) == (tmp_path / "run", 7, ())
     assert found.faults == (
         f"no initial weights in {tmp_path / 'run'}: the run cannot be resumed",
@@ -78,7 +78,7 @@ def test_a_sound_recording_stays_as_it_is(tmp_path):
 
 def test_overlapping_segments_are_set_aside(tmp_path):
     live(tmp_path / "run", (0, 1, 2), (2, 3), (4, 5))
-    found = repair(tmp_path / "run")
+    found = repair_recording(tmp_path / "run")
     assert xr.load_dataset(found.path)["iteration"].values.tolist() == [0, 1, 2, 4, 5]
     assert "segments overlap" in found.faults[0]
 
@@ -86,7 +86,7 @@ def test_overlapping_segments_are_set_aside(tmp_path):
 def test_a_broken_closed_file_is_rebuilt_while_its_segments_are_there(tmp_path):
     store = live(tmp_path / "run")
     (tmp_path / "run.nc").write_bytes(b"CDF")
-    found = repair(tmp_path / "run.nc")
+    found = repair_recording(tmp_path / "run.nc")
     assert found.aside == (tmp_path / "run.nc.broken",)
     assert xr.load_dataset(found.path).sizes["iteration"] == 7
     assert store.segments() == []
@@ -95,7 +95,7 @@ def test_a_broken_closed_file_is_rebuilt_while_its_segments_are_there(tmp_path):
 def test_a_broken_closed_file_may_have_any_name(tmp_path):
     live(tmp_path / "r50-b8192-s0")
     (tmp_path / "r50-b8192-s0.nc").write_bytes(b"CDF")
-    assert repair(tmp_path / "r50-b8192-s0").records == 7
+    assert repair_recording(tmp_path / "r50-b8192-s0").records == 7
 
 
 def test_an_interrupted_repair_is_finished_by_the_next(tmp_path, monkeypatch):
@@ -108,13 +108,13 @@ def test_an_interrupted_repair_is_finished_by_the_next(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
         patched.setattr(SegmentStore, "compact", full)
-        repair(tmp_path / "run")
-    found = repair(tmp_path / "run")
+        repair_recording(tmp_path / "run")
+    found = repair_recording(tmp_path / "run")
     assert (
         found.faults[-1] == "no records after iteration 0 and before 9: their files were set aside"
     )
     assert json.loads(xr.load_dataset(found.path).attrs["gaps"]) == [[0, 9]]
-    assert not repair(tmp_path / "run").rebuilt
+    assert not repair_recording(tmp_path / "run").rebuilt
 
 
 def test_a_second_repair_remembers_the_holes_of_the_first(tmp_path):
@@ -122,7 +122,7 @@ def test_a_second_repair_remembers_the_holes_of_the_first(tmp_path):
     store = live(tmp_path / "run")
     spoil(store.segments()[1], "one bit")
     spoil(store.segments()[2], "one bit")
-    path = repair(tmp_path / "run").path
+    path = repair_recording(tmp_path / "run").path
     assert json.loads(xr.load_dataset(path).attrs["gaps"]) == [[0, 15]]
     told = {"gaps": "[[0, 15]]"}
     for first, expected in [(15, [[0, 15], [16, 18]]), (0, [[5, 12]])]:
@@ -132,7 +132,7 @@ def test_a_second_repair_remembers_the_holes_of_the_first(tmp_path):
             store.write(records(*part).assign_attrs(told))
         store.lease.release()
         spoil(store.segments()[2], "one bit")
-        found = repair(tmp_path / "run")
+        found = repair_recording(tmp_path / "run")
         assert json.loads(xr.load_dataset(found.path).attrs["gaps"]) == expected
 
 
@@ -140,14 +140,14 @@ def test_nothing_sound_changes_nothing(tmp_path):
     store = live(tmp_path / "run", (0,))
     spoil(store.segments()[0], "one bit")
     with pytest.raises(RecordError, match="no part is sound; segment-000000000000.nc: is damaged"):
-        repair(tmp_path / "run")
+        repair_recording(tmp_path / "run")
     assert os.listdir(tmp_path / "run") == ["segment-000000000000.nc"]
     with pytest.raises(FileNotFoundError, match="found no recording at"):
-        repair(tmp_path / "other")
+        repair_recording(tmp_path / "other")
 
 
 def test_a_recording_that_is_being_written_is_left_alone(tmp_path):
     store = live(tmp_path / "run")
     store.lease.acquire()
     with pytest.raises(FileExistsError, match="records at"):
-        repair(tmp_path / "run")
+        repair_recording(tmp_path / "run")

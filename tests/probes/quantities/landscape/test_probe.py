@@ -81,7 +81,7 @@ def test_a_disk_that_refuses_is_warned_of_once(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr("ultraslow.probes.storage.initial.save", refuse)
+    monkeypatch.setattr("ultraslow.probes.storage.initial.save_part", refuse)
     waypoints = CheckpointWeights(tmp_path, parameters(), Processes())
     with pytest.warns(RuntimeWarning, match="will lack the line from it .no space left") as told:
         waypoints.keep(1)

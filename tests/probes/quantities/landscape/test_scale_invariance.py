@@ -5,9 +5,8 @@ import torch
 from torch import nn
 
 from ultraslow.probes.quantities.landscape.scale_invariance import (
-    radial_cosines,
     scale_effects,
-    scale_invariant,
+    scale_invariant_tensors,
 )
 from ultraslow.probes.runs.models.names import architecture
 from ultraslow.probes.runs.models.resnet import ResNet
@@ -22,7 +21,7 @@ def images(size=16):
 
 
 def invariant(model, batch, **options):
-    return scale_invariant(model, lambda: model(batch), generator=seeded(), **options)
+    return scale_invariant_tensors(model, lambda: model(batch), generator=seeded(), **options)
 
 
 def convolutions(model):
@@ -147,9 +146,9 @@ def test_everything_is_put_back(raises_at):
 
     if raises_at:
         with pytest.raises(OSError, match="gone"):
-            scale_invariant(model, forward, generator=seeded())
+            scale_invariant_tensors(model, forward, generator=seeded())
     else:
-        assert scale_invariant(model, forward, generator=seeded())["0.weight"]
+        assert scale_invariant_tensors(model, forward, generator=seeded())["0.weight"]
     for name, value in model.state_dict().items():
         assert torch.equal(value, tensors[name]), name
     assert all(p.grad is g for p, g in zip(model.parameters(), gradients, strict=True))
@@ -159,33 +158,12 @@ def test_everything_is_put_back(raises_at):
     assert all(calls)
 
 
-def test_radial_cosines_of_normalized_and_other_tensors():
-    torch.manual_seed(0)
-    model = ResNet(architecture("resnet8"), channels=3, classes=10)
-    loss = nn.functional.cross_entropy(model(images()), torch.arange(16) % 10)
-    loss.backward()
-    names, parameters = zip(*model.named_parameters(), strict=True)
-    gradients = [p.grad for p in parameters]
-    cosines = dict(zip(names, radial_cosines(parameters, gradients).tolist(), strict=True))
-    for name in convolutions(model):
-        # ε = 1e-5 beside a variance of order 1.
-        assert abs(cosines[name]) < 1e-5
-    assert abs(cosines["head.weight"]) > 1e-3
-    w, g = (x.detach().double().flatten() for x in (model.head.weight, model.head.weight.grad))
-    expected = sum(a * b for a, b in zip(w.tolist(), g.tolist(), strict=True))
-    assert cosines["head.weight"] == pytest.approx(expected / float(w.norm() * g.norm()), rel=1e-6)
-
-
-def test_radial_cosine_of_a_zero_tensor_is_not_a_number():
-    assert radial_cosines([torch.zeros(3)], [torch.ones(3)]).isnan().all()
-
-
 def test_messages():
     model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5))
     batch = torch.randn(32, 6)
     with pytest.raises(TypeError, match="forward: returned tuple, expected a tensor"):
-        scale_invariant(model, lambda: (model(batch),), generator=seeded())
+        scale_invariant_tensors(model, lambda: (model(batch),), generator=seeded())
     with pytest.raises(ValueError, match="forward: returned outputs that are not finite"):
-        scale_invariant(model, lambda: model(batch) * float("inf"), generator=seeded())
+        scale_invariant_tensors(model, lambda: model(batch) * float("inf"), generator=seeded())
     with pytest.raises(ValueError, match="forward: left the model in evaluation mode"):
-        scale_invariant(model, lambda: model.eval()(batch), generator=seeded())
+        scale_invariant_tensors(model, lambda: model.eval()(batch), generator=seeded())
