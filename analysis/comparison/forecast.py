@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from statsmodels.stats.multitest import multipletests
 
 from ultraslow.analysis.growth import check_curve
 from ultraslow.analysis.intervals import Contrast, Interval, paired
@@ -183,7 +184,9 @@ def surviving_laws(forecasts: Forecasts, *, horizon: float, level: float = 0.95)
         for row, name in enumerate(forecasts.laws)
         if row != best
     }
-    worse = _holm({name: _one_sided(found) for name, found in excess.items()}, 1 - level)
+    p_values = [_one_sided(found) for found in excess.values()]
+    rejected = multipletests(p_values, 1 - level, method="holm")[0] if p_values else ()
+    worse = {name for name, told in zip(excess, rejected, strict=True) if told}
     kept = tuple(name for name in forecasts.laws if name not in worse)
     intervals = {name: found.interval(level) for name, found in excess.items()}
     return Comparison(forecasts.laws[best], intervals, kept)
@@ -193,13 +196,3 @@ def _one_sided(found: Contrast) -> float:
     if not np.isfinite(found.p_value):
         return 1.0
     return found.p_value / 2 if found.value > 0 else 1 - found.p_value / 2
-
-
-def _holm(p_values: dict[str, float], error: float) -> set[str]:
-    """Names rejected by Holm's step-down test."""
-    rejected: set[str] = set()
-    for rank, name in enumerate(sorted(p_values, key=lambda key: p_values[key])):
-        if p_values[name] > error / (len(p_values) - rank):
-            break
-        rejected.add(name)
-    return rejected

@@ -1,9 +1,9 @@
 """P1's rule: what the intervals of exponents say together, on recordings and in plans alike."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from ultraslow.analysis.intervals import CONTRADICTED, decide, joint_level
+from ultraslow.analysis.intervals import CONTRADICTED, Interval, decide, joint_level
 
 # A law of exponent 0.05 differs from the logarithm by 12 % of D one decade beyond three decades of
 # data; below that, records of a few decades and per-cent noise cannot tell them apart.
@@ -13,24 +13,12 @@ MARGIN = 0.05
 DETECTABLE = 2.8
 
 
-class Ends(Protocol):
-    """What has an interval."""
-
-    @property
-    def low(self) -> float:
-        """Lower end."""
-
-    @property
-    def high(self) -> float:
-        """Upper end."""
-
-
-Interval = TypeVar("Interval", bound=Ends)
+Found = TypeVar("Found", bound=Interval)
 
 
 def judged(
-    at: Callable[[float], Sequence[Interval]], *, level: float, margin: float = MARGIN
-) -> tuple[Sequence[Interval], list[str]]:
+    at: Callable[[float], Sequence[Found]], *, level: float, margin: float = MARGIN
+) -> tuple[Sequence[Found], list[str]]:
     """The intervals that decide, and the word of each.
 
     Where one lies wholly beyond the margin all are taken anew, at the level at which they hold

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
-from scipy.stats import norm, t
+from scipy.stats import norm
+
+from ultraslow.analysis.intervals import t_quantile
 
 from .noise_models import NoiseModel, handicap, menu, noise_covariance
 from .status import check_curve
@@ -164,7 +166,7 @@ def bend(times: Array, values: Array, *, pieces: int | None = None, level: float
     best = int(likelihoods.argmax())
     early, late = (float(slope) for slope in thirds @ fits[best][0])
     change = thirds[1] - thirds[0]
-    reach = float(t.ppf((1 + level) / 2, times.size - design.shape[1]))
+    reach = t_quantile(times.size - design.shape[1], level)
     plausible = np.flatnonzero(likelihoods > likelihoods[best] - _PLAUSIBLE)
     middles = np.array([change @ fits[row][0] for row in plausible])
     halves = reach * np.sqrt([change @ fits[row][1] @ change for row in plausible])

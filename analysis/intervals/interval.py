@@ -57,11 +57,6 @@ class Interval:
         return interval(self.low, self.high, show=show)
 
     @property
-    def bounded(self) -> bool:
-        """Whether both ends are finite."""
-        return math.isfinite(self.low) and math.isfinite(self.high)
-
-    @property
     def farthest(self) -> float:
         """Distance from 0 of the end that is farther from it.
 

@@ -9,7 +9,7 @@ from .held_out import (
     METRICS as METRICS,
 )
 from .held_out import (
-    Training as Training,
+    ScoredRun as ScoredRun,
 )
 from .held_out import (
     has as has,
@@ -34,9 +34,6 @@ from .tuning import (
     Tuned as Tuned,
 )
 from .tuning import (
-    between as between,
-)
-from .tuning import (
     possible as possible,
 )
 from .tuning import (
@@ -44,4 +41,7 @@ from .tuning import (
 )
 from .tuning import (
     tune as tune,
+)
+from .tuning import (
+    tuned_difference as tuned_difference,
 )

@@ -72,7 +72,7 @@ def _draw(name: str, run: xr.Dataset) -> tuple[object, ...]:
 
 
 @dataclass(frozen=True)
-class Training:
+class ScoredRun:
     """What a run scored, and when its training counts as finished.
 
     Attributes:
@@ -124,7 +124,7 @@ class Training:
         return float(self.score[nearest]) if away[nearest] <= TOLERANCE else math.nan
 
 
-def trainings(runs: Mapping[str, xr.Dataset], metric: str) -> list[Training]:
+def trainings(runs: Mapping[str, xr.Dataset], metric: str) -> list[ScoredRun]:
     """What each run scored.
 
     Arguments:
@@ -137,13 +137,13 @@ def trainings(runs: Mapping[str, xr.Dataset], metric: str) -> list[Training]:
     return [_training(name, run, metric) for name, run in runs.items()]
 
 
-def _training(name: str, run: xr.Dataset, metric: str) -> Training:
+def _training(name: str, run: xr.Dataset, metric: str) -> ScoredRun:
     values, at = _values(run, metric), run["iteration"].values
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = values if metric == "accuracy" else -np.log(values)
     known = np.isfinite(scores) & (at[: scores.size] > 0)
     earlier = known.any() and at[: scores.size][known][0] < at[-1]
-    return Training(
+    return ScoredRun(
         batch_size=int(run["batch_size"].values),
         rate=rate_of(run),
         seed=label(run, "seed", name),

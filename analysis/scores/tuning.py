@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import Interval, unpaired
 
-from .held_out import Training
+from .held_out import ScoredRun
 
 Array = NDArray[np.float64]
 # A rate is given up where it is below the best at this level. Differences of tuned batch sizes are
@@ -47,7 +47,7 @@ class Tuned:
         return self.rates[0] < self.best < self.rates[-1]
 
 
-def scores_at(found: Sequence[Training], *, batch_size: int, iteration: float) -> Scores:
+def scores_at(found: Sequence[ScoredRun], *, batch_size: int, iteration: float) -> Scores:
     """Scores of the runs of a batch size that were trained for so many iterations.
 
     Where no run ends there, those that go on at a constant rate are read at that iteration. A rate
@@ -116,7 +116,7 @@ def possible(tables: Mapping[float, Array]) -> list[float]:
     return [rate for rate in tables if rate == best or ahead[rate].low <= 0]
 
 
-def between(above: Iterable[Array], below: Iterable[Array], *, level: float) -> Interval:
+def tuned_difference(above: Iterable[Array], below: Iterable[Array], *, level: float) -> Interval:
     """The difference of two means, each of the best of some candidates that one cannot tell apart.
 
     The interval spans Welch's intervals of all pairs of candidates, so that it covers the

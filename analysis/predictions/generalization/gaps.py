@@ -10,12 +10,12 @@ from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.scores import (
     MARGINS,
     MEANINGS,
-    Training,
+    ScoredRun,
     Tuned,
-    between,
     scores_at,
     trainings,
     tune,
+    tuned_difference,
 )
 from ultraslow.analysis.study import Sample, Study
 from ultraslow.analysis.text import number, plural
@@ -37,7 +37,7 @@ class Setting:
         level: confidence level of gaps.
     """
 
-    trainings: Sequence[Training]
+    trainings: Sequence[ScoredRun]
     metric: str
     base: int
     iterations: int
@@ -143,7 +143,7 @@ def base_rate_epochs(given: Setting, batch_size: int) -> Interval | None:
     if base is None or base.best not in scores or len(scores[base.best]) < TUNING_SEEDS:
         return None
     large = np.asarray(list(scores[base.best].values()))
-    return between(base.candidates.values(), [large], level=given.level)
+    return tuned_difference(base.candidates.values(), [large], level=given.level)
 
 
 def _equal_samples(given: Setting, batch_size: int) -> float:
@@ -155,7 +155,7 @@ def _gap(given: Setting, batch_size: int, iteration: float) -> Gap | None:
     large = given.tuned(batch_size, iteration)
     if base is None or large is None:
         return None
-    ends = between(base.candidates.values(), large.candidates.values(), level=given.level)
+    ends = tuned_difference(base.candidates.values(), large.candidates.values(), level=given.level)
     # Seeds' own luck does not choose their rates, so this estimate is not flattered.
     middle = float(base.scores.mean() - large.scores.mean())
     contrast = replace(ends, value=min(max(middle, ends.low), ends.high))
@@ -190,7 +190,7 @@ def more_seeds(gaps: list[Gap]) -> str:
         contrast = gap.contrast
         away = abs(gap.margin - contrast.value)
         half = contrast.high - contrast.value
-        if contrast.low <= gap.margin <= contrast.high:
+        if contrast.contains(gap.margin):
             most = max(most, contrast.n * (half / away) ** 2 if away > 0 else math.inf)
     if most > 1000:
         return "hardly more seeds: a gap lies at the margin itself"

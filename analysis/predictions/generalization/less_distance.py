@@ -15,10 +15,10 @@ from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.scores import (
     MARGINS,
     MEANINGS,
-    between,
     possible,
     rate_of,
     trainings,
+    tuned_difference,
 )
 from ultraslow.analysis.study import Sample, Study
 from ultraslow.analysis.text import plural, rounded
@@ -183,8 +183,8 @@ def pairs(found: list[End], *, level: float) -> list[Pair]:
         Pair(
             a,
             b,
-            between(a.scores, b.scores, level=level),
-            between(a.log_distances, b.log_distances, level=level),
+            tuned_difference(a.scores, b.scores, level=level),
+            tuned_difference(a.log_distances, b.log_distances, level=level),
         )
         for a, b in ordered
     ]

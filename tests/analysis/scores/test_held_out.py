@@ -5,7 +5,7 @@ import pytest
 
 from ultraslow.analysis.scores.held_out import (
     MARGINS,
-    Training,
+    ScoredRun,
     has,
     metric_of,
     rate_of,
@@ -112,7 +112,7 @@ def test_margins_are_a_point_of_accuracy_and_a_twentieth_of_the_loss():
 
 def test_a_run_that_holds_its_beginning_only_is_no_finished_training():
     none = np.empty(0, dtype=np.int64)
-    run = Training(64, 0.1, 0, 0, 0, none, np.empty(0))
+    run = ScoredRun(64, 0.1, 0, 0, 0, none, np.empty(0))
     assert not run.ends(1)
     assert not run.ends(0)
     assert np.isnan(run.at(0))

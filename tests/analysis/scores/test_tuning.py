@@ -5,7 +5,13 @@ import pytest
 
 from ultraslow.analysis.intervals.contrast import unpaired
 from ultraslow.analysis.scores.held_out import trainings
-from ultraslow.analysis.scores.tuning import between, chosen_rates, possible, scores_at, tune
+from ultraslow.analysis.scores.tuning import (
+    chosen_rates,
+    possible,
+    scores_at,
+    tune,
+    tuned_difference,
+)
 
 RECORDS = [0, 1, 10, 100]
 # By hand: without seed 0 the means are 0.65 (0.1) and 0.55 (0.2); without 1, 0.45 and 0.6;
@@ -72,7 +78,7 @@ def test_the_interval_spans_all_pairs_of_candidates():
     rng = np.random.default_rng(0)
     above, below = rng.normal(1, 0.1, (2, 5)), rng.normal(0, 0.1, (3, 6))
     pairs = [unpaired(x, y).interval(0.9) for x in above for y in below]
-    found = between(above, below, level=0.9)
+    found = tuned_difference(above, below, level=0.9)
     assert found.low == min(pair.low for pair in pairs)
     assert found.high == max(pair.high for pair in pairs)
     assert found.n == 5
@@ -90,7 +96,7 @@ def test_intervals_cover_although_the_best_rate_is_not_known(sd, bend):
         }
         return tune(scores, seeds=5).candidates.values()
 
-    found = [between(arm(), arm(), level=0.95) for _ in range(150)]
+    found = [tuned_difference(arm(), arm(), level=0.95) for _ in range(150)]
     covered = np.mean([one.low <= 0.0 <= one.high for one in found])
     assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 150)
 
