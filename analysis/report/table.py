@@ -28,11 +28,13 @@ class Column:
         title: its heading.
         show: a row's value in words.
         left: flush left, as names and words are; numbers are flush right.
+        tied: of the column before, as its interval is: the two are not parted.
     """
 
     title: str
     show: Callable[[Any], str]
     left: bool = False
+    tied: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ class Table:
                 min(own, max(width // 3, cell_len(column.title))) if column.left else own
                 for own, column in zip(widths, self.columns, strict=True)
             ]
-        blocks = parted_columns(widths, self.keys, width)
+        tied = [column.tied for column in self.columns]
+        blocks = parted_columns(widths, tied, self.keys, width)
         return "\n\n".join(self._grid(cells, widths, block) for block in blocks)
 
     def _paragraphs(self, width: int | None) -> str:
@@ -154,19 +157,35 @@ def printed(tables: Sequence[Table]) -> str:
     return "\n\n".join(text for text in (table.terminal() for table in tables) if text)
 
 
-def parted_columns(widths: Sequence[int], keys: int, width: int | None) -> list[list[int]]:
+def parted_columns(
+    widths: Sequence[int], tied: Sequence[bool], keys: int, width: int | None
+) -> list[list[int]]:
     """Columns in blocks that find room side by side, each begun by the columns of names.
 
-    >>> parted_columns([5, 9, 9, 9], 1, 30), parted_columns([5, 9, 9, 9], 1, None)
-    ([[0, 1, 2], [0, 3]], [[0, 1, 2, 3]])
+    Arguments:
+        widths: of the columns.
+        tied: whether a column stays with the one before.
+        keys: the number of columns of names.
+        width: to be filled; None for one block.
+
+    >>> parted_columns([5, 9, 9, 9], [False] * 4, 1, 30)
+    [[0, 1, 2], [0, 3]]
+    >>> parted_columns([5, 9, 9, 9], [False, False, False, True], 1, 30)
+    [[0, 1], [0, 2, 3]]
     """
+    groups: list[list[int]] = []
+    for k in range(keys, len(widths)):
+        if tied[k] and groups:
+            groups[-1].append(k)
+        else:
+            groups.append([k])
     names = list(range(keys))
     blocks = [[*names]]
-    for k in range(keys, len(widths)):
-        needed = sum(widths[one] + _GAP for one in [*blocks[-1], k]) - _GAP
+    for group in groups:
+        needed = sum(widths[k] + _GAP for k in [*blocks[-1], *group]) - _GAP
         if width is not None and needed > width and len(blocks[-1]) > keys:
             blocks.append([*names])
-        blocks[-1].append(k)
+        blocks[-1] += group
     return blocks
 
 

@@ -95,15 +95,19 @@ def origin_table(rows: Sequence[Mapping[str, Any]], colours: Mapping[int, str]) 
             _entry("batch size", "batch_size", lambda m: piece("swatch", colours[m], m)),
             _entry("seed", "seed"),
             _entry("rate", "learning_rate", number),
-            Column("scaling", lambda row: row["scaling"] or NONE),
+            Column("scaling", lambda row: row["scaling"] or NONE, left=True),
             _entry("iterations", "last_iteration"),
             _entry("records", "records"),
             _entry("decades", "constant_rate_decades", fixed),
-            _entry("state", "state"),
-            _entry("hash", "sha256", lambda sha256: piece("code", sha256[:_HASH_LENGTH])),
+            _entry("state", "state", left=True),
+            _entry("hash", "sha256", _hash, left=True),
         ),
         rows=rows,
     )
+
+
+def _hash(sha256: str) -> str:
+    return piece("code", sha256[:_HASH_LENGTH])
 
 
 def fit_table(found: xr.Dataset) -> Table:
@@ -121,7 +125,7 @@ def fit_table(found: xr.Dataset) -> Table:
         *names,
         _entry("decades", "decades", fixed),
         Column("p", lambda row: rounded(real(row["exponent"]))),
-        Column("interval", lambda row: _ends(row, "exponent_low", "exponent_high")),
+        Column("interval", lambda row: _ends(row, "exponent_low", "exponent_high"), tied=True),
         Column("tells ≥", lambda row: rounded(real(row["detectable"]))),
         _entry("remark", "status", lambda s: "" if s == "ok" else s.replace("_", " "), left=True),
     )
@@ -196,13 +200,13 @@ def noise_table(found: Sequence[ArmScale]) -> Table:
     """The noise scale over whole runs of each batch size, against the batch size."""
     places = {"below": "below it", "within": "within it", "above": "above it", "unknown": NONE}
     columns = (
-        Column("batch size M", lambda one: sized(one.batch_size, one.arm)),
+        Column("batch size M", lambda one: sized(one.batch_size, one.arm), left=True),
         Column("runs", lambda one: str(one.runs)),
         Column("noise scale B", lambda one: number(one.scale.interval.value)),
-        Column("interval", lambda one: one.scale.interval.ends(number)),
-        Column("M is", lambda one: places[one.place]),
+        Column("interval", lambda one: one.scale.interval.ends(number), tied=True),
+        Column("M is", lambda one: places[one.place], left=True),
         Column("t* = B/M", lambda one: number(one.crossover.value)),
-        Column("interval", lambda one: one.crossover.ends(number)),
+        Column("interval", lambda one: one.crossover.ends(number), tied=True),
     )
     return Table(columns=columns, rows=found, notes=(_CROSSOVER,))
 
@@ -217,7 +221,7 @@ def part_tables(found: Breakdown) -> dict[str, Table]:
     by_loss = (
         _entry("mean training loss", "loss", number, left=True),
         _entry("noise scale B", "estimate", number),
-        Column("interval", lambda row: interval(row["low"], row["high"])),
+        Column("interval", lambda row: interval(row["low"], row["high"]), tied=True),
     )
     tables = {
         "tensors": _parts("tensors", found.groups),
@@ -231,8 +235,8 @@ def _parts(title: str, found: Mapping[str, NoiseScale]) -> Table:
     columns = (
         Column(title, lambda item: item[0], left=True),
         Column("noise scale B", lambda item: number(item[1].interval.value)),
-        Column("interval", lambda item: item[1].interval.ends(number)),
-        Column("method", lambda item: _method(item[1])),
+        Column("interval", lambda item: item[1].interval.ends(number), tied=True),
+        Column("method", lambda item: _method(item[1]), left=True),
         Column("updates", lambda item: str(item[1].updates)),
     )
     return Table(columns=columns, rows=list(found.items()))
@@ -261,9 +265,9 @@ def ladder_table(ladder: Ladder) -> Table:
         Column("runs", lambda rung: _runs(rung.runs, rung.failed)),
         Column("value", lambda rung: rounded(rung.mean)),
         Column("over the one before", lambda rung: _gain(rung.over_before)),
-        Column("p", lambda rung: _p_value(rung.over_before)),
+        Column("p", lambda rung: _p_value(rung.over_before), tied=True),
         Column("over the baseline", lambda rung: _gain(rung.over_baseline)),
-        Column("p", lambda rung: _p_value(rung.over_baseline)),
+        Column("p", lambda rung: _p_value(rung.over_baseline), tied=True),
     )
     return Table(
         title=f"ladder {ladder.name or '(without a name)'}, held-out {ladder.metric}",
@@ -315,9 +319,9 @@ def critical_table(found: CriticalBatch, *, over_fewest: bool = True) -> Table:
     columns = (
         Column("batch size", lambda row: str(row[0])),
         Column("iterations", lambda row: number(row[1])),
-        Column("over fewest", lambda row: number(row[1] / least)),
+        Column("over fewest", lambda row: number(row[1] / least), tied=True),
         Column("samples", lambda row: number(row[0] * row[1])),
-        Column("over fewest", lambda row: number(row[0] * row[1] / samples)),
+        Column("over fewest", lambda row: number(row[0] * row[1] / samples), tied=True),
     )
     fewest = "" if math.isnan(least) else f"; fewest iterations {number(least)}"
     reasons = [found.reason] if found.reason else []

@@ -61,13 +61,19 @@ def test_columns_without_room_are_set_below_with_the_names():
     ]
 
 
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=9), st.integers(10, 120))
-def test_blocks_hold_each_column_once_and_are_no_wider_than_asked(widths, width):
-    blocks = parted_columns(widths, 1, width)
+COLUMNS = st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=9)
+
+
+@given(COLUMNS, st.integers(10, 120))
+def test_blocks_hold_each_column_once_and_are_no_wider_than_asked(columns, width):
+    widths, tied = zip(*columns, strict=True)
+    blocks = parted_columns(widths, tied, 1, width)
     assert [k for block in blocks for k in block[1:]] == list(range(1, len(widths)))
+    assert parted_columns(widths, tied, 1, None) == [list(range(len(widths)))]
     for block in blocks:
         needed = sum(widths[k] + 2 for k in block) - 2
-        assert block[0] == 0 and (needed <= width or len(block) <= 2)
+        assert block[0] == 0 and (needed <= width or all(tied[k] for k in block[2:]))
+        assert len(block) == 1 or not tied[block[1]] or block[1] == 1
 
 
 def test_long_names_fold_and_numbers_do_not():
