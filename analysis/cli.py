@@ -1,18 +1,12 @@
-"""The sub-commands that read recordings: info, fit, test and report.
-
-`ultraslow batch`: the critical batch size, from runs at several batch sizes.
-
-`ultraslow plan`: how long, how many seeds, recorded when, at which batch sizes.
-
-`ultraslow simulate`: runs of known truth, as recordings.
-"""
+"""The sub-commands that read recordings, plan or simulate them."""
 
 import argparse
 import json
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +16,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ultraslow.analysis.planning import Pilot
+    from ultraslow.analysis.report.table import Table
+
+# Progress bars stand on standard error, show up after a second and only in a terminal.
+_BAR: dict[str, Any] = {"delay": 1, "leave": False, "disable": None}
 
 
 def info(parser: argparse.ArgumentParser) -> Run:
@@ -112,22 +110,19 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    from ultraslow.analysis.report import printed, recording_tables
+    from ultraslow.analysis.report import recording_tables
 
     # Repairing is the recorder's business, reached through the command and not by an import.
     if arguments.repair and (status := main(["repair", *arguments.paths])):
         return status
     used, bad = recording_tables(_load(arguments.paths, report_unusable=False))
-    if arguments.json:
-        _print_json({"recordings": used.json(), "unusable": bad.json()})
-    else:
-        print(printed([used, bad]))
+    _say(arguments, {"recordings": used.json(), "unusable": bad.json()}, used, bad)
     return 0
 
 
 def _fit(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.growth import fit_tensors
-    from ultraslow.analysis.report import fit_table, printed
+    from ultraslow.analysis.report import exponent_table
     from ultraslow.analysis.runs import recordings
     from ultraslow.analysis.study import Study
 
@@ -140,45 +135,37 @@ def _fit(arguments: argparse.Namespace) -> int:
         found += [fit_tensors(runs, level=level, progress=_advance("fitting tensors"))]
     if arguments.output is not None:
         _save(found, arguments.output)
-    fits, *tensors = map(fit_table, found)
-    if arguments.json:
-        _print_json({"fits": fits.json(), "tensors": tensors[0].json() if tensors else []})
-    else:
-        print(printed([fits, *tensors]))
+    fits, *tensors = map(exponent_table, found)
+    content = {"fits": fits.json(), "tensors": tensors[0].json() if tensors else []}
+    _say(arguments, content, fits, *tensors)
     return _tell_unfit(runs, fits.json())
 
 
 def _test(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.predictions import verdicts_on
-    from ultraslow.analysis.report import fit_rows, printed, verdict_rows, verdict_tables
+    from ultraslow.analysis.report import fit_rows, verdict_rows, verdict_tables
     from ultraslow.analysis.runs import recordings
     from ultraslow.analysis.study import Study
 
     runs = recordings(_load(arguments.paths))
     if arguments.ladder:
-        return _compare_rungs(runs, level=arguments.level, as_json=arguments.json)
+        return _compare_rungs(runs, arguments)
     study = Study(runs, arguments.level, _advance("fitting"))
     verdicts = verdicts_on(study)
-    if arguments.json:
-        _print_json({"verdicts": verdict_rows(verdicts)})
-    else:
-        print(printed(verdict_tables(verdicts)))
+    _say(arguments, {"verdicts": verdict_rows(verdicts)}, *verdict_tables(verdicts))
     return _tell_unfit(runs, fit_rows(study.fits))
 
 
-def _compare_rungs(runs: "dict[str, xr.Dataset]", *, level: float, as_json: bool) -> int:
-    from ultraslow.analysis.report import ladder_rows, ladder_table, printed
+def _compare_rungs(runs: "dict[str, xr.Dataset]", arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.report import ladder_rows, ladder_table
     from ultraslow.analysis.scores import ladders
 
-    found = ladders(runs, level=level)
+    found = ladders(runs, level=arguments.level)
     if not found:
         raise CommandError(
             "--ladder: found no run with the metadata `rung` and a held-out accuracy or loss"
         )
-    if as_json:
-        _print_json({"ladders": ladder_rows(found)})
-    else:
-        print(printed(list(map(ladder_table, found))))
+    _say(arguments, {"ladders": ladder_rows(found)}, *map(ladder_table, found))
     return 0
 
 
@@ -206,30 +193,22 @@ def _tell_unfit(runs: "Mapping[str, xr.Dataset]", fits: Sequence[Mapping[str, An
 
 
 def _load(paths: list[str], *, report_unusable: bool = True) -> "xr.DataTree":
+    from tqdm import tqdm
+
     from ultraslow.analysis.runs import unusable
     from ultraslow.analysis.runs.load import load
 
-    runs = load(paths, progress=_progress("reading"))
+    runs = load(paths, progress=partial(tqdm, desc="reading", **_BAR))
     for item in unusable(runs) if report_unusable else ():
         print(f"not used: {item.source}: {'; '.join(item.faults)}", file=sys.stderr)
     return runs
 
 
-def _progress(title: str) -> Callable[[Iterable], Iterable]:
-    """A progress bar on standard error that shows up after a second and only in a terminal."""
-    from tqdm import tqdm
-
-    def wrap(items: Iterable) -> Iterable:
-        return tqdm(items, desc=title, delay=1, leave=False, disable=None)
-
-    return wrap
-
-
 def _advance(title: str) -> Callable[[int, int], None]:
-    """The same bar, moved on by numbers of series."""
+    """A progress bar, moved on by numbers of series."""
     from tqdm import tqdm
 
-    bar = tqdm(desc=title, delay=1, leave=False, disable=None, unit="series")
+    bar = tqdm(desc=title, unit="series", **_BAR)
 
     def move(done: int, total: int) -> None:
         bar.total = total
@@ -257,8 +236,14 @@ def _save(found: "Sequence[xr.Dataset]", path: Path) -> None:
         raise CommandError(f"--output: {path} cannot be written: {error.strerror}") from error
 
 
-def _print_json(content: object) -> None:
-    print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+def _say(arguments: argparse.Namespace, content: object, *tables: "Table") -> None:
+    """Print JSON for programs, or tables for people."""
+    from ultraslow.analysis.report import printed
+
+    if arguments.json:
+        print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print(printed(tables))
 
 
 def batch(parser: argparse.ArgumentParser) -> Run:
@@ -291,18 +276,16 @@ def _batch(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.scores.critical_batch import critical_batch
 
     _check_batch(arguments)
+    tree = _load(arguments.paths)
     try:
-        runs = some_recordings(_load(arguments.paths))
+        runs = some_recordings(tree)
     except ValueError as error:
         raise CommandError(str(error)) from error
     chosen = {"level": arguments.level, "seed": arguments.seed}
     found = critical_batch(runs, target=arguments.target, **chosen)
     if found.status == "missing":
         raise CommandError("; ".join([str(found), *found.notes]))
-    if arguments.json:
-        _print_json(critical_numbers(found))
-    else:
-        print(critical_table(found).terminal())
+    _say(arguments, critical_numbers(found), critical_table(found))
     return 0
 
 
@@ -343,23 +326,25 @@ def plan(parser: argparse.ArgumentParser) -> Run:
     return _plan
 
 
-_NUMBERS = ("noise", "correlation", "onset", "seed_spread", "batch_size", "noise_scale")
+# In place of pilot recordings: type, placeholder and meaning of each.
+_NUMBERS: dict[str, tuple[type, str | None, str]] = {
+    "noise": (float, "S", "noise over the growth of the first 1000 updates"),
+    "correlation": (float, None, "length of the noise in ln t (default: 0.5)"),
+    "onset": (float, None, "of growth, iterations (default: 0)"),
+    "seed_spread": (float, None, "standard deviation of p between seeds (default: 0)"),
+    "batch_size": (int, None, "samples in an update"),
+    "noise_scale": (float, None, "B, samples"),
+}
 
 
 def _add_numbers(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("numbers in place of pilot recordings, never beside them")
-    group.add_argument(
-        "--noise", type=float, metavar="S", help="noise over the growth of the first 1000 updates"
-    )
-    group.add_argument(
-        "--correlation", type=float, help="length of the noise in ln t (default: 0.5)"
-    )
-    group.add_argument("--onset", type=float, help="of growth, iterations (default: 0)")
-    group.add_argument(
-        "--seed-spread", type=float, help="standard deviation of p between seeds (default: 0)"
-    )
-    group.add_argument("--batch-size", type=int, help="samples in an update")
-    group.add_argument("--noise-scale", type=float, help="B, samples")
+    for name, (kind, placeholder, text) in _NUMBERS.items():
+        group.add_argument(_flag(name), type=kind, metavar=placeholder, help=text)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -368,21 +353,18 @@ def _plan(arguments: argparse.Namespace) -> int:
 
     from ultraslow.analysis.planning import Question
     from ultraslow.analysis.planning.plan import plan_runs
-    from ultraslow.analysis.report import plan_numbers, plan_tables, printed
+    from ultraslow.analysis.report import plan_numbers, plan_tables
 
     _check_seed(arguments)
     asked = Question(arguments.exponent, arguments.power, arguments.level, arguments.draws)
     try:
         of = _recorded(arguments) if arguments.paths else _stated(arguments)
         rng = np.random.default_rng(arguments.seed)
-        with tqdm(desc="simulating", unit="length", delay=1, leave=False, disable=None) as bar:
+        with tqdm(desc="simulating", unit="length", **_BAR) as bar:
             found = plan_runs(asked, of, rng=rng, advance=bar.update)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    if arguments.json:
-        _print_json(plan_numbers(found))
-    else:
-        print(printed(plan_tables(found)))
+    _say(arguments, plan_numbers(found), *plan_tables(found))
     return 0
 
 
@@ -398,7 +380,7 @@ def _recorded(arguments: argparse.Namespace) -> "Pilot":
     from ultraslow.analysis.runs import some_recordings
     from ultraslow.analysis.runs.load import load
 
-    given = [f"--{name.replace('_', '-')}" for name in _given(arguments)]
+    given = list(map(_flag, _given(arguments)))
     if given:  # a pilot has these numbers itself; which of the two is meant cannot be known
         raise CommandError(
             f"{', '.join(given)}: found beside PATH, expected either recordings or numbers"

@@ -14,7 +14,8 @@ from pathlib import Path
 from statistics import fmean
 
 import ultraslow as us
-from ultraslow.analysis.text import interval, number, plural, real, rounded
+from ultraslow.analysis.intervals import Interval
+from ultraslow.analysis.text import number, plural, real, rounded
 
 DOCS = Path(__file__).parent
 RECORDINGS = DOCS.parent / "data" / "cifar10-small"
@@ -103,13 +104,18 @@ def arms(report):
     return table([*head, "exponent p", "onset τ", "status of the fits"], rows)
 
 
+def within(estimate, low, high):
+    """An estimate with its interval, from what JSON holds."""
+    return Interval(real(estimate), real(low), real(high))
+
+
 def noise(report):
     """The gradient noise scale by batch size."""
     rows = []
     for entry in report["noise_by_batch_size"]:
         scale = entry["scale"]
-        ends = interval(real(scale["low"]), real(scale["high"]))
-        value = f"{number(real(scale['estimate']))} {ends}"
+        found = within(scale["estimate"], scale["low"], scale["high"])
+        value = f"{number(found.value)} {found.ends(number)}"
         size, arm = number(entry["batch_size"]), entry["arm"]
         rows.append([size, arm, str(entry["runs"]), value, entry["place"]])
     return table(["batch size", "arm", "runs", "noise scale", "where the batch size lies"], rows)
@@ -117,9 +123,8 @@ def noise(report):
 
 def verdict(found):
     """One verdict as a paragraph."""
-    effect = real(found["effect"])
-    ends = interval(real(found["effect_low"]), real(found["effect_high"]), show=rounded)
-    meaning = f"Effect: {rounded(effect)} {ends}, {found['effect_meaning']}."
+    effect = within(found["effect"], found["effect_low"], found["effect_high"])
+    meaning = f"Effect: {effect}, {found['effect_meaning']}."
     word = found["verdict"]
     lines = [f"### {found['prediction']}: {word}", "", f"> {found['statement']}", ""]
     if word == "undecidable":
@@ -135,8 +140,8 @@ def gain(found):
     if found is None:
         return "–", "–"
     contrast = found["contrast"]
-    ends = interval(real(contrast["low"]), real(contrast["high"]), show=rounded)
-    return f"{rounded(real(contrast['estimate']))} {ends}", number(found["p_value"], 2)
+    value = within(contrast["estimate"], contrast["low"], contrast["high"])
+    return str(value), number(found["p_value"], 2)
 
 
 def rungs(report):

@@ -5,7 +5,7 @@ from .numbers import plan_numbers as plan_numbers
 from .numbers import verdict_rows as verdict_rows
 from .table import printed as printed
 from .tables import critical_table as critical_table
-from .tables import fit_table as fit_table
+from .tables import exponent_table as exponent_table
 from .tables import ladder_table as ladder_table
 from .tables import plan_tables as plan_tables
 from .tables import recording_tables as recording_tables

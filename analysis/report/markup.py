@@ -75,7 +75,7 @@ def inline_svg(svg: str) -> Markup:
     return Markup('" '.join(sized) + ">" + rest)
 
 
-def listing(content: Any) -> Sequence[str]:
+def json_lines(content: Any) -> Sequence[str]:
     """Values as lines of JSON, cut where they are too long for a page."""
     listed = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
     if len(listed) > LONGEST:

@@ -312,7 +312,7 @@ def _ladder(ladder: Ladder) -> Markup:
 def _provenance(found: Findings, content: dict[str, Any]) -> Markup:
     note = str(found.verdicts.attrs.get("note", ""))  # which of the recordings were counted once
     origins = [
-        piece("details", row["node"], markup.listing({key: row[key] for key in _ORIGIN}))
+        piece("details", row["node"], markup.json_lines({key: row[key] for key in _ORIGIN}))
         for row in content["inputs"]
     ]
     title = f"Paths, hashes and attributes of {plural(len(origins), 'run')}"

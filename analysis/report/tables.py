@@ -110,7 +110,7 @@ def _hash(sha256: str) -> str:
     return piece("code", sha256[:_HASH_LENGTH])
 
 
-def fit_table(found: xr.Dataset) -> Table:
+def exponent_table(found: xr.Dataset) -> Table:
     """Exponents of growth fits with their intervals, one curve a row."""
     rows = fit_rows(found)
     names = [_entry("batch", "batch_size"), Column("seed", lambda row: str(row["seed"]) or NONE)]

@@ -219,8 +219,8 @@ def test_what_is_missing_is_told_with_status_2(record, options, arguments, words
 
 def test_every_command_of_the_page_runs_as_it_stands(record, capsys):
     record()
-    fenced = re.findall(r"^```\n(.*?)^```", PAGE.read_text(), re.S | re.M)
-    lines = [line for body in fenced for line in body.splitlines()]
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text(), re.S | re.M)
+    lines = [line for language, body in fenced if not language for line in body.splitlines()]
     assert {line.split()[1] for line in lines} == {"batch", "plan"}
     for line in lines:
         program, name, *words = shlex.split(line)

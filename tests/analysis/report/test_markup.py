@@ -88,7 +88,7 @@ PIECES = {
     "code": lambda text: piece("code", text),
     "small": lambda text: piece("small", text),
     "faults": lambda text: piece("faults", [{"source": text, "faults": [text, text]}]),
-    "details": lambda text: piece("details", text, markup.listing({text: [text]})),
+    "details": lambda text: piece("details", text, markup.json_lines({text: [text]})),
     "drawer": lambda text: piece("drawer", text, [Markup("<i></i>")]),
     "table": lambda text: Table(columns=(Column(text, str),), rows=[text], notes=(text,)).html(),
     "page": page,
@@ -143,10 +143,10 @@ def test_a_verdict_without_an_effect_says_so_and_checks_nothing_aloud():
 
 
 def test_long_values_are_cut_and_say_where_the_rest_is():
-    shown = piece("details", "config", markup.listing({"note": "x" * 10_000}))
+    shown = piece("details", "config", markup.json_lines({"note": "x" * 10_000}))
     assert "the whole stands in the JSON file" in shown
     assert len(shown) < 5000
-    whole = Reader(piece("details", "config", markup.listing({"a": 1}))).text
+    whole = Reader(piece("details", "config", markup.json_lines({"a": 1}))).text
     assert json.dumps({"a": 1}, indent=1) in whole
 
 

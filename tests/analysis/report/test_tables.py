@@ -61,7 +61,7 @@ def test_a_live_run_without_a_time_is_told_by_its_state(make, tree):
 
 def test_each_reason_is_counted_once(make):
     runs = {f"r{k}": make(run=LONG, seed=k, records=FEW) for k in range(3)}
-    text = tables.fit_table(fit_tensors(runs, intervals=False)).terminal()
+    text = tables.exponent_table(fit_tensors(runs, intervals=False)).terminal()
     assert text.count("9 curves: 4 records after iteration 0") == 1
     assert text.count("conv.weight") == 3
 
@@ -71,7 +71,7 @@ def test_a_fit_is_shown_with_its_numbers(make):
     known = {"exponent": 0.25, "exponent_low": 0.1, "exponent_high": np.inf, "detectable": 0.2}
     fits = fits.assign({k: ("node", [v]) for k, v in known.items()})
     fits["status"] = ("node", ["p_unbounded"])
-    found = tables.fit_table(fits)
+    found = tables.exponent_table(fits)
     assert found.terminal().splitlines()[3].split() == [
         *("run", "64", "0", "0.90", "0.250", "[0.100,", "∞)", "0.200", "p", "unbounded"),
     ]
