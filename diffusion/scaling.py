@@ -98,31 +98,6 @@ def noise_factor(batch_size: ArrayLike, data_size: float | None = None) -> Array
     return (1.0 - m / data_size) / m
 
 
-def squared_update(
-    learning_rate: ArrayLike, batch_size: ArrayLike, *, gradient_sq: float, noise_trace: float
-) -> Array:
-    """The expected squared length of an update of plain SGD, η²(|G|² + S/M).
-
-    Arguments:
-        learning_rate: η `(*)`.
-        batch_size: M `(*)`, samples, drawn with replacement.
-        gradient_sq: |G|², gradient unit squared.
-        noise_trace: S, gradient unit squared.
-
-    Returns:
-        E‖Δw‖² `(*)`, in the unit of the weights squared.
-
-    Raises:
-        ValueError: when an argument is negative or not finite.
-
-    >>> float(squared_update(0.5, 16, gradient_sq=4.0, noise_trace=64.0))
-    2.0
-    """
-    drift = not_negative(gradient_sq, "gradient_sq")
-    noise = not_negative(noise_trace, "noise_trace") * noise_factor(batch_size)
-    return none_negative(learning_rate, "learning_rate") ** 2 * (drift + noise)
-
-
 def temperature(
     learning_rate: ArrayLike,
     batch_size: ArrayLike,
@@ -187,55 +162,6 @@ def steps_to_target(
     m = all_positive(batch_size, "batch_size")
     critical = positive(critical_batch_size, "critical_batch_size")
     return positive(fewest_steps, "fewest_steps") * (1.0 + critical / m)
-
-
-def examples_to_target(
-    batch_size: ArrayLike, *, fewest_steps: float, critical_batch_size: float
-) -> Array:
-    """The samples to a target loss at each batch size, E(M) = M·S(M) = E_min·(1 + M/M_crit).
-
-    Together with `steps_to_target` it satisfies (S/S_min − 1)(E/E_min − 1) = 1.
-
-    Arguments:
-        batch_size: M `(*)`, samples.
-        fewest_steps: S_min, iterations at an unlimited batch size.
-        critical_batch_size: M_crit = E_min/S_min, samples.
-
-    Returns:
-        Samples `(*)`.
-
-    References:
-        McCandlish, Kaplan, Amodei et al. (2018), An Empirical Model of Large-Batch Training.
-
-    >>> examples_to_target([100, 400], fewest_steps=10.0, critical_batch_size=100.0)
-    array([2000., 5000.])
-    """
-    steps = steps_to_target(
-        batch_size, fewest_steps=fewest_steps, critical_batch_size=critical_batch_size
-    )
-    return np.asarray(batch_size, dtype=np.float64) * steps
-
-
-def loss_gain(batch_size: ArrayLike, *, noise_scale: float) -> Array:
-    """The loss gained by the best step at a batch size over that of the true gradient.
-
-        ΔL(M)/ΔL_max = 1/(1 + B/M),    B = tr(HΣ)/(GᵀHG)
-
-    Arguments:
-        batch_size: M `(*)`, samples.
-        noise_scale: B, samples. The simple noise scale tr Σ/|G|² stands in for it when H ∝ I.
-
-    Returns:
-        The share `(*)`, dimensionless in (0, 1).
-
-    References:
-        McCandlish, Kaplan, Amodei et al. (2018), An Empirical Model of Large-Batch Training.
-
-    >>> loss_gain([100, 300], noise_scale=100.0)
-    array([0.5 , 0.75])
-    """
-    m = all_positive(batch_size, "batch_size")
-    return 1.0 / (1.0 + not_negative(noise_scale, "noise_scale") / m)
 
 
 def _noise(batch_size: ArrayLike, data_size: float | None) -> Array:

@@ -1,4 +1,4 @@
-"""Walkers in d dimensions: overdamped Langevin motion, and SGD, on random fields.
+"""Walkers in d dimensions: overdamped Langevin motion on random fields, SGD among it.
 
 In ten dimensions a step costs about two cosines for each walker and plane wave: one half is the
 cosine, the other the products with the wave vectors (`tests/benchmarks/bench_walks.py`).
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ultraslow.diffusion._validation import count, iterations, not_negative, positive
-from ultraslow.diffusion.scaling import Rule, learning_rate, noise_factor
 
 from .field import FourierField
 
@@ -58,7 +57,7 @@ def langevin(
 
     Each field is an independent landscape; the walkers on one field share it. Gradient descent
     with learning rate η, batch size M and isotropic gradient noise of variance σ² a sample is the
-    case h = η, T = ησ²/(2M): see `sgd_walk`. T = 0 is descent without noise.
+    case h = η, T = ησ²/(2M). T = 0 is descent without noise.
 
     Arguments:
         field: independent landscapes.
@@ -92,62 +91,6 @@ def langevin(
     ]
     columns = (np.concatenate(parts, axis=1) for parts in zip(*walks, strict=True))
     return Trajectory(at, *columns)
-
-
-def sgd_walk(
-    field: FourierField,
-    records: ArrayLike,
-    *,
-    rule: Rule,
-    batch_size: float,
-    base_batch_size: float,
-    base_learning_rate: float,
-    noise_variance: float,
-    rng: np.random.Generator,
-    data_size: float | None = None,
-    walkers: int = 1,
-) -> Trajectory:
-    """SGD on random potentials at a batch size, the learning rate set by a scaling rule.
-
-        w ← w − η·(∇V + √(c(M))·σ·ξ),    η = η(M) by the rule,    T = η·σ²·c(M)/2
-
-    with c(M) = 1/M, or (1 − M/D)/M without replacement. Under the linear rule T stays and time is
-    rescaled by M/M₀; under √M T falls like 1/√M.
-
-    Arguments:
-        field: independent landscapes.
-        records: iterations to record `(record,)`, increasing, from 0 on.
-        rule: from batch size to learning rate, one of `scaling.RULES`.
-        batch_size: M, samples.
-        base_batch_size: M₀, samples.
-        base_learning_rate: η₀, at M₀.
-        noise_variance: σ², gradient variance of one sample along each axis.
-        rng: source of randomness.
-        data_size: D, samples, drawn without replacement; None draws with it.
-        walkers: walkers on each field.
-
-    Returns:
-        As `langevin`.
-
-    Raises:
-        ValueError: when an argument is out of range.
-    """
-    rate = learning_rate(
-        rule,
-        base_learning_rate,
-        batch_size=positive(batch_size, "batch_size"),
-        base_batch_size=base_batch_size,
-        data_size=data_size,
-    )
-    spread = not_negative(noise_variance, "noise_variance") * noise_factor(batch_size, data_size)
-    return langevin(
-        field,
-        records,
-        step=float(rate),
-        temperature=float(rate * spread / 2.0),
-        rng=rng,
-        walkers=walkers,
-    )
 
 
 def _walk(

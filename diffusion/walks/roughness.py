@@ -20,8 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ultraslow.diffusion._validation import count, finite, increasing, not_negative
-
 Array = NDArray[np.float64]
 
 
@@ -41,15 +39,6 @@ class LossStructure:
     rms_error: Array
     directions: int
     nonfinite: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class SmoothStructure:
-    """What the first orders of a smooth loss give, `(radius,)`, and where they cross."""
-
-    mean: Array
-    standard_deviation: Array
-    crossover: float
 
 
 def structure(differences: ArrayLike) -> LossStructure:
@@ -92,40 +81,6 @@ def structure(differences: ArrayLike) -> LossStructure:
         rms_error=_ratio(np.std(d**2, axis=1, ddof=1), 2.0 * rms * np.sqrt(n)),
         directions=n,
         nonfinite=nonfinite,
-    )
-
-
-def smooth_structure(
-    radii: ArrayLike, *, gradient_norm: float, hessian_trace: float, size: int
-) -> SmoothStructure:
-    """The structure that any smooth loss has at small radii, along isotropic directions.
-
-        mean = r²·tr H/(2N)        std = r·|∇L|/√N        r× = 2·|∇L|·√N/|tr H|
-
-    Beyond r× the mean exceeds the standard deviation; the next order of the latter is left out.
-
-    Arguments:
-        radii: r `(radius,)`, increasing, in the unit of the weights.
-        gradient_norm: |∇L|, loss per unit of the weights.
-        hessian_trace: tr H, loss per squared unit of the weights.
-        size: N, number of weights the directions live in.
-
-    Returns:
-        Mean and standard deviation at each radius, and r×, which is inf where tr H = 0.
-
-    Raises:
-        ValueError: when an argument is out of range.
-
-    >>> smooth_structure([1.0, 2.0], gradient_norm=3.0, hessian_trace=8.0, size=4)
-    SmoothStructure(mean=array([1., 4.]), standard_deviation=array([1.5, 3. ]), crossover=1.5)
-    """
-    r = increasing(radii, "radii")
-    slope, n = not_negative(gradient_norm, "gradient_norm"), count(size, "size")
-    trace = finite(hessian_trace, "hessian_trace")
-    return SmoothStructure(
-        mean=r**2 * trace / (2 * n),
-        standard_deviation=r * slope / np.sqrt(n),
-        crossover=float(2.0 * slope * np.sqrt(n) / abs(trace)) if trace != 0 else float("inf"),
     )
 
 

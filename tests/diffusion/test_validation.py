@@ -21,7 +21,6 @@ from ultraslow.diffusion.walks import (
     line,
     potential,
     recordings,
-    roughness,
     sgd,
     simulators,
     sinai,
@@ -129,17 +128,6 @@ CALLS = {
         "temperature": 0.2,
         "rng": rng(),
     },
-    langevin.sgd_walk: {
-        "field": FIELD,
-        "records": [0, 2],
-        "rule": "exact_sqrt",
-        "batch_size": 4.0,
-        "base_batch_size": 2.0,
-        "base_learning_rate": 0.1,
-        "noise_variance": 1.0,
-        "rng": rng(),
-        "data_size": 10.0,
-    },
     growth.growth_basis: {"times": [1.0, 2.0], "exponent": 0.5},
     growth.growth_regressor: {"log_time": np.array([0.0, 1.0]), "exponent": np.array(0.5)},
     noise.estimate_covariance: {
@@ -164,12 +152,6 @@ CALLS = {
         "data_size": 10.0,
     },
     scaling.noise_factor: {"batch_size": [4.0], "data_size": 10.0},
-    scaling.squared_update: {
-        "learning_rate": [0.1],
-        "batch_size": [4.0],
-        "gradient_sq": 1.0,
-        "noise_trace": 2.0,
-    },
     scaling.temperature: {
         "learning_rate": [0.1],
         "batch_size": [4.0],
@@ -181,12 +163,6 @@ CALLS = {
         "fewest_steps": 10.0,
         "critical_batch_size": 3.0,
     },
-    scaling.examples_to_target: {
-        "batch_size": [4.0],
-        "fewest_steps": 10.0,
-        "critical_batch_size": 3.0,
-    },
-    scaling.loss_gain: {"batch_size": [4.0], "noise_scale": 3.0},
     sgd.quadratic_descent: {
         "curvatures": [0.5, 0.1],
         "start": [1.0, 2.0],
@@ -233,12 +209,6 @@ CALLS = {
     sketch.sign_bits: {"groups": [0], "columns": [1], "components": 8, "seed": 1},
     sketch.shifts: {"rows": [0], "components": 8, "seed": 1},
     sketch.splitmix64: {"seed": 1, "outputs": [0]},
-    roughness.smooth_structure: {
-        "radii": [1.0, 2.0],
-        "gradient_norm": 1.0,
-        "hessian_trace": 1.0,
-        "size": 3,
-    },
     line.occupation: {
         "potential": np.zeros((1, 41)),
         "times": [0.1, 0.2],

@@ -189,16 +189,13 @@ def log_slope(field, rule, batch_size, *, base_rate=0.02, span=500.0, data_size=
     )
     last = round(span / rate)
     records = np.unique(np.geomspace(last / 10, last, 25).astype(int))
-    walk = langevin.sgd_walk(
+    # T = η·σ²·c(M)/2 is 0.5 at M = 1.
+    share = scaling.noise_factor(batch_size, data_size) / scaling.noise_factor(1, data_size)
+    walk = langevin.langevin(
         field,
         np.append(0, records),
-        rule=rule,
-        batch_size=batch_size,
-        base_batch_size=1,
-        base_learning_rate=base_rate,
-        # T = 0.5 at M = 1
-        noise_variance=2 * 0.5 / (base_rate * float(scaling.noise_factor(1, data_size))),
-        data_size=data_size,
+        step=rate,
+        temperature=0.5 * rate / base_rate * float(share),
         rng=np.random.default_rng(17),
     )
     distance = np.sqrt(walk.distance_sq[1:, :, 0])

@@ -61,57 +61,6 @@ def test_at_low_temperature_two_walkers_on_one_field_stay_together():
     np.testing.assert_array_equal(walk.position[:, :, 0], walk.position[:, :, 1])
 
 
-def test_sgd_is_langevin_motion_at_the_temperature_of_its_rate_and_batch_size():
-    spectrum = fields.Spectrum(1.0, 2, modes=6)
-    field = fields.fourier_field(spectrum, fields=2, rng=np.random.default_rng(6))
-    walk = langevin.sgd_walk(
-        field,
-        [0, 20],
-        rule="exact_sqrt",
-        batch_size=64,
-        base_batch_size=16,
-        base_learning_rate=0.05,
-        noise_variance=30.0,
-        data_size=320,
-        rng=np.random.default_rng(7),
-    )
-    # η = 0.05·√((1/16 − 1/320)/(1/64 − 1/320)) and T = η·30·(1/64 − 1/320)/2, by hand
-    rate = 0.05 * np.sqrt(0.059375 / 0.0125)
-    expected = langevin.langevin(
-        field,
-        [0, 20],
-        step=rate,
-        temperature=rate * 30 * 0.0125 / 2,
-        rng=np.random.default_rng(7),
-    )
-    np.testing.assert_allclose(walk.position, expected.position, rtol=1e-9)
-
-
-def test_batches_are_drawn_with_replacement_unless_the_data_size_is_known():
-    walk = langevin.sgd_walk(
-        FIELD,
-        [0, 20],
-        rule="linear",
-        batch_size=64,
-        base_batch_size=16,
-        base_learning_rate=0.01,
-        noise_variance=30.0,
-        rng=np.random.default_rng(7),
-        walkers=3,
-    )
-    # η = 0.01·64/16 and T = η·30/(2·64)
-    expected = langevin.langevin(
-        FIELD,
-        [0, 20],
-        step=0.04,
-        temperature=0.04 * 30 / 128,
-        rng=np.random.default_rng(7),
-        walkers=3,
-    )
-    assert walk.position.shape == (2, 1, 3, 2)
-    np.testing.assert_allclose(walk.position, expected.position, rtol=1e-9)
-
-
 def test_gradient_and_potential_are_those_at_the_records():
     spectrum = fields.Spectrum(1.0, 3, modes=6)
     rng = np.random.default_rng(3)
