@@ -468,11 +468,10 @@ def _check_simulation(parsed: argparse.Namespace) -> None:
 
 def _packed(parsed: argparse.Namespace) -> dict[str, dict]:
     """Recordings by name, in the form that `xarray.Dataset.from_dict` takes."""
-    from ultraslow.diffusion.walks import Setup, simulator
-    from ultraslow.diffusion.walks.recordings import recordings
+    from ultraslow.diffusion.walks import Setup, simulated_recordings, simulator
 
     try:
-        return recordings(
+        return simulated_recordings(
             simulator(parsed.kind, dict(text.split("=", 1) for text in parsed.set)),
             batch_sizes=parsed.batch_sizes,
             seeds=range(parsed.seeds),

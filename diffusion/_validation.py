@@ -121,7 +121,7 @@ def indices(values: ArrayLike, name: str, *, length: int) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def between(
+def in_range(
     value: float,
     name: str,
     low: float,
@@ -145,7 +145,7 @@ def between(
         ValueError: when it lies outside or is NaN.
         TypeError: when it is no number.
 
-    >>> between(0.5, "hurst", 0, 1)
+    >>> in_range(0.5, "hurst", 0, 1)
     0.5
     """
     number = _number(value, name)
@@ -161,17 +161,17 @@ def between(
 
 def not_negative(value: float, name: str) -> float:
     """A finite number ≥ 0, or a `ValueError` that names the argument."""
-    return between(value, name, 0.0, closed=(True, False))
+    return in_range(value, name, 0.0, closed=(True, False))
 
 
 def finite(value: float, name: str) -> float:
     """A finite number, or a `ValueError` that names the argument."""
-    return between(value, name, -np.inf)
+    return in_range(value, name, -np.inf)
 
 
 def positive(value: float, name: str) -> float:
     """A finite number > 0, or a `ValueError` that names the argument."""
-    return between(value, name, 0.0)
+    return in_range(value, name, 0.0)
 
 
 def whole(value: int, name: str) -> int:

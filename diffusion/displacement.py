@@ -102,7 +102,7 @@ def two_time_msd(path: ArrayLike, starts: ArrayLike) -> Array:
     return np.stack(squares) if squares else np.empty((0, *x.shape[:-1]))
 
 
-def straightness(path: ArrayLike) -> Array:
+def path_straightness(path: ArrayLike) -> Array:
     """The share of the path's length that became distance, 1 for independent steps.
 
         R(t) = ‖x_t − x_0‖² / Σ_{s ≤ t} ‖x_s − x_{s−1}‖²
@@ -116,7 +116,7 @@ def straightness(path: ArrayLike) -> Array:
     Returns:
         R `(time − 1, *)` after each step, dimensionless; NaN where nothing has moved yet.
 
-    >>> straightness([[0.0], [1.0], [2.0], [3.0]])
+    >>> path_straightness([[0.0], [1.0], [2.0], [3.0]])
     array([1., 2., 3.])
     """
     x = _path(path)

@@ -9,14 +9,14 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._validation import all_positive, between, count, none_negative, not_negative, positive
+from ._validation import all_positive, count, in_range, none_negative, not_negative, positive
 
 Array = NDArray[np.float64]
 Rule = Literal["fixed", "sqrt", "exact_sqrt", "linear"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 
 
-def learning_rate(
+def scaled_learning_rate(
     rule: Rule,
     base_learning_rate: float,
     *,
@@ -52,7 +52,7 @@ def learning_rate(
     References:
         Hoffer, Hubara and Soudry (2017), Train longer, generalize better, for η ∝ √M.
 
-    >>> learning_rate("sqrt", 0.1, batch_size=[256, 1024], base_batch_size=256)
+    >>> scaled_learning_rate("sqrt", 0.1, batch_size=[256, 1024], base_batch_size=256)
     array([0.1, 0.2])
     """
     rate = positive(base_learning_rate, "base_learning_rate")
@@ -98,7 +98,7 @@ def noise_factor(batch_size: ArrayLike, data_size: float | None = None) -> Array
     return (1.0 - m / data_size) / m
 
 
-def temperature(
+def langevin_temperature(
     learning_rate: ArrayLike,
     batch_size: ArrayLike,
     *,
@@ -130,10 +130,10 @@ def temperature(
         Jastrzębski et al. (2017), Three Factors Influencing Minima in SGD, for η/M as the control
         parameter.
 
-    >>> float(temperature(0.1, 64, noise_trace=256.0, weights=2, momentum=0.9).round(12))
+    >>> float(langevin_temperature(0.1, 64, noise_trace=256.0, weights=2, momentum=0.9).round(12))
     1.0
     """
-    mass = 1.0 - between(momentum, "momentum", 0.0, 1.0, closed=(True, False))
+    mass = 1.0 - in_range(momentum, "momentum", 0.0, 1.0, closed=(True, False))
     trace = not_negative(noise_trace, "noise_trace")
     share = trace / (2.0 * count(weights, "weights") * mass)
     rate = none_negative(learning_rate, "learning_rate")

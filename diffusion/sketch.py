@@ -47,7 +47,7 @@ class SquaredDistances:
     standard_error: Array
 
 
-def between(first: ArrayLike, second: ArrayLike) -> SquaredDistances:
+def distance_between(first: ArrayLike, second: ArrayLike) -> SquaredDistances:
     """The squared distance of two vectors, estimated from their sketches.
 
         D̂ = ‖y − y'‖²        E D̂ = D        Var D̂ = (2/k)·(D² − Σ_r D_r²) ≤ (2/k)·D²
@@ -72,7 +72,7 @@ def between(first: ArrayLike, second: ArrayLike) -> SquaredDistances:
     References:
         Weinberger et al. (2009), for feature hashing.
 
-    >>> estimate = between([3.0, 0.0, 1.0], [0.0, 4.0, 1.0])
+    >>> estimate = distance_between([3.0, 0.0, 1.0], [0.0, 4.0, 1.0])
     >>> float(estimate.value), round(float(estimate.standard_error), 3)
     (25.0, 15.811)
     """
@@ -83,7 +83,7 @@ def between(first: ArrayLike, second: ArrayLike) -> SquaredDistances:
 
 
 def two_time(sketches: ArrayLike) -> SquaredDistances:
-    """The squared distances ‖w_s − w_t‖² between all pairs of times, as `between` estimates them.
+    """The squared distances ‖w_s − w_t‖² between all pairs of times, by `distance_between`.
 
     Arguments:
         sketches: y `(time, component)`, in the unit of the weights.

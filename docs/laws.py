@@ -83,7 +83,7 @@ def simulated() -> dict[str, Callable[[], np.ndarray]]:
 
     def invariant(name: str) -> np.ndarray:
         return root(
-            sgd.scale_invariant(RECORDS, dimension=100, walkers=100, rng=rng, **example(name))
+            sgd.scale_invariant_walk(RECORDS, dimension=100, walkers=100, rng=rng, **example(name))
         )
 
     def separable() -> np.ndarray:

@@ -7,7 +7,7 @@ negative one saturation. Its interval is about one trajectory, whose records dep
 what other seeds would give is for `analysis.intervals.seeds`.
 
 The way of a curve, from top to bottom of this module: `fit_growth` makes a table of all series;
-`fit_table` groups those with the same finite records, which share all factorizations and all
+`fit_series` groups those with the same finite records, which share all factorizations and all
 simulated critical values, and deals them out to threads; `fit_grid` finds the maxima of a group
 (`surface`), inverts the test of p (`interval`), and reads off the other parameters (`family`).
 
@@ -37,7 +37,7 @@ from .family import Frame, curve_gradients, frame, parameters
 from .interval import Asymptotic, Calibrated, ExponentTest, invert
 from .noise_models import WALKS, NoiseModel, menu
 from .settings import Progress, Settings, check_fit
-from .status import Assessment, Outcome, assess, unfit
+from .status import Assessment, FitOutcome, assess, unfit
 from .surface import surface
 
 Array = NDArray[np.float64]
@@ -117,7 +117,7 @@ def fit_growth(
     count = int(np.prod(ordered.shape[:-1]))
     table = np.asarray(ordered.values, dtype=np.float64).reshape(count, times.size)[:, times > 0]
     changes = None if learning_rate is None else _rate_changes(learning_rate, ordered)
-    fits = fit_table(times[times > 0], table, settings, changes)
+    fits = fit_series(times[times > 0], table, settings, changes)
     return _dataset(fits, ordered, settings)
 
 
@@ -198,7 +198,7 @@ class SeriesFits:
     assessments: list[Assessment]
 
 
-def fit_table(
+def fit_series(
     times: Array, values: Array, settings: Settings, rate_changes: list[str] | None = None
 ) -> SeriesFits:
     """Fits of every series of a table.
@@ -382,7 +382,7 @@ def _assessed(
     numbers, noise, basis = fits.numbers, fits.noise[row], grid.frame.basis
     fitted = basis.shift_high > basis.shift_low
     return assess(
-        Outcome(
+        FitOutcome(
             low=numbers.low[row],
             high=numbers.high[row],
             slope=numbers.slope[row],

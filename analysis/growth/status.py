@@ -107,7 +107,7 @@ def check_curve(times: Array, values: Array | None = None) -> None:
         raise ValueError(f"values: found {count} that are not finite, expected none")
 
 
-class Outcome(NamedTuple):
+class FitOutcome(NamedTuple):
     """What the assessment of one fit looks at.
 
     Attributes:
@@ -133,7 +133,7 @@ class Outcome(NamedTuple):
     rate_change: str
 
 
-def assess(fit: Outcome) -> Assessment:
+def assess(fit: FitOutcome) -> Assessment:
     """Status and reason of a fitted series.
 
     Arguments:
@@ -152,22 +152,22 @@ def assess(fit: Outcome) -> Assessment:
     return Assessment(status, "; ".join(notes))
 
 
-def _findings(fit: Outcome) -> list[Assessment | None]:
+def _findings(fit: FitOutcome) -> list[Assessment | None]:
     return [_weak(fit), _rate(fit), _unbounded(fit), _edge(fit), _wandering(fit)]
 
 
-def _weak(fit: Outcome) -> Assessment | None:
+def _weak(fit: FitOutcome) -> Assessment | None:
     if fit.signal >= WEAK_SIGNAL:
         return None
     text = f"growth is {fit.signal:.1f} standard errors from 0, too little to tell its shape"
     return Assessment("weak_signal", text)
 
 
-def _rate(fit: Outcome) -> Assessment | None:
+def _rate(fit: FitOutcome) -> Assessment | None:
     return Assessment("rate_changed", fit.rate_change) if fit.rate_change else None
 
 
-def _unbounded(fit: Outcome) -> Assessment | None:
+def _unbounded(fit: FitOutcome) -> Assessment | None:
     sides = [
         name for name, end in (("below", fit.low), ("above", fit.high)) if not np.isfinite(end)
     ]
@@ -177,14 +177,14 @@ def _unbounded(fit: Outcome) -> Assessment | None:
     return Assessment("p_unbounded", text)
 
 
-def _edge(fit: Outcome) -> Assessment | None:
+def _edge(fit: FitOutcome) -> Assessment | None:
     if fit.onset < 0.98 * fit.onset_high:
         return None
     text = f"the onset lies at the latest iteration allowed, {fit.onset_high:.4g}"
     return Assessment("onset_edge", text)
 
 
-def _wandering(fit: Outcome) -> Assessment | None:
+def _wandering(fit: FitOutcome) -> Assessment | None:
     if not fit.wanders or fit.signal > ROUNDING:
         return None
     text = "the residuals wander like a random walk, and more records would not pin the slope down"

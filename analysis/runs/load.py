@@ -22,7 +22,7 @@ from ultraslow.diffusion.recording import (
     RecordError,
     check,
     closed_file,
-    join,
+    join_segments,
     read_file,
     segments_of,
     state_of,
@@ -146,7 +146,7 @@ def _read_live(folder: Path, segments: Sequence[Path]) -> tuple[xr.Dataset, tupl
             left_out.append(Unusable(error.source, error.faults))
     if not parts or not all(segment.exists() for segment in segments):
         raise RecordError(str(folder), [fault for item in left_out for fault in item.faults])
-    joined = join(parts, str(folder))
+    joined = join_segments(parts, str(folder))
     check(joined, str(folder))
     joined.attrs.update(
         path=str(folder),

@@ -11,7 +11,7 @@ from .lease import state_of as state_of
 from .netcdf import SUFFIX as SUFFIX
 from .netcdf import closed_file as closed_file
 from .netcdf import from_bytes as from_bytes
-from .netcdf import join as join
+from .netcdf import join_segments as join_segments
 from .netcdf import read_file as read_file
 from .netcdf import segment_file as segment_file
 from .netcdf import segments_of as segments_of

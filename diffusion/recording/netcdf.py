@@ -166,7 +166,7 @@ def _variable(variable: netCDF4.Variable) -> xr.Variable:
     return xr.Variable(variable.dimensions, values, attributes)
 
 
-def join(parts: list[xr.Dataset], source: str = "recording") -> xr.Dataset:
+def join_segments(parts: list[xr.Dataset], source: str = "recording") -> xr.Dataset:
     """Records of consecutive segments of one recording as one dataset.
 
     Attributes are those of the last segment, which knows of resumptions.

@@ -1,3 +1,4 @@
+from .recordings import simulated_recordings as simulated_recordings
 from .recordings import simulator as simulator
 from .roughness import structure as structure
 from .simulators import Setup as Setup

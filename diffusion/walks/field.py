@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from ultraslow.diffusion._validation import between, count, none_negative, positive
+from ultraslow.diffusion._validation import count, in_range, none_negative, positive
 
 from .potential import Structure, over_samples
 
@@ -44,10 +44,10 @@ class Spectrum:
 
     def __post_init__(self) -> None:
         checked = {
-            "alpha": between(self.alpha, "alpha", 0, 2),
+            "alpha": in_range(self.alpha, "alpha", 0, 2),
             "dimension": count(self.dimension, "dimension"),
             "strength": positive(self.strength, "strength"),
-            "k_min": between(self.k_min, "k_min", 0, positive(self.k_max, "k_max")),
+            "k_min": in_range(self.k_min, "k_min", 0, positive(self.k_max, "k_max")),
             "k_max": positive(self.k_max, "k_max"),
             "modes": count(self.modes, "modes"),
         }
@@ -153,7 +153,7 @@ def expected_structure(spectrum: Spectrum, distance: ArrayLike) -> Array:
     return np.reshape(lost, r.shape)
 
 
-def measured_structure(
+def field_structure(
     field: FourierField, distance: ArrayLike, *, pairs: int, rng: np.random.Generator
 ) -> Structure:
     """The structure function of d-dimensional fields, over random pairs of points.

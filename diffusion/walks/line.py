@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import lapack
 
-from ultraslow.diffusion._validation import between, increasing, positive
+from ultraslow.diffusion._validation import in_range, increasing, positive
 
 from .potential import checked_potential
 
@@ -240,8 +240,8 @@ def occupation(
     """
     slope = _slope(checked_potential(potential), positive(temperature, "temperature"))
     t = increasing(times, "times")
-    tolerance = between(edge_tolerance, "edge_tolerance", 0.0, 1.0, closed=(True, True))
-    steps, last = _time_steps(t, between(ratio, "ratio", 1.0))
+    tolerance = in_range(edge_tolerance, "edge_tolerance", 0.0, 1.0, closed=(True, True))
+    steps, last = _time_steps(t, in_range(ratio, "ratio", 1.0))
     mean, mean_abs, mean_sq, final = _propagate(slope, steps, last)
     at_edge = np.minimum(arrival(slope, t) + arrival(-slope[:, ::-1], t), 1.0)
     _warn_at_edge(at_edge, t, tolerance)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ultraslow.diffusion._validation import all_finite, between, count, indices, numbers, positive
+from ultraslow.diffusion._validation import all_finite, count, in_range, indices, numbers, positive
 
 Array = NDArray[np.float64]
 
@@ -73,7 +73,7 @@ def fractional_brownian(
     >>> fractional_brownian(2, hurst=0.3, samples=3, rng=np.random.default_rng(0)).shape
     (3, 5)
     """
-    between(hurst, "hurst", 0, 1)
+    in_range(hurst, "hurst", 0, 1)
     positive(scale, "scale")
     n = 2 * count(reach, "reach")
     k = np.arange(n + 1.0)
@@ -86,7 +86,7 @@ def fractional_brownian(
     return _anchored(scale * steps[:, :n])
 
 
-def measured_structure(potential: ArrayLike, lags: ArrayLike) -> Structure:
+def potential_structure(potential: ArrayLike, lags: ArrayLike) -> Structure:
     """The structure function of potentials on a line, averaged over sites and samples.
 
     Arguments:

@@ -113,7 +113,7 @@ def recording(kind: Simulator, arm: Setup, iterations: int, *, per_decade: int =
     return pack(values, attrs)
 
 
-def recordings(
+def simulated_recordings(
     kind: Simulator,
     *,
     batch_sizes: Sequence[int],

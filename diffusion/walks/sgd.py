@@ -14,8 +14,8 @@ from scipy import special
 from ultraslow.diffusion._validation import (
     all_finite,
     all_positive,
-    between,
     count,
+    in_range,
     iterations,
     none_negative,
     positive,
@@ -107,7 +107,7 @@ def noisy_quadratic(
     h, w0 = _modes(curvatures, start)
     sd = _deviation(noise, batch_size, expected=h.shape)
     rate = _stable(learning_rate, h)
-    m = between(momentum, "momentum", 0, 1, closed=(True, False))
+    m = in_range(momentum, "momentum", 0, 1, closed=(True, False))
     first = np.tile(w0, (count(walkers, "walkers"), 1))
     buffer = np.zeros_like(first)
 
@@ -118,7 +118,7 @@ def noisy_quadratic(
     return _run(first, move, records)
 
 
-def scale_invariant(
+def scale_invariant_walk(
     records: ArrayLike,
     *,
     dimension: int,
@@ -151,7 +151,7 @@ def scale_invariant(
     shape = (count(walkers, "walkers"), count(dimension, "dimension", least=2))
     force = positive(learning_rate, "learning_rate") * positive(gradient_norm, "gradient_norm")
     stable = 2.0 / learning_rate
-    decay = between(weight_decay, "weight_decay", 0.0, stable, closed=(True, False))
+    decay = in_range(weight_decay, "weight_decay", 0.0, stable, closed=(True, False))
     kept = 1.0 - learning_rate * decay
 
     def move(w: Array) -> Array:
@@ -266,4 +266,4 @@ def _deviation(noise: ArrayLike, batch_size: float, *, expected: tuple[int, ...]
 
 
 def _stable(learning_rate: float, curvatures: Array) -> float:
-    return between(learning_rate, "learning_rate", 0.0, 2.0 / float(curvatures.max()))
+    return in_range(learning_rate, "learning_rate", 0.0, 2.0 / float(curvatures.max()))

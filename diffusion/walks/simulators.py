@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ultraslow.diffusion._validation import between, count, finite, not_negative, positive
+from ultraslow.diffusion._validation import count, finite, in_range, not_negative, positive
 from ultraslow.diffusion.laws import law_named
-from ultraslow.diffusion.scaling import RULES, Rule, learning_rate, noise_factor
+from ultraslow.diffusion.scaling import RULES, Rule, noise_factor, scaled_learning_rate
 
 from . import line, potential, sgd
 from .field import Spectrum, fourier_field
@@ -58,7 +58,7 @@ class Setup:
     def rate(self) -> float:
         """The learning rate η(M)."""
         return float(
-            learning_rate(
+            scaled_learning_rate(
                 self.scaling,
                 self.base_learning_rate,
                 batch_size=self.batch_size,
@@ -231,7 +231,7 @@ class NoisyQuadratic:
     def track(self, arm: Setup, records: Iterations) -> Track:
         """One repetition; noise 0 is gradient descent."""
         largest = positive(self.largest, "largest")
-        smallest = between(self.smallest, "smallest", 0.0, largest, closed=(False, True))
+        smallest = in_range(self.smallest, "smallest", 0.0, largest, closed=(False, True))
         h = np.geomspace(smallest, largest, count(self.modes, "modes"))
         spread = not_negative(self.noise, "noise") * float(
             noise_factor(arm.batch_size, arm.data_size or None)
@@ -268,7 +268,7 @@ class ScaleInvariant:
 
     def track(self, arm: Setup, records: Iterations) -> Track:
         """One repetition; the gradient is all noise, so its norm goes with 1/√M."""
-        motion = sgd.scale_invariant(
+        motion = sgd.scale_invariant_walk(
             records,
             dimension=self.dimension,
             start_norm=self.start_norm,

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ultraslow.diffusion.scaling import RULES, Rule, learning_rate
+from ultraslow.diffusion.scaling import RULES, Rule, scaled_learning_rate
 from ultraslow.probes.runs.images import NAMES, Facts, facts
 from ultraslow.probes.runs.models import SHORTCUTS, check_model
 
@@ -183,7 +183,7 @@ class Config:
         Arguments:
             available: training images of the set.
         """
-        rate = learning_rate(
+        rate = scaled_learning_rate(
             self.scaling,
             self.base_learning_rate,
             batch_size=self.batch_size,

@@ -27,7 +27,7 @@ from ultraslow.diffusion.recording import (
     SUFFIX,
     Lease,
     closed_file,
-    join,
+    join_segments,
     read_file,
     segment_file,
     segments_of,
@@ -82,7 +82,11 @@ class SegmentStore:
             RecordError: when a file is damaged or segments do not fit.
         """
         parts = [self.file] if self.file.exists() else self.segments()
-        return join([read_file(part)[0] for part in parts], str(self.folder)) if parts else None
+        return (
+            join_segments([read_file(part)[0] for part in parts], str(self.folder))
+            if parts
+            else None
+        )
 
     def write(self, records: xr.Dataset) -> Path:
         """Add a segment that holds the given records; it is on disk when this returns.
@@ -133,7 +137,7 @@ class SegmentStore:
             parts = self.segments()
             if not parts:
                 raise FileNotFoundError(f"{self.folder}: found no segments to close")
-            records = join([read_file(part)[0] for part in parts], str(self.folder))
+            records = join_segments([read_file(part)[0] for part in parts], str(self.folder))
             records = records.assign_attrs(attributes or {})
             _write_whole(self.file, records, permit=self.lease.check)
         self._finish()

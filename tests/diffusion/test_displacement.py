@@ -33,7 +33,7 @@ def test_two_time_msd_of_no_start_is_empty():
 
 
 def test_distance_msd_and_straightness_equal_loops():
-    d, r = displacement.distance(WALK), displacement.straightness(WALK)
+    d, r = displacement.distance(WALK), displacement.path_straightness(WALK)
     msd = displacement.mean_squared_displacement(WALK)
     for t in range(1, len(WALK)):
         for w in range(3):
@@ -61,18 +61,18 @@ def test_a_path_that_returns_has_no_displacement_there_and_none_is_negative():
 def test_ballistic_motion_has_quadratic_displacement_and_straightness_t():
     path = np.arange(50.0)[:, None] * np.array([0.6, 0.8])
     np.testing.assert_allclose(displacement.lagged_msd(path), np.arange(50.0) ** 2, atol=1e-9)
-    np.testing.assert_allclose(displacement.straightness(path), np.arange(1.0, 50.0))
+    np.testing.assert_allclose(displacement.path_straightness(path), np.arange(1.0, 50.0))
 
 
 def test_straightness_of_independent_steps_is_one_on_average():
     path = np.cumsum(np.random.default_rng(1).standard_normal((40, 4000, 8)), axis=0)
-    mean = displacement.straightness(path).mean(axis=1)
+    mean = displacement.path_straightness(path).mean(axis=1)
     # R has variance about 2/(8·…) per walker; 4,000 walkers put 0.05 beyond six standard errors
     np.testing.assert_allclose(mean, 1.0, atol=0.05)
 
 
 def test_straightness_before_the_first_move_is_nan():
-    assert np.isnan(displacement.straightness(np.zeros((3, 1)))).all()
+    assert np.isnan(displacement.path_straightness(np.zeros((3, 1)))).all()
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_shifts_and_rotations_change_no_displacement():
     for measure in (
         displacement.distance,
         displacement.lagged_msd,
-        displacement.straightness,
+        displacement.path_straightness,
         displacement.mean_squared_displacement,
     ):
         np.testing.assert_allclose(measure(moved), measure(WALK), rtol=1e-7, atol=1e-7)

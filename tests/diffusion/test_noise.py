@@ -191,7 +191,7 @@ def test_increment_excess_equals_the_ratio_of_squared_updates_under_the_sqrt_rul
     from ultraslow.diffusion import scaling
 
     m, base = np.array([64.0, 512.0, 4096.0]), 64.0
-    eta = scaling.learning_rate("sqrt", 0.1, batch_size=m, base_batch_size=base)
+    eta = scaling.scaled_learning_rate("sqrt", 0.1, batch_size=m, base_batch_size=base)
     update = eta**2 * (0.02 + 12.0 / m)  # η²(|G|² + S/M)
     found = noise_theory.increment_excess(12.0 / 0.02, m, base)
     np.testing.assert_allclose(found, update / update[0], rtol=1e-12)

@@ -8,7 +8,7 @@ M = np.array([32.0, 64, 256, 1000])
 
 def test_sqrt_rules_keep_the_noise_of_an_update():
     for rule, data_size in (("sqrt", None), ("exact_sqrt", 4000)):
-        eta = scaling.learning_rate(
+        eta = scaling.scaled_learning_rate(
             rule, 0.1, batch_size=M, base_batch_size=32, data_size=data_size
         )
         noise = eta**2 * scaling.noise_factor(M, data_size)
@@ -17,8 +17,8 @@ def test_sqrt_rules_keep_the_noise_of_an_update():
 
 def test_linear_rule_keeps_the_temperature_and_sqrt_lowers_it():
     def temperatures(rule):
-        eta = scaling.learning_rate(rule, 0.1, batch_size=M, base_batch_size=32)
-        return scaling.temperature(eta, M, noise_trace=7.0, weights=3)
+        eta = scaling.scaled_learning_rate(rule, 0.1, batch_size=M, base_batch_size=32)
+        return scaling.langevin_temperature(eta, M, noise_trace=7.0, weights=3)
 
     np.testing.assert_allclose(temperatures("linear"), temperatures("linear")[0], rtol=1e-12)
     np.testing.assert_allclose(temperatures("sqrt") * M**0.5, temperatures("sqrt")[0] * 32**0.5)
@@ -27,7 +27,9 @@ def test_linear_rule_keeps_the_temperature_and_sqrt_lowers_it():
 
 @pytest.mark.parametrize("rule", scaling.RULES)
 def test_every_rule_returns_the_base_rate_at_the_base_batch_size(rule):
-    eta = scaling.learning_rate(rule, 0.3, batch_size=64, base_batch_size=64, data_size=1000)
+    eta = scaling.scaled_learning_rate(
+        rule, 0.3, batch_size=64, base_batch_size=64, data_size=1000
+    )
     assert float(eta) == pytest.approx(0.3, rel=1e-14)
 
 
@@ -56,7 +58,7 @@ def test_hyperbola_of_steps_and_examples():
 def test_rules_compose(rule):
     def rate(base, start, end):
         return float(
-            scaling.learning_rate(
+            scaling.scaled_learning_rate(
                 rule, base, batch_size=end, base_batch_size=start, data_size=5000
             )
         )
@@ -66,13 +68,13 @@ def test_rules_compose(rule):
 
 @pytest.mark.parametrize("rule", scaling.RULES)
 def test_rates_do_not_fall_with_the_batch_size(rule):
-    eta = scaling.learning_rate(rule, 0.1, batch_size=M, base_batch_size=32, data_size=5000)
+    eta = scaling.scaled_learning_rate(rule, 0.1, batch_size=M, base_batch_size=32, data_size=5000)
     assert (np.diff(eta) >= 0).all()
 
 
 def test_exact_rule_becomes_the_root_rule_on_large_data_and_exceeds_it_on_small():
     def eta(rule, data_size):
-        return scaling.learning_rate(
+        return scaling.scaled_learning_rate(
             rule, 0.1, batch_size=M, base_batch_size=32, data_size=data_size
         )
 
@@ -87,14 +89,14 @@ def test_temperature_equals_the_spread_of_sgd_in_a_parabola():
     w = np.zeros(20_000)
     for _ in range(600):
         w -= rate * (h * w + np.sqrt(variance / batch) * rng.standard_normal(w.shape))
-    found = scaling.temperature(rate, batch, noise_trace=variance, weights=1)
+    found = scaling.langevin_temperature(rate, batch, noise_trace=variance, weights=1)
     assert np.mean(w**2) * h == pytest.approx(float(found), rel=0.04)
 
 
 def test_what_is_absent_adds_nothing():
     # descent without noise and rest are both sound
-    assert scaling.temperature(0.1, 8, noise_trace=0.0, weights=2) == 0
-    assert scaling.temperature(0.0, 8, noise_trace=1.0, weights=2) == 0
+    assert scaling.langevin_temperature(0.1, 8, noise_trace=0.0, weights=2) == 0
+    assert scaling.langevin_temperature(0.0, 8, noise_trace=1.0, weights=2) == 0
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_bad_input_is_named(change, message):
     }
     arguments |= change
     with pytest.raises(ValueError, match=message):
-        scaling.learning_rate(
+        scaling.scaled_learning_rate(
             arguments.pop("rule"), arguments.pop("base_learning_rate"), **arguments
         )
 
@@ -126,4 +128,4 @@ def test_batch_larger_than_the_data_and_momentum_one_are_refused():
     with pytest.raises(ValueError, match="batch_size: found 9, expected at most data_size 8"):
         scaling.noise_factor(9, 8)
     with pytest.raises(ValueError, match=r"momentum: found 1, expected a value in \[0, 1\)"):
-        scaling.temperature(0.1, 8, noise_trace=1.0, weights=1, momentum=1.0)
+        scaling.langevin_temperature(0.1, 8, noise_trace=1.0, weights=1, momentum=1.0)

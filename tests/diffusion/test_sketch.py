@@ -3,8 +3,8 @@ import pytest
 
 from ultraslow.diffusion.sketch import (
     SquaredDistances,
-    between,
     buckets_and_signs,
+    distance_between,
     shifts,
     splitmix64,
     two_time,
@@ -90,7 +90,7 @@ def test_mean_variance_and_coverage_over_seeds(name):
     rows = np.sum(x.reshape(-1, k) ** 2, axis=1)
     variance = 2 / k * (truth**2 - np.sum(rows**2))
     sketches = np.array([sketch(x, k, seed) for seed in range(seeds)])
-    estimate = between(sketches, np.zeros(k))
+    estimate = distance_between(sketches, np.zeros(k))
     error = estimate.value - truth
     assert abs(error.mean()) < 4 * error.std() / np.sqrt(seeds)
     spread = np.std(error**2) / np.sqrt(seeds)  # standard error of the variance found
@@ -107,7 +107,9 @@ def test_mean_variance_and_coverage_over_seeds(name):
 
 def test_weights_of_one_row_never_meet():
     x = np.random.default_rng(0).standard_normal(64)
-    assert between(sketch(x, 64, 3), np.zeros(64)).value == pytest.approx(np.sum(x**2), rel=1e-14)
+    assert distance_between(sketch(x, 64, 3), np.zeros(64)).value == pytest.approx(
+        np.sum(x**2), rel=1e-14
+    )
 
 
 def test_sketches_are_linear():
@@ -121,7 +123,7 @@ def test_two_time_is_between_for_every_pair():
     matrix = two_time(y)
     for s in range(5):
         for t in range(5):
-            pair = between(y[s], y[t])
+            pair = distance_between(y[s], y[t])
             assert matrix.value[s, t] == pytest.approx(pair.value, rel=1e-13)
             assert matrix.standard_error[s, t] == pytest.approx(pair.standard_error, rel=1e-13)
 
@@ -231,7 +233,7 @@ def test_the_seed_is_zero_unless_told_otherwise():
 
 def test_messages():
     with pytest.raises(ValueError, match=r"first, second: found shapes \(3,\), \(4,\)"):
-        between(np.zeros(3), np.zeros(4))
+        distance_between(np.zeros(3), np.zeros(4))
     with pytest.raises(ValueError, match=r"sketches: found shape \(3,\)"):
         two_time(np.zeros(3))
     with pytest.raises(ValueError, match="expected 2 numbers, none negative"):
@@ -243,6 +245,6 @@ def test_messages():
 
 
 def test_shapes_follow_the_sketches():
-    found = between(np.zeros((4, 1, 8)), np.ones((3, 8)))
+    found = distance_between(np.zeros((4, 1, 8)), np.ones((3, 8)))
     assert isinstance(found, SquaredDistances)
     assert found.value.shape == found.standard_error.shape == (4, 3)

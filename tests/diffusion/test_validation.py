@@ -41,10 +41,10 @@ from ultraslow.diffusion.walks import (
 )
 def test_ends_belong_only_where_closed(value, closed, inside):
     if inside:
-        assert _validation.between(value, "x", 0, 2, closed=closed) == value
+        assert _validation.in_range(value, "x", 0, 2, closed=closed) == value
     else:
         with pytest.raises(ValueError, match=r"x: found .*, expected a value in .0, 2."):
-            _validation.between(value, "x", 0, 2, closed=closed)
+            _validation.in_range(value, "x", 0, 2, closed=closed)
 
 
 def test_infinity_is_no_positive_number():
@@ -116,10 +116,10 @@ CALLS = {
     field.Spectrum: {"alpha": 1.0, "dimension": 3},
     field.fourier_field: {"spectrum": BAND, "fields": 2, "rng": rng()},
     field.expected_structure: {"spectrum": BAND, "distance": [1.0, 2.0]},
-    field.measured_structure: {"field": FIELD, "distance": [1.0], "pairs": 3, "rng": rng()},
+    field.field_structure: {"field": FIELD, "distance": [1.0], "pairs": 3, "rng": rng()},
     potential.random_walk: {"reach": 3, "samples": 2, "rng": rng()},
     potential.fractional_brownian: {"reach": 3, "hurst": 0.4, "samples": 2, "rng": rng()},
-    potential.measured_structure: {"potential": np.ones((2, 5)), "lags": [1, 2]},
+    potential.potential_structure: {"potential": np.ones((2, 5)), "lags": [1, 2]},
     potential.checked_potential: {"potential": POTENTIAL},
     langevin.langevin: {
         "field": FIELD,
@@ -144,7 +144,7 @@ CALLS = {
         "noise_scale": 10.0,
         "batch_size": 2.0,
     },
-    scaling.learning_rate: {
+    scaling.scaled_learning_rate: {
         "rule": "exact_sqrt",
         "base_learning_rate": 0.1,
         "batch_size": [4.0],
@@ -152,7 +152,7 @@ CALLS = {
         "data_size": 10.0,
     },
     scaling.noise_factor: {"batch_size": [4.0], "data_size": 10.0},
-    scaling.temperature: {
+    scaling.langevin_temperature: {
         "learning_rate": [0.1],
         "batch_size": [4.0],
         "noise_trace": 2.0,
@@ -179,7 +179,7 @@ CALLS = {
         "walkers": 2,
         "rng": rng(),
     },
-    sgd.scale_invariant: {
+    sgd.scale_invariant_walk: {
         "records": [0, 2],
         "dimension": 3,
         "start_norm": 1.0,
@@ -221,10 +221,10 @@ OF_DATA = {
     "displacement": "all",
     "noise": {"noise_scale", "unit_estimates"},
     "walks.roughness": {"structure"},
-    "sketch": {"between", "two_time", "two_time_refined"},
+    "sketch": {"distance_between", "two_time", "two_time_refined"},
     "moments": "all",
     # no numbers of its own, or they are those of `recording` and `Setup`
-    "walks.recordings": {"simulator", "recordings"},
+    "walks.recordings": {"simulator", "simulated_recordings"},
     "laws.null": {"law_named"},
     # inner functions, whose callers check
     "walks.line": {"arrival", "eliminate", "solver"},

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from ultraslow import probes
-from ultraslow.diffusion.recording import join, read_file
+from ultraslow.diffusion.recording import join_segments, read_file
 from ultraslow.probes.storage.segments import SegmentStore
 
 
@@ -97,7 +97,7 @@ def recorded(path):
     segments = SegmentStore(path).segments()
     if not segments:
         return -1
-    records = join([read_file(segment)[0] for segment in segments])
+    records = join_segments([read_file(segment)[0] for segment in segments])
     iterations = records["iteration"].values
     assert np.array_equal(iterations, np.arange(len(iterations)))
     return int(iterations[-1])

@@ -183,7 +183,7 @@ def test_every_rule_has_the_slope_of_its_temperature():
 def log_slope(field, rule, batch_size, *, base_rate=0.02, span=500.0, data_size=None):
     """Mean slope dd/d ln t over the last decade of Σ η = span, and its standard error."""
     rate = float(
-        scaling.learning_rate(
+        scaling.scaled_learning_rate(
             rule, base_rate, batch_size=batch_size, base_batch_size=1, data_size=data_size
         )
     )

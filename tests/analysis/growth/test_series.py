@@ -7,7 +7,7 @@ import pytest
 
 from ultraslow.analysis.growth.fit import (
     MOST_RECORDS,
-    fit_table,
+    fit_series,
     same_records,
     thinned,
     time_grid,
@@ -27,9 +27,9 @@ def curves(count):
 def test_series_with_gaps_are_fitted_on_their_own_records():
     values = curves(3)
     values[1, [4, 20]] = np.nan, np.inf
-    table = fit_table(TIMES, values, PLAIN)
+    table = fit_series(TIMES, values, PLAIN)
     kept = np.isfinite(values[1])
-    alone = fit_table(TIMES[kept], values[1:2, kept], PLAIN)
+    alone = fit_series(TIMES[kept], values[1:2, kept], PLAIN)
     assert table.numbers.exponent[1] == pytest.approx(alone.numbers.exponent[0])
     assert table.records.tolist() == [40, 38, 40]
     assert "2 records that are NaN or infinite were left out" in table.assessments[1].reason
@@ -37,7 +37,7 @@ def test_series_with_gaps_are_fitted_on_their_own_records():
 
 def test_a_series_does_not_depend_on_the_others():
     values = curves(5)
-    whole, part = fit_table(TIMES, values, PLAIN), fit_table(TIMES, values[2:3], PLAIN)
+    whole, part = fit_series(TIMES, values, PLAIN), fit_series(TIMES, values[2:3], PLAIN)
     assert whole.numbers.exponent[2] == pytest.approx(part.numbers.exponent[0], abs=1e-9)
     assert whole.numbers.low[2] == pytest.approx(part.numbers.low[0], abs=1e-6)
 
@@ -47,7 +47,7 @@ def test_series_that_cannot_be_fitted_say_why_and_bound_nothing():
     values[0, ::2] = np.nan
     values[1] = 7.0
     values[2] = np.nan
-    table = fit_table(TIMES, values, PLAIN)
+    table = fit_series(TIMES, values, PLAIN)
     assert [a.status for a in table.assessments[:3]] == ["nonfinite", "weak_signal", "nonfinite"]
     assert all(a.reason for a in table.assessments[:3])
     assert np.isnan(table.numbers.exponent[:3]).all()
@@ -66,14 +66,14 @@ def test_series_that_cannot_be_fitted_say_why_and_bound_nothing():
     ],
 )
 def test_too_few_records_or_too_short_a_span(times, words):
-    table = fit_table(times, np.log(times)[None], PLAIN)
+    table = fit_series(times, np.log(times)[None], PLAIN)
     assert table.assessments[0].status == "too_few_points"
     assert words in table.assessments[0].reason
 
 
 def test_eight_records_over_a_decade_are_enough():
     times = np.geomspace(1, 10, 8)
-    table = fit_table(times, 1 + times[None] ** 0.5, PLAIN)
+    table = fit_series(times, 1 + times[None] ** 0.5, PLAIN)
     assert np.isfinite(table.numbers.exponent[0])
 
 
@@ -91,7 +91,7 @@ def test_thinning_leaves_records_enough_where_most_crowd_at_one_end():
     kept = thinned(times)
     assert 100 <= kept.size <= MOST_RECORDS
     assert {0, 1, 2, times.size - 1} <= set(kept.tolist())
-    assert fit_table(times, np.log(times)[None], PLAIN).records[0] == kept.size
+    assert fit_series(times, np.log(times)[None], PLAIN).records[0] == kept.size
 
 
 def test_series_are_grouped_by_their_finite_records():
@@ -103,7 +103,7 @@ def test_series_are_grouped_by_their_finite_records():
 def test_progress_counts_every_series_once():
     seen = []
     settings = Settings(calibrate=False, progress=lambda done, total: seen.append((done, total)))
-    fit_table(TIMES, curves(5), settings)
+    fit_series(TIMES, curves(5), settings)
     assert sum(done for done, _ in seen) == 5
     assert {total for _, total in seen} == {5}
 

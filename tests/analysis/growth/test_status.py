@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.status import STATUSES, Outcome, assess, unfit
+from ultraslow.analysis.growth.status import STATUSES, FitOutcome, assess, unfit
 
-SOUND = Outcome(
+SOUND = FitOutcome(
     low=-0.1,
     high=0.2,
     slope=1.0,

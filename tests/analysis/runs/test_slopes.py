@@ -29,7 +29,9 @@ def test_the_last_decade_is_shared(make):
 def test_temperature_equals_the_formula_of_the_theory(make, momentum):
     run = make(batch_size=64, rate=0.1, momentum=momentum, data_size=10_000)
     trace = slopes.window_mean(run, "noise_trace", (300, 3000))
-    expected = scaling.temperature(0.1, 64, noise_trace=trace, weights=910, momentum=momentum)
+    expected = scaling.langevin_temperature(
+        0.1, 64, noise_trace=trace, weights=910, momentum=momentum
+    )
     found = slopes.temperature(run, (300, 3000))
     assert found == pytest.approx(float(expected) * (1 - 64 / 10_000), rel=1e-12)
 

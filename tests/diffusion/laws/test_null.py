@@ -130,7 +130,7 @@ def test_n2_amplitude_squared_goes_with_rate_over_batch_size():
 def test_n3_and_n4_equal_simulated_descent_to_1_percent(decay):
     rng = np.random.default_rng(2)
     shared = {"learning_rate": 0.05, "gradient_norm": 8.0, "start_norm": 3.0}
-    motion = sgd.scale_invariant(
+    motion = sgd.scale_invariant_walk(
         RECORDS, dimension=100, weight_decay=decay, walkers=400, rng=rng, **shared
     )
     law = NULL_LAWS["N4" if decay else "N3"]
@@ -140,7 +140,7 @@ def test_n3_and_n4_equal_simulated_descent_to_1_percent(decay):
 
 def test_n4_keeps_the_overlap_that_its_formula_assumes():
     rng = np.random.default_rng(3)
-    motion = sgd.scale_invariant(
+    motion = sgd.scale_invariant_walk(
         RECORDS,
         dimension=60,
         start_norm=3.0,

@@ -16,7 +16,7 @@ def test_fields_have_their_structure_function(dimension, alpha):
     rng = np.random.default_rng(5)
     field = fields.fourier_field(spectrum, fields=150, rng=rng)
     r = np.array([0.03, 0.3, 3.0, 30.0])
-    measured = fields.measured_structure(field, r, pairs=20, rng=rng)
+    measured = fields.field_structure(field, r, pairs=20, rng=rng)
     within_error(measured, fields.expected_structure(spectrum, r))
 
 
@@ -141,11 +141,11 @@ FEW = fields.fourier_field(fields.Spectrum(1.0, 3, modes=5), fields=2, rng=RNG)
             "fields: found 0",
         ),
         (
-            lambda: fields.measured_structure(FEW.part(slice(1)), [1.0], pairs=3, rng=RNG),
+            lambda: fields.field_structure(FEW.part(slice(1)), [1.0], pairs=3, rng=RNG),
             "fields in field: found 1, expected an integer >= 2",
         ),
         (
-            lambda: fields.measured_structure(FEW, [], pairs=3, rng=RNG),
+            lambda: fields.field_structure(FEW, [], pairs=3, rng=RNG),
             r"distance: found shape \(0,\), expected one or more",
         ),
     ],

@@ -16,7 +16,7 @@ def test_fractional_potentials_have_their_structure_function(hurst):
     v = potential.fractional_brownian(
         300, hurst=hurst, samples=400, rng=np.random.default_rng(1), scale=1.7
     )
-    measured = potential.measured_structure(v, LAGS)
+    measured = potential.potential_structure(v, LAGS)
     within_error(measured, 1.7**2 * np.array(LAGS) ** (2 * hurst))
     assert (measured.standard_error < 0.1 * measured.value).all()
 
@@ -37,12 +37,12 @@ def test_fractional_steps_have_their_covariance():
 def test_random_walk_potentials_are_zero_in_the_middle_with_linear_structure():
     v = potential.random_walk(300, samples=400, rng=np.random.default_rng(3), scale=0.5)
     np.testing.assert_array_equal(v[:, 300], 0.0)
-    within_error(potential.measured_structure(v, LAGS), 0.25 * np.array(LAGS))
+    within_error(potential.potential_structure(v, LAGS), 0.25 * np.array(LAGS))
 
 
-def test_measured_structure_equals_a_double_loop():
+def test_potential_structure_equals_a_double_loop():
     v = np.random.default_rng(4).standard_normal((3, 9))
-    found = potential.measured_structure(v, [1, 4])
+    found = potential.potential_structure(v, [1, 4])
     for column, lag in enumerate((1, 4)):
         samples = [np.mean([(row[i + lag] - row[i]) ** 2 for i in range(9 - lag)]) for row in v]
         assert found.value[column] == pytest.approx(np.mean(samples), rel=1e-12)
@@ -89,9 +89,9 @@ RNG = np.random.default_rng(0)
         ),
         (lambda: potential.random_walk(5, samples=0, rng=RNG), "samples: found 0"),
         (lambda: potential.random_walk(5, samples=1, rng=RNG, scale=-1), "scale: found -1"),
-        (lambda: potential.measured_structure(np.zeros((1, 5)), [1]), r"found shape \(1, 5\)"),
-        (lambda: potential.measured_structure(np.zeros((2, 5)), [5]), "lags: found 5"),
-        (lambda: potential.measured_structure(np.zeros((2, 5)), []), r"lags: found none, .*1, 4"),
+        (lambda: potential.potential_structure(np.zeros((1, 5)), [1]), r"found shape \(1, 5\)"),
+        (lambda: potential.potential_structure(np.zeros((2, 5)), [5]), "lags: found 5"),
+        (lambda: potential.potential_structure(np.zeros((2, 5)), []), r"lags: found none, .*1, 4"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -45,7 +45,7 @@ def test_a_seed_determines_the_run(kind):
 
 
 def test_sets_hold_every_batch_size_and_seed():
-    runs = recordings.recordings(
+    runs = recordings.simulated_recordings(
         LawCurve(noise=0.0, batch_exponent=0.5), batch_sizes=[32, 128], seeds=[0, 1], iterations=50
     )
     assert len(runs) == 4
@@ -115,7 +115,9 @@ def test_settings_are_read_from_text():
         ),
         (lambda: recordings.recording(FieldWalk(alpha=3.0), ARM, 10), "alpha: found 3"),
         (
-            lambda: recordings.recordings(FieldWalk(), batch_sizes=[], seeds=[0], iterations=9),
+            lambda: recordings.simulated_recordings(
+                FieldWalk(), batch_sizes=[], seeds=[0], iterations=9
+            ),
             "batch_sizes, seeds: found",
         ),
         (lambda: recordings.recording(LawCurve(law="cubic"), ARM, 10), "law: found 'cubic'"),

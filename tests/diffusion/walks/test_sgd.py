@@ -74,7 +74,7 @@ def test_a_drifting_walk_equals_a_naive_loop():
 
 
 def test_motion_knows_its_weights_and_one_walker_is_the_default():
-    few = sgd.scale_invariant(
+    few = sgd.scale_invariant_walk(
         [0, 1], dimension=2, start_norm=1.0, gradient_norm=1.0, learning_rate=0.1, rng=RNG(0)
     )
     many = sgd.quadratic_descent(H, [1, 1, 1], [0, 1], learning_rate=0.1)
@@ -90,7 +90,7 @@ def test_records_do_not_change_the_walk():
 
 
 def test_scale_invariant_gradients_are_orthogonal():
-    motion = sgd.scale_invariant(
+    motion = sgd.scale_invariant_walk(
         [0, 1], dimension=10, start_norm=2.0, gradient_norm=3.0, learning_rate=0.1, rng=RNG(2)
     )
     np.testing.assert_allclose(motion.weight_sq[1], 4.0 + (0.1 * 3.0 / 2.0) ** 2, rtol=1e-12)
@@ -118,7 +118,7 @@ def test_momentum_has_its_stationary_variance():
 def test_decay_leads_to_the_equilibrium_norm():
     # w_eq⁴ = η·g²/(2λ), from either side
     for start in (1.0, 6.0):
-        motion = sgd.scale_invariant(
+        motion = sgd.scale_invariant_walk(
             [6000],
             dimension=50,
             start_norm=start,
@@ -158,7 +158,7 @@ def test_n3_and_n4_lag_behind_the_first_step_by_what_their_pages_say(turn, decay
         "gradient_norm": turn,
         "start_norm": 1.0,
     }
-    motion = sgd.scale_invariant([1], dimension=3, rng=np.random.default_rng(7), **shared)
+    motion = sgd.scale_invariant_walk([1], dimension=3, rng=np.random.default_rng(7), **shared)
     found = np.sqrt(motion.distance_sq[:, 0]) / SCALE_INVARIANT_DECAY.distance([1], shared) - 1
     assert found == pytest.approx(excess, abs=1e-3)
 
@@ -218,13 +218,13 @@ def test_logistic_descent_takes_inputs_of_any_length():
             r"inputs: found shape \(2,\)",
         ),
         (
-            lambda: sgd.scale_invariant(
+            lambda: sgd.scale_invariant_walk(
                 [1], dimension=1, start_norm=1, gradient_norm=1, learning_rate=1, rng=RNG(0)
             ),
             "dimension: found 1, expected an integer >= 2",
         ),
         (
-            lambda: sgd.scale_invariant(
+            lambda: sgd.scale_invariant_walk(
                 [1],
                 dimension=2,
                 start_norm=1,

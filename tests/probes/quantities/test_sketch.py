@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ultraslow.diffusion.sketch import between, buckets_and_signs, two_time
+from ultraslow.diffusion.sketch import buckets_and_signs, distance_between, two_time
 from ultraslow.probes.quantities.sketch import Sketcher, offsets
 
 SHAPES = [(16, 3, 3, 3), (16,), (7, 11), (1,), (129, 1031), (5, 5)]
@@ -144,7 +144,7 @@ def test_distance_between_two_runs():
     sketch = sketcher(k=4096)
     totals = [(sketch.measure(w, w0) + sketch.measure(w0)).numpy() for w, w0 in runs]
     truth = np.sum(flatten(runs[0][0], runs[1][0]) ** 2)
-    found = between(*totals)
+    found = distance_between(*totals)
     assert abs(found.value - truth) < 4 * found.standard_error
 
 

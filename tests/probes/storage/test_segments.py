@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from records import records
 
-from ultraslow.diffusion.recording import join, netcdf, read_file
+from ultraslow.diffusion.recording import join_segments, netcdf, read_file
 from ultraslow.diffusion.recording.contract import check
 from ultraslow.diffusion.recording.errors import RecordError
 from ultraslow.diffusion.recording.lease import TakenOver
@@ -93,7 +93,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path):
 
 
 def test_join_keeps_static_variables_static():
-    joined = join([records(0), records(1)])
+    joined = join_segments([records(0), records(1)])
     assert joined["tensor_size"].dims == ("tensor",)
     assert joined["batch_size"].dims == ()
 
@@ -133,7 +133,7 @@ def test_segments_with_other_axes_are_refused_by_name():
         values = other[axis].values
         values = [f"{value}." for value in values] if values.dtype.kind == "U" else values + 1
         with pytest.raises(RecordError, match=f"iteration 5 has other values of {axis}"):
-            join([every_field(0, 1), other.assign_coords({axis: values})], "run")
+            join_segments([every_field(0, 1), other.assign_coords({axis: values})], "run")
 
 
 def test_a_writer_that_lost_its_lease_meanwhile_replaces_nothing(tmp_path, monkeypatch):
@@ -281,7 +281,7 @@ def test_segments_that_do_not_follow_one_another_are_refused():
         (records(3).drop_vars("samples"), r"iteration 3 differs in having \['samples'\]"),
     ]:
         with pytest.raises(RecordError, match=fault):
-            join([records(0, 1), second], "run")
+            join_segments([records(0, 1), second], "run")
 
 
 def test_other_programs_read_a_sealed_file_and_write_it_anew(tmp_path):
