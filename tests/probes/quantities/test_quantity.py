@@ -6,7 +6,7 @@ import ratio_run
 import resume_run as runs
 import torch
 import xarray as xr
-from conftest import torchrun
+from launches import torchrun
 
 from ultraslow import probes
 from ultraslow.diffusion.recording.contract import check
