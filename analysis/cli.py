@@ -123,12 +123,12 @@ def _info(arguments: argparse.Namespace) -> int:
 def _fit(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.growth import fit_tensors
     from ultraslow.analysis.report import exponent_table
-    from ultraslow.analysis.runs import recordings
+    from ultraslow.analysis.runs import runs_of
     from ultraslow.analysis.study import Study
 
     if arguments.output is not None:
         _refuse_folder(arguments.output)
-    runs = recordings(_load(arguments.paths))
+    runs = runs_of(_load(arguments.paths))
     level = arguments.level
     found = [Study(runs, level, _advance("fitting")).fits]
     if arguments.tensors:
@@ -144,10 +144,10 @@ def _fit(arguments: argparse.Namespace) -> int:
 def _test(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.predictions import verdicts_on
     from ultraslow.analysis.report import fit_rows, verdict_rows, verdict_tables
-    from ultraslow.analysis.runs import recordings
+    from ultraslow.analysis.runs import runs_of
     from ultraslow.analysis.study import Study
 
-    runs = recordings(_load(arguments.paths))
+    runs = runs_of(_load(arguments.paths))
     if arguments.ladder:
         return _compare_rungs(runs, arguments)
     study = Study(runs, arguments.level, _advance("fitting"))
@@ -172,7 +172,7 @@ def _compare_rungs(runs: "dict[str, xr.Dataset]", arguments: argparse.Namespace)
 def _report(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.report import printed, verdict_tables
     from ultraslow.analysis.report.report import report as write_report
-    from ultraslow.analysis.runs import recordings
+    from ultraslow.analysis.runs import runs_of
 
     _refuse_folder(arguments.output)
     runs = _load(arguments.paths)
@@ -180,7 +180,7 @@ def _report(arguments: argparse.Namespace) -> int:
     page = write_report(runs, arguments.output, level=arguments.level, progress=progress)
     print(printed(verdict_tables(page.verdicts)))
     print(f"\nreport: {page.path}\nnumbers: {page.numbers}")
-    return _tell_unfit(recordings(runs), json.loads(page.numbers.read_text())["fits"])
+    return _tell_unfit(runs_of(runs), json.loads(page.numbers.read_text())["fits"])
 
 
 def _tell_unfit(runs: "Mapping[str, xr.Dataset]", fits: Sequence[Mapping[str, Any]]) -> int:
@@ -272,13 +272,13 @@ def batch(parser: argparse.ArgumentParser) -> Run:
 
 def _batch(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.report import critical_numbers, critical_table
-    from ultraslow.analysis.runs import some_recordings
+    from ultraslow.analysis.runs import some_runs
     from ultraslow.analysis.scores.critical_batch import critical_batch
 
     _check_batch(arguments)
     tree = _load(arguments.paths)
     try:
-        runs = some_recordings(tree)
+        runs = some_runs(tree)
     except ValueError as error:
         raise CommandError(str(error)) from error
     chosen = {"level": arguments.level, "seed": arguments.seed}
@@ -377,7 +377,7 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
 def _recorded(arguments: argparse.Namespace) -> "Pilot":
     from ultraslow.analysis.growth import fit_totals
     from ultraslow.analysis.planning.pilot import pilot
-    from ultraslow.analysis.runs import some_recordings
+    from ultraslow.analysis.runs import some_runs
     from ultraslow.analysis.runs.load import load
 
     given = list(map(_flag, _given(arguments)))
@@ -385,7 +385,7 @@ def _recorded(arguments: argparse.Namespace) -> "Pilot":
         raise CommandError(
             f"{', '.join(given)}: found beside PATH, expected either recordings or numbers"
         )
-    runs = some_recordings(load(arguments.paths))
+    runs = some_runs(load(arguments.paths))
     return pilot(runs, fit_totals(runs))
 
 

@@ -19,13 +19,13 @@ from ultraslow.analysis.intervals import SEEDS
 from ultraslow.analysis.runs import (
     Arm,
     Span,
-    differences,
     ingredients_of,
     injected_noise,
     label,
     last_decade,
     one_per_seed,
     seeds,
+    setting_differences,
 )
 from ultraslow.analysis.runs.arms import arms
 from ultraslow.analysis.scores import has, metric_of, once
@@ -170,7 +170,7 @@ class Study:
     @cached_property
     def unlike(self) -> Missing | None:
         """What the runs differ in that should be equal, and what to do; None for equals."""
-        found = differences(self.runs.values())
+        found = setting_differences(self.runs.values())
         if not found:
             return None
         return Missing(

@@ -4,7 +4,7 @@ Each law is fitted to the records up to an origin and predicts those beyond, up 
 ten times the origin. In-sample fits of a logarithm and of a small power are all but equal; a
 decade ahead they are not. Errors of one run at different origins depend on each other, so laws are
 told apart across runs, with one mean error a run; the records should be of one learning rate
-(`phases.within`).
+(`runs.readings.constant_rate`).
 """
 
 from collections.abc import Sequence

@@ -14,11 +14,11 @@ from ultraslow.analysis.predictions.generalization.less_distance import less_dis
 from ultraslow.analysis.predictions.growth.aging import aging
 from ultraslow.analysis.predictions.growth.log_growth import log_growth
 from ultraslow.analysis.predictions.growth.noise_off import noise_off
-from ultraslow.analysis.predictions.growth.straightness import straightness
+from ultraslow.analysis.predictions.growth.straightness import random_motion
 from ultraslow.analysis.predictions.landscape import activation, closed_loop, landscape_growth
 from ultraslow.analysis.predictions.landscape.barriers import barriers
 from ultraslow.analysis.predictions.landscape.closure import closure
-from ultraslow.analysis.runs import some_recordings
+from ultraslow.analysis.runs import some_runs
 from ultraslow.analysis.study import Study
 
 from .verdict import Verdict
@@ -35,7 +35,7 @@ TESTS: Mapping[str, Callable[[Study], Verdict]] = {
     "P6": noise_off,
     "P7": barriers,
     "P8": aging,
-    "P9": straightness,
+    "P9": random_motion,
     "P10": closure,
     "H-a": full_batch,
     "H-b": huge_batch,
@@ -74,7 +74,7 @@ def test(runs: xr.DataTree, *, level: float = 0.95) -> xr.Dataset:
     Raises:
         ValueError: when there are no recordings.
     """
-    return verdicts_on(Study(some_recordings(runs), level))
+    return verdicts_on(Study(some_runs(runs), level))
 
 
 # pytest would collect a function of this name wherever a test module imports it.

@@ -15,7 +15,7 @@ import xarray as xr
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, run_noise_scale
 from ultraslow.analysis.planning import Plan
-from ultraslow.analysis.runs import constant_rate, label, recordings
+from ultraslow.analysis.runs import constant_rate, label, runs_of
 from ultraslow.analysis.scores import CriticalBatch, Gain, Ladder, Rung
 
 VERSIONS = ("ultraslow", "numpy", "scipy", "statsmodels", "xarray", "netCDF4", "matplotlib")
@@ -67,7 +67,7 @@ def now() -> str:
 
 def inputs(runs: xr.DataTree) -> list[dict[str, Any]]:
     """What was read: one row a recording, with its hash, its labels and its attributes."""
-    return [_input(name, run) for name, run in recordings(runs).items()]
+    return [_input(name, run) for name, run in runs_of(runs).items()]
 
 
 def _input(name: str, run: xr.Dataset) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ultraslow.analysis.intervals import SEEDS
 from ultraslow.analysis.noise import arm_scales, noise_breakdown
 from ultraslow.analysis.predictions import verdicts_on
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
-from ultraslow.analysis.runs import some_recordings, unusable
+from ultraslow.analysis.runs import some_runs, unusable
 from ultraslow.analysis.scores import ladders
 from ultraslow.analysis.scores.critical_batch import critical_batch
 from ultraslow.analysis.study import Study
@@ -81,7 +81,7 @@ def report(
     """
     page = Path(path)
     numbers = page.with_suffix(".json")
-    found = _findings(Study(some_recordings(runs), level, progress))
+    found = _findings(Study(some_runs(runs), level, progress))
     content = _numbers(runs, found)
     _write(numbers, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
     _write(page, whole_page(found, content))

@@ -1,13 +1,10 @@
 """Recordings: read, named, and gathered into arms.
 
 Contents:
-    load           files, live folders and globs
-    phases         phases of constant learning rate
-    arms           runs that differ in their seeds only
-    names          how arms are called
-    clocks         iterations, summed rates, samples
-    slopes         local slopes of the distance
-    tensor_groups  groups of tensors of a run
+    load      files, live folders and globs
+    readings  phases of constant rate, clocks, distances and slopes of one run
+    arms      runs that differ in their seeds only
+    names     how arms are called
 """
 
 import lazy_loader

@@ -1,7 +1,4 @@
-"""What the analysis reads off a recording: distance curves, arms and the constant-rate phase.
-
-Where runs of a recipe's ladder stand.
-"""
+"""How runs belong together: arms, what runs ought to share, and where they stand on a ladder."""
 
 import json
 import math
@@ -10,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from ultraslow.analysis.text import number
 
-from .phases import longest, phases
+from .readings import constant_rate, injected_noise, label
 
 # What runs of one set must share to be compared: everything but batch size, rate and seed.
 SETTING = (
@@ -27,28 +23,6 @@ SETTING = (
     "ghost_size",
     "weights",
 )
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """A part of a run in which the learning rate is constant.
-
-    Attributes:
-        iteration: recorded iterations t ≥ 1 in it, shape (iteration,).
-        rate: the learning rate; NaN where it is unknown.
-        reason: why it is empty, in words; empty when it is not.
-    """
-
-    iteration: NDArray[np.int64]
-    rate: float
-    reason: str = ""
-
-    @property
-    def decades(self) -> float:
-        """log10 of the last over the first iteration."""
-        return (
-            float(np.log10(self.iteration[-1] / self.iteration[0])) if self.iteration.size else 0.0
-        )
 
 
 @dataclass(frozen=True, order=True)
@@ -72,51 +46,15 @@ class Arm:
         return f"{size} with added noise {number(self.noise)}" if self.noise else size
 
 
-def total_distance(run: xr.Dataset) -> xr.DataArray:
-    """Distance of all weights from their initial values.
-
-    d_t = (Σ_tensor ‖w_t − w_0‖²)^½; NaN where that of a tensor is unknown.
-
-    Arguments:
-        run: a recording.
-
-    Returns:
-        Distances `(iteration,)`, dimensionless.
-    """
-    return (run["distance_sq"].sum("tensor", skipna=False) ** 0.5).rename("distance")
-
-
-def constant_rate(run: xr.Dataset) -> Stretch:
-    """The longest phase of constant learning rate, in decades (`phases.phases`).
-
-    Arguments:
-        run: a recording.
-
-    Returns:
-        The stretch; empty, with a reason, when the rate was not recorded.
-    """
-    empty = np.empty(0, dtype=np.int64)
-    if "learning_rate" not in run:
-        return Stretch(empty, float("nan"), "the learning rate was not recorded")
-    known = run.variables
-    iteration, rate = known["iteration"].values, known["learning_rate"].values
-    sums = known["learning_rate_sum"].values if "learning_rate_sum" in known else None
-    chosen = longest(phases(iteration, rate, rate_sum=sums))
-    if chosen is None:
-        return Stretch(empty, float("nan"), "no record after iteration 0 has a positive rate")
-    used = (iteration >= chosen.first) & (iteration <= chosen.last)
-    return Stretch(iteration[used].astype(np.int64), chosen.learning_rate)
-
-
-def recordings(runs: xr.DataTree) -> dict[str, xr.Dataset]:
+def runs_of(runs: xr.DataTree) -> dict[str, xr.Dataset]:
     """The recordings of a tree by node name, in order of batch size, seed and name."""
     unordered = {name: node.to_dataset() for name, node in runs.children.items()}
     return dict(sorted(unordered.items(), key=_rank))
 
 
-def some_recordings(runs: xr.DataTree) -> dict[str, xr.Dataset]:
-    """As `recordings`, but an error where there are none: nothing can be said about no run."""
-    found = recordings(runs)
+def some_runs(runs: xr.DataTree) -> dict[str, xr.Dataset]:
+    """As `runs_of`, but an error where there are none: nothing can be said about no run."""
+    found = runs_of(runs)
     if not found:
         raise ValueError("runs: found no recording, expected one or more, as `load` gives them")
     return found
@@ -126,12 +64,6 @@ def _rank(item: tuple[str, xr.Dataset]) -> tuple[int, float, str]:
     name, run = item
     seed = label(run, "seed", math.inf)
     return int(run["batch_size"].values), float(str(seed)), name
-
-
-def label(run: xr.Dataset, name: str, default: object = "") -> object:
-    """A scalar that runs are grouped by, as a plain value; the default where it is missing."""
-    # Asked many times a run: a variable is had in a tenth of the time that a DataArray takes.
-    return run.variables[name].values.item() if name in run.variables else default
 
 
 def arm(run: xr.Dataset) -> Arm:
@@ -145,15 +77,6 @@ def arm(run: xr.Dataset) -> Arm:
     )
 
 
-def injected_noise(run: xr.Dataset) -> float:
-    """Standard deviation of the noise added to each gradient component, from the configuration."""
-    try:
-        config = json.loads(str(run.attrs.get("config", "{}")))
-        return float(config.get("gradient_noise", 0.0))
-    except (ValueError, TypeError, AttributeError):
-        return 0.0
-
-
 def arms(runs: dict[str, xr.Dataset]) -> dict[Arm, list[str]]:
     """Node names of the runs of each arm, in order of batch size."""
     members: dict[Arm, list[str]] = {}
@@ -164,7 +87,7 @@ def arms(runs: dict[str, xr.Dataset]) -> dict[Arm, list[str]]:
     )
 
 
-def differences(runs: Iterable[xr.Dataset]) -> tuple[str, ...]:
+def setting_differences(runs: Iterable[xr.Dataset]) -> tuple[str, ...]:
     """In what runs differ that ought to be equal, in words.
 
     Arguments:
@@ -219,7 +142,7 @@ def seeds(runs: Sequence[xr.Dataset]) -> int:
 
 
 @dataclass(frozen=True)
-class Place:
+class LadderPlace:
     """Where a run stands: the ladder's name, the rung's number and name."""
 
     ladder: str
@@ -227,7 +150,7 @@ class Place:
     name: str
 
 
-def place_of(run: xr.Dataset) -> Place | None:
+def place_of(run: xr.Dataset) -> LadderPlace | None:
     """Where a run stands, from its attributes or from the metadata kept in `config`; None if not.
 
     Arguments:
@@ -241,10 +164,10 @@ def place_of(run: xr.Dataset) -> Place | None:
         number = int(told["rung"])
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return Place(str(told.get("ladder", "")), number, str(told.get("rung_name", "")))
+    return LadderPlace(str(told.get("ladder", "")), number, str(told.get("rung_name", "")))
 
 
-def ingredients_of(run: xr.Dataset) -> Place | None:
+def ingredients_of(run: xr.Dataset) -> LadderPlace | None:
     """Where a run stands above the baseline of a ladder with a name; None for plain runs.
 
     The baseline, rung 0, has no ingredients and is a plain run as any other. A `rung` without a

@@ -11,7 +11,8 @@ import xarray as xr
 
 from ultraslow.analysis.text import number
 
-from .arms import SETTING, arm, ingredients_of, label, place_of, setting_key
+from .arms import SETTING, arm, ingredients_of, place_of, setting_key
+from .readings import label
 
 _WORDS = {
     "weight_decay": "weight decay",

@@ -18,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import SEEDS, Interval
-from ultraslow.analysis.runs import differences, injected_noise, label
+from ultraslow.analysis.runs import injected_noise, label, setting_differences
 from ultraslow.analysis.text import first_of, number, plural, printable
 
 from .held_out import longest_trainings, rate_of
@@ -117,7 +117,7 @@ def critical_batch(
     measured = longest_trainings({name: run for name, run in plain.items() if "loss" in run})
     if not measured:
         return CriticalBatch(reason="no run recorded its loss")
-    unlike = differences(measured.values())
+    unlike = setting_differences(measured.values())
     if unlike:
         return CriticalBatch(reason=f"the runs differ in {'; '.join(unlike)}")
     aim = common_target(measured) if target is None else target

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
 from ultraslow.analysis.intervals import Contrast, Interval, block, paired, unpaired
-from ultraslow.analysis.runs import Place, place_of
+from ultraslow.analysis.runs import LadderPlace, place_of
 
 from .held_out import METRICS, has, trainings
 
@@ -59,7 +59,7 @@ class Rung:
         over_baseline: gain over the first rung; None likewise.
     """
 
-    place: Place
+    place: LadderPlace
     mean: float
     runs: int
     failed: int
@@ -115,11 +115,11 @@ def ladders(runs: dict[str, xr.Dataset], *, level: float = 0.95) -> tuple[Ladder
 
 # Held-out scores of each rung by seed; NaN where a run has none at its end.
 _Seeds = dict[object, float]
-_Scores = dict[Place, _Seeds]
+_Scores = dict[LadderPlace, _Seeds]
 
 
 def _ladder(
-    name: str, members: Sequence[tuple[Place, xr.Dataset]], metric: str, *, level: float
+    name: str, members: Sequence[tuple[LadderPlace, xr.Dataset]], metric: str, *, level: float
 ) -> Ladder:
     scores = _scores(members, metric)
     places = sorted(scores, key=lambda place: place.number)
@@ -135,15 +135,15 @@ def _ladder(
     return Ladder(name, metric, tuple(rungs), level, _notes(rungs))
 
 
-def _scores(members: Sequence[tuple[Place, xr.Dataset]], metric: str) -> _Scores:
+def _scores(members: Sequence[tuple[LadderPlace, xr.Dataset]], metric: str) -> _Scores:
     """Scores at the end of the runs; a seed that comes twice counts once."""
     found: _Scores = {}
     ended = trainings({f"run {k}": run for k, (_, run) in enumerate(members)}, metric)
     for (place, _), one in zip(members, ended, strict=True):
-        seeds = found.setdefault(Place(place.ladder, place.number, ""), {})
+        seeds = found.setdefault(LadderPlace(place.ladder, place.number, ""), {})
         seeds.setdefault(one.seed, one.at(max(one.last, 1)))
     names = {place.number: place.name for place, _ in members}
-    return {Place(p.ladder, p.number, names[p.number]): seeds for p, seeds in found.items()}
+    return {LadderPlace(p.ladder, p.number, names[p.number]): seeds for p, seeds in found.items()}
 
 
 def _finite(scores: _Seeds) -> _Seeds:

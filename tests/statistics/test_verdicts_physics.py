@@ -13,7 +13,7 @@ import xarray as xr
 from ultraslow.analysis.predictions.batch_size.collapse import collapse_in_rate
 from ultraslow.analysis.predictions.growth.aging import aging
 from ultraslow.analysis.predictions.growth.noise_off import noise_off
-from ultraslow.analysis.predictions.growth.straightness import straightness
+from ultraslow.analysis.predictions.growth.straightness import random_motion
 from ultraslow.analysis.predictions.landscape.barriers import barriers
 from ultraslow.analysis.predictions.landscape.closure import closed_loop, closure
 from ultraslow.analysis.predictions.landscape.roughness import landscape_growth
@@ -226,15 +226,20 @@ def rate_set(rng, *, ratio, between, steeper=0.0):
 
 TRUE, FALSE, OPEN = "supported", "contradicted", "undecidable"
 CASES = {
-    "P9 falls": (straightness, straight_set, TRUE, {"ratio": 0.05, "fall": 0.8, "between": 0.1}),
+    "P9 falls": (random_motion, straight_set, TRUE, {"ratio": 0.05, "fall": 0.8, "between": 0.1}),
     "P9 diffusion": (
-        straightness,
+        random_motion,
         straight_set,
         FALSE,
         {"ratio": 1.0, "fall": 0.0, "between": 0.02},
     ),
-    "P9 drift": (straightness, straight_set, FALSE, {"ratio": 30.0, "fall": -0.6, "between": 0.3}),
-    "P9 open": (straightness, straight_set, OPEN, {"ratio": 0.5, "fall": 0.1, "between": 0.6}),
+    "P9 drift": (
+        random_motion,
+        straight_set,
+        FALSE,
+        {"ratio": 30.0, "fall": -0.6, "between": 0.3},
+    ),
+    "P9 open": (random_motion, straight_set, OPEN, {"ratio": 0.5, "fall": 0.1, "between": 0.6}),
     "P6 rest": (noise_off, noise_off_set, TRUE, {"share": 0.0, "between": 0.1}),
     "P6 alike": (noise_off, noise_off_set, FALSE, {"share": 0.9, "between": 0.1}),
     "P6 open": (noise_off, noise_off_set, OPEN, {"share": 0.3, "between": 0.2}),

@@ -10,7 +10,7 @@ import xarray as xr
 
 from ultraslow.analysis.predictions.growth.aging import aging
 from ultraslow.analysis.predictions.growth.noise_off import noise_off
-from ultraslow.analysis.predictions.growth.straightness import straightness
+from ultraslow.analysis.predictions.growth.straightness import random_motion
 from ultraslow.analysis.predictions.landscape.closure import closed_loop
 from ultraslow.analysis.predictions.landscape.roughness import landscape_growth
 from ultraslow.analysis.predictions.landscape.temperature import activation
@@ -88,7 +88,7 @@ def walkers():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("judge", [activation, aging, closed_loop, straightness])
+@pytest.mark.parametrize("judge", [activation, aging, closed_loop, random_motion])
 def test_what_holds_of_the_walker_is_not_contradicted(walkers, judge):
     warm = {name: run for name, run in walkers.items() if f"b{DATA_SIZE}" not in name}
     found = judge(Study(warm))

@@ -53,7 +53,7 @@ class Claim:
         power: of M in the rate.
         symbol: what the rate is proportional to.
         rule: the rule in words.
-        clock: one of `clocks.CLOCKS`.
+        clock: one of `CLOCKS`.
     """
 
     prediction: str

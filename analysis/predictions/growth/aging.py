@@ -145,7 +145,7 @@ def displacements(run: xr.Dataset, pairs: Pairs) -> tuple[Array, Array]:
         return np.log(squares[rows, columns]), np.log(distance_sq[rows])
 
 
-def residuals(log_square: Array, log_distance: Array, pairs: Pairs) -> Array:
+def collapse_residuals(log_square: Array, log_distance: Array, pairs: Pairs) -> Array:
     """Root mean squared residual of ln Δ² in each reading.
 
     Arguments:
@@ -191,7 +191,9 @@ def _jackknife(
 
 
 def _log_ratios(squares: Array, distances: Array, pairs: Pairs) -> Array:
-    found = np.maximum(residuals(squares.mean(axis=0), distances.mean(axis=0), pairs), 1e-12)
+    found = np.maximum(
+        collapse_residuals(squares.mean(axis=0), distances.mean(axis=0), pairs), 1e-12
+    )
     return np.log(found[0] / found[1:])
 
 

@@ -43,7 +43,7 @@ class _Course:
     fall: float
 
 
-def straightness(study: Study) -> Verdict:
+def random_motion(study: Study) -> Verdict:
     """Verdict on P9.
 
     Supported when R lies below `FAR` and falls in every arm, contradicted when R lies above

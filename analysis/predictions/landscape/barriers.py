@@ -23,7 +23,7 @@ from ultraslow.analysis.predictions.evidence import (
     named,
 )
 from ultraslow.analysis.predictions.verdict import Verdict, question
-from ultraslow.analysis.runs import constant_rate, temperature
+from ultraslow.analysis.runs import constant_rate, measured_temperature
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number, rounded
 
@@ -151,7 +151,7 @@ def _log_ratio(run: xr.Dataset, items: list[Crossing]) -> float:
     """Mean of ln(ΔL/(T·ln Δt)) over the crossings; NaN with too few."""
     ratios = []
     for item in items:
-        heat = temperature(run, (item.start, item.end))
+        heat = measured_temperature(run, (item.start, item.end))
         if heat > 0 and item.end - item.start > 1:
             ratios.append(item.barrier / (heat * math.log(item.end - item.start)))
     if len(ratios) < PAIRS:

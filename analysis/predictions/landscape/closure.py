@@ -26,15 +26,15 @@ from ultraslow.analysis.runs import (
     constant_rate,
     distance_at,
     last_decade,
+    measured_temperature,
     noise_free,
     positive_slope,
-    temperature,
     total_distance,
 )
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number
 
-from .roughness import RADII, RANDOM, Scan, exponent, outer_half, scans
+from .roughness import RADII, RANDOM, LossScan, exponent, outer_half, scans
 
 Array = NDArray[np.float64]
 
@@ -169,7 +169,7 @@ def landscape_exponent(run: xr.Dataset) -> tuple[float, bool]:
     return _mean([exponent(scan, low=outer_half(scan)) for scan in measured]), False
 
 
-def random_scans(run: xr.Dataset) -> list[Scan]:
+def random_scans(run: xr.Dataset) -> list[LossScan]:
     """Scans along the first kind of random direction that was measured."""
     reach = distance_at(run, math.inf)
     for kind in RANDOM:
@@ -207,13 +207,13 @@ def _log_product(run: xr.Dataset, gamma: tuple[float, bool]) -> float:
 def _log_mismatch(run: xr.Dataset) -> float:
     span = last_decade({"run": run})
     strength = _mean([_log_strength(scan) for scan in random_scans(run)])
-    terms = positive_slope(run, span), temperature(run, span)
+    terms = positive_slope(run, span), measured_temperature(run, span)
     if not all(value > 0 for value in terms):
         return math.nan
     return math.log(terms[0]) + strength - math.log(terms[1])
 
 
-def _log_strength(scan: Scan) -> float:
+def _log_strength(scan: LossScan) -> float:
     """Logarithm of c = std(ΔL)/r at the largest usable radius."""
     spread = scan.spread()
     usable = np.flatnonzero(np.isfinite(spread) & (spread > 0))

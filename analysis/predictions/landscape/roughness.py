@@ -47,7 +47,7 @@ NOISE = 2.0
 
 
 @dataclass(frozen=True)
-class Scan:
+class LossScan:
     """Loss differences around one record.
 
     Attributes:
@@ -85,7 +85,7 @@ class Scan:
         return float((steps[clear] < 0).mean()) if clear.any() else math.nan
 
 
-def scans(run: xr.Dataset, ensemble: str, *, reach: float) -> list[Scan]:
+def scans(run: xr.Dataset, ensemble: str, *, reach: float) -> list[LossScan]:
     """The landscape scans of one kind of direction, up to a radius.
 
     Arguments:
@@ -115,7 +115,7 @@ def scans(run: xr.Dataset, ensemble: str, *, reach: float) -> list[Scan]:
     return [scan for scan in found if scan is not None]
 
 
-def _scan(iteration: int, radius: Array, values: Array, noise: float) -> Scan | None:
+def _scan(iteration: int, radius: Array, values: Array, noise: float) -> LossScan | None:
     """A scan without the directions that were not measured, up to where the first diverges.
 
     Beyond that radius, leaving out the direction that diverged would leave out the steepest.
@@ -125,7 +125,7 @@ def _scan(iteration: int, radius: Array, values: Array, noise: float) -> Scan | 
     last = int(finite.argmin()) if not finite.all() else finite.size
     if measured.shape[1] < DIRECTIONS or not last:
         return None
-    return Scan(iteration, radius[:last], measured[:last], noise)
+    return LossScan(iteration, radius[:last], measured[:last], noise)
 
 
 def _noise(chosen: xr.Dataset) -> Array:
@@ -134,7 +134,7 @@ def _noise(chosen: xr.Dataset) -> Array:
     return np.nan_to_num(chosen["difference_noise"].values)
 
 
-def exponent(scan: Scan, *, low: float = 0.0) -> float:
+def exponent(scan: LossScan, *, low: float = 0.0) -> float:
     """γ of one scan: least-squares slope of ln std(ΔL) over ln r from a radius on.
 
     Arguments:
@@ -153,7 +153,7 @@ def exponent(scan: Scan, *, low: float = 0.0) -> float:
     return float(clock @ np.log(spread[used]) / (clock @ clock))
 
 
-def outer_half(scan: Scan) -> float:
+def outer_half(scan: LossScan) -> float:
     """From here on radii lie in the outer half in ln r, or within the outer factor `FACTOR`."""
     largest = float(scan.radius[-1])
     return min(math.sqrt(float(scan.radius[0]) * largest), largest / FACTOR) * (1 - 1e-9)

@@ -25,10 +25,10 @@ from ultraslow.analysis.runs import (
     by_seed,
     injected_noise,
     label,
+    measured_temperature,
     noise_free,
     positive_slope,
     rate_over_size,
-    temperature,
 )
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number, plural
@@ -103,7 +103,7 @@ def activation(study: Study) -> Verdict:
 
 def _temperatures(runs: Mapping[str, xr.Dataset], span: Span) -> tuple[dict[str, float], str]:
     """Temperature of each run, measured where all runs recorded their noise."""
-    measured = {name: temperature(run, span) for name, run in runs.items()}
+    measured = {name: measured_temperature(run, span) for name, run in runs.items()}
     if all(value > 0 for value in measured.values()):
         return measured, "temperature from the measured gradient noise"
     # Added noise heats as well, by as much beside that of the batches as only a record can tell.

@@ -11,7 +11,7 @@ from ultraslow.analysis.noise.breakdown import (
     run_noise_scale,
 )
 from ultraslow.analysis.noise.scale import noise_interval
-from ultraslow.analysis.runs.tensor_groups import FIRST, INVARIANT, OTHERS
+from ultraslow.analysis.runs.readings import FIRST, INVARIANT, OTHERS
 
 
 def test_an_arm_of_one_run_has_that_runs_noise_scale(make):

@@ -11,7 +11,7 @@ from ultraslow.analysis.predictions.table import verdicts_on
 from ultraslow.analysis.report import data, figures, sections
 from ultraslow.analysis.report.numbers import inputs, verdict_rows
 from ultraslow.analysis.report.sections import Findings
-from ultraslow.analysis.runs.arms import Place
+from ultraslow.analysis.runs.arms import LadderPlace
 from ultraslow.analysis.scores.critical_batch import CriticalBatch
 from ultraslow.analysis.scores.ladder import Ladder, Rung, ladders
 from ultraslow.analysis.study import Study
@@ -204,7 +204,9 @@ def test_ladders_noise_and_the_critical_batch_size_have_their_place(make, tree):
 
 def test_what_is_missing_takes_no_room(make, tree):
     runs = sweep(make, [64], 1)
-    lone = Ladder("", "accuracy", (Rung(Place("", 0, "base"), 0.5, 1, 0, None, None),), 0.95, ())
+    lone = Ladder(
+        "", "accuracy", (Rung(LadderPlace("", 0, "base"), 0.5, 1, 0, None, None),), 0.95, ()
+    )
     missing = CriticalBatch(reason="no run recorded its loss")
     unknown = [replace(one, place="unknown") for one in arm_scales(runs)]
     found = replace(findings(runs), critical=missing, ladders=[lone], noise=unknown)

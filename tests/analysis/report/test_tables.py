@@ -21,7 +21,7 @@ from ultraslow.analysis.predictions.verdict import Sample, Verdict
 from ultraslow.analysis.report import numbers, tables
 from ultraslow.analysis.report.numbers import verdict_rows
 from ultraslow.analysis.report.table import printed
-from ultraslow.analysis.runs.arms import Place
+from ultraslow.analysis.runs.arms import LadderPlace
 from ultraslow.analysis.scores.critical_batch import CriticalBatch
 from ultraslow.analysis.scores.ladder import Gain, Ladder, Rung
 
@@ -219,9 +219,9 @@ WHOLE = gain([0.08, 0.1, 0.12], 0.02)
 def ladder(*, name="limit", last=WHOLE):
     step = gain([0.02, 0.03, 0.05], 0.04)
     rungs = (
-        Rung(Place(name, 0, "baseline"), 0.5, 3, 0, None, None),
-        Rung(Place(name, 1, "warm-up"), 0.53, 3, 1, step, step),
-        Rung(Place(name, 2, "<b>LARS</b>"), 0.6, 3, 0, last, last),
+        Rung(LadderPlace(name, 0, "baseline"), 0.5, 3, 0, None, None),
+        Rung(LadderPlace(name, 1, "warm-up"), 0.53, 3, 1, step, step),
+        Rung(LadderPlace(name, 2, "<b>LARS</b>"), 0.6, 3, 0, last, last),
     )
     return Ladder(name, "accuracy", rungs, 0.95, ("with 3 seeds a rung the intervals are wide",))
 

@@ -12,7 +12,7 @@ from ultraslow.analysis.predictions.batch_size.collapse import (
     collapse_in_rate,
     explained_excess,
 )
-from ultraslow.analysis.runs.clocks import CLOCKS, ITERATION, NOISE, RATE, clock_values
+from ultraslow.analysis.runs.readings import CLOCKS, ITERATION, NOISE, RATE, clock_values
 from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording.schedule import log_spaced
 

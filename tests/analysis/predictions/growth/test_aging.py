@@ -11,8 +11,8 @@ from ultraslow.analysis.predictions.growth.aging import (
     _Collapse,
     _verdict,
     aging,
+    collapse_residuals,
     displacements,
-    residuals,
 )
 from ultraslow.analysis.predictions.verdict import question
 from ultraslow.analysis.study import Study
@@ -35,7 +35,7 @@ def test_each_reading_collapses_what_obeys_it(reading):
     log_distance = 1.5 * np.log(pairs.start) ** 0.7
     law = 0.3 + 1.2 * x - 0.1 * x**2
     log_square = law + (log_distance if reading < 2 else 0.0)
-    found = residuals(log_square, log_distance, pairs)
+    found = collapse_residuals(log_square, log_distance, pairs)
     assert found[reading] < 1e-10
     assert np.delete(found, reading).min() > 1e-3
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ultraslow.analysis.predictions.growth.straightness import straightness
+from ultraslow.analysis.predictions.growth.straightness import random_motion
 from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording.schedule import log_spaced
 
@@ -27,7 +27,7 @@ def walks(make, ratio, *, fall=0.0, seeds=4, **options):
 
 
 def test_r_is_the_squared_distance_over_the_path(make):
-    found = straightness(Study(walks(make, 0.2, fall=0.5)))
+    found = random_motion(Study(walks(make, 0.2, fall=0.5)))
     # seeds 0.2·(1, 1.01, 1.02, 1.03): the geometric mean
     assert found.effect == pytest.approx(0.2 * np.prod([1, 1.01, 1.02, 1.03]) ** 0.25, rel=1e-9)
     assert found.verdict == "supported"
@@ -35,7 +35,7 @@ def test_r_is_the_squared_distance_over_the_path(make):
 
 
 def test_momentum_is_divided_out(make):
-    plain, heavy = (straightness(Study(walks(make, 19.0, momentum=m))) for m in (0.0, 0.9))
+    plain, heavy = (random_motion(Study(walks(make, 19.0, momentum=m))) for m in (0.0, 0.9))
     assert heavy.effect == pytest.approx(plain.effect / 19)
     assert "momentum 0.9" in heavy.assumptions[0]
 
@@ -56,7 +56,7 @@ def test_momentum_is_divided_out(make):
     ],
 )
 def test_r_is_judged_by_height_and_fall(make, ratio, fall, word):
-    found = straightness(Study(walks(make, ratio, fall=fall)))
+    found = random_motion(Study(walks(make, ratio, fall=fall)))
     assert found.verdict == word
     assert bool(found.needed) == (word == "undecidable")
 
@@ -73,11 +73,11 @@ def spread(make, heights, falls):
 def test_intervals_across_seeds_decide_and_not_means(make):
     # Means of ln R below 1/3, and of the fall above 0, whose t intervals reach beyond.
     heights, falls = np.array([0.05, 0.1, 0.4, 0.8]), np.array([0.6, 0.1, -0.2, 0.1])
-    found = straightness(Study(spread(make, heights, np.full(4, 0.5)), 0.9))
+    found = random_motion(Study(spread(make, heights, np.full(4, 0.5)), 0.9))
     assert found.verdict == "undecidable"
     low, high = stats.ttest_1samp(np.log(heights), 0).confidence_interval(0.9)
     assert (found.effect_low, found.effect_high) == pytest.approx((np.exp(low), np.exp(high)))
-    found = straightness(Study(spread(make, np.full(4, 0.1), falls), 0.9))
+    found = random_motion(Study(spread(make, np.full(4, 0.1), falls), 0.9))
     assert found.verdict == "undecidable"
     assert found.needed == "longer runs, until R falls in every arm"
     low, high = stats.ttest_1samp(-falls, 0).confidence_interval(0.9)
@@ -89,7 +89,7 @@ def test_intervals_across_seeds_decide_and_not_means(make):
 def test_a_path_with_a_gap_is_no_path(make, gap):
     runs = walks(make, 0.2, fall=0.5)
     runs["s1"]["step_sq"][gap] = np.nan
-    found = straightness(Study(runs))
+    found = random_motion(Study(runs))
     assert found.verdict == "undecidable"
     assert "no arm has 4" in found.reason
 
@@ -97,7 +97,7 @@ def test_a_path_with_a_gap_is_no_path(make, gap):
 def test_few_known_distances_in_the_last_decade_have_no_fall(make):
     runs = walks(make, 0.2, fall=0.5)
     runs["s1"]["distance_sq"][(TIMES >= 300) & (TIMES < 3000)] = np.nan
-    found = straightness(Study(runs))
+    found = random_motion(Study(runs))
     assert found.verdict == "undecidable"
     assert "no arm has 4" in found.reason
 
@@ -105,17 +105,17 @@ def test_few_known_distances_in_the_last_decade_have_no_fall(make):
 def test_the_path_of_a_repaired_recording_is_none(make):
     runs = walks(make, 0.2, fall=0.5)
     runs["s1"].attrs["gaps"] = "[[40, 55]]"
-    assert straightness(Study(runs)).verdict == "undecidable"
+    assert random_motion(Study(runs)).verdict == "undecidable"
 
 
 def test_three_seeds_and_short_runs_decide_nothing(make):
-    assert "3 seeds at most" in straightness(Study(walks(make, 0.2, fall=0.5, seeds=3))).reason
+    assert "3 seeds at most" in random_motion(Study(walks(make, 0.2, fall=0.5, seeds=3))).reason
     short = {name: run.isel(iteration=slice(0, 20)) for name, run in walks(make, 0.2).items()}
-    assert "2.5 decades" in straightness(Study(short)).needed
+    assert "2.5 decades" in random_motion(Study(short)).needed
     # Records from 1 to 290 are 2.46 decades.
     ends = {last: walks(make, 0.05, fall=0.5) for last in (290, 400)}
     words = [
-        straightness(
+        random_motion(
             Study({n: run.sel(iteration=last >= TIMES) for n, run in runs.items()})
         ).verdict
         for last, runs in ends.items()
@@ -124,14 +124,14 @@ def test_three_seeds_and_short_runs_decide_nothing(make):
 
 
 def test_runs_without_a_path_are_told_the_probe(make):
-    found = straightness(Study({"r": make(records=[0, 1, 2])}))
+    found = random_motion(Study({"r": make(records=[0, 1, 2])}))
     assert found.reason == "No run recorded step_sq."
     assert "'path'" in found.needed
 
 
 def test_every_arm_has_to_fall(make):
     falling, level = walks(make, 0.2, fall=0.5), walks(make, 0.2, batch_size=256)
-    found = straightness(Study(falling | {f"large-{name}": run for name, run in level.items()}))
+    found = random_motion(Study(falling | {f"large-{name}": run for name, run in level.items()}))
     assert found.verdict == "undecidable"
     assert "longer runs, until R falls in every arm" in found.needed
     assert "d ln R/d ln t = 0.000" in found.reason  # of the arm that does not
@@ -145,7 +145,7 @@ def test_the_fall_is_that_of_the_last_decade(make):
         name: run.assign(distance_sq=(("iteration", "tensor"), squares))
         for name, run in walks(make, 0.2).items()
     }
-    found = straightness(Study(runs))
+    found = random_motion(Study(runs))
     assert found.verdict == "supported"
     assert "d ln R/d ln t = −0.500" in found.reason
 
@@ -155,13 +155,13 @@ def test_r_is_read_where_the_constant_rate_ends(make):
     more = {"learning_rate": rate, "learning_rate_sum": None}
     runs = walks(make, 0.2, fall=0.5, **more)
     cut = {name: run.sel(iteration=TIMES <= 2000) for name, run in runs.items()}
-    whole, part = straightness(Study(runs)), straightness(Study(cut))
+    whole, part = random_motion(Study(runs)), random_motion(Study(cut))
     assert (whole.effect, whole.reason) == (part.effect, part.reason)
 
 
 def test_the_path_begins_with_the_first_update(make):
     runs = walks(make, 0.2, fall=0.5)
-    found = straightness(Study(runs)).effect
+    found = random_motion(Study(runs)).effect
     for run in runs.values():
         run["step_sq"][0] = 1e6
-    assert straightness(Study(runs)).effect == found
+    assert random_motion(Study(runs)).effect == found

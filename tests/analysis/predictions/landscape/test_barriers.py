@@ -8,7 +8,7 @@ from ultraslow.analysis.predictions.landscape.barriers import (
     barriers,
     crossings,
 )
-from ultraslow.analysis.runs.slopes import temperature
+from ultraslow.analysis.runs.readings import measured_temperature
 from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording.schedule import log_spaced
 
@@ -29,7 +29,7 @@ def climbing(make, ratio, *, seeds=4, power=1.0):
         plain = make(seed=seed, records=TIMES, rate=0.1)
         heights = np.full(TIMES.size, np.nan)
         for k in range(3, TIMES.size):
-            heat = temperature(plain, (TIMES[k - 1], TIMES[k]))
+            heat = measured_temperature(plain, (TIMES[k - 1], TIMES[k]))
             heights[k] = ratio * heat * np.log(max(TIMES[k] - TIMES[k - 1], 1)) ** power
         heights[2] = 0.0
         more = {"line_loss": lines(heights * (1 + 0.05 * seed)), "fraction": FRACTION}

@@ -7,7 +7,7 @@ from ultraslow.analysis.predictions.landscape.closure import (
     landscape_exponent,
     log_power,
 )
-from ultraslow.analysis.runs.slopes import slope, temperature
+from ultraslow.analysis.runs.readings import measured_temperature, slope
 from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording.schedule import log_spaced
 
@@ -81,7 +81,7 @@ def test_closure_is_the_slope_times_the_strength_over_the_temperature(make):
     one = runs["s0"]
     spread = 0.02 * np.sqrt(16 / 15)  # the standard deviation of ±1 over 16 directions
     span = (300.0, 3000.0)
-    expected = slope(one, span) * spread / temperature(one, span)
+    expected = slope(one, span) * spread / measured_temperature(one, span)
     assert closure(Study({"a": one} | runs)).effect == pytest.approx(expected, rel=0.1)
 
 

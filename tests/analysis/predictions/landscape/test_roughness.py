@@ -4,7 +4,7 @@ from scipy import stats
 
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.predictions.landscape.roughness import (
-    Scan,
+    LossScan,
     _word,
     exponent,
     landscape_growth,
@@ -20,7 +20,7 @@ SIGNS = np.array([1.0, -1.0, 1.0, -1.0])
 def scan(gamma=1.0, *, mean=None, noise=0.0):
     """ΔL = mean(r) ± r^γ along four directions."""
     rise = np.zeros(RADII.size) if mean is None else mean(RADII)
-    return Scan(0, RADII, rise[:, None] + RADII[:, None] ** gamma * SIGNS, noise)
+    return LossScan(0, RADII, rise[:, None] + RADII[:, None] ** gamma * SIGNS, noise)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
@@ -32,7 +32,7 @@ def test_evaluation_noise_is_subtracted_and_what_it_dominates_left_out():
     # The spread over four directions is 2/√3·√(r² + σ²) with σ of the same form as the noise.
     noise, signal = 0.3, RADII
     deviation = np.sqrt(signal**2 + noise**2) * np.sqrt(3 / 4)
-    noisy = Scan(0, RADII, deviation[:, None] * SIGNS, noise)
+    noisy = LossScan(0, RADII, deviation[:, None] * SIGNS, noise)
     kept = np.isfinite(noisy.spread())
     np.testing.assert_array_equal(kept, np.hypot(signal, noise) > 2 * noise)
     np.testing.assert_allclose(noisy.spread()[kept], signal[kept], rtol=1e-12)
@@ -54,7 +54,7 @@ def test_the_share_of_falling_steps():
 
 def test_few_or_close_radii_have_no_exponent():
     assert np.isnan(exponent(scan(), low=5.0))
-    close = Scan(0, np.array([1.0, 1.5, 2.0, 2.9]), np.ones((4, 4)) * SIGNS, 0.0)
+    close = LossScan(0, np.array([1.0, 1.5, 2.0, 2.9]), np.ones((4, 4)) * SIGNS, 0.0)
     assert np.isnan(exponent(close))
 
 

@@ -3,8 +3,7 @@ import re
 import numpy as np
 
 from ultraslow.analysis.predictions.growth.log_growth import group_exponents
-from ultraslow.analysis.runs.arms import constant_rate
-from ultraslow.analysis.runs.tensor_groups import FIRST, INVARIANT, OTHERS, grouped
+from ultraslow.analysis.runs.readings import FIRST, INVARIANT, OTHERS, constant_rate, grouped
 from ultraslow.analysis.study import Study
 
 

@@ -1,0 +1,410 @@
+"""What is read off one run: settings, phases of constant rate, clocks, distances, slopes, heat.
+
+A growth law is a statement about one learning rate; a drop of the rate bends every curve. Phases
+are read from the recorded rate. A clock is known from the rates and the batch size: iterations t,
+the summed rate Ση, the summed squared rate over the batch size Ση²/M, and samples Mt. The
+log-slope is dd/d ln t by least squares; a change of the unit of time leaves it alone.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from ultraslow.diffusion import scaling
+
+Array = NDArray[np.float64]
+Span = tuple[float, float]
+
+# A rate that stays within 1 % of its first value counts as constant: a change of the rate by 1 %
+# moves the logarithmic slope of a distance by about as much, far less than seeds differ.
+RATE_TOLERANCE = 0.01
+ITERATION, RATE, NOISE, SAMPLES = "iteration", "Ση", "Ση²/M", "samples"
+CLOCKS = (ITERATION, RATE, NOISE, SAMPLES)
+GRID = 33  # times at which curves of several runs are compared
+# Fewer records than this in a decade do not give a slope that two neighbours do not decide.
+RECORDS = 5
+_ROUNDING = 1e-9  # of a distance, which is a sum of many squares
+
+
+def label(run: xr.Dataset, name: str, default: object = "") -> object:
+    """A scalar that runs are grouped by, as a plain value; the default where it is missing."""
+    # Asked many times a run: a variable is had in a tenth of the time that a DataArray takes.
+    return run.variables[name].values.item() if name in run.variables else default
+
+
+def injected_noise(run: xr.Dataset) -> float:
+    """Standard deviation of the noise added to each gradient component, from the configuration."""
+    try:
+        config = json.loads(str(run.attrs.get("config", "{}")))
+        return float(config.get("gradient_noise", 0.0))
+    except (ValueError, TypeError, AttributeError):
+        return 0.0
+
+
+def momentum(run: xr.Dataset) -> float:
+    """Momentum coefficient m; 0 where none was recorded."""
+    found = float(str(label(run, "momentum", 0.0)))
+    return found if 0 <= found < 1 else 0.0
+
+
+def noise_free(run: xr.Dataset) -> bool:
+    """Whether each update saw the whole training set and no noise was added."""
+    size = label(run, "data_size", None)
+    whole = size is not None and int(run["batch_size"].values) >= int(str(size))
+    return whole and injected_noise(run) == 0
+
+
+def sampling_share(run: xr.Dataset) -> float:
+    """1 − M/D, the share of the noise that sampling without replacement leaves; 1 without D."""
+    size = float(run["batch_size"].values)
+    return float(size * scaling.noise_factor(size, _data_size(run)))
+
+
+def _data_size(run: xr.Dataset) -> float | None:
+    size = label(run, "data_size", None)
+    if size is None:
+        return None
+    return max(float(str(size)), float(run["batch_size"].values))
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of records with one learning rate.
+
+    Attributes:
+        first: first iteration, at least 1.
+        last: last iteration.
+        records: how many records there are.
+        learning_rate: the rate; NaN where it is unknown.
+    """
+
+    first: float
+    last: float
+    records: int
+    learning_rate: float
+
+    @property
+    def decades(self) -> float:
+        """Length log10(last/first)."""
+        return float(np.log10(self.last / self.first))
+
+
+def phases(
+    iteration: ArrayLike, learning_rate: ArrayLike, *, rate_sum: ArrayLike | None = None
+) -> list[Phase]:
+    """Stretches of constant learning rate, in order.
+
+    A phase begins at the first record that no earlier phase holds, and lasts while the rates at
+    the records, and the mean rates between them, stay within `RATE_TOLERANCE` of its first rate.
+
+    Arguments:
+        iteration: t, shape (time,), increasing; records at iteration 0 are left out, which precede
+            the first update.
+        learning_rate: shape (time,); a record without a finite, positive rate belongs to no phase.
+        rate_sum: Σ of the rates up to each record, shape (time,), from which the mean rates
+            between records follow; without it a change that is undone between two records passes
+            unseen.
+
+    Returns:
+        The phases.
+
+    Raises:
+        ValueError: when the shapes differ, or iterations do not increase.
+
+    >>> [(phase.first, phase.last) for phase in phases([0, 1, 2, 3, 4], [1, 1, 1, 0.1, 0.1])]
+    [(1.0, 2.0), (3.0, 4.0)]
+    """
+    times = np.asarray(iteration, dtype=np.float64)
+    rates = np.asarray(learning_rate, dtype=np.float64)
+    sums = None if rate_sum is None else np.asarray(rate_sum, dtype=np.float64)
+    for name, given in (("learning_rate", rates), ("rate_sum", sums)):
+        if given is not None and (times.shape != given.shape or times.ndim != 1):
+            raise ValueError(
+                f"{name}: found shape {given.shape}, expected that of iteration, {times.shape}"
+            )
+    _check_increasing(times)
+    started = times > 0
+    times, rates = times[started], rates[started]
+    between = rates[1:] if sums is None else np.diff(sums[started]) / np.diff(times)
+    found, start = [], 0
+    while start < times.size:
+        end = _end(rates, between, start)
+        if np.isfinite(rates[start]) and rates[start] > 0:
+            count = end - start + 1
+            found.append(Phase(float(times[start]), float(times[end]), count, float(rates[start])))
+        start = end + 1
+    return found
+
+
+def _check_increasing(times: Array) -> None:
+    if not (np.isfinite(times).all() and np.all(np.diff(times) > 0)):
+        raise ValueError("iteration: expected finite values that increase")
+
+
+def _end(rates: Array, between: Array, start: int) -> int:
+    """Last record of the phase that begins at a record; itself where that has no rate."""
+    bound = RATE_TOLERANCE * rates[start]
+    same = np.abs(rates[start + 1 :] - rates[start]) <= bound
+    same &= np.abs(between[start:] - rates[start]) <= bound
+    return start + (same.size if same.all() else int(np.argmin(same)))
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a run in which the learning rate is constant.
+
+    Attributes:
+        iteration: recorded iterations t ≥ 1 in it, shape (iteration,).
+        rate: the learning rate; NaN where it is unknown.
+        reason: why it is empty, in words; empty when it is not.
+    """
+
+    iteration: NDArray[np.int64]
+    rate: float
+    reason: str = ""
+
+    @property
+    def decades(self) -> float:
+        """log10 of the last over the first iteration."""
+        return (
+            float(np.log10(self.iteration[-1] / self.iteration[0])) if self.iteration.size else 0.0
+        )
+
+
+def constant_rate(run: xr.Dataset) -> Stretch:
+    """The longest phase of constant learning rate, in decades (`phases`).
+
+    Arguments:
+        run: a recording.
+
+    Returns:
+        The stretch; empty, with a reason, when the rate was not recorded.
+    """
+    empty = np.empty(0, dtype=np.int64)
+    if "learning_rate" not in run:
+        return Stretch(empty, float("nan"), "the learning rate was not recorded")
+    known = run.variables
+    iteration, rate = known["iteration"].values, known["learning_rate"].values
+    sums = known["learning_rate_sum"].values if "learning_rate_sum" in known else None
+    found = phases(iteration, rate, rate_sum=sums)
+    chosen = max(found, key=lambda phase: phase.decades, default=None)
+    if chosen is None:
+        return Stretch(empty, float("nan"), "no record after iteration 0 has a positive rate")
+    used = (iteration >= chosen.first) & (iteration <= chosen.last)
+    return Stretch(iteration[used].astype(np.int64), chosen.learning_rate)
+
+
+def total_distance(run: xr.Dataset) -> xr.DataArray:
+    """Distance of all weights from their initial values.
+
+    d_t = (Σ_tensor ‖w_t − w_0‖²)^½; NaN where that of a tensor is unknown.
+
+    Arguments:
+        run: a recording.
+
+    Returns:
+        Distances `(iteration,)`, dimensionless.
+    """
+    return (run["distance_sq"].sum("tensor", skipna=False) ** 0.5).rename("distance")
+
+
+def clock_values(run: xr.Dataset, clock: str) -> Array:
+    """The clock at each record.
+
+    Ση² is taken as η·Ση, with η of the phase of constant rate: exact within it up to a constant.
+
+    Arguments:
+        run: a recording.
+        clock: one of `CLOCKS`.
+
+    Returns:
+        Its values, shape (iteration,).
+    """
+    iteration = run["iteration"].values
+    if clock == ITERATION:
+        return iteration
+    size = int(run["batch_size"].values)
+    if clock == SAMPLES:
+        return iteration * float(size)
+    rate = constant_rate(run).rate
+    summed = run["learning_rate_sum"].values if "learning_rate_sum" in run else rate * iteration
+    return summed if clock == RATE else rate * summed / size
+
+
+def common_window(
+    runs: Mapping[str, xr.Dataset], *, clock: str = ITERATION
+) -> tuple[float, float]:
+    """Where the records of all runs at a constant rate overlap on a clock; (1, 0) for nowhere."""
+    ends = [_ends(run, clock) for run in runs.values()]
+    if not all(last > 0 for _, last in ends):
+        return 1, 0
+    return max(first for first, _ in ends), min(last for _, last in ends)
+
+
+def _ends(run: xr.Dataset, clock: str) -> tuple[float, float]:
+    """The clock at the first and last record of the stretch of constant rate."""
+    stretch = constant_rate(run).iteration
+    if not stretch.size:
+        return 1.0, 0.0
+    values = clock_values(run, clock)[np.isin(run["iteration"].values, stretch)]
+    return values[0].item(), values[-1].item()
+
+
+def last_common_decade(
+    runs: Mapping[str, xr.Dataset], *, clock: str = ITERATION
+) -> NDArray[np.float64]:
+    """Times of the last decade in `common_window`, equally spaced in their logarithm, (GRID,)."""
+    last = common_window(runs, clock=clock)[1]
+    return np.geomspace(last / 10, last, GRID)
+
+
+def log_distance(
+    run: xr.Dataset, times: NDArray[np.float64], *, clock: str = ITERATION
+) -> NDArray[np.float64]:
+    """One run's ln d on the times of a clock, shape (time,)."""
+    distance = total_distance(run).values
+    values = clock_values(run, clock)
+    known = (run["iteration"].values >= 1) & (distance > 0) & (values > 0)
+    return np.interp(np.log(times), np.log(values[known]), np.log(distance[known]))
+
+
+def last_decade(runs: Mapping[str, xr.Dataset]) -> Span:
+    """The last decade of iterations that all runs recorded at a constant rate; (1, 0) for none."""
+    stretches = [constant_rate(run).iteration for run in runs.values()]
+    if not stretches or not all(item.size for item in stretches):
+        return 1.0, 0.0
+    first = max(int(item[0]) for item in stretches)
+    last = min(int(item[-1]) for item in stretches)
+    return (last / 10, float(last)) if last >= 10 * first else (1.0, 0.0)
+
+
+def slope(run: xr.Dataset, span: Span) -> float:
+    """Log-slope dd/d ln t of the total distance, by least squares.
+
+    Arguments:
+        run: a recording.
+        span: first and last iteration t.
+
+    Returns:
+        The slope, in the unit of the distance; NaN with fewer than `RECORDS` finite records.
+    """
+    distance = total_distance(run)
+    return line(distance["iteration"].values, distance.values, span)[0]
+
+
+def positive_slope(run: xr.Dataset, span: Span) -> float:
+    """As `slope`; NaN where the distance does not grow beyond rounding."""
+    distance = total_distance(run)
+    found, middle = line(distance["iteration"].values, distance.values, span)
+    return found if found > _ROUNDING * middle else math.nan
+
+
+def line(times: Array, values: Array, span: Span) -> tuple[float, float]:
+    """Slope in ln t and mean of a series over a span; NaN with too few finite values."""
+    inside = (times >= span[0] * (1 - 1e-9)) & (times <= span[1] * (1 + 1e-9)) & (times > 0)
+    inside &= np.isfinite(values)
+    if inside.sum() < RECORDS:
+        return math.nan, math.nan
+    clock = np.log(times[inside])
+    centred = clock - clock.mean()
+    return float(centred @ values[inside] / (centred @ centred)), float(values[inside].mean())
+
+
+def distance_at(run: xr.Dataset, iteration: float) -> float:
+    """Total distance at the last record up to an iteration."""
+    distance = total_distance(run)
+    known = (distance["iteration"].values <= iteration) & np.isfinite(distance.values)
+    return float(distance.values[known][-1]) if known.any() else math.nan
+
+
+def measured_temperature(run: xr.Dataset, span: Span) -> float:
+    """Temperature of a run from its measured gradient noise.
+
+    T = η·(S·c(M)/N + s²)/(2·(1 − m)), c(M) = 1/M or (1 − M/D)/M, with S = tr Σ averaged over the
+    updates of the span and s the standard deviation of added noise.
+
+    Arguments:
+        run: a recording.
+        span: first and last iteration t.
+
+    Returns:
+        T in the unit of the loss; NaN where the noise was not measured there.
+    """
+    trace = window_mean(run, "noise_trace", span)
+    shares = scaling.noise_factor(int(run["batch_size"].values), _data_size(run))
+    weights = float(run["tensor_size"].sum())
+    variance = trace * float(shares) / weights + injected_noise(run) ** 2
+    return constant_rate(run).rate * variance / (2 * (1 - momentum(run)))
+
+
+def window_mean(run: xr.Dataset, field: str, span: Span) -> float:
+    """A recorded mean over updates, summed over tensors and averaged over the updates of a span.
+
+    Arguments:
+        run: a recording.
+        field: a variable of dims (iteration, tensor) whose values are means over windows.
+        span: first and last iteration t; windows that end in (first, last] are used.
+
+    Returns:
+        The mean, weighted by updates; NaN where there is none.
+    """
+    if field not in run:
+        return math.nan
+    total = run[field].sum("tensor", skipna=False).values
+    at = run["iteration"].values
+    count = run["noise_updates"].values if "noise_updates" in run else np.diff(at, prepend=0)
+    inside = (at > span[0]) & (at <= span[1]) & np.isfinite(total) & (count > 0)
+    if not inside.any():
+        return math.nan
+    return float(np.average(total[inside], weights=count[inside]))
+
+
+def rate_over_size(run: xr.Dataset) -> float:
+    """η·c(M)/(1 − m), to which the temperature is proportional at equal gradient noise."""
+    shares = scaling.noise_factor(int(run["batch_size"].values), _data_size(run))
+    return constant_rate(run).rate * float(shares) / (1 - momentum(run))
+
+
+def by_seed(runs: Mapping[str, xr.Dataset], names: Iterable[str]) -> dict[object, str]:
+    """Node names by seed; runs without one have none."""
+    found = {label(runs[name], "seed", None): name for name in names}
+    return {seed: name for seed, name in found.items() if seed is not None}
+
+
+# Groups of tensors, which may grow by other laws than the whole: the first tensor, which the
+# published code of Hoffer et al. (2017) records, those whose length a normalization makes
+# irrelevant, where recordings know them, and all others.
+FIRST, INVARIANT, OTHERS = "first tensor", "scale-invariant tensors", "other tensors"
+
+
+def grouped(run: xr.Dataset) -> xr.Dataset:
+    """The recording with groups in place of tensors; of the variables, what a fit needs.
+
+    d_group² = Σ_{tensor in group} ‖w_t − w_0‖²
+
+    Arguments:
+        run: a recording.
+
+    Returns:
+        The recording along `tensor`, whose names are those of the groups that have a tensor.
+    """
+    places = group_places(run)
+    squares = run["distance_sq"].transpose("iteration", "tensor").values
+    summed = np.stack([squares[:, found].sum(axis=1) for found in places.values()], axis=1)
+    rates = [name for name in ("learning_rate", "learning_rate_sum") if name in run]
+    kept = run[rates].drop_dims("tensor", errors="ignore")
+    return kept.assign(distance_sq=(("iteration", "tensor"), summed), tensor=list(places))
+
+
+def group_places(run: xr.Dataset) -> dict[str, NDArray[np.int64]]:
+    """Places along `tensor` of each group's tensors, for the groups that have a tensor."""
+    later = np.arange(1, run.sizes["tensor"])
+    known = "scale_invariant" in run
+    irrelevant = run["scale_invariant"].values[1:] == 1 if known else np.zeros(later.size, bool)
+    found = {FIRST: np.array([0]), INVARIANT: later[irrelevant], OTHERS: later[~irrelevant]}
+    return {group: places for group, places in found.items() if places.size}
