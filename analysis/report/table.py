@@ -134,9 +134,12 @@ class Table:
 
     def _grid(self, cells: list[list[str]], widths: Sequence[int], block: Sequence[int]) -> str:
         heads = any(column.title for column in self.columns)
-        grid = Grid(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_header=heads)
-        for k in block:
+        # Gaps are columns: versions of rich differ in what padding does at the edges.
+        grid = Grid(box=None, pad_edge=False, padding=0, show_header=heads)
+        for place, k in enumerate(block):
             column = self.columns[k]
+            if place:
+                grid.add_column(width=_GAP)
             grid.add_column(
                 Text(column.title, style="bold"),
                 justify="left" if column.left else "right",
@@ -144,7 +147,8 @@ class Table:
                 overflow="fold",
             )
         for row in cells:
-            grid.add_row(*(Text(row[k], style="" if heads else "bold") for k in block))
+            shown = [Text(row[k], style="" if heads else "bold") for k in block]
+            grid.add_row(*[one for cell in shown for one in (cell, Text())][:-1])
         room = sum(widths[k] + _GAP for k in block)
         console = Console(width=room, highlight=False, markup=False, emoji=False)
         with console.capture() as captured:

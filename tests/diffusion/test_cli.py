@@ -27,6 +27,7 @@ def test_help_is_fast_and_imports_nothing_heavy():
     printed = runs[0][0]
     modules = set(printed.rsplit("\n", 2)[-2].split())
     heavy = {"torch", "xarray", "numpy", "scipy", "matplotlib", "pandas", "statsmodels"}
+    heavy |= {"rich", "jinja2"}
     assert not modules & heavy, modules & heavy
     assert {"demo", "train", "fit", "test", "report", "info"} <= set(printed.split())
     assert min(seconds for _, seconds in runs) - bare < 0.3
