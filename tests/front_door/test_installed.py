@@ -6,11 +6,13 @@ install.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -35,6 +37,8 @@ if "--ranks" in sys.argv:
     wrapped = torch.nn.parallel.DistributedDataParallel(model)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 with us.attach(wrapped, optimizer, folder / "a-run", batch_size=8):
+    late = {{"scipy", "statsmodels", "matplotlib"}}  # what training does not need
+    assert "--ranks" in sys.argv or not late & set(sys.modules)
     for _ in range(100):
         wrapped(torch.randn(8, 4)).square().sum().backward()
         optimizer.step()
@@ -165,6 +169,17 @@ def test_a_distribution_holds_the_package_and_nothing_else(sdist, wheel):
     assert files_of(sdist) == expected
     suffixes = {path.suffix for path in of_the_package()}
     assert {".py", ".pyi", ".typed", ".toml", ".html", ".css"} >= suffixes - {""}
+
+
+def test_all_that_is_asked_for_is_pinned():
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = [*told["build-system"]["requires"], *told["project"]["dependencies"]]
+    asked += [
+        name for extra in told["project"]["optional-dependencies"].values() for name in extra
+    ]
+    pinned = re.findall(r"^([\w-]+)==", (ROOT / "constraints.txt").read_text(), re.M)
+    plain = {name.lower().replace("_", "-") for name in pinned}
+    assert {re.match(r"[\w-]+", name)[0].lower().replace("_", "-") for name in asked} <= plain
 
 
 def test_the_wheel_works_beside_a_users_folders(installed, hostile):
