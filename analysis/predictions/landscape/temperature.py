@@ -5,7 +5,7 @@ Within a seed, ln of the log-slope is a line in ln T over the arms; its slope is
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -47,15 +47,6 @@ _LEAST = 1.0
 _UNPAIRED = "their seed is unknown or lacking in some arm, or their arm has too few"
 
 
-@dataclass(frozen=True)
-class _Expected:
-    """The interval of 2/α; unknown above where no landscape was measured."""
-
-    low: float
-    high: float
-    words: str
-
-
 def activation(study: Study) -> Verdict:
     """Verdict on P5.
 
@@ -86,7 +77,7 @@ def activation(study: Study) -> Verdict:
     found = t_interval(_exponents(used.runs, heats, slopes), level=study.level)
     expected = _expected(used)
     word = _word(found, expected)
-    exponent = f"x = {found}, mean of {found.n} seeds; {expected.words}"
+    exponent = f"x = {found}, mean of {found.n} seeds; {expected.name}"
     return blank.decided(
         word,
         found,
@@ -196,8 +187,8 @@ def _exponents(
     ]
 
 
-def _expected(study: Study) -> _Expected:
-    """2/α = 1/γ from the landscape, with the interval of γ across seeds.
+def _expected(study: Study) -> Interval:
+    """2/α = 1/γ from the landscape, with the interval of γ across seeds, named in words.
 
     Runs of one seed start on one landscape, at whatever temperature, and count once.
     """
@@ -208,12 +199,13 @@ def _expected(study: Study) -> _Expected:
             gammas.setdefault(label(run, "seed", None), []).append(gamma)
     found = t_interval([float(np.mean(values)) for values in gammas.values()], level=study.level)
     if found.n < SEEDS or not found.low > 0:
-        return _Expected(_LEAST, math.inf, "α was not measured, and 2/α ≥ 1 for any α ≤ 2")
+        name = "α was not measured, and 2/α ≥ 1 for any α ≤ 2"
+        return Interval(math.nan, _LEAST, math.inf, name=name)
     inverse = found.mapped(lambda gamma: 1 / gamma)
-    return _Expected(inverse.low, inverse.high, f"2/α = {inverse} from the landscape")
+    return replace(inverse, name=f"2/α = {inverse} from the landscape")
 
 
-def _word(found: Interval, expected: _Expected) -> str:
+def _word(found: Interval, expected: Interval) -> str:
     """Both intervals enter: the claim holds or fails whatever 2/α is within its interval."""
     if expected.high / FACTOR < found.low and found.high < expected.low * FACTOR:
         return SUPPORTED
@@ -230,7 +222,7 @@ def _reason(word: str, exponent: str) -> str:
     return f"The exponent is not told to be within a factor of {FACTOR:g} of 2/α: {exponent}."
 
 
-def _needed(expected: _Expected, found: Interval) -> str:
+def _needed(expected: Interval, found: Interval) -> str:
     if not math.isfinite(expected.high):
         return "landscape scans of the same runs, which measure α"
     return f"more than {found.n} seeds, or temperatures farther apart"

@@ -3,7 +3,6 @@ import pytest
 
 from ultraslow.analysis.intervals import Interval, t_interval
 from ultraslow.analysis.predictions.landscape.temperature import (
-    _Expected,
     _expected,
     _word,
     activation,
@@ -173,7 +172,7 @@ def test_temperatures_are_measured_only_where_all_runs_were(make):
 def test_both_intervals_enter(found, expected, word):
     middle = sum(found) / 2
     across = Interval(middle, *found, 4)
-    assert _word(across, _Expected(*expected, words="")) == word
+    assert _word(across, Interval(np.nan, *expected)) == word
 
 
 def test_runs_of_one_seed_share_their_landscape_and_count_once(make):
