@@ -1,4 +1,7 @@
-"""Gradient-noise arithmetic: from sums over units to unbiased estimates.
+"""Gradient noise: unbiased estimates from sums over units, their errors, what noise predicts.
+
+Symbols: G the mean gradient, Σ the covariance of per-sample gradients, tr Σ its trace, M the batch
+size, B = tr Σ/|G|² the simple noise scale in samples.
 
 An update's gradient is the sum of contributions h_i of independently sampled *units* (a microbatch
 on a rank): h_i = a_i·(mean gradient of the unit's n_i samples), with weights a_i that add up to 1.
@@ -9,12 +12,9 @@ Per-sample gradients have mean G and covariance Σ. Then with
 E S = u|G|² + v·tr Σ and E Big = |G|² + v·tr Σ, because distinct units are independent. Solving the
 two equations gives the unbiased estimates below; with equal units they are those of McCandlish et
 al. (2018, appendix A). Both are signed. Clamping or dividing them update by update biases the
-noise scale, so neither is done here: average each over many updates first, then divide.
-
-How exact a noise-scale measurement can be, and what the noise scale predicts of the motion.
-
-Symbols: G the mean gradient, Σ the covariance of per-sample gradients, S = tr Σ, M the batch size,
-B = S/|G|² the simple noise scale in samples.
+noise scale, so neither is done here: average each over many updates first, then divide. How far
+off a measurement so made can be follows from the same sums (`estimate_covariance`, `ratio_error`),
+and what the noise scale predicts of the motion closes the module.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._validation import all_positive, not_negative, numbers, positive
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,6 @@ def noise_scale(gradient_sq: ArrayLike, noise_trace: ArrayLike) -> float:
     return float(s[finite].mean() / g[finite].mean())
 
 
-Array = NDArray[np.float64]
-
-
 @dataclass(frozen=True)
 class EstimateCovariance:
     """Variances and covariance of one update's unbiased estimates of |G|² and tr Σ."""
@@ -101,26 +100,10 @@ class EstimateCovariance:
     covariance: float
 
 
-@dataclass(frozen=True)
-class RatioError:
-    """First-order error of a noise scale that is a ratio of two means.
-
-    Attributes:
-        relative_sd: standard deviation of the ratio over the noise scale.
-        bias_factor: expectation of the ratio over the noise scale.
-        gradient_cv: standard deviation of the mean of |G|² over |G|². Above about 0.3 the ratio
-            is too skewed for this expansion, and an interval of Fieller's kind is needed.
-    """
-
-    relative_sd: float
-    bias_factor: float
-    gradient_cv: float
-
-
 def estimate_covariance(
     weights: ArrayLike, sizes: ArrayLike, *, projected_noise: float, noise_sq_trace: float
 ) -> EstimateCovariance:
-    """The covariance of `noise.unit_estimates` when per-sample gradients are Gaussian.
+    """The covariance of `unit_estimates` when per-sample gradients are Gaussian.
 
     Unit i contributes h_i = a_i·(mean gradient of n_i samples), with Σ a_i = 1 and c_i = a_i²/n_i.
     Both sums of squares are quadratic forms in the h_i, so
@@ -159,6 +142,35 @@ def estimate_covariance(
     to_estimates = np.array([[-1.0, 1.0], [1.0 / v, -u / v]]) / (1.0 - u)
     result = to_estimates @ sums @ to_estimates.T
     return EstimateCovariance(float(result[0, 0]), float(result[1, 1]), float(result[0, 1]))
+
+
+def _units(weights: ArrayLike, sizes: ArrayLike) -> tuple[Array, Array]:
+    a, n = numbers(weights, "weights"), numbers(sizes, "sizes")
+    if a.ndim != 1 or a.size < 2 or a.shape != n.shape:
+        raise ValueError(
+            f"weights, sizes: found shapes {a.shape}, {n.shape}, expected two units or more"
+        )
+    if not np.isclose(a.sum(), 1.0, rtol=0, atol=1e-9):
+        raise ValueError(f"weights: found the sum {a.sum():g}, expected 1")
+    if a.max() >= 1.0 or a.min() < 0.0:
+        raise ValueError(f"weights: found {a.tolist()}, expected values in [0, 1)")
+    return a, all_positive(n, "sizes")
+
+
+@dataclass(frozen=True)
+class RatioError:
+    """First-order error of a noise scale that is a ratio of two means.
+
+    Attributes:
+        relative_sd: standard deviation of the ratio over the noise scale.
+        bias_factor: expectation of the ratio over the noise scale.
+        gradient_cv: standard deviation of the mean of |G|² over |G|². Above about 0.3 the ratio
+            is too skewed for this expansion, and an interval of Fieller's kind is needed.
+    """
+
+    relative_sd: float
+    bias_factor: float
+    gradient_cv: float
 
 
 def ratio_error(
@@ -264,16 +276,3 @@ def expected_straightness(iteration: ArrayLike, noise_scale: float, batch_size: 
     if not (t >= 1.0).all():
         raise ValueError(f"iteration: found {t.min():g}, expected values of 1 or more")
     return 1.0 + (t - 1.0) / (1.0 + ratio)
-
-
-def _units(weights: ArrayLike, sizes: ArrayLike) -> tuple[Array, Array]:
-    a, n = numbers(weights, "weights"), numbers(sizes, "sizes")
-    if a.ndim != 1 or a.size < 2 or a.shape != n.shape:
-        raise ValueError(
-            f"weights, sizes: found shapes {a.shape}, {n.shape}, expected two units or more"
-        )
-    if not np.isclose(a.sum(), 1.0, rtol=0, atol=1e-9):
-        raise ValueError(f"weights: found the sum {a.sum():g}, expected 1")
-    if a.max() >= 1.0 or a.min() < 0.0:
-        raise ValueError(f"weights: found {a.tolist()}, expected values in [0, 1)")
-    return a, all_positive(n, "sizes")

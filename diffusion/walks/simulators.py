@@ -1,9 +1,8 @@
 """Simulators: the settings of one kind of motion each, as values.
 
-A simulator turns an arm (batch size, learning rate, seed) into a track. Runs of one seed share the
-landscape or the start; the noise differs between batch sizes.
-
-What a simulator is given and what it gives: an arm of a set of runs, and a track.
+A simulator turns the `Setup` of a run (batch size, learning rate, seed) into a `Track`, its motion
+at the records. Runs of one seed share the landscape or the start; the noise differs between batch
+sizes.
 """
 
 from collections.abc import Mapping
