@@ -12,8 +12,7 @@ Contents:
     status           ok, or why to be careful
     shape            local exponents over the course of a curve
     certificate      size, coverage and power for the data at hand
-    usable           which fits may speak on the law of growth
-    rule             P1's rule, on recordings and in plans alike
+    rule             P1's rule: which fits may speak, and what they say together
 """
 
 import lazy_loader

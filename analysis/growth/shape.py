@@ -12,7 +12,7 @@ squares with the noise of the growth fit, and the band is simultaneous: it holds
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import BSpline
 from scipy.stats import norm
 
@@ -56,28 +56,30 @@ class LocalShape:
 
 
 def local_shape(
-    times: Array,
-    values: Array,
+    times: ArrayLike,
+    values: ArrayLike,
     noise: NoiseModel,
     *,
     pieces: int | None = None,
     level: float = 0.95,
     draws: int = 2000,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None = None,
 ) -> LocalShape:
-    """Local shape κ(ln t) of one curve with simultaneous bands.
+    """How the slope of a distance in ln t changes along the curve, whatever its law.
 
-    κ = s'/s with s = dd/d ln t; edges κ̂ ± m·se, with m the `level` quantile of the largest
-    standardized error over all times in draws from the coefficients' distribution.
+    With s = dd/d ln t the local slope, κ = d ln s/d ln t is 0 for a logarithm, p for a power t^p,
+    and falls without bound for saturation. The edges of its band are κ̂ ± m·se, with m the `level`
+    quantile of the largest standardized error over all times in draws from the distribution of the
+    spline's coefficients: the band holds the whole of κ with that probability.
 
     Arguments:
         times: t > 0, shape (time,), increasing, iterations.
         values: d, shape (time,), finite.
-        noise: the noise, for example that of the growth fit.
+        noise: the noise, for example that of the growth fit (`fitted_noise`).
         pieces: of the spline; by default one a decade and at least one.
         level: confidence level of the whole band.
         draws: simulated coefficient vectors.
-        rng: source of random numbers.
+        rng: source of random numbers; by default the same at every call.
 
     Returns:
         κ and the slope with their bands.
@@ -85,13 +87,19 @@ def local_shape(
     Raises:
         ValueError: with fewer records than the spline has coefficients, plus two, times that do
             not increase, or values that are not finite.
+
+    >>> times = np.geomspace(1, 1e4, 40)
+    >>> found = local_shape(times, 2 * times**0.25, NoiseModel("white"))
+    >>> bool(np.all(np.abs(found.shape - 0.25) < 0.02))
+    True
     """
+    times, values = np.asarray(times, dtype=np.float64), np.asarray(values, dtype=np.float64)
     check_curve(times, values)
     clock = np.log(times)
-    count = _pieces(clock, pieces)
-    designs = spline_designs(clock, count)
+    designs = spline_designs(clock, _pieces(clock, pieces))
     coefficients, spread, _ = _noisy_fit(designs[0], values, noise, times)
     root = np.linalg.cholesky(spread + 1e-14 * np.trace(spread) * np.eye(len(spread)))
+    rng = rng or np.random.default_rng(0)
     sample = coefficients + rng.standard_normal((draws, coefficients.size)) @ root.T
     slope, slope_error = designs[1] @ coefficients, _errors(designs[1], spread)
     clear = np.abs(slope) > _LEAST_SLOPE * slope_error

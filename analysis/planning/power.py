@@ -24,8 +24,8 @@ from ultraslow.analysis.growth import (
     noise_covariance,
     simulate_noise,
     too_few,
+    usable,
 )
-from ultraslow.analysis.growth.usable import usable
 from ultraslow.analysis.intervals import (
     CONTRADICTED,
     SEEDS,

@@ -28,8 +28,8 @@ from ultraslow.analysis.growth import (
     shortage,
     told_apart,
     too_few,
+    usable,
 )
-from ultraslow.analysis.growth.usable import usable
 from ultraslow.analysis.intervals import (
     CONTRADICTED,
     SEEDS,

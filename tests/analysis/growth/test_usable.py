@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 from ultraslow.analysis.growth import status
-from ultraslow.analysis.growth.usable import (
+from ultraslow.analysis.growth.rule import (
     DISQUALIFYING,
     mostly_left_out,
     shortage,
