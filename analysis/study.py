@@ -82,7 +82,7 @@ class Study:
         whole: the study that these runs are a part of, which keeps their fits; None for a whole.
     """
 
-    runs: Mapping[str, xr.Dataset]
+    runs: dict[str, xr.Dataset]
     level: float = 0.95
     progress: Progress | None = None
     fitted: xr.Dataset | None = field(default=None, repr=False)
@@ -111,12 +111,12 @@ class Study:
             return self.whole.fits.sel(node=list(self.runs))
         if self.fitted is not None:
             return self.fitted.sel(node=list(self.runs))
-        return fit_totals(dict(self.runs), level=self.level, progress=self.progress)
+        return fit_totals(self.runs, level=self.level, progress=self.progress)
 
     @cached_property
     def arms(self) -> dict[Arm, list[str]]:
         """Node names of the runs of each arm, in order of rule and batch size."""
-        return arms(dict(self.runs))
+        return arms(self.runs)
 
     @cached_property
     def batch_sizes(self) -> tuple[int, ...]:
@@ -141,7 +141,7 @@ class Study:
     @cached_property
     def distinct(self) -> "Study":
         """One run of each seed in each arm: a copy or a rerun is no further draw."""
-        return self.part(one_per_seed(dict(self.runs)))
+        return self.part(one_per_seed(self.runs))
 
     def of_arms(self, count: int = SEEDS) -> "Study":
         """The runs of arms of so many seeds, arm by arm."""
@@ -161,7 +161,7 @@ class Study:
         what a batch size scores; such runs are left out.
         """
         held = self._unheated.where(lambda run: bool(self.metric) and has(run, self.metric))
-        return held.part(once(dict(held.runs)))
+        return held.part(once(held.runs))
 
     @cached_property
     def _unheated(self) -> "Study":

@@ -99,24 +99,21 @@ def _write(path: Path, text: str) -> None:
 
 
 def _findings(study: Study) -> Findings:
-    runs, level = dict(study.runs), study.level
-    fits = study.fits
+    runs, level = study.runs, study.level
     tensors = data.largest_tensors(runs)
     noise = arm_scales(runs, level=level)
     shown = {name: _with_tensors(run, tensors) for name, run in runs.items()}
     return Findings(
-        runs=runs,
+        study=study,
         verdicts=verdicts_on(study),
-        fits=fits,
         tensor_fits=fit_tensors(
             shown,
             level=level,
-            intervals=_some_arm_is_small(fits),
+            intervals=_some_arm_is_small(study.fits),
             draws=TENSOR_DRAWS,
             progress=study.progress,
         ),
         tensors=tensors,
-        level=level,
         colours=figures.palette(list(study.batch_sizes)),
         noise=noise,
         noise_detail=noise_breakdown(runs, noise, level=level),
@@ -140,7 +137,7 @@ def _numbers(runs: xr.DataTree, found: Findings) -> dict[str, Any]:
         "created": now(),
         "versions": versions(),
         "options": {
-            "level": found.level,
+            "level": found.study.level,
             "exponent_margin": EXPONENT_MARGIN,
             "ratio_margin": RATIO_MARGIN,
             "tensors": found.tensors,
@@ -149,9 +146,9 @@ def _numbers(runs: xr.DataTree, found: Findings) -> dict[str, Any]:
         "inputs": inputs(runs),
         "unusable": plain([vars(item) for item in unusable(runs)]),
         "verdicts": verdict_rows(found.verdicts),
-        "fits": fit_rows(found.fits),
+        "fits": fit_rows(found.study.fits),
         "tensor_fits": fit_rows(found.tensor_fits),
-        "noise_scale": noise_rows(found.runs, level=found.level),
+        "noise_scale": noise_rows(found.study.runs, level=found.study.level),
         "noise_by_batch_size": comparison_rows(found.noise),
         "noise_detail": breakdown_numbers(found.noise_detail),
         "critical_batch": plain(found.critical.record()),

@@ -13,6 +13,7 @@ from ultraslow.analysis.intervals import UNDECIDABLE, VERDICTS
 from ultraslow.analysis.noise import ArmScale, Breakdown
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
 from ultraslow.analysis.scores import CriticalBatch, Ladder
+from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import percent, plural, sentence
 
 from . import data, figures, markup
@@ -35,12 +36,10 @@ from .tables import (
 class Findings:
     """Everything that the page shows."""
 
-    runs: dict[str, xr.Dataset]
+    study: Study
     verdicts: xr.Dataset
-    fits: xr.Dataset
     tensor_fits: xr.Dataset
     tensors: list[str]
-    level: float
     colours: dict[int, str]
     noise: Sequence[ArmScale] = ()
     noise_detail: Breakdown | None = None
@@ -78,7 +77,7 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
     ]
     return markup.page(
         title="How the weights moved",
-        overline=[made, plural(len(found.runs), "run"), *sorted(what)[:2]],
+        overline=[made, plural(len(found.study.runs), "run"), *sorted(what)[:2]],
         answer=Markup(" ").join([*answers, _tally(rows)]),
         told=told,
         lacking=_lacking([row for row in rows if folded(row)]),
@@ -139,8 +138,8 @@ def _answer(row: dict[str, Any]) -> Markup:
 
 
 def _distance(found: Findings) -> Markup:
-    curves = data.distances(found.runs)
-    laws = data.laws(found.fits)
+    curves = data.distances(found.study.runs)
+    laws = data.laws(found.study.fits)
     small = []
     top = data.distance_top(curves, laws)
     for size, colour in found.colours.items():
@@ -158,19 +157,23 @@ def _distance(found: Findings) -> Markup:
 
 def _distance_caption(found: Findings, *, fitted: int) -> str:
     others = ", some of the other batch sizes in grey" if len(found.colours) > 1 else ""
-    dots = f"Dots: total distance at each record of {plural(len(found.runs), 'run')}{others}."
+    dots = (
+        f"Dots: total distance at each record of {plural(len(found.study.runs), 'run')}{others}."
+    )
     if not fitted:
         return f"{dots} No law could be fitted; the JSON file says why, run by run."
     return (
         f"{dots} Lines: fitted laws ({plural(fitted, 'run')}) over the constant learning rate "
-        f"with {percent(found.level)} bands. A straight line is growth like log t."
+        f"with {percent(found.study.level)} bands. A straight line is growth like log t."
         f"{_wandering(found)}"
     )
 
 
 def _wandering(found: Findings) -> str:
     """Why a line may miss the dots, where one does."""
-    models = found.fits["noise_model"].values[np.isfinite(found.fits["exponent"].values)]
+    models = found.study.fits["noise_model"].values[
+        np.isfinite(found.study.fits["exponent"].values)
+    ]
     walks = sum(str(model).startswith("walk") for model in models)
     if not walks:
         return ""
@@ -203,7 +206,7 @@ def _overlay(found: Findings, curves: list[data.Curve]) -> Markup:
 
 
 def _exponents(found: Findings) -> Markup:
-    by_run = data.run_exponents(found.fits)
+    by_run = data.run_exponents(found.study.fits)
     by_tensor = data.tensor_exponents(found.tensor_fits, found.tensors)
     options: dict[str, Any] = {"margin": EXPONENT_MARGIN, "colours": found.colours}
     both = [
@@ -211,8 +214,8 @@ def _exponents(found: Findings) -> Markup:
         for name, plot in (("run-exponents", by_run), ("tensor-exponents", by_tensor))
     ]
     caption = (
-        f"First: one row a run with its {percent(found.level)} interval; a diamond is the mean "
-        "over four or more seeds of an arm. Second: the tensors that moved farthest "
+        f"First: one row a run with its {percent(found.study.level)} interval; a diamond is the "
+        "mean over four or more seeds of an arm. Second: the tensors that moved farthest "
         f"({plural(len(found.tensors), 'tensor')}), one row a batch size, of the arm with most "
         "seeds. Arrow heads: the interval goes on. Grey band: counts as log t."
     )
@@ -224,16 +227,16 @@ def _exponents(found: Findings) -> Markup:
 
 
 def _noise(found: Findings) -> Markup:
-    bands = data.noise_bands(found.runs, level=found.level)
+    bands = data.noise_bands(found.study.runs, level=found.study.level)
     limits = _noise_limits(bands)
     small = [
         figures.noise_panel(band, batch_size=size, limits=limits, colour=found.colours[size])
         for size, band in bands.items()
     ]
     caption = (
-        f"B_simple = tr Σ/|G|² in samples with its {percent(found.level)} interval, of each batch "
-        "size the runs of the arm with most seeds. Dashed: the batch size. Below the noise scale "
-        "an update is mostly noise, above it mostly gradient."
+        f"B_simple = tr Σ/|G|² in samples with its {percent(found.study.level)} interval, of "
+        "each batch size the runs of the arm with most seeds. Dashed: the batch size. Below the "
+        "noise scale an update is mostly noise, above it mostly gradient."
     )
     return _section(
         "Gradient noise scale",
@@ -269,7 +272,7 @@ def _noise_limits(bands: dict[int, data.Band]) -> tuple[float, float]:
 
 
 def _loss(found: Findings) -> Markup:
-    curves = [curve for curve in data.losses(found.runs) if curve.value.size]
+    curves = [curve for curve in data.losses(found.study.runs) if curve.value.size]
     if not curves:
         return Markup()
     log = all((curve.value > 0).all() for curve in curves)

@@ -116,7 +116,7 @@ def setting(study: Study) -> Setting | None:
         The setting; None when the smallest batch size has too few seeds at any length.
     """
     metric = study.metric
-    found = trainings(dict(study.runs), metric)
+    found = trainings(study.runs, metric)
     base = min(one.batch_size for one in found)
     for last in sorted({one.last for one in found if one.batch_size == base}, reverse=True):
         tried = Setting(found, metric, base, max(last, 1), MARGINS[metric], study.level)

@@ -137,7 +137,7 @@ def ends(study: Study) -> list[End]:
         One item for each batch size and last iteration with `SEEDS` seeds at some rate.
     """
     groups: dict[tuple[int, int], dict[float, dict[object, tuple[float, float]]]] = {}
-    scores = trainings(dict(study.runs), study.metric)
+    scores = trainings(study.runs, study.metric)
     for run, one in zip(study.runs.values(), scores, strict=True):
         distance = math.sqrt(float(run["distance_sq"].values[-1].sum()))
         value = one.at(max(one.last, 1)), math.log(distance) if distance > 0 else math.nan

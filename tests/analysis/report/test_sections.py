@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.runs import fit_tensors, fit_totals
+from ultraslow.analysis.growth.runs import fit_tensors
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.noise.breakdown import arm_scales, noise_breakdown
 from ultraslow.analysis.predictions.table import verdicts_on
@@ -22,16 +22,13 @@ ABSENT = {"loss": None, "gradient_sq": None, "noise_trace": None, "noise_updates
 
 def findings(runs, *, level=0.95):
     """What the page is made of, as `report` gathers it."""
-    fits = fit_totals(runs, level=level)
-    tensors = data.largest_tensors(runs)
+    study = Study(runs, level)
     return Findings(
-        runs=runs,
-        verdicts=verdicts_on(Study(runs, fitted=fits)),
-        fits=fits,
+        study=study,
+        verdicts=verdicts_on(study),
         tensor_fits=fit_tensors(runs, intervals=False),
-        tensors=tensors,
-        level=level,
-        colours=figures.palette(list(Study(runs).batch_sizes)),
+        tensors=data.largest_tensors(runs),
+        colours=figures.palette(list(study.batch_sizes)),
     )
 
 
@@ -39,7 +36,7 @@ def content(found, tree, **options):
     return {
         "created": "2026-01-02T03:04:05+00:00",
         "versions": {"ultraslow": "1.2"},
-        "inputs": inputs(tree(*found.runs.values())),
+        "inputs": inputs(tree(*found.study.runs.values())),
         "unusable": [],
         "verdicts": verdict_rows(found.verdicts),
         **options,
@@ -100,7 +97,7 @@ def test_what_was_not_recorded_has_no_section(make, tree):
 def test_noise_has_a_panel_for_each_batch_size(make, tree):
     found = findings(sweep(make, [64, 256], 1))
     # The same runs with records enough for a noise scale.
-    found = replace(found, runs=sweep(make, [64, 256], 1, records=np.arange(40)))
+    found = replace(found, study=Study(sweep(make, [64, 256], 1, records=np.arange(40))))
     page = sections.whole_page(found, content(found, tree))
     assert "Gradient noise scale" in headings(page)
     assert {"M = 64", "M = 256"} <= set(re.findall(r"M = \d+", page))
@@ -134,9 +131,9 @@ WALK, FREE = "walk_log_t", "white"
 def test_a_line_that_may_miss_the_dots_is_explained(make, tree, models, said):
     found = findings(sweep(make, [64], 2))
     values = {"exponent": 0.0, "offset": 1.0, "slope": 1.0, "onset": 0.0}
-    fits = found.fits.assign({name: ("node", np.full(2, v)) for name, v in values.items()})
+    fits = found.study.fits.assign({name: ("node", np.full(2, v)) for name, v in values.items()})
     fits = fits.assign(noise_model=("node", list(models)))
-    found = replace(found, fits=fits)
+    found = replace(found, study=replace(found.study, fitted=fits))
     text = words(sections.whole_page(found, content(found, tree)))
     assert ("wander like a random walk" in text) == bool(said)
     assert said in text
