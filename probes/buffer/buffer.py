@@ -129,11 +129,8 @@ class Buffer:
             batch_size: samples in an update, M.
         """
         parts = [self._rows(processes), *self._measured(processes), self._vector([seconds])]
-        vector, arrival = torch.cat([part.flatten() for part in parts]), None
-        if vector.is_cuda:
-            host, arrival = _beside(vector, processes)
-        else:
-            host = processes.add(vector).cpu()
+        vector = torch.cat([part.flatten() for part in parts])
+        host, arrival = _sent(vector, processes)
         return InFlight(
             vector=vector,
             host=host,
@@ -283,11 +280,14 @@ class InFlight:
         ]
 
 
-def _beside(vector: Tensor, processes: Processes) -> tuple[Tensor, torch.cuda.Event]:
-    """The host's copy of the sum, and the event after which it can be read.
+def _sent(vector: Tensor, processes: Processes) -> tuple[Tensor, torch.cuda.Event | None]:
+    """The host's copy of the sum over processes, and the event after which it can be read.
 
-    The stream begins when the training's has come to this point, as the vector is made there.
+    The stream of an accelerator begins when the training's has come to this point, as the vector
+    is made there. Without an accelerator the copy can be read at once.
     """
+    if not vector.is_cuda:
+        return processes.add(vector).cpu(), None
     stream = torch.cuda.Stream(vector.device)
     stream.wait_stream(torch.cuda.current_stream(vector.device))
     with torch.cuda.stream(stream):

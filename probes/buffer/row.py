@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ultraslow.probes.distributed import Processes, local
-from ultraslow.probes.gradients import WITNESSES, GradientTap, Seen, scale_of, unscaled, witnesses
+from ultraslow.probes.gradients import WITNESSES, GradientTap, scale_of, unscaled, witnesses
 from ultraslow.probes.norms import squares
 
 from .buffer import Row
@@ -24,7 +24,7 @@ class RowReader:
         optimizer: torch.optim.Optimizer,
         parameters: Sequence[torch.nn.Parameter],
         *,
-        tap: GradientTap | None,
+        tap: GradientTap,
         units: DeclaredUnits,
         scaler: torch.amp.GradScaler | None,
         skipped: int,
@@ -34,7 +34,7 @@ class RowReader:
         Arguments:
             optimizer: whose steps are updates.
             parameters: in the order of all results.
-            tap: sees the gradients; None where noise is not measured.
+            tap: sees the gradients.
             units: what the user declares of them.
             scaler: of mixed precision.
             skipped: steps skipped since the last update.
@@ -55,7 +55,7 @@ class RowReader:
     @property
     def units(self) -> int:
         """Units of the update in the making, one at least once there is such an update."""
-        return 0 if self._tap is None else max(self._tap.units, int(self._tap.making))
+        return max(self._tap.units, int(self._tap.making))
 
     def before_step(self) -> None:
         """See what clipping made of the witnesses' gradients; unknown where a closure does."""
@@ -76,8 +76,7 @@ class RowReader:
             return False
         self.skipped += 1
         self._units.drop()
-        if self._tap is not None:
-            self._tap.take()
+        self._tap.take()
         return True
 
     def read(self) -> tuple[Row, float]:
@@ -86,7 +85,7 @@ class RowReader:
         # A scheduler changes a learning rate on the device in place.
         rate = rate.detach().clone() if isinstance(rate, Tensor) else rate
         scale = scale_of(self._scaler)
-        seen = self._seen()
+        seen = self._tap.take()
         skipped, self.skipped = self.skipped + seen.discarded, 0
         row = Row(
             unit_sq=seen.unit_sq,
@@ -102,18 +101,15 @@ class RowReader:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Backward passes within are none of the training's."""
-        if self._tap is not None:
-            self._tap.paused = True
+        self._tap.paused = True
         try:
             yield
         finally:
-            if self._tap is not None:
-                self._tap.paused = False
+            self._tap.paused = False
 
     def close(self) -> None:
         """Remove the tap."""
-        if self._tap is not None:
-            self._tap.close()
+        self._tap.close()
 
     def group_rates(self, processes: Processes) -> dict[str, Tensor]:
         """This process's share in the learning rates of the parameter groups, on the device.
@@ -144,12 +140,6 @@ class RowReader:
 
     def _of_witnesses(self, squares: Tensor) -> Tensor:
         return torch.stack([squares[i] for i in self._witnesses])  # no index travels to the device
-
-    def _seen(self) -> Seen:
-        if self._tap is None:
-            nothing = self._nothing().expand(len(self._parameters))
-            return Seen(1, nothing, nothing, 0, 0.0)
-        return self._tap.take()
 
     def _nothing(self) -> Tensor:
         device = self._parameters[0].device

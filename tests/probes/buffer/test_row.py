@@ -8,9 +8,9 @@ from ultraslow.probes.distributed.processes import Processes
 from ultraslow.probes.gradients.hooks import GradientTap
 
 
-def reader(model, optimizer, *, skipped=0, tapped=True):
+def reader(model, optimizer, *, skipped=0, measure=True):
     parameters = list(model.parameters())
-    tap = GradientTap(parameters, processes=1, failed=print) if tapped else None
+    tap = GradientTap(parameters, processes=1, failed=print, measure=measure)
     return RowReader(
         optimizer, parameters, tap=tap, units=DeclaredUnits(print), scaler=None, skipped=skipped
     )
@@ -57,9 +57,9 @@ def test_clipping_is_seen_on_three_tensors_in_their_order():
     assert row.clip[1].tolist() == pytest.approx([4, 2 / 16, 3 / 4])
 
 
-def test_without_a_tap_squares_are_unknown():
+def test_where_noise_is_not_measured_squares_are_unknown():
     model, optimizer = problem()
-    row, _ = reader(model, optimizer, tapped=False).read()
+    row, _ = reader(model, optimizer, measure=False).read()
     assert torch.isnan(row.unit_sq).all()
     assert torch.isnan(row.clip).all()
 
@@ -77,7 +77,7 @@ def test_a_fused_optimizer_that_skipped_makes_no_row():
 def test_a_learning_rate_on_the_device_is_copied():
     model, _ = problem()
     optimizer = torch.optim.SGD(model.parameters(), lr=torch.tensor(0.5))
-    row, _ = reader(model, optimizer, tapped=False).read()
+    row, _ = reader(model, optimizer, measure=False).read()
     first_learning_rate(optimizer).fill_(0.1)
     assert float(row.learning_rate) == 0.5
 
@@ -86,7 +86,7 @@ def test_groups_that_come_and_go_leave_as_many_rates():
     layers = [torch.nn.Linear(2, 1, bias=False) for _ in range(3)]
     groups = [{"params": layer.parameters(), "lr": 0.1} for layer in layers]
     optimizer = torch.optim.SGD(groups[:2])
-    rows = reader(torch.nn.Sequential(*layers[:2]), optimizer, tapped=False)
+    rows = reader(torch.nn.Sequential(*layers[:2]), optimizer, measure=False)
     optimizer.add_param_group(groups[2])
     with pytest.warns(RuntimeWarning, match="1 parameters began to train after"):
         assert rows.group_rates(Processes())["group_learning_rate"].tolist() == [0.1, 0.1]
