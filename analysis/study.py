@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -27,10 +28,12 @@ from ultraslow.analysis.runs import (
     seeds,
     setting_differences,
 )
-from ultraslow.analysis.runs.arms import arms
+from ultraslow.analysis.runs.arms import arm, by_arm
 from ultraslow.analysis.scores import has, metric_of, once
 
 from .text import first_of, plural
+
+Read = TypeVar("Read")
 
 # What a recording has to hold, and how it comes to hold it.
 SOURCES = {
@@ -104,6 +107,25 @@ class Study:
     def _whole(self) -> "Study":
         return self.whole or self
 
+    def each(self, reading: Callable[[xr.Dataset], Read]) -> dict[str, Read]:
+        """What is read off each run; the whole keeps it, so that nothing is read twice.
+
+        Arguments:
+            reading: a function of one run, of a module: what is kept goes by the function.
+
+        Returns:
+            Its value by node name.
+        """
+        kept = self._whole._readings.setdefault(reading, {})
+        for name, run in self.runs.items():
+            if name not in kept:
+                kept[name] = reading(run)
+        return {name: kept[name] for name in self.runs}
+
+    @cached_property
+    def _readings(self) -> dict[Callable[[xr.Dataset], Any], dict[str, Any]]:
+        return {}
+
     @cached_property
     def fits(self) -> xr.Dataset:
         """Growth fits of the runs' total distances (`growth.fit_totals`)."""
@@ -116,7 +138,7 @@ class Study:
     @cached_property
     def arms(self) -> dict[Arm, list[str]]:
         """Node names of the runs of each arm, in order of rule and batch size."""
-        return arms(self.runs)
+        return by_arm(self.each(arm))
 
     @cached_property
     def batch_sizes(self) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,9 +79,14 @@ def arm(run: xr.Dataset) -> Arm:
 
 def arms(runs: dict[str, xr.Dataset]) -> dict[Arm, list[str]]:
     """Node names of the runs of each arm, in order of batch size."""
+    return by_arm({name: arm(run) for name, run in runs.items()})
+
+
+def by_arm(arm_of: Mapping[str, Arm]) -> dict[Arm, list[str]]:
+    """The names in each arm, in order of rule and batch size, from the arm of each name."""
     members: dict[Arm, list[str]] = {}
-    for name, run in runs.items():
-        members.setdefault(arm(run), []).append(name)
+    for name, own in arm_of.items():
+        members.setdefault(own, []).append(name)
     return dict(
         sorted(members.items(), key=lambda item: (str(item[0].scaling), item[0].batch_size))
     )

@@ -225,3 +225,17 @@ def test_noise_that_was_added_keeps_a_run_from_the_scores(train):
     found = Study(runs).scored
     assert (list(found.runs), found.metric) == (["s0", "s1"], "accuracy")
     assert Study({}).metric == "" and not Study({}).scored.runs
+
+
+def test_what_is_read_off_a_run_is_read_once(make):
+    asked = []
+
+    def reading(run):
+        asked.append(int(run["seed"]))
+        return asked[-1]
+
+    whole = Study({name: make(records=FEW, seed=k) for k, name in enumerate("abc")})
+    assert whole.part(["b"]).each(reading) == {"b": 1}
+    assert whole.at(0.9).each(reading) == {"a": 0, "b": 1, "c": 2}
+    assert whole.part(["c", "a"]).each(reading) == {"c": 2, "a": 0}
+    assert sorted(asked) == [0, 1, 2]

@@ -24,7 +24,6 @@ from ultraslow.analysis.predictions.evidence import (
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import (
     constant_rate,
-    distance_at,
     last_decade,
     measured_temperature,
     noise_free,
@@ -34,7 +33,7 @@ from ultraslow.analysis.runs import (
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number
 
-from .roughness import RADII, RANDOM, LossScan, exponent, outer_half, scans
+from .roughness import RADII, RANDOM, LossScan, exponent, outer_half, scans_of
 
 Array = NDArray[np.float64]
 
@@ -65,7 +64,7 @@ def closed_loop(study: Study) -> Verdict:
     if missing is not None:
         return blank.lacking(missing, known.sample)
     long = known.where(lambda run: _can_speak(run) and not noise_free(run))
-    gammas = {name: landscape_exponent(run) for name, run in long.runs.items()}
+    gammas = {name: landscape_exponent(found) for name, found in long.each(scans_of).items()}
     if _only_smooth(long, gammas):
         return blank.lacking(_below_crossover(), known.sample)
     products = {name: _log_product(run, gammas[name]) for name, run in long.runs.items()}
@@ -91,7 +90,8 @@ def closure(study: Study) -> Verdict:
     if missing is not None:
         return blank.lacking(missing, known.sample)
     long = known.where(_can_speak)
-    mismatch = {name: _log_mismatch(run) for name, run in long.runs.items()}
+    around = long.each(scans_of)
+    mismatch = {name: _log_mismatch(run, around[name]) for name, run in long.runs.items()}
     what = f"{DECADES:g} decades of constant rate, usable radii, noise and a positive slope"
     return _judged(blank, long, mismatch, margin=CLOSURE_MARGIN, what=what)
 
@@ -160,23 +160,18 @@ def log_power(run: xr.Dataset) -> float:
     return float(slopes[best]) if stretch[-1] >= 10**DECADES * units[best] else math.nan
 
 
-def landscape_exponent(run: xr.Dataset) -> tuple[float, bool]:
+def landscape_exponent(found: Mapping[str, list[LossScan]]) -> tuple[float, bool]:
     """γ along random directions at the distances travelled, and whether it is beyond r×."""
-    measured = random_scans(run)
+    measured = random_scans(found)
     beyond = _mean([exponent(scan, low=scan.crossover()) for scan in measured])
     if math.isfinite(beyond):
         return beyond, True
     return _mean([exponent(scan, low=outer_half(scan)) for scan in measured]), False
 
 
-def random_scans(run: xr.Dataset) -> list[LossScan]:
+def random_scans(found: Mapping[str, list[LossScan]]) -> list[LossScan]:
     """Scans along the first kind of random direction that was measured."""
-    reach = distance_at(run, math.inf)
-    for kind in RANDOM:
-        found = scans(run, kind, reach=reach)
-        if found:
-            return found
-    return []
+    return next((found[kind] for kind in RANDOM if kind in found), [])
 
 
 def _mean(values: list[float]) -> float:
@@ -204,9 +199,9 @@ def _log_product(run: xr.Dataset, gamma: tuple[float, bool]) -> float:
     return math.log(product) if product > 0 else math.nan
 
 
-def _log_mismatch(run: xr.Dataset) -> float:
+def _log_mismatch(run: xr.Dataset, found: Mapping[str, list[LossScan]]) -> float:
     span = last_decade({"run": run})
-    strength = _mean([_log_strength(scan) for scan in random_scans(run)])
+    strength = _mean([_log_strength(scan) for scan in random_scans(found)])
     terms = positive_slope(run, span), measured_temperature(run, span)
     if not all(value > 0 for value in terms):
         return math.nan

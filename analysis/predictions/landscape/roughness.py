@@ -115,6 +115,13 @@ def scans(run: xr.Dataset, ensemble: str, *, reach: float) -> list[LossScan]:
     return [scan for scan in found if scan is not None]
 
 
+def scans_of(run: xr.Dataset) -> dict[str, list[LossScan]]:
+    """The scans of each kind of direction that was measured, up to the distance travelled."""
+    reach = distance_at(run, math.inf)
+    found = {kind: scans(run, kind, reach=reach) for kind in (*RANDOM, TRAJECTORY)}
+    return {kind: items for kind, items in found.items() if items}
+
+
 def _scan(iteration: int, radius: Array, values: Array, noise: float) -> LossScan | None:
     """A scan without the directions that were not measured, up to where the first diverges.
 
@@ -207,8 +214,7 @@ def landscape_growth(study: Study) -> Verdict:
     return _verdict(blank, known, [item for item in judged if item is not None], kinds)
 
 
-def _finding(run: xr.Dataset, kind: str) -> _Finding:
-    measured = scans(run, kind, reach=distance_at(run, math.inf))
+def _finding(measured: list[LossScan]) -> _Finding:
     outer = [exponent(scan, low=scan.crossover()) for scan in measured]
     whole = [exponent(scan, low=outer_half(scan)) for scan in measured]
     falling = [scan.falling(scan.crossover()) for scan in measured]
@@ -231,7 +237,8 @@ class _Judged:
 
 def _judge(kind: str, study: Study) -> _Judged | None:
     """The word of one kind of direction: its worst arm."""
-    found = {name: _finding(run, kind) for name, run in study.runs.items()}
+    measured = study.each(scans_of)
+    found = {name: _finding(kinds.get(kind, [])) for name, kinds in measured.items()}
     outer = arm_means(study, {name: item.outer for name, item in found.items()})
     beyond = bool(outer)
     means = outer or arm_means(study, {name: item.whole for name, item in found.items()})

@@ -34,6 +34,7 @@ from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number, plural
 
 from .closure import landscape_exponent
+from .roughness import scans_of
 
 EFFECT = "exponent x of the log-slope ∝ T^x"
 # Exponents of simulated walkers stay a quarter below 2/α over three decades; only departures
@@ -193,15 +194,15 @@ def _expected(study: Study) -> Interval:
     Runs of one seed start on one landscape, at whatever temperature, and count once.
     """
     gammas: dict[object, list[float]] = {}
-    for run in study.runs.values():
-        gamma = landscape_exponent(run)[0] if "loss_difference" in run else math.nan
+    for name, found in study.each(scans_of).items():
+        gamma = landscape_exponent(found)[0]
         if math.isfinite(gamma):
-            gammas.setdefault(label(run, "seed", None), []).append(gamma)
-    found = t_interval([float(np.mean(values)) for values in gammas.values()], level=study.level)
-    if found.n < SEEDS or not found.low > 0:
+            gammas.setdefault(label(study.runs[name], "seed", None), []).append(gamma)
+    mean = t_interval([float(np.mean(values)) for values in gammas.values()], level=study.level)
+    if mean.n < SEEDS or not mean.low > 0:
         name = "α was not measured, and 2/α ≥ 1 for any α ≤ 2"
         return Interval(math.nan, _LEAST, math.inf, name=name)
-    inverse = found.mapped(lambda gamma: 1 / gamma)
+    inverse = mean.mapped(lambda gamma: 1 / gamma)
     return replace(inverse, name=f"2/α = {inverse} from the landscape")
 
 

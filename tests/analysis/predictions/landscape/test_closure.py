@@ -7,6 +7,7 @@ from ultraslow.analysis.predictions.landscape.closure import (
     landscape_exponent,
     log_power,
 )
+from ultraslow.analysis.predictions.landscape.roughness import scans_of
 from ultraslow.analysis.runs.readings import measured_temperature, slope
 from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording.schedule import log_spaced
@@ -72,8 +73,8 @@ def test_a_smooth_loss_below_its_crossover_is_no_landscape(make):
 def test_the_exponent_tells_whether_it_is_beyond_the_crossover(make):
     inside = powers_of_log(make, 1.0, seeds=1, **landscape(0.7))["s0"]
     beyond = powers_of_log(make, 1.0, seeds=1, **landscape(0.7, rise=3.0))["s0"]
-    assert landscape_exponent(inside) == (pytest.approx(0.7), False)
-    assert landscape_exponent(beyond) == (pytest.approx(0.7), True)
+    assert landscape_exponent(scans_of(inside)) == (pytest.approx(0.7), False)
+    assert landscape_exponent(scans_of(beyond)) == (pytest.approx(0.7), True)
 
 
 def test_closure_is_the_slope_times_the_strength_over_the_temperature(make):
@@ -161,7 +162,7 @@ def test_below_the_crossover_the_exponent_is_that_of_the_outer_radii(make):
     law = np.where(middle > RADII, RADII**0.3, middle**-1.0 * RADII**1.3)
     more["loss_difference"] = more["loss_difference"] * law[:, None]
     run = powers_of_log(make, 1.0, seeds=1, **more)["s0"]
-    assert landscape_exponent(run) == (pytest.approx(1.3), False)
+    assert landscape_exponent(scans_of(run)) == (pytest.approx(1.3), False)
 
 
 def test_short_runs_close_nothing(make):
