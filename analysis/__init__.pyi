@@ -1,6 +1,5 @@
 from .growth.certificate import certify as certify
-from .growth.fit import fit_growth as fit_growth
-from .growth.fit import growth_curve as growth_curve
+from .growth.fit import fit_growth as fit_growth, growth_curve as growth_curve
 from .growth.shape import local_shape as local_shape
 from .predictions.table import test as test
 from .runs.load import load as load

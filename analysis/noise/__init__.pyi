@@ -1,8 +1,10 @@
-from .breakdown import ArmScale as ArmScale
-from .breakdown import Breakdown as Breakdown
-from .breakdown import GradientNoise as GradientNoise
-from .breakdown import arm_scales as arm_scales
-from .breakdown import noise_breakdown as noise_breakdown
-from .breakdown import noisy_arms as noisy_arms
-from .breakdown import run_noise_scale as run_noise_scale
+from .breakdown import (
+    ArmScale as ArmScale,
+    Breakdown as Breakdown,
+    GradientNoise as GradientNoise,
+    arm_scales as arm_scales,
+    noise_breakdown as noise_breakdown,
+    noisy_arms as noisy_arms,
+    run_noise_scale as run_noise_scale,
+)
 from .scale import NoiseScale as NoiseScale

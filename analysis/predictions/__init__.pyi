@@ -1,2 +1,1 @@
-from .table import test as test
-from .table import verdicts_on as verdicts_on
+from .table import test as test, verdicts_on as verdicts_on

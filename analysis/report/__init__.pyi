@@ -1,12 +1,16 @@
-from .numbers import critical_numbers as critical_numbers
-from .numbers import fit_rows as fit_rows
-from .numbers import ladder_rows as ladder_rows
-from .numbers import plan_numbers as plan_numbers
-from .numbers import verdict_rows as verdict_rows
+from .numbers import (
+    critical_numbers as critical_numbers,
+    fit_rows as fit_rows,
+    ladder_rows as ladder_rows,
+    plan_numbers as plan_numbers,
+    verdict_rows as verdict_rows,
+)
 from .table import printed as printed
-from .tables import critical_table as critical_table
-from .tables import exponent_table as exponent_table
-from .tables import ladder_table as ladder_table
-from .tables import plan_tables as plan_tables
-from .tables import recording_tables as recording_tables
-from .tables import verdict_tables as verdict_tables
+from .tables import (
+    critical_table as critical_table,
+    exponent_table as exponent_table,
+    ladder_table as ladder_table,
+    plan_tables as plan_tables,
+    recording_tables as recording_tables,
+    verdict_tables as verdict_tables,
+)

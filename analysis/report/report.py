@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN
-from ultraslow.analysis.growth import Progress, fit_tensors
+from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN, Progress, fit_tensors
 from ultraslow.analysis.intervals import SEEDS
 from ultraslow.analysis.noise import arm_scales, noise_breakdown
 from ultraslow.analysis.predictions import verdicts_on

@@ -1,22 +1,24 @@
-from .contract import ATTRIBUTE_LENGTH as ATTRIBUTE_LENGTH
-from .contract import NAME_LENGTH as NAME_LENGTH
-from .contract import check as check
-from .contract import pack as pack
-from .contract import seam_faults as seam_faults
+from .contract import (
+    ATTRIBUTE_LENGTH as ATTRIBUTE_LENGTH,
+    NAME_LENGTH as NAME_LENGTH,
+    check as check,
+    pack as pack,
+    seam_faults as seam_faults,
+)
 from .errors import RecordError as RecordError
 from .fields import FIELDS as FIELDS
-from .lease import Lease as Lease
-from .lease import TakenOver as TakenOver
-from .lease import state_of as state_of
-from .netcdf import SUFFIX as SUFFIX
-from .netcdf import closed_file as closed_file
-from .netcdf import from_bytes as from_bytes
-from .netcdf import join_segments as join_segments
-from .netcdf import read_file as read_file
-from .netcdf import segment_file as segment_file
-from .netcdf import segments_of as segments_of
-from .netcdf import size_fault as size_fault
-from .netcdf import to_bytes as to_bytes
-from .netcdf import write_file as write_file
-from .netcdf import write_groups as write_groups
+from .lease import Lease as Lease, TakenOver as TakenOver, state_of as state_of
+from .netcdf import (
+    SUFFIX as SUFFIX,
+    closed_file as closed_file,
+    from_bytes as from_bytes,
+    join_segments as join_segments,
+    read_file as read_file,
+    segment_file as segment_file,
+    segments_of as segments_of,
+    size_fault as size_fault,
+    to_bytes as to_bytes,
+    write_file as write_file,
+    write_groups as write_groups,
+)
 from .schedule import log_spaced as log_spaced

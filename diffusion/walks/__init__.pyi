@@ -1,4 +1,3 @@
-from .recordings import simulated_recordings as simulated_recordings
-from .recordings import simulator as simulator
+from .recordings import simulated_recordings as simulated_recordings, simulator as simulator
 from .roughness import structure as structure
 from .simulators import Setup as Setup

@@ -98,11 +98,11 @@ def _train(parsed: argparse.Namespace) -> int:
 
 def _configured(parsed: argparse.Namespace) -> "Config":
     """The settings of the file, overruled by those of the command line."""
-    from .config import ConfigError, from_mapping, read
+    from .config import ConfigError, from_mapping, read_config
 
     given = {name: value for name, value in vars(parsed).items() if name != "config"}
     try:
-        filed = read(parsed.config) if parsed.config else {}
+        filed = read_config(parsed.config) if parsed.config else {}
         return from_mapping({**filed, **given}, parsed.config or "settings")
     except ConfigError as error:
         raise CommandError(str(error)) from error
@@ -270,11 +270,11 @@ def _sweep(parsed: argparse.Namespace) -> int:
 
 
 def _list() -> int:
-    from .config import read
+    from .config import read_config
     from .recipe import shipped
 
     for name, path in shipped().items():
-        print(f"{name:<20}  {read(path).get('about', '')}")
+        print(f"{name:<20}  {read_config(path).get('about', '')}")
     return 0
 
 
@@ -283,13 +283,15 @@ def _planned(parsed: argparse.Namespace) -> "tuple[Recipe, int]":
     from ultraslow.probes.runs.jobs import processes
 
     from .config import ConfigError
-    from .recipe import find, planned, read
+    from .recipe import find, planned, read_recipe
 
     given = {name: getattr(parsed, name) for name in _OVERRIDES}
     overrides = {name: value for name, value in given.items() if value is not None}
     try:
         path = find(parsed.recipe)
-        recipe = read(path, overrides={"folder": parsed.folder, **overrides}, scale=parsed.scale)
+        recipe = read_recipe(
+            path, overrides={"folder": parsed.folder, **overrides}, scale=parsed.scale
+        )
         _refuse_several(recipe, str(path))
         count = processes(recipe.runs[0])
         return planned(recipe, str(path), processes=count, scale=parsed.scale), count

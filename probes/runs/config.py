@@ -222,7 +222,7 @@ def from_mapping(settings: Mapping[str, Any], source: str = "settings") -> Confi
     return Config(**{key: known[key](value) for key, value in settings.items()})
 
 
-def read(path: str | Path) -> dict[str, Any]:
+def read_config(path: str | Path) -> dict[str, Any]:
     """The settings in a TOML file.
 
     Raises:

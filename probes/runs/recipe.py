@@ -98,7 +98,9 @@ def find(recipe: str) -> Path:
     return path
 
 
-def read(path: Path, *, overrides: Mapping[str, Any] | None = None, scale: float = 1.0) -> Recipe:
+def read_recipe(
+    path: Path, *, overrides: Mapping[str, Any] | None = None, scale: float = 1.0
+) -> Recipe:
     """The runs of a recipe, as far as the file tells; see `planned` for what it takes to run.
 
     Arguments:
@@ -140,7 +142,7 @@ def planned(recipe: Recipe, source: str, *, processes: int, scale: float = 1.0) 
     """A recipe whose runs can be trained: scaled, with lengths in iterations, all of it checked.
 
     Arguments:
-        recipe: as `read` gives it.
+        recipe: as `read_recipe` gives it.
         source: its file, for messages.
         processes: that train each run.
         scale: see `scaled`.
@@ -345,5 +347,5 @@ def study(folder: str, *, quick: bool = False) -> list[Config]:
         quick: few iterations, to try the path rather than the predictions. The names stay the
             same.
     """
-    runs = read(find("demo"), overrides={"folder": folder}).runs
+    runs = read_recipe(find("demo"), overrides={"folder": folder}).runs
     return [replace(run, iterations=_QUICK_ITERATIONS) if quick else run for run in runs]

@@ -1,9 +1,6 @@
-from . import analysis as analysis
-from . import diffusion as diffusion
-from . import probes as probes
+from . import analysis as analysis, diffusion as diffusion, probes as probes
 from .analysis.growth.certificate import certify as certify
-from .analysis.growth.fit import fit_growth as fit_growth
-from .analysis.growth.fit import growth_curve as growth_curve
+from .analysis.growth.fit import fit_growth as fit_growth, growth_curve as growth_curve
 from .analysis.growth.shape import local_shape as local_shape
 from .analysis.noise.breakdown import run_noise_scale as run_noise_scale
 from .analysis.predictions.table import test as test

@@ -2,8 +2,7 @@ import math
 import re
 import unicodedata
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ultraslow.analysis.text import interval, number, plural, printable, real, rounded
 

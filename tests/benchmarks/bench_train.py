@@ -23,8 +23,7 @@ from ultraslow.probes.distributed.processes import leave
 from ultraslow.probes.runs.config import Config
 from ultraslow.probes.runs.images.batches import Share, on_device
 from ultraslow.probes.runs.images.datasets import Arrays, Facts
-from ultraslow.probes.runs.training import session as sessions
-from ultraslow.probes.runs.training import train as loop
+from ultraslow.probes.runs.training import session as sessions, train as loop
 from ultraslow.probes.runs.training.checkpoints import Keeper, Stop
 from ultraslow.probes.runs.training.evaluation import HeldOut
 from ultraslow.probes.runs.training.events import Progress, silent

@@ -15,8 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.linalg import solve_banded
 
-from ultraslow.diffusion.walks import field as fields
-from ultraslow.diffusion.walks import line, potential
+from ultraslow.diffusion.walks import field as fields, line, potential
 from ultraslow.diffusion.walks.langevin import langevin
 
 TIMES = np.geomspace(1e-2, 1e12, 15)

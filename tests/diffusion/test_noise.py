@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from ultraslow.diffusion import noise
-from ultraslow.diffusion import noise as noise_theory
+from ultraslow.diffusion import noise, noise as noise_theory
 from ultraslow.diffusion.noise import noise_scale, unit_estimates
 
 

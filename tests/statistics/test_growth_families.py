@@ -18,8 +18,7 @@ from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
 from ultraslow.analysis.growth.settings import Settings
 from ultraslow.analysis.intervals import t_interval
 from ultraslow.diffusion.laws.null import NULL_LAWS
-from ultraslow.diffusion.walks import line
-from ultraslow.diffusion.walks import potential as landscape
+from ultraslow.diffusion.walks import line, potential as landscape
 from ultraslow.diffusion.walks.field import Spectrum, fourier_field
 from ultraslow.diffusion.walks.langevin import langevin
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from ultraslow.diffusion import displacement, scaling
-from ultraslow.diffusion.walks import field as fields
-from ultraslow.diffusion.walks import langevin, line, potential, sinai
+from ultraslow.diffusion.walks import field as fields, langevin, line, potential, sinai
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,2 +1,1 @@
-from .probe import Landscape as Landscape
-from .probe import LandscapeProbe as LandscapeProbe
+from .probe import Landscape as Landscape, LandscapeProbe as LandscapeProbe

@@ -93,7 +93,7 @@ def facts(name: str, folder: str = "", *, image_size: int = 0) -> Facts:
     return _cifar_facts(name, home)
 
 
-def load(name: str, folder: str = "") -> Arrays:
+def load_images(name: str, folder: str = "") -> Arrays:
     """The images of a set.
 
     Arguments:
@@ -152,8 +152,8 @@ def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _idx_facts(name: str, home: Path) -> Facts:
-    train, height, width = formats.shape_of(home, "train", "images")
-    test = formats.shape_of(home, "test", "images")[0]
+    train, height, width = formats.idx_shape(home, "train", "images")
+    test = formats.idx_shape(home, "test", "images")[0]
     for part, images in (("train", train), ("test", test)):
         formats.check_size(home, part)
         labels = len(formats.labels(home, part, classes=_FASHION_CLASSES))
@@ -177,11 +177,11 @@ def _cifar_facts(name: str, home: Path) -> Facts:
 
 
 def _load_folder(home: Path) -> Arrays:
-    from .folders import read, shuffled
+    from .folders import read_images, shuffled
 
     train, test = _listings(home)
     # The files come class by class; the first so many images shall be a sample of all.
-    return Arrays(*read(shuffled(train, seed=SPLIT_SEED)), *read(test))
+    return Arrays(*read_images(shuffled(train, seed=SPLIT_SEED)), *read_images(test))
 
 
 def _listings(home: Path) -> "tuple[Listing, Listing]":
@@ -196,13 +196,13 @@ def _listings(home: Path) -> "tuple[Listing, Listing]":
 
 
 def _folder_facts(name: str, home: Path, image_size: int) -> Facts:
-    from .folders import check_headers, shape_of
+    from .folders import check_headers, image_shape
 
     train, test = _listings(home)
     sizes = (len(train.paths), len(test.paths), len(train.classes))
     if image_size:
         check_headers((*train.paths, *test.paths)[:_LOOKED_AT], None)
         return Facts(name, *sizes, 3, image_size, image_size, 0, True)
-    channels, height, width = shape_of(train.paths[0])
+    channels, height, width = image_shape(train.paths[0])
     check_headers((*train.paths, *test.paths), (channels, height, width))
     return Facts(name, *sizes, channels, height, width, height // _FOLDER_SHIFT, True)

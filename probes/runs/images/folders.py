@@ -66,7 +66,7 @@ def shuffled(files: Listing, *, seed: int) -> Listing:
     return Listing(paths, tuple(files.labels[index] for index in order), files.classes)
 
 
-def shape_of(path: Path) -> tuple[int, int, int]:
+def image_shape(path: Path) -> tuple[int, int, int]:
     """Channels, height and width of an image file; grey images have one channel.
 
     Raises:
@@ -103,14 +103,14 @@ def _another_shape(path: Path, found: object, expected: object, first: Path) -> 
     )
 
 
-def read(files: Listing) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def read_images(files: Listing) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images `(image, channel, height, width)` and labels `(image,)` of a part.
 
     Raises:
         ValueError: naming the first file that is no readable image or has another shape than the
             first image.
     """
-    expected = shape_of(files.paths[0])
+    expected = image_shape(files.paths[0])
     images = np.empty((len(files.paths), *expected), dtype=np.uint8)
     for index, path in enumerate(files.paths):
         pixels = _pixels(path)

@@ -25,7 +25,7 @@ _UNSIGNED_BYTES = 8
 PARTS = {"train": "train", "test": "t10k"}
 
 
-def shape_of(folder: Path, part: str, kind: str) -> tuple[int, ...]:
+def idx_shape(folder: Path, part: str, kind: str) -> tuple[int, ...]:
     """Dimensions of one file, from its header.
 
     Arguments:
@@ -90,7 +90,7 @@ def check_size(folder: Path, part: str) -> None:
     Raises:
         ValueError: naming the file, what was found and what was expected.
     """
-    path, shape = _path(folder, part, "images"), shape_of(folder, part, "images")
+    path, shape = _path(folder, part, "images"), idx_shape(folder, part, "images")
     found, expected = path.stat().st_size, 4 + 4 * len(shape) + int(np.prod(shape))
     if path.suffix != ".gz" and found != expected:
         raise ValueError(f"{path}: found {found} bytes, expected {expected}")

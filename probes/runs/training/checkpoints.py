@@ -154,7 +154,7 @@ def keep(
     _replace(checkpoint_of(path), whole)
 
 
-def read(path: Path) -> dict[str, Any] | None:
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
     """The checkpoint beside a recording, None where there is none; all processes call it.
 
     Arguments:

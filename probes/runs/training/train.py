@@ -33,9 +33,9 @@ from torch.utils.hooks import RemovableHandle
 from ultraslow import probes
 from ultraslow.probes.distributed import end_with_torchrun, leave
 from ultraslow.probes.runs.config import Config, from_mapping
-from ultraslow.probes.runs.images import Arrays, Batch, load
+from ultraslow.probes.runs.images import Arrays, Batch, load_images
 
-from .checkpoints import Interrupted, Keeper, Stop, checkpoint_of, keep, read, restore
+from .checkpoints import Interrupted, Keeper, Stop, checkpoint_of, keep, read_checkpoint, restore
 from .events import Progress, Tell, silent, tell
 from .session import Session, attached, join, prepared
 
@@ -123,7 +123,7 @@ def train(
 
 def restored(session: Session) -> tuple[int, Mapping[str, Any] | None]:
     """How many updates were made already, and the recorder's state after them."""
-    found = read(session.config.path)
+    found = read_checkpoint(session.config.path)
     if found is None:
         return 0, None
     state = restore(found, session.model.module, session.optimizer, session.generators)
@@ -253,7 +253,7 @@ def with_images(configs: list[Config]) -> Iterator[tuple[Config, Arrays | None]]
     Consecutive runs on the same set share them.
     """
     for (name, folder, size), group in groupby(configs, key=_set_of):
-        arrays = None if size else load(name, folder)
+        arrays = None if size else load_images(name, folder)
         for config in group:
             yield config, arrays
 

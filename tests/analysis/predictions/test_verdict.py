@@ -1,8 +1,7 @@
 import math
 from itertools import pairwise
 
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from ultraslow.analysis.intervals.decision import (
     CONTRADICTED,

@@ -2,8 +2,7 @@ import html.parser
 import json
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 from jinja2.exceptions import UndefinedError
 from markupsafe import Markup
 

@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ultraslow.analysis import load
 from ultraslow.analysis.growth.runs import fit_tensors, fit_totals

@@ -3,8 +3,7 @@ import re
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ultraslow.diffusion.recording.contract import SCHEMA, check, pack, seam_faults
 from ultraslow.diffusion.recording.errors import RecordError

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from every_field import every_field
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from ultraslow.diffusion.recording import netcdf
 from ultraslow.diffusion.recording.errors import RecordError

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from ultraslow.diffusion.walks import field as fields
-from ultraslow.diffusion.walks import langevin
+from ultraslow.diffusion.walks import field as fields, langevin
 
 RNG = np.random.default_rng(1)
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from ultraslow.probes.runs.config import Config, ConfigError, checked, from_mapping, read
+from ultraslow.probes.runs.config import Config, ConfigError, checked, from_mapping, read_config
 
 
 @pytest.mark.parametrize(
@@ -28,10 +28,10 @@ def test_whole_numbers_are_accepted_where_numbers_are_expected():
 def test_toml(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text('model = "resnet20"\nbatch_size = 48\n')
-    assert from_mapping(read(path)) == Config(model="resnet20", batch_size=48)
+    assert from_mapping(read_config(path)) == Config(model="resnet20", batch_size=48)
     path.write_text("batch_size 48")
     with pytest.raises(ConfigError, match="run.toml: not a TOML file"):
-        read(path)
+        read_config(path)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from ultraslow.probes.runs.config import Config, ConfigError, checked
 from ultraslow.probes.runs.jobs.sweep import Sweep
 from ultraslow.probes.runs.models.names import architecture
 from ultraslow.probes.runs.models.resnet import ResNet
-from ultraslow.probes.runs.recipe import find, planned, read, scaled, shipped, study
+from ultraslow.probes.runs.recipe import find, planned, read_recipe, scaled, shipped, study
 
 STUDY = """
 about = "a study"
@@ -40,7 +40,7 @@ def file(tmp_path):
 
 
 def test_runs_are_the_grids_of_the_arms_ordered_by_seed(file):
-    recipe = read(file(STUDY))
+    recipe = read_recipe(file(STUDY))
     names = [config.run for config in recipe.runs]
     assert names == [
         "sqrt-b160-s0",
@@ -57,7 +57,7 @@ def test_runs_are_the_grids_of_the_arms_ordered_by_seed(file):
 
 def test_a_recording_will_tell_its_recipe(file):
     path = file(STUDY)
-    study = read(path, scale=0.5).study["with-decay-s3"]
+    study = read_recipe(path, scale=0.5).study["with-decay-s3"]
     assert study == {
         "recipe": "study",
         "recipe_text": path.read_text(),
@@ -80,7 +80,7 @@ clip = 5.0
 rung = "tuned rate"
 base_learning_rate = 0.2
 """
-    recipe = read(file(text))
+    recipe = read_recipe(file(text))
     first, second, third, again, *_ = recipe.runs
     assert (first.clip, second.clip, third.clip) == (0.0, 5.0, 5.0)
     assert (second.base_learning_rate, third.base_learning_rate) == (0.1, 0.2)
@@ -92,7 +92,7 @@ base_learning_rate = 0.2
 
 def test_settings_of_the_command_go_before_those_of_the_file(file):
     overrides = {"width": 3, "folder": "elsewhere"}
-    assert {(c.width, c.folder) for c in read(file(STUDY), overrides=overrides).runs} == {
+    assert {(c.width, c.folder) for c in read_recipe(file(STUDY), overrides=overrides).runs} == {
         (3, "elsewhere")
     }
 
@@ -117,14 +117,14 @@ def test_settings_of_the_command_go_before_those_of_the_file(file):
 def test_faults_of_a_file_name_file_key_and_what_was_expected(file, text, message):
     path = file(text)
     with pytest.raises(ConfigError, match=re.escape(message)) as caught:
-        read(path)
+        read_recipe(path)
     assert str(caught.value).startswith(str(path))
 
 
 def test_what_cannot_be_trained_is_found_before_anything_starts(file):
     path = file(STUDY.replace("[160, 320]", "[160, 2000, 81]"))
     with pytest.raises(ConfigError) as caught:
-        planned(read(path), str(path), processes=2)
+        planned(read_recipe(path), str(path), processes=2)
     text = str(caught.value)
     assert text.startswith(str(path))
     assert "sqrt-b2000-s0: batch_size: found 2000, expected at most the 1440 training" in text
@@ -134,12 +134,12 @@ def test_what_cannot_be_trained_is_found_before_anything_starts(file):
 def test_a_missing_folder_of_images_is_told_for_the_run(file, tmp_path):
     path = file(f'[[arms]]\narm="a"\ndata="folder"\ndata_folder="{tmp_path}/none"')
     with pytest.raises(ConfigError, match="a: data_folder: found no folder .*none, expected"):
-        planned(read(path), str(path), processes=2)
+        planned(read_recipe(path), str(path), processes=2)
 
 
 def test_plans_are_scaled_and_counted_in_iterations(file):
     text = STUDY.replace("iterations = 6", "epochs = 4")
-    recipe = planned(read(file(text)), "study", processes=2, scale=0.5)
+    recipe = planned(read_recipe(file(text)), "study", processes=2, scale=0.5)
     assert [config.batch_size for config in recipe.runs] == [80, 160, 80, 80, 160]
     # 4 epochs of 1440/160 updates at full size, half as many here.
     assert recipe.runs[0].iterations == 18
@@ -156,12 +156,12 @@ def test_recipes_are_found_by_name_or_path(file):
 def test_every_shipped_recipe_says_what_it_is_about():
     for name, path in shipped().items():
         assert 'about = "' in path.read_text(), name
-        assert read(path).runs, name
+        assert read_recipe(path).runs, name
 
 
 def test_hoffers_network_has_as_many_weights_as_theirs():
     """661,338, which their released code counts for ResNet-44."""
-    runs = read(find("hoffer2017-cifar10")).runs
+    runs = read_recipe(find("hoffer2017-cifar10")).runs
     shapes = {(run.model, run.width, run.shortcut) for run in runs}
     for model, width, shortcut in shapes:
         network = ResNet(
@@ -173,7 +173,7 @@ def test_hoffers_network_has_as_many_weights_as_theirs():
 @pytest.mark.parametrize("kind", ["arms", "rungs"])
 def test_a_recipe_has_runs(file, kind):
     with pytest.raises(ConfigError, match=f"{kind}: found none, expected one or more tables"):
-        read(file(f"{kind} = []"))
+        read_recipe(file(f"{kind} = []"))
 
 
 FULL = Config(
@@ -224,7 +224,7 @@ def test_the_full_batch_stays_the_full_batch():
 @pytest.mark.parametrize("processes", [1, 2])
 def test_every_scale_of_every_shipped_run_divides_over_processes_and_microbatches(processes):
     for name in shipped():
-        for config in read(find(name)).runs:
+        for config in read_recipe(find(name)).runs:
             for scale in (0.9, 0.31, 0.1, 0.013, 0.0021):
                 known = config.train_size(50_000)
                 tiny = scaled(config, scale, available=known, processes=processes)
@@ -296,7 +296,7 @@ def test_first_and_last_run_of_every_recipe(images, tmp_path):
     chosen = []
     for name in shipped():
         scale = SCALES.get(name, 0.002)
-        digits = read(find(name)).runs[0].data == "digits"
+        digits = read_recipe(find(name)).runs[0].data == "digits"
         # The folder has just the images that are left of 50,000.
         made = {"data": "folder", "data_folder": images, "samples": 50_000}
         overrides = {} if digits else made
@@ -306,7 +306,7 @@ def test_first_and_last_run_of_every_recipe(images, tmp_path):
             else {}
         )
         places = {"folder": str(tmp_path / name), "processes": 2, "device": "cpu"}
-        recipe = read(find(name), overrides={**overrides, **places}, scale=scale)
+        recipe = read_recipe(find(name), overrides={**overrides, **places}, scale=scale)
         runs = planned(recipe, name, processes=2, scale=scale).runs
         # The landscape takes many passes, and is measured in other tests.
         little = {"evaluations": 1, "landscape_checkpoints": 0}

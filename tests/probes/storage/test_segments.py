@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from every_field import ALL, PARTS, every_field
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from records import records
 
 from ultraslow.diffusion.recording import join_segments, netcdf, read_file

@@ -12,7 +12,7 @@ from ultraslow.probes.runs.images.batches import (
     on_device,
     shifted,
 )
-from ultraslow.probes.runs.images.datasets import Facts, facts, load
+from ultraslow.probes.runs.images.datasets import Facts, facts, load_images
 
 CPU = torch.device("cpu")
 MOVED = Facts("made", 24, 0, 2, 3, 6, 6, 2, True)
@@ -29,26 +29,26 @@ def made_images(count=24, channels=3, side=6):
 
 
 def test_normalized_images_have_mean_0_and_variance_1():
-    train, _ = on_device(load("digits"), CPU)
+    train, _ = on_device(load_images("digits"), CPU)
     values = normalized(train.inputs, train).double()
     assert float(values.mean()) == pytest.approx(0, abs=1e-6)
     assert float(values.var(correction=0)) == pytest.approx(1, abs=1e-6)
 
 
 def test_held_out_images_are_normalized_like_the_training_images():
-    train, test = on_device(load("digits"), CPU)
+    train, test = on_device(load_images("digits"), CPU)
     assert torch.equal(normalized(train.inputs[:5], train), normalized(train.inputs[:5], test))
 
 
 def test_a_set_without_contrast_stays_finite():
-    arrays = load("digits")
+    arrays = load_images("digits")
     black = type(arrays)(*(0 * part for part in vars(arrays).values()))
     train, _ = on_device(black, CPU)
     assert torch.isfinite(normalized(train.inputs, train)).all()
 
 
 def test_fewer_samples():
-    train, test = on_device(load("digits"), CPU, samples=100)
+    train, test = on_device(load_images("digits"), CPU, samples=100)
     assert (len(train), len(test)) == (100, facts("digits").test_size)
 
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from ultraslow.probes.runs.images.datasets import facts, load, split
+from ultraslow.probes.runs.images.datasets import facts, load_images, split
 
 
 def test_digits_are_what_their_facts_say():
-    known, arrays = facts("digits"), load("digits")
+    known, arrays = facts("digits"), load_images("digits")
     shape = (known.channels, known.height, known.width)
     assert arrays.train_images.shape == (known.train_size, *shape)
     assert arrays.test_images.shape == (known.test_size, *shape)
@@ -18,7 +18,7 @@ def test_digits_are_those_of_scikit_learn_each_once():
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    arrays = load("digits")
+    arrays = load_images("digits")
     ours = np.concatenate([arrays.train_images, arrays.test_images]).reshape(-1, 64)
     our_labels = np.concatenate([arrays.train_labels, arrays.test_labels])
     expected = sorted(map(tuple, np.column_stack([images, labels]).astype(int).tolist()))

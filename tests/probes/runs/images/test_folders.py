@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ultraslow.probes.runs.images.datasets import facts, load
+from ultraslow.probes.runs.images.datasets import facts, load_images
 from ultraslow.probes.runs.images.folders import listing
 
 
@@ -22,7 +22,7 @@ def folder(tmp_path):
 
 
 def test_classes_are_sorted_and_images_are_read(folder):
-    known, arrays = facts("folder", str(folder)), load("folder", str(folder))
+    known, arrays = facts("folder", str(folder)), load_images("folder", str(folder))
     assert (known.train_size, known.test_size, known.classes) == (6, 6, 2)
     assert (known.channels, known.height, known.width) == (3, 6, 8)
     assert arrays.test_labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -33,7 +33,7 @@ def test_classes_are_sorted_and_images_are_read(folder):
 def test_grey_images_have_one_channel(tmp_path):
     for part in ("train", "test"):
         paint(tmp_path / part / "all" / "a.png", 77, mode="L")
-    arrays = load("folder", str(tmp_path))
+    arrays = load_images("folder", str(tmp_path))
     assert arrays.train_images.shape == (1, 1, 6, 8)
     assert np.unique(arrays.train_images).tolist() == [77]
 
@@ -42,10 +42,10 @@ def test_faults_name_the_file(folder):
     odd = folder / "train" / "dog" / "9.png"
     paint(odd, (0, 0, 0), size=(5, 8))
     with pytest.raises(ValueError, match=r"9.png: found shape \(3, 5, 8\).*expected \(3, 6, 8\)"):
-        load("folder", str(folder))
+        load_images("folder", str(folder))
     odd.write_text("not an image")
     with pytest.raises(ValueError, match="9.png: not a readable image"):
-        load("folder", str(folder))
+        load_images("folder", str(folder))
     odd.unlink()
     (folder / "train" / "emu").mkdir()
     with pytest.raises(ValueError, match="emu: found no images of this class"):
@@ -70,13 +70,13 @@ def test_training_images_come_in_one_random_order_with_their_labels(tmp_path):
         for label in range(4):
             for index in range(5):
                 paint(tmp_path / part / f"c{label}" / f"{index}.png", 10 * label + index, mode="L")
-    arrays = load("folder", str(tmp_path))
+    arrays = load_images("folder", str(tmp_path))
     values = arrays.train_images[:, 0, 0, 0].tolist()
     assert sorted(values) == [10 * label + index for label in range(4) for index in range(5)]
     assert [value // 10 for value in values] == arrays.train_labels.tolist()
     # Any few of the first images are a sample of all classes and not of the first class only.
     assert len(set(arrays.train_labels[:10].tolist())) > 2
-    assert np.array_equal(arrays.train_images, load("folder", str(tmp_path)).train_images)
+    assert np.array_equal(arrays.train_images, load_images("folder", str(tmp_path)).train_images)
 
 
 @pytest.mark.parametrize("part", ["train", "val"])

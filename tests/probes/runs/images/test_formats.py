@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ultraslow.probes.runs.images import formats
-from ultraslow.probes.runs.images.datasets import facts, load
+from ultraslow.probes.runs.images.datasets import facts, load_images
 from ultraslow.probes.runs.images.formats import read_idx
 
 
@@ -30,7 +30,7 @@ def folder(tmp_path):
 
 
 def test_what_was_written_is_read(folder):
-    known, arrays = facts("fashion-mnist", str(folder)), load("fashion-mnist", str(folder))
+    known, arrays = facts("fashion-mnist", str(folder)), load_images("fashion-mnist", str(folder))
     assert (known.train_size, known.test_size, known.height, known.width) == (22, 10, 7, 9)
     rng = np.random.default_rng(0)
     assert np.array_equal(

@@ -10,7 +10,7 @@ from PIL import Image
 from ultraslow.probes.runs.config import Config
 from ultraslow.probes.runs.images.batches import Share
 from ultraslow.probes.runs.images.datasets import facts
-from ultraslow.probes.runs.images.folders import listing, shape_of
+from ultraslow.probes.runs.images.folders import image_shape, listing
 from ultraslow.probes.runs.jobs.launch import Training
 from ultraslow.probes.runs.training.sources import source_of
 from ultraslow.probes.runs.training.streaming import Files, Microbatches, central_box, random_box
@@ -124,7 +124,7 @@ def test_an_image_that_cannot_be_read_is_named(folder, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes((folder / "train" / "class1" / "1.jpg").read_bytes()[:300])
     with pytest.raises(ValueError, match=r"bad\.jpg: not a readable image"):
-        shape_of(bad)
+        image_shape(bad)
 
 
 def test_large_images_train_on_two_processes(folder, tmp_path):
