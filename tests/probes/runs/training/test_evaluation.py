@@ -64,7 +64,7 @@ def test_what_is_measured_follows_the_settings(source):
     ]
     assert evaluation_of(replace(CONFIG, evaluations=0), held_out) is None
     assert landscape_of(replace(CONFIG, landscape_checkpoints=0), source, Share()) is None
-    assert evaluation_of(replace(CONFIG, iterations=7), held_out).due(7)
+    assert evaluation_of(replace(CONFIG, iterations=7), held_out).schedule.due(7)
 
 
 @pytest.mark.parametrize(
