@@ -138,7 +138,7 @@ def fieller(
     2.000 [1.797, 2.226]
     """
     t = t_quantile(n - 1, level)
-    (vx, cov), (_, vy) = covariance.tolist()
+    (vx, _), (cov, vy) = covariance.tolist()
     quadratic = denominator**2 - t**2 * vy
     linear = numerator * denominator - t**2 * cov
     constant = numerator**2 - t**2 * vx
