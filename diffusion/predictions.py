@@ -56,9 +56,9 @@ P1 = Prediction(
     " d ∝ ln t. The exponent p = 0 of the growth family is this case α = 2 alone: with α < 2 the"
     " distance bends above a logarithm, so an interval of p that excludes 0 contradicts α = 2 and"
     " not, by itself, every power of ln t.",
-    "exponent p of the growth family with its interval, across seeds, and the score of"
-    " extrapolating beyond the fitted times",
-    "an interval of p that excludes 0 (for α = 2), or a null law that extrapolates better",
+    "exponent p of the growth family with its interval, across seeds, and by how much powers of t"
+    " fit better than curves that become a logarithm by a fifth of the iterations",
+    "an interval of p beyond a margin around 0 (for α = 2), with powers that fit better",
     _DISTANCE,
     (_CONSTANT, _SEEDS),
     HOFFER,

@@ -12,6 +12,8 @@ Contents:
     status           ok, or why to be careful
     shape            local exponents over the course of a curve
     certificate      size, coverage and power for the data at hand
+    late_logarithm   whether a curve may have become a logarithm
+    decade_ratio     how much the last decade added, compared with the one before
     rule             P1's rule: which fits may speak, and what they say together
 """
 

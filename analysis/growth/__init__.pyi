@@ -1,3 +1,7 @@
+from .decade_ratio import (
+    decade_ratio_interval as decade_ratio_interval,
+    mean_decade_ratio as mean_decade_ratio,
+)
 from .family import (
     EXPONENT_HIGH as EXPONENT_HIGH,
     EXPONENT_LOW as EXPONENT_LOW,
@@ -8,24 +12,35 @@ from .fit import (
     fitted_noise as fitted_noise,
     growth_curve as growth_curve,
 )
+from .late_logarithm import SETTLED as SETTLED, Advantage as Advantage, advantage as advantage
 from .noise_models import (
     NoiseModel as NoiseModel,
     noise_covariance as noise_covariance,
     simulate_noise as simulate_noise,
 )
 from .rule import (
+    ADVANTAGE as ADVANTAGE,
     DECADES as DECADES,
     DETECTABLE as DETECTABLE,
     DISQUALIFYING as DISQUALIFYING,
+    LEAST_SEEDS as LEAST_SEEDS,
     MARGIN as MARGIN,
-    judged as judged,
+    SUPPORT as SUPPORT,
+    ArmCurves as ArmCurves,
+    ArmJudgement as ArmJudgement,
+    Judgement as Judgement,
+    arm_words as arm_words,
+    judge as judge,
     mostly_left_out as mostly_left_out,
     shortage as shortage,
     told_apart as told_apart,
-    too_few as too_few,
     usable as usable,
 )
-from .runs import fit_tensors as fit_tensors, fit_totals as fit_totals
+from .runs import (
+    LATE_GROWTH as LATE_GROWTH,
+    fit_tensors as fit_tensors,
+    fit_totals as fit_totals,
+)
 from .settings import Progress as Progress
 from .shape import local_shape as local_shape
 from .status import check_curve as check_curve

@@ -1,14 +1,51 @@
-"""P1's rule, on recordings and in plans alike: which fits may speak, and what they tell."""
+"""P1's rule: what the runs of each arm say, and all arms together; on recordings and in plans.
+
+A run says two things: the exponent p̂ of the growth family over all its iterations, and by how
+much powers of t fit it better than curves that have become logarithms (`late_logarithm`). Both are
+numbers a run, so that the spread between seeds gives their errors, however records depend on each
+other. An arm speaks
+
+- *against* the logarithm where the interval of its mean exponent lies beyond ±`MARGIN`, and powers
+  on that side fit better than late logarithms do, with a one-sided t test;
+- *for* it where the interval lies within ±`MARGIN` at a fifth of the error, and no power has the
+  advantage;
+- else neither.
+
+Without the second half a curve that becomes a logarithm after an onset or a faster beginning would
+be taken for a power: its exponent over all iterations is far from 0 as well. The logarithm is
+contradicted where one arm speaks against it with the error shared among all, or all do together
+(Stouffer's sum); it is supported where an arm speaks for it and none lies beyond the margin. What
+this gets wrong and how often it tells is simulated: tests/statistics/p1_table.md.
+
+References:
+    Ibragimov and Müller (2010), Journal of Business & Economic Statistics 28, 453: t tests across
+    clusters. Stouffer et al. (1949), The American Soldier I, 45: the sum of normal deviates.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
+from scipy import stats
 
-from ultraslow.analysis.intervals import CONTRADICTED, Interval, decide, joint_level
+from ultraslow.analysis.intervals import (
+    CONTRADICTED,
+    SUPPORTED,
+    UNDECIDABLE,
+    Interval,
+    joint_level,
+    t_interval,
+)
 from ultraslow.analysis.text import number, plural
+
+from .late_logarithm import MARGIN as MARGIN, Advantage
+
+Array = NDArray[np.float64]
 
 DECADES = 2.5
 # More reasons than this make the sentence unreadable.
@@ -17,26 +54,180 @@ _REASONS = 3
 _NAMED = 4
 # Statuses of a fit whose exponent is no estimate, as p̂ is off to one side. In simulated runs of
 # a true logarithm whose noise is a fifth of the growth, p̂ is −0.9 ± 0.9 where the signal is weak
-# and −0.7 ± 0.8 where the interval has no end; with an onset at its latest it is −0.4 where p is
-# 0.25. A spread between seeds does not show this. A change of the rate changes the law. Residuals
-# that wander stay: p̂ is as near to p as elsewhere, and its interval allows for the wandering.
-DISQUALIFYING = ("weak_signal", "rate_changed", "p_unbounded", "onset_edge")
+# and −0.7 ± 0.8 where the interval has no end. A spread between seeds does not show this. A change
+# of the rate changes the law. Residuals that wander stay: p̂ is as near to p as elsewhere. So do
+# onsets at their latest: of late logarithms p̂ is off, but no power has the advantage.
+DISQUALIFYING = ("weak_signal", "rate_changed", "p_unbounded")
 _VAGUE = ("weak_signal", "p_unbounded")
-# A law of exponent 0.05 differs from the logarithm by 12 % of D one decade beyond three decades of
-# data; below that, records of a few decades and per-cent noise cannot tell them apart.
-MARGIN = 0.05
-
 # The smallest exponent told from 0 with 80 % power is 1.96 + 0.84 standard errors.
 DETECTABLE = 2.8
+# Fewest seeds of an arm that speaks: t quantiles of two ask for curves without noise.
+LEAST_SEEDS = 3
+# Error of the test that powers fit better. Where a late logarithm is true they do so far more
+# rarely, as its family is the richer one.
+ADVANTAGE = 0.1
+_LEANING = 0.1  # error at which an arm is found beyond the margin, and nothing is supported
+_ROUNDING = 1e-12  # of the largest value: a spread below it is none
+# Support has this part of the error: a law at the margin would else be supported with all of it.
+SUPPORT = 0.2
 
-Found = TypeVar("Found", bound=Interval)
+
+@dataclass(frozen=True)
+class ArmCurves:
+    """What was found of the runs of one arm.
+
+    Attributes:
+        exponents: p̂, shape (seed,).
+        advantage: by how much powers fit better than late logarithms, of the same runs.
+    """
+
+    exponents: Array
+    advantage: Advantage
+
+
+@dataclass(frozen=True)
+class ArmJudgement:
+    """What one arm says.
+
+    Attributes:
+        word: supported, contradicted or undecidable, of this arm by itself.
+        exponent: mean p̂ with the interval that holds together with those of the other arms.
+        beyond: one-sided p-values of |p| ≤ margin, against larger and against smaller exponents.
+        better: one-sided p-values of A ≤ 0, for powers on these two sides.
+    """
+
+    word: str
+    exponent: Interval
+    beyond: tuple[float, float]
+    better: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What all arms say.
+
+    Attributes:
+        word: supported, contradicted or undecidable.
+        carrying: names of the arms that carry the word.
+        arms: what each arm says, by name, of those with `LEAST_SEEDS` runs.
+        together: whether no arm contradicts by itself, but all do together.
+    """
+
+    word: str
+    carrying: tuple[str, ...]
+    arms: Mapping[str, ArmJudgement]
+    together: bool = False
+
+
+def judge(curves: Mapping[str, ArmCurves], *, level: float) -> Judgement:
+    """What arms say on P1.
+
+    Arguments:
+        curves: the runs of each arm, by its name.
+        level: confidence level.
+
+    Returns:
+        The judgement; undecidable where no arm has `LEAST_SEEDS` runs.
+
+    >>> found = Advantage(np.array([2.0, 2.1, 1.9, 2.2]), np.full(4, -1.0))
+    >>> judge({"M 64": ArmCurves(np.array([0.44, 0.46, 0.45, 0.47]), found)}, level=0.95).word
+    'contradicted'
+    """
+    speaking = {name: arm for name, arm in curves.items() if arm.exponents.size >= LEAST_SEEDS}
+    count = len(speaking)
+    arms = {name: _judge_arm(name, arm, level, count) for name, arm in speaking.items()}
+    error = (1 - joint_level(level, 1)) / 2
+    for side in (0, 1):
+        against = {
+            name: found.beyond[side] for name, found in arms.items() if _is_better(found, side)
+        }
+        alone = tuple(name for name, p_value in against.items() if p_value < error / count)
+        together = (
+            count > 1
+            and _stouffer([found.beyond[side] for found in arms.values()]) < error
+            and _stouffer([found.better[side] for found in arms.values()]) < ADVANTAGE
+        )
+        if alone or together:
+            own = tuple(name for name, p_value in against.items() if p_value < error)
+            alike = tuple(name for name, found in arms.items() if found.beyond[side] < 0.5)
+            return Judgement(CONTRADICTED, alone or own or alike, arms, not alone)
+    supporting = tuple(name for name, found in arms.items() if found.word == SUPPORTED)
+    # By each arm's own test: joint intervals of few seeds are so wide that no power would block.
+    leaning = any(min(found.beyond) < _LEANING for found in arms.values())
+    word = SUPPORTED if supporting and not leaning else UNDECIDABLE
+    return Judgement(word, supporting if word == SUPPORTED else tuple(arms), arms)
+
+
+def _judge_arm(name: str, arm: ArmCurves, level: float, count: int) -> ArmJudgement:
+    tested = _tests(arm.exponents, arm.advantage)
+    joint = t_interval(arm.exponents, level=joint_level(level, count), name=name)
+    word = str(arm_words(arm.exponents, arm.advantage, level=level))
+    sides = tested.beyond.tolist(), tested.better.tolist()
+    return ArmJudgement(word, joint, tuple(sides[0]), tuple(sides[1]))
+
+
+class _Tests(NamedTuple):
+    """One-sided p-values against larger and smaller exponents, each of shape (2, *)."""
+
+    beyond: Array
+    better: Array
+
+
+def _tests(exponents: Array, advantage: Advantage) -> _Tests:
+    beyond = np.stack([_one_sided(exponents - MARGIN), _one_sided(-exponents - MARGIN)])
+    roots = [_signed_root(advantage.faster), _signed_root(advantage.slower)]
+    return _Tests(beyond, np.stack([_one_sided(root) for root in roots]))
+
+
+def arm_words(exponents: Array, advantage: Advantage, *, level: float) -> NDArray[np.str_]:
+    """What arms say, each by itself, of many simulated ones at once.
+
+    Arguments:
+        exponents: p̂, shape (*, seed), of `LEAST_SEEDS` seeds or more.
+        advantage: by how much powers fit better, of the same shape.
+        level: confidence level.
+
+    Returns:
+        Supported, contradicted or undecidable, shape (*,).
+    """
+    tested = _tests(exponents, advantage)
+    error = (1 - joint_level(level, 1)) / 2
+    against = ((tested.beyond < error) & (tested.better < ADVANTAGE)).any(axis=0)
+    # The two one-sided tests of equivalence at the error of support.
+    within = np.stack([_one_sided(MARGIN - exponents), _one_sided(MARGIN + exponents)])
+    supported = (within < SUPPORT * (1 - level) / 2).all(axis=0)
+    supported &= (tested.better > ADVANTAGE).all(axis=0)
+    return np.where(against, CONTRADICTED, np.where(supported, SUPPORTED, UNDECIDABLE))
+
+
+def _is_better(found: ArmJudgement, side: int) -> bool:
+    return found.better[side] < ADVANTAGE
+
+
+def _one_sided(values: Array) -> Array:
+    """p-values of means of 0 or less over the last axis."""
+    count = values.shape[-1]
+    mean, error = values.mean(axis=-1), values.std(axis=-1, ddof=1) / math.sqrt(count)
+    # Seeds that agree to rounding are no draws, and tell nothing of the spread.
+    spread = error > _ROUNDING * np.abs(values).max(axis=-1)
+    ratio = np.divide(mean, error, out=np.zeros_like(mean), where=spread)
+    return np.asarray(stats.t.sf(ratio, count - 1))
+
+
+def _signed_root(values: Array) -> Array:
+    """√|A| with the sign of A: A grows with the square of the signal, and is skew."""
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def _stouffer(p_values: list[float]) -> float:
+    deviates = stats.norm.isf(np.clip(p_values, 1e-12, 1 - 1e-12))
+    return float(stats.norm.sf(deviates.sum() / math.sqrt(len(p_values))))
 
 
 def usable(fits: xr.Dataset) -> tuple[list[str], dict[str, str]]:
     """Nodes whose fit can speak on P1, and why the others cannot.
 
-    Before its onset τ a law is a straight line whatever its exponent. A run that has not gone on
-    for `DECADES` beyond it shows the end of its first phase and not yet its law.
+    A late onset leaves no run out: `late_logarithm` allows for it, and p̂ is unbiased with it.
     """
     kept: list[str] = []
     left_out: dict[str, str] = {}
@@ -56,17 +247,13 @@ def _unused_name(run: str, left_out: dict[str, str]) -> str:
 
 
 def _shortcoming(fit: xr.Dataset) -> str:
-    decades, grown = float(fit["decades"]), float(fit["grown_decades"])
+    decades = float(fit["decades"])
     if not float(fit["last"]) > 0:
         return str(fit["reason"].values) or "no phase of constant learning rate"
     if decades < DECADES:
         return f"{decades:.2f} decades of constant learning rate, {DECADES} needed"
     if not math.isfinite(float(fit["exponent"])) or str(fit["status"].values) in DISQUALIFYING:
         return str(fit["reason"].values)
-    if grown < DECADES:
-        onset = number(round(float(fit["onset"])))
-        seen = math.floor(100 * grown) / 100  # 2.496 are not 2.50
-        return f"growth sets in at iteration {onset}: {seen:.2f} decades of it, {DECADES} needed"
     return ""
 
 
@@ -105,58 +292,15 @@ def shortage(fits: xr.Dataset) -> str:
     """What to do, in plain words: mostly, until which iteration to train on."""
     if not (fits["last"] > 0).any():
         return "recordings that hold the learning rate: nothing else says where it was constant"
-    onset = fits["onset"].fillna(0.0)
-    # The run that sets in last has to go on longest.
-    last = float(((fits["first"].clip(min=1) + onset) * 10**DECADES - onset).max())
     reached = int(fits["last"].max())
     weak = int(fits["status"].isin(_VAGUE).sum())
     if 2 * weak > fits.sizes["node"]:
         return "distances that grow clear of their noise: longer runs, or windows of more records"
+    last = float((fits["first"].clip(min=1) * 10**DECADES).max())
     if last <= int(fits["last"].min()):
         return f"more records in the phase of constant learning rate, up to iteration {reached}"
-    target = number(float(f"{last:.2g}"))
     return (
-        f"training on at the same constant learning rate until iteration {target} or later; it "
-        f"was constant up to iteration {number(reached)}, and the law shows only in {DECADES:g} "
-        f"decades after the onset of growth{_onset(fits)}"
+        f"training on at the same constant learning rate until iteration {number(math.ceil(last))}"
+        f" or later; it was constant up to iteration {number(reached)}, and {DECADES:g} decades "
+        "are needed"
     )
-
-
-def _onset(fits: xr.Dataset) -> str:
-    """Where growth set in at the latest, and whether that is only a bound."""
-    latest = float(fits["onset"].max())
-    if not math.isfinite(latest):
-        return ""
-    bound = " or later, the latest allowed" if (fits["status"] == "onset_edge").any() else ""
-    return f", fitted at iteration {number(round(latest))}{bound}"
-
-
-def judged(
-    at: Callable[[float], Sequence[Found]], *, level: float, margin: float = MARGIN
-) -> tuple[Sequence[Found], list[str]]:
-    """The intervals that decide, and the word of each.
-
-    Where one lies wholly beyond the margin all are taken anew, at the level at which they hold
-    jointly: a verdict for all arms from the worst of them needs that. The exponents of noisy runs
-    are skew, and t intervals of a few of them too short in the tail: with the error halved,
-    simulated sets are contradicted wrongly in less than 2 %.
-
-    Arguments:
-        at: from a confidence level to the intervals of all exponents.
-        level: confidence level.
-        margin: largest |p| that counts as log growth.
-
-    Returns:
-        The intervals, and as many words; `decision.overall` makes one word of these.
-    """
-    intervals = at(level)
-    words = [decide(item.low, item.high, margin) for item in intervals]
-    if CONTRADICTED not in words:
-        return intervals, words
-    wide = at(joint_level(level, len(intervals)))
-    return wide, [decide(item.low, item.high, margin) for item in wide]
-
-
-def too_few(kept: int, left_out: int) -> bool:
-    """Whether so many runs had to be left out that the rest say nothing of the set."""
-    return kept < max(left_out, 1)

@@ -1,7 +1,10 @@
 """Growth fits of whole sets of runs, over the phase of constant learning rate."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from ultraslow.analysis.runs import (
     Stretch,
@@ -13,12 +16,22 @@ from ultraslow.analysis.runs import (
 )
 from ultraslow.analysis.text import plural
 
-from .fit import fit_growth
+from .decade_ratio import decade_ratio_interval
+from .fit import fit_growth, fitted_noise, thinned
+from .late_logarithm import advantage
+from .noise_models import noise_covariance
 from .settings import Progress, Settings
 from .status import LEAST_RECORDS
 
 Curves = dict[str, xr.DataArray]
 
+LATE_GROWTH = (
+    "decade_ratio",
+    "decade_ratio_low",
+    "decade_ratio_high",
+    "faster_advantage",
+    "slower_advantage",
+)
 # What means nothing without simulated critical values.
 _CALIBRATED = ("exponent_low", "exponent_high", "detectable", "critical", "log_p_value")
 
@@ -38,10 +51,46 @@ def fit_totals(
         it from others of its batch size, in words) and `repeats` (whether another run of its seed
         counts in its arm) as coordinates,
         the window's `first`, `last` and `decades`, and `grown_decades`, the decades beyond the
-        fitted onset τ: log10 of (last + τ)/(first + τ).
+        fitted onset τ: log10 of (last + τ)/(first + τ); `decade_ratio` with `decade_ratio_low` and
+        `decade_ratio_high`, how much the last decade added compared with the one before; and
+        `faster_advantage` and `slower_advantage`, by how much powers of t above and below the
+        logarithm fit better than curves that have become one (`late_logarithm.Advantage`).
     """
     curves = {name: _window(total_distance(run), run) for name, run in runs.items()}
-    return _labelled(_fit(curves, Settings(level, progress=progress)), runs)
+    fits = _labelled(_fit(curves, Settings(level, progress=progress)), runs)
+    return fits.assign(late_growth(curves, fits, level=level))
+
+
+def late_growth(
+    curves: Mapping[str, xr.DataArray], fits: xr.Dataset, *, level: float
+) -> dict[str, tuple[str, NDArray[np.float64]]]:
+    """How each curve grows late, as columns of its fits: `LATE_GROWTH`.
+
+    Arguments:
+        curves: distances along `iteration`, by node.
+        fits: their growth fits along `node`.
+        level: confidence level of the decade ratio's interval.
+
+    Returns:
+        The columns; NaN where a curve could not be fitted.
+    """
+    columns = {name: np.full(len(curves), np.nan) for name in LATE_GROWTH}
+    for place, (name, curve) in enumerate(curves.items()):
+        fit = fits.sel(node=name)
+        noise = fitted_noise(fit)
+        if noise is None:
+            continue
+        times = np.asarray(curve["iteration"].values, dtype=np.float64)
+        known = np.flatnonzero((times > 0) & np.isfinite(curve.values))
+        kept = known[thinned(times[known])]
+        times, values = times[kept], np.asarray(curve.values, dtype=np.float64)[kept]
+        covariance = float(fit["sigma"]) ** 2 * noise_covariance(noise, times)
+        ratio = decade_ratio_interval(times, values, covariance, level=level)
+        better = advantage(times, values[None])
+        found = (ratio.value, ratio.low, ratio.high, better.faster[0], better.slower[0])
+        for column, value in zip(LATE_GROWTH, found, strict=True):
+            columns[column][place] = value
+    return {name: ("node", values) for name, values in columns.items()}
 
 
 def fit_tensors(

@@ -17,28 +17,28 @@ from numpy.typing import NDArray
 from ultraslow.analysis.growth import (
     EXPONENT_HIGH,
     EXPONENT_LOW,
+    LEAST_SEEDS,
     MARGIN,
+    Advantage,
+    ArmCurves,
+    advantage,
+    arm_words,
     curve_gradients,
     fit_growth,
-    judged,
     noise_covariance,
     simulate_noise,
-    too_few,
     usable,
 )
 from ultraslow.analysis.intervals import (
     CONTRADICTED,
-    SEEDS,
     SUPPORTED,
-    Interval,
-    overall,
-    t_quantile,
 )
 from ultraslow.diffusion.recording import log_spaced
 
 from .pilot import Pilot, continued, curve
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.bool_]
 
 # Sets of seeds drawn from the simulated fits: a share of 0.8 is then known to 0.6 %.
 _SETS = 4000
@@ -68,25 +68,25 @@ def simulated(
     return xr.DataArray(table, {"iteration": times}, ["series", "iteration"])
 
 
-def fitted_exponents(distances: xr.DataArray) -> Array:
-    """Fitted exponents p̂ of simulated series, shape (series,); NaN where P1 leaves a run out.
+def fitted_runs(distances: xr.DataArray) -> ArmCurves:
+    """What P1 reads off simulated series; exponents are NaN where it leaves a run out.
 
     Intervals within a run are asymptotic here, so that `p_unbounded` is found a little more rarely
     than with the simulated critical values of `growth.fit_totals`.
     """
     fits = fit_growth(distances, calibrate=False)
     first, last = distances["iteration"].values[[0, -1]]
-    onset = fits["onset"].fillna(0.0)
-    looked_at = fits[["exponent", "onset", "status", "reason"]].assign(
-        first=first,
-        last=last,
-        decades=math.log10(last / first),
-        grown_decades=np.log10((last + onset) / (first + onset)),
+    looked_at = fits[["exponent", "status", "reason"]].assign(
+        first=first, last=last, decades=math.log10(last / first)
     )
     nodes = np.arange(fits.sizes["series"])
     known = looked_at.rename(series="node").assign_coords(node=nodes, run=("node", nodes))
     kept, _ = usable(known)
-    return known["exponent"].where(known["node"].isin(kept)).values
+    times = np.asarray(distances["iteration"].values, dtype=np.float64)
+    return ArmCurves(
+        known["exponent"].where(known["node"].isin(kept)).values,
+        advantage(times, np.asarray(distances.values)),
+    )
 
 
 @dataclass(frozen=True)
@@ -103,16 +103,15 @@ class Shares:
 
 
 def verdict_shares(
-    fitted: Array, seeds: int, *, spread: float, level: float, rng: np.random.Generator
+    fitted: ArmCurves, seeds: int, *, spread: float, level: float, rng: np.random.Generator
 ) -> Shares:
     """How often P1 is supported and contradicted by an arm of so many seeds.
 
-    The rule is that of `log_growth.log_growth`, which both take from `growth.judged`. Sets of
-    which fewer than `PRIMARY_RUNS` runs can be used count as undecided; `log_growth` takes the
-    interval of each run there.
+    The rule is that of `log_growth.log_growth`, which both take from `growth.rule`. Sets of which
+    fewer than `LEAST_SEEDS` runs, or fewer than half, can be used count as undecided.
 
     Arguments:
-        fitted: exponents of series of the true law, shape (series,); NaN for unusable ones.
+        fitted: series of the true law; exponents are NaN for unusable ones.
         seeds: S.
         spread: standard deviation of exponents between seeds.
         level: confidence level of the test.
@@ -121,32 +120,25 @@ def verdict_shares(
     Returns:
         Shares of the sets of S seeds.
     """
-    drawn = rng.choice(fitted, (_SETS, seeds))
-    drawn = drawn + spread * rng.standard_normal((_SETS, seeds))
+    drawn = rng.integers(fitted.exponents.size, size=(_SETS, seeds))
+    exponents = fitted.exponents[drawn] + spread * rng.standard_normal((_SETS, seeds))
     # Sorted by how many runs can be used: each number of them has its own quantiles.
-    counts = np.isfinite(drawn).sum(axis=1)
+    known = np.isfinite(exponents)
+    counts = known.sum(axis=1)
     words: list[str] = []
-    for count in range(SEEDS, seeds + 1):
-        if too_few(count, seeds - count):
+    for count in range(LEAST_SEEDS, seeds + 1):
+        rows = counts == count
+        if 2 * count < seeds or not rows.any():
             continue
-        rows = drawn[counts == count]
-        words += _words(rows[np.isfinite(rows)].reshape(-1, count), level=level)
+
+        def usable_of(values: Array, rows: Rows = rows, count: int = count) -> Array:
+            return values[rows][known[rows]].reshape(-1, count)
+
+        better = Advantage(
+            usable_of(fitted.advantage.faster[drawn]), usable_of(fitted.advantage.slower[drawn])
+        )
+        words += arm_words(usable_of(exponents), better, level=level).tolist()
     return Shares(words.count(SUPPORTED) / _SETS, words.count(CONTRADICTED) / _SETS)
-
-
-def _words(exponents: Array, *, level: float) -> list[str]:
-    """The verdict on each row of the exponents of an arm's runs."""
-    count = exponents.shape[1]
-    middles = exponents.mean(axis=1).tolist()
-    errors = (exponents.std(axis=1, ddof=1) / math.sqrt(count)).tolist()
-
-    def word(middle: float, error: float) -> str:
-        def at(wanted: float) -> list[Interval]:
-            return [Interval.around(middle, t_quantile(count - 1, wanted) * error, n=count)]
-
-        return overall(judged(at, level=level)[1])
-
-    return [word(*pair) for pair in zip(middles, errors, strict=True)]
 
 
 def exponent_error(of: Pilot, times: Array, exponent: float) -> float:
@@ -234,7 +226,7 @@ class Simulations:
         advance: Callable[[], None] | None,
     ) -> None:
         self._question, self._of, self._rng, self._advance = question, of, rng, advance
-        self._fitted: dict[int, list[Array]] = {}
+        self._fitted: dict[int, list[ArmCurves]] = {}
 
     def power(self, seeds: int, last: int) -> float:
         """Share of sets of so many seeds of this length that contradict under the power law."""
@@ -253,8 +245,8 @@ class Simulations:
         """Last iterations that were simulated, in order."""
         return sorted(self._fitted)
 
-    def _of_several(self, last: int) -> list[Array]:
-        """Fitted exponents under each law."""
+    def _of_several(self, last: int) -> list[ArmCurves]:
+        """Fitted series of each law."""
         if last not in self._fitted:
             of, at_once = self._of, replace(self._of, onset=0.0)
             found = [self._fits(of, last, self._question.exponent), self._fits(of, last, 0.0)]
@@ -264,6 +256,6 @@ class Simulations:
                 self._advance()
         return self._fitted[last]
 
-    def _fits(self, of: Pilot, last: int, exponent: float) -> Array:
+    def _fits(self, of: Pilot, last: int, exponent: float) -> ArmCurves:
         draws, times = self._question.draws, record_times(last)
-        return fitted_exponents(simulated(of, times, exponent, draws=draws, rng=self._rng))
+        return fitted_runs(simulated(of, times, exponent, draws=draws, rng=self._rng))

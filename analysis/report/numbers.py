@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ultraslow.analysis.growth import LATE_GROWTH
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, run_noise_scale
 from ultraslow.analysis.planning import Plan
@@ -32,6 +33,7 @@ _FIT = (
     "status",
     "reason",
     "detectable",
+    *LATE_GROWTH,
     "first",
     "last",
     "decades",

@@ -127,11 +127,14 @@ _ANSWERS = {
         "<b>undecidable</b> so far",
     },
 }
-_EFFECTS = {"P1": "exponent", "P2": "ratio of largest to smallest batch size"}
+_EFFECTS = {"P2": "ratio of largest to smallest batch size"}
 
 
 def _answer(row: dict[str, Any]) -> Markup:
     answer = Markup(_ANSWERS[row["prediction"]][row["verdict"]])
+    if row["prediction"] == "P1" and row["effect"] is not None:
+        # The reason begins with what anybody can read off the picture.
+        return answer + ". " + sentence(row["reason"].split(". ")[0])
     if row["effect"] is None:
         return answer + "."
     return answer + f" ({_EFFECTS[row['prediction']]} {effect(row)})."

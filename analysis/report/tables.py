@@ -116,10 +116,21 @@ def exponent_table(found: xr.Dataset) -> Table:
     names = [_entry("batch", "batch_size"), Column("seed", lambda row: str(row["seed"]) or NONE)]
     if "tensor" in found.dims:
         names = [_entry("tensor", "tensor", left=True)]
-    lead = (
+    lead: tuple[str, ...] = (
         f"d = a + b·[(t + τ)^p − 1]/p; p = 0: log t, 0.5: diffusion; level {found.attrs['level']}",
         "tells ≥: smallest |p| that such a curve tells from 0 with 80 % power",
     )
+    late: tuple[Column, ...] = ()
+    if "decade_ratio" in found:
+        lead += ("ρ: what the last decade added over the one before; log t: 1, diffusion: 3.16",)
+        late = (
+            Column("ρ", lambda row: rounded(real(row["decade_ratio"]))),
+            Column(
+                "its interval",
+                lambda row: _ends(row, "decade_ratio_low", "decade_ratio_high"),
+                tied=True,
+            ),
+        )
     columns = (
         _entry("run", "run", left=True),
         *names,
@@ -127,6 +138,7 @@ def exponent_table(found: xr.Dataset) -> Table:
         Column("p", lambda row: rounded(real(row["exponent"]))),
         Column("interval", lambda row: _ends(row, "exponent_low", "exponent_high"), tied=True),
         Column("tells ≥", lambda row: rounded(real(row["detectable"]))),
+        *late,
         _entry("remark", "status", lambda s: "" if s == "ok" else s.replace("_", " "), left=True),
     )
     reasons = Counter(row["reason"] for row in rows if row["status"] != "ok")

@@ -4,6 +4,7 @@ from .growth import (
     SHIFTED_LOG as SHIFTED_LOG,
     growth_basis as growth_basis,
     growth_regressor as growth_regressor,
+    late_logarithm as late_logarithm,
 )
 from .null import (
     CROSSOVER as CROSSOVER,

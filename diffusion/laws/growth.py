@@ -6,12 +6,15 @@ to runs; the null laws, which explain slow growth without a random landscape, ar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import hyp2f1
 
-from ultraslow.diffusion._validation import all_positive, finite, numbers
+from ultraslow.diffusion._validation import all_positive, finite, numbers, positive
 
 from .law import Law, Parameter
 
 Array = NDArray[np.float64]
+
+_FAR = 1e6  # (t/t_c)^(qm) of a late logarithm
 
 
 def growth_basis(times: ArrayLike, *, exponent: float, onset: float = 0.0) -> Array:
@@ -67,6 +70,40 @@ def growth_regressor(log_time: Array, exponent: Array) -> Array:
     power = np.where(at_zero, 1.0, exponent)
     transformed = np.expm1(power * log_time) / power
     return np.where(at_zero, log_time, transformed) if np.any(at_zero) else transformed
+
+
+def late_logarithm(
+    times: ArrayLike, *, exponent: float, settled: float, sharpness: float
+) -> Array:
+    """A distance that grows as a power at first and becomes a logarithm.
+
+        dd/d ln t = x^q / (1 + x^(qm))^(1/m),    x = t/t_c
+        d = (x^q/q) ₂F₁(1/m, 1/m; 1 + 1/m; −x^(qm))
+
+    The slope in ln t rises as t^q until about t_c, and is 1 after it.
+
+    Arguments:
+        times: t `(time,)`, positive, iterations.
+        exponent: q > 0, of the growth before t_c.
+        settled: t_c > 0, iterations.
+        sharpness: m > 0; the larger, the more abruptly the slope ceases to rise.
+
+    Returns:
+        d `(time,)`, 0 at t = 0.
+
+    Raises:
+        ValueError: when something is not positive.
+
+    >>> late_logarithm([1e6, 1e7], exponent=0.5, settled=10.0, sharpness=2.0).round(3)
+    array([12.899, 15.202])
+    """
+    x = all_positive(numbers(times, "times"), "times") / positive(settled, "settled")
+    q, m = positive(exponent, "exponent"), positive(sharpness, "sharpness")
+    # Far out ₂F₁ loses digits; the slope there is 1 − x^(−qm)/m to twelve.
+    near = np.minimum(x, _FAR ** (1 / (q * m)))
+    series = near**q / q * hyp2f1(1 / m, 1 / m, 1 + 1 / m, -(near ** (q * m)))
+    correction = (x ** (-q * m) - near ** (-q * m)) / (q * m**2)
+    return np.asarray(series + np.log(x / near) + correction)
 
 
 def _growth(t: Array, *, offset: Array, scale: Array, exponent: Array, onset: Array) -> Array:

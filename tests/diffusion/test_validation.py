@@ -129,6 +129,12 @@ CALLS = {
         "rng": rng(),
     },
     growth.growth_basis: {"times": [1.0, 2.0], "exponent": 0.5},
+    growth.late_logarithm: {
+        "times": [1.0, 2.0],
+        "exponent": 0.5,
+        "settled": 10.0,
+        "sharpness": 2.0,
+    },
     growth.growth_regressor: {"log_time": np.array([0.0, 1.0]), "exponent": np.array(0.5)},
     noise.estimate_covariance: {
         "weights": [0.5, 0.5],

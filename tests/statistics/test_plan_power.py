@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ultraslow.analysis.growth.noise_models import simulate_noise
-from ultraslow.analysis.growth.runs import fit_tensors
+from ultraslow.analysis.growth.runs import fit_tensors, late_growth
 from ultraslow.analysis.planning.pilot import continued, curve, stated
 from ultraslow.analysis.planning.plan import plan_runs
 from ultraslow.analysis.planning.power import Question, record_times
@@ -46,6 +46,11 @@ def words(of, option, exponent, *, single, rng):
     }
     # Of a single tensor: the total distance, with fewer draws a critical value.
     fits = fit_tensors(runs, draws=200).isel(tensor=0, drop=True)
+    curves = {
+        name: (run["distance_sq"].isel(tensor=0, drop=True) ** 0.5).sel(iteration=times)
+        for name, run in runs.items()
+    }
+    fits = fits.assign(late_growth(curves, fits, level=0.95))
     names = list(runs)
     found = Counter()
     for k in range(0, count, option.seeds):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from ultraslow.analysis.growth.decade_ratio import decade_ratio
 from ultraslow.analysis.growth.fit import fit_growth
+from ultraslow.analysis.growth.late_logarithm import advantage
 from ultraslow.analysis.predictions.batch_size.collapse import collapse
 from ultraslow.analysis.predictions.growth.log_growth import log_growth
 from ultraslow.analysis.study import Study
@@ -42,12 +44,16 @@ def fitted(distances, times=TIMES):
     last = int(times[-1])
     table = xr.DataArray(distances, {"iteration": times}, ["node", "iteration"])
     fits = fit_growth(table, calibrate=False)
-    onset = fits["onset"].fillna(0.0)
     names = [f"n{k}" for k in range(len(distances))]
-    fits = fits.assign_coords(node=names, run=("node", names))
+    same = np.full(len(names), "")
+    fits = fits.assign_coords(node=names, run=("node", names), arm=("node", same))
     whole = {"first": 1, "last": last, "decades": np.log10(last)}
     fits = fits.assign({k: ("node", np.full(len(names), v)) for k, v in whole.items()})
-    return fits.assign(grown_decades=np.log10((last + onset) / (1 + onset)))
+    better, ratios = advantage(times, distances), decade_ratio(times, distances)
+    late = {"faster_advantage": better.faster, "slower_advantage": better.slower}
+    return fits.assign(
+        {name: ("node", values) for name, values in {**late, "decade_ratio": ratios}.items()}
+    )
 
 
 # exponent, noise over the whole change, least share of each verdict

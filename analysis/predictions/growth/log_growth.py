@@ -1,17 +1,13 @@
 """P1: in the phase of constant learning rate the distance grows like the logarithm of t.
 
-The exponent p of the growth family is 0 for that law. The sample are the seeds of an arm: with
-four or more, the interval of an arm's mean exponent comes from the spread between its runs, which
-needs no model of the noise within a run. A run's own interval speaks of that trajectory and not of
-the next seed; where no arm has four it is told, and nothing is decided.
-
-Exponents with their intervals, of an arm across its seeds or of a single run.
-
-Exponents of groups of tensors: the whole distance may hide tensors that grow by another law.
+The exponent p of the growth family is 0 for that law. The sample are the seeds of an arm: the
+spread between its runs needs no model of the noise within a run. The rule is `growth.judge`, which
+plans use as well. Beside the verdict stand which laws forecast the last part of each arm, and the
+exponents of groups of tensors: the whole distance may hide tensors that grow by another law.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,15 +15,22 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.growth import (
-    DETECTABLE,
+    ADVANTAGE,
+    DECADES,
     DISQUALIFYING,
+    LEAST_SEEDS,
     MARGIN,
+    SETTLED,
+    SUPPORT,
+    Advantage,
+    ArmCurves,
+    Judgement,
     fit_tensors,
-    judged,
+    judge,
+    mean_decade_ratio,
     mostly_left_out,
     shortage,
     told_apart,
-    too_few,
     usable,
 )
 from ultraslow.analysis.intervals import (
@@ -36,68 +39,17 @@ from ultraslow.analysis.intervals import (
     SUPPORTED,
     UNDECIDABLE,
     Interval,
-    decide,
-    overall,
+    joint_level,
     t_interval,
+    t_quantile,
 )
-from ultraslow.analysis.predictions.evidence import entering, named
+from ultraslow.analysis.predictions.evidence import left_out
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import Arm, grouped
 from ultraslow.analysis.study import Missing, Study
+from ultraslow.analysis.text import number, plural
 
 from .extrapolation import extrapolations
-
-
-@dataclass(frozen=True)
-class Exponent(Interval):
-    """An exponent p with its interval, of an arm or of a run.
-
-    Attributes:
-        error: standard error.
-        decades: of growth beyond the onset.
-    """
-
-    error: float = math.nan
-    decades: float = math.nan
-
-
-def across_seeds(arm: Arm, fits: xr.Dataset, *, level: float) -> Exponent:
-    """Mean exponent of an arm with its t interval across seeds.
-
-    p̄ ± t_{S−1} · s/√S
-
-    Arguments:
-        arm: the arm.
-        fits: fits of its S runs along `node`.
-        level: confidence level.
-
-    Returns:
-        The estimate.
-    """
-    exponent = fits["exponent"].values
-    found = t_interval(exponent, level=level, name=f"mean of {exponent.size} seeds at {arm}")
-    error = float(exponent.std(ddof=1) / math.sqrt(exponent.size))
-    return Exponent(**vars(found), error=error, decades=float(fits["grown_decades"].min()))
-
-
-def within_run(fit: xr.Dataset) -> Exponent:
-    """Exponent of one run with the interval of its own fit.
-
-    Arguments:
-        fit: the fit of one run, without dimensions.
-
-    Returns:
-        The estimate; it speaks of this trajectory and not of the next seed.
-    """
-    return Exponent(
-        float(fit["exponent"]),
-        float(fit["exponent_low"]),
-        float(fit["exponent_high"]),
-        n=1,
-        name=f"run {str(fit['run'].values)[:80]}",
-        error=float(fit["detectable"]) / DETECTABLE,
-        decades=float(fit["grown_decades"]),
-    )
 
 
 def group_exponents(study: Study) -> tuple[str, ...]:
@@ -114,7 +66,8 @@ def group_exponents(study: Study) -> tuple[str, ...]:
     if max((run.sizes["tensor"] for run in chosen.values()), default=0) < 2:
         return ()
     fits = fit_tensors(chosen, level=study.level, intervals=False)
-    known = fits["exponent"].where(~fits["status"].isin(DISQUALIFYING))
+    # An exponent whose onset is at its latest is off, and nothing here allows for it.
+    known = fits["exponent"].where(~fits["status"].isin([*DISQUALIFYING, "onset_edge"]))
     return tuple(
         _phrase(arm, known.sel(node=names), level=study.level)
         for arm, names in entered.arms.items()
@@ -138,109 +91,170 @@ def _part(group: str, exponents: NDArray[np.float64], *, level: float) -> str:
 # p = 0 stands for. An exponent other than 0 speaks against this case and not against all of P1.
 STATEMENT = "With a constant learning rate the distance from the initial weights grows like log t."
 EFFECT = "exponent p of the distance (0: log t, 0.5: diffusion, 1: ballistic)"
-# An interval inside the margin with 80 % power needs a margin of 1.96 + 1.28 standard errors.
-_EQUIVALENCE = 3.24
-# se ∝ (σ/D)/(Λ √n) with D = bΛ and n ∝ Λ, hence se ∝ Λ^−2.5 in the decades Λ.
-_DECADES_POWER = 2.5
-# No training goes on for longer than this many decades of iterations.
-_LONGEST = 8.0
+_POWER = 0.84  # standard errors beyond the quantile at which a test has 80 % power
+_DIFFUSION = 10**0.5  # how much more a decade adds than the one before, for √t
+_MOST_SEEDS = 50  # that anybody would train
 
 
 def log_growth(study: Study) -> Verdict:
-    """Verdict on P1.
+    """Verdict on P1, by the rule of `growth.judge`, arm by arm.
 
-    Supported when the interval of every arm lies inside ±`MARGIN`; contradicted when that of one
-    arm, with half the error shared among all arms, lies wholly beyond it. The interval given with
-    a contradiction is that wider one. Arms of fewer than `SEEDS` seeds do not enter; where there
-    are no others it is undecidable. Simulated exponents of 0 on average that spread by 0.08 over
-    seeds contradicted in a quarter of all sets when single runs could.
-
-    References:
-        Ibragimov and Müller (2010), Journal of Business & Economic Statistics 28, 453: the t
-        interval across clusters.
+    Arms of fewer than `LEAST_SEEDS` usable runs, or of which most fits fail, do not speak.
+    Runs that cannot be used, and arms that do not speak, change nothing about the others.
 
     Arguments:
         study: the runs.
 
     Returns:
-        The verdict, with the exponent that is farthest from 0.
+        The verdict. Its effect is the exponent of the arm that carries it farthest.
     """
     runs = study.distinct
     blank = replace(question("P1", EFFECT), statement=STATEMENT)
     if runs.unlike is not None:
         return blank.lacking(runs.unlike, runs.sample)
     names, unusable = usable(runs.fits)
-    if too_few(len(names), len(unusable)):
+    if not names:
         reason = mostly_left_out(unusable, len(runs.runs))
         return blank.lacking(Missing(reason, shortage(runs.fits)), runs.sample)
     kept = runs.part(names)
-    verdict = _judge(blank, kept)
+    arms = speaking_arms(kept, runs)
+    if not arms:
+        return _without_arms(blank, kept, runs, unusable)
+    entered = kept.part(name for arm in arms for name in arm.nodes)
+    found = judge({arm.name: arm.curves for arm in arms}, level=study.level)
+    silent = left_out(kept, entered, f"their arms have fewer than {LEAST_SEEDS} usable seeds")
     noted = [*extrapolations(kept), *group_exponents(kept), *told_apart(unusable)]
-    return replace(verdict, assumptions=(*verdict.assumptions, *noted))
-
-
-def _judge(blank: Verdict, study: Study) -> Verdict:
-    entered, few = entering(study)
-    if not entered.runs:
-        return _of_single_runs(blank, study)
-    members = {arm: study.fits.sel(node=names) for arm, names in entered.arms.items()}
-    exponents, words = judged(
-        lambda level: [across_seeds(arm, own, level=level) for arm, own in members.items()],
-        level=study.level,
-    )
-    word = overall(words)
-    worst = _deciding(exponents, words, word)
+    shown = _shown(arms, found)
     return blank.decided(
-        word,
-        worst,
-        reason=_reason(worst, word),
-        needed=_needed(worst),
-        meaning=f"{EFFECT}, {worst.name}",
+        found.word,
+        found.arms[shown.name].exponent,
+        reason=_reason(shown, arms, found, level=study.level),
+        needed=_needed(shown, found, level=study.level),
+        meaning=f"{EFFECT}, mean of {len(shown.nodes)} seeds at {shown.name}",
         sample=entered.sample,
         assumptions=(
-            _rate(entered.fits),
+            f"constant learning rate over iterations {shown.first} to {shown.last}",
             "intervals across seeds, which are independent runs",
-            *few,
+            *silent,
+            *noted,
         ),
     )
 
 
-def _of_single_runs(blank: Verdict, study: Study) -> Verdict:
-    """Undecidable, with the exponent of the run whose interval reaches farthest."""
-    fits = study.fits
-    worst = max(
-        (within_run(fits.sel(node=name)) for name in study.runs), key=lambda one: one.farthest
-    )
-    word = decide(worst.low, worst.high, MARGIN)
-    reason, needed = _reason(worst, word), _needed(worst)
-    if word != UNDECIDABLE:
-        reason = (
-            f"No arm has {SEEDS} seeds, and an interval within a run says nothing of the next "
-            f"seed. p = {named(worst)}."
+@dataclass(frozen=True)
+class SpeakingArm:
+    """An arm with enough usable runs to speak on P1.
+
+    Attributes:
+        name: in words, told apart from all others.
+        nodes: its usable runs.
+        curves: what was found of them.
+        ratios: ρ of each, how much the last decade added compared with the one before.
+        first: iteration at which the constant rate of all of them begins.
+        last: iteration at which it ends.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    curves: ArmCurves
+    ratios: NDArray[np.float64]
+    first: int
+    last: int
+
+
+def speaking_arms(kept: Study, runs: Study) -> list[SpeakingArm]:
+    """The arms that speak on P1.
+
+    Arguments:
+        kept: the runs whose fits can be used.
+        runs: all runs.
+
+    Returns:
+        Arms of `LEAST_SEEDS` usable runs or more that are at least half of those long enough:
+        fits that fail may do so where p is large or small, and a short run fails whatever p is.
+    """
+    found = []
+    for arm, nodes in kept.arms.items():
+        if len(nodes) < max(LEAST_SEEDS, len(_long_enough(runs, arm)) / 2):
+            continue
+        fits = kept.fits.sel(node=nodes)
+        curves = ArmCurves(
+            fits["exponent"].values,
+            Advantage(fits["faster_advantage"].values, fits["slower_advantage"].values),
         )
-        needed = f"{SEEDS} seeds or more at one batch size"
+        which = str(fits["arm"].values[0])
+        found.append(
+            SpeakingArm(
+                f"{arm}, {which}" if which else str(arm),
+                tuple(nodes),
+                curves,
+                fits["decade_ratio"].values,
+                int(fits["first"].max()),
+                int(fits["last"].min()),
+            )
+        )
+    return found
+
+
+def _long_enough(runs: Study, arm: Arm) -> list[str]:
+    """Runs of an arm whose constant rate lasts long enough."""
+    return [node for node in runs.arms[arm] if runs.fits["decades"].sel(node=node) >= DECADES]
+
+
+def _without_arms(
+    blank: Verdict, kept: Study, runs: Study, unusable: Mapping[str, str]
+) -> Verdict:
+    """Undecidable, as no arm has enough usable seeds."""
+    counts = {arm: len(nodes) for arm, nodes in kept.arms.items()}
+    arm, most = max(counts.items(), key=lambda item: item[1])
+    reason = (
+        f"The seeds are the sample, and no arm has {LEAST_SEEDS} that can be used: "
+        f"{plural(most, 'seed')} at {arm}."
+    )
+    if most >= LEAST_SEEDS:
+        whole = len(_long_enough(runs, arm))
+        reason = f"Of {whole} seeds at {arm} only {most} can be used, fewer than half."
+    if unusable:
+        reason += f" {mostly_left_out(dict(unusable), len(runs.runs))}"
+    more = LEAST_SEEDS - most
+    tried = runs.fits.sel(node=_long_enough(runs, arm))
+    needed = f"{plural(more, 'more seed')} at {arm}" if more > 0 else shortage(tried)
+    clearest = max((_within_run(kept.fits.sel(node=node)) for node in kept.runs), key=_distance)
     return blank.decided(
         UNDECIDABLE,
-        worst,
-        reason=reason,
+        clearest,
+        reason=f"{reason} Within {clearest.name} p = {clearest}, which says nothing of the next.",
         needed=needed,
-        meaning=f"{EFFECT}, {worst.name}",
-        sample=study.sample,
-        assumptions=(
-            _rate(fits),
-            f"intervals within runs, as no arm has {SEEDS} seeds: the spread between seeds is not "
-            "covered",
-        ),
+        meaning=f"{EFFECT}, {clearest.name}",
+        sample=kept.sample,
+        assumptions=tuple(told_apart(dict(unusable))),
     )
 
 
-def _deciding(exponents: Sequence[Exponent], words: list[str], word: str) -> Exponent:
-    """The exponent that the verdict hangs on: the farthest from 0 of those that say it."""
-    saying = [item for item, said in zip(exponents, words, strict=True) if said == word]
-    nearest = [min(abs(item.low), abs(item.high)) for item in saying]
-    if word == CONTRADICTED:
-        return saying[int(np.argmax(nearest))]
-    return max(saying, key=lambda item: item.farthest)
+def _within_run(fit: xr.Dataset) -> Interval:
+    """Exponent of one run with the interval of its own fit."""
+    ends = float(fit["exponent_low"]), float(fit["exponent_high"])
+    name = f"run {str(fit['run'].values)[:80]}"
+    return Interval(float(fit["exponent"]), *ends, n=1, name=name)
+
+
+def _distance(exponent: Interval) -> float:
+    return max(exponent.low, -exponent.high)
+
+
+def _shown(arms: Sequence[SpeakingArm], found: Judgement) -> SpeakingArm:
+    """The arm that the sentence is about: of those that carry the word, the clearest."""
+
+    def clearness(arm: SpeakingArm) -> tuple[bool, float]:
+        exponent = found.arms[arm.name].exponent
+        if found.word == CONTRADICTED:
+            return True, _distance(exponent)
+        if found.word == SUPPORTED:
+            return True, -exponent.farthest
+        # An arm beyond the margin blocks support, however wide others are.
+        return _distance(exponent) > MARGIN, exponent.farthest
+
+    return max((arm for arm in arms if arm.name in found.carrying), key=clearness)
 
 
 # d² = Σ θᵢ²·(1 − (1 − ηhᵢ)^t)²: by iteration t the modes with h > 1/(ηt) have arrived, so that a
@@ -251,40 +265,77 @@ _CAUSE = (
 )
 
 
-def _reason(worst: Exponent, word: str) -> str:
-    found = f"p = {named(worst)}"
-    if word == SUPPORTED:
-        return f"Every interval lies inside ±{MARGIN:g}; the farthest from 0 is {found}. {_CAUSE}"
-    if word == CONTRADICTED:
-        law, side = ("a power of t", "<") if worst.value > 0 else ("a law that saturates", ">")
+def _reason(
+    shown: SpeakingArm, arms: Sequence[SpeakingArm], found: Judgement, *, level: float
+) -> str:
+    said = found.arms[shown.name]
+    exponent = f"p = {said.exponent}"
+    ratio = mean_decade_ratio(shown.ratios, level=level)
+    added = (
+        f"At {shown.name} the last decade of iterations {shown.first} to {shown.last} added "
+        f"{ratio} times as much distance as the one before; a logarithm adds as much, "
+        f"diffusion {_DIFFUSION:.2f} times."
+    )
+    settled = number(round(SETTLED * shown.last))
+    if found.word == CONTRADICTED:
+        law = "a power of t" if said.exponent.value > 0 else "a law that saturates"
+        others = [name for name in found.carrying if name != shown.name]
+        also = f" So say {len(others)} other arms." if len(others) > 1 else ""
+        also = f" So does {others[0]}." if len(others) == 1 else also
+        also = " No arm says so by itself, all together do." if found.together else also
         return (
-            f"The interval lies wholly beyond ±{MARGIN:g}: {found}, {law}. A power of log t, as "
-            f"(ln t)^(2/α) with α {side} 2, is not told apart from it here."
+            f"{added} {exponent}, and {law} fits better than any curve that becomes a logarithm "
+            f"by iteration {settled}.{also} A power of log t is not told apart from it here."
         )
-    excluded = worst.low > 0 or worst.high < 0
-    also = (
-        " and excludes 0, but departures within the margin are not ruled out" if excluded else ""
-    )
-    return f"The interval reaches across ±{MARGIN:g}{also}: {found}."
+    if found.word == SUPPORTED:
+        return (
+            f"{added} {exponent} lies within ±{MARGIN:g}, and no power of t fits better than "
+            f"curves that become a logarithm. {_CAUSE}"
+        )
+    if _distance(said.exponent) > MARGIN:
+        return (
+            f"{added} {exponent} lies beyond ±{MARGIN:g}, but a curve that becomes a logarithm by "
+            f"iteration {settled} fits as well."
+        )
+    if said.exponent.farthest < MARGIN:
+        better = "powers of t fit better than curves that become a logarithm"
+        why = better if min(said.better) < ADVANTAGE else "not surely enough"
+        return f"{added} {exponent} lies within ±{MARGIN:g}, but {why}."
+    return f"{added} {exponent} reaches across ±{MARGIN:g}."
 
 
-def _rate(fits: xr.Dataset) -> str:
-    decades = fits["grown_decades"].values
-    shortest = int(np.argmin(decades))
-    first, last = int(fits["first"][shortest]), int(fits["last"][shortest])
-    return (
-        f"constant learning rate, {decades.min():.2f} decades beyond the onset of growth "
-        f"(iterations {first} to {last})"
-    )
+def _needed(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
+    """What would decide, for the arm that the sentence is about."""
+    longer = f"training on at the same rate until iteration {number(10 * shown.last)}"
+    exponents, better = shown.curves.exponents, shown.curves.advantage
+    mean = float(exponents.mean())
+    beyond = abs(mean) > MARGIN
+    if not beyond and min(found.arms[shown.name].better) < ADVANTAGE:
+        return longer
+    if beyond:
+        powers = better.faster if mean > 0 else better.slower
+        roots = np.sign(powers) * np.sqrt(np.abs(powers))
+        each = [
+            _seeds_for(abs(mean) - MARGIN, exponents, joint_level(level, len(found.arms))),
+            _seeds_for(float(roots.mean()), roots, 1 - 2 * ADVANTAGE),
+        ]
+    else:
+        each = [_seeds_for(MARGIN - abs(mean), exponents, 1 - SUPPORT * (1 - level))]
+    if not all(each):
+        return longer
+    return f"{max(each)} seeds at {shown.name}, or {longer}"
 
 
-def _needed(worst: Exponent) -> str:
-    ratio = _EQUIVALENCE * worst.error / MARGIN
-    if not math.isfinite(ratio):
-        return "a longer run: its exponent is not identified"
-    if ratio <= 1:
-        return "more seeds: the estimate lies too near the margin for this sample"
-    count = max(SEEDS, math.ceil(worst.n * ratio**2))
-    decades = worst.decades * ratio ** (1 / _DECADES_POWER)
-    longer = f", or runs of about {decades:.1f} decades" if decades < _LONGEST else ""
-    return f"about {count} seeds an arm of this length{longer}"
+def _seeds_for(distance: float, values: NDArray[np.float64], level: float) -> int:
+    """Seeds at which a mean this far from its bound is told from it with 80 % power; 0: never.
+
+    Arguments:
+        distance: of the mean from the bound, on the side that is asked for.
+        values: one number a seed, of which only the spread is used.
+        level: of the two-sided interval that has to stay clear of the bound.
+    """
+    spread = float(values.std(ddof=1))
+    for count in range(values.size + 1, _MOST_SEEDS + 1):
+        if distance * math.sqrt(count) > (t_quantile(count - 1, level) + _POWER) * spread:
+            return count
+    return 0

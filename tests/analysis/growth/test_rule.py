@@ -1,54 +1,398 @@
+import itertools
+
+import numpy as np
 import pytest
+import xarray as xr
+from scipy import stats
 
-from ultraslow.analysis.growth.rule import MARGIN, judged, too_few
-from ultraslow.analysis.intervals import Interval
-
-
-def at(*centres, half):
-    """Intervals whose half width is that of the level: `half` at 0.95, three times it beyond."""
-    return lambda level: [Interval.around(c, _width(level, half)) for c in centres]
-
-
-def _width(level, half):
-    return half if level == 0.95 else 3 * half
-
-
-def test_intervals_inside_the_margin_support_at_the_level_asked_for():
-    intervals, words = judged(at(0.0, 0.02, half=0.01), level=0.95)
-    assert words == ["supported", "supported"]
-    assert intervals[0] == Interval(0.0, -0.01, 0.01)
-
-
-def test_one_beyond_the_margin_widens_all_of_them():
-    # 0.1 − 0.02 > 0.05, and 0.1 − 3·0.02 < 0.05: not beyond it when the intervals hold jointly.
-    intervals, words = judged(at(0.0, 0.1, half=0.02), level=0.95)
-    assert words == ["undecidable", "undecidable"]
-    assert (intervals[1].low, intervals[1].high) == pytest.approx((0.04, 0.16))
-    assert judged(at(0.0, 0.2, half=0.02), level=0.95)[1] == ["undecidable", "contradicted"]
-    assert judged(at(-0.2, half=0.02), level=0.95)[1] == ["contradicted"]
-
-
-def test_half_the_error_is_shared_among_the_intervals():
-    asked = []
-
-    def noted(level):
-        asked.append(level)
-        return [Interval(0.35, 0.3, 0.4), Interval(0.005, 0.0, 0.01)]
-
-    judged(noted, level=0.95)
-    assert asked == [0.95, pytest.approx(1 - 0.05 / 4)]
-
-
-def test_the_margin_can_be_chosen():
-    assert judged(at(0.1, half=0.01), level=0.95, margin=0.2)[1] == ["supported"]
-    # 0.22 − 0.01 > 0.2 > 0.22 − 0.03: the margin is that of the wider intervals as well.
-    assert judged(at(0.22, half=0.01), level=0.95, margin=0.2)[1] == ["undecidable"]
-    assert MARGIN == 0.05
-
-
-@pytest.mark.parametrize(
-    ("kept", "left_out", "few"),
-    [(0, 0, True), (0, 1, True), (1, 0, False), (2, 2, False), (2, 3, True), (3, 2, False)],
+from ultraslow.analysis.growth import status
+from ultraslow.analysis.growth.late_logarithm import Advantage
+from ultraslow.analysis.growth.rule import (
+    DISQUALIFYING,
+    LEAST_SEEDS,
+    MARGIN,
+    ArmCurves,
+    arm_words,
+    judge,
+    mostly_left_out,
+    shortage,
+    told_apart,
+    usable,
 )
-def test_the_rest_must_be_half_of_the_runs_at_least(kept, left_out, few):
-    assert too_few(kept, left_out) is few
+from ultraslow.analysis.intervals import t_interval
+
+SEEDS = np.array([-1.5, -0.5, 0.5, 1.5])  # of mean 0 and spread 1.29
+UNIT = SEEDS / SEEDS.std(ddof=1)
+
+
+def arm(mean, error, *, faster=-4.0, slower=-4.0, spread=0.1):
+    """Four seeds with this mean and standard error; A has the mean ±a² and hardly any spread."""
+
+    def squares(root):
+        roots = root + spread * UNIT
+        return np.sign(roots) * roots**2
+
+    return ArmCurves(mean + 2 * error * UNIT, Advantage(squares(faster), squares(slower)))
+
+
+LOGARITHM = arm(0.0, 0.002)
+POWER = arm(0.4, 0.01, faster=2.0)
+SATURATING = arm(-0.4, 0.01, slower=2.0)
+LATE = arm(0.4, 0.01)  # beyond the margin, and a late logarithm fits better
+WIDE = arm(0.02, 0.2)
+
+
+def word(**arms):
+    return judge(arms, level=0.95).word
+
+
+def test_one_arm_is_judged_by_both_of_its_halves():
+    assert word(a=LOGARITHM) == "supported"
+    assert word(a=POWER) == "contradicted"
+    assert word(a=SATURATING) == "contradicted"
+    assert word(a=LATE) == "undecidable"
+    assert word(a=WIDE) == "undecidable"
+    # The advantage has to be on the side of the exponent.
+    assert word(a=arm(0.4, 0.01, slower=2.0)) == "undecidable"
+    assert word(a=arm(-0.4, 0.01, faster=2.0)) == "undecidable"
+    # Where a power fits better nothing is supported.
+    assert word(a=arm(0.0, 0.002, faster=2.0)) == "undecidable"
+    assert word(a=arm(0.0, 0.002, slower=2.0)) == "undecidable"
+
+
+def test_a_set_judged_by_hand():
+    """Mean 0.13, standard error 0.01: t = 8 of 3 degrees of freedom, p = 0.0020."""
+    found = judge({"a": arm(0.13, 0.01, faster=1.0, spread=0.5)}, level=0.95)
+    said = found.arms["a"]
+    assert said.beyond[0] == pytest.approx(0.00203829, rel=1e-5)
+    assert said.beyond[1] == pytest.approx(stats.t.cdf(18, 3))
+    # Roots of A: mean 1, standard error 0.25: t = 4, p = 0.014.
+    assert said.better[0] == pytest.approx(0.0140042, rel=1e-5)
+    assert found.word == said.word == "contradicted"
+    assert (found.carrying, found.together) == (("a",), False)
+    # The interval has level 0.975: t = 4.1765.
+    assert said.exponent.low == pytest.approx(0.13 - 0.041765, abs=1e-6)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_contradiction_begins_at_half_of_the_error_a_side(side):
+    edge = stats.t.isf(0.0125, 3)
+    for t, expected in ((0.999 * edge, "undecidable"), (1.001 * edge, "contradicted")):
+        near = arm(side * (MARGIN + 0.01 * t), 0.01, faster=2.0, slower=2.0)
+        assert word(a=near) == expected
+
+
+def test_support_needs_a_fifth_of_the_error():
+    edge = stats.t.isf(0.005, 3)
+    for t, expected in ((0.999 * edge, "undecidable"), (1.001 * edge, "supported")):
+        assert word(a=arm(MARGIN - 0.005 * t, 0.005)) == expected
+        assert word(a=arm(-MARGIN + 0.005 * t, 0.005)) == expected
+
+
+def test_an_advantage_begins_at_an_error_of_a_tenth():
+    edge = stats.t.isf(0.1, 3)
+    for t, expected in ((0.999 * edge, "undecidable"), (1.001 * edge, "contradicted")):
+        # Standard error 0.5 of the roots.
+        assert word(a=arm(0.4, 0.01, faster=0.5 * t, spread=1.0)) == expected
+
+
+def test_one_arm_carries_a_contradiction_whatever_the_others_say():
+    found = judge({"a": LOGARITHM, "b": POWER, "c": WIDE, "d": LATE}, level=0.95)
+    assert (found.word, found.carrying, found.together) == ("contradicted", ("b",), False)
+    assert [found.arms[name].word for name in "abcd"] == [
+        *("supported", "contradicted", "undecidable", "undecidable"),
+    ]
+
+
+def test_the_error_is_shared_among_the_arms():
+    edge = stats.t.isf(0.0125 / 3, 3)
+    for t, expected in ((0.99 * edge, "undecidable"), (1.01 * edge, "contradicted")):
+        near = arm(MARGIN + 0.01 * t, 0.01, faster=2.0)
+        assert word(a=near) == "contradicted"
+        assert word(a=near, b=WIDE, c=WIDE) == expected
+
+
+def test_the_intervals_hold_jointly():
+    alone = judge({"a": POWER}, level=0.95).arms["a"].exponent
+    joint = judge({"a": POWER, "b": WIDE, "c": WIDE}, level=0.95).arms["a"].exponent
+    for found, arms in ((alone, 1), (joint, 3)):
+        expected = t_interval(POWER.exponents, level=1 - 0.05 / (2 * arms))
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_arms_of_which_none_contradicts_alone_do_together():
+    """t = 3.5 an arm: p = 0.0197, of four together Φ(−4.12) = 0.00002."""
+    near = arm(MARGIN + 0.035, 0.01, faster=0.9, spread=1.0)
+    assert word(a=near) == "undecidable"
+    names = "abcd"
+    found = judge(dict.fromkeys(names, near), level=0.95)
+    assert (found.word, found.together) == ("contradicted", True)
+    assert found.carrying == tuple(names)
+    assert {said.word for said in found.arms.values()} == {"undecidable"}
+    # Two of them: Φ(−2.91) = 0.0018 as well; one, and one against it: no.
+    assert word(a=near, b=arm(-MARGIN - 0.035, 0.01, slower=2.0)) == "undecidable"
+
+
+def test_arms_beyond_the_margin_need_an_advantage_together_too():
+    near = arm(MARGIN + 0.035, 0.01)
+    assert word(a=near, b=near, c=near, d=near) == "undecidable"
+
+
+def test_arms_on_the_other_side_carry_nothing():
+    near = arm(MARGIN + 0.035, 0.01, faster=0.9, spread=1.0)
+    other = arm(-0.06, 0.004, faster=-0.3, slower=-0.1, spread=1.0)
+    found = judge(dict.fromkeys("abcdef", near) | {"other": other}, level=0.95)
+    assert (found.word, found.carrying) == ("contradicted", tuple("abcdef"))
+
+
+def test_a_wide_arm_does_not_block_support_and_a_leaning_one_does():
+    found = judge({"a": LOGARITHM, "b": WIDE}, level=0.95)
+    assert (found.word, found.carrying) == ("supported", ("a",))
+    assert word(a=LOGARITHM, b=WIDE, c=LOGARITHM) == "supported"
+    assert word(a=LOGARITHM, b=LATE) == "undecidable"
+    assert word(a=LOGARITHM, b=arm(-0.4, 0.01)) == "undecidable"
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.1, -0.1, 0.45, 1 / 3])
+@pytest.mark.parametrize("seeds", [3, 4, 7])
+def test_equal_seeds_never_decide(mean, seeds):
+    """Also where their mean is off by rounding, so that the spread is not 0 to the last digit."""
+    same = Advantage(np.full(seeds, 3.3), np.full(seeds, 3.3))
+    spread = Advantage(*(np.linspace(1, 2, seeds) for _ in range(2)))
+    negative = Advantage(*(np.linspace(-2, -1, seeds) for _ in range(2)))
+    draws = np.full(seeds, mean)
+    rounded = draws * (1 + 1e-15 * np.arange(seeds))
+    for exponents, better in itertools.product((draws, rounded), (same, spread, negative)):
+        for names in ("a", "abcd"):
+            curves = ArmCurves(exponents, better)
+            assert judge(dict.fromkeys(names, curves), level=0.95).word == "undecidable"
+    real = POWER if mean >= 0 else SATURATING
+    assert word(a=ArmCurves(real.exponents, Advantage(np.full(4, 2.0), np.full(4, 2.0)))) == (
+        "undecidable"
+    )
+
+
+def test_without_an_arm_of_enough_seeds_nothing_is_decided():
+    few = ArmCurves(POWER.exponents[:2], Advantage(*(np.array([4.0, 4.1]) for _ in range(2))))
+    for curves in ({}, {"a": few}, {"a": few, "b": few}):
+        found = judge(curves, level=0.95)
+        assert (found.word, found.carrying, found.arms) == ("undecidable", (), {})
+
+
+# A twin: the rule in words, arm by arm.
+
+
+def roots(values):
+    return [abs(a) ** 0.5 if a > 0 else -(abs(a) ** 0.5) for a in values.tolist()]
+
+
+def above(values, bound):
+    return float(stats.ttest_1samp(values, bound, alternative="greater").pvalue)
+
+
+def below(values, bound):
+    return float(stats.ttest_1samp(values, bound, alternative="less").pvalue)
+
+
+def naive(curves, level):
+    """What `judge` should say, from tests of one sample at a time."""
+    arms = [one for one in curves.values() if len(one.exponents) >= 3]
+    against = (
+        [above(one.exponents, 0.05) for one in arms],
+        [below(one.exponents, -0.05) for one in arms],
+    )
+    better = (
+        [above(roots(one.advantage.faster), 0) for one in arms],
+        [above(roots(one.advantage.slower), 0) for one in arms],
+    )
+    error = (1 - level) / 4
+    for side in (0, 1):
+        for p, q in zip(against[side], better[side], strict=True):
+            if p < error / len(arms) and q < 0.1:
+                return "contradicted"
+        if len(arms) > 1:
+            p, q = (
+                stats.combine_pvalues(values, method="stouffer").pvalue
+                for values in (against[side], better[side])
+            )
+            if p < error and q < 0.1:
+                return "contradicted"
+    if any(min(p, q) < 0.1 for p, q in zip(*against, strict=True)):
+        return "undecidable"
+    for number, one in enumerate(arms):
+        within = max(below(one.exponents, 0.05), above(one.exponents, -0.05))
+        if within < 0.2 * (1 - level) / 2 and min(b[number] for b in better) > 0.1:
+            return "supported"
+    return "undecidable"
+
+
+def drawn(rng, *, most=5):
+    """Arms of random means, spreads and numbers of seeds; all of one set lie alike."""
+    middle, level = rng.choice([-0.1, 0.0, 0.03, 0.1, 0.2]), rng.choice([-1.5, 0.0, 0.7])
+    found = {}
+    for name in "abcde"[: rng.integers(1, most + 1)]:
+        seeds = int(rng.integers(2, 7))
+        exponents = middle + rng.choice([0.005, 0.03, 0.1]) * rng.standard_normal(seeds)
+        faster, slower = level * np.sign(middle + 1e-9) * np.array([[1.0], [-1.0]])
+        better = Advantage(
+            faster + rng.standard_normal(seeds), slower - 1 + rng.standard_normal(seeds)
+        )
+        found[name] = ArmCurves(exponents, better)
+    return found
+
+
+def test_the_word_is_that_of_a_naive_loop_over_the_arms():
+    rng = np.random.default_rng(0)
+    words, together = [], 0
+    for _ in range(600):
+        curves, level = drawn(rng), rng.choice([0.8, 0.95])
+        found = judge(curves, level=level)
+        assert found.word == naive(curves, level)
+        words.append(found.word)
+        together += found.together
+    for known in ("supported", "contradicted", "undecidable"):
+        assert words.count(known) > 40
+    assert together > 5
+
+
+def test_one_arm_says_by_itself_what_is_judged_of_it():
+    rng = np.random.default_rng(1)
+    for _ in range(500):
+        for name, curves in drawn(rng, most=1).items():
+            if curves.exponents.size < LEAST_SEEDS:
+                continue
+            said = str(arm_words(curves.exponents, curves.advantage, level=0.95))
+            found = judge({name: curves}, level=0.95)
+            assert found.word == found.arms[name].word == said
+
+
+def test_many_arms_are_judged_at_once_as_one_by_one():
+    rng = np.random.default_rng(2)
+    exponents = 0.05 + 0.03 * rng.standard_normal((6, 50, 4))
+    better = Advantage(*(0.3 + rng.standard_normal((6, 50, 4)) for _ in range(2)))
+    found = arm_words(exponents, better, level=0.8)
+    assert found.shape == (6, 50)
+    for place in itertools.product(range(6), range(50)):
+        own = Advantage(better.faster[place], better.slower[place])
+        assert found[place] == arm_words(exponents[place], own, level=0.8)
+
+
+def test_names_order_and_arms_of_few_seeds_change_nothing():
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        curves = drawn(rng)
+        found = judge(curves, level=0.95)
+        turned = {}
+        for name, one in reversed(curves.items()):
+            order = rng.permutation(one.exponents.size)
+            better = Advantage(one.advantage.faster[order], one.advantage.slower[order])
+            turned[f"arm {name}"] = ArmCurves(one.exponents[order], better)
+            few = Advantage(np.array([9.0, 9.1]), np.array([9.0, 9.1]))
+            turned[f"few {name}"] = ArmCurves(np.array([0.9, 0.91]), few)
+        other = judge(turned, level=0.95)
+        assert (other.word, other.together) == (found.word, found.together)
+        assert set(other.carrying) == {f"arm {name}" for name in found.carrying}
+        for name, said in found.arms.items():
+            again = other.arms[f"arm {name}"].exponent
+            assert (again.low, again.high) == pytest.approx(
+                (said.exponent.low, said.exponent.high)
+            )
+
+
+# Which fits can speak.
+
+
+def fits(statuses):
+    """Fits of runs with these statuses and nothing else against them."""
+    count = len(statuses)
+    columns = {
+        "exponent": np.zeros(count),
+        "decades": np.full(count, 3.5),
+        "onset": np.zeros(count),
+        "first": np.ones(count, dtype=int),
+        "last": np.full(count, 3000),
+        "status": np.array(statuses),
+        "reason": np.array([f"because {name}" for name in statuses]),
+    }
+    names = [f"r{k}" for k in range(count)]
+    variables = {name: ("node", values) for name, values in columns.items()}
+    return xr.Dataset(variables, coords={"node": names, "run": ("node", names)})
+
+
+def test_disqualifying_statuses_are_known():
+    assert set(DISQUALIFYING) <= set(status.STATUSES)
+
+
+@pytest.mark.parametrize("name", DISQUALIFYING)
+def test_an_exponent_that_is_no_estimate_is_left_out_with_its_reason(name):
+    kept, left_out = usable(fits(["ok", name]))
+    assert kept == ["r0"]
+    assert left_out == {"r1": f"because {name}"}
+
+
+def test_an_exponent_that_is_missing_is_left_out_with_its_reason():
+    missing = fits(["ok", "too_few_points"]).assign(exponent=("node", [0.0, np.nan]))
+    assert usable(missing) == (["r0"], {"r1": "because too_few_points"})
+
+
+def test_residuals_that_wander_and_late_onsets_leave_a_run_in():
+    assert usable(fits(["noise_nonstationary"]))[0] == ["r0"]
+    assert usable(fits(["ok"]).assign(onset=("node", [900.0])))[0] == ["r0"]
+
+
+def test_two_and_a_half_decades_are_needed():
+    short = fits(["ok", "ok"]).assign(decades=("node", [2.5, 2.4]))
+    assert usable(short) == (
+        ["r0"],
+        {"r1": "2.40 decades of constant learning rate, 2.5 needed"},
+    )
+
+
+def test_a_run_without_a_constant_rate_says_what_it_lacks():
+    lacking = fits(["ok", "ok"]).assign(
+        last=("node", [0, 0]), reason=("node", ["the learning rate was not recorded", ""])
+    )
+    assert list(usable(lacking)[1].values()) == [
+        "the learning rate was not recorded",
+        "no phase of constant learning rate",
+    ]
+
+
+def test_runs_of_one_name_are_told_apart():
+    same = fits(["weak_signal"] * 3).assign_coords(run=("node", ["same"] * 3))
+    assert list(usable(same)[1]) == ["same", "same (2)", "same (3)"]
+
+
+def test_vague_fits_are_told_to_become_clear_of_their_noise():
+    assert "clear of their noise" in shortage(fits(["weak_signal", "p_unbounded", "ok"]))
+    assert "more records" in shortage(fits(["ok", "ok"]))
+
+
+def test_the_run_whose_rate_is_constant_last_has_to_go_on_longest():
+    # 20·10^2.5 = 6324.6
+    late = fits(["ok", "ok", "ok"]).assign(
+        first=("node", [1, 20, 7]), last=("node", [500, 900, 700])
+    )
+    assert shortage(late) == (
+        "training on at the same constant learning rate until iteration 6325 or later; it was "
+        "constant up to iteration 900, and 2.5 decades are needed"
+    )
+    assert "hold the learning rate" in shortage(fits(["ok"]).assign(last=("node", [0])))
+
+
+def test_many_runs_left_out_are_counted_and_not_listed():
+    few = {"a": "too short", "b": "too noisy"}
+    assert told_apart(few) == ["left out a: too short", "left out b: too noisy"]
+    many = {f"r{k}": "too short" for k in range(50)} | {"other": "too noisy"}
+    assert told_apart(many) == ["left out 50 runs: too short", "left out 1 run: too noisy"]
+    unlike = {f"r{k}": f"ends at {k}" for k in range(9)}
+    assert told_apart(unlike)[-1] == "left out 5 runs for other reasons"
+
+
+def test_a_sentence_counts_reasons_and_runs():
+    assert mostly_left_out({"a": "too short"}, 1) == "The run cannot be used: too short."
+    many = {"a": "x", "b": "y", "c": "x", "d": "z", "e": "u", "f": "v"}
+    assert mostly_left_out(many, 8) == (
+        "Only 2 of 8 runs can be used: x (2 runs); y (1 run); z (1 run); "
+        "others in the JSON file (2 runs)."
+    )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.runs import fit_tensors, fit_totals
+from ultraslow.analysis.growth.runs import LATE_GROWTH, fit_tensors, fit_totals
 
 FEW = np.unique(np.geomspace(1, 1000, 12).astype(int))
 
@@ -86,3 +86,44 @@ def test_copies_are_marked(make):
     one, other = make(records=[0, 1, 2]), make(records=[0, 1, 2], seed=1)
     runs = {"a": one, "b": other, "again": one, "large": make(records=[0, 1, 2], batch_size=256)}
     assert fit_totals(runs)["repeats"].values.tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize(("exponent", "side"), [(0.5, "faster_advantage"), (0.0, None)])
+def test_how_a_curve_grows_late_stands_beside_its_fit(make, exponent, side):
+    records = np.append(0, np.unique(np.geomspace(1, 10_000, 60).astype(int)))
+    runs = {
+        "whole": make(exponent=exponent, noise=0.001, records=records),
+        "short": make(exponent=exponent, noise=0.001, records=records[records < 100]),
+        "few": make(records=[0, 1, 2]),
+    }
+    fits = fit_totals(runs)
+    ratio, low, high = (
+        fits[name].sel(node="whole").item()
+        for name in ("decade_ratio", "decade_ratio_low", "decade_ratio_high")
+    )
+    assert low < ratio < high
+    assert low < 1.02 * 10**exponent and high > 0.98 * 10**exponent
+    for name in ("faster_advantage", "slower_advantage"):
+        assert (fits[name].sel(node="whole").item() > 0) == (name == side)
+        assert np.isfinite(fits[name].sel(node="short").item())
+    # Fewer than 2.2 decades have no ratio, and what is not fitted has nothing.
+    assert np.isnan(fits["decade_ratio"].sel(node=["short", "few"])).all()
+    assert np.isnan(fits[list(LATE_GROWTH)].sel(node="few").to_array()).all()
+
+
+def test_late_growth_is_read_off_the_window_of_constant_rate(make):
+    """What comes before or after the constant rate, and records at iteration 0, are left out."""
+    records = np.append(0, np.unique(np.geomspace(1, 3000, 60).astype(int)))
+    run = make(exponent=0.5, noise=0.001, records=records)
+    whole = fit_totals({"a": run})
+    longer = np.append(records, [4000, 5000, 6000])
+    more = make(exponent=0.5, noise=0.001, records=longer)
+    for name in run.data_vars:
+        if "iteration" in more[name].dims:
+            more[name].values[: records.size] = run[name].values
+    more["learning_rate"].values[-3:] *= 0.1
+    more["distance_sq"].values[-3:] *= 4
+    found = fit_totals({"a": more})
+    assert found["last"].item() == 3000
+    for name in LATE_GROWTH:
+        assert found[name].item() == pytest.approx(whole[name].item(), rel=1e-9)

@@ -3,8 +3,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from ultraslow.analysis.growth.fit import fit_growth
+from ultraslow.analysis.growth.runs import late_growth
 from ultraslow.analysis.planning.pilot import stated
 from ultraslow.analysis.planning.plan import (
     PLANNED_SEEDS,
@@ -145,12 +147,14 @@ def test_what_a_plan_promises_is_what_the_verdict_does(found, single):
 def verdicts(table, single):
     """Verdicts on series, four at a time."""
     names = [f"s{k}" for k in range(table.sizes["series"])]
-    distances = table.rename(series="node").assign_coords(node=names, run=("node", names))
+    plain = {"run": ("node", names), "arm": ("node", [""] * len(names))}
+    distances = table.rename(series="node").assign_coords(node=names, **plain)
     first, last = table["iteration"].values[[0, -1]]
     fits = fit_growth(distances, calibrate=False)
-    grown = np.log10((last + fits["onset"]) / (first + fits["onset"]))
-    fits = fits.assign(grown_decades=grown, decades=0 * grown + np.log10(last / first))
-    fits = fits.assign(first=0 * grown + first, last=0 * grown + last)
+    same = xr.ones_like(fits["exponent"])
+    fits = fits.assign(first=first * same, last=last * same, decades=np.log10(last / first) * same)
+    curves = {name: distances.sel(node=name) for name in names}
+    fits = fits.assign(late_growth(curves, fits, level=0.95))
     times = distances["iteration"].values
     runs = {
         name: single(distances.sel(node=name).values, times, seed=k)

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from ultraslow.analysis.growth.late_logarithm import Advantage
 from ultraslow.analysis.growth.noise_models import NoiseModel
+from ultraslow.analysis.growth.rule import ArmCurves
 from ultraslow.analysis.planning.pilot import Pilot, curve, stated
 from ultraslow.analysis.planning.power import (
     Question,
     Simulations,
     check_question,
     exponent_error,
-    fitted_exponents,
+    fitted_runs,
     record_times,
     simulated,
     verdict_shares,
@@ -22,52 +24,91 @@ def rng():
     return np.random.default_rng(1)
 
 
+def population(exponents, *, faster=4.0, spread=0.3):
+    """Series with these exponents; A is about ±4, on the side of faster powers or of neither."""
+    size = exponents.size
+    better = Advantage(
+        faster + spread * rng().standard_normal(size), -4 + spread * rng().standard_normal(size)
+    )
+    return ArmCurves(exponents, better)
+
+
 def test_shares_are_those_of_the_rule_applied_by_hand():
     """A normal population: the mean of S exponents against ±0.05, by the noncentral t."""
     seeds, sd, mean = 6, 0.03, 0.12
-    fitted = mean + sd * rng().standard_normal(200_000)
+    fitted = population(mean + sd * rng().standard_normal(200_000))
     found = verdict_shares(fitted, seeds, spread=0.0, level=0.95, rng=rng())
-    # Contradicted: (mean − 0.05)/(s/√S) above the t quantile of level 0.975.
+    # Contradicted: (mean − 0.05)/(s/√S) above the t quantile of level 0.975, as A always speaks.
     critical, shift = stats.t.ppf(0.9875, seeds - 1), (mean - 0.05) * math.sqrt(seeds) / sd
     assert found.contradicted == pytest.approx(stats.nct.sf(critical, seeds - 1, shift), abs=0.02)
     assert found.supported == 0
 
 
-@pytest.mark.parametrize("seeds", [4, 10])
+def test_without_an_advantage_nothing_is_contradicted():
+    fitted = population(0.12 + 0.03 * rng().standard_normal(2000), faster=-4.0)
+    found = verdict_shares(fitted, 6, spread=0.0, level=0.95, rng=rng())
+    assert found.contradicted == 0
+
+
+@pytest.mark.parametrize("seeds", [3, 4, 10])
 def test_each_set_is_judged_as_a_naive_loop_over_the_intervals_would(seeds):
-    fitted = 0.04 + 0.02 * rng().standard_normal(500)
-    fitted[::7] = np.nan
-    found = verdict_shares(fitted, seeds, spread=0.01, level=0.9, rng=np.random.default_rng(5))
+    middle = 0.07 if seeds == 10 else 0.06
+    exponents = middle + 0.02 * rng().standard_normal(500)
+    exponents[::3] -= middle
+    exponents[::7] = np.nan
+    fitted = population(exponents, faster=0.8, spread=1.0)
+    found = verdict_shares(fitted, seeds, spread=0.01, level=0.8, rng=np.random.default_rng(5))
     same = np.random.default_rng(5)
-    drawn = same.choice(fitted, (4000, seeds)) + 0.01 * same.standard_normal((4000, seeds))
-    words = [_naive([p for p in row if p == p], seeds, level=0.9) for row in drawn.tolist()]
+    drawn = same.integers(500, size=(4000, seeds))
+    table = exponents[drawn] + 0.01 * same.standard_normal((4000, seeds))
+    sides = fitted.advantage.faster[drawn], fitted.advantage.slower[drawn]
+    words = [_naive(*rows, seeds, level=0.8) for rows in zip(table, *sides, strict=True)]
     assert found.supported == words.count("supported") / 4000 > 0
     assert found.contradicted == words.count("contradicted") / 4000 > 0
 
 
-def _naive(kept, seeds, *, level):
-    if len(kept) < 4 or len(kept) < seeds - len(kept):
+def _p_above(values, bound):
+    """One-sided p-value of a mean of `bound` or less, by Student's formula."""
+    mean = sum(values) / len(values)
+    variance = sum((v - mean) ** 2 for v in values) / (len(values) - 1)
+    return stats.t.sf((mean - bound) / math.sqrt(variance / len(values)), len(values) - 1)
+
+
+def _naive(exponents, faster, slower, seeds, *, level):
+    kept = np.isfinite(exponents)
+    if kept.sum() < 3 or kept.sum() < seeds / 2:
         return "undecidable"
-    mean = sum(kept) / len(kept)
-    variance = sum((p - mean) ** 2 for p in kept) / (len(kept) - 1)
-    for wanted, word in ((level, "supported"), (1 - (1 - level) / 2, "contradicted")):
-        half = stats.t.ppf((1 + wanted) / 2, len(kept) - 1) * math.sqrt(variance / len(kept))
-        inside = mean - half > -0.05 and mean + half < 0.05
-        beyond = mean - half > 0.05 or mean + half < -0.05
-        if {"supported": inside, "contradicted": beyond}[word]:
-            return word
-    return "undecidable"
+    p = exponents[kept].tolist()
+    better = [
+        _p_above([math.copysign(math.sqrt(abs(a)), a) for a in side[kept].tolist()], 0)
+        for side in (faster, slower)
+    ]
+    error = (1 - level) / 4
+    for values, of in zip((p, [-v for v in p]), better, strict=True):
+        if _p_above(values, 0.05) < error and of < 0.1:
+            return "contradicted"
+    within = max(_p_above([0.05 - v for v in p], 0), _p_above([0.05 + v for v in p], 0))
+    return "supported" if within < (1 - level) / 10 and min(better) > 0.1 else "undecidable"
 
 
 def test_sets_of_runs_that_cannot_be_used_decide_nothing():
-    fitted = np.full(100, np.nan)
-    fitted[:30] = 0.5
-    found = verdict_shares(fitted, 4, spread=0.01, level=0.95, rng=rng())
-    assert found.contradicted == pytest.approx(0.3**4, abs=0.01)
+    """Three of four runs are enough, two of four are not, nor are three of seven."""
+    exponents = np.full(100, np.nan)
+    exponents[:30] = 0.5
+    few = {s: stats.binom.pmf(np.arange(s + 1), s, 0.3) for s in (4, 7)}
+    for seeds, least in ((4, 3), (7, 4)):
+        fitted = population(exponents)
+        found = verdict_shares(fitted, seeds, spread=0.01, level=0.95, rng=rng())
+        assert found.contradicted == pytest.approx(few[seeds][least:].sum(), abs=0.02)
+
+
+def test_runs_that_are_all_equal_decide_nothing():
+    found = verdict_shares(population(np.full(50, 0.5)), 4, spread=0.0, level=0.95, rng=rng())
+    assert (found.supported, found.contradicted) == (0, 0)
 
 
 def test_spread_between_seeds_costs_power():
-    fitted = 0.15 + 0.02 * rng().standard_normal(2000)
+    fitted = population(0.15 + 0.02 * rng().standard_normal(2000))
     shares = [verdict_shares(fitted, 4, spread=s, level=0.95, rng=rng()) for s in (0, 0.05, 0.2)]
     powers = [share.contradicted for share in shares]
     assert powers[0] > powers[1] > powers[2]
@@ -78,10 +119,22 @@ def test_series_that_a_verdict_leaves_out_have_no_exponent():
     quiet, loud = stated(0.01), stated(3.0, correlation=0.0)
     times = record_times(1000)
     for of, least, most in ((quiet, 0.95, 1.0), (loud, 0.0, 0.3)):
-        found = fitted_exponents(simulated(of, times, 0.3, draws=60, rng=rng()))
-        assert least <= np.isfinite(found).mean() <= most
-    short = fitted_exponents(simulated(quiet, record_times(300), 0.3, draws=20, rng=rng()))
-    assert np.isnan(short).all()  # 2.48 decades, 2.5 needed
+        found = fitted_runs(simulated(of, times, 0.3, draws=60, rng=rng()))
+        assert least <= np.isfinite(found.exponents).mean() <= most
+        assert found.advantage.faster.shape == (60,)
+        assert np.isfinite(found.advantage.faster).all()
+    short = fitted_runs(simulated(quiet, record_times(300), 0.3, draws=20, rng=rng()))
+    assert np.isnan(short.exponents).all()  # 2.48 decades, 2.5 needed
+
+
+def test_powers_have_an_advantage_where_a_power_was_simulated():
+    of, times = stated(0.01), record_times(10_000)
+    power, log = (
+        fitted_runs(simulated(of, times, exponent, draws=40, rng=rng())).advantage
+        for exponent in (0.5, 0.0)
+    )
+    assert (power.faster > 0).mean() > 0.9
+    assert log.faster.mean() < 0 and log.slower.mean() < 0
 
 
 @pytest.mark.parametrize("draws", [8, 9])
@@ -107,7 +160,7 @@ def test_the_error_agrees_with_the_formula_for_a_known_onset():
 
 def test_fitted_exponents_spread_as_the_error_says():
     of, times = stated(0.01, correlation=0.0, onset=20.0), record_times(10_000)
-    fitted = fitted_exponents(simulated(of, times, 0.2, draws=200, rng=rng()))
+    fitted = fitted_runs(simulated(of, times, 0.2, draws=200, rng=rng())).exponents
     assert fitted.mean() == pytest.approx(0.2, abs=0.02)
     expected = exponent_error(of, times, 0.2)
     # Noise models that the fit has to choose among add to the asymptotic error.

@@ -156,10 +156,13 @@ def test_the_first_paragraph_says_what_the_verdict_says(make, tree, case):
     rows = verdict_rows(found.verdicts)
     row = next(row for row in rows if row["prediction"] == prediction)
     row |= {"verdict": verdict, "effect": 0.5, "effect_low": 0.25, "effect_high": "inf"}
+    row["reason"] = "The last decade added 1.5 times as much. Other things follow. And others."
     page = sections.whole_page(found, content(found, tree, verdicts=rows))
     answer = words(re.search(r'<p class="answer">(.*?)</p>', page, flags=re.S)[1])
     assert ANSWERS[case] in answer
-    assert "0.500 [0.250, ∞)" in answer
+    assert ("0.500 [0.250, ∞)" in answer) == (prediction == "P2")
+    assert ("added 1.5 times as much." in answer) == (prediction == "P1")
+    assert "Other things" not in answer
 
 
 def test_copies_are_told_below_the_table_of_runs(make, tree):

@@ -69,12 +69,16 @@ def test_each_reason_is_counted_once(make):
 def test_a_fit_is_shown_with_its_numbers(make):
     fits = fit_totals({"r": make(records=FEW)})
     known = {"exponent": 0.25, "exponent_low": 0.1, "exponent_high": np.inf, "detectable": 0.2}
+    known |= {"decade_ratio": 1.8, "decade_ratio_low": 1.5, "decade_ratio_high": 2.1}
     fits = fits.assign({k: ("node", [v]) for k, v in known.items()})
     fits["status"] = ("node", ["p_unbounded"])
     found = tables.exponent_table(fits)
-    assert found.terminal().splitlines()[3].split() == [
-        *("run", "64", "0", "0.90", "0.250", "[0.100,", "∞)", "0.200", "p", "unbounded"),
+    assert found.terminal().splitlines()[4].split() == [
+        *("run", "64", "0", "0.90", "0.250", "[0.100,", "∞)", "0.200"),
+        *("1.800", "[1.500,", "2.100]", "p", "unbounded"),
     ]
+    plain = tables.exponent_table(fits.drop_vars([name for name in fits if "ratio" in name]))
+    assert plain.terminal().splitlines()[3].split()[-3:] == ["0.200", "p", "unbounded"]
     assert found.json()[0]["exponent_high"] == "inf"
 
 

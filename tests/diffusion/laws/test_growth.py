@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 from scipy.optimize import curve_fit
 
 from ultraslow.diffusion.laws import growth, null
@@ -67,6 +68,59 @@ def test_growth_basis_is_continuous_at_the_logarithm(exponent):
     log_time = np.log(TIMES + 2.0)
     # the next term of the expansion is p·ln²t/2
     np.testing.assert_allclose(found, log_time + exponent * log_time**2 / 2, rtol=1e-11)
+
+
+LATE = [(q, m) for q in (0.2, 0.5, 1.0, 2.0) for m in (0.7, 1.0, 2.5, 5.0)]
+
+
+@pytest.mark.parametrize(("q", "m"), LATE)
+def test_late_logarithm_is_the_integral_of_its_slope(q, m):
+    def integral(x):
+        # ∫ u^(q−1)/(1 + u^(qm))^(1/m) du with v = u^q: no end is singular then.
+        return quad(lambda v: (1 + v**m) ** (-1 / m) / q, 0, x**q, epsabs=0, epsrel=1e-11)[0]
+
+    times = np.array([0.05, 3.0, 20.0, 700.0])
+    found = growth.late_logarithm(times, exponent=q, settled=20.0, sharpness=m)
+    np.testing.assert_allclose(found, [integral(t / 20.0) for t in times], rtol=1e-10)
+
+
+@pytest.mark.parametrize(("q", "m"), LATE)
+def test_late_logarithm_has_its_slope_and_no_seam(q, m):
+    """By differences in ln t, also where the series is continued by the logarithm."""
+    settled = 20.0
+    seam = settled * 1e6 ** (1 / (q * m))
+    times = np.concatenate([np.geomspace(1e-2, 1e6, 50), seam * np.array([0.99, 1.0, 1.01])])
+    step = 1e-4
+    ends = [
+        growth.late_logarithm(times * np.exp(s), exponent=q, settled=settled, sharpness=m)
+        for s in (-step, step)
+    ]
+    x = times / settled
+    slope = (1 + x ** (-q * m)) ** (-1 / m)
+    difference = (ends[1] - ends[0]) / (2 * step)
+    # ₂F₁ has eleven digits at worst.
+    np.testing.assert_allclose(difference, slope, rtol=1e-6, atol=1e-11 * ends[1].max() / step)
+
+
+def test_late_logarithm_is_the_shifted_logarithm_where_both_parameters_are_1():
+    found = growth.late_logarithm(TIMES, exponent=1.0, settled=30.0, sharpness=1.0)
+    np.testing.assert_allclose(found, np.log1p(TIMES / 30.0), rtol=1e-9)
+
+
+def test_late_logarithm_begins_as_a_power_and_ends_as_a_logarithm():
+    early = growth.late_logarithm([1.0, 4.0], exponent=0.5, settled=1e12, sharpness=2.0)
+    # x^q/q up to a relative term of order x^(qm)
+    np.testing.assert_allclose(early, 2 * np.sqrt([1e-12, 4e-12]), rtol=1e-11)
+    late = growth.late_logarithm([1e9, 1e10, 1e300], exponent=0.5, settled=1.0, sharpness=2.0)
+    np.testing.assert_allclose(np.diff(late), np.log([10.0, 1e290]), rtol=1e-9)
+    # An abrupt end of the power: x^q/q until t_c, and 1/q + ln x after it.
+    sharp = growth.late_logarithm([4.0, 64.0], exponent=0.5, settled=16.0, sharpness=200.0)
+    np.testing.assert_allclose(sharp, [1.0, 2.0 + np.log(4.0)], rtol=1e-4)
+
+
+def test_late_logarithm_needs_times_after_the_start():
+    with pytest.raises(ValueError, match="times: found 0, expected"):
+        growth.late_logarithm([0.0, 1.0], exponent=0.5, settled=1.0, sharpness=1.0)
 
 
 def test_log_power_at_alpha_two_is_the_shifted_logarithm():

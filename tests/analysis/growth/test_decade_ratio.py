@@ -1,0 +1,101 @@
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import stats
+
+from ultraslow.analysis.growth.decade_ratio import (
+    DECADES,
+    decade_ratio,
+    decade_ratio_interval,
+    mean_decade_ratio,
+    spans,
+)
+
+TIMES = np.geomspace(1, 1e4, 161)  # records at the ends of every mean
+
+
+@pytest.mark.parametrize("exponent", [0.1, 0.25, 0.5, 1.0])
+def test_a_power_adds_ten_to_its_exponent_times_as_much(exponent):
+    assert_allclose(decade_ratio(TIMES, TIMES**exponent), 10**exponent, rtol=1e-3)
+
+
+def test_a_saturating_power_adds_less_and_a_logarithm_as_much():
+    assert_allclose(decade_ratio(TIMES, 3 - TIMES**-0.2), 10**-0.2, rtol=1e-3)
+    assert_allclose(decade_ratio(TIMES, 2 + 0.3 * np.log(TIMES)), 1.0, rtol=1e-9)
+    late = decade_ratio(TIMES, np.log(TIMES + 10.0))
+    assert 1 < late < 1.1
+
+
+def test_it_is_what_means_over_a_fifth_of_a_decade_say():
+    def mean(curve, middle):
+        clock = np.linspace(middle - 0.1, middle + 0.1, 2001)
+        return curve(10**clock).mean()
+
+    def curve(times):
+        return np.log1p(times / 300) + 0.02 * times**0.3
+
+    means = [mean(curve, 3.9 - back) for back in (0, 1, 2)]
+    expected = (means[0] - means[1]) / (means[1] - means[2])
+    assert_allclose(decade_ratio(TIMES, curve(TIMES)), expected, rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("times", "values"),
+    [(TIMES * 50, 3 + 2 * np.sqrt(TIMES)), (TIMES / 7, 1e-3 * np.sqrt(TIMES))],
+)
+def test_units_and_offset_change_nothing(times, values):
+    assert_allclose(decade_ratio(times, values), decade_ratio(TIMES, np.sqrt(TIMES)), rtol=1e-9)
+
+
+def test_short_records_have_no_ratio():
+    short = np.geomspace(1, 10**2.19, 30)
+    assert not spans(short) and not spans(short[:1]) and not spans(short[:0])
+    assert np.isnan(decade_ratio(short, np.ones((2, 30)))).all()
+    found = decade_ratio_interval(short, np.sqrt(short), np.eye(30), level=0.95)
+    assert math.isnan(found.value) and (found.low, found.high) == (0, math.inf)
+    assert found.reason == "records span fewer than 2.2 decades"
+    assert spans(np.array([1.0, 10**DECADES * 1.0001]))
+
+
+def test_growth_that_ends_or_has_not_begun_keeps_the_ratio_finite():
+    at_rest = np.minimum(TIMES, 500.0)
+    before = np.maximum(TIMES, 1000.0)
+    assert decade_ratio(TIMES, at_rest) < 1 < decade_ratio(TIMES, before)
+    assert np.isfinite(decade_ratio(TIMES, np.stack([at_rest, before]))).all()
+    # At rest in both decades there is no ratio: 1 would read like a logarithm.
+    assert np.isnan(decade_ratio(TIMES, 0 * TIMES + 1))
+    assert np.isnan(decade_ratio(TIMES, np.minimum(TIMES, 2.0)))
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_the_interval_covers_as_often_as_it_says(level):
+    rng = np.random.default_rng(0)
+    times = np.geomspace(1, 1e4, 60)
+    truth, draws = np.sqrt(times), 1000
+    covariance = 0.3**2 * 0.5 ** np.abs(np.subtract.outer(np.arange(60), np.arange(60)))
+    noise = rng.standard_normal((draws, 60)) @ np.linalg.cholesky(covariance).T
+    right = float(decade_ratio(times, truth))
+    found = [decade_ratio_interval(times, truth + eps, covariance, level=level) for eps in noise]
+    covered = np.mean([interval.contains(right) for interval in found])
+    assert covered == pytest.approx(level, abs=4 * math.sqrt(level * (1 - level) / draws))
+
+
+def test_the_interval_of_a_run_is_about_its_ratio_and_names_it():
+    found = decade_ratio_interval(TIMES, np.sqrt(TIMES), np.eye(161), level=0.95, name="run a")
+    assert_allclose(found.value, decade_ratio(TIMES, np.sqrt(TIMES)))
+    assert_allclose(found.low * found.high, found.value**2)
+    assert (found.name, found.n) == ("run a", 1)
+    exact = decade_ratio_interval(TIMES, np.sqrt(TIMES), np.zeros((161, 161)), level=0.95)
+    assert exact.low == exact.value == exact.high
+
+
+def test_the_mean_over_seeds_is_the_t_interval_of_the_logarithm():
+    ratios = [3.1, 2.7, 3.4, 3.0]
+    found = mean_decade_ratio(ratios, level=0.9, name="M 64")
+    expected = stats.ttest_1samp(np.log(ratios), 0).confidence_interval(0.9)
+    assert_allclose([found.low, found.high], np.exp([expected.low, expected.high]))
+    assert_allclose(found.value, stats.gmean(ratios))
+    assert (found.name, found.n) == ("M 64", 4)
+    assert mean_decade_ratio([*ratios, math.nan], level=0.9).n == 4

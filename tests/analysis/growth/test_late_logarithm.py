@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from ultraslow.analysis.growth import late_logarithm as module
+from ultraslow.analysis.growth.late_logarithm import advantage
+from ultraslow.analysis.growth.noise_models import NoiseModel, noise_covariance
+from ultraslow.diffusion.laws import growth_basis, late_logarithm
+
+TIMES = np.geomspace(1, 1e4, 40)
+LAST = TIMES[-1]
+
+
+def one(curve, times=TIMES):
+    found = advantage(times, np.asarray(curve)[None])
+    return found.faster[0], found.slower[0]
+
+
+@pytest.mark.parametrize("onset", [0.0, 1.0, 10.0, 100.0, 1000.0])
+def test_no_power_beats_a_logarithm_that_has_set_in(onset):
+    assert max(one(np.log(TIMES + onset))) < 0
+
+
+@pytest.mark.parametrize("settled", [0.003, 0.02, 0.1, 0.2])
+@pytest.mark.parametrize(("exponent", "sharpness"), [(0.25, 2.0), (0.5, 1.0), (1.0, 4.0)])
+def test_no_power_beats_what_has_become_a_logarithm(settled, exponent, sharpness):
+    """None of these curves is one of those compared, but each lies between two of them."""
+    curve = late_logarithm(TIMES, exponent=exponent, settled=settled * LAST, sharpness=sharpness)
+    assert max(one(curve)) < 0
+
+
+@pytest.mark.parametrize("exponent", [0.1, 0.2, 0.5, 0.8, 1.0])
+def test_growing_powers_beat_late_logarithms_and_saturating_ones(exponent):
+    faster, slower = one(TIMES**exponent)
+    assert faster > max(slower, 0)
+
+
+@pytest.mark.parametrize("exponent", [-0.2, -0.3, -1.0])
+def test_saturating_powers_beat_late_logarithms_and_growing_ones_do_not(exponent):
+    faster, slower = one(-((TIMES + 20.0) ** exponent))
+    assert slower > 0
+    assert faster < 0
+
+
+@pytest.mark.parametrize("exponent", [-0.05, 0.05])
+def test_the_margin_itself_is_among_the_logarithms(exponent):
+    assert max(one(growth_basis(TIMES, exponent=exponent))) < 0
+
+
+def test_noise_about_a_logarithm_gives_powers_no_advantage_on_average():
+    rng = np.random.default_rng(0)
+    wander = rng.standard_normal((200, 40)).cumsum(axis=1)
+    for noise in (0.1 * rng.standard_normal((200, 40)), 0.05 * wander):
+        found = advantage(TIMES, np.log(TIMES + 30) + noise)
+        for values in (found.faster, found.slower):
+            assert values.mean() < 3 * values.std() / 200**0.5
+            assert (values > 0).mean() < 0.5
+
+
+def test_the_advantage_is_that_of_explicit_generalized_least_squares():
+    """Each curve is fitted by itself, with an offset and a scale that is not negative."""
+    rng = np.random.default_rng(1)
+    table = [TIMES**0.4, np.log(TIMES), -((TIMES + 5) ** -0.5), -TIMES]
+    table = np.stack([d / np.ptp(d) for d in table]) + 0.02 * rng.standard_normal((4, 40))
+    noise = NoiseModel("ar_log_t", 0.1 * np.log(LAST), 0.2)
+    inverse = np.linalg.inv(noise_covariance(noise, TIMES))
+
+    def unexplained(values, curve):
+        design = np.stack([np.ones(40), (curve - curve.mean()) / np.ptp(curve)], axis=1)
+        found = np.linalg.solve(design.T @ inverse @ design, design.T @ inverse @ values)
+        if found[1] < 0:
+            mean = (inverse @ values).sum() / inverse.sum()
+            left = values - mean
+        else:
+            left = values - design @ found
+        return left @ inverse @ left
+
+    def power(exponent, onset):
+        return growth_basis(TIMES / LAST, exponent=exponent, onset=onset)
+
+    late = module._late_logarithms(TIMES)
+    faster = [power(p, onset) for p in module._FASTER for onset in (0, 0.001, 0.01)]
+    onsets = (0.0, *np.geomspace(0.001, 1 / 3, 6))
+    slower = [power(p, onset) for p in module._SLOWER for onset in onsets]
+    found = advantage(TIMES, table)
+    for place, values in enumerate(table):
+        least = [min(unexplained(values, c) for c in curves) for curves in (late, faster, slower)]
+        assert_allclose(found.faster[place], np.log(least[0] / least[1]), atol=1e-6)
+        assert_allclose(found.slower[place], np.log(least[0] / least[2]), atol=1e-6)
+
+
+SEEN = np.stack([np.sqrt(TIMES), np.log(TIMES + 30), -(TIMES**-0.3)])
+SEEN = SEEN + 0.03 * np.random.default_rng(2).standard_normal(SEEN.shape)
+
+
+@pytest.mark.parametrize(("offset", "scale"), [(0.0, 1e-6), (100.0, 1.0), (-7.0, 1e4)])
+def test_offset_and_unit_of_the_distance_change_nothing(offset, scale):
+    plain, mapped = advantage(TIMES, SEEN), advantage(TIMES, offset + scale * SEEN)
+    assert_allclose(mapped.faster, plain.faster, atol=1e-6)
+    assert_allclose(mapped.slower, plain.slower, atol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-3, 7.0, 1e5])
+def test_the_unit_of_time_changes_nothing(unit):
+    plain, mapped = advantage(TIMES, SEEN), advantage(unit * TIMES, SEEN)
+    assert_allclose(mapped.faster, plain.faster, atol=1e-6)
+    assert_allclose(mapped.slower, plain.slower, atol=1e-6)
+
+
+def test_each_series_is_judged_by_itself():
+    together = advantage(TIMES, SEEN)
+    for place, values in enumerate(SEEN):
+        alone = one(values)
+        assert_allclose(alone, (together.faster[place], together.slower[place]), atol=1e-10)
+
+
+def test_a_curve_that_never_grows_gives_no_side_an_advantage():
+    """Shapes may not be turned upside down: what falls is explained by neither."""
+    assert_allclose(one(-TIMES), 0.0, atol=1e-9)
