@@ -38,10 +38,17 @@ def label(run: xr.Dataset, name: str, default: object = "") -> object:
 
 
 def injected_noise(run: xr.Dataset) -> float:
-    """Standard deviation of the noise added to each gradient component, from the configuration."""
+    """Standard deviation of the noise added to each gradient component.
+
+    It is the coordinate `added_noise`. Recordings made before there was one hold it among the
+    settings of the reference loop, or as their owner's own `gradient_noise`.
+    """
+    declared = label(run, "added_noise", None)
+    if declared is not None:
+        return float(str(declared))
     try:
         config = json.loads(str(run.attrs.get("config", "{}")))
-        return float(config.get("gradient_noise", 0.0))
+        return float({**config, **config.get("settings", {})}.get("gradient_noise", 0.0))
     except (ValueError, TypeError, AttributeError):
         return 0.0
 

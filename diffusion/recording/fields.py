@@ -167,6 +167,7 @@ _DECLARED = (
     Field("momentum", (), "f8", "1", "momentum coefficient"),
     Field("weight_decay", (), "f8", "1", "weight decay coefficient"),
     Field("ghost_size", (), "i8", "1", "samples in a ghost batch of batch normalization"),
+    Field("added_noise", (), "f8", "1", "deviation of noise added to each gradient component"),
 )
 FIELDS: dict[str, Field] = {field.name: field for field in _DECLARED}
 AXES = ("group", "metric", "ensemble", "direction", "radius", "fraction")

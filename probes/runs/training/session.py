@@ -174,6 +174,7 @@ def metadata(config: Config, train_size: int, parameters: int, processes: int) -
         "momentum": 0.0 if config.optimizer == "adagrad" else config.momentum,
         "weight_decay": config.weight_decay,
         "ghost_size": config.statistics_size(processes),
+        "added_noise": config.gradient_noise,
         "parameters": parameters,
         "settings": {k: v for k, v in asdict(config).items() if k not in PLACES},
     }

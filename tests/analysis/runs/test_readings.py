@@ -277,6 +277,13 @@ def test_only_the_whole_training_set_without_added_noise_is_free_of_noise(make):
     assert not readings.noise_free(whole.assign_attrs(config='{"gradient_noise": 0.1}'))
 
 
+def test_added_noise_is_a_coordinate_before_it_is_a_setting(make):
+    settings = make(records=[0, 1]).assign_attrs(config='{"settings": {"gradient_noise": 0.2}}')
+    assert injected_noise(settings) == 0.2
+    assert injected_noise(settings.assign_coords(added_noise=0.0)) == 0.0
+    assert injected_noise(settings.assign_coords(added_noise=0.3)) == 0.3
+
+
 @pytest.mark.parametrize("config", ["", "not JSON", "[1]", '{"gradient_noise": null}'])
 def test_a_configuration_that_says_nothing_of_noise_adds_none(make, config):
     assert injected_noise(make(records=[0, 1]).assign_attrs(config=config)) == 0

@@ -7,6 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
+from ultraslow.analysis.runs import injected_noise
 from ultraslow.diffusion.recording.contract import check
 from ultraslow.probes.runs.config import Config
 from ultraslow.probes.runs.jobs.launch import Training
@@ -138,6 +139,14 @@ def test_recordings_are_sound_and_complete(two):
         assert int(recording["ghost_size"]) == GHOSTS.get(name, 60)
         assert int(recording["world_size"]) == 2
         assert int(recording["data_size"]) == 1440
+
+
+def test_added_noise_is_what_analysis_reads(two):
+    """A coordinate; recordings made before there was one hold it among their settings."""
+    for name, recording in two[0].items():
+        added = 3.0 if name == "noisy" else 0.0
+        assert float(recording["added_noise"]) == injected_noise(recording) == added
+        assert injected_noise(recording.drop_vars("added_noise")) == added
 
 
 def test_one_seed_is_bit_identical(two, tmp_path):
