@@ -127,7 +127,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.study import Study
 
     if arguments.output is not None:
-        _refuse_folder(arguments.output)
+        _check_output(arguments.output)
     runs = runs_of(_load(arguments.paths))
     level = arguments.level
     found = [Study(runs, level, _advance("fitting")).fits]
@@ -174,7 +174,12 @@ def _report(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.report.report import report as write_report
     from ultraslow.analysis.runs import runs_of
 
-    _refuse_folder(arguments.output)
+    _check_output(arguments.output)
+    if arguments.output.suffix in (".json", ".nc"):
+        raise CommandError(
+            f"--output: found {arguments.output}, expected a page's name: its numbers get the "
+            "same name ending in .json"
+        )
     runs = _load(arguments.paths)
     progress = _advance("fitting")
     page = write_report(runs, arguments.output, level=arguments.level, progress=progress)
@@ -219,7 +224,17 @@ def _advance(title: str) -> Callable[[int, int], None]:
     return move
 
 
-def _refuse_folder(path: Path) -> None:
+def _check_output(path: Path) -> None:
+    """Refuse a name that cannot be written, and above all one that a recording has."""
+    from ultraslow.analysis.runs.load import load
+    from ultraslow.diffusion.recording import RecordError
+
+    if path.is_file():
+        try:
+            load(path)
+        except (RecordError, OSError):
+            return  # what is there is no recording, and may be replaced
+        raise CommandError(f"--output: {path} is a recording, expected another name")
     if path.is_dir():
         raise CommandError(f"--output: found the folder {path}, expected a file name")
     if not path.absolute().parent.is_dir():

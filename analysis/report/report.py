@@ -76,9 +76,12 @@ def report(
         The paths written and the verdicts.
 
     Raises:
-        ValueError: when there are no recordings.
+        ValueError: when there are no recordings, or the page has the name of one of them or of
+            its own numbers.
     """
     page = Path(path)
+    if page.suffix in (".json", ".nc"):
+        raise ValueError(f"path: found {page}, expected a page's name, such as report.html")
     numbers = page.with_suffix(".json")
     found = _findings(Study(some_runs(runs), level, progress))
     content = _numbers(runs, found)

@@ -91,6 +91,18 @@ REFUSED = {
         ["report", "{0}/runs", "--output", "{0}/empty"],
         "expected a file name",
     ),
+    "fits over a recording": (
+        ["fit", "{0}/runs", "--output", "{0}/runs/short-s0.nc"],
+        "is a recording, expected another name",
+    ),
+    "page over a recording": (
+        ["report", "{0}/runs", "--output", "{0}/runs/short-s0.nc"],
+        "is a recording, expected another name",
+    ),
+    "page over its numbers": (
+        ["report", "{0}/runs", "--output", "{0}/page.json"],
+        "expected a page's name",
+    ),
     "output nowhere": (["fit", "{0}/runs", "--output", "{0}/x/y.nc"], "does not exist"),
 }
 

@@ -186,3 +186,10 @@ def test_no_recording_is_an_error_and_writes_nothing(tmp_path):
     with pytest.raises(ValueError, match="runs: found no recording"):
         report(xr.DataTree(), tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["page.json", "run.nc"])
+def test_a_page_may_not_have_the_name_of_its_numbers_or_of_a_recording(tree, make, tmp_path, name):
+    with pytest.raises(ValueError, match="expected a page's name, such as report.html"):
+        report(tree(make()), tmp_path / name)
+    assert not list(tmp_path.iterdir())

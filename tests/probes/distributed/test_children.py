@@ -26,8 +26,11 @@ print(os.getpid(), flush=True)
 hang_here()
 """
 
+# A shell in the background, or nohup, has these ignored by whatever it starts.
 STARTER = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from ultraslow.probes.distributed.children import lines, torchrun
 with torchrun(sys.argv[1:], environment=os.environ) as process:
     for line in lines(process):
