@@ -33,6 +33,7 @@ from .rule import (
     judge as judge,
     mostly_left_out as mostly_left_out,
     shortage as shortage,
+    signed_root as signed_root,
     told_apart as told_apart,
     usable as usable,
 )

@@ -139,7 +139,9 @@ def judge(curves: Mapping[str, ArmCurves], *, level: float) -> Judgement:
     error = (1 - joint_level(level, 1)) / 2
     for side in (0, 1):
         against = {
-            name: found.beyond[side] for name, found in arms.items() if _is_better(found, side)
+            name: found.beyond[side]
+            for name, found in arms.items()
+            if found.better[side] < ADVANTAGE
         }
         alone = tuple(name for name, p_value in against.items() if p_value < error / count)
         together = (
@@ -175,7 +177,7 @@ class _Tests(NamedTuple):
 
 def _tests(exponents: Array, advantage: Advantage) -> _Tests:
     beyond = np.stack([_one_sided(exponents - MARGIN), _one_sided(-exponents - MARGIN)])
-    roots = [_signed_root(advantage.faster), _signed_root(advantage.slower)]
+    roots = [signed_root(advantage.faster), signed_root(advantage.slower)]
     return _Tests(beyond, np.stack([_one_sided(root) for root in roots]))
 
 
@@ -200,10 +202,6 @@ def arm_words(exponents: Array, advantage: Advantage, *, level: float) -> NDArra
     return np.where(against, CONTRADICTED, np.where(supported, SUPPORTED, UNDECIDABLE))
 
 
-def _is_better(found: ArmJudgement, side: int) -> bool:
-    return found.better[side] < ADVANTAGE
-
-
 def _one_sided(values: Array) -> Array:
     """p-values of means of 0 or less over the last axis."""
     count = values.shape[-1]
@@ -214,7 +212,7 @@ def _one_sided(values: Array) -> Array:
     return np.asarray(stats.t.sf(ratio, count - 1))
 
 
-def _signed_root(values: Array) -> Array:
+def signed_root(values: Array) -> Array:
     """√|A| with the sign of A: A grows with the square of the signal, and is skew."""
     return np.sign(values) * np.sqrt(np.abs(values))
 

@@ -30,6 +30,7 @@ from ultraslow.analysis.growth import (
     mean_decade_ratio,
     mostly_left_out,
     shortage,
+    signed_root,
     told_apart,
     usable,
 )
@@ -314,7 +315,7 @@ def _needed(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
         return longer
     if beyond:
         powers = better.faster if mean > 0 else better.slower
-        roots = np.sign(powers) * np.sqrt(np.abs(powers))
+        roots = signed_root(powers)
         each = [
             _seeds_for(abs(mean) - MARGIN, exponents, joint_level(level, len(found.arms))),
             _seeds_for(float(roots.mean()), roots, 1 - 2 * ADVANTAGE),
