@@ -6,6 +6,7 @@ it is a part of the same images. The rungs of a ladder differ in ingredients tha
 about; only its baseline is a plain run. And a seed counts once, however often it was run.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,10 +52,21 @@ SOURCES = {
 
 @dataclass(frozen=True)
 class Missing:
-    """Why nothing can be decided, and what would change that."""
+    """Why nothing can be decided, and what would change that.
+
+    Attributes:
+        reason: why, in one sentence.
+        needed: what would change it, an instruction without a full stop.
+        have: how much of it there is.
+        need: how much of it there has to be.
+        unit: of both: "seeds", "decades", "checkpoints".
+    """
 
     reason: str
     needed: str
+    have: float = math.nan
+    need: float = math.nan
+    unit: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from .contrast import (
 )
 from .decision import (
     CONTRADICTED as CONTRADICTED,
+    NOT_APPLICABLE as NOT_APPLICABLE,
     SUPPORTED as SUPPORTED,
     UNDECIDABLE as UNDECIDABLE,
     VERDICTS as VERDICTS,

@@ -1,9 +1,11 @@
-"""From intervals to one of three words: what one interval says, and what several say together."""
+"""From intervals to a word: what one interval says, and what several say together."""
 
 from collections.abc import Sequence
 
 SUPPORTED, CONTRADICTED, UNDECIDABLE = "supported", "contradicted", "undecidable"
-VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDABLE)
+# What is asked does not arise, as what it takes for granted is known to be false here.
+NOT_APPLICABLE = "not applicable"
+VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDABLE, NOT_APPLICABLE)
 
 
 def decide(low: float, high: float, margin: float) -> str:

@@ -45,17 +45,24 @@ TESTS: Mapping[str, Callable[[Study], Verdict]] = {
 # Names and meanings of the columns, in the order of `_row`.
 COLUMNS = {
     "statement": "what the prediction claims",
-    "verdict": "supported, contradicted or undecidable",
-    "effect": "estimated effect size",
+    "verdict": "supported, contradicted, undecidable or not applicable",
+    "effect": "effect that decides",
     "effect_low": "lower end of the effect's interval",
     "effect_high": "upper end of the effect's interval",
     "effect_meaning": "what the effect is",
+    "null_low": "lowest effect at which the prediction holds",
+    "null_high": "highest effect at which the prediction holds",
+    "first": "first iteration that the verdict speaks of",
+    "last": "last iteration that the verdict speaks of",
     "runs": "runs that entered",
     "seeds": "fewest seeds in an arm",
     "batch_sizes": "batch sizes that entered",
     "assumptions": "conditions that were checked",
     "reason": "why this verdict",
     "needed": "what would decide it",
+    "have": "how much there is of what is missing",
+    "need": "how much of it would decide",
+    "unit": "of `have` and `need`",
 }
 
 
@@ -115,10 +122,15 @@ def _row(item: Verdict) -> tuple[str | float | int, ...]:
         item.effect_low,
         item.effect_high,
         item.effect_meaning,
+        *item.null,
+        *item.span,
         sample.runs,
         sample.seeds,
         ", ".join(map(str, sample.batch_sizes)),
         "; ".join(item.assumptions),
         item.reason,
         item.needed,
+        item.have,
+        item.need,
+        item.unit,
     )

@@ -1,8 +1,10 @@
-"""A verdict on one prediction: one of three words, and what it rests on."""
+"""A verdict on one prediction: a word, and what it rests on."""
 
+import math
 from dataclasses import dataclass, replace
 
-from ultraslow.analysis.intervals import UNDECIDABLE, Interval
+from ultraslow.analysis.intervals import NOT_APPLICABLE, UNDECIDABLE, Interval
+from ultraslow.analysis.runs import Span
 from ultraslow.analysis.study import Missing, Sample
 from ultraslow.diffusion.predictions import PREDICTIONS
 
@@ -15,10 +17,16 @@ class Verdict:
         prediction: its number, P1 to P10.
         statement: what it claims.
         verdict: one of `VERDICTS`.
-        effect: the estimated effect size.
+        effect: the effect that decides.
         effect_low: lower end of its interval.
         effect_high: upper end of its interval.
         effect_meaning: what the effect is, and for which part of the sample.
+        null: the values of the effect at which the prediction holds, (lowest, highest); NaN where
+            the rule is about more than one number.
+        span: first and last iteration that it speaks of; NaN where nothing was measured.
+        have: how much there is of what is missing; NaN where nothing can be counted.
+        need: how much of it would decide.
+        unit: of `have` and `need`: "seeds", "decades", "checkpoints".
         sample: what it rests on.
         assumptions: conditions that were checked, with what was found.
         reason: why this verdict, in one sentence.
@@ -30,9 +38,14 @@ class Verdict:
     verdict: str
     reason: str
     effect_meaning: str
-    effect: float = float("nan")
-    effect_low: float = float("nan")
-    effect_high: float = float("nan")
+    effect: float = math.nan
+    effect_low: float = math.nan
+    effect_high: float = math.nan
+    null: tuple[float, float] = (math.nan, math.nan)
+    span: Span = (math.nan, math.nan)
+    have: float = math.nan
+    need: float = math.nan
+    unit: str = ""
     sample: Sample = Sample()
     assumptions: tuple[str, ...] = ()
     needed: str = ""
@@ -44,8 +57,15 @@ class Verdict:
             verdict=UNDECIDABLE,
             reason=missing.reason,
             needed=missing.needed,
+            have=missing.have,
+            need=missing.need,
+            unit=missing.unit,
             sample=sample,
         )
+
+    def not_applicable(self, reason: str, sample: Sample) -> "Verdict":
+        """The verdict that what is asked does not arise here, and why; nothing would change it."""
+        return replace(self, verdict=NOT_APPLICABLE, reason=reason, sample=sample)
 
     def decided(
         self,
@@ -57,6 +77,11 @@ class Verdict:
         meaning: str = "",
         sample: Sample | None = None,
         assumptions: tuple[str, ...] | None = None,
+        null: tuple[float, float] | None = None,
+        span: Span | None = None,
+        have: float = math.nan,
+        need: float = math.nan,
+        unit: str = "",
     ) -> "Verdict":
         """The verdict that rests on an estimate.
 
@@ -68,7 +93,13 @@ class Verdict:
             meaning: what the effect is, where that is more than was asked.
             sample: what it rests on; as it was by default.
             assumptions: what it takes for granted; as they were by default.
+            null: the values of the effect at which the prediction holds; as they were by default.
+            span: first and last iteration that it speaks of; as it was by default.
+            have: how much there is of what is missing; told only where nothing could be decided.
+            need: how much of it would decide.
+            unit: of both.
         """
+        undecided = word == UNDECIDABLE
         return replace(
             self,
             verdict=word,
@@ -79,7 +110,12 @@ class Verdict:
             effect_high=effect.high,
             sample=self.sample if sample is None else sample,
             assumptions=self.assumptions if assumptions is None else assumptions,
-            needed=needed if word == UNDECIDABLE else "",
+            needed=needed if undecided else "",
+            have=have if undecided else math.nan,
+            need=need if undecided else math.nan,
+            unit=unit if undecided else "",
+            null=self.null if null is None else null,
+            span=self.span if span is None else span,
         )
 
 

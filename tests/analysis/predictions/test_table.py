@@ -19,6 +19,11 @@ ITEM = Verdict(
     effect=0.5,
     effect_low=0.4,
     effect_high=math.inf,
+    null=(-0.05, 0.05),
+    span=(1.0, 1500.0),
+    have=2.0,
+    need=4.0,
+    unit="seeds",
     sample=Sample(5, 2, (64, 256)),
     assumptions=("first", "second"),
     needed="",
@@ -30,7 +35,12 @@ def test_a_verdict_keeps_all_it_says_in_the_table():
     row = table.isel(prediction=0)
     for name in ("statement", "verdict", "reason", "effect_meaning", "needed"):
         assert str(row[name].values) == getattr(ITEM, name)
-    for name in ("effect", "effect_low", "effect_high"):
+    for name, value in zip(("null_low", "null_high"), ITEM.null, strict=True):
+        assert float(row[name]) == value
+    for name, value in zip(("first", "last"), ITEM.span, strict=True):
+        assert float(row[name]) == value
+    assert str(row["unit"].values) == "seeds"
+    for name in ("effect", "effect_low", "effect_high", "have", "need"):
         assert float(row[name]) == getattr(ITEM, name)
     assert (int(row["runs"]), int(row["seeds"]), str(row["batch_sizes"].values)) == (
         5,
