@@ -1,5 +1,6 @@
 from .decade_ratio import (
     decade_ratio_interval as decade_ratio_interval,
+    fitted_records as fitted_records,
     mean_decade_ratio as mean_decade_ratio,
 )
 from .family import (
@@ -12,7 +13,14 @@ from .fit import (
     fitted_noise as fitted_noise,
     growth_curve as growth_curve,
 )
-from .late_logarithm import SETTLED as SETTLED, Advantage as Advantage, advantage as advantage
+from .late_logarithm import (
+    ONSET as ONSET,
+    SETTLED as SETTLED,
+    Advantage as Advantage,
+    Candidates as Candidates,
+    advantage as advantage,
+    candidates as candidates,
+)
 from .noise_models import (
     NoiseModel as NoiseModel,
     noise_covariance as noise_covariance,

@@ -10,10 +10,14 @@ what saturates has less than 1. It needs no fit, and is read off the picture.
 from functools import lru_cache
 
 import numpy as np
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from ultraslow.analysis.intervals import Interval, t_interval
+
+from .fit import fit_growth, fitted_noise, thinned
+from .noise_models import noise_covariance
 
 Array = NDArray[np.float64]
 
@@ -23,7 +27,104 @@ _POINTS = 21  # of that average
 _FLOOR = 1e-3  # of d(T): growth below this is none
 
 
-def decade_ratio(times: Array, values: Array) -> Array:
+def decade_ratio(
+    distance: xr.DataArray, *, across: str | None = None, level: float = 0.95
+) -> xr.Dataset:
+    """How much distance the last decade of iterations added, compared with the one before.
+
+        ρ = (d̄₀ − d̄₂) / (d̄₂ − d̄₄)
+
+    d̄ⱼ is the mean of d over a fifth of a decade around T·10^(−0.1 − j/2), T the last iteration.
+    Past its onset a logarithm has ρ = 1 and a power t^p has 10^p, so diffusion 3.16; what
+    saturates has less than 1. An onset makes ρ larger: ln(t + T/10) has 3.1, as diffusion has, so
+    that ρ alone tells no law.
+
+    Arguments:
+        distance: d, any unit; dimension `iteration` with its coordinate, every other dimension
+            counts series. A record at iteration 0 is left out.
+        across: the dimension of seeds. Their geometric mean then has a t interval, which speaks of
+            the next seed. By default every series has the interval that its own noise gives, as
+            `fit_growth` finds it, by the delta method for ln ρ: it speaks of that trajectory.
+        level: confidence level, between 0.8 and 0.99.
+
+    Returns:
+        Over the other dimensions: `decade_ratio`, `decade_ratio_low`, `decade_ratio_high`, and
+        `reason`, why there is none; empty where there is one.
+
+    Raises:
+        TypeError: when `distance` is no `xarray.DataArray` of real numbers.
+        ValueError: when `distance` has no usable `iteration` coordinate or no dimension `across`,
+            or the level is out of range.
+
+    >>> times = np.geomspace(1, 1e4, 60)
+    >>> curve = xr.DataArray(2 + np.sqrt(times), {"iteration": times}, ["iteration"])
+    >>> decade_ratio(curve).decade_ratio.round(2).item()
+    3.16
+    """
+    known = [str(dim) for dim in getattr(distance, "dims", ()) if dim != "iteration"]
+    if across is not None and across not in known:
+        expected = f"one of {', '.join(known)}" if known else "none, as there is a single series"
+        raise ValueError(f"across: found {across!r}, expected {expected}")
+    fits = fit_growth(distance, level=level, calibrate=False)
+    shape = tuple(fits.sizes[name] for name in known)
+    found = np.empty(shape, dtype=object)
+    for place in np.ndindex(*shape):
+        at = dict(zip(known, place, strict=True))
+        found[place] = run_decade_ratio(distance.isel(at), fits.isel(at), level=level)
+    if across is not None:
+        axis = known.index(across)
+        known.remove(across)
+        found = np.apply_along_axis(_mean_of, axis, found, level)
+    columns = {
+        "decade_ratio": [one.value for one in found.flat],
+        "decade_ratio_low": [one.low for one in found.flat],
+        "decade_ratio_high": [one.high for one in found.flat],
+        "reason": [one.reason for one in found.flat],
+    }
+    kept = {
+        name: (known, np.array(column).reshape(found.shape)) for name, column in columns.items()
+    }
+    coordinates = {name: c for name, c in fits.coords.items() if set(c.dims) <= set(known)}
+    return xr.Dataset(kept, coordinates, {"level": level})
+
+
+def _mean_of(found: NDArray[np.object_], level: float) -> Interval:
+    known = [one for one in found if np.isfinite(one.value)]
+    if len(known) > 1:
+        return mean_decade_ratio([one.value for one in known], level=level)
+    reason = next((one.reason for one in found if one.reason), "one series has no spread")
+    value = known[0].value if known else float("nan")
+    return Interval(value, 0.0, float("inf"), len(known), reason=reason)
+
+
+def run_decade_ratio(curve: xr.DataArray, fit: xr.Dataset, *, level: float) -> Interval:
+    """ρ of one run, with the interval that the noise of its growth fit gives.
+
+    Arguments:
+        curve: d along `iteration`.
+        fit: of this curve, as `fit_growth` returns it.
+        level: confidence level.
+
+    Returns:
+        ρ with its interval; NaN, and the reason, where the run could not be fitted.
+    """
+    noise = fitted_noise(fit)
+    if noise is None:
+        return Interval(float("nan"), 0.0, float("inf"), 1, reason=str(fit["reason"].item()))
+    times, values = fitted_records(curve)
+    covariance = float(fit["sigma"]) ** 2 * noise_covariance(noise, times)
+    return decade_ratio_interval(times, values, covariance, level=level)
+
+
+def fitted_records(curve: xr.DataArray) -> tuple[Array, Array]:
+    """The times and values of a curve that a growth fit of it uses."""
+    times = np.asarray(curve["iteration"].values, dtype=np.float64)
+    known = np.flatnonzero((times > 0) & np.isfinite(curve.values))
+    kept = known[thinned(times[known])]
+    return times[kept], np.asarray(curve.values, dtype=np.float64)[kept]
+
+
+def ratios(times: Array, values: Array) -> Array:
     """ρ of distances.
 
     Arguments:
@@ -35,7 +136,7 @@ def decade_ratio(times: Array, values: Array) -> Array:
         in both decades.
 
     >>> times = np.geomspace(1, 1e4, 200)
-    >>> decade_ratio(times, np.stack([np.log(times), np.sqrt(times)])).round(2)
+    >>> ratios(times, np.stack([np.log(times), np.sqrt(times)])).round(2)
     array([1.  , 3.16])
     """
     if not spans(times):

@@ -2,8 +2,9 @@
 
 A curve that is a logarithm from some time on may have grown in any way before, so an exponent
 other than 0 over all of it is no evidence against the logarithm. Here every curve is fitted twice:
-by curves that have become a logarithm when a fifth of the iterations are over, and by powers of t
-that never do. What is compared is how much of the curve each leaves unexplained,
+by curves that have become a logarithm when a fifth of the iterations are over, or are ln(t + τ)
+with an onset τ of up to half of them, and by powers of t that are no logarithm ever. What is
+compared is how much of the curve each leaves unexplained,
 
     A = ln(RSS of the best late logarithm / RSS of the best power),
 
@@ -31,7 +32,9 @@ Array = NDArray[np.float64]
 # A logarithm from a fifth of the iterations on is seen for 0.7 decades. What becomes one later
 # nobody can tell from a power.
 SETTLED = 0.2
-ONSET = 0.1  # latest onset of a logarithm, share of the iterations
+# Latest onset of a logarithm, share of the iterations. Until its onset ln(t + τ) grows like t, so
+# that onsets of half of them take little away from what speaks for powers of up to 0.7.
+ONSET = 0.5
 # A law of exponent 0.05 differs from the logarithm by 12 % of D one decade beyond three decades of
 # data; below that, records of a few decades and per-cent noise cannot tell them apart.
 MARGIN = 0.05
@@ -60,14 +63,41 @@ class Advantage:
 
 
 @dataclass(frozen=True)
+class _Family:
+    """Curves of one kind, and their shapes, each of unit length and free of a constant.
+
+    Attributes:
+        curves: as they are, shape (curve, time).
+        shapes: in the metric, shape (curve, time).
+        lengths: of the curves in the metric without their constant, shape (curve,).
+    """
+
+    curves: Array
+    shapes: Array
+    lengths: Array
+
+    def explained(self, white: Array) -> Array:
+        """Squares that each explains of whitened curves, shape (series, curve).
+
+        Growth only: a shape may not be turned upside down.
+        """
+        return np.asarray(np.maximum(white @ self.shapes.T, 0.0) ** 2)
+
+
+@dataclass(frozen=True)
 class _Rivals:
-    """Shapes of the curves, each of unit length and free of a constant in the metric."""
+    """The families that are compared, and the metric."""
 
     metric: Array
     constant: Array
-    late: Array
-    faster: Array
-    slower: Array
+    late: _Family
+    faster: _Family
+    slower: _Family
+
+    def white(self, values: Array) -> Array:
+        """Curves in the metric, without their constant."""
+        white = values @ self.metric.T
+        return white - (white @ self.constant)[..., None] * self.constant
 
 
 def advantage(times: Array, values: Array) -> Advantage:
@@ -86,19 +116,64 @@ def advantage(times: Array, values: Array) -> Advantage:
     [True, False]
     """
     rivals = _rivals(np.asarray(times, dtype=np.float64).tobytes())
-    white = values @ rivals.metric.T
-    white = white - (white @ rivals.constant)[:, None] * rivals.constant
+    white = rivals.white(values)
     whole = (white**2).sum(axis=1)
 
-    def unexplained(shapes: Array) -> Array:
-        # Growth only: a shape may not be turned upside down.
-        best = (np.maximum(white @ shapes.T, 0.0) ** 2).max(axis=1)
-        return np.maximum(whole - best, _FLOOR * whole)
+    def unexplained(family: _Family) -> Array:
+        return np.maximum(whole - family.explained(white).max(axis=1), _FLOOR * whole)
 
     late = np.log(unexplained(rivals.late))
     return Advantage(
         late - np.log(unexplained(rivals.faster)), late - np.log(unexplained(rivals.slower))
     )
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The two curves that P1 weighs against each other, fitted to one distance.
+
+    Attributes:
+        logarithm: the best curve that has become a logarithm, shape (time,).
+        power: the best power of t on one side of the logarithm, shape (time,).
+        misses: root mean square by which each misses, shares of the distance's growth.
+    """
+
+    logarithm: Array
+    power: Array
+    misses: tuple[float, float]
+
+
+def candidates(times: Array, values: Array, *, faster: bool) -> Candidates:
+    """The best late logarithm and the best power of t of a distance.
+
+    Arguments:
+        times: t > 0, shape (time,), increasing, iterations.
+        values: d, shape (time,), finite.
+        faster: whether the power is one above the logarithm, and not one that saturates.
+
+    Returns:
+        Both, in the metric in which they are compared.
+
+    >>> times = np.geomspace(1, 1e4, 40)
+    >>> found = candidates(times, np.sqrt(times), faster=True)
+    >>> found.misses[0] > 0.01, found.misses[1] < 1e-6
+    (True, True)
+    """
+    rivals = _rivals(np.asarray(times, dtype=np.float64).tobytes())
+    white = rivals.white(values)
+    level = (values @ rivals.metric.T) @ rivals.constant
+    ones = float(np.linalg.norm(rivals.metric @ np.ones(times.size)))
+
+    def best(family: _Family) -> Array:
+        place = int(family.explained(white).argmax())
+        scale = max(float(white @ family.shapes[place]), 0.0) / family.lengths[place]
+        rest = level - scale * float((rivals.metric @ family.curves[place]) @ rivals.constant)
+        return np.asarray(scale * family.curves[place] + rest / ones)
+
+    found = best(rivals.late), best(rivals.faster if faster else rivals.slower)
+    grown = float(np.ptp(values)) or 1.0
+    misses = [float(np.sqrt(np.mean((values - curve) ** 2))) / grown for curve in found]
+    return Candidates(*found, (misses[0], misses[1]))
 
 
 @lru_cache(maxsize=16)
@@ -109,10 +184,12 @@ def _rivals(key: bytes) -> _Rivals:
     constant = metric @ np.ones(times.size)
     constant /= np.linalg.norm(constant)
 
-    def shapes(curves: list[Array]) -> Array:
-        white = np.stack([curve / np.ptp(curve) for curve in curves]) @ metric.T
+    def family(curves: list[Array]) -> _Family:
+        scaled = np.stack([curve / np.ptp(curve) for curve in curves])
+        white = scaled @ metric.T
         white -= np.outer(white @ constant, constant)
-        return white / np.linalg.norm(white, axis=1, keepdims=True)
+        lengths = np.linalg.norm(white, axis=1)
+        return _Family(scaled, white / lengths[:, None], lengths)
 
     last = times[-1]
     soon = (0.0, 0.001 * last, 0.01 * last)
@@ -120,15 +197,17 @@ def _rivals(key: bytes) -> _Rivals:
     return _Rivals(
         metric,
         constant,
-        shapes(_late_logarithms(times)),
-        shapes([_power(times, p, onset) for p in _FASTER for onset in soon]),
-        shapes([_power(times, p, onset) for p in _SLOWER for onset in late]),
+        family(_late_logarithms(times)),
+        family([_power(times, p, onset) for p in _FASTER for onset in soon]),
+        family([_power(times, p, onset) for p in _SLOWER for onset in late]),
     )
 
 
 def _late_logarithms(times: Array) -> list[Array]:
     first, last = times[0], times[-1]
-    onsets = (0.0, *np.geomspace(max(first / 2, last / 3000), ONSET * last, 12))
+    early = np.geomspace(max(first / 2, last / 3000), 0.1 * last, 12)
+    # The later the onset, the more of the curve bends with it.
+    onsets = (0.0, *early, *np.linspace(0.15, ONSET, 8) * last)
     settled = np.geomspace(max(first, _EARLIEST * last), SETTLED * last, 16)
     curves = [_power(times, p, onset) for onset in onsets for p in (-MARGIN, 0.0, MARGIN)]
     curves += [

@@ -7,7 +7,7 @@ other. An arm speaks
 
 - *against* the logarithm where the interval of its mean exponent lies beyond ±`MARGIN`, and powers
   on that side fit better than late logarithms do, with a one-sided t test;
-- *for* it where the interval lies within ±`MARGIN` at a fifth of the error, and no power has the
+- *for* it where the interval lies within ±`MARGIN` at a third of the error, and no power has the
   advantage;
 - else neither.
 
@@ -69,7 +69,7 @@ ADVANTAGE = 0.1
 _LEANING = 0.1  # error at which an arm is found beyond the margin, and nothing is supported
 _ROUNDING = 1e-12  # of the largest value: a spread below it is none
 # Support has this part of the error: a law at the margin would else be supported with all of it.
-SUPPORT = 0.2
+SUPPORT = 0.35
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from ultraslow.analysis.runs import (
 )
 from ultraslow.analysis.text import plural
 
-from .decade_ratio import decade_ratio_interval
-from .fit import fit_growth, fitted_noise, thinned
+from .decade_ratio import fitted_records, run_decade_ratio
+from .fit import fit_growth, fitted_noise
 from .late_logarithm import advantage
-from .noise_models import noise_covariance
 from .settings import Progress, Settings
 from .status import LEAST_RECORDS
 
@@ -77,15 +76,10 @@ def late_growth(
     columns = {name: np.full(len(curves), np.nan) for name in LATE_GROWTH}
     for place, (name, curve) in enumerate(curves.items()):
         fit = fits.sel(node=name)
-        noise = fitted_noise(fit)
-        if noise is None:
+        if fitted_noise(fit) is None:
             continue
-        times = np.asarray(curve["iteration"].values, dtype=np.float64)
-        known = np.flatnonzero((times > 0) & np.isfinite(curve.values))
-        kept = known[thinned(times[known])]
-        times, values = times[kept], np.asarray(curve.values, dtype=np.float64)[kept]
-        covariance = float(fit["sigma"]) ** 2 * noise_covariance(noise, times)
-        ratio = decade_ratio_interval(times, values, covariance, level=level)
+        ratio = run_decade_ratio(curve, fit, level=level)
+        times, values = fitted_records(curve)
         better = advantage(times, values[None])
         found = (ratio.value, ratio.low, ratio.high, better.faster[0], better.slower[0])
         for column, value in zip(LATE_GROWTH, found, strict=True):

@@ -19,6 +19,7 @@ Contents:
     RecordError      what is wrong with one, with all its faults
     fit_growth       fit the growth family to a distance
     growth_curve     the fitted curve at any iteration
+    decade_ratio     how much distance the last decade of iterations added
     local_shape      how the slope of a distance in ln t changes along the curve
     run_noise_scale  the gradient noise scale of a run
     critical_batch   the batch size beyond which larger ones stop paying

@@ -1,5 +1,6 @@
 from . import analysis as analysis, diffusion as diffusion, probes as probes
 from .analysis.growth.certificate import certify as certify
+from .analysis.growth.decade_ratio import decade_ratio as decade_ratio
 from .analysis.growth.fit import fit_growth as fit_growth, growth_curve as growth_curve
 from .analysis.growth.shape import local_shape as local_shape
 from .analysis.noise.breakdown import run_noise_scale as run_noise_scale

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ultraslow.analysis.growth.decade_ratio import decade_ratio
+from ultraslow.analysis.growth.decade_ratio import ratios
 from ultraslow.analysis.growth.fit import fit_growth
 from ultraslow.analysis.growth.late_logarithm import advantage
 from ultraslow.analysis.predictions.batch_size.collapse import collapse
@@ -49,10 +49,10 @@ def fitted(distances, times=TIMES):
     fits = fits.assign_coords(node=names, run=("node", names), arm=("node", same))
     whole = {"first": 1, "last": last, "decades": np.log10(last)}
     fits = fits.assign({k: ("node", np.full(len(names), v)) for k, v in whole.items()})
-    better, ratios = advantage(times, distances), decade_ratio(times, distances)
+    better, added = advantage(times, distances), ratios(times, distances)
     late = {"faster_advantage": better.faster, "slower_advantage": better.slower}
     return fits.assign(
-        {name: ("node", values) for name, values in {**late, "decade_ratio": ratios}.items()}
+        {name: ("node", values) for name, values in {**late, "decade_ratio": added}.items()}
     )
 
 

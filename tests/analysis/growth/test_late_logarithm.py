@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from ultraslow.analysis.growth import late_logarithm as module
-from ultraslow.analysis.growth.late_logarithm import advantage
+from ultraslow.analysis.growth.late_logarithm import advantage, candidates
 from ultraslow.analysis.growth.noise_models import NoiseModel, noise_covariance
 from ultraslow.diffusion.laws import growth_basis, late_logarithm
 
@@ -16,7 +16,7 @@ def one(curve, times=TIMES):
     return found.faster[0], found.slower[0]
 
 
-@pytest.mark.parametrize("onset", [0.0, 1.0, 10.0, 100.0, 1000.0])
+@pytest.mark.parametrize("onset", [0.0, 1.0, 10.0, 100.0, 1000.0, 2500.0, 4000.0, 5000.0])
 def test_no_power_beats_a_logarithm_that_has_set_in(onset):
     assert max(one(np.log(TIMES + onset))) < 0
 
@@ -117,3 +117,34 @@ def test_each_series_is_judged_by_itself():
 def test_a_curve_that_never_grows_gives_no_side_an_advantage():
     """Shapes may not be turned upside down: what falls is explained by neither."""
     assert_allclose(one(-TIMES), 0.0, atol=1e-9)
+
+
+# The two curves of the picture.
+
+
+@pytest.mark.parametrize("onset", [0.0, 30.0, 4000.0])
+def test_a_late_logarithm_is_its_own_best_logarithm(onset):
+    curve = 7.0 + 2.5 * np.log(TIMES + onset)
+    found = candidates(TIMES, curve, faster=True)
+    assert found.misses[0] < 0.004 < found.misses[1]
+    assert_allclose(found.logarithm, curve, atol=0.012 * np.ptp(curve))
+
+
+@pytest.mark.parametrize(("exponent", "faster"), [(0.5, True), (-0.5, False)])
+def test_a_power_is_its_own_best_power_whatever_its_offset_and_scale(exponent, faster):
+    curve = 4.0 + 0.3 * TIMES**exponent * np.sign(exponent)
+    found = candidates(TIMES, curve, faster=faster)
+    assert_allclose(found.power, curve, atol=0.02 * np.ptp(curve))
+    assert found.misses[1] < found.misses[0] / 3
+
+
+def test_the_better_candidate_is_the_one_with_the_advantage():
+    """In the metric: the ratio of what both leave unexplained is the advantage."""
+    noise = NoiseModel("ar_log_t", 0.1 * np.log(LAST), 0.2)
+    inverse = np.linalg.inv(noise_covariance(noise, TIMES))
+    found = advantage(TIMES, SEEN)
+    for place, values in enumerate(SEEN):
+        for side, faster in ((found.faster, True), (found.slower, False)):
+            both = candidates(TIMES, values, faster=faster)
+            left = [(values - c) @ inverse @ (values - c) for c in (both.logarithm, both.power)]
+            assert_allclose(np.log(left[0] / left[1]), side[place], atol=1e-6)

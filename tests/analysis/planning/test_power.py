@@ -88,7 +88,7 @@ def _naive(exponents, faster, slower, seeds, *, level):
         if _p_above(values, 0.05) < error and of < 0.1:
             return "contradicted"
     within = max(_p_above([0.05 - v for v in p], 0), _p_above([0.05 + v for v in p], 0))
-    return "supported" if within < (1 - level) / 10 and min(better) > 0.1 else "undecidable"
+    return "supported" if within < 0.35 * (1 - level) / 2 and min(better) > 0.1 else "undecidable"
 
 
 def test_sets_of_runs_that_cannot_be_used_decide_nothing():
