@@ -21,6 +21,7 @@ from ultraslow.analysis.intervals import SEEDS
 from ultraslow.analysis.runs import (
     Arm,
     Span,
+    constant_rate,
     ingredients_of,
     injected_noise,
     label,
@@ -32,7 +33,7 @@ from ultraslow.analysis.runs import (
 from ultraslow.analysis.runs.arms import arm, by_arm
 from ultraslow.analysis.scores import has, metric_of, once
 
-from .text import first_of, plural
+from .text import first_of, number, plural
 
 Read = TypeVar("Read")
 
@@ -171,6 +172,29 @@ class Study:
     def last_decade(self) -> Span:
         """The last decade of iterations that all runs recorded at a constant rate (1, 0: none)."""
         return last_decade(self.runs)
+
+    @cached_property
+    def ends_of_phase(self) -> dict[str, int]:
+        """Where training sets are fitted, by node, of runs whose phase ends with it."""
+        fitted = {name: one.fitted for name, one in self.each(constant_rate).items()}
+        return {name: iteration for name, iteration in fitted.items() if iteration}
+
+    def longer(self, until: float) -> str:
+        """What to do for a longer phase: to train on, or a training set not fitted so soon.
+
+        Arguments:
+            until: the iteration that it should reach.
+
+        Returns:
+            An instruction, without a full stop.
+        """
+        first = min(self.ends_of_phase.values(), default=math.inf)
+        if first < until:
+            return (
+                f"a larger training set, not fitted before iteration {number(until)}: this one is "
+                f"by iteration {first}"
+            )
+        return f"training on at the same rate until iteration {number(until)}"
 
     @cached_property
     def distinct(self) -> "Study":

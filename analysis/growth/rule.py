@@ -41,6 +41,7 @@ from ultraslow.analysis.intervals import (
     joint_level,
     t_interval,
 )
+from ultraslow.analysis.runs import fitted_by
 from ultraslow.analysis.text import number, plural
 
 from .late_logarithm import MARGIN as MARGIN, Advantage
@@ -248,6 +249,10 @@ def _shortcoming(fit: xr.Dataset) -> str:
     decades = float(fit["decades"])
     if not float(fit["last"]) > 0:
         return str(fit["reason"].values) or "no phase of constant learning rate"
+    if decades < DECADES and int(fit.get("fitted", 0)):
+        return (
+            f"{fitted_by(int(fit['fitted']))}: {decades:.2f} decades before it, {DECADES} needed"
+        )
     if decades < DECADES:
         return f"{decades:.2f} decades of constant learning rate, {DECADES} needed"
     if not math.isfinite(float(fit["exponent"])) or str(fit["status"].values) in DISQUALIFYING:
@@ -295,6 +300,12 @@ def shortage(fits: xr.Dataset) -> str:
     if 2 * weak > fits.sizes["node"]:
         return "distances that grow clear of their noise: longer runs, or windows of more records"
     last = float((fits["first"].clip(min=1) * 10**DECADES).max())
+    short = fits["decades"] < DECADES
+    if "fitted" in fits and 2 * int(((fits["fitted"] > 0) & short).sum()) > int(short.sum()):
+        return (
+            f"a larger training set, not fitted before iteration {number(math.ceil(last))}: this "
+            f"one is by iteration {number(reached)}, and longer runs would not change that"
+        )
     if last <= int(fits["last"].min()):
         return f"more records in the phase of constant learning rate, up to iteration {reached}"
     return (

@@ -1,4 +1,7 @@
-"""Growth fits of whole sets of runs, over the phase of constant learning rate."""
+"""Growth fits of whole sets of runs, over the phase of constant learning rate.
+
+The phase ends where the training set is fitted.
+"""
 
 from collections.abc import Mapping
 
@@ -10,6 +13,7 @@ from ultraslow.analysis.runs import (
     Stretch,
     arm_names,
     constant_rate,
+    fitted_by,
     label,
     one_per_seed,
     total_distance,
@@ -49,7 +53,8 @@ def fit_totals(
         `fit_growth`'s Dataset along `node`, with `run`, `batch_size`, `seed`, `arm` (what tells
         it from others of its batch size, in words) and `repeats` (whether another run of its seed
         counts in its arm) as coordinates,
-        the window's `first`, `last` and `decades`, and `grown_decades`, the decades beyond the
+        the window's `first`, `last` and `decades`, `fitted`, the iteration at which the training
+        set is fitted where that ends it, else 0; and `grown_decades`, the decades beyond the
         fitted onset τ: log10 of (last + τ)/(first + τ); `decade_ratio` with `decade_ratio_low` and
         `decade_ratio_high`, how much the last decade added compared with the one before; and
         `faster_advantage` and `slower_advantage`, by how much powers of t above and below the
@@ -169,6 +174,7 @@ def _labelled(fits: xr.Dataset, runs: dict[str, xr.Dataset]) -> xr.Dataset:
         "first": [int(window.iteration[0]) if window.iteration.size else 0 for window in windows],
         "last": [int(window.iteration[-1]) if window.iteration.size else 0 for window in windows],
         "decades": [window.decades for window in windows],
+        "fitted": [window.fitted for window in windows],
     }
     fits = fits.assign_coords({name: ("node", values) for name, values in coordinates.items()})
     fits = fits.assign({name: ("node", np.asarray(values)) for name, values in columns.items()})
@@ -185,6 +191,9 @@ def _why_short(window: Stretch, run: xr.Dataset) -> str:
     """What the recording lacks for a fit, where that is a constant learning rate; else empty."""
     count = window.iteration.size
     records = int((run["iteration"].values > 0).sum())
+    if 0 < count < LEAST_RECORDS <= records and window.fitted:
+        found = f"{fitted_by(window.fitted)}, after {plural(count, 'record')}"
+        return f"{found}, at least {LEAST_RECORDS} are needed"
     if 0 < count < LEAST_RECORDS <= records:
         found = f"the learning rate stays constant for {plural(count, 'record')} at most"
         return f"{found}, at least {LEAST_RECORDS} are needed"

@@ -1,6 +1,9 @@
 """Predictions against recordings: one verdict a prediction."""
 
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -18,8 +21,9 @@ from ultraslow.analysis.predictions.growth.straightness import random_motion
 from ultraslow.analysis.predictions.landscape import activation, closed_loop, landscape_growth
 from ultraslow.analysis.predictions.landscape.barriers import barriers
 from ultraslow.analysis.predictions.landscape.closure import closure
-from ultraslow.analysis.runs import some_runs
+from ultraslow.analysis.runs import FITTED_SHARE, some_runs
 from ultraslow.analysis.study import Study
+from ultraslow.analysis.text import plural
 
 from .verdict import Verdict
 
@@ -41,6 +45,11 @@ TESTS: Mapping[str, Callable[[Study], Verdict]] = {
     "H-b": huge_batch,
     "H-c": less_distance,
 }
+
+# On scores, and on the landscape alone: these hold whatever is fitted.
+_NOT_ON_MOTION = ("P3", "P4", "H-a", "H-c")
+# A reason of this kind speaks of the phase though nothing was estimated.
+_ON_LENGTH = re.compile("decade|constant (learning )?rate")
 
 # Names and meanings of the columns, in the order of `_row`.
 COLUMNS = {
@@ -90,8 +99,44 @@ test.__test__ = False  # type: ignore[attr-defined]
 
 def verdicts_on(study: Study) -> xr.Dataset:
     """Verdicts on the predictions about recordings at hand, as `test` gives them."""
-    found = [decide(study.tested) for decide in TESTS.values()]
+    found = [in_phase(decide(study.tested), study.tested) for decide in TESTS.values()]
     return as_dataset(found, level=study.level).assign_attrs(note=study.note)
+
+
+def in_phase(verdict: Verdict, study: Study) -> Verdict:
+    """The verdict with a sentence on where its phase ends, if training sets were fitted.
+
+    Arguments:
+        verdict: on the study.
+        study: its runs; those of batch sizes that did not enter are not spoken of.
+
+    Returns:
+        The verdict, with what growth afterwards means among the assumptions. One that lacks what
+        has nothing to do with the phase is left as it is.
+    """
+    entered = verdict.sample.batch_sizes or study.batch_sizes
+    runs = study.where(lambda run: int(run["batch_size"].values) in entered)
+    ends = sorted(runs.ends_of_phase.values())
+    about = math.isfinite(verdict.effect) or _ON_LENGTH.search(verdict.reason) is not None
+    if not ends or verdict.prediction in _NOT_ON_MOTION or not about:
+        return verdict
+    noted = (
+        f"{len(ends)} of {plural(len(runs.runs), 'run')} at a constant rate until they fit their "
+        "training set, and counted to there",
+        "growth like log t after that is the one on separable data (null law N5), and no walk's",
+    )
+    told = replace(verdict, assumptions=(*verdict.assumptions, *noted))
+    if "training set is fitted" in verdict.reason:
+        return told
+    where = (
+        f"iteration {ends[0]}" if ends[0] == ends[-1] else f"iterations {ends[0]} to {ends[-1]}"
+    )
+    some = "" if len(ends) == len(runs.runs) else f" in {len(ends)} of {len(runs.runs)} runs"
+    sentence = (
+        f"It is about the time until {where}, where the training set is fitted{some} (loss at "
+        f"{FITTED_SHARE:.0%} of its start)."
+    )
+    return replace(told, reason=f"{verdict.reason} {sentence}")
 
 
 def as_dataset(found: Sequence[Verdict], *, level: float) -> xr.Dataset:

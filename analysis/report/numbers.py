@@ -16,7 +16,7 @@ from ultraslow.analysis.growth import LATE_GROWTH
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, run_noise_scale
 from ultraslow.analysis.planning import Plan
-from ultraslow.analysis.runs import constant_rate, label, runs_of
+from ultraslow.analysis.runs import constant_rate, fitted_at, label, runs_of
 from ultraslow.analysis.scores import CriticalBatch, Gain, Ladder, Rung
 
 VERSIONS = ("ultraslow", "numpy", "scipy", "statsmodels", "xarray", "netCDF4", "matplotlib")
@@ -37,6 +37,7 @@ _FIT = (
     "first",
     "last",
     "decades",
+    "fitted",
 )
 
 
@@ -91,6 +92,7 @@ def _input(name: str, run: xr.Dataset) -> dict[str, Any]:
         "tensors": run.sizes["tensor"],
         "weights": int(run["tensor_size"].values.sum()),
         "constant_rate_decades": stretch.decades,
+        "fitted": fitted_at(run) or None,
         "measured": sorted(map(str, run.data_vars)),
         "attributes": {str(key): _parsed(value) for key, value in attrs.items()},
     }

@@ -11,7 +11,7 @@ import xarray as xr
 from ultraslow.analysis.intervals import UNDECIDABLE, Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, NoiseScale
 from ultraslow.analysis.planning import Plan
-from ultraslow.analysis.runs import unusable
+from ultraslow.analysis.runs import FITTED_SHARE, unusable
 from ultraslow.analysis.scores import CriticalBatch, Gain, Ladder
 from ultraslow.analysis.text import (
     fixed,
@@ -55,16 +55,33 @@ def recording_tables(runs: xr.DataTree) -> list[Table]:
         _entry("records", "records"),
         _entry("weights", "weights", in_short),
         _entry("decades", "constant_rate_decades", fixed),
+        *_where_fitted(rows),
         _entry("state", "state", lambda state: state.partition(" ")[0], left=True),
         _entry("beside distance", "measured", _in_words, left=True),
     )
-    notes = tuple(_state(row) for row in rows if row["written"])
+    notes = (*_phase_note(rows), *(_state(row) for row in rows if row["written"]))
     bad = Table(
         columns=(Column("", lambda item: f"not used: {item.source}", left=True),),
         rows=unusable(runs),
         below=lambda item: item.faults,
     )
     return [Table(columns=columns, rows=rows, notes=notes), bad]
+
+
+def _where_fitted(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """The column of where training sets are fitted; none where none is."""
+    if not any(row.get("fitted") for row in rows):
+        return ()
+    return (Column("fitted at", lambda row: str(row["fitted"] or NONE)),)
+
+
+def _phase_note(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    if not _where_fitted(rows):
+        return ()
+    return (
+        f"fitted at: from here on the training loss is {FITTED_SHARE:.0%} of its start or less; "
+        "growth is judged before it, and decades are counted to it",
+    )
 
 
 def _in_words(measured: Sequence[str]) -> str:
@@ -135,6 +152,7 @@ def exponent_table(found: xr.Dataset) -> Table:
         _entry("run", "run", left=True),
         *names,
         _entry("decades", "decades", fixed),
+        *_where_fitted(rows),
         Column("p", lambda row: rounded(real(row["exponent"]))),
         Column("interval", lambda row: _ends(row, "exponent_low", "exponent_high"), tied=True),
         Column("tells ≥", lambda row: rounded(real(row["detectable"]))),
@@ -143,7 +161,7 @@ def exponent_table(found: xr.Dataset) -> Table:
     )
     reasons = Counter(row["reason"] for row in rows if row["status"] != "ok")
     notes = (f"{plural(count, 'curve')}: {reason}" for reason, count in reasons.most_common())
-    return Table(lead=lead, columns=columns, rows=rows, notes=tuple(notes))
+    return Table(lead=lead, columns=columns, rows=rows, notes=(*_phase_note(rows), *notes))
 
 
 def _ends(row: Mapping[str, Any], low: str, high: str) -> str:

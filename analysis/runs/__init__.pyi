@@ -14,6 +14,7 @@ from .load import unusable as unusable
 from .names import arm_names as arm_names
 from .readings import (
     CLOCKS as CLOCKS,
+    FITTED_SHARE as FITTED_SHARE,
     GRID as GRID,
     ITERATION as ITERATION,
     RATE as RATE,
@@ -26,6 +27,8 @@ from .readings import (
     common_window as common_window,
     constant_rate as constant_rate,
     distance_at as distance_at,
+    fitted_at as fitted_at,
+    fitted_by as fitted_by,
     group_places as group_places,
     grouped as grouped,
     injected_noise as injected_noise,
@@ -42,5 +45,6 @@ from .readings import (
     sampling_share as sampling_share,
     slope as slope,
     total_distance as total_distance,
+    whole_constant_rate as whole_constant_rate,
     window_mean as window_mean,
 )

@@ -72,7 +72,7 @@ def arm(run: xr.Dataset) -> Arm:
     return Arm(
         int(run.variables["batch_size"].values),
         str(label(run, "scaling")),
-        float(f"{stretch.rate:.4g}") if stretch.iteration.size else 0.0,
+        float(f"{stretch.rate:.4g}") if math.isfinite(stretch.rate) else 0.0,
         injected_noise(run),
     )
 

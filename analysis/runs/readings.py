@@ -1,9 +1,19 @@
 """What is read off one run: settings, phases of constant rate, clocks, distances, slopes, heat.
 
-A growth law is a statement about one learning rate; a drop of the rate bends every curve. Phases
-are read from the recorded rate. A clock is known from the rates and the batch size: iterations t,
-the summed rate Ση, the summed squared rate over the batch size Ση²/M, and samples Mt. The
-log-slope is dd/d ln t by least squares; a change of the unit of time leaves it alone.
+A growth law is a statement about one learning rate, before the training set is fitted; a drop of
+the rate bends every curve. Phases are read from the recorded rate. A clock is known from the rates
+and the batch size: iterations t, the summed rate Ση, the summed squared rate over the batch size
+Ση²/M, and samples Mt. The log-slope is dd/d ln t by least squares; a change of the unit of time
+leaves it alone.
+
+The walk on a random potential is the motion before the training set is fitted, while samples have
+a loss to lower and gradients that differ. After that weights come to rest, or go on like ln t in
+the direction of the largest margin without noise or barriers (null law N5). Either reads like a
+logarithm, and arms at rest at one distance read like curves that coincide.
+
+References:
+    Hoffer, Hubara and Soudry (2017), arXiv 1705.08741: the initial phase of high learning rate.
+    Soudry et al. (2018), Journal of Machine Learning Research 19, 70: ln t on separable data.
 """
 
 import json
@@ -29,6 +39,20 @@ GRID = 33  # times at which curves of several runs are compared
 # Fewer records than this in a decade do not give a slope that two neighbours do not decide.
 RECORDS = 5
 _ROUNDING = 1e-9  # of a distance, which is a sum of many squares
+# A training set is fitted at this share of the first loss. Of a small residual network on 320
+# images the loss stays at 7 % for a while, with half of the gradient noise of the start; from 5 %
+# on both fall by powers of ten.
+FITTED_SHARE = 0.05
+# The noise of the gradients, tr Σ, falls with the loss where samples are fitted. Where they are
+# not it stays: at a third of the first loss it is that of the start in the recordings of CIFAR-10.
+_CALM = 0.5
+# Fitted sets go on to lose like t^(−0.6) and faster; a loss that rests sooner rests at a floor.
+_FALL = 0.2
+_NOTHING = 1e-3  # of the start: below, a loss may rest, as at the precision of its numbers
+_NEAR = 10**0.1  # records within this factor of a time tell the loss at it, by their median
+# Untrained networks of large outputs lose much more at first than by guessing; that is lost
+# within the first updates, and within the first pass, without any sample being fitted.
+_FIRST_UPDATES = 10
 
 
 def label(run: xr.Dataset, name: str, default: object = "") -> object:
@@ -161,6 +185,95 @@ def _end(rates: Array, between: Array, start: int) -> int:
     return start + (same.size if same.all() else int(np.argmin(same)))
 
 
+def fitted_at(run: xr.Dataset) -> int:
+    """The iteration from which on a run has fitted its training set; 0 where it never has.
+
+    From there on the training loss stays at or below `FITTED_SHARE` of its start, after a pass
+    over the training set, by the median of the records around each time, so that a spike is none.
+    The start is the first loss, or the median over the first pass where that is less. The loss
+    must go on falling, which one with a floor does not, and the noise of the gradients must have
+    fallen to half, where it was recorded.
+
+    Arguments:
+        run: a recording.
+
+    Returns:
+        The last recorded iteration t ≥ 1 before that; 0 where the loss was not recorded, or is no
+        mean over updates, as the potential of a simulated walk, and without gradient noise beside.
+    """
+    noise = _noise_trace(run)
+    known = run.variables
+    if "loss" not in known or not ("loss_updates" in known or np.isfinite(noise).any()):
+        return 0
+    times, loss = known["iteration"].values.astype(np.float64), known["loss"].values
+    used = np.isfinite(loss) & (times > 0)
+    times, loss, noise = times[used], loss[used], noise[used]
+    # Most runs never come near: what follows is for those that do.
+    if times.size < 3 or not 0 <= np.median(loss[-3:]) <= FITTED_SHARE * loss[0] or loss.min() < 0:
+        return 0
+    first_pass = _first_pass(run)
+    limit = FITTED_SHARE * _start(times, loss, first_pass)
+    above = _mostly((loss > limit) | (times < first_pass), times)
+    last = int(np.flatnonzero(above)[-1]) if above.any() else 0
+    if last == times.size - 1 or not _falls(times[last + 1 :], loss[last + 1 :], limit):
+        return 0
+    return int(times[last]) if _calmed(noise, last) else 0
+
+
+def _noise_trace(run: xr.Dataset) -> Array:
+    """Tr Σ of each record's window, shape (iteration,); NaN where unknown."""
+    if "noise_trace" not in run:
+        return np.full(run.sizes["iteration"], np.nan)
+    trace = run["noise_trace"]
+    dims = [dim for dim in trace.dims if dim != "iteration"]
+    return np.asarray(trace.sum(dims, skipna=False).values, dtype=np.float64)
+
+
+def _first_pass(run: xr.Dataset) -> float:
+    """Updates of the first pass over the training set; 0 where its size is unknown."""
+    size = run.variables.get("data_size")
+    return 0.0 if size is None else float(size.values) / float(run.variables["batch_size"].values)
+
+
+def _start(times: Array, loss: Array, first_pass: float) -> float:
+    """What the loss starts from: its first value, or the median over the first pass."""
+    early = times <= max(first_pass, _FIRST_UPDATES)
+    early[0] = True
+    order = np.argsort(loss[early])
+    updates = np.cumsum(np.diff(times[early], prepend=0.0)[order])
+    middle = int(np.searchsorted(updates, updates[-1] / 2))
+    return float(min(loss[0], loss[early][order][middle]))
+
+
+def _mostly(holds: NDArray[np.bool_], times: Array) -> NDArray[np.bool_]:
+    """Where something holds of most records around a time, its two neighbours at the least."""
+    places = np.arange(times.size)
+    first = np.minimum(np.searchsorted(times, times / _NEAR), np.maximum(places - 1, 0))
+    after = np.searchsorted(times, times * _NEAR, side="right")
+    after = np.maximum(after, np.minimum(places + 2, times.size))
+    count = np.concatenate([[0], np.cumsum(holds)])
+    return 2 * (count[after] - count[first]) > after - first
+
+
+def _falls(times: Array, loss: Array, limit: float) -> bool:
+    """Whether the loss goes on falling after it went below a limit, by its slope in ln t."""
+    clock = np.log(times)
+    late = clock >= (clock[0] + clock[-1]) / 2
+    if np.median(loss[late]) <= _NOTHING / FITTED_SHARE * limit or late.sum() < 4:
+        return True
+    positive = late & (loss > 0)
+    return bool(np.polyfit(clock[positive], np.log(loss[positive]), 1)[0] <= -_FALL)
+
+
+def _calmed(noise: Array, last: int) -> bool:
+    """Whether the gradients' noise after a record is far below that before; yes where unknown."""
+    before, after = noise[: last + 1], noise[last + 1 :]
+    before, after = before[np.isfinite(before)], after[np.isfinite(after)]
+    if not (before.size and after.size):
+        return True
+    return bool(np.median(after) <= _CALM * np.median(before))
+
+
 @dataclass(frozen=True)
 class Stretch:
     """A part of a run in which the learning rate is constant.
@@ -169,11 +282,13 @@ class Stretch:
         iteration: recorded iterations t ≥ 1 in it, shape (iteration,).
         rate: the learning rate; NaN where it is unknown.
         reason: why it is empty, in words; empty when it is not.
+        fitted: the iteration at which the training set is fitted, where that ends it; else 0.
     """
 
     iteration: NDArray[np.int64]
     rate: float
     reason: str = ""
+    fitted: int = 0
 
     @property
     def decades(self) -> float:
@@ -184,14 +299,28 @@ class Stretch:
 
 
 def constant_rate(run: xr.Dataset) -> Stretch:
-    """The longest phase of constant learning rate, in decades (`phases`).
+    """The longest phase of constant learning rate, in decades, before the training set is fitted.
+
+    Growth laws are about this phase: `phases` of the rate, cut where `fitted_at` says that nothing
+    is left to fit.
 
     Arguments:
         run: a recording.
 
     Returns:
-        The stretch; empty, with a reason, when the rate was not recorded.
+        The stretch; empty, with a reason, when the rate was not recorded, or was constant only
+        after the training set was fitted.
     """
+    fitted = fitted_at(run)
+    return _longest(run, fitted)
+
+
+def whole_constant_rate(run: xr.Dataset) -> Stretch:
+    """As `constant_rate`, however well the training set is fitted: for scores, not for laws."""
+    return _longest(run, 0)
+
+
+def _longest(run: xr.Dataset, fitted: int) -> Stretch:
     empty = np.empty(0, dtype=np.int64)
     if "learning_rate" not in run:
         return Stretch(empty, float("nan"), "the learning rate was not recorded")
@@ -199,11 +328,24 @@ def constant_rate(run: xr.Dataset) -> Stretch:
     iteration, rate = known["iteration"].values, known["learning_rate"].values
     sums = known["learning_rate_sum"].values if "learning_rate_sum" in known else None
     found = phases(iteration, rate, rate_sum=sums)
-    chosen = max(found, key=lambda phase: phase.decades, default=None)
-    if chosen is None:
+    if not found:
         return Stretch(empty, float("nan"), "no record after iteration 0 has a positive rate")
-    used = (iteration >= chosen.first) & (iteration <= chosen.last)
-    return Stretch(iteration[used].astype(np.int64), chosen.learning_rate)
+    end = fitted or math.inf
+    before = [phase for phase in found if phase.first <= end]
+    if not before:
+        reason = f"{fitted_by(fitted)}, before the learning rate is constant"
+        return Stretch(empty, found[0].learning_rate, reason, fitted)
+    chosen = max(before, key=lambda phase: min(phase.last, end) / phase.first)
+    last = min(chosen.last, end)
+    used = (iteration >= chosen.first) & (iteration <= last)
+    cut = fitted if last < chosen.last else 0
+    return Stretch(iteration[used].astype(np.int64), chosen.learning_rate, fitted=cut)
+
+
+def fitted_by(iteration: int) -> str:
+    """That a training set is fitted by an iteration, in words without a full stop."""
+    share = f"loss at {FITTED_SHARE:.0%} of its start"
+    return f"the training set is fitted by iteration {iteration} ({share})"
 
 
 def total_distance(run: xr.Dataset) -> xr.DataArray:
@@ -403,8 +545,12 @@ def grouped(run: xr.Dataset) -> xr.Dataset:
     places = group_places(run)
     squares = run["distance_sq"].transpose("iteration", "tensor").values
     summed = np.stack([squares[:, found].sum(axis=1) for found in places.values()], axis=1)
-    rates = [name for name in ("learning_rate", "learning_rate_sum") if name in run]
-    kept = run[rates].drop_dims("tensor", errors="ignore")
+    named = ("learning_rate", "learning_rate_sum", "loss", "loss_updates")
+    kept = run[[name for name in named if name in run]].drop_dims("tensor", errors="ignore")
+    if (
+        "noise_trace" in run
+    ):  # its total, which says with the loss where the training set is fitted
+        kept = kept.assign(noise_trace=run["noise_trace"].sum("tensor", skipna=False))
     return kept.assign(distance_sq=(("iteration", "tensor"), summed), tensor=list(places))
 
 

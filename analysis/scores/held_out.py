@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.runs import constant_rate, label, setting_of
+from ultraslow.analysis.runs import label, setting_of, whole_constant_rate
 
 # In order of preference: the claims are about accuracy.
 METRICS = ("accuracy", "loss")
@@ -155,7 +155,7 @@ def _training(name: str, run: xr.Dataset, metric: str) -> ScoredRun:
 
 
 def _constant_until(run: xr.Dataset) -> int:
-    stretch = constant_rate(run).iteration
+    stretch = whole_constant_rate(run).iteration
     # A first record of the rate after iteration 1 says nothing of a warm-up before it.
     return int(stretch[-1]) if stretch.size and stretch[0] <= 1 else 0
 

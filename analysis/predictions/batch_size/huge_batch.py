@@ -84,7 +84,7 @@ def _unlike(kept: Study) -> Missing | None:
     if last < 10 * first or last < 10**DECADES:
         return Missing(
             f"The runs share a constant learning rate only from iteration {first} to {last}.",
-            f"training on at a constant rate until iteration {max(100, 10 * first)} or later",
+            kept.longer(max(100, 10 * first)),
         )
     return None
 

@@ -253,8 +253,7 @@ def _short(study: Study, claim: Claim) -> Missing | None:
     if last < 10 * first or last < 10**DECADES:
         return Missing(
             f"The runs share a constant learning rate only from iteration {first} to {last}.",
-            f"training on with a constant learning rate until iteration "
-            f"{max(int(10**DECADES), 10 * int(first))} or later",
+            study.longer(max(int(10**DECADES), 10 * int(first))),
         )
     first, last = common_window(study.runs, clock=claim.clock)
     if last < 10 * first:

@@ -130,7 +130,7 @@ def log_growth(study: Study) -> Verdict:
         found.word,
         found.arms[shown.name].exponent,
         reason=_reason(shown, arms, found, level=study.level),
-        needed=_needed(shown, found, level=study.level),
+        needed=_needed(shown, found, entered.longer(10 * shown.last), level=study.level),
         meaning=f"{EFFECT}, mean of {len(shown.nodes)} seeds at {shown.name}",
         sample=entered.sample,
         assumptions=(
@@ -305,9 +305,8 @@ def _reason(
     return f"{added} {exponent} reaches across ±{MARGIN:g}."
 
 
-def _needed(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
-    """What would decide, for the arm that the sentence is about."""
-    longer = f"training on at the same rate until iteration {number(10 * shown.last)}"
+def _needed(shown: SpeakingArm, found: Judgement, longer: str, *, level: float) -> str:
+    """What would decide, for the arm that the sentence is about: seeds, or a longer phase."""
     exponents, better = shown.curves.exponents, shown.curves.advantage
     mean = float(exponents.mean())
     beyond = abs(mean) > MARGIN

@@ -7,7 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
-from ultraslow.analysis.runs import injected_noise
+from ultraslow.analysis.runs import constant_rate, fitted_at, injected_noise
 from ultraslow.diffusion.recording.contract import check
 from ultraslow.probes.runs.config import Config
 from ultraslow.probes.runs.jobs.launch import Training
@@ -252,3 +252,15 @@ def test_training_learns(two):
     assert loss[-1] < 1.0
     [end] = [event for event in told if event["event"] == "end" and event["run"] == "longer"]
     assert end["accuracy"] > 0.7
+
+
+def test_a_small_training_set_is_fitted_and_ends_the_phase(tmp_path):
+    images = {"samples": 240, "augment": False, "batch_size": 120, "iterations": 60}
+    few = replace(COMMON, folder=str(tmp_path), name="few", base_learning_rate=0.2, **images)
+    recordings, _ = trained([few], 1)
+    run = recordings["few"]
+    at = fitted_at(run)
+    assert 5 < at < 45
+    assert constant_rate(run).iteration[-1] == at
+    loss = run["loss"].sel(iteration=slice(2 * at, None))
+    assert (loss < 0.05 * run["loss"][1]).all()
