@@ -1,12 +1,12 @@
 """The likelihood ratio of a true exponent, simulated at the recorded times.
 
-The ratio 2[ℓ̂ − ℓ(p)] does not follow χ² on one trajectory of some dozens of autocorrelated
-records: the noise model is estimated from the same records, and the onset may lie on its boundary.
-Its distribution is therefore simulated in `Cell`s, each a noise model with nodes of exponent,
-signal and onset, between which a critical value varies little, through the same code that fits the
-data. A cell takes the fitted noise for the true one. How often the test then rejects a true
-exponent was simulated under many kinds of noise, and `corrections` are the factors that make up
-for what it was off by, on average.
+The signed root sign(p̂ − p) {2[ℓ̂ − ℓ(p)]}^½ is not standard normal on one trajectory of some dozens
+of autocorrelated records: the noise model is estimated from the same records, the onset may lie on
+its boundary, and p̂ errs farther to one side than to the other. Its distribution is therefore
+simulated in `Cell`s, each a noise model with nodes of exponent, signal and onset, between which it
+varies little, through the same code that fits the data. A cell takes the fitted noise for the true
+one. How often the test then rejects a true exponent was simulated under many kinds of noise, and
+`corrections` are the factors that make up for what it was off by, on average.
 
 References:
     Hansen (1999), Rev. Econ. Stat. 81, 594: the grid bootstrap, which this follows.
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from .family import Frame, members
 from .noise_models import NoiseModel, simulate_noise
@@ -28,6 +29,10 @@ Array = NDArray[np.float64]
 EXPONENT_NODES = np.array([-1.5, -1.0, -0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
 SIGNAL_NODES = np.array([4.0, 10.0, 40.0])
 ONSET_NODES = np.array([0.0, 0.12, 0.35, 0.7])  # of the range of ln(t₁ + τ)
+# Standard normal deviates at which a sample is read, and the multiples of each around it.
+DEVIATES = np.linspace(-2.25, 2.25, 19)
+_AROUND = np.linspace(0.8, 1.2, 9)
+LEAST_SPREAD = 0.5  # of signed roots over that of the standard normal: fewer than that is chance
 _LONG = 8.0  # records a correlation must reach over to count as persistent
 _SHORT_NOISE, _HIDDEN, _WALK, _ONSET = 0.8, 6.0, 3.0, 11.0  # see `corrections`
 
@@ -43,13 +48,14 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class NullRatios:
-    """Likelihood ratios of true exponents on one time grid, simulated on first use and kept.
+    """Signed roots of true exponents on one time grid, simulated on first use and kept.
 
     Attributes:
         frame: shared quantities of the time grid.
         draws: simulated series per cell.
         seed: of the simulations; a cell's series do not depend on which cells came before.
-        samples: sorted likelihood ratios of each cell so far, (draw,).
+        samples: sorted signed roots of each cell so far, (draw,).
+        roots: what `roots_at_deviates` reads from them, (deviate,).
         locks: one for each cell begun, so that threads share the work and never repeat it.
         factors: of critical values, as `corrections` gives them.
     """
@@ -58,6 +64,7 @@ class NullRatios:
     draws: int = 1000
     seed: int = 0
     samples: dict[Cell, Array] = field(default_factory=dict)
+    roots: dict[Cell, Array] = field(default_factory=dict)
     locks: dict[Cell, Lock] = field(default_factory=dict)
     factors: Array = field(init=False)
 
@@ -67,7 +74,7 @@ class NullRatios:
     def simulate_cells(self, wanted: list[Cell]) -> None:
         """Add the samples of cells that are not there yet."""
         # Cells of one model come one after the other and share their noise.
-        missing = sorted(cell for cell in wanted if cell not in self.samples)
+        missing = sorted(cell for cell in wanted if cell not in self.roots)
         latest: tuple[int, Products] | None = None
         # First the cells that no other thread has begun, then the others, which may be waited for.
         for blocking in (False, True):
@@ -76,10 +83,11 @@ class NullRatios:
                 if not lock.acquire(blocking=blocking):
                     continue
                 try:
-                    if cell not in self.samples:
+                    if cell not in self.roots:
                         if latest is None or latest[0] != cell.model:
                             latest = cell.model, self.noise(cell.model)
-                        self.samples[cell] = self.ratios(cell, latest[1])
+                        self.samples[cell] = self.simulated(cell, latest[1])
+                        self.roots[cell] = roots_at_deviates(self.samples[cell])
                 finally:
                     lock.release()
 
@@ -91,8 +99,8 @@ class NullRatios:
         )
         return products(self.frame, drawn)
 
-    def ratios(self, cell: Cell, noise: Products) -> Array:
-        """Sorted likelihood ratios of the true exponent in simulated series.
+    def simulated(self, cell: Cell, noise: Products) -> Array:
+        """Sorted signed roots of the true exponent in simulated series.
 
         The products of noise plus curve follow from those of either, without a pass over records.
 
@@ -101,7 +109,7 @@ class NullRatios:
             noise: of the cell's model.
 
         Returns:
-            The ratios, shape (draw,).
+            The roots, shape (draw,).
         """
         frame = self.frame
         low, high = frame.basis.shift_low, frame.basis.shift_high
@@ -113,7 +121,26 @@ class NullRatios:
         power = noise.power + 2 * strength * (noise.loads @ curve[0]) + strength**2 * length
         data = Products(power, noise.loads + strength * (frame.grams @ curve[0]))
         at = surface_of(frame, data, float(exponent[0]))
-        return np.sort(np.maximum(2 * (at.peak.value - at.held.value), 0.0))
+        return np.sort(at.root)
+
+
+def roots_at_deviates(sample: Array) -> Array:
+    """Signed roots that lie in a sample where `DEVIATES` lie in a standard normal one.
+
+    R(z) = mean over f near 1 of [sample quantile(Φ(f z)) / f]: the sample is taken to be nearly a
+    multiple of the normal in that range, and the mean is steadier than one quantile.
+
+    Arguments:
+        sample: sorted signed roots, shape (draw,).
+
+    Returns:
+        R, shape (deviate,), increasing, and at least `LEAST_SPREAD` times as far out as z.
+    """
+    around = norm.cdf(DEVIATES[:, None] * _AROUND)
+    found = np.mean(np.quantile(sample, around) / _AROUND, axis=1)
+    least = LEAST_SPREAD * DEVIATES
+    found = np.where(DEVIATES > 0, np.maximum(found, least), found)
+    return np.maximum.accumulate(np.where(DEVIATES < 0, np.minimum(found, least), found))
 
 
 def corrections(frame: Frame) -> Array:

@@ -1,10 +1,13 @@
 """The test of an exponent, and its inversion to an interval.
 
-An exponent p is tested by the likelihood ratio 2[ℓ̂ − ℓ(p)] against a critical value, taken from
-simulations with the noise, onset and strength of signal that fit best under that p
-(`critical_values`), or from χ². The interval holds every p whose ratio stays below it. It may
-reach beyond the exponents considered, when nothing in the curve contradicts even the outermost,
-and is then unbounded on that side: p has no meaning where the slope b vanishes.
+An exponent p is tested by the signed root sign(p̂ − p) {2[ℓ̂ − ℓ(p)]}^½ of its likelihood ratio. It
+stands for a standard normal deviate z: by its rank among signed roots simulated with the noise,
+onset and strength of signal that fit best under that p (`critical_values`), or as it is. The
+interval holds every p whose |z| stays below the normal quantile, so that it misses as often below
+as above, and the p-value of the exponent held is that of its own z: it lies in the interval where
+its p-value exceeds 1 − level, and nowhere else. The interval may reach beyond the exponents
+considered, when nothing in the curve contradicts even the outermost, and is then unbounded on that
+side: p has no meaning where the slope b vanishes.
 """
 
 from collections.abc import Callable
@@ -15,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2, norm
 
-from .critical_values import EXPONENT_NODES, ONSET_NODES, SIGNAL_NODES, Cell, NullRatios
+from .critical_values import (
+    DEVIATES,
+    EXPONENT_NODES,
+    ONSET_NODES,
+    SIGNAL_NODES,
+    Cell,
+    NullRatios,
+)
 from .family import EXPONENT_HIGH, EXPONENT_LOW, Basis, Point
 from .surface import Standing, Surface, profile, standard_error, standing
 
@@ -24,15 +34,13 @@ Rows = NDArray[np.intp]
 
 POWER = 0.8  # probability with which `Inversion.detectable` would be told from 0
 _SHARPNESS = 3.0  # of the weights of noise models
-_CONSIDERED = 3  # noise models whose critical values are averaged, at most
+_CONSIDERED = 3  # noise models whose deviates are averaged, at most
 _IMPLAUSIBLE = 0.05  # weight, relative to the best noise model's, below which one is passed over
-_COUNTED = 0.02  # p-value below which draws are too few to count
-_TAIL = np.array([3.0, 2.5, 2.0, 1.6, 1.3, 1.0, 0.8, 0.6])  # quantiles averaged, in 1 − level
 _DOUBLINGS = 7
 _SECANTS = 6
-# Likelihood ratios that no critical value comes near at levels of 0.8 to 0.99 (simulated ones lie
-# between 1.2 and 25); beyond them none needs to be simulated.
-_SURELY_INSIDE, _SURELY_OUTSIDE = 1.0, 30.0
+# Signed roots that no quantile comes near at levels of 0.8 to 0.99 (simulated ones lie between
+# 0.6 and 5); beyond them none needs to be simulated.
+_SURELY_INSIDE, _SURELY_OUTSIDE = 0.55, 5.5
 
 
 class ExponentTest(Protocol):
@@ -42,11 +50,11 @@ class ExponentTest(Protocol):
     def level(self) -> float:
         """The confidence level."""
 
-    def critical(self, at: Surface) -> Array:
-        """Value that a true exponent's ratio exceeds with probability 1 − level, (series,)."""
+    def deviate(self, at: Surface) -> Array:
+        """|z| of each exponent held, at least 0: it is rejected beyond the normal quantile."""
 
-    def p_value(self, at: Surface) -> Array:
-        """Probability that a true exponent's ratio exceeds the one found, (series,)."""
+    def critical(self, at: Surface) -> Array:
+        """Likelihood ratio at the normal quantile, both sides averaged, shape (series,)."""
 
 
 @dataclass(frozen=True)
@@ -55,62 +63,89 @@ class Asymptotic:
 
     level: float
 
+    def deviate(self, at: Surface) -> Array:
+        """The root of the likelihood ratio."""
+        return np.abs(at.root)
+
     def critical(self, at: Surface) -> Array:
         """The χ² quantile."""
         return np.full(at.held.value.shape, chi2.ppf(self.level, 1))
 
-    def p_value(self, at: Surface) -> Array:
-        """The χ² tail."""
-        return chi2.sf(ratio(at), 1)
-
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The test by simulated ratios, averaged over the noise models that are plausible."""
+    """The test by simulated signed roots, averaged over the noise models that are plausible."""
 
     level: float
     null: NullRatios
 
+    def deviate(self, at: Surface) -> Array:
+        """The deviate that each series' signed root has among simulated ones."""
+        root = at.root
+        side = np.sign(root)
+
+        def read(roots: Array, rows: Rows, factor: float) -> Array:
+            return np.maximum(side[rows] * deviates(roots, root[rows] / np.sqrt(factor)), 0.0)
+
+        return self._averaged(at, read)
+
     def critical(self, at: Surface) -> Array:
-        """The simulated quantile of each series' cell."""
-        read = smooth_quantile(self.level)
-        return self._look_up(at, lambda sample, _, factor: factor * read(sample))
+        """The square of the mean distance of both quantiles of signed roots from 0."""
+        quantile = norm.isf((1 - self.level) / 2)
 
-    def p_value(self, at: Surface) -> Array:
-        """The share of simulated ratios beyond each series' own, extrapolated below 2 %."""
-        return self._look_up(at, lambda sample, found, factor: tail(sample, found / factor))
+        def read(roots: Array, _: Rows, factor: float) -> Array:
+            # As `deviates` extrapolates beyond the outermost.
+            out = min(quantile, DEVIATES[-1])
+            ends = np.interp([-out, out], DEVIATES, roots) * quantile / out
+            return factor * np.square((ends[1] - ends[0]) / 2)
 
-    def _look_up(self, at: Surface, read: Callable[[Array, Array, float], float | Array]) -> Array:
+        return self._averaged(at, read)
+
+    def _averaged(self, at: Surface, read: Callable[[Array, Rows, float], Array]) -> Array:
+        """Mean of what is read from the cells of each series' plausible noise models."""
         here = standing(at, at.held)
         weight = plausibility(here)
         rows, models = np.nonzero(weight)
         codes = _codes(nodes(at.frame.basis, at.held, here)[rows], models)
         wanted, which = np.unique(codes, return_inverse=True)
-        found = ratio(at)[rows]
         cells = [_decoded(int(code)) for code in wanted]
-        if any(cell not in self.null.samples for cell in cells):
+        if any(cell not in self.null.roots for cell in cells):
             self.null.simulate_cells(cells)
         values = np.empty(rows.size)
         for index, cell in enumerate(cells):
             members = which == index
             factor = self.null.factors[int(cell.onset > 0), cell.model]
-            values[members] = read(self.null.samples[cell], found[members], factor)
+            values[members] = read(self.null.roots[cell], rows[members], factor)
         total = np.zeros(weight.shape[0])
         np.add.at(total, rows, weight[rows, models] * values)
         return total
 
 
-def ratio(at: Surface) -> Array:
-    """Likelihood ratio 2[ℓ̂ − ℓ(p)] of the exponents held, shape (series,)."""
-    return np.maximum(2 * (at.peak.value - at.held.value), 0.0)
+def deviates(roots: Array, found: Array) -> Array:
+    """Standard normal deviates that signed roots stand for.
+
+    Beyond the outermost of `DEVIATES`, where too few draws lie, the roots are taken to be a
+    multiple of the normal: an extrapolation.
+
+    Arguments:
+        roots: of a cell, as `roots_at_deviates` gives them.
+        found: signed roots, shape (series,).
+
+    Returns:
+        z, shape (series,).
+    """
+    inside = np.interp(found, roots, DEVIATES)
+    beyond = (found > roots[-1]) | (found < roots[0])
+    outermost = np.where(found > 0, roots[-1] / DEVIATES[-1], roots[0] / DEVIATES[0])
+    return np.where(beyond, found / outermost, inside)
 
 
 def plausibility(here: Standing) -> Array:
     """Weights of the noise models at a point, ∝ (likelihood/largest likelihood)³.
 
-    With all weight on the best model the critical value ignores that the model was chosen, and is
-    too small where a correlation hides under independent noise; with weights ∝ likelihood it is
-    too large for independent records. The cube was settled by simulation (tests/statistics).
+    With all weight on the best model the test ignores that the model was chosen, and
+    rejects too often where a correlation hides under independent noise; with weights ∝ likelihood
+    too rarely for independent records. The cube was settled by simulation (tests/statistics).
 
     Arguments:
         here: of the point.
@@ -162,42 +197,6 @@ def _decoded(code: int) -> Cell:
     return Cell(model, exponent, code // 8 % 8, code % 8)
 
 
-def smooth_quantile(level: float) -> Callable[[Array], float]:
-    """Function that reads a quantile from a sorted sample of likelihood ratios.
-
-    c = χ²(level) · mean over q near level of [sample quantile(q) / χ²(q)]: the sample is taken to
-    be nearly a multiple of χ² in that range, and the mean is steadier than one quantile.
-
-    Arguments:
-        level: probability below the quantile.
-
-    Returns:
-        The function from a sample, shape (draw,), to c.
-    """
-    around = 1 - (1 - level) * _TAIL
-    factor = chi2.ppf(level, 1) / chi2.ppf(around, 1)
-    return lambda sample: float(np.mean(np.quantile(sample, around) * factor))
-
-
-def tail(sample: Array, found: Array) -> Array:
-    """Share of a sorted sample at or above each value.
-
-    (1 + #)/(1 + draws) where that exceeds 2 %; below, where too few draws lie, the tail of the
-    multiple of χ² that has the sample's 95 % quantile, which is an extrapolation.
-
-    Arguments:
-        sample: likelihood ratios, shape (draw,).
-        found: values, shape (series,).
-
-    Returns:
-        The shares, shape (series,).
-    """
-    counted = (1 + sample.size - np.searchsorted(sample, found)) / (1 + sample.size)
-    scale = smooth_quantile(0.95)(sample) / chi2.ppf(0.95, 1)
-    smooth = chi2.sf(found / scale, 1)
-    return np.where(counted > _COUNTED, counted, np.minimum(counted, smooth))
-
-
 class Inversion(NamedTuple):
     """What the test tells of each series, each of shape (series,).
 
@@ -226,8 +225,8 @@ class Inversion(NamedTuple):
 def invert(at: Surface, test: ExponentTest) -> Inversion:
     """The interval of the exponent, the test of the one held, and what could be told from it.
 
-    The interval's ends enclose every lattice exponent inside, where the set of such exponents is
-    in pieces.
+    The interval's ends enclose every lattice exponent inside, and the one held, where the set of
+    such exponents is in pieces; the p-value of one between the pieces is that of the piece beyond.
 
     Arguments:
         at: the surfaces, held at the log law.
@@ -238,15 +237,23 @@ def invert(at: Surface, test: ExponentTest) -> Inversion:
     """
     here = standing(at, at.peak)
     error = standard_error(at, here.sigma)
-    peak = Trial(at.peak.exponent, at.peak.shift, -np.sqrt(np.full(error.shape, _USUAL)))
-    ends = [_end(at, peak, error, test, edge) for edge in (EXPONENT_LOW, EXPONENT_HIGH)]
+    quantile = norm.isf((1 - test.level) / 2)
+    held = Trial(at.held.exponent, at.held.shift, test.deviate(at) - quantile)
+    peak = Trial(at.peak.exponent, at.peak.shift, np.full(error.shape, -quantile))
+    ends = [_end(at, peak, held, error, test, edge) for edge in (EXPONENT_LOW, EXPONENT_HIGH)]
+    excess = held.excess
+    for sign, end in zip((-1, 1), ends, strict=True):
+        between = (sign * (end.inside.exponent - held.exponent) > 0) & (
+            sign * (held.exponent - peak.exponent) > 0
+        )
+        excess = np.where(between, np.minimum(excess, end.inside.excess), excess)
     critical = test.critical(replace(at, held=at.peak))
     return Inversion(
-        low=ends[0],
-        high=ends[1],
+        low=ends[0].value,
+        high=ends[1].value,
         critical=critical,
-        log_ratio=ratio(at),
-        log_p_value=test.p_value(at),
+        log_ratio=np.square(at.root),
+        log_p_value=np.minimum(2 * norm.sf(quantile + excess), 1.0),
         detectable=told_from_log(error, critical, test.level),
         sigma=here.sigma,
         signal=here.signal,
@@ -271,9 +278,6 @@ def told_from_log(error: Array, critical: Array, level: float) -> Array:
     return quantiles * error * np.sqrt(critical / chi2.ppf(level, 1))
 
 
-_USUAL = chi2.ppf(0.95, 1)  # stands in for critical values that need not be known
-
-
 @dataclass(frozen=True)
 class Trial:
     """Exponents on trial, (series,).
@@ -281,7 +285,7 @@ class Trial:
     Attributes:
         exponent: p.
         shift: s = ln(t₁ + τ) of the constrained maximum there.
-        excess: √LR − √c, nearly linear in p and positive outside the interval.
+        excess: |z| less the normal quantile, nearly linear in p and positive outside the interval.
     """
 
     exponent: Array
@@ -289,14 +293,20 @@ class Trial:
     excess: Array
 
 
+class End(NamedTuple):
+    """An end of the interval, (series,), and the outermost exponents tried that lie inside."""
+
+    value: Array
+    inside: Trial
+
+
 def _trial(at: Surface, exponent: Array, shift: Array, test: ExponentTest) -> Trial:
     held = profile(at, exponent, shift)
-    found = ratio(held)
-    limit = np.full(found.shape, _USUAL)
-    rows = np.flatnonzero((found > _SURELY_INSIDE) & (found < _SURELY_OUTSIDE))
+    deviate = np.abs(held.root)
+    rows = np.flatnonzero((deviate > _SURELY_INSIDE) & (deviate < _SURELY_OUTSIDE))
     if rows.size:
-        limit[rows] = test.critical(held[rows])
-    return Trial(exponent, held.held.shift, np.sqrt(found) - np.sqrt(limit))
+        deviate[rows] = test.deviate(held[rows])
+    return Trial(exponent, held.held.shift, deviate - norm.isf((1 - test.level) / 2))
 
 
 def _filled(whole: Trial, rows: Rows, part: Trial, chosen: Rows) -> Trial:
@@ -307,13 +317,26 @@ def _filled(whole: Trial, rows: Rows, part: Trial, chosen: Rows) -> Trial:
     return Trial(*columns)
 
 
-def _end(at: Surface, peak: Trial, error: Array, test: ExponentTest, edge: float) -> Array:
+def _end(
+    at: Surface, peak: Trial, held: Trial, error: Array, test: ExponentTest, edge: float
+) -> End:
     """The end of the interval on the side of an edge of the exponents considered."""
-    inside, beyond = _bracket(at, _outermost(at, peak, test, edge), error, test, edge)
+    inside = _outermost(at, peak, test, edge)
+    # The exponent held is tried like others: inside, the interval reaches to it or beyond.
+    sign = np.sign(edge)
+    out = sign * (held.exponent - inside.exponent) > 0
+    rows = np.flatnonzero(out & (held.excess <= 0))
+    inside, beyond = _bracket(at, _filled(inside, rows, held, rows), error, test, edge)
+    out = sign * (held.exponent - inside.exponent) > 0
+    nearer = sign * (beyond.exponent - held.exponent) > 0
     unbounded = beyond.excess <= 0
+    rows = np.flatnonzero(out & nearer & (held.excess > 0) & ~unbounded)
+    beyond = _filled(beyond, rows, held, rows)
     for _ in range(_SECANTS):
         inside, beyond = _narrow(at, inside, beyond, test)
-    return np.where(unbounded, np.sign(edge) * np.inf, _crossing(inside, beyond))
+    rows = np.flatnonzero(unbounded)
+    value = np.where(unbounded, sign * np.inf, _crossing(inside, beyond))
+    return End(value, _filled(inside, rows, beyond, rows))
 
 
 def _outermost(at: Surface, peak: Trial, test: ExponentTest, edge: float) -> Trial:

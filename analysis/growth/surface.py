@@ -394,6 +394,7 @@ class Surface:
         scan: the lattice's view of them.
         peak: the maxima.
         held: the maxima at given exponents, never above the peaks once `surface` returns.
+        root: the signed root sign(p̂ − p) {2[ℓ̂ − ℓ(p)]}^½ of these exponents p, (series,).
     """
 
     frame: Frame
@@ -401,10 +402,26 @@ class Surface:
     scan: LatticeScan
     peak: Point
     held: Point
+    root: Array
 
     def __getitem__(self, rows: Index) -> Self:
         peak, held = _rows_of(self.peak, rows), _rows_of(self.held, rows)
-        return type(self)(self.frame, self.data[rows], self.scan[rows], peak, held)
+        parts = self.data[rows], self.scan[rows], peak, held, self.root[rows]
+        return type(self)(self.frame, *parts)
+
+
+def ratio_root(peak: Point, held: Point) -> Array:
+    """sign(p̂ − p) {2[ℓ̂ − ℓ(p)]}^½ of exponents held, shape (series,).
+
+    References:
+        Barndorff-Nielsen (1986), Biometrika 73, 307: the signed root, and why its sides differ.
+
+    Arguments:
+        peak: the maxima.
+        held: the maxima at the exponents p.
+    """
+    ratio = np.maximum(2 * (peak.value - held.value), 0.0)
+    return np.sign(peak.exponent - held.exponent) * np.sqrt(ratio)
 
 
 def surface(frame: Frame, values: Array, exponent: float) -> Surface:
@@ -426,13 +443,13 @@ def surface_of(frame: Frame, data: Products, exponent: float) -> Surface:
     seen = scan_lattice(frame, data)
     peak = maximum(frame, data, seen)
     column = int(np.abs(seen.exponents - exponent).argmin())
-    at = Surface(frame, data, seen, peak, peak)
+    at = Surface(frame, data, seen, peak, peak, np.zeros(peak.value.shape))
     held = profile(at, np.full(peak.value.shape, exponent), seen.shift[:, column]).held
     rows = np.flatnonzero(held.value > peak.value)
     if rows.size:
         higher = climb(frame, data[rows], _rows_of(held, rows), joint_step, rounds=_ROUNDS)
         peak = _with_rows(peak, higher, rows)
-    return replace(at, peak=peak, held=held)
+    return replace(at, peak=peak, held=held, root=ratio_root(peak, held))
 
 
 def profile(at: Surface, exponent: Array, shift: Array) -> Surface:
@@ -447,7 +464,8 @@ def profile(at: Surface, exponent: Array, shift: Array) -> Surface:
         The surfaces with `held` at these exponents.
     """
     start = settle(at.frame, at.data, exponent, shift)
-    return replace(at, held=climb(at.frame, at.data, start, onset_step, rounds=_ONSET_ROUNDS))
+    held = climb(at.frame, at.data, start, onset_step, rounds=_ONSET_ROUNDS)
+    return replace(at, held=held, root=ratio_root(at.peak, held))
 
 
 class Standing(NamedTuple):

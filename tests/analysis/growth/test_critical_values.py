@@ -1,31 +1,31 @@
-"""Corrections of critical values for fitted noise.
+"""Signed roots: reading simulated samples, and what the simulation yields in a regular case.
 
-Critical values: reading simulated samples, and what the simulation yields in a regular case.
+Corrections of critical values for fitted noise.
 """
 
 import threading
 
 import numpy as np
 import pytest
-from scipy.stats import chi2
+from scipy.stats import norm
 
 from ultraslow.analysis.growth.critical_values import (
+    DEVIATES,
     EXPONENT_NODES,
     ONSET_NODES,
     SIGNAL_NODES,
     Cell,
     NullRatios,
     corrections,
+    roots_at_deviates,
 )
 from ultraslow.analysis.growth.family import frame, members
 from ultraslow.analysis.growth.interval import (
     Asymptotic,
     Calibrated,
+    deviates,
     nodes,
     plausibility,
-    ratio,
-    smooth_quantile,
-    tail,
 )
 from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
 from ultraslow.analysis.growth.surface import standing, surface
@@ -85,37 +85,48 @@ def log_curves(shared, count=50, scale=0.01):
     return surface(shared, values, 0.0)
 
 
-def test_quantile_of_a_chi_squared_sample_is_its_own():
-    sample = np.sort(chi2.ppf((np.arange(20_000) + 0.5) / 20_000, 1))
-    for level in (0.8, 0.9, 0.95, 0.99):
-        assert smooth_quantile(level)(sample) == pytest.approx(chi2.ppf(level, 1), rel=1e-3)
-        assert smooth_quantile(level)(3 * sample) == pytest.approx(
-            3 * chi2.ppf(level, 1), rel=1e-3
-        )
+def normal_sample(count=20_000):
+    return norm.ppf((np.arange(count) + 0.5) / count)
 
 
-def test_tail_counts_the_sample_at_or_above():
-    sample = np.array([1.0, 2.0, 2.0, 5.0])
-    assert tail(sample, np.array([0.0, 2.0, 6.0])) == pytest.approx([1.0, 4 / 5, 1 / 5])
+@pytest.mark.parametrize("scale", [0.7, 1.0, 3.0])
+def test_a_normal_sample_of_any_scale_gives_the_deviates(scale):
+    roots = roots_at_deviates(scale * normal_sample())
+    assert roots == pytest.approx(scale * DEVIATES, rel=2e-3, abs=1e-3)
+    # Also beyond the outermost, by extrapolation: 2.5758 is the quantile of 99 % on both sides.
+    wanted = np.array([-4.0, -2.5758, -1.96, -0.3, 0.0, 0.7, 1.96, 2.5758, 6.0])
+    assert deviates(roots, scale * wanted) == pytest.approx(wanted, rel=2e-3, abs=2e-3)
 
 
-def test_tail_beyond_the_sample_is_extrapolated_and_falls():
-    sample = np.sort(3 * chi2.ppf((np.arange(600) + 0.5) / 600, 1))
-    found = tail(sample, 3 * chi2.isf([0.05, 1e-3, 1e-5, 1e-8], 1))
-    assert found == pytest.approx([0.05, 1e-3, 1e-5, 1e-8], rel=0.1)
+def test_each_side_has_its_own_scale():
+    sample = normal_sample()
+    roots = roots_at_deviates(np.where(sample > 0, 2 * sample, 0.8 * sample))
+    assert deviates(roots, np.array([-0.8 * 1.96, 2 * 1.96])) == pytest.approx(
+        [-1.96, 1.96], rel=5e-3
+    )
 
 
-def test_known_noise_and_onset_give_nearly_chi_squared():
+def test_roots_of_hardly_any_spread_count_as_chance():
+    # All draws on one side: the other side keeps half the normal's spread.
+    roots = roots_at_deviates(np.sort(np.abs(normal_sample())))
+    assert roots[0] == pytest.approx(-1.125)  # half of −2.25
+    assert np.all(np.diff(roots) >= 0)
+
+
+def test_known_noise_and_onset_give_nearly_normal_roots():
     null = NullRatios(REGULAR, draws=2000)
-    sample = null.ratios(CELL, null.noise(0))
+    roots = roots_at_deviates(null.simulated(CELL, null.noise(0)))
     # REML with n − 2 = 38 degrees of freedom: c = 38 ln(1 + F/37), F₁,₃₇ at 95 % = 4.105, so 3.99.
-    assert smooth_quantile(0.95)(sample) == pytest.approx(3.99, rel=0.12)
+    assert np.interp([-1.96, 1.96], DEVIATES, roots) == pytest.approx(
+        [-(3.99**0.5), 3.99**0.5], rel=0.06
+    )
 
 
 def test_a_cell_does_not_depend_on_which_cells_came_before():
     first, second = (Calibrated(0.95, NullRatios(REGULAR, draws=200)) for _ in range(2))
     at = log_curves(REGULAR)
-    first.critical(log_curves(REGULAR, scale=0.3))
+    first.deviate(log_curves(REGULAR, scale=0.3))
+    assert first.deviate(at) == pytest.approx(second.deviate(at))
     assert first.critical(at) == pytest.approx(second.critical(at))
 
 
@@ -123,20 +134,20 @@ def test_threads_share_the_cells():
     test = Calibrated(0.95, NullRatios(REGULAR, draws=200))
     at = log_curves(REGULAR)
     found = []
-    threads = [threading.Thread(target=lambda: found.append(test.critical(at))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: found.append(test.deviate(at))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert all(np.array_equal(values, found[0]) for values in found)
-    assert set(test.null.samples) == {CELL}
+    assert set(test.null.roots) == {CELL}
 
 
-def test_small_p_values_go_with_ratios_beyond_the_critical_value():
+def test_deviates_are_those_of_the_root_where_noise_and_onset_are_known():
     at = log_curves(REGULAR, count=400)
-    p_values = Calibrated(0.95, NullRatios(REGULAR, draws=1000)).p_value(at)
-    assert 0.02 < np.mean(p_values < 0.05) < 0.08
-    assert p_values == pytest.approx(Asymptotic(0.95).p_value(at), abs=0.06)
+    found = Calibrated(0.95, NullRatios(REGULAR, draws=1000)).deviate(at)
+    assert 0.02 < np.mean(found > 1.96) < 0.08
+    assert found == pytest.approx(Asymptotic(0.95).deviate(at), abs=0.2)
 
 
 def test_weights_of_noise_models_sum_to_1_and_favour_the_truth():
@@ -169,6 +180,6 @@ def test_products_of_a_simulated_series_are_those_of_its_records():
     curve = growth_regressor(shared.basis.log_time(shift), exponent[:, None])
     noise = simulate_noise(models[1], TIMES, 200, rng=np.random.default_rng([0, 1]))
     values = noise + SIGNAL_NODES[1] / np.sqrt(length) * curve
-    expected = np.sort(ratio(surface(shared, values, exponent[0])))
-    found = null.ratios(cell, null.noise(1))
-    assert found == pytest.approx(expected, abs=1e-4)
+    expected = np.sort(surface(shared, values, exponent[0]).root)
+    found = null.simulated(cell, null.noise(1))
+    assert np.sign(found) * found**2 == pytest.approx(np.sign(expected) * expected**2, abs=1e-4)
