@@ -1,14 +1,7 @@
-"""The runs of one study, with what every question asks of them, each found once and kept.
-
-Verdicts are about runs that belong together. Weight decay holds the distance back, so that curves
-with and without it are of different laws, and another training set is another landscape, also when
-it is a part of the same images. The rungs of a ladder differ in ingredients that no prediction is
-about; only its baseline is a plain run. And a seed counts once, however often it was run.
-"""
+"""The runs of one study, with what every question asks of them, each found once and kept."""
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -22,18 +15,19 @@ from ultraslow.analysis.runs import (
     Arm,
     Span,
     constant_rate,
-    ingredients_of,
+    counted_in_words,
+    draws,
+    equal_sets,
     injected_noise,
-    label,
     last_decade,
-    one_per_seed,
+    rungs_in_words,
     seeds,
     setting_differences,
 )
 from ultraslow.analysis.runs.arms import arm, by_arm
 from ultraslow.analysis.scores import has, metric_of, once
 
-from .text import first_of, number, plural
+from .text import number
 
 Read = TypeVar("Read")
 
@@ -198,8 +192,8 @@ class Study:
 
     @cached_property
     def distinct(self) -> "Study":
-        """One run of each seed in each arm: a copy or a rerun is no further draw."""
-        return self.part(one_per_seed(self.runs))
+        """One run of each seed in each arm, without those that stopped early (`runs.draws`)."""
+        return self.part(draws(self.runs))
 
     def of_arms(self, count: int = SEEDS) -> "Study":
         """The runs of arms of so many seeds, arm by arm."""
@@ -255,37 +249,20 @@ class Study:
         return kept, kept.unlike
 
     @cached_property
-    def tested(self) -> "Study":
-        """The runs that verdicts are about: plain ones of one weight decay and data size."""
-        return self.part(self._of_one_study[0])
+    def sets(self) -> dict[str, "Study"]:
+        """The sets of equal runs by name, each to be judged by itself (`runs.sets.equal_sets`)."""
+        return {found.name: self.part(found.nodes) for found in equal_sets(self.runs)}
 
     @cached_property
     def note(self) -> str:
         """In words, which runs verdicts are not about, and which of the others count once."""
-        return " ".join(filter(None, [self._of_one_study[1], self.tested.repeated]))
+        above = rungs_in_words(self.runs)
+        told = [self._of_set(name, part) for name, part in self.sets.items()]
+        return " ".join(filter(None, [above, *told]))
 
-    @cached_property
-    def _of_one_study(self) -> tuple[dict[str, xr.Dataset], str]:
-        return of_one_study(self.runs)
-
-    @property
-    def repeated(self) -> str:
-        """In words, which runs repeat the seed of another in their arm; empty without any.
-
-        Tables list them, and verdicts count one of each.
-        """
-        kept = self.distinct.runs
-        again = [
-            str(run["run"].values)[:40] for name, run in self.runs.items() if name not in kept
-        ]
-        if not again:
-            return ""
-        verb = "repeats" if len(again) == 1 else "repeat"
-        return (
-            f"{plural(len(again), 'recording')} {verb} the seed of another at the same batch "
-            f"size, rule and rate: {first_of(again)}. Verdicts count one of each, the longest "
-            "that recorded what they need."
-        )
+    def _of_set(self, name: str, part: "Study") -> str:
+        said = counted_in_words(part.runs)
+        return f"In the set {name}: {said}" if said and len(self.sets) > 1 else said
 
 
 def _holds(run: xr.Dataset, fields: Sequence[str]) -> bool:
@@ -301,78 +278,3 @@ def _absent(runs: Iterable[xr.Dataset], fields: Sequence[str]) -> list[str]:
     known = list(runs)
     absent = [name for name in fields if not any(_holds(run, [name]) for run in known)]
     return absent or list(fields)
-
-
-def of_one_study(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.Dataset], str]:
-    """The plain runs of one weight decay and data size, and sentences that name the others.
-
-    Arguments:
-        runs: recordings by node name.
-
-    Returns:
-        The runs, and what was left out; empty where nothing was.
-    """
-    plain, above = _without_upper_rungs(runs)
-    decay, decayed = of_one(plain, "weight_decay")
-    kept, sized = of_one(decay, "data_size")
-    return kept, " ".join(filter(None, [above, decayed, sized]))
-
-
-def _without_upper_rungs(
-    runs: Mapping[str, xr.Dataset],
-) -> tuple[dict[str, xr.Dataset], str]:
-    """The runs that stand on no ladder or at its foot; where there are none, those lowest."""
-    places = {name: found for name, run in runs.items() if (found := ingredients_of(run))}
-    if not places:
-        return dict(runs), ""
-    lowest = min(places.values(), key=lambda place: (place.number, place.ladder))
-    bare = len(places) == len(runs)
-    above = [name for name, place in places.items() if not (bare and place == lowest)]
-    what = f"rung {lowest.number}, the lowest here" if bare else "the baseline"
-    kept = {name: run for name, run in runs.items() if name not in above}
-    if not above:
-        return kept, ""
-    names = [str(label(runs[name], "run"))[:40] for name in above]
-    return kept, (
-        f"Of a ladder verdicts count {what}; {plural(len(above), 'recording')} of higher "
-        f"rungs {'is' if len(above) == 1 else 'are'} left out: {first_of(names)}."
-    )
-
-
-def of_one(runs: Mapping[str, xr.Dataset], setting: str) -> tuple[dict[str, xr.Dataset], str]:
-    """The runs with the value of a setting that most of them have, and which were left out.
-
-    Of equally many the smaller value is taken: the theory is about no weight decay.
-
-    Arguments:
-        runs: recordings by node name.
-        setting: `weight_decay` or `data_size`.
-
-    Returns:
-        The runs, and a sentence that names the others; empty where there are none.
-    """
-    values = {name: str(label(run, setting)) for name, run in runs.items()}
-    counts = Counter(values.values())
-    most = min(counts, key=lambda value: (-counts[value], len(value) == 0, _size(value)))
-    kept = {name: run for name, run in runs.items() if values[name] == most}
-    others = {name: values[name] for name in runs if name not in kept}
-    return kept, _left_out(others, runs, most, setting.replace("_", " "))
-
-
-def _size(value: str) -> float:
-    return float(value) if value else 0.0
-
-
-def _left_out(
-    others: Mapping[str, str], runs: Mapping[str, xr.Dataset], most: str, setting: str
-) -> str:
-    if not others:
-        return ""
-    names = [str(label(runs[name], "run"))[:40] for name in others]
-    found = ", ".join(sorted({value or "unknown" for value in others.values()}))
-    verb = "is" if len(names) == 1 else "are"
-    return (
-        f"Verdicts are about the runs of {setting} {most or 'unknown'}; "
-        f"{plural(len(names), 'recording')} of {setting} {found} {verb} left out: "
-        f"{first_of(names)}."
-    )

@@ -78,14 +78,19 @@ COLUMNS = {
 def test(runs: xr.DataTree, *, level: float = 0.95) -> xr.Dataset:
     """Verdicts on the predictions about how the distance grows.
 
+    Runs that differ in model, data, optimizer or weight decay are of different laws: each set of
+    equal runs is judged by itself, and the runs of one change nothing that is said of another.
+
     Arguments:
         runs: recordings, as `load` gives them.
         level: confidence level of the intervals.
 
     Returns:
-        A Dataset along `prediction` with the variables of `COLUMNS`; its attribute `note` names
-        recordings that were counted once, or left out: of another weight decay than most have, or
-        of a ladder's rungs above its baseline.
+        A Dataset along `set` and `prediction` with the variables of `COLUMNS`. Sets are named by
+        what tells them apart, `all runs` where there is one, that of most runs first; the
+        coordinate `recordings` counts their runs. The attribute `note` names recordings that are
+        left out, or count once: higher rungs of a ladder, copies, repeated seeds, and seeds that
+        stopped early.
 
     Raises:
         ValueError: when there are no recordings.
@@ -99,8 +104,16 @@ test.__test__ = False  # type: ignore[attr-defined]
 
 def verdicts_on(study: Study) -> xr.Dataset:
     """Verdicts on the predictions about recordings at hand, as `test` gives them."""
-    found = [in_phase(decide(study.tested), study.tested) for decide in TESTS.values()]
-    return as_dataset(found, level=study.level).assign_attrs(note=study.note)
+    found = {
+        name: [in_phase(decide(part), part) for decide in TESTS.values()]
+        for name, part in study.sets.items()
+    }
+    recordings = [len(part.runs) for part in study.sets.values()]
+    return (
+        as_dataset(found, level=study.level)
+        .assign_coords(recordings=("set", recordings, {"long_name": "recordings in the set"}))
+        .assign_attrs(note=study.note)
+    )
 
 
 def in_phase(verdict: Verdict, study: Study) -> Verdict:
@@ -139,23 +152,28 @@ def in_phase(verdict: Verdict, study: Study) -> Verdict:
     return replace(told, reason=f"{verdict.reason} {sentence}")
 
 
-def as_dataset(found: Sequence[Verdict], *, level: float) -> xr.Dataset:
+def as_dataset(found: Mapping[str, Sequence[Verdict]], *, level: float) -> xr.Dataset:
     """Verdicts as a table.
 
     Arguments:
-        found: the verdicts.
+        found: the verdicts on each set of runs, on the same predictions in the same order.
         level: confidence level of their intervals.
 
     Returns:
-        A Dataset along `prediction` with the variables of `COLUMNS`.
+        A Dataset along `set` and `prediction` with the variables of `COLUMNS`.
     """
-    columns = zip(*(_row(item) for item in found), strict=True)
+    of_sets = [list(zip(*map(_row, verdicts), strict=True)) for verdicts in found.values()]
     variables = {
-        name: ("prediction", np.asarray(values), {"long_name": meaning})
-        for (name, meaning), values in zip(COLUMNS.items(), columns, strict=True)
+        name: (
+            ("set", "prediction"),
+            np.asarray([columns[place] for columns in of_sets]),
+            {"long_name": meaning},
+        )
+        for place, (name, meaning) in enumerate(COLUMNS.items())
     }
-    names = [item.prediction for item in found]
-    return xr.Dataset(variables, coords={"prediction": names}, attrs={"level": level})
+    names = [item.prediction for item in next(iter(found.values()))]
+    coords = {"set": list(found), "prediction": names}
+    return xr.Dataset(variables, coords=coords, attrs={"level": level})
 
 
 def _row(item: Verdict) -> tuple[str | float | int, ...]:

@@ -110,14 +110,18 @@ def _parsed(value: Any) -> Any:
 
 
 def verdict_rows(verdicts: xr.Dataset) -> list[dict[str, Any]]:
-    """Verdicts as one dictionary a prediction."""
-    names = verdicts["prediction"].values.tolist()
-    rows = zip(*(verdicts[name].values.tolist() for name in verdicts.data_vars), strict=True)
+    """Verdicts as one dictionary a prediction, set by set."""
     keys = list(map(str, verdicts.data_vars))
-    return [
-        {"prediction": name, **plain(dict(zip(keys, row, strict=True)))}
-        for name, row in zip(names, rows, strict=True)
-    ]
+    names = verdicts["prediction"].values.tolist()
+    found = []
+    for name in verdicts["set"].values.tolist():
+        of_set = verdicts.sel(set=name)
+        rows = zip(*(of_set[key].values.tolist() for key in keys), strict=True)
+        found += [
+            {"set": name, "prediction": prediction, **plain(dict(zip(keys, row, strict=True)))}
+            for prediction, row in zip(names, rows, strict=True)
+        ]
+    return found
 
 
 def fit_rows(fits: xr.Dataset) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import xarray as xr
 from markupsafe import Markup
 
 from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN
-from ultraslow.analysis.intervals import UNDECIDABLE, VERDICTS
+from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, VERDICTS
 from ultraslow.analysis.noise import ArmScale, Breakdown
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
 from ultraslow.analysis.scores import CriticalBatch, Ladder
@@ -27,6 +27,7 @@ from .tables import (
     noise_table,
     origin_table,
     part_tables,
+    set_title,
     sized,
     whole_gain,
 )
@@ -57,14 +58,12 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
     Returns:
         HTML.
     """
-    rows = content["verdicts"]
+    sets = [
+        _of_set(found.verdicts, name, [row for row in content["verdicts"] if row["set"] == name])
+        for name in found.verdicts["set"].values.tolist()
+    ]
     what = {f"{row['model']} on {row['data']}" for row in content["inputs"] if row["model"]}
     made = f"ultraslow {content['versions']['ultraslow']} · {content['created'][:10]}"
-    # Decided predictions first, then open ones; those that lack a measurement folded away.
-    told = sorted(
-        (row for row in rows if not folded(row)), key=lambda row: row["verdict"] == UNDECIDABLE
-    )
-    answers = [_answer(row) for row in rows if row["prediction"] in _ANSWERS]
     sections = [
         _distance(found),
         _exponents(found),
@@ -78,10 +77,52 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
     return markup.page(
         title="How the weights moved",
         overline=[made, plural(len(found.study.runs), "run"), *sorted(what)[:2]],
-        answer=Markup(" ").join([*answers, _tally(rows)]),
-        told=told,
-        lacking=_lacking([row for row in rows if folded(row)]),
+        answer=Markup(" ").join([part for one in sets for part in one.answers]),
+        sets=sets,
         sections=[section for section in sections if section],
+    )
+
+
+@dataclass(frozen=True)
+class VerdictSet:
+    """What the page says of one set of equal runs.
+
+    Attributes:
+        title: the set and its size; empty where there is one only.
+        answers: sentences of the page's first paragraph.
+        told: verdicts, decided ones first.
+        lacking: those that lack a measurement, folded away.
+    """
+
+    title: str
+    answers: tuple[Markup, ...]
+    told: list[dict[str, Any]]
+    lacking: Markup
+
+
+def _of_set(verdicts: xr.Dataset, name: str, rows: list[dict[str, Any]]) -> VerdictSet:
+    several = verdicts.sizes["set"] > 1
+    # Decided predictions first, then open ones; those that lack a measurement folded away.
+    told = sorted(
+        (row for row in rows if not folded(row)), key=lambda row: row["verdict"] == UNDECIDABLE
+    )
+    answers = [_answer(row) for row in rows if row["prediction"] in _ANSWERS]
+    if several and name != verdicts["set"].values[0]:
+        # Beside the first set the others say what they decide, and nothing of what they lack.
+        answers = [
+            _answer(row)
+            for row in rows
+            if row["prediction"] in _ANSWERS and row["verdict"] in (SUPPORTED, CONTRADICTED)
+        ]
+    named = (
+        [Markup("<b>{}</b>:").format(name[:1].upper() + name[1:])] if several and answers else []
+    )
+    tally = [Markup(_tally(rows))] if answers else []
+    return VerdictSet(
+        set_title(verdicts, name) if several else "",
+        (*named, *answers, *tally),
+        told,
+        _lacking([row for row in rows if folded(row)]),
     )
 
 
@@ -106,7 +147,7 @@ def _not_used(bad: list[dict[str, Any]]) -> Markup:
     return _section("Not used", "Paths that gave no recording.", listed)
 
 
-def _tally(rows: list[dict[str, Any]]) -> str:
+def _tally(rows: Sequence[dict[str, Any]]) -> str:
     """How many predictions came out how."""
     words = [row["verdict"] for row in rows]
     counts = ", ".join(f"{words.count(word)} {word}" for word in VERDICTS if word in words)

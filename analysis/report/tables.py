@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from ultraslow.analysis.intervals import UNDECIDABLE, Interval
+from ultraslow.analysis.intervals import NOT_APPLICABLE, UNDECIDABLE, Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, NoiseScale
 from ultraslow.analysis.planning import Plan
 from ultraslow.analysis.runs import FITTED_SHARE, unusable
@@ -169,11 +169,28 @@ def _ends(row: Mapping[str, Any], low: str, high: str) -> str:
 
 
 def verdict_tables(found: xr.Dataset) -> list[Table]:
-    """Each prediction: verdict, effect, reason, and what would decide it.
+    """Each prediction: verdict, effect, reason, and what would decide it, set by set.
 
-    Those that lack a measurement come last, in a sentence each.
+    Those that lack a measurement come last, in a sentence each; of all sets but the first they are
+    only counted, as a small set beside a study lacks most.
     """
-    rows = verdict_rows(found)
+    several = found.sizes["set"] > 1
+    tables = []
+    for place, name in enumerate(found["set"].values.tolist()):
+        rows = verdict_rows(found.sel(set=[name]))
+        if several:
+            tables.append(Table(notes=(f"── {set_title(found, name)} ──",)))
+        tables += _verdicts_of_set(rows, brief=place > 0)
+    note = str(found.attrs.get("note", ""))
+    return [*tables, Table(notes=(note,) if note else ())]
+
+
+def set_title(found: xr.Dataset, name: str) -> str:
+    """A set of runs with the number of its recordings."""
+    return f"{name}: {plural(int(found['recordings'].sel(set=name)), 'recording')}"
+
+
+def _verdicts_of_set(rows: Sequence[Mapping[str, Any]], *, brief: bool) -> list[Table]:
     told = Table(
         columns=(
             Column("", lambda row: f"{row['prediction']:4}{row['verdict'].upper()}", left=True),
@@ -183,9 +200,12 @@ def verdict_tables(found: xr.Dataset) -> list[Table]:
         rows=[row for row in rows if not folded(row)],
         below=_reasons,
     )
-    lacking = Table(notes=tuple(_lacking(row) for row in rows if folded(row)))
-    note = str(found.attrs.get("note", ""))
-    return [told, lacking, Table(notes=(note,) if note else ())]
+    behind = [row for row in rows if folded(row)]
+    if not brief:
+        return [told, Table(notes=tuple(_lacking(row) for row in behind))]
+    names = ", ".join(row["prediction"] for row in behind)
+    said = f"Not tested here: {names}. `--json` says what each lacks."
+    return [told, Table(notes=(said,) if behind else ())]
 
 
 def folded(row: Mapping[str, Any]) -> bool:
@@ -193,7 +213,8 @@ def folded(row: Mapping[str, Any]) -> bool:
 
     The first prediction is the question that recordings are made for, and is always told.
     """
-    return row["verdict"] == UNDECIDABLE and row["effect"] is None and row["prediction"] != "P1"
+    open_ones = (UNDECIDABLE, NOT_APPLICABLE)
+    return row["verdict"] in open_ones and row["effect"] is None and row["prediction"] != "P1"
 
 
 def effect(row: Mapping[str, Any]) -> str:
@@ -215,8 +236,8 @@ def _reasons(row: Mapping[str, Any]) -> list[str]:
 
 def _lacking(row: Mapping[str, Any]) -> str:
     title = PREDICTIONS[row["prediction"]].title
-    found = f"{row['reason']} Would decide it: {row['needed']}."
-    return f"{row['prediction']:4}undecidable ({title}): {found}"
+    needed = f" Would decide it: {row['needed']}." if row["needed"] else ""
+    return f"{row['prediction']:4}{row['verdict']} ({title}): {row['reason']}{needed}"
 
 
 _CROSSOVER = (

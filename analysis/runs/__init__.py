@@ -3,7 +3,7 @@
 Contents:
     load      files, live folders and globs
     readings  phases of constant rate, clocks, distances and slopes of one run
-    arms      runs that differ in their seeds only
+    arms      runs that differ in their seeds only, sets of equal runs, draws of their own
     names     how arms are called
 """
 

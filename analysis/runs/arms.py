@@ -1,4 +1,14 @@
-"""How runs belong together: arms, what runs ought to share, and where they stand on a ladder."""
+"""How runs belong together: arms, sets of equal runs, and which runs are draws of their own.
+
+Runs that differ in more than batch size, rate, noise and seed are of different laws: weight decay
+holds the distance back, another optimizer takes other steps, and a part of the images is another
+landscape. Each set of equal runs is judged by itself, so that a run of one never changes what is
+said of another. The rungs of a ladder differ in ingredients that no prediction is about; only its
+foot is a plain run.
+
+A seed counts once, however often it was run, and a copy is a copy whatever it is called. A seed
+that stopped early cannot stand beside those that went on.
+"""
 
 import json
 import math
@@ -7,10 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from ultraslow.analysis.text import number
+from ultraslow.analysis.text import first_of, number, plural
 
-from .readings import constant_rate, injected_noise, label
+from .readings import constant_rate, injected_noise, label, total_distance
 
 # What runs of one set must share to be compared: everything but batch size, rate and seed.
 SETTING = (
@@ -23,6 +34,15 @@ SETTING = (
     "ghost_size",
     "weights",
 )
+
+ALL = "all runs"
+# Distances of two seeds differ by far more at some record; those of a recording that was written
+# again in single precision, or as text, do not.
+_SAME = 1e-6
+_LEAST_SHARED = 3
+# A seed that ended before this share of what its arm reached stopped early.
+_SHORT = 0.5
+_ENOUGH = 3  # the fewest seeds that are a sample
 
 
 @dataclass(frozen=True, order=True)
@@ -188,3 +208,257 @@ def _config(run: xr.Dataset) -> dict:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True)
+class RunSet:
+    """Runs that are equal but for batch size, rate, noise and seed.
+
+    Attributes:
+        name: what tells it from the other sets of its folder, in words; `ALL` where it is the only
+            one.
+        nodes: its runs, in the order of the folder.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+
+
+def equal_sets(runs: Mapping[str, xr.Dataset]) -> tuple[RunSet, ...]:
+    """The sets of equal runs among those of a folder, without the upper rungs of ladders.
+
+    Arguments:
+        runs: recordings by node name.
+
+    Returns:
+        The sets, that of most runs first; of equally many those of less weight decay. Neither
+        names nor order of the runs matter.
+    """
+    left_out = {name for above in upper_rungs(runs).values() for name in above}
+    members: dict[tuple[tuple[str, ...], LadderPlace | None], list[str]] = {}
+    for name, run in runs.items():
+        if name not in left_out:
+            members.setdefault((setting_of(run), ingredients_of(run)), []).append(name)
+    ordered = sorted(members.items(), key=lambda item: (-len(item[1]), _set_rank(*item[0])))
+    names = _names([runs[nodes[0]] for _, nodes in ordered])
+    return tuple(
+        RunSet(name, tuple(nodes)) for name, (_, nodes) in zip(names, ordered, strict=True)
+    )
+
+
+def _set_rank(setting: tuple[str, ...], place: LadderPlace | None) -> tuple[object, ...]:
+    told = dict(zip(SETTING, setting, strict=True))
+    decay, size = (_value(told[name]) for name in ("weight_decay", "data_size"))
+    return decay, -size, setting, str(place)
+
+
+def _value(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _names(runs: Sequence[xr.Dataset]) -> list[str]:
+    """The sets of which a run each is given, told apart by what differs between them."""
+    if len(runs) == 1:
+        return [ALL]
+    settings = [dict(zip(SETTING, setting_of(run), strict=True)) for run in runs]
+    several = [name for name in SETTING if len({found[name] for found in settings}) > 1]
+    named = []
+    for run, found in zip(runs, settings, strict=True):
+        place = ingredients_of(run)
+        words = [_in_words(name, found[name]) for name in several]
+        words += [f"rung {place.number} of {place.ladder}"] if place else []
+        named.append(", ".join(words) or "plain runs")
+    return named
+
+
+def _in_words(name: str, value: str) -> str:
+    title = name.replace("_", " ")
+    if not value:
+        return f"unknown {title}"
+    if name in ("model", "data", "optimizer"):
+        return value
+    return f"{title} {number(_value(value)) if name != 'weights' else value}"
+
+
+def upper_rungs(runs: Mapping[str, xr.Dataset]) -> dict[str, tuple[str, ...]]:
+    """The runs of each ladder that are above its foot, by the ladder's name.
+
+    The foot is the baseline, rung 0; where a ladder has none here, its lowest rung.
+
+    Arguments:
+        runs: recordings by node name.
+
+    Returns:
+        Node names; ladders without upper rungs are left out.
+    """
+    places: dict[str, dict[str, int]] = {}
+    for name, run in runs.items():
+        place = place_of(run)
+        if place is not None and place.ladder:
+            places.setdefault(place.ladder, {})[name] = place.number
+    feet = {ladder: max(min(found.values()), 0) for ladder, found in places.items()}
+    above = {
+        ladder: tuple(name for name, rung in found.items() if rung > feet[ladder])
+        for ladder, found in places.items()
+    }
+    return {ladder: names for ladder, names in above.items() if names}
+
+
+def rungs_in_words(runs: Mapping[str, xr.Dataset]) -> str:
+    """Which rungs of ladders verdicts leave out, in a sentence; empty without any.
+
+    Arguments:
+        runs: recordings by node name.
+    """
+    names = [name for above in upper_rungs(runs).values() for name in above]
+    if not names:
+        return ""
+    verb = "is" if len(names) == 1 else "are"
+    return (
+        f"Of a ladder verdicts count the lowest rung; {plural(len(names), 'recording')} of higher "
+        f"rungs {verb} left out: {first_of([_name(runs[name]) for name in names])}."
+    )
+
+
+def copies(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:
+    """Recordings of the curve of another in the same arm, whatever their names and seeds.
+
+    Two trainings never agree in the distance at every record; two files of one training do.
+
+    Arguments:
+        runs: recordings by node name.
+
+    Returns:
+        Of each copy the run that it repeats: the one that goes farthest, of equals the first.
+    """
+    by_key: dict[object, list[str]] = {}
+    for name, run in runs.items():
+        by_key.setdefault(setting_key(run), []).append(name)
+    found: dict[str, str] = {}
+    for names in by_key.values():
+        if len(names) > 1:
+            found |= _copies({name: _curve(runs[name]) for name in names})
+    return found
+
+
+_Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+
+def _curve(run: xr.Dataset) -> _Curve:
+    """Iterations and distances of the records that tell trainings apart."""
+    distance = total_distance(run).values
+    times = run.variables["iteration"].values
+    known = (times > 0) & np.isfinite(distance) & (distance > 0)
+    return times[known].astype(np.int64), distance[known]
+
+
+def _copies(curves: Mapping[str, _Curve]) -> dict[str, str]:
+    # Farthest first, so that what is kept is what goes on; sorting keeps the order of equals.
+    ordered = sorted(curves, key=lambda name: -int(curves[name][0][-1:].sum()))
+    found: dict[str, str] = {}
+    kept: list[str] = []
+    for name in ordered:
+        twin = next((other for other in kept if _same(curves[name], curves[other])), None)
+        if twin is None:
+            kept.append(name)
+        else:
+            found[name] = twin
+    return found
+
+
+def _same(one: _Curve, other: _Curve) -> bool:
+    _, here, there = np.intersect1d(one[0], other[0], assume_unique=True, return_indices=True)
+    if here.size < _LEAST_SHARED:
+        return False
+    return bool(np.allclose(one[1][here], other[1][there], rtol=_SAME, atol=0.0))
+
+
+def stopped_early(runs: Mapping[str, xr.Dataset]) -> dict[str, int]:
+    """Runs that ended, or stopped being finite, before half of what their arm reached.
+
+    An arm reached the iteration that three of its seeds saw; with three or fewer, that of the
+    longest.
+
+    Arguments:
+        runs: recordings by node name, one a seed.
+
+    Returns:
+        Of each the last iteration with a finite distance.
+    """
+    by_arm: dict[object, dict[str, int]] = {}
+    for name, run in runs.items():
+        times, _ = _curve(run)
+        by_arm.setdefault(setting_key(run), {})[name] = int(times[-1]) if times.size else 0
+    found: dict[str, int] = {}
+    for lasts in by_arm.values():
+        longest = sorted(lasts.values(), reverse=True)
+        reached = longest[_ENOUGH - 1] if len(longest) > _ENOUGH else longest[0]
+        found |= {name: last for name, last in lasts.items() if last < _SHORT * reached}
+    return found
+
+
+def draws(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """The runs that are draws of their own: copies and repeated seeds once, none stopped early."""
+    once = without(runs, copies(runs))
+    kept = one_per_seed(once)
+    return without(kept, stopped_early(kept))
+
+
+def without(runs: Mapping[str, xr.Dataset], names: Iterable[str]) -> dict[str, xr.Dataset]:
+    """The runs but for those named."""
+    left_out = set(names)
+    return {name: run for name, run in runs.items() if name not in left_out}
+
+
+def counted_in_words(runs: Mapping[str, xr.Dataset]) -> str:
+    """In words, which runs of a set count once or not at all, and why; empty without any."""
+    twins = copies(runs)
+    single = without(runs, twins)
+    kept = one_per_seed(single)
+    again = [name for name in single if name not in kept]
+    short = stopped_early(kept)
+    return " ".join(
+        filter(
+            None, [_told_copies(runs, twins), _told_again(runs, again), _told_short(runs, short)]
+        )
+    )
+
+
+def _told_copies(runs: Mapping[str, xr.Dataset], twins: Mapping[str, str]) -> str:
+    if not twins:
+        return ""
+    pairs = [f"{_name(runs[name])} of {_name(runs[twin])}" for name, twin in twins.items()]
+    verb = "is a copy of another" if len(pairs) == 1 else "are copies of others"
+    return (
+        f"{plural(len(pairs), 'recording')} {verb}, with the same distance at every record: "
+        f"{first_of(pairs)}. Each curve counts once."
+    )
+
+
+def _told_again(runs: Mapping[str, xr.Dataset], again: Sequence[str]) -> str:
+    if not again:
+        return ""
+    verb = "repeats" if len(again) == 1 else "repeat"
+    return (
+        f"{plural(len(again), 'recording')} {verb} the seed of another at the same batch size, "
+        f"rule and rate: {first_of([_name(runs[name]) for name in again])}. Verdicts count one "
+        "of each, the longest that recorded what they need."
+    )
+
+
+def _told_short(runs: Mapping[str, xr.Dataset], short: Mapping[str, int]) -> str:
+    if not short:
+        return ""
+    listed = [f"{_name(runs[name])} at iteration {last}" for name, last in short.items()]
+    verb = "is" if len(short) == 1 else "are"
+    return (
+        f"{plural(len(short), 'recording')} {verb} left out of comparisons between distances, as "
+        f"finite distances end before half of what the arm reached: {first_of(listed)}."
+    )
+
+
+def _name(run: xr.Dataset) -> str:
+    return str(label(run, "run"))[:40]

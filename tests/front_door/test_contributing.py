@@ -41,7 +41,7 @@ assert stalled.attrs["cell_methods"] == "iteration: sum"
 words = ["--iterations", "1000", "--seeds", "4", "--batch-sizes", "64"]
 assert cli.main(["simulate", "law", "--folder", "runs", *words]) == 0
 runs = us.load("runs/*.nc")
-verdict = us.test(runs).sel(prediction="P11")
+verdict = us.test(runs).sel(set="all runs", prediction="P11")
 assert 0.4 < verdict["effect_low"] < verdict["effect_high"] < 0.6
 us.report(runs, "report.html")
 page = Path("report.html").read_text()

@@ -31,8 +31,8 @@ ITEM = Verdict(
 
 
 def test_a_verdict_keeps_all_it_says_in_the_table():
-    table = hypotheses.as_dataset([ITEM], level=0.9)
-    row = table.isel(prediction=0)
+    table = hypotheses.as_dataset({"all runs": [ITEM]}, level=0.9)
+    row = table.isel(set=0, prediction=0)
     for name in ("statement", "verdict", "reason", "effect_meaning", "needed"):
         assert str(row[name].values) == getattr(ITEM, name)
     for name, value in zip(("null_low", "null_high"), ITEM.null, strict=True):
@@ -52,15 +52,15 @@ def test_a_verdict_keeps_all_it_says_in_the_table():
 
 
 def test_every_column_says_what_it_means():
-    table = hypotheses.as_dataset([ITEM, ITEM], level=0.95)
+    table = hypotheses.as_dataset({"a": [ITEM, ITEM], "b": [ITEM, ITEM]}, level=0.95)
     assert set(table.data_vars) == set(hypotheses.COLUMNS)
     for name, meaning in hypotheses.COLUMNS.items():
         assert table[name].attrs["long_name"] == meaning
-        assert table[name].dims == ("prediction",)
+        assert table[name].dims == ("set", "prediction")
 
 
 def test_the_table_survives_a_file(tmp_path):
-    table = hypotheses.as_dataset([ITEM], level=0.95)
+    table = hypotheses.as_dataset({"all runs": [ITEM]}, level=0.95)
     table.to_netcdf(tmp_path / "verdicts.nc", engine="netcdf4")
     with xr.open_dataset(tmp_path / "verdicts.nc", engine="netcdf4") as read:
         xr.testing.assert_identical(read.load(), table)
@@ -75,7 +75,7 @@ def test_each_prediction_has_its_test_and_is_judged_by_it(make, tree):
     for name, decide in TESTS.items():
         verdict = decide(study)
         assert verdict.prediction == name
-        assert str(found["reason"].sel(prediction=name).values) == verdict.reason
+        assert str(found["reason"].sel(set="all runs", prediction=name).values) == verdict.reason
 
 
 def test_a_set_without_any_arm_is_undecidable_throughout_and_says_what_is_missing(make):
@@ -99,5 +99,5 @@ def test_pytest_does_not_collect_the_public_function():
 
 def test_copies_are_noted_beside_the_verdicts(make, tree):
     run = make(records=FEW)
-    assert "1 recording repeats" in hypotheses.test(tree(run, run)).attrs["note"]
+    assert "1 recording is a copy" in hypotheses.test(tree(run, run)).attrs["note"]
     assert hypotheses.test(tree(run)).attrs["note"] == ""

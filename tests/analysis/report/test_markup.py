@@ -69,7 +69,8 @@ def row(**texts):
 
 
 def page(text, **options):
-    plain = {"title": text, "overline": [text], "answer": text, "told": [], "lacking": ""}
+    one = {"title": text, "told": [], "lacking": ""}
+    plain = {"title": text, "overline": [text], "answer": text, "sets": [one]}
     return markup.page(**plain | {"sections": [text]} | options)
 
 

@@ -115,7 +115,7 @@ def test_tensors_are_rows_in_the_order_of_runs_and_tensors(make):
 
 def test_a_verdict_is_one_row():
     item = Verdict("P2", "claim", "supported", "reason", "ratio", effect_high=math.inf)
-    (row,) = provenance.verdict_rows(as_dataset([item], level=0.95))
+    (row,) = provenance.verdict_rows(as_dataset({"all runs": [item]}, level=0.95))
     assert (row["prediction"], row["verdict"], row["effect"]) == ("P2", "supported", None)
     assert row["effect_high"] == "inf"
 

@@ -69,7 +69,7 @@ def test_the_page_holds_verdicts_figures_and_runs(save, tmp_path):
     assert content["noise_detail"]["batch_size"] == 64
     assert "Noise scale at batch size 64 by tensors" in text
     assert content["unusable"][0]["source"].endswith("bad.nc")
-    assert content["verdicts"][1]["verdict"] == str(written.verdicts["verdict"][1].values)
+    assert content["verdicts"][1]["verdict"] == str(written.verdicts["verdict"][0, 1].values)
 
 
 def test_names_from_files_do_no_harm(make, tmp_path):
@@ -141,7 +141,7 @@ def test_a_page_from_real_fits_supports_what_is_true(written):
     found, _ = written
     text = " ".join(" ".join(parsed(found.path).text).split())
     for name, truth in (("P1", 0.0), ("P2", 1.0)):
-        row = found.verdicts.sel(prediction=name)
+        row = found.verdicts.sel(set="all runs", prediction=name)
         assert str(row["verdict"].values) == "supported"
         assert float(row["effect_low"]) < truth < float(row["effect_high"])
         assert str(row["reason"].values) in text

@@ -85,7 +85,7 @@ def test_a_fit_is_shown_with_its_numbers(make):
 def paragraph(**options):
     plain = {"reason": "because.", "effect_meaning": "exponent p"}
     item = Verdict("P1", "What is claimed.", "supported", **plain | options)
-    return told(as_dataset([item], level=0.95))
+    return told(as_dataset({"all runs": [item]}, level=0.95))
 
 
 def test_a_verdict_holds_what_was_found():
@@ -149,14 +149,14 @@ def test_a_killed_run_is_told_from_a_living_one(make, tree, state, said):
 
 def test_verdicts_of_a_set_stand_apart():
     item = Verdict("P1", "Claim.", "supported", "Reason.", "p")
-    both = told(as_dataset([item, item], level=0.95))
+    both = told(as_dataset({"all runs": [item, item]}, level=0.95))
     assert both.split("\n\n")[0] == both.split("\n\n")[1]
 
 
 def test_predictions_without_a_measurement_come_last_in_short():
     lacking = Verdict("P9", "Claim.", "undecidable", "No path.", "R", needed="a path")
     full = Verdict("P10", "Claim.", "supported", "Reason.", "ratio", effect=1.0)
-    text = told(as_dataset([lacking, full], level=0.95))
+    text = told(as_dataset({"all runs": [lacking, full]}, level=0.95))
     assert text.splitlines()[0].startswith("P10 SUPPORTED")
     assert text.splitlines()[-1] == (
         "P9  undecidable (Random, not driven): No path. Would decide it: a path."
@@ -166,13 +166,15 @@ def test_predictions_without_a_measurement_come_last_in_short():
 def test_the_first_prediction_and_open_ones_with_an_effect_are_told_in_full():
     first = Verdict("P1", "Claim.", "undecidable", "Reason.", "p", needed="more")
     open_one = Verdict("P2", "Claim.", "undecidable", "Reason.", "ratio", effect=1.0)
-    rows = verdict_rows(as_dataset([first, open_one], level=0.95))
+    rows = verdict_rows(as_dataset({"all runs": [first, open_one]}, level=0.95))
     assert not any(map(tables.folded, rows))
 
 
 def test_a_note_on_copies_ends_the_verdicts():
     item = Verdict("P1", "Claim.", "supported", "Reason.", "p")
-    found = as_dataset([item], level=0.95).assign_attrs(note="1 recording repeats another.")
+    found = as_dataset({"all runs": [item]}, level=0.95).assign_attrs(
+        note="1 recording repeats another."
+    )
     assert told(found).split("\n\n")[-1] == "1 recording repeats another."
 
 

@@ -123,13 +123,26 @@ def test_two_recordings_of_one_seed_are_one_seed(make):
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
-def test_a_run_without_a_distance_in_the_compared_decade_is_named(make, value):
+def test_an_arm_without_a_distance_in_the_compared_decade_is_named(make, value):
     runs = sweep(make, {64: 1.0, 256: 1.0})
-    broken = runs["b256-s1"].copy(deep=True)
-    broken["distance_sq"][-10:] = value
-    verdict = collapse(Study(runs | {"b256-s1": broken.assign_coords(run="broken")}))
+    for name, run in runs.items():
+        if name.startswith("b256"):
+            run["distance_sq"][-10:] = value
+            runs[name] = run.assign_coords(run="broken")
+    verdict = collapse(Study(runs))
     assert verdict.verdict == "undecidable"
     assert f"run broken is {value:g} at iteration" in verdict.reason
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_one_seed_that_broke_off_blocks_nothing(make, value):
+    runs = sweep(make, {64: 1.0, 256: 1.0}, seeds=4)
+    broken = runs["b256-s1"].copy(deep=True)
+    broken["distance_sq"][-30:] = value
+    without = {name: run for name, run in runs.items() if name != "b256-s1"}
+    found, alone = collapse(Study(runs | {"b256-s1": broken})), collapse(Study(without))
+    assert (found.verdict, found.effect) == (alone.verdict, alone.effect)
+    assert alone.verdict == "supported"
 
 
 def test_ghost_batches_are_named_or_said_to_be_unknown(make):

@@ -77,7 +77,7 @@ def test_intervals_across_seeds_decide_and_not_means(make):
     assert found.verdict == "undecidable"
     low, high = stats.ttest_1samp(np.log(heights), 0).confidence_interval(0.9)
     assert (found.effect_low, found.effect_high) == pytest.approx((np.exp(low), np.exp(high)))
-    found = random_motion(Study(spread(make, np.full(4, 0.1), falls), 0.9))
+    found = random_motion(Study(spread(make, 0.1 + 1e-5 * np.arange(4), falls), 0.9))
     assert found.verdict == "undecidable"
     assert found.needed == "longer runs, until R falls in every arm"
     low, high = stats.ttest_1samp(-falls, 0).confidence_interval(0.9)
@@ -142,8 +142,8 @@ def test_the_fall_is_that_of_the_last_decade(make):
     ratio = 0.2 * np.minimum(np.maximum(TIMES, 1) / 300, 300 / np.maximum(TIMES, 1)) ** 0.5
     squares = (ratio * TIMES)[:, None] * np.ones(3) / 3
     runs = {
-        name: run.assign(distance_sq=(("iteration", "tensor"), squares))
-        for name, run in walks(make, 0.2).items()
+        name: run.assign(distance_sq=(("iteration", "tensor"), (1 + 1e-5 * k) * squares))
+        for k, (name, run) in enumerate(walks(make, 0.2).items())
     }
     found = random_motion(Study(runs))
     assert found.verdict == "supported"

@@ -106,7 +106,10 @@ def test_a_seed_that_an_arm_lacks_is_left_out(make):
 def test_runs_without_a_seed_are_no_draw_and_said(make):
     """Log-slopes are compared within seeds: a run of no known seed has no partner."""
     whole = grid(make, 1.0)
-    nameless = {f"x{k}": run.drop_vars("seed") for k, run in enumerate(grid(make, 3.0).values())}
+    others = [
+        run.assign(distance_sq=1.01 * run["distance_sq"]) for run in grid(make, 3.0).values()
+    ]
+    nameless = {f"x{k}": run.drop_vars("seed") for k, run in enumerate(others)}
     found, alone = activation(Study(whole | nameless)), activation(Study(whole))
     assert (found.effect, found.effect_low) == (alone.effect, alone.effect_low)
     assert found.sample == alone.sample
