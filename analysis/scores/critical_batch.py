@@ -18,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import SEEDS, Interval
-from ultraslow.analysis.runs import injected_noise, label, setting_differences
+from ultraslow.analysis.runs import equal_sets, injected_noise, label
 from ultraslow.analysis.text import first_of, number, plural, printable
 
 from .held_out import longest_trainings, rate_of
@@ -103,9 +103,9 @@ def critical_batch(
         McCandlish, Kaplan, Amodei et al. (2018), An Empirical Model of Large-Batch Training.
 
     Arguments:
-        runs: recordings by node name that differ by batch size, learning rate and seed. Those with
-            noise added to gradients are passed over; of a seed that was run twice at a batch size
-            and rate the longer run counts.
+        runs: recordings by node name. Of several sets of equal runs the largest that gives an
+            estimate is taken, which a note says. Those with noise added to gradients are passed
+            over; of a seed that was run twice at a batch size and rate the longer run counts.
         target: training loss to reach; by default `common_target`.
         level: confidence level.
         seed: of the bootstrap.
@@ -117,9 +117,27 @@ def critical_batch(
     measured = longest_trainings({name: run for name, run in plain.items() if "loss" in run})
     if not measured:
         return CriticalBatch(reason="no run recorded its loss")
-    unlike = setting_differences(measured.values())
-    if unlike:
-        return CriticalBatch(reason=f"the runs differ in {'; '.join(unlike)}")
+    sets = equal_sets(measured)
+    found = [
+        _of_set({name: measured[name] for name in one.nodes}, target, level=level, seed=seed)
+        for one in sets
+    ]
+    place = next((k for k, one in enumerate(found) if one.status != "missing"), 0)
+    if len(sets) == 1:
+        return found[0]
+    others = [
+        f"{one.name} ({plural(len(one.nodes), 'recording')})"
+        for k, one in enumerate(sets)
+        if k != place
+    ]
+    about = f"of the set {sets[place].name}; others are left out: {first_of(others)}"
+    return replace(found[place], notes=(about, *found[place].notes))
+
+
+def _of_set(
+    measured: dict[str, xr.Dataset], target: float | None, *, level: float, seed: int
+) -> CriticalBatch:
+    """As `critical_batch`, of runs that differ by batch size, rate and seed only."""
     aim = common_target(measured) if target is None else target
     steps = _steps(measured, aim)
     table = {size: kept for size, rates in steps.items() if (kept := _reached(rates))}

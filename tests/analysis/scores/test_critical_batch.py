@@ -158,17 +158,28 @@ def test_a_size_that_does_not_reach_the_target_is_left_out(make):
     [
         ({"sizes": (64, 256)}, "those that do are 64, 256"),
         ({"seeds": 3}, "those that do are none"),
-        ({"model": None}, "differ in"),
     ],
 )
 def test_what_is_missing_is_said(make, options, words):
     runs = sweep(make, **options)
-    if "model" in options:
-        runs |= {"other": training(make, size=64, seed=0)}
     found = critical_batch(runs)
     assert found.status == "missing" and words in found.reason
     assert math.isnan(found.size.value)
     assert str(found).startswith("no critical batch size")
+
+
+def test_runs_of_another_set_do_not_stand_in_the_way(make):
+    alone = critical_batch(sweep(make))
+    decayed = sweep(make, sizes=(64, 256), weight_decay=5e-4)
+    decayed = {f"decayed-{name}": run for name, run in decayed.items()}
+    found = critical_batch(decayed | sweep(make))
+    assert (found.status, found.steps, found.target) == ("ok", alone.steps, alone.target)
+    assert found.notes[0] == (
+        "of the set unknown weight decay; others are left out: weight decay 0.0005 (8 recordings)"
+    )
+    assert found.notes[1:] == alone.notes
+    # Where none of the sets is enough, the reason is that of the largest.
+    assert "those that do are 64, 256" in critical_batch(decayed).reason
 
 
 def test_seeds_must_be_shared(make):
