@@ -12,6 +12,7 @@ from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN
 from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, VERDICTS
 from ultraslow.analysis.noise import ArmScale, Breakdown
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
+from ultraslow.analysis.predictions.growth import settled
 from ultraslow.analysis.scores import CriticalBatch, Ladder
 from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import percent, plural, sentence
@@ -174,6 +175,8 @@ _EFFECTS = {"P2": "ratio of largest to smallest batch size"}
 def _answer(row: dict[str, Any]) -> Markup:
     answer = Markup(_ANSWERS[row["prediction"]][row["verdict"]])
     if row["prediction"] == "P1" and row["effect"] is not None:
+        if row["verdict"] == CONTRADICTED and row["last"] is not None:
+            answer += f", nor like a logarithm that set in by iteration {settled(row['last'])}"
         # The reason begins with what anybody can read off the picture.
         return answer + ". " + sentence(row["reason"].split(". ")[0])
     if row["effect"] is None:

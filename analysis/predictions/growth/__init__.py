@@ -7,3 +7,7 @@ Contents:
     aging         P8: it slows with age
     straightness  P9: the path is no straight line
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -20,10 +20,12 @@ from ultraslow.analysis.growth import (
     DISQUALIFYING,
     LEAST_SEEDS,
     MARGIN,
+    ONSET,
     SETTLED,
     SUPPORT,
     Advantage,
     ArmCurves,
+    ArmJudgement,
     Judgement,
     fit_tensors,
     judge,
@@ -39,16 +41,16 @@ from ultraslow.analysis.intervals import (
     SEEDS,
     SUPPORTED,
     UNDECIDABLE,
+    VERDICTS,
     Interval,
     joint_level,
     t_interval,
     t_quantile,
 )
-from ultraslow.analysis.predictions.evidence import left_out
 from ultraslow.analysis.predictions.verdict import Verdict, question
-from ultraslow.analysis.runs import Arm, grouped
+from ultraslow.analysis.runs import Arm, arm_names, grouped
 from ultraslow.analysis.study import Missing, Study
-from ultraslow.analysis.text import number, plural
+from ultraslow.analysis.text import fixed, number, plural, sentence
 
 from .extrapolation import extrapolations
 
@@ -92,9 +94,11 @@ def _part(group: str, exponents: NDArray[np.float64], *, level: float) -> str:
 # p = 0 stands for. An exponent other than 0 speaks against this case and not against all of P1.
 STATEMENT = "With a constant learning rate the distance from the initial weights grows like log t."
 EFFECT = "exponent p of the distance (0: log t, 0.5: diffusion, 1: ballistic)"
+NULL = (-MARGIN, MARGIN)
 _POWER = 0.84  # standard errors beyond the quantile at which a test has 80 % power
-_DIFFUSION = 10**0.5  # how much more a decade adds than the one before, for √t
 _MOST_SEEDS = 50  # that anybody would train
+_NAMED = 4  # arms that a sentence names; of more their number is told
+_LONGER = 10  # times the iterations, where seeds do not help
 
 
 def log_growth(study: Study) -> Verdict:
@@ -110,35 +114,39 @@ def log_growth(study: Study) -> Verdict:
         The verdict. Its effect is the exponent of the arm that carries it farthest.
     """
     runs = study.distinct
-    blank = replace(question("P1", EFFECT), statement=STATEMENT)
+    blank = replace(question("P1", EFFECT), statement=STATEMENT, null=NULL)
     if runs.unlike is not None:
         return blank.lacking(runs.unlike, runs.sample)
     names, unusable = usable(runs.fits)
     if not names:
-        reason = mostly_left_out(unusable, len(runs.runs))
-        return blank.lacking(Missing(reason, shortage(runs.fits)), runs.sample)
+        return blank.lacking(_no_run(runs, unusable), runs.sample)
     kept = runs.part(names)
     arms = speaking_arms(kept, runs)
     if not arms:
         return _without_arms(blank, kept, runs, unusable)
-    entered = kept.part(name for arm in arms for name in arm.nodes)
+    entered = kept.part(node for arm in arms for node in arm.nodes)
     found = judge({arm.name: arm.curves for arm in arms}, level=study.level)
-    silent = left_out(kept, entered, f"their arms have fewer than {LEAST_SEEDS} usable seeds")
-    noted = [*extrapolations(kept), *group_exponents(kept), *told_apart(unusable)]
-    shown = _shown(arms, found)
+    shown = telling_arm(arms, found)
+    longer = entered.longer(_LONGER * shown.last)
+    advice = _advice(shown, found, longer, level=study.level)
     return blank.decided(
         found.word,
         found.arms[shown.name].exponent,
         reason=_reason(shown, arms, found, level=study.level),
-        needed=_needed(shown, found, entered.longer(10 * shown.last), level=study.level),
+        needed=advice.needed,
         meaning=f"{EFFECT}, mean of {len(shown.nodes)} seeds at {shown.name}",
         sample=entered.sample,
         assumptions=(
-            f"constant learning rate over iterations {shown.first} to {shown.last}",
-            "intervals across seeds, which are independent runs",
-            *silent,
-            *noted,
+            *_conditions(shown, found),
+            *_silent(kept, entered),
+            *extrapolations(kept),
+            *group_exponents(kept),
+            *told_apart(unusable),
         ),
+        span=(shown.first, shown.last),
+        have=advice.have,
+        need=advice.need,
+        unit=advice.unit,
     )
 
 
@@ -147,20 +155,29 @@ class SpeakingArm:
     """An arm with enough usable runs to speak on P1.
 
     Attributes:
-        name: in words, told apart from all others.
+        name: in words, told apart from all others that speak.
+        batch_size: M, samples.
         nodes: its usable runs.
         curves: what was found of them.
         ratios: ρ of each, how much the last decade added compared with the one before.
+        onset: τ, mean of the fits, iterations.
         first: iteration at which the constant rate of all of them begins.
         last: iteration at which it ends.
     """
 
     name: str
+    batch_size: int
     nodes: tuple[str, ...]
     curves: ArmCurves
     ratios: NDArray[np.float64]
+    onset: float
     first: int
     last: int
+
+    @property
+    def short(self) -> str:
+        """Its name in a list of arms."""
+        return self.name.removeprefix("batch size ")
 
 
 def speaking_arms(kept: Study, runs: Study) -> list[SpeakingArm]:
@@ -174,27 +191,29 @@ def speaking_arms(kept: Study, runs: Study) -> list[SpeakingArm]:
         Arms of `LEAST_SEEDS` usable runs or more that are at least half of those long enough:
         fits that fail may do so where p is large or small, and a short run fails whatever p is.
     """
-    found = []
-    for arm, nodes in kept.arms.items():
-        if len(nodes) < max(LEAST_SEEDS, len(_long_enough(runs, arm)) / 2):
-            continue
-        fits = kept.fits.sel(node=nodes)
-        curves = ArmCurves(
-            fits["exponent"].values,
-            Advantage(fits["faster_advantage"].values, fits["slower_advantage"].values),
-        )
-        which = str(fits["arm"].values[0])
-        found.append(
-            SpeakingArm(
-                f"{arm}, {which}" if which else str(arm),
-                tuple(nodes),
-                curves,
-                fits["decade_ratio"].values,
-                int(fits["first"].max()),
-                int(fits["last"].min()),
-            )
-        )
-    return found
+    members = {
+        arm: nodes
+        for arm, nodes in kept.arms.items()
+        if len(nodes) >= max(LEAST_SEEDS, len(_long_enough(runs, arm)) / 2)
+    }
+    # Told apart from each other alone: an arm that says nothing lengthens no name.
+    words = arm_names({node: kept.runs[node] for nodes in members.values() for node in nodes})
+    return [_speaking(arm, nodes, words[nodes[0]], kept) for arm, nodes in members.items()]
+
+
+def _speaking(arm: Arm, nodes: Sequence[str], which: str, kept: Study) -> SpeakingArm:
+    fits = kept.fits.sel(node=nodes)
+    better = Advantage(fits["faster_advantage"].values, fits["slower_advantage"].values)
+    return SpeakingArm(
+        f"batch size {arm.batch_size} ({which})" if which else str(arm),
+        arm.batch_size,
+        tuple(nodes),
+        ArmCurves(fits["exponent"].values, better),
+        fits["decade_ratio"].values,
+        float(fits["onset"].mean()),
+        int(fits["first"].max()),
+        int(fits["last"].min()),
+    )
 
 
 def _long_enough(runs: Study, arm: Arm) -> list[str]:
@@ -202,49 +221,8 @@ def _long_enough(runs: Study, arm: Arm) -> list[str]:
     return [node for node in runs.arms[arm] if runs.fits["decades"].sel(node=node) >= DECADES]
 
 
-def _without_arms(
-    blank: Verdict, kept: Study, runs: Study, unusable: Mapping[str, str]
-) -> Verdict:
-    """Undecidable, as no arm has enough usable seeds."""
-    counts = {arm: len(nodes) for arm, nodes in kept.arms.items()}
-    arm, most = max(counts.items(), key=lambda item: item[1])
-    reason = (
-        f"The seeds are the sample, and no arm has {LEAST_SEEDS} that can be used: "
-        f"{plural(most, 'seed')} at {arm}."
-    )
-    if most >= LEAST_SEEDS:
-        whole = len(_long_enough(runs, arm))
-        reason = f"Of {whole} seeds at {arm} only {most} can be used, fewer than half."
-    if unusable:
-        reason += f" {mostly_left_out(dict(unusable), len(runs.runs))}"
-    more = LEAST_SEEDS - most
-    tried = runs.fits.sel(node=_long_enough(runs, arm))
-    needed = f"{plural(more, 'more seed')} at {arm}" if more > 0 else shortage(tried)
-    clearest = max((_within_run(kept.fits.sel(node=node)) for node in kept.runs), key=_distance)
-    return blank.decided(
-        UNDECIDABLE,
-        clearest,
-        reason=f"{reason} Within {clearest.name} p = {clearest}, which says nothing of the next.",
-        needed=needed,
-        meaning=f"{EFFECT}, {clearest.name}",
-        sample=kept.sample,
-        assumptions=tuple(told_apart(dict(unusable))),
-    )
-
-
-def _within_run(fit: xr.Dataset) -> Interval:
-    """Exponent of one run with the interval of its own fit."""
-    ends = float(fit["exponent_low"]), float(fit["exponent_high"])
-    name = f"run {str(fit['run'].values)[:80]}"
-    return Interval(float(fit["exponent"]), *ends, n=1, name=name)
-
-
-def _distance(exponent: Interval) -> float:
-    return max(exponent.low, -exponent.high)
-
-
-def _shown(arms: Sequence[SpeakingArm], found: Judgement) -> SpeakingArm:
-    """The arm that the sentence is about: of those that carry the word, the clearest."""
+def telling_arm(arms: Sequence[SpeakingArm], found: Judgement) -> SpeakingArm:
+    """The arm that sentence and picture are about: of those that carry the word, the clearest."""
 
     def clearness(arm: SpeakingArm) -> tuple[bool, float]:
         exponent = found.arms[arm.name].exponent
@@ -258,60 +236,246 @@ def _shown(arms: Sequence[SpeakingArm], found: Judgement) -> SpeakingArm:
     return max((arm for arm in arms if arm.name in found.carrying), key=clearness)
 
 
+def _distance(exponent: Interval) -> float:
+    """How far an interval keeps clear of 0; below 0 where it holds 0."""
+    return max(exponent.low, -exponent.high)
+
+
+# Where nothing speaks.
+
+
+def _no_run(runs: Study, unusable: Mapping[str, str]) -> Missing:
+    """That no run can be used, and the decades that there are."""
+    reason = mostly_left_out(dict(unusable), len(runs.runs))
+    decades = float(runs.fits["decades"].max())
+    short = decades < DECADES
+    have, need = (decades, DECADES) if short else (math.nan, math.nan)
+    return Missing(reason, shortage(runs.fits), have, need, "decades" if short else "")
+
+
+def _without_arms(
+    blank: Verdict, kept: Study, runs: Study, unusable: Mapping[str, str]
+) -> Verdict:
+    """Undecidable, as no arm has enough usable seeds."""
+    counts = {arm: len(nodes) for arm, nodes in kept.arms.items()}
+    arm, most = max(counts.items(), key=lambda item: item[1])
+    reason = (
+        f"The seeds are the sample, and no arm has {LEAST_SEEDS} that can be used: "
+        f"{plural(most, 'seed')} at {arm}."
+    )
+    whole = len(_long_enough(runs, arm))
+    if most >= LEAST_SEEDS:
+        reason = f"Of {whole} seeds at {arm} only {most} can be used, fewer than half."
+    if unusable:
+        reason += f" {mostly_left_out(dict(unusable), len(runs.runs))}"
+    more = LEAST_SEEDS - most
+    tried = runs.fits.sel(node=_long_enough(runs, arm))
+    needed = f"{plural(more, 'more seed')} at {arm}" if more > 0 else shortage(tried)
+    clearest = max(kept.runs, key=lambda node: _distance(_within_run(kept.fits.sel(node=node))))
+    fit = kept.fits.sel(node=clearest)
+    effect = _within_run(fit)
+    return blank.decided(
+        UNDECIDABLE,
+        effect,
+        reason=f"{reason} Within {effect.name} p = {effect}, which says nothing of the next.",
+        needed=needed,
+        meaning=f"{EFFECT}, {effect.name}",
+        sample=kept.sample,
+        assumptions=tuple(told_apart(dict(unusable))),
+        span=(int(fit["first"]), int(fit["last"])),
+        have=most,
+        need=LEAST_SEEDS if more > 0 else math.ceil(whole / 2),
+        unit="seeds",
+    )
+
+
+def _within_run(fit: xr.Dataset) -> Interval:
+    """Exponent of one run with the interval of its own fit."""
+    ends = float(fit["exponent_low"]), float(fit["exponent_high"])
+    name = f"run {str(fit['run'].values)[:80]}"
+    return Interval(float(fit["exponent"]), *ends, n=1, name=name)
+
+
+# The sentences.
+
 # d² = Σ θᵢ²·(1 − (1 − ηhᵢ)^t)²: by iteration t the modes with h > 1/(ηt) have arrived, so that a
 # log-uniform h makes d² a sum over ln t, and d ∝ ln t where θ² grows along it.
 _CAUSE = (
-    "This says how the distance grows and not why: descent without noise on a quadratic whose "
-    "curvatures spread over many decades can grow alike."
+    "this says how the distance grows and not why: descent without noise on a quadratic whose "
+    "curvatures spread over many decades can grow alike"
 )
+
+
+def settled(last: float) -> str:
+    """The iteration by which curves have to be logarithms to count as such, in words."""
+    return number(round(SETTLED * last))
 
 
 def _reason(
     shown: SpeakingArm, arms: Sequence[SpeakingArm], found: Judgement, *, level: float
 ) -> str:
+    """How the distance grew, what tells it from the rival, and which arms say so."""
     said = found.arms[shown.name]
-    exponent = f"p = {said.exponent}"
+    parts = [_growth(shown, found, level=level), _rival(shown, said, found.word)]
+    return " ".join([*(f"{part}." for part in parts), *_arms_say(arms, found)])
+
+
+def _growth(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
+    """What anybody can read off the picture."""
+    exponent = found.arms[shown.name].exponent
+    span = f"Over iterations {number(shown.first)} to {number(shown.last)}"
+    log = found.word == SUPPORTED
+    grew = f"the distance at {shown.name} grew like {'log t' if log else 't^p'}"
+    beyond = "0.5 diffusion" if exponent.value > 0 else "below 0 growth ends"
+    scale = f"up to ±{MARGIN:g} is log t" if log else f"0 is log t, {beyond}"
+    return f"{span} {grew} with p = {exponent} ({scale}); {_last_decade(shown, log, level=level)}"
+
+
+def _last_decade(shown: SpeakingArm, log: bool, *, level: float) -> str:
+    """ρ beside that of the logarithm: with the onset that was fitted where the law is one."""
     ratio = mean_decade_ratio(shown.ratios, level=level)
-    added = (
-        f"At {shown.name} the last decade of iterations {shown.first} to {shown.last} added "
-        f"{ratio} times as much distance as the one before; a logarithm adds as much, "
-        f"diffusion {_DIFFUSION:.2f} times."
-    )
-    settled = number(round(SETTLED * shown.last))
-    if found.word == CONTRADICTED:
-        law = "a power of t" if said.exponent.value > 0 else "a law that saturates"
-        others = [name for name in found.carrying if name != shown.name]
-        also = f" So say {len(others)} other arms." if len(others) > 1 else ""
-        also = f" So does {others[0]}." if len(others) == 1 else also
-        also = " No arm says so by itself, all together do." if found.together else also
+    if not math.isfinite(ratio.value):
+        return "its last decade cannot be compared with the one before"
+    told = f"{fixed(ratio.value)} times {ratio.ends(fixed)}"
+    added = f"its last decade added {told} as much as the one before"
+    expected = _ratio_of_logarithm(shown.last, shown.onset)
+    if log and expected > _AS_MUCH:
+        law = f"log(t + {number(round(shown.onset))}), with the onset that was fitted,"
+        return f"{added}, where {law} adds {fixed(expected)} times"
+    return f"{added}, where a logarithm past its onset adds as much"
+
+
+_AS_MUCH = 1.05  # ρ below which a logarithm adds as much in both decades, to the eye
+
+
+def _ratio_of_logarithm(last: float, onset: float) -> float:
+    """ρ of ln(t + τ), at the middles of the means that `decade_ratio` compares."""
+    ends = np.log(last * 10.0 ** (-0.1 - np.arange(3.0)) + onset)
+    return float((ends[0] - ends[1]) / (ends[1] - ends[2]))
+
+
+def _rival(shown: SpeakingArm, said: ArmJudgement, word: str) -> str:
+    """What late logarithms and powers of t make of the curves."""
+    faster = said.exponent.value > 0
+    power = "t" if faster else "a law that saturates"
+    by = settled(shown.last)
+    times = f"{number(_times_as_far(shown, faster=faster))} times as far"
+    if word == CONTRADICTED:
         return (
-            f"{added} {exponent}, and {law} fits better than any curve that becomes a logarithm "
-            f"by iteration {settled}.{also} A power of log t is not told apart from it here."
+            f"A logarithm that set in by iteration {by} misses the curves {times} as "
+            f"{'a power of t' if faster else power}"
         )
-    if found.word == SUPPORTED:
-        return (
-            f"{added} {exponent} lies within ±{MARGIN:g}, and no power of t fits better than "
-            f"curves that become a logarithm. {_CAUSE}"
-        )
+    if word == SUPPORTED:
+        return f"No power of t fits better, nor {'does' if faster else 'one'} a law that saturates"
     if _distance(said.exponent) > MARGIN:
         return (
-            f"{added} {exponent} lies beyond ±{MARGIN:g}, but a curve that becomes a logarithm by "
-            f"iteration {settled} fits as well."
+            f"A logarithm that sets in late fits as well: it misses the curves {times} as "
+            f"{'a power of t' if faster else power}, which may be chance"
         )
     if said.exponent.farthest < MARGIN:
-        better = "powers of t fit better than curves that become a logarithm"
-        why = better if min(said.better) < ADVANTAGE else "not surely enough"
-        return f"{added} {exponent} lies within ±{MARGIN:g}, but {why}."
-    return f"{added} {exponent} reaches across ±{MARGIN:g}."
+        if min(said.better) < ADVANTAGE:
+            return "This counts as log t, but powers of t fit better than logarithms"
+        return "This counts as log t, but not surely enough"
+    ends = number(said.exponent.low, 2), number(said.exponent.high, 2)
+    return f"All laws from t^{ends[0]} to t^{ends[1]} are possible, and log t is one of them"
 
 
-def _needed(shown: SpeakingArm, found: Judgement, longer: str, *, level: float) -> str:
-    """What would decide, for the arm that the sentence is about: seeds, or a longer phase."""
+def _times_as_far(shown: SpeakingArm, *, faster: bool) -> float:
+    """Residuals of the best late logarithm over those of the best power, in the metric of A."""
+    better = shown.curves.advantage
+    return math.exp(float((better.faster if faster else better.slower).mean()) / 2)
+
+
+def _arms_say(arms: Sequence[SpeakingArm], found: Judgement) -> list[str]:
+    """Which arms carry the word, and which by themselves say something else."""
+    if len(arms) == 1:
+        return []
+    ordered = sorted(arms, key=lambda arm: arm.batch_size)
+    words = {arm.short: found.arms[arm.name].word for arm in ordered}
+    alone = {word: [name for name, own in words.items() if own == word] for word in VERDICTS}
+    decided = [
+        f"{_sizes(alone[word])} alone would be {word}"
+        for word in (SUPPORTED, CONTRADICTED)
+        if word != found.word and alone[word]
+    ]
+    if found.together:
+        return [f"None of {len(arms)} arms says so by itself, all together do."]
+    if found.word == UNDECIDABLE:
+        own = sentence("; ".join(decided)) if decided else f"None of {len(arms)} arms decides."
+        return [own]
+    carrying = [arm.short for arm in ordered if arm.name in found.carrying]
+    less = len([name for name in alone[found.word] if name not in carrying])
+    told = [f"{len(carrying)} of {len(arms)} arms carry this: {_sizes(carrying)}"]
+    told += [f"{less} more {'says' if less == 1 else 'say'} so less surely"] if less else []
+    open_ones = alone[UNDECIDABLE]
+    verb = "decides" if len(open_ones) == 1 else "decide"
+    told += [f"{_sizes(open_ones)} alone {verb} nothing"] if open_ones else []
+    return [f"{'; '.join([*told, *decided])}."]
+
+
+def _sizes(names: Sequence[str]) -> str:
+    """Batch sizes in a row."""
+    more = len(names) - _NAMED
+    listed = [*names[:_NAMED], *([f"{more} more"] if more > 0 else [])]
+    joined = " and ".join(filter(None, [", ".join(listed[:-1]), listed[-1]]))
+    return f"batch size{'' if len(names) == 1 else 's'} {joined}"
+
+
+def _conditions(shown: SpeakingArm, found: Judgement) -> tuple[str, ...]:
+    """What the verdict takes for granted, and how it was tested."""
+    count = len(found.arms)
+    shared = f"the error is shared among {count} arms" if count > 1 else "one arm speaks"
+    power = 10 ** found.arms[shown.name].exponent.value
+    return (
+        f"constant learning rate over iterations {shown.first} to {shown.last}",
+        f"intervals across seeds, which are independent runs; {shared}",
+        f"logarithms are ln(t + τ) with onsets τ up to iteration "
+        f"{number(round(ONSET * shown.last))}, and curves that grow in any way and are logarithms "
+        f"from iteration {settled(shown.last)} on",
+        "powers of log t, which rougher landscapes predict, grow between log t and t^p and are "
+        "left to P1'",
+        f"10^p = {number(power)} is what t^p without onset or bend adds in a decade for each 1 "
+        "in the one before",
+        *([_CAUSE] if found.word == SUPPORTED else []),
+    )
+
+
+def _silent(kept: Study, entered: Study) -> tuple[str, ...]:
+    """Arms whose runs can be used but are too few, each named once."""
+    few = {
+        arm: len(nodes) for arm, nodes in kept.arms.items() if not set(nodes) & set(entered.runs)
+    }
+    if not few:
+        return ()
+    names = arm_names(kept.runs)
+    listed = [
+        f"{arm.batch_size}{f' ({which})' if (which := names[kept.arms[arm][0]]) else ''}: "
+        f"{plural(count, 'seed')}"
+        for arm, count in few.items()
+    ]
+    return (f"left out, as too few of their seeds can be used: batch size {'; '.join(listed)}",)
+
+
+# Advice.
+
+
+@dataclass(frozen=True)
+class _Advice:
+    """What would decide, for the arm that the sentence is about."""
+
+    needed: str
+    have: float
+    need: float
+    unit: str
+
+
+def _advice(shown: SpeakingArm, found: Judgement, longer: str, *, level: float) -> _Advice:
+    have, need = (math.log10(k * shown.last / shown.first) for k in (1, _LONGER))
     exponents, better = shown.curves.exponents, shown.curves.advantage
     mean = float(exponents.mean())
     beyond = abs(mean) > MARGIN
     if not beyond and min(found.arms[shown.name].better) < ADVANTAGE:
-        return longer
+        return _Advice(longer, have, need, "decades")
     if beyond:
         powers = better.faster if mean > 0 else better.slower
         roots = signed_root(powers)
@@ -322,8 +486,9 @@ def _needed(shown: SpeakingArm, found: Judgement, longer: str, *, level: float) 
     else:
         each = [_seeds_for(MARGIN - abs(mean), exponents, 1 - SUPPORT * (1 - level))]
     if not all(each):
-        return longer
-    return f"{max(each)} seeds at {shown.name}, or {longer}"
+        return _Advice(longer, have, need, "decades")
+    seeds = f"{max(each)} seeds at {shown.name}, or {longer}"
+    return _Advice(seeds, len(shown.nodes), max(each), "seeds")
 
 
 def _seeds_for(distance: float, values: NDArray[np.float64], level: float) -> int:

@@ -147,9 +147,11 @@ def test_a_page_from_real_fits_supports_what_is_true(written):
         assert str(row["reason"].values) in text
     # The logarithm of t + 5: its last decade adds 1.02 times as much as the one before.
     answer = (
-        r"grows like log t ?\. At batch size \d+ the last decade of iterations 1 to 10000 added "
+        r"grows like log t ?\. Over iterations 1 to 10,000 the distance at batch size \d+ grew "
+        r"like log t with p = −?0\.0\d\d \[−?0\.0\d\d, 0\.0\d\d\] \(up to ±0\.05 is log t\); "
+        r"its last decade added "
     )
-    assert re.search(answer + r"1\.0\d\d \[1\.0\d\d, 1\.0\d\d\] times as much", text)
+    assert re.search(answer + r"1\.0\d times \[1\.0\d, 1\.0\d\] as much as the one before", text)
     assert found.path.stat().st_size < 300_000  # bytes; 128 kB when this was written
     assert found.numbers.stat().st_size < 50_000
 

@@ -76,8 +76,10 @@ def test_the_effect_is_students_t_across_seeds(make):
     assert verdict.sample.seeds == 5
     assert verdict.assumptions[:2] == (
         "constant learning rate over iterations 1 to 3000",
-        "intervals across seeds, which are independent runs",
+        "intervals across seeds, which are independent runs; one arm speaks",
     )
+    assert verdict.null == (-0.05, 0.05)
+    assert verdict.span == (1, 3000)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,9 @@ def test_runs_and_arms_that_cannot_enter_change_nothing(make, case):
     added = fitted(runs | others, [*exponents, *[0.9] * 9, *[np.nan] * 3], better=better)
     found = log_growth(Study(runs | others, fitted=added))
     assert said(found) == said(plain)
-    assert "9 runs left out: their arms have fewer than 3 usable seeds" in found.assumptions
+    few = "32: 1 seed; 128: 2 seeds; 512: 2 seeds; 1024: 2 seeds; 2048: 2 seeds"
+    note = f"left out, as too few of their seeds can be used: batch size {few}"
+    assert found.assumptions.count(note) == 1
     assert sum("left out more-" in item for item in found.assumptions) == 3
     # Nor when they come first.
     turned = others | runs
@@ -187,31 +191,76 @@ def test_one_arm_carries_a_contradiction(make):
     verdict = verdict_of(runs, [*LOGARITHM, *POWER], better=better, ratio=10**0.3)
     assert verdict.verdict == "contradicted"
     assert re.fullmatch(
-        r"At batch size 256 the last decade of iterations 1 to 3000 added (1|2)\.\d+ "
-        r"\[1\.\d+, 2\.\d+\] times as much distance as the one before; a logarithm adds as much, "
-        r"diffusion 3\.16 times\. p = 0\.305 \[0\.\d+, 0\.\d+\], and a power of t fits better "
-        r"than any curve that becomes a logarithm by iteration 600\. A power of log t is not "
-        r"told apart from it here\.",
+        r"Over iterations 1 to 3000 the distance at batch size 256 grew like t\^p with p = 0\.305 "
+        r"\[0\.\d+, 0\.\d+\] \(0 is log t, 0\.5 diffusion\); its last decade added (1|2)\.\d\d "
+        r"times \[1\.\d\d, 2\.\d\d\] as much as the one before, where a logarithm past its onset "
+        r"adds as much\. A logarithm that set in by iteration 600 misses the curves \d\.\d+ times "
+        r"as far as a power of t\. 1 of 2 arms carry this: batch size 256; batch size 64 alone "
+        r"would be supported\.",
         verdict.reason,
     )
     assert "mean of 4 seeds at batch size 256" in verdict.effect_meaning
     assert verdict.effect == pytest.approx(0.305)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "also"),
-    [((64, 256), " So does batch size "), ((64, 256, 1024), " So say 2 other arms.")],
-)
-def test_other_arms_that_say_the_same_are_told(make, sizes, also):
-    exponents = np.concatenate([np.array(POWER) + 0.01 * k for k in range(len(sizes))])
+def test_arms_that_carry_the_word_are_named_and_so_are_those_that_do_not(make):
+    sizes = (64, 256, 1024, 2048)
+    wide = [0.0, 0.3, -0.3, 0.2]
+    exponents = np.concatenate([POWER, np.array(POWER) + 0.02, wide, wide])
     verdict = verdict_of(arms(make, 4, sizes=sizes), exponents, better=FASTER)
-    assert also in verdict.reason
-    assert f"At batch size {sizes[-1]} the last decade" in verdict.reason
+    assert verdict.reason.startswith("Over iterations 1 to 3000 the distance at batch size 256 ")
+    assert verdict.reason.endswith(
+        "2 of 4 arms carry this: batch sizes 64 and 256; batch sizes 1024 and 2048 alone decide "
+        "nothing."
+    )
+
+
+def test_arms_that_say_so_with_their_own_error_alone_are_counted(make):
+    """t = 5 against the margin: enough for one arm of 4 seeds, and not for one of three."""
+    unit = np.array([-1.5, -0.5, 0.5, 1.5]) / np.std([-1.5, -0.5, 0.5, 1.5], ddof=1)
+    exponents = np.concatenate([POWER, 0.05 + 0.05 + 0.02 * unit, 0.05 + 0.05 + 0.02 * unit])
+    verdict = verdict_of(arms(make, 4, sizes=(64, 256, 1024)), exponents, better=FASTER)
+    assert verdict.reason.endswith(
+        "1 of 3 arms carry this: batch size 64; 2 more say so less surely."
+    )
+
+
+def test_many_arms_are_counted_from_the_fifth_on(make):
+    sizes = (64, 128, 256, 512, 1024, 2048)
+    verdict = verdict_of(arms(make, 4, sizes=sizes), np.tile(POWER, 6), better=FASTER)
+    assert verdict.reason.endswith(
+        "6 of 6 arms carry this: batch sizes 64, 128, 256, 512 and 2 more."
+    )
+
+
+def test_the_ratio_of_residuals_is_told(make):
+    """A is the logarithm of a ratio of squares: 2 ln 3 makes residuals three times as large."""
+    better = (2 * math.log(3), -4.0)
+    runs = arms(make, 4)
+    fits = fitted(runs, POWER, better=better)
+    fits["faster_advantage"][:] = better[0] + np.array([-0.1, 0.1, -0.05, 0.05])
+    verdict = log_growth(Study(runs, fitted=fits))
+    assert "misses the curves 3 times as far as a power of t." in verdict.reason
+
+
+def test_beside_a_logarithm_with_an_onset_stands_what_that_logarithm_adds(make):
+    """ln(t + τ) is read at T·10^−0.1 and one and two decades before: worked by hand."""
+    fits = fitted(runs := arms(make, 4), LOGARITHM, ratio=2.0)
+    fits["onset"][:] = 300.0
+    ends = [math.log(3000 * 10**-k + 300) for k in (0.1, 1.1, 2.1)]
+    expected = (ends[0] - ends[1]) / (ends[1] - ends[2])
+    reason = log_growth(Study(runs, fitted=fits)).reason
+    assert (
+        "as much as the one before, where log(t + 300), with the onset that was fitted, adds "
+        f"{expected:.2f} times."
+    ) in reason
 
 
 def test_what_saturates_is_called_so(make):
     verdict = verdict_of(arms(make, 4), [-p for p in POWER], better=SLOWER, ratio=0.5)
-    assert "and a law that saturates fits better than any curve" in verdict.reason
+    assert "with p = −0.305 [" in verdict.reason
+    assert "(0 is log t, below 0 growth ends)" in verdict.reason
+    assert "times as far as a law that saturates." in verdict.reason
 
 
 def near(sizes):
@@ -226,29 +275,41 @@ def test_arms_contradict_together_where_none_does_alone(make):
     runs = arms(make, 4, sizes=(64, 128, 256, 512))
     verdict = verdict_of(runs, near(4), better=FASTER)
     assert verdict.verdict == "contradicted"
-    assert "No arm says so by itself, all together do." in verdict.reason
+    assert verdict.reason.endswith("None of 4 arms says so by itself, all together do.")
 
 
 def test_a_wide_arm_does_not_block_support_and_a_leaning_one_does(make):
     runs = arms(make, 4, sizes=(64, 256))
     verdict = verdict_of(runs, [*LOGARITHM, 0.0, 0.1, -0.1, 0.05])
     assert verdict.verdict == "supported"
-    assert verdict.reason.startswith("At batch size 64 ")
-    assert "lies within ±0.05, and no power of t fits better" in verdict.reason
-    assert "descent without noise on a quadratic" in verdict.reason
+    assert "the distance at batch size 64 grew like log t with p = " in verdict.reason
+    assert "(up to ±0.05 is log t)" in verdict.reason
+    assert verdict.reason.endswith(
+        "1 of 2 arms carry this: batch size 64; batch size 256 alone decides nothing."
+    )
+    assert sum("descent without noise on a quadratic" in one for one in verdict.assumptions) == 1
     wider = arms(make, 4, sizes=(64, 256, 1024))
     leaning = verdict_of(wider, [*LOGARITHM, *POWER, 0.0, 1.0, -1.0, 0.5])
     assert leaning.verdict == "undecidable"
-    assert leaning.reason.startswith("At batch size 256 ")
-    assert leaning.reason.endswith(
-        "lies beyond ±0.05, but a curve that becomes a logarithm by iteration 600 fits as well."
-    )
+    assert "the distance at batch size 256 grew" in leaning.reason
+    assert "A logarithm that sets in late fits as well: it misses the curves 0." in leaning.reason
+    assert leaning.reason.endswith("Batch size 64 alone would be supported.")
 
 
-def test_settings_that_only_some_arms_have_tell_arms_apart(make):
-    runs = arms(make, 4)
-    fits = fitted(runs, POWER, better=FASTER).assign_coords(arm=("node", ["momentum 0.9"] * 4))
-    assert "At batch size 64, momentum 0.9 the" in log_growth(Study(runs, fitted=fits)).reason
+def test_arms_are_told_apart_from_those_that_speak_alone(make):
+    runs = arms(make, 4, scaling="sqrt")
+    others = {
+        f"other-{k}": make(run=f"other-{k}", batch_size=64, seed=k, scaling="fixed", rate=0.3)
+        for k in range(4)
+    }
+    both = runs | others
+    said_of = log_growth(Study(both, fitted=fitted(both, [*POWER, *LOGARITHM], better=FASTER)))
+    assert "at batch size 64 (sqrt)" in said_of.reason
+    few = dict(list(both.items())[:6])
+    found = log_growth(Study(few, fitted=fitted(few, [*POWER, 0.9, 0.9], better=FASTER)))
+    assert "the distance at batch size 64 grew" in found.reason
+    note = "left out, as too few of their seeds can be used: batch size 64 (fixed): 2 seeds"
+    assert note in found.assumptions
 
 
 # Advice has a number, and following it decides.
@@ -256,8 +317,11 @@ def test_settings_that_only_some_arms_have_tell_arms_apart(make):
 
 def test_a_wide_arm_is_told_how_many_seeds(make):
     verdict = verdict_of(arms(make, 4), [-0.06, 0.06, 0.02, -0.02])
-    assert verdict.reason.endswith("reaches across ±0.05.")
+    assert verdict.reason.endswith(
+        "All laws from t^−0.11 to t^0.11 are possible, and log t is one of them."
+    )
     seeds = seeds_of(verdict)
+    assert (verdict.have, verdict.need, verdict.unit) == (4, seeds, "seeds")
     assert verdict.needed == (
         f"{seeds} seeds at batch size 64, or training on at the same rate until iteration 30,000"
     )
@@ -305,9 +369,9 @@ def test_so_many_seeds_decide_mostly(make, exponents, better):
 @pytest.mark.parametrize(
     ("exponents", "better", "why"),
     [
-        (POWER, NONE, "lies beyond ±0.05, but a curve that becomes a logarithm"),
-        ([0.0, 2.0, -2.0, 1.0], NONE, "reaches across ±0.05."),
-        (LOGARITHM, FASTER, "lies within ±0.05, but powers of t fit better"),
+        (POWER, NONE, "A logarithm that sets in late fits as well: it misses the curves 0."),
+        ([0.0, 2.0, -2.0, 1.0], NONE, "are possible, and log t is one of them."),
+        (LOGARITHM, FASTER, "counts as log t, but powers of t fit better than logarithms."),
     ],
 )
 def test_where_seeds_do_not_help_longer_runs_do(make, exponents, better, why):
@@ -315,12 +379,14 @@ def test_where_seeds_do_not_help_longer_runs_do(make, exponents, better, why):
     assert verdict.verdict == "undecidable"
     assert why in verdict.reason
     assert verdict.needed == "training on at the same rate until iteration 30,000"
+    assert (verdict.have, verdict.need) == pytest.approx((math.log10(3000), math.log10(30_000)))
+    assert verdict.unit == "decades"
 
 
 def test_what_lies_within_the_margin_may_not_do_so_surely_enough(make):
     verdict = verdict_of(arms(make, 4), [0.0195, 0.0265, 0.0335, 0.0405])
     assert verdict.verdict == "undecidable"
-    assert verdict.reason.endswith("lies within ±0.05, but not surely enough.")
+    assert verdict.reason.endswith("This counts as log t, but not surely enough.")
     assert seeds_of(verdict) >= 5
 
 
@@ -343,6 +409,7 @@ def test_one_and_two_seeds_decide_nothing(make, exponents, seeds, more):
     assert f"Within run b64-s{last} p = {max(exponents):.3f} [" in verdict.reason
     assert "which says nothing of the next." in verdict.reason
     assert verdict.needed == f"{more} at batch size 64"
+    assert (verdict.have, verdict.need, verdict.unit) == (len(exponents), 3, "seeds")
     assert (verdict.effect_low, verdict.effect_high) == pytest.approx(
         (max(exponents) - 0.02, max(exponents) + 0.02)
     )
@@ -439,6 +506,6 @@ def test_recordings_of_a_logarithm_and_of_diffusion_are_told_apart(make):
         runs = arms(make, 3, exponent=exponent, noise=0.001, records=np.append(0, records))
         verdict = log_growth(Study(runs))
         words[exponent] = verdict.verdict
-        ratio = float(re.search(r"added (\d\.\d+) \[", verdict.reason)[1])
+        ratio = float(re.search(r"added (\d\.\d+) times \[", verdict.reason)[1])
         assert ratio == pytest.approx(10**exponent, rel=0.02)
     assert words == {0.0: "supported", 0.5: "contradicted"}

@@ -1,0 +1,1 @@
+from .log_growth import settled as settled
