@@ -1,3 +1,4 @@
+from .comparison.compare import compare_laws as compare_laws
 from .growth.certificate import certify as certify
 from .growth.fit import fit_growth as fit_growth, growth_curve as growth_curve
 from .growth.shape import local_shape as local_shape

@@ -67,6 +67,18 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{share:.{decimals}%}"
 
 
+def signed_percent(share: float) -> str:
+    """A relative difference in whole percent.
+
+    >>> signed_percent(0.034), signed_percent(-0.589), signed_percent(-0.001)
+    ('+3%', '−59%', '0%')
+    """
+    if not math.isfinite(share):
+        return number(share)
+    size = f"{abs(share):.0%}"
+    return size if size == "0%" else f"{MINUS if share < 0 else '+'}{size}"
+
+
 def in_short(count: float) -> str:
     """A count in at most six characters.
 

@@ -12,6 +12,7 @@ from .fit import (
     fit_growth as fit_growth,
     fitted_noise as fitted_noise,
     growth_curve as growth_curve,
+    thinned as thinned,
 )
 from .late_logarithm import (
     ONSET as ONSET,

@@ -24,6 +24,7 @@ Contents:
     run_noise_scale  the gradient noise scale of a run
     critical_batch   the batch size beyond which larger ones stop paying
     test             test the predictions
+    compare_laws     which laws of growth survive by what they forecast
     certify          how often the fits of series like these miss, simulated
     report           one page of everything, and its numbers as JSON
     probes           the package that measures

@@ -1,4 +1,5 @@
 from . import analysis as analysis, diffusion as diffusion, probes as probes
+from .analysis.comparison.compare import compare_laws as compare_laws
 from .analysis.growth.certificate import certify as certify
 from .analysis.growth.decade_ratio import decade_ratio as decade_ratio
 from .analysis.growth.fit import fit_growth as fit_growth, growth_curve as growth_curve

@@ -1,10 +1,8 @@
-"""Error rates of the comparisons between laws: bends, and model confidence sets."""
+"""How often a true logarithm is said to bend."""
 
 import numpy as np
 import pytest
 
-from ultraslow.analysis.comparison.forecast import rolling_origin, surviving_laws
-from ultraslow.analysis.comparison.laws import candidate
 from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
 from ultraslow.analysis.growth.shape import bend
 
@@ -46,33 +44,3 @@ def test_a_true_logarithm_is_seldom_said_to_bend(times, name):
     values = logarithms(times, noise_types(times)[name], seed=21)
     told = np.mean([bend(times, row).side != "undecided" for row in values])
     assert told < at_most(0.05)
-
-
-LAWS = [candidate(name) for name in ("log", "power", "exponential saturation", "power of the log")]
-
-
-@pytest.mark.parametrize("horizon", [2.0, 10.0])
-def test_six_runs_seldom_drop_the_true_law(horizon):
-    noise = noise_types(TIMES)["AR 0.7"]
-    kept = []
-    for seed in range(40):
-        values = logarithms(TIMES, noise, count=6, seed=[25, seed])
-        found = rolling_origin(TIMES, values, candidates=LAWS, origins=4)
-        kept.append("log" in surviving_laws(found, horizon=horizon).surviving)
-    assert 1 - np.mean(kept) < at_most(0.05, count=40)
-
-
-def test_a_confidence_set_of_many_runs_seldom_drops_the_true_law():
-    pytest.importorskip("arch", reason="confidence sets need the optional package arch")
-    from ultraslow.analysis.comparison.confidence_set import confidence_set
-
-    noise = noise_types(TIMES)["AR 0.7"]
-    dropped = {6: [], 20: []}
-    for seed in range(25):
-        for runs in dropped:
-            values = logarithms(TIMES, noise, count=runs, seed=[26, seed])
-            found = rolling_origin(TIMES, values, candidates=LAWS, origins=3)
-            kept = confidence_set(found, horizon=3.0, level=0.9, draws=500).surviving
-            dropped[runs].append("log" not in kept)
-    assert np.mean(dropped[20]) < at_most(0.10, count=25)
-    assert np.mean(dropped[6]) < at_most(0.15, count=25)

@@ -2,7 +2,6 @@
 
 Contents:
     log_growth    P1: like log t
-    extrapolation which law of growth forecasts better
     noise_off     P6: without noise it stops
     aging         P8: it slows with age
     straightness  P9: the path is no straight line

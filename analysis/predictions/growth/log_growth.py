@@ -2,7 +2,7 @@
 
 The exponent p of the growth family is 0 for that law. The sample are the seeds of an arm: the
 spread between its runs needs no model of the noise within a run. The rule is `growth.judge`, which
-plans use as well. Beside the verdict stand which laws forecast the last part of each arm, and the
+plans use as well. Beside the verdict stand the laws that survive by what they forecast, and the
 exponents of groups of tensors: the whole distance may hide tensors that grow by another law.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from ultraslow.analysis.comparison import arm_compared, in_words
 from ultraslow.analysis.growth import (
     ADVANTAGE,
     DECADES,
@@ -51,8 +52,6 @@ from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import Arm, arm_names, grouped
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import fixed, number, plural, sentence
-
-from .extrapolation import extrapolations
 
 
 def group_exponents(study: Study) -> tuple[str, ...]:
@@ -129,6 +128,7 @@ def log_growth(study: Study) -> Verdict:
     shown = telling_arm(arms, found)
     longer = entered.longer(_LONGER * shown.last)
     advice = _advice(shown, found, longer, level=study.level)
+    compared = arm_compared(shown.name, kept.part(shown.nodes).runs, level=study.level)
     return blank.decided(
         found.word,
         found.arms[shown.name].exponent,
@@ -139,7 +139,7 @@ def log_growth(study: Study) -> Verdict:
         assumptions=(
             *_conditions(shown, found),
             *_silent(kept, entered),
-            *extrapolations(kept),
+            f"by what they forecast at {shown.name}, {in_words(compared)}",
             *group_exponents(kept),
             *told_apart(unusable),
         ),

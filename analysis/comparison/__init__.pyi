@@ -1,0 +1,14 @@
+from .compare import (
+    ArmLaws as ArmLaws,
+    LawFound as LawFound,
+    arm_compared as arm_compared,
+    arms_compared as arms_compared,
+    as_dataset as as_dataset,
+    compare_laws as compare_laws,
+    in_words as in_words,
+)
+from .forecast import (
+    DECADE as DECADE,
+    HALF_DECADE as HALF_DECADE,
+)
+from .laws import CANDIDATES as CANDIDATES

@@ -1,0 +1,330 @@
+"""Laws of growth compared on recordings, arm by arm: which survive, and how far each is off.
+
+Seeds are the sample, and every arm answers for itself: arms need not agree in model or data. Of an
+arm all runs enter that go far enough; a law survives where the confidence set holds it.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ultraslow.analysis.growth import LEAST_SEEDS, thinned
+from ultraslow.analysis.intervals import Interval, t_interval
+from ultraslow.analysis.runs import arm_names, constant_rate, some_runs, total_distance
+from ultraslow.analysis.study import Study
+from ultraslow.analysis.text import first_of, plural, signed_percent
+
+from .confidence_set import confidence_set
+from .forecast import (
+    DECADE,
+    HALF_DECADE,
+    LEAST_DECADES,
+    LEAST_FITTED,
+    forecasts,
+    latest,
+    rolling_origin,
+)
+from .laws import CANDIDATES
+
+Array = NDArray[np.float64]
+
+LOGARITHM = "log"
+_UNKNOWN = Interval(math.nan, -math.inf, math.inf)
+# Runs that end before this share of the iterations that enough seeds reach are left out.
+_SHORT = 0.5
+
+
+@dataclass(frozen=True)
+class LawFound:
+    """One law on the runs of one arm.
+
+    Attributes:
+        law: its name.
+        survives: whether it is in the confidence set; None where nothing tells.
+        p_value: the smallest error at which it leaves the set; NaN where nothing tells.
+        decade: forecast over actual distance less 1 a decade ahead, mean over seeds.
+        half_decade: the same half a decade ahead.
+    """
+
+    law: str
+    survives: bool | None
+    p_value: float
+    decade: Interval
+    half_decade: Interval
+
+
+@dataclass(frozen=True)
+class ArmLaws:
+    """The laws on the runs of one arm.
+
+    Attributes:
+        arm: its name, in words.
+        batch_size: M, samples.
+        runs: names of the runs that entered.
+        first: first iteration that all of them recorded at a constant rate.
+        last: last one.
+        laws: those that survive first, of these the one that is least off.
+        tolerance: share of the distance by which forecasts may be off; 0 where laws survive
+            without.
+        reason: what is missing, or which runs were left out and why; empty where nothing is.
+    """
+
+    arm: str
+    batch_size: int
+    runs: tuple[str, ...]
+    first: int
+    last: int
+    laws: tuple[LawFound, ...]
+    tolerance: float
+    reason: str
+
+    @property
+    def surviving(self) -> tuple[str, ...]:
+        """Laws that survive."""
+        return tuple(found.law for found in self.laws if found.survives)
+
+
+def compare_laws(runs: xr.DataTree, *, level: float = 0.95) -> xr.Dataset:
+    """Which laws of growth the forecasts of each arm's runs leave standing.
+
+    Laws are fitted to the beginning of each run, up to several origins even in ln t, and forecast
+    what comes half a decade and a decade later. A law survives where some of its shapes forecasts
+    every such distance as well as seeds differ; the true law does with at least the stated
+    probability (tests/statistics/laws_table.md).
+
+    Arguments:
+        runs: recordings, as `load` gives them.
+        level: probability that the set of surviving laws holds the true one, and of the intervals.
+
+    Returns:
+        A Dataset along `arm` and `law` with `survives`, `p_value`, and `decade` and `half_decade`
+        with their intervals: forecast over actual distance less 1, from a fit of each seed up to a
+        tenth (a third) of the last iteration. Along `arm` stand `batch_size`, `seeds`, `first` and
+        `last` iteration, `tolerance` (share of the distance within which the survivors hold; 0
+        where they hold within the spread between seeds) and `reason`, what is missing or was left
+        out.
+
+    Raises:
+        ValueError: when there are no recordings.
+    """
+    return as_dataset(arms_compared(Study(some_runs(runs), level)), level=level)
+
+
+def arms_compared(study: Study) -> list[ArmLaws]:
+    """The laws on each arm of a study, in order of rule and batch size.
+
+    Arguments:
+        study: the runs.
+
+    Returns:
+        One entry an arm; without laws where its runs are too short.
+    """
+    kept = study.distinct
+    words = arm_names(kept.runs)
+    found = []
+    for arm, nodes in kept.arms.items():
+        for which in dict.fromkeys(words[node] for node in nodes):
+            own = {node: kept.runs[node] for node in nodes if words[node] == which}
+            name = f"{arm}, {which}" if which else str(arm)
+            found.append(arm_compared(name, own, level=study.level))
+    return found
+
+
+def arm_compared(name: str, runs: Mapping[str, xr.Dataset], *, level: float) -> ArmLaws:
+    """The laws on runs that differ by seed only.
+
+    Arguments:
+        name: of the arm.
+        runs: recordings by node name.
+        level: confidence level.
+
+    Returns:
+        What was found; without laws where the runs are too short.
+    """
+    curves, notes = _long_enough(runs)
+    times, values = _shared(curves)
+    ends = (int(times[0]), int(times[-1])) if times.size else (0, 0)
+    size = int(next(iter(runs.values()))["batch_size"].values)
+    blank = ArmLaws(name, size, tuple(curves), *ends, (), 0.0, "; ".join(notes))
+    asked = forecasts(times)
+    if not asked:
+        return replace(blank, reason="; ".join([_too_short(times), *notes]))
+    last = latest(asked)
+    off = rolling_origin(times, values, asked=tuple(last.values()))
+    ahead = {law: dict(zip(last, missed.T, strict=True)) for law, missed in off.items()}
+    if len(curves) < LEAST_SEEDS:
+        few = f"{plural(len(curves), 'seed')}: laws are told apart by {LEAST_SEEDS} or more"
+        laws = [_found(law, ahead[law], level=level) for law in ahead]
+        return replace(blank, laws=_ordered(laws), reason="; ".join([few, *notes]))
+    chosen = confidence_set(times, values, level=level)
+    laws = [
+        replace(
+            _found(law, ahead[law], level=level),
+            survives=law in chosen.surviving,
+            p_value=chosen.p_values[law],
+        )
+        for law in ahead
+    ]
+    return replace(blank, laws=_ordered(laws), tolerance=chosen.tolerance)
+
+
+def _too_short(times: Array) -> str:
+    span = math.log10(times[-1] / times[0]) if times.size else 0.0
+    return (
+        f"{plural(times.size, 'record')} over {span:.1f} decades of iterations at a constant "
+        f"rate: forecasts need {LEAST_DECADES:g} decades and {LEAST_FITTED} records before them"
+    )
+
+
+def _found(law: str, off: Mapping[float, Array], *, level: float) -> LawFound:
+    ahead = {
+        span: t_interval(off[span], level=level) if span in off else _UNKNOWN
+        for span in (DECADE, HALF_DECADE)
+    }
+    return LawFound(law, None, math.nan, ahead[DECADE], ahead[HALF_DECADE])
+
+
+def _ordered(laws: Sequence[LawFound]) -> tuple[LawFound, ...]:
+    """Those that survive first, of these the one that is least off."""
+
+    def place(found: LawFound) -> tuple[bool, float]:
+        shown = found.half_decade if math.isnan(found.decade.value) else found.decade
+        return not found.survives, abs(shown.value)
+
+    return tuple(sorted(laws, key=place))
+
+
+def _long_enough(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.DataArray], list[str]]:
+    """Distances at a constant rate of the runs that go far enough, and why others do not enter.
+
+    The length asked for is half of what `LEAST_SEEDS` runs reach: one run stopped early costs
+    its seed and not the others' iterations, and one that went on adds nothing to the range.
+    """
+    curves = {name: _known(run) for name, run in runs.items()}
+    lasts = sorted((_last(curve) for curve in curves.values()), reverse=True)
+    reached = lasts[min(LEAST_SEEDS, len(lasts)) - 1]
+    short = [name for name, curve in curves.items() if _last(curve) < _SHORT * reached]
+    kept = {name: curve for name, curve in curves.items() if name not in short and curve.size}
+    notes = []
+    if short:
+        ended = max(_last(curves[name]) for name in short)
+        named = first_of([str(runs[name]["run"].values)[:40] for name in short])
+        notes = [f"{plural(len(short), 'run')} left out, finite until iteration {ended}: {named}"]
+    return kept, notes
+
+
+def _known(run: xr.Dataset) -> xr.DataArray:
+    """Distance over the phase of constant rate, up to the first that is not finite."""
+    stretch = constant_rate(run).iteration
+    curve = total_distance(run).sel(iteration=stretch)
+    good = np.isfinite(curve.values) & (curve.values > 0)
+    ended = int(np.argmin(good)) if not good.all() else good.size
+    return curve[:ended]
+
+
+def _last(curve: xr.DataArray) -> int:
+    return int(curve["iteration"][-1]) if curve.size else 0
+
+
+def _shared(curves: Mapping[str, xr.DataArray]) -> tuple[Array, Array]:
+    """Iterations `(time,)` within all curves, those of the sparsest one, and d `(run, time)`.
+
+    Curves recorded at others are interpolated in ln t.
+    """
+    if not curves:
+        return np.empty(0), np.empty((0, 0))
+    clocks = [curve["iteration"].values.astype(float) for curve in curves.values()]
+    first, last = max(clock[0] for clock in clocks), min(clock[-1] for clock in clocks)
+    inside = [clock[(clock >= first) & (clock <= last)] for clock in clocks]
+    times = min(inside, key=len)
+    times = times[thinned(times)] if times.size else times
+    rows = [
+        np.interp(np.log(times), np.log(clock), curve.values)
+        for clock, curve in zip(clocks, curves.values(), strict=True)
+    ]
+    return times, np.array(rows)
+
+
+def as_dataset(found: Sequence[ArmLaws], *, level: float) -> xr.Dataset:
+    """What was found as a Dataset, as `compare_laws` gives it."""
+    by_law = [{own.law: own for own in arm.laws} for arm in found]
+    variables: dict[str, tuple[tuple[str, ...], Any, dict[str, str]]] = {}
+    for name, (meaning, read) in _COLUMNS.items():
+        blank = read(LawFound("", None, math.nan, _UNKNOWN, _UNKNOWN))
+        rows = [
+            [read(own[law.name]) if law.name in own else blank for law in CANDIDATES]
+            for own in by_law
+        ]
+        shape = (len(found), len(CANDIDATES))
+        variables[name] = ("arm", "law"), np.reshape(rows, shape), {"long_name": meaning}
+    for name, meaning in _OF_ARMS.items():
+        values = [len(arm.runs) if name == "seeds" else getattr(arm, name) for arm in found]
+        variables[name] = ("arm",), np.asarray(values), {"long_name": meaning}
+    coords = {"arm": [arm.arm for arm in found], "law": [law.name for law in CANDIDATES]}
+    return xr.Dataset(variables, coords, {"level": level})
+
+
+_COLUMNS: Mapping[str, tuple[str, Callable[[LawFound], float | bool]]] = {
+    "survives": (
+        "whether the law is in the confidence set; nothing is excluded where nothing tells",
+        lambda own: own.survives is not False,
+    ),
+    "p_value": ("smallest error at which it leaves the set", lambda own: own.p_value),
+    "decade": (
+        "forecast over actual distance less 1 a decade ahead, mean over seeds",
+        lambda own: own.decade.value,
+    ),
+    "decade_low": ("lower end of its interval", lambda own: own.decade.low),
+    "decade_high": ("upper end of its interval", lambda own: own.decade.high),
+    "half_decade": (
+        "forecast over actual distance less 1 half a decade ahead, mean over seeds",
+        lambda own: own.half_decade.value,
+    ),
+    "half_decade_low": ("lower end of its interval", lambda own: own.half_decade.low),
+    "half_decade_high": ("upper end of its interval", lambda own: own.half_decade.high),
+}
+_OF_ARMS = {
+    "batch_size": "samples in an update",
+    "seeds": "runs that entered",
+    "first": "first iteration that they recorded at a constant rate",
+    "last": "last iteration that they recorded at a constant rate",
+    "tolerance": "share of the distance within which the surviving laws hold; 0: no need of it",
+    "reason": "what is missing, or which runs were left out",
+}
+
+
+def in_words(found: ArmLaws) -> str:
+    """What survives in an arm and how far the logarithm is off, as one clause.
+
+    >>> sure = Interval(0.02, -0.05, 0.09)
+    >>> off = Interval(-0.6, -0.62, -0.58)
+    >>> laws = LawFound("power", True, 0.4, sure, sure), LawFound("log", False, 0.0, off, off)
+    >>> in_words(ArmLaws("batch size 64", 64, ("a", "b", "c"), 1, 1500, laws, 0.0, ""))
+    'of 2 laws power survives; a decade ahead the logarithm is off by −60% [−62%, −58%]'
+    """
+    if not found.laws:
+        return found.reason
+    span = "half a decade" if math.isnan(found.laws[0].decade.value) else "a decade"
+    off = {
+        own.law: own.half_decade if math.isnan(own.decade.value) else own.decade
+        for own in found.laws
+    }
+    told = {
+        law: f"{signed_percent(one.value)} {one.ends(signed_percent)}" for law, one in off.items()
+    }
+    names = found.surviving
+    ahead = f"{span} ahead the logarithm is off by {told[LOGARITHM]}"
+    if found.laws[0].survives is None:
+        return f"{found.reason}; {ahead}"
+    count = f"of {len(found.laws)} laws"
+    if not names:
+        best = found.laws[0].law
+        return f"{count} none survives; {ahead}, the nearest law ({best}) by {told[best]}"
+    verb = "survives" if len(names) == 1 else "survive"
+    within = f" to within {signed_percent(found.tolerance)[1:]}" if found.tolerance else ""
+    return f"{count} {', '.join(names)} {verb}{within}; {ahead}"
