@@ -4,6 +4,7 @@ Contents:
     table           all of them, and `test`
     verdict         what a verdict holds
     evidence        runs that may be compared, means across seeds, what is missing
+    means           what means across the seeds of arms say together, and how many seeds would
     growth          P1, P6, P8, P9: how the distance grows
     batch_size      P2, P2', H-b: what batch sizes share
     landscape       P4, P5, P7, P10, P1': the loss around the weights

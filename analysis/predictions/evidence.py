@@ -1,112 +1,244 @@
-"""What verdicts rest on: means of one number a run across the seeds of each arm."""
+"""What verdicts rest on: numbers of single runs, across the seeds of each arm."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ultraslow.analysis.intervals import (
     CONTRADICTED,
     SEEDS,
-    SUPPORTED,
     UNDECIDABLE,
     Interval,
-    joint_level,
     t_interval,
 )
+from ultraslow.analysis.runs import Span, arm_names, constant_rate, label, noise_free
 from ultraslow.analysis.study import Missing, Study
-from ultraslow.analysis.text import plural
+from ultraslow.analysis.text import first_of, number, plural
 
+from .means import MOST_SEEDS, Judged, Measure, Zone, judge, seeds_needed
 from .verdict import Verdict
 
 
-def arm_means(study: Study, numbers: Mapping[str, float]) -> list[Interval]:
-    """Means across the seeds of each arm with enough of them, each with its t interval.
+def driven_by_noise(study: Study) -> tuple[Study, tuple[str, ...]]:
+    """The runs whose updates have gradient noise, and a note on the others: no walk without it."""
+    kept = study.where(lambda run: noise_free(run) is False)
+    return kept, left_out(study, kept, "no gradient noise is known to drive them")
 
-    Arguments:
-        study: the runs.
-        numbers: one number a run, by node name; those that are not finite are left out.
 
-    Returns:
-        One mean an arm of `SEEDS` runs or more, named after it.
+def mostly(tried: Study, usable: Iterable[str]) -> Study:
+    """The usable runs of arms in which they are at least half of those that were tried.
+
+    What makes a run unusable may depend on what is asked of it; a few of many seeds are a choice.
     """
-    known = study.part(n for n in study.runs if math.isfinite(numbers.get(n, math.nan)))
-    return [
-        t_interval(
-            [numbers[name] for name in names],
-            level=study.level,
-            name=f"mean of {len(names)} seeds at {arm}",
-        )
-        for arm, names in known.arms.items()
-        if len(names) >= SEEDS
-    ]
-
-
-def judge_arms(
-    study: Study, numbers: Mapping[str, float], rule: Callable[[float, float], str]
-) -> tuple[str, Interval] | None:
-    """The verdict of all arms on one number a run, and the mean it hangs on.
-
-    Supported when the rule says so of every arm's interval, contradicted when it says so of one
-    arm's at `joint_level`.
-
-    Arguments:
-        study: the runs.
-        numbers: one number a run, by node name.
-        rule: from the ends of an interval to one of the three words.
-
-    Returns:
-        Word and mean; None where no arm has enough seeds.
-    """
-    means = arm_means(study, numbers)
-    if not means:
-        return None
-    wide = arm_means(study.at(joint_level(study.level, len(means))), numbers)
-    against = [mean for mean in wide if rule(mean.low, mean.high) == CONTRADICTED]
-    if against:
-        return CONTRADICTED, _farthest(against)
-    words = [rule(mean.low, mean.high) for mean in means]
-    word = SUPPORTED if set(words) == {SUPPORTED} else UNDECIDABLE
-    return word, _farthest(
-        [mean for mean, said in zip(means, words, strict=True) if said == word] or means
+    known = set(usable)
+    found = {arm: [name for name in names if name in known] for arm, names in tried.arms.items()}
+    return tried.part(
+        name
+        for arm, names in found.items()
+        if 2 * len(names) >= len(tried.arms[arm])
+        for name in names
     )
 
 
-def _farthest(means: Sequence[Interval]) -> Interval:
-    return max(means, key=lambda mean: mean.farthest)
+def reach(runs: Study) -> Span:
+    """First and last iteration of constant rate that all runs have."""
+    stretches = [constant_rate(run).iteration for run in runs.runs.values()]
+    return float(max(item[0] for item in stretches)), float(min(item[-1] for item in stretches))
+
+
+def most_seen(ends: Mapping[str, float], enough: Callable[[list[str]], bool]) -> list[str]:
+    """The runs that are compared up to one iteration: those that go on for as long as most do.
+
+    Of the iterations at which runs end the latest is taken that at least half of them reach, among
+    those whose runs are enough; where there is none, the latest whose runs are enough. The choice
+    knows nothing of what is compared, and a short run does not end what others show.
+
+    Arguments:
+        ends: last iteration of each run, by name.
+        enough: whether runs can be compared.
+
+    Returns:
+        Names of the runs that reach it; none where nothing is enough.
+    """
+    reaching = {end: [name for name, last in ends.items() if last >= end] for end in ends.values()}
+    fit = {end: names for end, names in reaching.items() if end > 1 and enough(names)}
+    most = [end for end, names in fit.items() if 2 * len(names) >= len(ends)]
+    return fit[max(most or fit)] if fit else []
+
+
+def over(span: Span) -> str:
+    """A span of iterations in words."""
+    return f"over iterations {number(round(span[0]))} to {number(round(span[1]))}"
+
+
+@dataclass(frozen=True)
+class Arms:
+    """What the arms of a study say on a claim, with their names.
+
+    Attributes:
+        judged: the word and the mean that it hangs on.
+        measures: what was judged.
+        names: of the arms, in words.
+        entered: the runs that did.
+        level: confidence level of an arm's interval.
+    """
+
+    judged: Judged
+    measures: tuple[Measure, ...]
+    names: tuple[str, ...]
+    entered: Study
+    level: float
+
+    @property
+    def word(self) -> str:
+        """Supported, contradicted or undecidable."""
+        return self.judged.word
+
+    @property
+    def name(self) -> str:
+        """The arm that the word hangs on."""
+        return self.names[self.judged.arm]
+
+    @property
+    def mean(self) -> Interval:
+        """The mean that the word hangs on, named after its arm."""
+        found = self.judged.mean
+        return replace(found, name=f"mean of {found.n} seeds at {self.name}")
+
+    @property
+    def others(self) -> str:
+        """In words, which other arms carry the word, and which do not; empty for one arm."""
+        carrying = [self.names[k] for k in self.judged.carrying if k != self.judged.arm]
+        if self.judged.together:
+            return " No arm says so by itself, all together do."
+        if self.word == UNDECIDABLE or not carrying:
+            return ""
+        which = carrying[0] if len(carrying) == 1 else f"{len(carrying)} other arms"
+        return f" So {'does' if len(carrying) == 1 else 'do'} {which}."
+
+    def of(self, measure: int) -> Interval:
+        """The mean of a measure in the arm that the word hangs on."""
+        return t_interval(self.measures[measure].values[self.judged.arm], level=self.level)
+
+
+def judge_arms(study: Study, *numbers: tuple[Mapping[str, float], Zone]) -> Arms | None:
+    """The verdict of all arms on one or more numbers a run (`means.judge`).
+
+    Arguments:
+        study: the runs.
+        numbers: one number a run, by node name, and the zone of its mean. An arm speaks with
+            `SEEDS` runs of which all are finite.
+
+    Returns:
+        What the arms say; None where no arm speaks.
+    """
+    known = study.part(
+        n
+        for n in study.runs
+        if all(math.isfinite(values.get(n, math.nan)) for values, _ in numbers)
+    )
+    arms = {arm: names for arm, names in known.arms.items() if len(names) >= SEEDS}
+    if not arms:
+        return None
+    measures = tuple(
+        Measure(zone, [np.array([values[name] for name in names]) for names in arms.values()])
+        for values, zone in numbers
+    )
+    entered = study.part(name for names in arms.values() for name in names)
+    titles = arm_titles(entered)
+    return Arms(
+        judge(measures, level=study.level),
+        measures,
+        tuple(titles[names[0]] for names in arms.values()),
+        entered,
+        study.level,
+    )
+
+
+def arm_titles(study: Study) -> dict[str, str]:
+    """The arm of each run in words, told apart from the others of its batch size."""
+    which = arm_names(study.runs)
+    return {
+        name: f"{arm}, {which[name]}" if which[name] else str(arm)
+        for arm, names in study.arms.items()
+        for name in names
+    }
+
+
+def more_seeds(
+    measures: Sequence[Measure], have: int, where: str, *, level: float, otherwise: Missing
+) -> Missing:
+    """How many seeds would decide, as an instruction; another one where too many would be needed.
+
+    Arguments:
+        measures: what is known, undecided.
+        have: seeds an arm that are there.
+        where: of which runs there are to be more, in words.
+        level: confidence level of an arm's interval.
+        otherwise: what else would decide.
+    """
+    count = seeds_needed(measures, level=level)
+    if not count:
+        return otherwise
+    needed = f"{count} seeds {where} in place of {have}"
+    return Missing("", needed, float(have), float(count), "seeds")
 
 
 def decided_by_arms(
     blank: Verdict,
     study: Study,
-    word: str,
-    mean: Interval,
+    found: Arms,
     *,
     reason: str,
     assumptions: tuple[str, ...],
-    needed: str,
+    span: Span,
+    longer: Missing | None = None,
+    show: Callable[[float], float] = math.exp,
 ) -> Verdict:
-    """The verdict that rests on the mean of a logarithm; its effect is the exponential.
+    """The verdict that rests on means across seeds, by default of logarithms.
 
     Arguments:
         blank: with the prediction's words.
         study: the runs that were used; those of arms with fewer than `SEEDS` seeds did not enter.
-        word: what was decided.
-        mean: the logarithm, and its interval, of the arm that decided.
+        found: what the arms say.
         reason: why, with the numbers.
         assumptions: what the decision takes for granted.
-        needed: what would decide it; told only where nothing could be.
+        span: first and last iteration that it speaks of.
+        longer: what would decide it where no number of seeds does.
+        show: from what was judged to the effect.
     """
-    entered, few = entering(study)
-    count = len(entered.arms)
-    joint = word == CONTRADICTED and count > 1
+    mean = found.mean
+    zone = found.measures[found.judged.measure].zone
+    few = left_out(study, found.entered, f"their arms have fewer than {SEEDS} seeds")
+    count = len(found.names)
     which = "both" if count == 2 else f"all {count}"
-    told = [f"the interval holds together with those of {which} arms"] if joint else []
+    told = f"the interval holds together with those of {which} arms"
+    joint = (told,) if found.word == CONTRADICTED and count > 1 else ()
+    need = Missing("", "")
+    if found.word == UNDECIDABLE:
+        there = found.entered.sample.seeds
+        need = more_seeds(
+            found.measures,
+            there,
+            "an arm",
+            level=found.level,
+            otherwise=longer or many_seeds(there),
+        )
     return blank.decided(
-        word,
-        mean.mapped(math.exp),
+        found.word,
+        mean.mapped(show),
         reason=reason,
-        needed=needed,
-        sample=entered.sample,
-        assumptions=(*assumptions, *told, *few),
+        needed=need.needed,
+        meaning=f"{blank.effect_meaning}, {mean.name}",
+        sample=found.entered.sample,
+        assumptions=(*assumptions, *joint, *few),
+        null=(show(zone.low), show(zone.high)),
+        span=span,
+        have=need.have,
+        need=need.need,
+        unit=need.unit,
     )
 
 
@@ -121,6 +253,25 @@ def named(mean: Interval, show: Callable[[float], float] = float) -> str:
     return f"{mean.mapped(show)} ({mean.name})"
 
 
+def many_seeds(have: int) -> Missing:
+    """That no number of seeds that anybody would train decides."""
+    needed = f"more than {MOST_SEEDS} seeds an arm, as the mean may lie near a bound of its zone"
+    return Missing("", needed, float(have), float(MOST_SEEDS), "seeds")
+
+
+def until(iteration: float, last: float, where: str = "") -> Missing:
+    """Training on, as what would decide.
+
+    Arguments:
+        iteration: until when.
+        last: iteration that was reached.
+        where: of which runs, in words.
+    """
+    wanted = float(math.ceil(iteration))
+    needed = f"training on at the same rate until iteration {number(wanted)}{where}"
+    return Missing("", needed, last, wanted, "iterations")
+
+
 def few_seeds(study: Study, what: str) -> Missing:
     """That no arm has enough seeds with a usable number."""
     most = max(map(study.seeds, study.arms), default=0)
@@ -128,10 +279,15 @@ def few_seeds(study: Study, what: str) -> Missing:
         f"The seeds are the sample, and no arm has {SEEDS} with {what} "
         f"({plural(most, 'seed')} at most).",
         f"{SEEDS} seeds or more at one batch size, with {what}",
+        float(most),
+        float(SEEDS),
+        "seeds",
     )
 
 
 def left_out(study: Study, kept: Study, why: str) -> tuple[str, ...]:
-    """A note on the runs that were left out, where there are any."""
-    count = len(study.runs) - len(kept.runs)
-    return (f"{plural(count, 'run')} left out: {why}",) if count else ()
+    """A note on the runs that were left out, with the names of some, where there are any."""
+    names = [str(label(study.runs[n], "run"))[:40] for n in study.runs if n not in kept.runs]
+    if not names:
+        return ()
+    return (f"{plural(len(names), 'run')} left out: {why} ({first_of(names)})",)

@@ -63,9 +63,11 @@ class Verdict:
             sample=sample,
         )
 
-    def not_applicable(self, reason: str, sample: Sample) -> "Verdict":
+    def not_applicable(
+        self, reason: str, sample: Sample, *, span: Span = (math.nan, math.nan)
+    ) -> "Verdict":
         """The verdict that what is asked does not arise here, and why; nothing would change it."""
-        return replace(self, verdict=NOT_APPLICABLE, reason=reason, sample=sample)
+        return replace(self, verdict=NOT_APPLICABLE, reason=reason, sample=sample, span=span)
 
     def decided(
         self,

@@ -51,6 +51,7 @@ from .readings import (
     sampling_share as sampling_share,
     slope as slope,
     total_distance as total_distance,
+    whole_batch as whole_batch,
     whole_constant_rate as whole_constant_rate,
     window_mean as window_mean,
 )

@@ -83,11 +83,29 @@ def momentum(run: xr.Dataset) -> float:
     return found if 0 <= found < 1 else 0.0
 
 
-def noise_free(run: xr.Dataset) -> bool:
-    """Whether each update saw the whole training set and no noise was added."""
+# Gradients of two updates at equal weights that differ by less are one gradient but for rounding.
+# With batch statistics of 80 samples that are drawn anew they differ by 0.4.
+SAME_GRADIENT = 0.01
+
+
+def whole_batch(run: xr.Dataset) -> bool:
+    """Whether an update holds as many samples as the training set, and no noise was added."""
     size = label(run, "data_size", None)
     whole = size is not None and int(run["batch_size"].values) >= int(str(size))
     return whole and injected_noise(run) == 0
+
+
+def noise_free(run: xr.Dataset) -> bool | None:
+    """Whether each update was the same full gradient; None where nobody measured or declared it.
+
+    Updates of the whole training set are not: samples that are augmented, or meet in other parts
+    of the batch that share batch statistics, give another gradient each time. The coordinate
+    `gradient_difference` tells.
+    """
+    if not whole_batch(run):
+        return False
+    difference = float(str(label(run, "gradient_difference", math.nan)))
+    return None if math.isnan(difference) else difference < SAME_GRADIENT
 
 
 def sampling_share(run: xr.Dataset) -> float:

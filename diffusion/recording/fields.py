@@ -168,6 +168,14 @@ _DECLARED = (
     Field("weight_decay", (), "f8", "1", "weight decay coefficient"),
     Field("ghost_size", (), "i8", "1", "samples in a ghost batch of batch normalization"),
     Field("added_noise", (), "f8", "1", "deviation of noise added to each gradient component"),
+    Field(
+        "gradient_difference",
+        (),
+        "f8",
+        "1",
+        "relative difference of the gradients of two updates at the initial weights; 0 where each"
+        " update is the same full gradient",
+    ),
 )
 FIELDS: dict[str, Field] = {field.name: field for field in _DECLARED}
 AXES = ("group", "metric", "ensemble", "direction", "radius", "fraction")

@@ -117,7 +117,8 @@ def noise_off_set(rng, *, share, between):
         own = share * spread(rng, between) if share else 0.05 * between * rng.standard_normal()
         still = scale * (start + own * (np.log1p(TIMES) - start)) * wobble(rng, 0.0005)
         runs[f"n{seed}"] = run(noisy, seed=seed, data_size=1000)
-        runs[f"q{seed}"] = run(still, seed=seed, batch_size=1000, data_size=1000)
+        same = {"data_size": 1000, "gradient_difference": 0.0}
+        runs[f"q{seed}"] = run(still, seed=seed, batch_size=1000, **same)
     return runs
 
 

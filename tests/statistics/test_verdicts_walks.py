@@ -50,6 +50,7 @@ def walk(seed, temperature, batch_size):
         "run": f"T{temperature}-s{seed}",
         "batch_size": batch_size,
         "data_size": DATA_SIZE,
+        **({"gradient_difference": 0.0} if batch_size == DATA_SIZE else {}),
         "seed": seed,
         **scans(field, position, rng),
     }

@@ -23,9 +23,9 @@ from ultraslow.analysis.runs import (
     Span,
     by_seed,
     injected_noise,
-    noise_free,
     positive_slope,
     slope,
+    whole_batch,
 )
 from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import first_of, number, plural, rounded
@@ -137,7 +137,7 @@ def slope_law(study: Study) -> SlopeLaw:
 
 def _by_sampling(run: xr.Dataset) -> bool:
     """Whether the noise of a run's gradients is that of its batches."""
-    return not noise_free(run) and injected_noise(run) == 0
+    return not whole_batch(run) and injected_noise(run) == 0
 
 
 Members = Mapping[Arm, Mapping[object, str]]

@@ -16,6 +16,7 @@ whatever it does later.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import xarray as xr
@@ -23,17 +24,28 @@ from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import (
     CONTRADICTED,
+    SEEDS,
     SUPPORTED,
     UNDECIDABLE,
     Interval,
     joint_level,
     t_quantile,
 )
-from ultraslow.analysis.predictions.evidence import few_seeds
+from ultraslow.analysis.predictions.evidence import (
+    arm_titles,
+    driven_by_noise,
+    few_seeds,
+    left_out,
+    more_seeds,
+    most_seen,
+    mostly,
+    until,
+)
+from ultraslow.analysis.predictions.means import Measure, Zone
 from ultraslow.analysis.predictions.verdict import Verdict, question
-from ultraslow.analysis.runs import constant_rate, total_distance
+from ultraslow.analysis.runs import Span, constant_rate, total_distance
 from ultraslow.analysis.study import Missing, Study
-from ultraslow.analysis.text import interval, rounded
+from ultraslow.analysis.text import interval, number, rounded
 from ultraslow.diffusion.sketch import two_time_refined
 
 Array = NDArray[np.float64]
@@ -49,6 +61,7 @@ AGAINST = 2.0
 WAITING, LAGS, FIRST = 12, 16, 10
 DECADES = 2.5
 _DEGREE = 3
+_OTHERS = len(READINGS) - 1
 
 
 @dataclass(frozen=True)
@@ -65,22 +78,54 @@ class Pairs:
 
 
 @dataclass(frozen=True)
+class _Arm:
+    """What the runs of an arm have in common: squared displacements at the same pairs.
+
+    Attributes:
+        name: in words.
+        nodes: its runs.
+        squares: ln Δ², shape (seed, pair).
+        distances: ln d²(s), of the same shape.
+        pairs: waiting times and lags.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    squares: Array
+    distances: Array
+    pairs: Pairs
+
+
+@dataclass(frozen=True)
 class _Collapse:
-    """ln of the residual of aging in ln t over that of each other reading, with intervals."""
+    """ln of the residual of aging in ln t over that of each other reading, with intervals.
+
+    Attributes:
+        arm: in words.
+        seeds: how many.
+        log: the logarithms, shape (reading,).
+        low: lower ends.
+        high: upper ends.
+        values: the jackknife's numbers, one a seed, shape (seed, reading).
+        end: last iteration.
+    """
 
     arm: str
     seeds: int
     log: Array
     low: Array
     high: Array
+    values: Array
+    end: float
 
 
 def aging(study: Study) -> Verdict:
     """Verdict on P8.
 
     Supported when aging in ln t leaves residuals smaller by more than `MARGIN` than the other
-    readings in every arm, contradicted when another leaves ones smaller by more than a factor
-    `AGAINST` in one arm.
+    readings, contradicted when another leaves ones smaller by more than a factor `AGAINST` in one
+    arm. Each arm is judged over its own records; runs that are short, at rest or without gradient
+    noise are left out.
 
     Arguments:
         study: the runs.
@@ -92,16 +137,28 @@ def aging(study: Study) -> Verdict:
     known, missing = study.comparable("sketch", "distance_sq", "learning_rate")
     if missing is not None:
         return blank.lacking(missing, known.sample)
-    chosen = known.of_arms()
-    if not chosen.runs:
-        missing = few_seeds(known, "a sketch of the trajectory")
-        return blank.lacking(missing, known.sample)
-    pairs = _pairs(chosen.runs)
-    if pairs is None:
-        return blank.lacking(_short(), chosen.sample)
-    found = _judge(chosen, pairs)
-    wide = _judge(chosen.at(joint_level(study.level, len(found))), pairs)
-    return _verdict(blank, chosen, found, wide)
+    noisy, still = driven_by_noise(known)
+    if not noisy.of_arms().runs:
+        return blank.lacking(few_seeds(noisy, "a sketch of the trajectory"), known.sample)
+    long = noisy.where(_is_long)
+    moving = mostly(long, (name for name, run in long.runs.items() if _moves(run)))
+    arms = _arms(moving)
+    if not arms:
+        return blank.lacking(_short(noisy.of_arms()), noisy.sample)
+    used = noisy.part(name for arm in arms for name in arm.nodes)
+    notes = (
+        *left_out(noisy, long, f"less than {DECADES:g} decades of sketches at a constant rate"),
+        *left_out(long, moving, "the weights come to rest, or their arm does"),
+        *left_out(
+            moving, used, f"fewer than {SEEDS} seeds in the arm, or shorter than the others"
+        ),
+        *still,
+    )
+    found = [_jackknife(arm, level=study.level) for arm in arms]
+    joint = joint_level(study.level, len(arms))
+    wide = [_jackknife(arm, level=joint) for arm in arms]
+    span = _span(arms)
+    return _verdict(blank, used, found, wide, notes=notes, span=span, level=study.level)
 
 
 def _times(run: xr.Dataset) -> NDArray[np.int64]:
@@ -112,13 +169,54 @@ def _times(run: xr.Dataset) -> NDArray[np.int64]:
     return at[(at >= FIRST) & np.isin(at, stretch)]
 
 
-def _pairs(runs: Mapping[str, xr.Dataset]) -> Pairs | None:
-    """Pairs of records that all runs have, thinned to a grid even in ln s and ln τ."""
-    shared = _times(next(iter(runs.values())))
-    for run in runs.values():
-        shared = np.intersect1d(shared, _times(run))
-    if shared.size < WAITING or shared[-1] < shared[0] * 10**DECADES:
-        return None
+def _is_long(run: xr.Dataset) -> bool:
+    return _spans(_times(run))
+
+
+def _spans(times: NDArray[np.int64]) -> bool:
+    return times.size >= WAITING and bool(times[-1] >= times[0] * 10**DECADES)
+
+
+def _moves(run: xr.Dataset) -> bool:
+    """Whether all displacements that are asked for are above 0: weights at rest have none."""
+    pairs = _pairs(_times(run))
+    return all(np.isfinite(values).all() for values in displacements(run, pairs))
+
+
+def _arms(study: Study) -> list[_Arm]:
+    """The arms with `SEEDS` runs that share records over `DECADES`."""
+    titles, found = arm_titles(study.of_arms()), []
+    for names in study.arms.values():
+        times = {name: _times(study.runs[name]) for name in names}
+
+        def enough(chosen: list[str], times: dict[str, NDArray[np.int64]] = times) -> bool:
+            return len(chosen) >= SEEDS and _spans(_shared(times, chosen))
+
+        used = most_seen({name: float(at[-1]) for name, at in times.items()}, enough)
+        if not used:
+            continue
+        pairs = _pairs(_shared(times, used))
+        measured = [displacements(study.runs[name], pairs) for name in used]
+        squares, distances = (np.array(values) for values in zip(*measured, strict=True))
+        if np.isfinite(squares).all() and np.isfinite(distances).all():
+            found.append(_Arm(titles[used[0]], tuple(used), squares, distances, pairs))
+    return found
+
+
+def _span(arms: Sequence[_Arm]) -> Span:
+    """First and last iteration between which all arms were compared."""
+    return (
+        max(float(arm.pairs.start.min()) for arm in arms),
+        min(float((arm.pairs.start + arm.pairs.lag).max()) for arm in arms),
+    )
+
+
+def _shared(times: Mapping[str, NDArray[np.int64]], names: Sequence[str]) -> NDArray[np.int64]:
+    return reduce(np.intersect1d, (times[name] for name in names))
+
+
+def _pairs(shared: NDArray[np.int64]) -> Pairs:
+    """Pairs of records, thinned to a grid even in ln s and ln τ."""
     starts = _nearest(shared, np.geomspace(shared[0], shared[-1] / 20, WAITING))
     couples: set[tuple[int, int]] = set()
     for start in starts:
@@ -167,27 +265,16 @@ def _residual(x: Array, y: Array) -> float:
     return float(np.sqrt(np.mean((y - fitted) ** 2)))
 
 
-def _judge(study: Study, pairs: Pairs) -> list[_Collapse]:
-    found = []
-    for arm, names in study.arms.items():
-        measured = [displacements(study.runs[name], pairs) for name in names]
-        squares, distances = (np.array(values) for values in zip(*measured, strict=True))
-        if np.isfinite(squares).all() and np.isfinite(distances).all():
-            found.append(_jackknife(str(arm), squares, distances, pairs, level=study.level))
-    return found
-
-
-def _jackknife(
-    arm: str, squares: Array, distances: Array, pairs: Pairs, *, level: float
-) -> _Collapse:
+def _jackknife(arm: _Arm, *, level: float) -> _Collapse:
     """Log ratios of residuals of the mean over seeds, with delete-one-seed t intervals."""
-    n = len(squares)
+    n = len(arm.squares)
     kept = [np.delete(np.arange(n), k) for k in range(n)]
-    whole = _log_ratios(squares, distances, pairs)
-    parts = np.array([_log_ratios(squares[k], distances[k], pairs) for k in kept])
+    whole = _log_ratios(arm.squares, arm.distances, arm.pairs)
+    parts = np.array([_log_ratios(arm.squares[k], arm.distances[k], arm.pairs) for k in kept])
     values = n * whole - (n - 1) * parts
     half = t_quantile(n - 1, level) * values.std(axis=0, ddof=1) / math.sqrt(n)
-    return _Collapse(arm, n, whole, whole - half, whole + half)
+    end = float((arm.pairs.start + arm.pairs.lag).max())
+    return _Collapse(arm.name, n, whole, whole - half, whole + half, values, end)
 
 
 def _log_ratios(squares: Array, distances: Array, pairs: Pairs) -> Array:
@@ -198,46 +285,95 @@ def _log_ratios(squares: Array, distances: Array, pairs: Pairs) -> Array:
 
 
 def _verdict(
-    blank: Verdict, study: Study, found: Sequence[_Collapse], wide: Sequence[_Collapse]
+    blank: Verdict,
+    study: Study,
+    found: Sequence[_Collapse],
+    wide: Sequence[_Collapse],
+    *,
+    notes: tuple[str, ...] = (),
+    span: Span = (math.nan, math.nan),
+    level: float = 0.95,
 ) -> Verdict:
-    if not found:
-        return blank.lacking(_short(), study.sample)
     margin, against_margin = math.log1p(MARGIN), math.log(AGAINST)
-    word, item = UNDECIDABLE, max(found, key=lambda item: float(item.log.max()))
+    word, item = UNDECIDABLE, max(found, key=lambda item: float(item.high.max()))
     against = [one for one in wide if one.low.max() > against_margin]
     if against:
         word, item = CONTRADICTED, max(against, key=lambda one: float(one.low.max()))
-    elif all(one.high.max() < -margin for one in found):
-        word = SUPPORTED
-    best = int(item.log.argmax())
+    elif _all_support(found, wide, margin):
+        word, item = SUPPORTED, _clearest([one for one in found if one.high.max() < -margin])
+    best = int((item.low if word == CONTRADICTED else item.high).argmax())
     value, low, high = (float(np.exp(ends[best])) for ends in (item.log, item.low, item.high))
+    need = _need(found, level) if word == UNDECIDABLE else Missing("", "")
     return blank.decided(
         word,
         Interval(value, low, high, item.seeds),
         reason=_reason(word, item, best),
-        needed=f"longer runs, or more than {item.seeds} seeds",
+        needed=need.needed,
+        meaning=f"{EFFECT}, {item.seeds} seeds at {item.arm}",
         sample=study.sample,
-        assumptions=("displacements estimated from sketches of the weights",),
+        assumptions=("displacements estimated from sketches of the weights", *notes),
+        null=(0.0, 1 / (1 + MARGIN)),
+        span=span,
+        have=need.have,
+        need=need.need,
+        unit=need.unit,
     )
+
+
+def _need(found: Sequence[_Collapse], level: float) -> Missing:
+    """More seeds, else longer runs: readings that are told apart differ more in later decades."""
+    zone = Zone(-math.inf, -math.log1p(MARGIN), above=math.log(AGAINST))
+    measures = [Measure(zone, [one.values[:, k] for one in found]) for k in range(_OTHERS)]
+    last = min(one.end for one in found)
+    have = min(one.seeds for one in found)
+    otherwise = until(10 * last, last)
+    return more_seeds(measures, have, "an arm", level=level, otherwise=otherwise)
+
+
+def _all_support(found: Sequence[_Collapse], wide: Sequence[_Collapse], margin: float) -> bool:
+    """As `means.judge`: all arms do, or some at the joint level and no other leans away."""
+    if all(one.high.max() < -margin for one in found):
+        return True
+    some = any(one.high.max() < -margin for one in wide)
+    return some and all(one.log.max() < -margin for one in found)
+
+
+def _clearest(items: Sequence[_Collapse]) -> _Collapse:
+    return max(items, key=lambda one: float(one.high.max()))
 
 
 def _reason(word: str, item: _Collapse, best: int) -> str:
     ends = interval(math.exp(item.low[best]), math.exp(item.high[best]), show=rounded)
     found = (
-        f"over ln τ/ln s the residual is {rounded(math.exp(item.log[best]))} {ends} of that of "
-        f"the reading '{READINGS[1 + best]}', mean of {item.seeds} seeds at {item.arm}"
+        f"At {item.arm} displacements up to iteration {number(item.end)} scatter "
+        f"{rounded(math.exp(item.log[best]))} {ends} times as much around a function of ln τ/ln s "
+        f"as around one of the reading '{READINGS[1 + best]}'"
     )
     if word == SUPPORTED:
-        return f"Displacements collapse best over ln τ/ln s: {found}, the best other."
+        return f"{found}, the best other."
     if word == CONTRADICTED:
-        return f"Displacements collapse better otherwise: {found}."
-    far = f"by {MARGIN:.0%} for the claim, by a factor of {AGAINST:g} against it"
-    return f"The readings are not told apart ({far}): {found}, the best other."
+        return f"{found}; from {AGAINST:g} times on that speaks against it."
+    return f"{found}; {1 / (1 + MARGIN):.2f} or less would be for it, {AGAINST:g} or more against."
 
 
-def _short() -> Missing:
+def _short(study: Study) -> Missing:
+    last = max(float(run["iteration"][-1]) for run in study.runs.values())
+    wanted = math.ceil(FIRST * 10**DECADES)
+    reason = (
+        f"No arm has {SEEDS} seeds that move and whose sketches span {DECADES:g} decades after "
+        f"iteration {FIRST}."
+    )
+    if last >= wanted:
+        return Missing(
+            reason,
+            f"sketches at {WAITING} or more log-spaced records from iteration {FIRST} to "
+            f"{number(wanted)} or later at a constant learning rate, in {SEEDS} seeds",
+        )
     return Missing(
-        f"The runs share less than {DECADES:g} decades of finite sketches after iteration "
-        f"{FIRST}.",
-        f"sketches at log-spaced records over {DECADES:g} decades of constant learning rate",
+        reason,
+        f"training at a constant learning rate until iteration {number(wanted)} or later, in "
+        f"{SEEDS} seeds",
+        last,
+        float(wanted),
+        "iterations",
     )

@@ -6,31 +6,40 @@ divided out.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
 from ultraslow.analysis.growth import DECADES
-from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, Interval
+from ultraslow.analysis.intervals import SEEDS, SUPPORTED
 from ultraslow.analysis.predictions.evidence import (
-    arm_means,
+    Arms,
     decided_by_arms,
+    driven_by_noise,
     few_seeds,
     judge_arms,
     left_out,
-    named,
+    reach,
+    until,
 )
+from ultraslow.analysis.predictions.means import Zone
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import constant_rate, line, momentum, total_distance
-from ultraslow.analysis.study import Study
+from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number, rounded
 
 EFFECT = "straightness R at the end of the constant rate, momentum divided out (1: diffusion)"
+FALL = "d ln R/d ln t over the last decade (below 0: R falls)"
 # "Far below 1" is read as a factor of 3, as for the closure of slope and temperature.
 FAR = 1 / 3
 # Diffusion itself has R = 1. Within 10 % of it or above, nothing holds the walker back.
 DRIVEN = 0.9
+
+_HEIGHT = Zone(-math.inf, math.log(FAR), above=math.log(DRIVEN))
+# Nobody trains longer by more than this factor for one verdict.
+_FARTHEST = 1000.0
+_FALL = Zone(-math.inf, 0.0)
 
 _WHAT = f"{DECADES:g} decades of constant rate and a path without gaps"
 
@@ -46,44 +55,41 @@ class _Course:
 def random_motion(study: Study) -> Verdict:
     """Verdict on P9.
 
-    Supported when R lies below `FAR` and falls in every arm, contradicted when R lies above
-    `DRIVEN` in one.
+    Supported when R lies below `FAR` and falls, contradicted when R lies above `DRIVEN` in one
+    arm.
 
     Arguments:
         study: the runs.
 
     Returns:
-        The verdict, with R at the end of the constant rate.
+        The verdict, with R at the end of the constant rate, or with its fall where that decides.
     """
     blank = question("P9", EFFECT)
     known, missing = study.comparable("step_sq", "learning_rate")
     if missing is not None:
         return blank.lacking(missing, known.sample)
-    courses = {name: course for name, run in known.runs.items() if (course := _course(run))}
-    used = known.part(courses)
-    found = judge_arms(used, {name: course.end for name, course in courses.items()}, _rule)
+    noisy, still = driven_by_noise(known)
+    if not noisy.runs:
+        return blank.lacking(_still(), known.sample)
+    courses = {name: course for name, run in noisy.runs.items() if (course := _course(run))}
+    used = noisy.part(courses)
+    ends = {name: course.end for name, course in courses.items()}
+    falls = {name: course.fall for name, course in courses.items()}
+    found = judge_arms(used, (ends, _HEIGHT), (falls, _FALL))
     if found is None:
         return blank.lacking(few_seeds(used, _WHAT), known.sample)
-    word, mean = found
-    falls = arm_means(used, {name: course.fall for name, course in courses.items()})
-    if word == SUPPORTED and not all(item.high < 0 for item in falls):
-        word = UNDECIDABLE
-    steepest = max(falls, key=lambda item: item.high)
+    falling = found.judged.measure == 1
+    span = reach(found.entered)
     return decided_by_arms(
-        blank,
+        replace(blank, effect_meaning=FALL) if falling else blank,
         used,
-        word,
-        mean,
-        reason=_reason(word, mean, steepest),
-        assumptions=(_momentum(used), *left_out(known, used, f"not {_WHAT}")),
-        needed=_needed(mean),
+        found,
+        reason=_reason(found, span[1]),
+        assumptions=(_momentum(used), *left_out(noisy, used, f"not {_WHAT}"), *still),
+        span=span,
+        longer=_longer(found, span[1]),
+        show=float if falling else math.exp,
     )
-
-
-def _rule(low: float, high: float) -> str:
-    if high < math.log(FAR):
-        return SUPPORTED
-    return CONTRADICTED if low > math.log(DRIVEN) else UNDECIDABLE
 
 
 def _course(run: xr.Dataset) -> _Course | None:
@@ -105,23 +111,41 @@ def _course(run: xr.Dataset) -> _Course | None:
     return _Course(float(log_ratio[at[known] == last][0]), fall)
 
 
-def _reason(word: str, mean: Interval, fall: Interval) -> str:
-    found = f"R = {named(mean, math.exp)}"
-    course = f"d ln R/d ln t = {named(fall)} over the last decade"
-    if word == SUPPORTED:
-        return (
-            f"R is below {rounded(FAR)} and falls in every arm; the largest is {found}, {course}."
-        )
-    if word == CONTRADICTED:
-        return f"R is that of diffusion or larger: {found}, {course}."
-    neither = f"R is shown neither to be below {rounded(FAR)} and falling nor above {DRIVEN:g}"
-    return f"{neither}: {found}, {course}."
+def _reason(found: Arms, last: float) -> str:
+    ratio, fall = found.of(0).mapped(math.exp), found.of(1)
+    if found.judged.measure == 0:
+        ratio = found.mean.mapped(math.exp)
+    said = (
+        f"At {found.name} the squared distance at iteration {number(last)} is {ratio} times that "
+        "of independent updates of the same lengths"
+    )
+    falls = f"d ln R/d ln t = {fall}"
+    if found.word == SUPPORTED:
+        return f"{said}, below {rounded(FAR)}, and that share falls: {falls}.{found.others}"
+    if found.judged.measure == 1:
+        return f"{said}, but that share is not shown to fall: {falls}."
+    bounds = f"below {rounded(FAR)} it is held back, from {DRIVEN:g} on it is not"
+    return f"{said}; {bounds}.{found.others}"
 
 
-def _needed(mean: Interval) -> str:
-    if mean.high < math.log(FAR):
-        return "longer runs, until R falls in every arm"
-    return f"longer runs, or more than {mean.n} seeds an arm"
+def _longer(found: Arms, last: float) -> Missing:
+    """Until when to train on, where R moves on as it does now."""
+    end, fall = found.of(0), found.of(1).value
+    wanted = (math.log(FAR) - end.high) / fall if fall < 0 else math.inf
+    if fall > 0:
+        wanted = (math.log(DRIVEN) - end.low) / fall
+    decades = wanted / math.log(10) if 0 < wanted < math.log(_FARTHEST) else 1.0
+    return until(last * 10**decades, last)
+
+
+def _still() -> Missing:
+    return Missing(
+        "No run is known to have gradient noise, and what is not random cannot be told from it.",
+        f"an arm of {SEEDS} seeds at a batch size below that of the training set",
+        0.0,
+        float(SEEDS),
+        "seeds",
+    )
 
 
 def _momentum(study: Study) -> str:

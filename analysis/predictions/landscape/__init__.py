@@ -5,6 +5,7 @@ Contents:
     temperature  P5: how growth depends on the temperature
     barriers     P7: barriers between checkpoints
     closure      P1', P10: whether landscape and growth agree
+    powers       of ln t in one curve, or of t
 """
 
 import lazy_loader

@@ -6,26 +6,28 @@ one shows only that the straight line has one.
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, Interval
+from ultraslow.analysis.intervals import CONTRADICTED, SEEDS, SUPPORTED
 from ultraslow.analysis.predictions.evidence import (
-    arm_means,
+    Arms,
     decided_by_arms,
     few_seeds,
     judge_arms,
     left_out,
-    named,
+    mostly,
+    over,
 )
+from ultraslow.analysis.predictions.means import Zone
 from ultraslow.analysis.predictions.verdict import Verdict, question
-from ultraslow.analysis.runs import constant_rate, measured_temperature
+from ultraslow.analysis.runs import Span, constant_rate, measured_temperature
 from ultraslow.analysis.study import Missing, Study
-from ultraslow.analysis.text import number, rounded
+from ultraslow.analysis.text import number, plural, rounded
 
 Array = NDArray[np.float64]
 
@@ -33,6 +35,14 @@ EFFECT = "barrier over T·ln Δt, geometric mean over pairs of checkpoints (1: a
 # As for the closure of slope and temperature: agreement means within a factor of 3.
 FACTOR = 3.0
 PAIRS = 4
+RISE = "rise of the barrier a unit of ln Δt, over its mean (above 0: it rises)"
+# A ratio above 1 by more than the factor decides nothing: the walker may go around.
+_RATIO = Zone(-math.log(FACTOR), math.log(FACTOR), below=-math.log(FACTOR))
+_RISES = Zone(0.0, math.inf)
+# Where the times between checkpoints are too much alike to show a rise, nothing supports.
+_BELOW = Zone(math.inf, math.inf, below=-math.log(FACTOR))
+CHECKPOINTS = 6  # those of shipped recipes; the first line starts at w0, and is left out
+_PATHS = Missing("", "paths of least barrier between the checkpoints in place of straight lines")
 # A climb of nothing has no logarithm; this share of T·ln Δt is no barrier by any reading.
 _NOTHING = 1e-3
 
@@ -71,28 +81,28 @@ def barriers(study: Study) -> Verdict:
     missing = missing or _no_start(known)
     if missing is not None:
         return blank.lacking(missing, known.sample)
-    found = {name: crossings(run) for name, run in known.runs.items()}
+    found = known.each(crossings)
     ratios = {name: _log_ratio(known.runs[name], items) for name, items in found.items()}
-    used = known.part(name for name, ratio in ratios.items() if math.isfinite(ratio))
+    rises = {name: _rise(items) for name, items in found.items()}
+    used = mostly(known, (name for name, ratio in ratios.items() if math.isfinite(ratio)))
     what = f"{PAIRS} pairs of checkpoints at a constant rate and a measured temperature"
-    judged = judge_arms(used, ratios, _rule)
+    judged = judge_arms(used, (ratios, _RATIO), (rises, _RISES)) or judge_arms(
+        used, (ratios, _BELOW)
+    )
     if judged is None:
-        return blank.lacking(few_seeds(used, what), known.sample)
-    word, mean = judged
-    rises = arm_means(used, {name: _rise(found[name]) for name in used.runs})
-    if word == SUPPORTED and not (rises and all(rise.low > 0 for rise in rises)):
-        word = UNDECIDABLE
+        return blank.lacking(_few(used, found, what), known.sample)
+    entered = [item for name in judged.entered.runs for item in found[name]]
+    span = float(min(i.start for i in entered)), float(max(i.end for i in entered))
+    rising = judged.judged.measure == 1
     return decided_by_arms(
-        blank,
+        replace(blank, effect_meaning=RISE) if rising else blank,
         used,
-        word,
-        mean,
-        reason=_reason(word, mean, rises),
-        assumptions=(
-            _in_logarithms(item for name in used.runs for item in found[name]),
-            *left_out(known, used, f"fewer than {what}"),
-        ),
-        needed=_needed(mean),
+        judged,
+        reason=_reason(judged, span),
+        assumptions=(_in_logarithms(entered), *left_out(known, used, f"fewer than {what}")),
+        span=span,
+        longer=_PATHS if judged.of(0).low > math.log(FACTOR) else None,
+        show=float if rising else math.exp,
     )
 
 
@@ -169,32 +179,39 @@ def _rise(items: list[Crossing]) -> float:
     return float(centred @ climb / (centred @ centred) / climb.mean())
 
 
-def _rule(low: float, high: float) -> str:
-    """A ratio above 1 by more than the factor decides nothing: the walker may go around."""
-    margin = math.log(FACTOR)
-    if high < -margin:
-        return CONTRADICTED
-    return SUPPORTED if -margin < low and high < margin else UNDECIDABLE
+def _few(used: Study, found: Mapping[str, list[Crossing]], what: str) -> Missing:
+    """Checkpoints are lacking where seeds are there, else seeds."""
+    pairs = max(map(len, found.values()), default=0)
+    if pairs >= PAIRS:
+        return few_seeds(used, what)
+    return Missing(
+        f"The landscape was scanned at too few checkpoints: {plural(pairs, 'pair')} of them at a "
+        f"constant rate, and {PAIRS} are needed.",
+        f"{CHECKPOINTS} checkpoints a run at which the landscape is measured "
+        f"(`landscape_checkpoints`), in {SEEDS} seeds at one batch size",
+        float(pairs + 1),
+        float(CHECKPOINTS),
+        "checkpoints",
+    )
 
 
-def _reason(word: str, mean: Interval, rises: list[Interval]) -> str:
-    found = f"the climb on straight lines over T·ln Δt is {named(mean, math.exp)}"
-    if word == CONTRADICTED:
-        return f"There is no barrier of the height that activation needs: {found}."
-    rise = f"it rises by {rounded(rises[0].value)} of its mean a unit of ln Δt" if rises else ""
-    if word == SUPPORTED:
-        factor = number(FACTOR)
-        return f"Barriers are those of activation within a factor of {factor}: {found}; {rise}."
-    if mean.low > math.log(FACTOR):
-        lines = "The straight lines climb higher than activation needs"
-        return f"{lines}: {found}; a walker may go around."
-    return f"Not told to be within a factor of {number(FACTOR)} and rising with ln Δt: {found}."
-
-
-def _needed(mean: Interval) -> str:
-    if mean.low > math.log(FACTOR):
-        return "paths of least barrier between the checkpoints in place of straight lines"
-    return f"more checkpoints at log-spaced iterations, or more than {mean.n} seeds"
+def _reason(found: Arms, span: Span) -> str:
+    ratio = found.mean if found.judged.measure == 0 else found.of(0)
+    factor = number(FACTOR)
+    said = (
+        f"At {found.name} the climb on the straight line between checkpoints is "
+        f"{ratio.mapped(math.exp)} of T·ln Δt {over(span)}"
+    )
+    if found.word == CONTRADICTED:
+        return f"{said}; activation needs a third of it or more.{found.others}"
+    if found.word == SUPPORTED:
+        rise = f"it rises by {rounded(found.of(1).value)} of its mean a unit of ln Δt"
+        return f"{said}, within a factor of {factor}, and {rise}.{found.others}"
+    if found.judged.measure == 1:
+        return f"{said}, but it is not shown to rise with ln Δt: {found.mean} a unit."
+    if ratio.low > math.log(FACTOR):
+        return f"{said}, more than activation needs; a walker may go around."
+    return f"{said}, where {1 / FACTOR:.2g} to {factor} counts as activation."
 
 
 def _in_logarithms(items: Iterable[Crossing]) -> str:

@@ -6,36 +6,41 @@ sets the log-slope against temperature over landscape strength, dd/d ln t = T/c.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from scipy import stats
 
-from ultraslow.analysis.growth import DECADES
-from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, Interval, decide
+from ultraslow.analysis.growth import DECADES, signed_root
+from ultraslow.analysis.intervals import SEEDS, joint_level
 from ultraslow.analysis.predictions.evidence import (
-    arm_means,
+    Arms,
+    arm_titles,
     decided_by_arms,
+    driven_by_noise,
     few_seeds,
     judge_arms,
     left_out,
-    named,
+    mostly,
+    over,
+    reach,
+    until,
 )
+from ultraslow.analysis.predictions.means import Zone
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import (
+    Span,
     constant_rate,
     last_decade,
     measured_temperature,
-    noise_free,
     positive_slope,
-    total_distance,
 )
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number
 
+from .powers import LATEST, log_power, power_advantage, seen_after
 from .roughness import RADII, RANDOM, LossScan, exponent, outer_half, scans_of
-
-Array = NDArray[np.float64]
 
 PRODUCT = "q·γ, power of ln t in the distance times exponent of the landscape (1: they agree)"
 CLOSURE = "log-slope over T/c (1: they agree)"
@@ -45,13 +50,18 @@ PRODUCT_MARGIN = math.log(1.5)
 CLOSURE_MARGIN = math.log(3.0)
 # γ = 1 below the crossover is what every smooth loss shows, and no measurement.
 _SMOOTH = 0.2
+_ROUNDING = 1e-9
+# Ratios from two powers of ten on are told in words as well.
+_LARGE = 2.0
+_COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def closed_loop(study: Study) -> Verdict:
     """Verdict on P1'.
 
-    Supported when the interval of q·γ lies within a factor of 1.5 of 1 in every arm, contradicted
-    when that of one arm lies beyond it.
+    Arms whose distance goes like a power of t, and not of its logarithm, have no q and are not
+    asked; where all are such, P1' is not applicable. Of the others it is supported when the
+    interval of q·γ lies within a factor of 1.5 of 1, contradicted when it lies beyond it.
 
     Arguments:
         study: the runs.
@@ -63,20 +73,36 @@ def closed_loop(study: Study) -> Verdict:
     known, missing = study.comparable("loss_difference", "distance_sq", "learning_rate")
     if missing is not None:
         return blank.lacking(missing, known.sample)
-    long = known.where(lambda run: _can_speak(run) and not noise_free(run))
-    gammas = {name: landscape_exponent(found) for name, found in long.each(scans_of).items()}
-    if _only_smooth(long, gammas):
-        return blank.lacking(_below_crossover(), known.sample)
-    products = {name: _log_product(run, gammas[name]) for name, run in long.runs.items()}
-    what = f"{DECADES:g} decades of growth by a power of ln t and {RADII} usable radii"
-    return _judged(blank, long, products, margin=PRODUCT_MARGIN, what=what)
+    noisy, still = driven_by_noise(known)
+    long = noisy.where(_can_speak)
+    powers = _like_powers(long)
+    if powers.runs and set(long.of_arms().arms) == set(powers.arms):
+        return blank.not_applicable(_no_logarithm(powers), powers.sample, span=reach(powers))
+    asked = long.part(name for name in long.runs if name not in powers.runs)
+    gammas = {name: landscape_exponent(found) for name, found in asked.each(scans_of).items()}
+    if _only_smooth(asked, gammas):
+        return blank.lacking(_below_crossover(), asked.sample)
+    products = {name: _log_product(run, gammas[name]) for name, run in asked.runs.items()}
+    found = judge_arms(_usable(asked, products), (products, Zone.within(PRODUCT_MARGIN)))
+    if found is None:
+        return blank.lacking(_no_power(known, asked, products, gammas), known.sample)
+    alike = left_out(long, asked, "their distance grows like a power of t")
+    short = left_out(noisy, long, f"less than {DECADES:g} decades of constant rate")
+    return decided_by_arms(
+        blank,
+        asked,
+        found,
+        reason=_product_reason(found),
+        assumptions=("landscape along random directions", *alike, *short, *still),
+        span=reach(found.entered),
+    )
 
 
 def closure(study: Study) -> Verdict:
     """Verdict on P10.
 
-    Supported when the interval of the log-slope over T/c lies within a factor of 3 of 1 in every
-    arm, contradicted when that of one arm lies beyond it.
+    Supported when the interval of the log-slope over T/c lies within a factor of 3 of 1,
+    contradicted when that of one arm lies beyond it.
 
     Arguments:
         study: the runs.
@@ -89,75 +115,114 @@ def closure(study: Study) -> Verdict:
     known, missing = study.comparable(*fields)
     if missing is not None:
         return blank.lacking(missing, known.sample)
-    long = known.where(_can_speak)
+    noisy, still = driven_by_noise(known)
+    long = noisy.where(_can_speak)
     around = long.each(scans_of)
     mismatch = {name: _log_mismatch(run, around[name]) for name, run in long.runs.items()}
-    what = f"{DECADES:g} decades of constant rate, usable radii, noise and a positive slope"
-    return _judged(blank, long, mismatch, margin=CLOSURE_MARGIN, what=what)
-
-
-def _judged(
-    blank: Verdict, long: Study, numbers: Mapping[str, float], *, margin: float, what: str
-) -> Verdict:
-    used = long.part(name for name in long.runs if math.isfinite(numbers[name]))
-    count, total = len(used.runs), len(long.runs)
-    if 0 < 2 * count < total:
-        reason = f"Only {count} of {total} runs have {what}."  # too few to speak for all
-        return blank.lacking(Missing(reason, f"longer runs, all with {what}"), long.sample)
-    found = judge_arms(used, numbers, lambda low, high: decide(low, high, margin))
+    found = judge_arms(_usable(long, mismatch), (mismatch, Zone.within(CLOSURE_MARGIN)))
     if found is None:
-        return blank.lacking(few_seeds(used, what), used.sample)
-    word, mean = found
+        what = f"{DECADES:g} decades of constant rate, usable radii, noise and a positive slope"
+        return blank.lacking(few_seeds(_usable(long, mismatch), what), known.sample)
+    short = left_out(noisy, long, f"less than {DECADES:g} decades of constant rate")
+    blind = left_out(long, _usable(long, mismatch), "no usable radii, noise or positive slope")
+    span = found.entered.last_decade
     return decided_by_arms(
         blank,
-        used,
-        word,
-        mean,
-        reason=_reason(word, mean, margin),
-        assumptions=("landscape along random directions", *left_out(long, used, what)),
-        needed=f"more than {mean.n} seeds, or longer runs",
+        _usable(long, mismatch),
+        found,
+        reason=_closure_reason(found, span),
+        assumptions=("landscape along random directions", *blind, *short, *still),
+        span=span,
     )
+
+
+def _usable(tried: Study, numbers: Mapping[str, float]) -> Study:
+    return mostly(tried, (name for name in tried.runs if math.isfinite(numbers[name])))
 
 
 def _can_speak(run: xr.Dataset) -> bool:
     return constant_rate(run).decades >= DECADES
 
 
-def _reason(word: str, mean: Interval, margin: float) -> str:
-    found, factor = named(mean, math.exp), number(math.exp(margin))
-    if word == SUPPORTED:
-        return f"The ratio is 1 within a factor of {factor}; the farthest from it is {found}."
-    if word == CONTRADICTED:
-        return f"The ratio lies beyond a factor of {factor} from 1: {found}."
-    return f"The interval reaches across a factor of {factor} from 1: {found}."
+def _like_powers(study: Study) -> Study:
+    """The runs of arms whose distance goes like a power of t rather than of its logarithm."""
+    better = study.each(power_advantage)
+    error = (1 - joint_level(study.level, 1)) / 2
+    found = []
+    for names in study.of_arms().arms.values():
+        roots = signed_root(np.array([better[name] for name in names]))
+        known = roots[np.isfinite(roots)]
+        # Seeds that agree to rounding are no draws, and tell nothing of the spread.
+        drawn = known.size >= SEEDS and np.ptp(known) > _ROUNDING
+        if drawn and stats.ttest_1samp(known, 0, alternative="greater").pvalue < error:
+            found += names
+    return study.part(found)
 
 
-def log_power(run: xr.Dataset) -> float:
-    """The power q of d = [s·ln(1 + t/τ)]^q over the phase of constant learning rate.
+def _no_logarithm(powers: Study) -> str:
+    last = reach(powers)[1]
+    where = " and ".join(dict.fromkeys(arm_titles(powers).values()))
+    return (
+        f"Up to iteration {number(last)} the distance grows like a power of t at {where}: such "
+        f"powers fit better than any power of ln t that sets in by iteration "
+        f"{number(round(LATEST * last))}, so that there is no q to compare."
+    )
 
-    For each τ from 1 iteration on, ln d is a straight line in ln ln(1 + t/τ) with slope q; the τ
-    with the least squared residuals is taken. For t < τ this is the power t^q and no logarithm: a
-    run that has not gone on for `DECADES` beyond τ has not shown one, and walkers on random
-    potentials are in that state for a long time.
 
-    Arguments:
-        run: a recording.
+def _no_power(
+    known: Study,
+    asked: Study,
+    products: Mapping[str, float],
+    gammas: Mapping[str, tuple[float, bool]],
+) -> Missing:
+    """What the runs lack that could have a power of ln t: seeds, radii or iterations."""
+    what = f"{DECADES:g} decades of growth by a power of ln t and {RADII} usable radii"
+    full = asked.of_arms()
+    if not full.runs:
+        return few_seeds(asked, what) if asked.runs else few_seeds(known.part([]), what)
+    if not any(math.isfinite(gammas[name][0]) for name in full.runs):
+        return few_seeds(_usable(asked, products), what)
+    ends = [seen_after(run) for run in full.runs.values()]
+    wanted = max((end for end in ends if math.isfinite(end)), default=math.nan)
+    here = max(float(constant_rate(run).iteration[-1]) for run in full.runs.values())
+    if not wanted > here:
+        return few_seeds(_usable(asked, products), what)
+    reason = (
+        f"The distance has not yet gone on for {DECADES:g} decades after the iteration at which "
+        "its power of ln t sets in."
+    )
+    return replace(until(1.25 * wanted, here), reason=reason)
 
-    Returns:
-        q; NaN where the distance is not positive and finite, or no power of a logarithm yet.
+
+def _product_reason(found: Arms) -> str:
+    factor = number(math.exp(PRODUCT_MARGIN))
+    product = found.mean.mapped(math.exp)
+    said = f"At {found.name} the power of ln t times the exponent of the landscape is {product}"
+    return f"{said}, where 1 within a factor of {factor} counts as agreement.{found.others}"
+
+
+def _closure_reason(found: Arms, span: Span) -> str:
+    factor = number(math.exp(CLOSURE_MARGIN))
+    ratio = found.mean.mapped(math.exp)
+    return (
+        f"At {found.name} the distance grows {ratio} times{in_powers(ratio.value)} as fast as "
+        f"temperature over landscape strength say {over(span)}, where a factor of {factor} either "
+        f"way counts as agreement.{found.others}"
+    )
+
+
+def in_powers(ratio: float) -> str:
+    """A large ratio in powers of ten; empty for others.
+
+    >>> in_powers(12_097.0), in_powers(0.0002), in_powers(30.0)
+    (' (four powers of ten)', ' (four powers of ten less)', '')
     """
-    stretch = constant_rate(run).iteration
-    distance = total_distance(run).sel(iteration=stretch).values
-    if not (stretch.size > 3 and np.isfinite(distance).all() and (distance > 0).all()):
-        return math.nan
-    log_distance = np.log(distance) - np.log(distance).mean()
-    units = np.geomspace(1.0, float(stretch[-1]), 80)
-    clock = np.log(np.log1p(stretch / units[:, None]))
-    clock -= clock.mean(axis=1, keepdims=True)
-    slopes = clock @ log_distance / (clock**2).sum(axis=1)
-    residual = ((log_distance - slopes[:, None] * clock) ** 2).sum(axis=1)
-    best = int(residual.argmin())
-    return float(slopes[best]) if stretch[-1] >= 10**DECADES * units[best] else math.nan
+    power = math.log10(ratio)
+    if not abs(power) >= _LARGE:
+        return ""
+    count = round(abs(power))
+    word = _COUNTS[count] if count < len(_COUNTS) else str(count)
+    return f" ({word} powers of ten{' less' if power < 0 else ''})"
 
 
 def landscape_exponent(found: Mapping[str, list[LossScan]]) -> tuple[float, bool]:
@@ -181,10 +246,11 @@ def _mean(values: list[float]) -> float:
 
 def _only_smooth(study: Study, gammas: Mapping[str, tuple[float, bool]]) -> bool:
     """Whether no γ is told from the 1 of a smooth loss and none was measured beyond r×."""
-    if any(beyond for _, beyond in gammas.values()):
+    known = study.part(n for n in study.runs if math.isfinite(gammas[n][0])).of_arms()
+    if any(gammas[name][1] for name in known.runs):
         return False
-    means = arm_means(study, {name: gamma for name, (gamma, _) in gammas.items()})
-    return bool(means) and all(abs(mean.value - 1) < _SMOOTH for mean in means)
+    means = [np.mean([gammas[n][0] for n in names]) for names in known.arms.values()]
+    return bool(means) and all(abs(mean - 1) < _SMOOTH for mean in means)
 
 
 def _below_crossover() -> Missing:

@@ -12,7 +12,7 @@ noise is subtracted, and radii where it is more than half the spread are left ou
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -23,15 +23,21 @@ from ultraslow.analysis.intervals import (
     SEEDS,
     SUPPORTED,
     UNDECIDABLE,
-    Interval,
-    decide,
-    joint_level,
 )
-from ultraslow.analysis.predictions.evidence import arm_means, entering, few_seeds, named
+from ultraslow.analysis.predictions.evidence import (
+    Arms,
+    decided_by_arms,
+    few_seeds,
+    judge_arms,
+    left_out,
+    mostly,
+    over,
+)
+from ultraslow.analysis.predictions.means import Zone
 from ultraslow.analysis.predictions.verdict import Verdict, question
-from ultraslow.analysis.runs import distance_at
+from ultraslow.analysis.runs import Span, distance_at
 from ultraslow.analysis.study import Study
-from ultraslow.analysis.text import plural
+from ultraslow.analysis.text import number, plural
 from ultraslow.diffusion.walks import structure
 
 Array = NDArray[np.float64]
@@ -77,12 +83,15 @@ class LossScan:
         first = int(last_below[-1]) + 1 if last_below.size else 0
         return float(self.radius[first]) if first < self.radius.size else math.inf
 
-    def falling(self, low: float) -> float:
-        """Share of steps from one radius to the next beyond `low` along which the loss falls."""
+    def falling(self, low: float) -> tuple[int, int]:
+        """Of the steps from one radius to the next beyond `low`: how many lower the loss, and all.
+
+        Those of which the noise leaves open whether they do are not counted.
+        """
         inside = self.radius >= low
         steps = np.diff(self.difference[inside], axis=0)
         clear = np.abs(steps) > NOISE * math.sqrt(2) * self.noise
-        return float((steps[clear] < 0).mean()) if clear.any() else math.nan
+        return int((steps[clear] < 0).sum()), int(clear.sum())
 
 
 def scans(run: xr.Dataset, ensemble: str, *, reach: float) -> list[LossScan]:
@@ -167,11 +176,19 @@ def outer_half(scan: LossScan) -> float:
 
 
 EFFECT = "exponent γ of the spread of loss differences"
+FALLS = "share of steps outward that lower the loss"
 # With γ = 0.8 or 1.2 the distance would go like (ln t)^1.25 or (ln t)^0.83. Over the three decades
 # after t = 30 these are exponents p of 0.04 and −0.03: within the margin of P1.
 MARGIN = 0.2
 # A walker that only climbs meets no barrier: fewer falling steps than this are none.
 FALLING = 0.05
+# Steps of a run from which a share is told: of 60 in four seeds none falls in 5 % of cases where
+# one in twenty would.
+_STEPS = math.ceil(3 / (FALLING * SEEDS))
+_GAMMA = Zone.within(MARGIN, 1.0)
+_SHARE = Zone(FALLING, math.inf, below=FALLING)
+# Below the crossover agreement says nothing, and departures count.
+_DEPARTS = Zone(math.inf, -math.inf, 1 - MARGIN, 1 + MARGIN)
 
 
 @dataclass(frozen=True)
@@ -181,27 +198,39 @@ class _Finding:
     Attributes:
         outer: γ beyond the crossover, mean over scans; NaN where too few radii lie there.
         whole: γ over the outer half of the radii, in ln r, whatever the crossover.
-        falling: share of falling steps beyond the crossover.
+        falling: share of falling steps beyond the crossover; NaN for fewer than `_STEPS`.
+        steps: how many these are.
     """
 
     outer: float
     whole: float
     falling: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What the arms say of one kind of direction, beyond the crossover or below it."""
+
+    kind: str
+    found: Arms
+    beyond: bool
 
 
 def landscape_growth(study: Study) -> Verdict:
     """Verdict on P4.
 
-    Supported when γ beyond the crossover lies within `MARGIN` of 1 in every arm, along random
-    directions and along the trajectory, and the loss falls as well as it rises there. Contradicted
-    when γ lies beyond the margin for one kind of direction of one arm, or when the loss does
-    nothing but rise. Below the crossover agreement says nothing, and departures count.
+    Supported when γ beyond the crossover lies within `MARGIN` of 1, along random directions and
+    along the trajectory, and the loss falls as well as it rises there. Contradicted when γ lies
+    beyond the margin for one kind of direction of one arm, or when the loss does nothing but rise.
+    Below the crossover agreement says nothing, and departures count.
 
     Arguments:
         study: the runs.
 
     Returns:
-        The verdict, with γ of the kind of direction it hangs on.
+        The verdict, with what it hangs on: γ of a kind of direction, or the share of falling
+        steps.
     """
     blank = question("P4", EFFECT)
     known, missing = study.comparable("loss_difference", "distance_sq")
@@ -209,16 +238,30 @@ def landscape_growth(study: Study) -> Verdict:
         return blank.lacking(missing, known.sample)
     there = {kind for run in known.runs.values() for kind in run["ensemble"].values.tolist()}
     kinds = [kind for kind in (*RANDOM, TRAJECTORY) if kind in there]
-    wide = known.at(joint_level(study.level, len(kinds)))
-    judged = [_judge(kind, wide) for kind in kinds]
-    return _verdict(blank, known, [item for item in judged if item is not None], kinds)
+    wide = known.at(1 - (1 - study.level) / len(kinds))
+    judged = [item for kind in kinds for item in _judge(kind, wide)]
+    if not judged:
+        what = f"{RADII} radii or more up to the distance travelled, clear of the noise"
+        return blank.lacking(few_seeds(_with_radii(known), what), known.sample)
+    return _verdict(blank, known, judged, kinds)
+
+
+def _with_radii(study: Study) -> Study:
+    scanned = study.each(scans_of)
+    return study.part(
+        name
+        for name, kinds in scanned.items()
+        if any(math.isfinite(_finding(items).whole) for items in kinds.values())
+    )
 
 
 def _finding(measured: list[LossScan]) -> _Finding:
     outer = [exponent(scan, low=scan.crossover()) for scan in measured]
     whole = [exponent(scan, low=outer_half(scan)) for scan in measured]
-    falling = [scan.falling(scan.crossover()) for scan in measured]
-    return _Finding(_mean(outer), _mean(whole), _mean(falling))
+    counts = [scan.falling(scan.crossover()) for scan in measured]
+    steps = sum(all_ for _, all_ in counts)
+    falling = sum(fell for fell, _ in counts) / steps if steps >= _STEPS else math.nan
+    return _Finding(_mean(outer), _mean(whole), falling, steps)
 
 
 def _mean(values: list[float]) -> float:
@@ -226,58 +269,71 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(known)) if known else math.nan
 
 
-@dataclass(frozen=True)
-class _Judged:
-    kind: str
-    word: str
-    mean: Interval
-    beyond: bool
-    falling: Interval | None
-
-
-def _judge(kind: str, study: Study) -> _Judged | None:
-    """The word of one kind of direction: its worst arm."""
+def _judge(kind: str, study: Study) -> list[_Judged]:
+    """The word of one kind of direction: of arms beyond the crossover, and of the others."""
     measured = study.each(scans_of)
     found = {name: _finding(kinds.get(kind, [])) for name, kinds in measured.items()}
-    outer = arm_means(study, {name: item.outer for name, item in found.items()})
-    beyond = bool(outer)
-    means = outer or arm_means(study, {name: item.whole for name, item in found.items()})
-    if not means:
-        return None
-    falling = arm_means(study, {name: item.falling for name, item in found.items()})
-    words = [decide(mean.low - 1, mean.high - 1, MARGIN) for mean in means]
-    rising = next((item for item in falling if item.high < FALLING), None) if beyond else None
-    least = rising or min(falling, key=lambda item: item.low, default=None)
-    word = _word(words, beyond=beyond, falling=least)
-    worst = max(means, key=lambda mean: max(abs(mean.low - 1), abs(mean.high - 1)))
-    return _Judged(kind, word, worst, beyond, least if beyond else None)
-
-
-def _word(words: list[str], *, beyond: bool, falling: Interval | None) -> str:
-    if CONTRADICTED in words or (beyond and falling is not None and falling.high < FALLING):
-        return CONTRADICTED
-    signs = falling is not None and falling.low > FALLING
-    return SUPPORTED if beyond and signs and set(words) == {SUPPORTED} else UNDECIDABLE
+    outer = {name: item.outer for name, item in found.items()}
+    falling = {name: item.falling for name, item in found.items()}
+    beyond = mostly(study, (n for n in found if math.isfinite(outer[n] + falling[n]))).of_arms()
+    arms = set(beyond.arms)
+    inside = study.part(n for arm, names in study.arms.items() if arm not in arms for n in names)
+    whole = {name: item.whole for name, item in found.items()}
+    below = judge_arms(inside, (whole, _DEPARTS))
+    above = judge_arms(beyond, (outer, _GAMMA), (falling, _SHARE))
+    both = [(above, True), (below, False)]
+    return [_Judged(kind, item, far) for item, far in both if item is not None]
 
 
 def _verdict(blank: Verdict, study: Study, judged: list[_Judged], kinds: list[str]) -> Verdict:
-    if not judged:
-        what = f"{RADII} radii or more up to the distance travelled, clear of the noise"
-        return blank.lacking(few_seeds(study, what), study.sample)
-    entered, few = entering(study)
-    against = [item for item in judged if item.word == CONTRADICTED]
-    complete = _both(judged) and all(item.word == SUPPORTED for item in judged)
+    against = [item for item in judged if item.found.word == CONTRADICTED]
+    beyond = [item for item in judged if item.beyond]
+    complete = _both(beyond) and all(item.found.word == SUPPORTED for item in beyond)
     word = CONTRADICTED if against else SUPPORTED if complete else UNDECIDABLE
-    worst = max(against or judged, key=lambda item: abs(item.mean.value - 1))
-    return blank.decided(
-        word,
-        worst.mean,
-        reason=_reason(word, worst),
-        needed=_needed(judged),
-        meaning=f"{EFFECT}, {worst.kind} directions",
-        sample=entered.sample,
-        assumptions=(*_assumptions(entered, kinds), *few),
+    still_open = [item for item in judged if item.found.word == UNDECIDABLE] or judged
+    shown = _clearest(against or (judged if complete else still_open))
+    found = shown.found
+    falls = found.judged.measure == 1
+    measured = study.part({name for item in judged for name in item.found.entered.runs})
+    verdict = decided_by_arms(
+        replace(blank, effect_meaning=FALLS if falls else f"{EFFECT}, {shown.kind} directions"),
+        found.entered,
+        replace(found, judged=replace(found.judged, word=word)),
+        reason=_reason(word, shown),
+        assumptions=(
+            *_assumptions(measured, kinds),
+            *left_out(study, measured, f"their arms have fewer than {SEEDS} seeds with radii"),
+        ),
+        span=_scanned(measured),
+        show=float,
     )
+    null = verdict.null if shown.beyond else (1 - MARGIN, 1 + MARGIN)
+    verdict = replace(verdict, null=null, sample=measured.sample)
+    return verdict if word != UNDECIDABLE else _with_need(verdict, judged)
+
+
+def _clearest(items: list[_Judged]) -> _Judged:
+    """Of several kinds the one whose mean lies farthest from what is claimed."""
+
+    def off(item: _Judged) -> tuple[bool, float]:
+        judged = item.found.judged
+        zone = _GAMMA if judged.measure == 0 else _SHARE
+        margin = MARGIN if judged.measure == 0 else FALLING
+        far = max(zone.below - judged.mean.value, judged.mean.value - zone.above)
+        return item.beyond, far / margin
+
+    return max(items, key=off)
+
+
+def _scanned(study: Study) -> Span:
+    """First and last iteration at which the landscape was scanned."""
+    at = [
+        scan.iteration
+        for kinds in study.each(scans_of).values()
+        for items in kinds.values()
+        for scan in items
+    ]
+    return float(min(at)), float(max(at))
 
 
 def _both(judged: list[_Judged]) -> bool:
@@ -285,33 +341,62 @@ def _both(judged: list[_Judged]) -> bool:
     return TRAJECTORY in kinds and bool(kinds & set(RANDOM))
 
 
-def _reason(word: str, worst: _Judged) -> str:
-    where = "beyond the crossover" if worst.beyond else "in the outer half of the radii"
-    found = f"γ = {named(worst.mean)} along {worst.kind} directions {where}"
-    if worst.falling is not None:
-        found += f"; {worst.falling.value:.0%} of the steps outward lower the loss"
+def _reason(word: str, shown: _Judged) -> str:
+    found, where = shown.found, f"along {shown.kind} directions"
+    if found.judged.measure == 1 and word != SUPPORTED:
+        steps = f"of the {number(_steps(shown))} steps outward {where}"
+        share = f"{found.mean.value:.0%} {found.mean.ends(lambda x: f'{x:.0%}')}"
+        none = "none" if found.mean.high == 0 else share
+        bound = f"barriers need {FALLING:.0%} or more"
+        when = over(_scanned(found.entered))
+        return f"At {found.name} {none} {steps} lower the loss {when}; {bound}.{found.others}"
+    said = (
+        f"At {found.name} the spread of loss differences {where} grows like r^γ, γ = {found.mean}"
+    )
+    zone = f"{1 - MARGIN:g} to {1 + MARGIN:g}"
     if word == SUPPORTED:
-        return f"γ is within {MARGIN:g} of 1 along all directions; the farthest is {found}."
-    if word == UNDECIDABLE:
-        below = "" if worst.beyond else ", where any smooth loss has γ = 1"
-        return f"Neither shown to be 1 within {MARGIN:g} nor shown not to be: {found}{below}."
-    if worst.falling is not None and worst.falling.high < FALLING:
-        return f"The loss only rises, and there is no barrier to cross: {found}."
-    return f"γ lies beyond {MARGIN:g} of 1: {found}."
+        share = f"{found.of(1).value:.0%} of the steps outward lower the loss"
+        return f"{said}, within {zone} as along all directions, and {share}.{found.others}"
+    if word == CONTRADICTED:
+        return f"{said}, where {zone} counts as 1.{found.others}"
+    below = "" if shown.beyond else "; so close to the weights any smooth loss has γ = 1"
+    return f"{said}, where {zone} counts as 1{below}."
 
 
-def _needed(judged: list[_Judged]) -> str:
+def _steps(shown: _Judged) -> int:
+    """Steps of all runs of the arm that are clear of the noise."""
+    found = shown.found
+    own = found.entered.part(list(found.entered.arms.values())[found.judged.arm])
+    scanned = own.each(scans_of).values()
+    return sum(_finding(kinds.get(shown.kind, [])).steps for kinds in scanned)
+
+
+def _with_need(verdict: Verdict, judged: list[_Judged]) -> Verdict:
+    """The instruction that more seeds are no answer to, where there is one."""
     kinds = {item.kind for item in judged}
-    if TRAJECTORY not in kinds:
-        return f"scans along the trajectory as well, {SEEDS} seeds"
-    if not kinds & set(RANDOM):
-        return f"scans along random directions as well, {SEEDS} seeds"
-    if not all(item.beyond for item in judged):
-        return (
-            f"{RADII} radii or more between the crossover, where the mean loss difference "
-            "overtakes its spread, and the distance travelled"
-        )
-    return "more directions a scan, or more seeds"
+    beyond = [item for item in judged if item.beyond]
+    if not (TRAJECTORY in kinds and kinds & set(RANDOM)):
+        which = "random directions" if TRAJECTORY in kinds else "the trajectory"
+        needed = f"scans along {which} as well, {SEEDS} seeds"
+        return replace(verdict, needed=needed, have=1.0, need=2.0, unit="kinds of directions")
+    if _both(beyond):
+        return verdict
+    far = max(_radii_beyond(item) for item in judged)
+    needed = (
+        f"{RADII} radii or more between the crossover, where the mean loss difference overtakes "
+        "its spread, and the distance travelled"
+    )
+    return replace(verdict, needed=needed, have=float(far), need=float(RADII), unit="radii")
+
+
+def _radii_beyond(item: _Judged) -> int:
+    scanned = item.found.entered.each(scans_of).values()
+    counts = [
+        int((scan.radius >= scan.crossover()).sum())
+        for kinds in scanned
+        for scan in kinds.get(item.kind, [])
+    ]
+    return min(max(counts, default=0), RADII - 1)
 
 
 def _assumptions(study: Study, kinds: list[str]) -> tuple[str, ...]:

@@ -4,12 +4,13 @@ Within a seed, ln of the log-slope is a line in ln T over the arms; its slope is
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
+from ultraslow.analysis.growth import DECADES
 from ultraslow.analysis.intervals import (
     CONTRADICTED,
     SEEDS,
@@ -18,17 +19,19 @@ from ultraslow.analysis.intervals import (
     Interval,
     t_interval,
 )
-from ultraslow.analysis.predictions.evidence import left_out
+from ultraslow.analysis.predictions.evidence import left_out, more_seeds, most_seen, over
+from ultraslow.analysis.predictions.means import Measure, Zone
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import (
     Span,
     by_seed,
+    constant_rate,
     injected_noise,
     label,
     measured_temperature,
-    noise_free,
     positive_slope,
     rate_over_size,
+    whole_batch,
 )
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number, plural
@@ -42,17 +45,51 @@ EFFECT = "exponent x of the log-slope ∝ T^x"
 FACTOR = 1.5
 # Temperatures that differ by less do not spread ln T enough to see a power.
 RANGE = 3.0
-# α ≤ 2 for any self-affine landscape, so that 2/α is 1 at least.
+# α ≤ 2 for any self-affine landscape, so that 2/α is 1 at least, measured or not.
 _LEAST = 1.0
-# Arms are compared within seeds, which takes out what runs of one seed have in common.
-_UNPAIRED = "their seed is unknown or lacking in some arm, or their arm has too few"
+MEASURED = "temperature from the measured gradient noise"
+PROPORTIONAL = "temperature taken ∝ η/M, as not every run recorded its gradient noise"
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Arms of several temperatures that have the same seeds.
+
+    Attributes:
+        study: their runs.
+        heats: temperature of each run.
+        span: the last decade that all of them have.
+        how: where the temperatures are from.
+    """
+
+    study: Study
+    heats: Mapping[str, float]
+    span: Span
+    how: str
+
+    @property
+    def apart(self) -> float:
+        """Factor between the highest and the lowest temperature."""
+        known = [self.heats[name] for name in self.study.runs]
+        return max(known) / min(known) if known else 1.0
+
+    @property
+    def seeds(self) -> int:
+        """Seeds that every arm has."""
+        return len(by_seed(self.study.runs, self.study.runs))
+
+    @property
+    def enough(self) -> bool:
+        """Whether it spans temperatures and has seeds enough."""
+        return self.apart >= RANGE and self.seeds >= SEEDS
 
 
 def activation(study: Study) -> Verdict:
     """Verdict on P5.
 
     Supported when the interval of the exponent lies within a factor of 1.5 of 2/α, contradicted
-    when it lies beyond it. Where no landscape was recorded α is unknown: an exponent that is too
+    when it lies beyond it. 2/α is at least 1, as α ≤ 2 for any self-affine landscape; the
+    landscape tells how much more where it was recorded. Where it was not, an exponent that is too
     small for any α contradicts, and nothing supports.
 
     Arguments:
@@ -62,48 +99,84 @@ def activation(study: Study) -> Verdict:
         The verdict, with the exponent.
     """
     blank = question("P5", EFFECT)
-    warm = study.where(lambda run: not noise_free(run))
+    warm = study.where(lambda run: not whole_batch(run))
     known, missing = warm.comparable("distance_sq", "learning_rate")
     if missing is not None:
         return blank.lacking(missing, known.sample)
-    span = known.last_decade
-    heats, how = _temperatures(known.runs, span)
-    used = _paired(known)
-    missing = _missing_arm(used.runs, heats, span) or _cold(known.runs, used.runs, heats)
-    if missing is not None:
-        return blank.lacking(missing, known.sample)
+    long = known.where(lambda run: constant_rate(run).decades >= DECADES)
+    grid = _grid(long)
+    grown = _growing(grid)
+    if not grown.enough:
+        missing = _missing(known, long, grid, grown)
+        return blank.lacking(missing, (grid.study if grid.enough else known).sample)
+    used, span = grown.study, grown.span
     slopes = {name: positive_slope(run, span) for name, run in used.runs.items()}
-    if not all(value > 0 for value in slopes.values()):
-        return blank.lacking(_at_rest(slopes), used.sample)
-    found = t_interval(_exponents(used.runs, heats, slopes), level=study.level)
+    exponents = _exponents(used.runs, grown.heats, slopes)
+    found = t_interval(exponents, level=study.level)
     expected = _expected(used)
     word = _word(found, expected)
-    exponent = f"x = {found}, mean of {found.n} seeds; {expected.name}"
+    more = Missing("", "")
+    if word == UNDECIDABLE:
+        more = _more(exponents, expected, grown, study.level)
     return blank.decided(
         word,
         found,
-        reason=_reason(word, exponent),
-        needed=_needed(expected, found),
+        reason=_reason(word, found, expected, grown),
+        needed=more.needed,
         sample=used.sample,
         assumptions=(
-            how,
-            f"iterations {span[0]:.0f} to {span[1]:.0f}",
-            *left_out(known, used, _UNPAIRED),
+            grown.how,
+            expected.name,
+            *left_out(known, long, f"less than {DECADES:g} decades of constant rate"),
+            *left_out(long, grid.study, _UNPAIRED),
+            *left_out(grid.study, used, "arms of which a run comes to rest"),
         ),
+        null=(expected.low / FACTOR, expected.high * FACTOR),
+        span=span,
+        have=more.have,
+        need=more.need,
+        unit=more.unit,
     )
 
 
-def _temperatures(runs: Mapping[str, xr.Dataset], span: Span) -> tuple[dict[str, float], str]:
-    """Temperature of each run, measured where all runs recorded their noise."""
-    measured = {name: measured_temperature(run, span) for name, run in runs.items()}
-    if all(value > 0 for value in measured.values()):
-        return measured, "temperature from the measured gradient noise"
+# Arms are compared within seeds, which takes out what runs of one seed have in common.
+_UNPAIRED = (
+    "their seed is unknown or lacking in some arm, their arm has too few, they are shorter than "
+    "the others or their temperature is unknown"
+)
+
+
+def _grid(study: Study) -> _Grid:
+    """The largest grid; by measured temperatures where that is enough, else by η/M."""
+    measured = _longest(study, _measured, MEASURED)
+    return measured if measured.enough else _longest(study, _proportional, PROPORTIONAL)
+
+
+def _measured(run: xr.Dataset, span: Span) -> float:
+    return measured_temperature(run, span)
+
+
+def _proportional(run: xr.Dataset, span: Span) -> float:
     # Added noise heats as well, by as much beside that of the batches as only a record can tell.
-    plain = {n: rate_over_size(r) if injected_noise(r) == 0 else math.nan for n, r in runs.items()}
-    return (
-        plain,
-        "temperature taken ∝ η/M, as not every run recorded its gradient noise",
-    )
+    return rate_over_size(run) if injected_noise(run) == 0 else math.nan
+
+
+def _longest(study: Study, heat: Callable[[xr.Dataset, Span], float], how: str) -> _Grid:
+    """The grid of the decade that most runs reach, among those that are enough."""
+    ends = {name: float(constant_rate(run).iteration[-1]) for name, run in study.runs.items()}
+
+    def of(names: Iterable[str]) -> _Grid:
+        return _one_grid(study.part(names), heat, how)
+
+    names = most_seen(ends, lambda chosen: of(chosen).enough)
+    return of(names or study.runs)
+
+
+def _one_grid(study: Study, heat: Callable[[xr.Dataset, Span], float], how: str) -> _Grid:
+    span = study.last_decade
+    heats = {name: heat(run, span) for name, run in study.runs.items()}
+    used = _paired(study.part(name for name, value in heats.items() if value > 0))
+    return _Grid(used, heats, span, how)
 
 
 def _paired(study: Study) -> Study:
@@ -119,55 +192,77 @@ def _paired(study: Study) -> Study:
     return study.part(name for name in study.runs if name in kept)
 
 
-def _missing_arm(
-    runs: Mapping[str, xr.Dataset], heats: Mapping[str, float], span: Span
-) -> Missing | None:
-    values = [heats[name] for name in runs]
-    seeds = {label(run, "seed", None) for run in runs.values()}
-    if span[1] < span[0]:
+def _growing(grid: _Grid) -> _Grid:
+    """The grid without arms of which a run does not grow any more, and has no log-slope."""
+    runs = grid.study.runs
+    rest = [
+        arm
+        for arm, names in grid.study.arms.items()
+        if not all(positive_slope(runs[name], grid.span) > 0 for name in names)
+    ]
+    kept = [n for arm, names in grid.study.arms.items() if arm not in rest for n in names]
+    return replace(grid, study=grid.study.part(kept))
+
+
+def _missing(known: Study, long: Study, grid: _Grid, grown: _Grid) -> Missing:
+    """What stands against a comparison, the first of what has to be there."""
+    if not long.runs or grid.span[1] < grid.span[0]:
         return Missing(
-            "The runs share no decade of constant learning rate.",
-            "runs with a constant learning rate over the same iterations",
+            f"Too few runs share {DECADES:g} decades of constant learning rate.",
+            f"training at a constant learning rate until iteration {number(10**DECADES)} or "
+            f"later, in {SEEDS} seeds of each arm",
+            max((constant_rate(run).decades for run in known.runs.values()), default=0.0),
+            DECADES,
+            "decades",
         )
-    if not all(value > 0 for value in values):
+    if grid.enough:
+        rest = len(grid.study.runs) - len(grown.study.runs)
+        return Missing(
+            f"The distance of {plural(_at_rest(grid), 'run')} does not grow {over(grid.span)}, "
+            f"which leaves too few arms.",
+            f"arms whose distance still grows and whose temperatures differ by a factor of "
+            f"{RANGE:g}",
+            grown.apart if rest else grid.apart,
+            RANGE,
+            "times in temperature",
+        )
+    if not grid.study.runs and any(injected_noise(run) for run in long.runs.values()):
         return Missing(
             "The temperature of runs with added noise is not known, as not every run recorded its "
             "gradient noise.",
             "the gradient noise, recorded in every run",
         )
-    if len(seeds) < SEEDS:
+    if grid.seeds < SEEDS:
         return Missing(
-            f"{plural(len(seeds), 'seed')} in every arm; the seeds are the sample.",
+            f"{plural(grid.seeds, 'seed')} in every arm; the seeds are the sample.",
             f"{SEEDS} seeds or more, the same in every arm",
+            float(grid.seeds),
+            float(SEEDS),
+            "seeds",
         )
-    return None
+    return _cold(long, grid)
 
 
-def _cold(
-    known: Mapping[str, xr.Dataset], used: Mapping[str, xr.Dataset], heats: Mapping[str, float]
-) -> Missing | None:
+def _at_rest(grid: _Grid) -> int:
+    return sum(not positive_slope(run, grid.span) > 0 for run in grid.study.runs.values())
+
+
+def _cold(long: Study, grid: _Grid) -> Missing:
     """That temperatures are too much alike; those of arms of few seeds as well, or not."""
-    apart, all_apart = (
-        max(heats[name] for name in names) / min(heats[name] for name in names)
-        for names in (used, known)
+    known = [heat for heat in grid.heats.values() if heat > 0]
+    all_apart = max(known) / min(known)
+    which = (
+        f", in the arms of {SEEDS} seeds or more" if len(grid.study.runs) < len(long.runs) else ""
     )
-    if apart >= RANGE:
-        return None
-    which = f", in the arms of {SEEDS} seeds or more" if len(used) < len(known) else ""
     needed = f"arms whose temperature differs by a factor of {RANGE:g} or more"
     if all_apart >= RANGE:
         needed = f"{SEEDS} seeds, the same in every arm, in the arms that have fewer"
     return Missing(
-        f"The temperatures differ by a factor of {number(apart)} only{which}.",
+        f"The temperatures differ by a factor of {number(grid.apart)} only{which}.",
         needed if all_apart >= RANGE else f"{needed}, or arms with injected noise",
-    )
-
-
-def _at_rest(slopes: Mapping[str, float]) -> Missing:
-    count = sum(not value > 0 for value in slopes.values())
-    return Missing(
-        f"The distance of {plural(count, 'run')} does not grow in the last common decade.",
-        "arms whose distance still grows",
+        grid.apart,
+        RANGE,
+        "times in temperature",
     )
 
 
@@ -203,7 +298,8 @@ def _expected(study: Study) -> Interval:
         name = "α was not measured, and 2/α ≥ 1 for any α ≤ 2"
         return Interval(math.nan, _LEAST, math.inf, name=name)
     inverse = mean.mapped(lambda gamma: 1 / gamma)
-    return replace(inverse, name=f"2/α = {inverse} from the landscape")
+    least = replace(inverse, low=max(inverse.low, _LEAST), high=max(inverse.high, _LEAST))
+    return replace(least, name=f"2/α = {inverse} from the landscape, and not below 1")
 
 
 def _word(found: Interval, expected: Interval) -> str:
@@ -215,15 +311,36 @@ def _word(found: Interval, expected: Interval) -> str:
     return UNDECIDABLE
 
 
-def _reason(word: str, exponent: str) -> str:
-    if word == SUPPORTED:
-        return f"The exponent is 2/α within a factor of {FACTOR:g}: {exponent}."
-    if word == CONTRADICTED:
-        return f"The exponent lies beyond a factor of {FACTOR:g} from 2/α: {exponent}."
-    return f"The exponent is not told to be within a factor of {FACTOR:g} of 2/α: {exponent}."
-
-
-def _needed(expected: Interval, found: Interval) -> str:
+def _reason(word: str, found: Interval, expected: Interval, grid: _Grid) -> str:
+    said = (
+        f"Between temperatures {number(grid.apart)} times apart the log-slope goes like T^x with "
+        f"x = {found} {over(grid.span)}"
+    )
+    ends = f"{number(expected.low / FACTOR)} to {number(expected.high * FACTOR)}"
     if not math.isfinite(expected.high):
-        return "landscape scans of the same runs, which measure α"
-    return f"more than {found.n} seeds, or temperatures farther apart"
+        ends = f"{number(expected.low / FACTOR)} or more"
+    claim = f"2/α within a factor of {FACTOR:g}, {ends}"
+    if word == UNDECIDABLE and not math.isfinite(expected.high):
+        return f"{said}; which x the landscape asks for was not measured, but it is {ends}."
+    return f"{said}; the landscape asks for {claim}."
+
+
+def _more(values: list[float], expected: Interval, grid: _Grid, level: float) -> Missing:
+    """Seeds, else temperatures farther apart, where a departure would show more."""
+    if not math.isfinite(expected.high):
+        needed = f"landscape scans of {SEEDS} seeds of these arms, which measure α"
+        return Missing("", needed, 0.0, float(SEEDS), "seeds with scans")
+    zone = Zone(
+        expected.high / FACTOR,
+        expected.low * FACTOR,
+        expected.low / FACTOR,
+        expected.high * FACTOR,
+    )
+    wanted = grid.apart**2
+    farther = (
+        f"temperatures that differ by a factor of {number(wanted)} in place of "
+        f"{number(grid.apart)}"
+    )
+    otherwise = Missing("", farther, grid.apart, wanted, "times in temperature")
+    measure = Measure(zone, [np.array(values)])
+    return more_seeds([measure], len(values), "in every arm", level=level, otherwise=otherwise)

@@ -2,13 +2,12 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from ultraslow.analysis.intervals import Interval, decision
-from ultraslow.analysis.intervals.decision import decide
+from ultraslow.analysis.intervals import decision
 from ultraslow.analysis.predictions import evidence
+from ultraslow.analysis.predictions.means import Zone
 from ultraslow.analysis.predictions.verdict import question
-from ultraslow.analysis.study import Study
+from ultraslow.analysis.study import Missing, Study
 
 FEW = [0, 1, 2, 4, 8]
 
@@ -21,51 +20,55 @@ def arms(make, seeds, sizes=(64,), **options):
     }
 
 
-def rule(low, high):
-    return decide(low, high, 0.1)
+ZONE = Zone.within(0.1)
 
 
-def test_a_mean_over_seeds_has_students_interval(make):
-    runs = arms(make, 5, records=FEW)
-    values = [0.1, 0.3, 0.2, 0.25, 0.15]
-    (mean,) = evidence.arm_means(Study(runs, 0.9), dict(zip(runs, values, strict=True)))
-    expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
-    np.testing.assert_allclose([mean.low, mean.high], expected)
-    assert mean.name == "mean of 5 seeds at batch size 64"
-
-
-def test_arms_with_too_few_finite_numbers_have_no_mean(make):
+def test_arms_are_named_and_those_of_few_finite_numbers_do_not_enter(make):
     runs = arms(make, 4, sizes=(64, 256), records=FEW)
-    numbers = dict.fromkeys(runs, 1.0) | {"b256-s0": np.nan}
-    assert [mean.name for mean in evidence.arm_means(Study(runs), numbers)] == [
-        "mean of 4 seeds at batch size 64"
-    ]
+    numbers = dict(zip(runs, np.tile([-0.02, -0.01, 0.01, 0.02], 2), strict=True))
+    found = evidence.judge_arms(Study(runs), (numbers, ZONE))
+    assert found.names == ("batch size 64", "batch size 256")
+    found = evidence.judge_arms(Study(runs), (numbers | {"b256-s0": np.nan}, ZONE))
+    assert found.names == ("batch size 64",)
+    assert found.mean.name == "mean of 4 seeds at batch size 64"
+    assert list(found.entered.runs) == [f"b64-s{seed}" for seed in range(4)]
+    assert evidence.judge_arms(Study(runs), (dict.fromkeys(runs, np.nan), ZONE)) is None
 
 
-@pytest.mark.parametrize(
-    ("second", "word"), [(0.0, "supported"), (0.5, "contradicted"), (0.09, "undecidable")]
-)
-def test_all_arms_support_and_one_contradicts(make, second, word):
-    runs = arms(make, 4, sizes=(64, 256), records=FEW)
-    wobble = np.tile([-0.02, -0.01, 0.01, 0.02], 2)
-    numbers = dict(zip(runs, wobble + np.repeat([0.0, second], 4), strict=True))
-    found, mean = evidence.judge_arms(Study(runs), numbers, rule)
-    assert found == word
-    assert ("256" in mean.name) == (second > 0)
+def test_the_other_arms_that_say_so_are_told(make):
+    runs = arms(make, 4, sizes=(64, 256, 1024), records=FEW)
+    wobble = np.array([-0.02, -0.01, 0.01, 0.02])
+    for shifts, words in (
+        ((0.5, 0.6, 0.0), " So does batch size 64."),
+        ((0.5, 0.6, 0.7), " So do 2 other arms."),
+        ((0.0, 0.6, 0.0), ""),
+    ):
+        values = np.concatenate([wobble + shift for shift in shifts])
+        numbers = dict(zip(runs, values, strict=True))
+        assert evidence.judge_arms(Study(runs), (numbers, ZONE)).others == words
 
 
-def test_a_contradiction_needs_an_interval_that_holds_jointly(make):
-    numbers = {}
-    runs = arms(make, 4, sizes=(64, 128, 256, 512, 1024), records=FEW)
-    wobble = 0.05 * np.array([-1.5, -0.5, 0.5, 1.5]) / np.std([-1.5, -0.5, 0.5, 1.5], ddof=1)
-    for name in runs:
-        numbers[name] = wobble[int(name[-1])] / 50 + (0.0 if "1024" not in name else 0.0)
-    for name in [name for name in runs if "1024" in name]:
-        numbers[name] = 0.21 + wobble[int(name[-1])]
-    # 0.21 ± 4.18 · 0.025 at 97.5 % excludes 0.1; ± 7.45 · 0.025 at 99.5 %, as one of five, not.
-    alone = {name: run for name, run in runs.items() if "1024" in name}
-    assert evidence.judge_arms(Study(alone), numbers, rule)[0] == "contradicted"
-    assert evidence.judge_arms(Study(runs), numbers, rule)[0] == "undecidable"
+def test_arms_of_one_batch_size_are_told_apart(make):
+    runs = arms(make, 4, records=FEW)
+    runs |= {f"r{name}": run.assign_coords(scaling="fixed") for name, run in runs.items()}
+    titles = set(evidence.arm_titles(Study(runs)).values())
+    assert titles == {"batch size 64, sqrt", "batch size 64, fixed"}
+
+
+def test_usable_runs_of_an_arm_are_to_be_at_least_half_of_those_tried(make):
+    study = Study(arms(make, 6, sizes=(64, 256), records=FEW))
+    usable = [f"b64-s{seed}" for seed in range(3)] + [f"b256-s{seed}" for seed in range(2)]
+    assert list(evidence.mostly(study, usable).runs) == usable[:3]
+
+
+def test_runs_are_compared_as_long_as_most_go_on():
+    ends = {"a": 1500.0, "b": 1500.0, "c": 1500.0, "d": 400.0}
+    assert evidence.most_seen(ends, lambda names: len(names) >= 3) == ["a", "b", "c"]
+    # One that goes on for much longer does not take the others away.
+    assert evidence.most_seen(ends | {"e": 1e6}, bool) == ["a", "b", "c", "e"]
+    assert evidence.most_seen(ends, lambda names: "d" in names) == list("abcd")
+    assert evidence.most_seen(ends, lambda names: len(names) > 4) == []
+    assert evidence.most_seen({}, bool) == []
 
 
 def test_an_undecided_verdict_carries_its_sample(make):
@@ -76,34 +79,6 @@ def test_an_undecided_verdict_carries_its_sample(make):
     assert "no arm has 4 with a path (2 seeds at most)" in found.reason
 
 
-def ends(low, high):
-    """Four numbers whose 95 % interval has these ends; t of 3 degrees of freedom is 3.182446."""
-    spread = (high - low) / 2 / 3.182446 * 2
-    shape = np.array([-1.5, -0.5, 0.5, 1.5])
-    return (low + high) / 2 + spread * shape / shape.std(ddof=1)
-
-
-def judged(make, rule, *intervals):
-    runs = arms(make, 4, sizes=(64, 256)[: len(intervals)], records=FEW)
-    numbers = np.concatenate([ends(*item) for item in intervals]).tolist()
-    return evidence.judge_arms(Study(runs), dict(zip(runs, numbers, strict=True)), rule)
-
-
-def test_the_arm_that_is_named_reaches_farthest(make):
-    # Both support; the second's interval reaches farther though its mean lies nearer to 0.
-    word, mean = judged(make, rule, (0.02, 0.03), (-0.08, 0.09))
-    assert word == "supported" and "256" in mean.name
-    assert (mean.low, mean.high) == pytest.approx((-0.08, 0.09), abs=1e-6)
-
-
-def test_the_arm_that_leaves_it_open_is_named_and_not_one_that_supports(make):
-    def below(low, high):
-        return "supported" if high < -1 else "contradicted" if low > 5 else "undecidable"
-
-    word, mean = judged(make, below, (-9.0, -8.0), (-2.0, 0.0))
-    assert word == "undecidable" and "256" in mean.name
-
-
 def test_one_word_for_several():
     assert decision.overall(["supported", "contradicted"]) == "contradicted"
     assert decision.overall(["supported", "supported"]) == "supported"
@@ -112,13 +87,37 @@ def test_one_word_for_several():
 
 
 def test_what_is_decided_on_logarithms_is_told_as_a_ratio(make):
-    mean = Interval(math.log(2), 0.0, math.log(4), 4, "m")
-    assert evidence.named(mean, math.exp) == "2.000 [1.000, 4.000] (m)"
-    assert evidence.named(mean) == "0.693 [0.000, 1.386] (m)"
-    more = {"reason": "r", "assumptions": (), "needed": "seeds"}
-    runs = arms(make, 1, records=FEW)
-    for word, needed in (("supported", ""), ("contradicted", ""), ("undecidable", "seeds")):
-        found = evidence.decided_by_arms(question("P9", "R"), Study(runs), word, mean, **more)
-        assert (found.verdict, found.needed) == (word, needed)
-        ratios = (found.effect, found.effect_low, found.effect_high)
-        assert ratios == pytest.approx((2.0, 1.0, 4.0))
+    runs = arms(make, 4, records=FEW)
+    shape = np.array([-0.02, -0.01, 0.01, 0.02])
+    for shift, word in ((0.0, "supported"), (1.0, "contradicted"), (0.1, "undecidable")):
+        numbers = dict(zip(runs, math.log(2) + shift + shape, strict=True))
+        zone = Zone.within(0.1, math.log(2))
+        found = evidence.judge_arms(Study(runs), (numbers, zone))
+        more = {"reason": "r", "assumptions": (), "span": (1.0, 8.0)}
+        told = evidence.decided_by_arms(question("P9", "R"), Study(runs), found, **more)
+        assert told.verdict == word
+        assert told.effect == pytest.approx(2 * math.exp(shift))
+        assert told.null == pytest.approx((2 * math.exp(-0.1), 2 * math.exp(0.1)))
+        assert told.effect_meaning == "R, mean of 4 seeds at batch size 64"
+        assert bool(told.needed) == (word == "undecidable")
+
+
+def test_where_no_number_of_seeds_decides_something_else_is_advised(make):
+    runs = arms(make, 4, records=FEW)
+    numbers = dict(zip(runs, 0.1 + np.array([-0.02, -0.01, 0.01, 0.02]), strict=True))
+    found = evidence.judge_arms(Study(runs), (numbers, ZONE))
+    more = {"reason": "r", "assumptions": (), "span": (1.0, 8.0)}
+    blank = question("P9", "R")
+    longer = Missing("", "training on", 8.0, 80.0, "iterations")
+    told = evidence.decided_by_arms(blank, Study(runs), found, longer=longer, **more)
+    assert (told.needed, told.have, told.need) == ("training on", 8.0, 80.0)
+    told = evidence.decided_by_arms(blank, Study(runs), found, **more)
+    assert told.needed.startswith("more than 100 seeds an arm")
+    assert (told.have, told.need, told.unit) == (4.0, 100.0, "seeds")
+
+
+def test_runs_that_are_left_out_are_named(make):
+    study = Study(arms(make, 4, records=FEW))
+    (note,) = evidence.left_out(study, study.part(["b64-s0"]), "too short")
+    assert note == "3 runs left out: too short (b64-s1, b64-s2, b64-s3)"
+    assert evidence.left_out(study, study, "too short") == ()

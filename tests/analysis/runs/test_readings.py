@@ -269,12 +269,23 @@ def test_a_mean_over_windows_counts_updates(make):
     assert np.isnan(readings.window_mean(run, "step_sq", (0, 12)))
 
 
-def test_only_the_whole_training_set_without_added_noise_is_free_of_noise(make):
+def test_the_whole_training_set_without_added_noise_may_be_free_of_noise(make):
     whole = make(batch_size=100, data_size=100, records=[0, 1, 2])
-    assert readings.noise_free(whole)
-    assert not readings.noise_free(make(batch_size=64, data_size=100, records=[0, 1, 2]))
-    assert not readings.noise_free(make(batch_size=64, records=[0, 1, 2]))
-    assert not readings.noise_free(whole.assign_attrs(config='{"gradient_noise": 0.1}'))
+    part = make(batch_size=64, data_size=100, records=[0, 1, 2])
+    assert readings.whole_batch(whole) and not readings.whole_batch(part)
+    assert not readings.whole_batch(make(batch_size=64, records=[0, 1, 2]))
+    assert not readings.whole_batch(whole.assign_attrs(config='{"gradient_noise": 0.1}'))
+
+
+@pytest.mark.parametrize(
+    ("difference", "free"), [(None, None), (np.nan, None), (0.0, True), (1e-6, True), (0.4, False)]
+)
+def test_what_is_free_of_noise_is_measured_and_not_guessed(make, difference, free):
+    """Ghost batches of 80 that are drawn anew make gradients differ by 0.4."""
+    known = {} if difference is None else {"gradient_difference": difference}
+    assert readings.noise_free(make(batch_size=9, data_size=9, records=[0, 1], **known)) is free
+    for more in ({"batch_size": 8}, {"batch_size": 9, "added_noise": 0.1}):
+        assert readings.noise_free(make(data_size=9, records=[0, 1], **more, **known)) is False
 
 
 def test_added_noise_is_a_coordinate_before_it_is_a_setting(make):

@@ -79,7 +79,9 @@ def test_intervals_across_seeds_decide_and_not_means(make):
     assert (found.effect_low, found.effect_high) == pytest.approx((np.exp(low), np.exp(high)))
     found = random_motion(Study(spread(make, 0.1 + 1e-5 * np.arange(4), falls), 0.9))
     assert found.verdict == "undecidable"
-    assert found.needed == "longer runs, until R falls in every arm"
+    # The fall decides: its mean, and the numbers that would tell it from 0.
+    assert found.effect == pytest.approx(-0.15) and "falls" in found.effect_meaning
+    assert found.need > found.have == 3000 and "until iteration" in found.needed
     low, high = stats.ttest_1samp(-falls, 0).confidence_interval(0.9)
     ends = f"[{low:.3f}, {high:.3f}]".replace("-", "−")
     assert f"d ln R/d ln t = −0.150 {ends}" in found.reason
@@ -133,8 +135,49 @@ def test_every_arm_has_to_fall(make):
     falling, level = walks(make, 0.2, fall=0.5), walks(make, 0.2, batch_size=256)
     found = random_motion(Study(falling | {f"large-{name}": run for name, run in level.items()}))
     assert found.verdict == "undecidable"
-    assert "longer runs, until R falls in every arm" in found.needed
+    assert found.needed == "training on at the same rate until iteration 30,000"
+    assert "batch size 256" in found.reason
     assert "d ln R/d ln t = 0.000" in found.reason  # of the arm that does not
+
+
+def test_runs_without_noise_and_short_ones_are_named_and_change_nothing(make):
+    runs = walks(make, 0.2, fall=0.5, data_size=100)
+    found = random_motion(Study(runs))
+    quiet = {"batch_size": 100, "data_size": 100, "gradient_difference": 0.0}
+    still = {f"q{name}": run for name, run in walks(make, 9.0, fall=-1, **quiet).items()}
+    short = {
+        f"t{name}": run.isel(iteration=slice(0, 20))
+        for name, run in walks(make, 9.0, batch_size=32, data_size=100).items()
+    }
+    more = random_motion(Study(runs | still | short))
+    assert (more.verdict, more.effect, more.reason) == (found.verdict, found.effect, found.reason)
+    assert any("4 runs left out: no gradient noise" in item for item in more.assumptions)
+    assert any("4 runs left out: not 2.5 decades" in item for item in more.assumptions)
+    alone = random_motion(Study(still))
+    assert alone.verdict == "undecidable" and (alone.have, alone.need) == (0, 4)
+
+
+def test_an_arm_of_which_little_is_known_does_not_take_the_answer_away(make):
+    """Means near one third in another arm, whose interval reaches far."""
+    clear = walks(make, 0.1, fall=0.5)
+    wide = spread(make, [0.05, 0.1, 0.4, 0.8], np.full(4, 0.5))
+    wide = {f"w{name}": run.assign_coords(batch_size=256) for name, run in wide.items()}
+    assert random_motion(Study(wide)).verdict == "undecidable"
+    assert random_motion(Study(clear | wide)).verdict == "supported"
+
+
+def test_two_arms_say_together_what_none_does_alone(make):
+    """ln R of 0.9 and above by 1.5 standard errors: not by one arm, but by all of six."""
+    heights = 0.9 * np.exp(0.05 + 0.05 * np.array([-1.5, -0.5, 0.5, 1.5]))
+    runs = {}
+    for size in (32, 64, 128, 256, 512, 1024):
+        for name, run in spread(make, heights, np.zeros(4)).items():
+            runs[f"b{size}-{name}"] = run.assign_coords(batch_size=size)
+    one = {name: run for name, run in runs.items() if name.startswith("b32-")}
+    assert random_motion(Study(one)).verdict == "undecidable"
+    found = random_motion(Study(runs))
+    assert found.verdict == "contradicted"
+    assert "No arm says so by itself, all together do." in found.reason
 
 
 def test_the_fall_is_that_of_the_last_decade(make):

@@ -143,13 +143,51 @@ def test_temperatures_of_added_noise_span_one_batch_size(make):
     assert "temperature of runs with added noise is not known" in activation(Study(silent)).reason
 
 
-def test_temperatures_are_measured_only_where_all_runs_were(make):
+def test_temperatures_are_measured_where_enough_runs_were(make):
     bare = grid(make, 1.0)
     traces = ("iteration", "tensor"), np.full((TIMES.size, 3), 800.0)
     full = {name: run.assign(noise_trace=traces) for name, run in bare.items()}
     assert "measured gradient noise" in activation(Study(full)).assumptions[0]
-    mixed = full | {"b64-s1": bare["b64-s1"]}
-    assert "taken ∝ η/M" in activation(Study(mixed)).assumptions[0]
+    # One run without a record takes its arm out; of the others measured temperatures are enough.
+    one = activation(Study(full | {"b64-s1": bare["b64-s1"]}))
+    assert "measured gradient noise" in one.assumptions[0]
+    assert one.sample.batch_sizes == (32, 256)
+    two = {name: bare[name] for name in ("b64-s1", "b32-s1")}
+    assert "taken ∝ η/M" in activation(Study(full | two)).assumptions[0]
+
+
+def test_short_runs_are_named_and_end_nothing(make):
+    runs = grid(make, 1.0, seeds=5)
+    found = activation(Study(runs))
+    runs["b64-s4"] = runs["b64-s4"].sel(iteration=slice(0, 400))
+    one = activation(Study(runs))
+    assert one.span == found.span == (300, 3000)
+    assert (one.sample.seeds, one.sample.runs) == (4, 12)
+    shorter = runs["b64-s4"].sel(iteration=slice(0, 200))
+    assert activation(Study(runs | {"b64-s4": shorter})).effect == one.effect
+    arm = {name: run.sel(iteration=slice(0, 200)) for name, run in grid(make, 1.0).items()}
+    short = {f"t-{name}": run for name, run in arm.items() if "b256" in name}
+    other = {name: run.assign_coords(batch_size=512) for name, run in short.items()}
+    named = activation(Study(runs | other))
+    assert named.effect == one.effect
+    told = named.assumptions
+    assert any("4 runs left out: less than 2.5 decades" in item for item in told)
+
+
+@pytest.mark.parametrize(("power", "word"), [(0.5, "contradicted"), (1.2, "supported")])
+def test_the_exponent_is_one_at_least_whatever_is_measured(make, power, word):
+    """γ = 2 is a bowl: α ≤ 2 asks for 1 as it does where nothing was measured."""
+    found = activation(Study(grid(make, power, gamma=2.0)))
+    assert found.verdict == word
+    assert found.null == pytest.approx((1 / 1.5, 1.5))
+
+
+def test_an_arm_at_rest_is_named_and_the_others_judged(make):
+    runs = grid(make, 1.0, sizes=(16, 32, 64, 256))
+    runs["b256-s0"]["distance_sq"][10:] = 1.0
+    found = activation(Study(runs))
+    assert found.sample.batch_sizes == (16, 32, 64)
+    assert any("4 runs left out: arms of which" in item for item in found.assumptions)
 
 
 @pytest.mark.parametrize(
