@@ -1,4 +1,4 @@
-from .evaluation import Evaluation as Evaluation
+from .evaluation import Evaluation as Evaluation, undisturbed as undisturbed
 from .quantity import (
     Quantities as Quantities,
     Quantity as Quantity,

@@ -21,7 +21,7 @@ _TRACES = {"noise": "mean_sq", "scaler": "skipped"}
 # Radii may follow from w0, which a run that goes on does not begin with.
 _AXES = ("group", "metric", "ensemble", "direction", "fraction")
 # What may differ between the parts of a run without a word.
-_MAY_DIFFER = ("world_size", "base_learning_rate", "run")
+_MAY_DIFFER = ("world_size", "base_learning_rate", "run", "gradient_difference")
 # Relative tolerance of the squared distance of weights that were read from a checkpoint. The same
 # weights have the same distance, up to the order of adding; a slow run moves by little more.
 _SAME = 1e-6

@@ -6,6 +6,7 @@ its own share, so the images of an update do not depend on how many processes tr
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -85,6 +86,9 @@ def normalized(inputs: Tensor, images: Images) -> Tensor:
 def batches(size: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Endless batches of indices: an epoch is a permutation, an incomplete last batch is left out.
 
+    Where a batch holds all of them its order stays the same: images that share batch statistics
+    would else meet others in each update, whose gradients scatter then though nothing is sampled.
+
     Arguments:
         size: images to draw from.
         batch_size: indices in a batch, at most `size`.
@@ -95,6 +99,8 @@ def batches(size: int, batch_size: int, generator: torch.Generator) -> Iterator[
     [0, 1, 2, 3]
     """
     complete = size - size % batch_size
+    if batch_size == size:
+        yield from repeat(torch.randperm(size, generator=generator))
     while True:
         yield from torch.randperm(size, generator=generator)[:complete].split(batch_size)
 

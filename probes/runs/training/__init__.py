@@ -5,6 +5,7 @@ Contents:
     session      network, optimizer, images and recorder of a run
     evaluation   held-out loss and accuracy
     optimizers   optimizers by name
+    full_batch   whether updates at the full batch are one gradient
     checkpoints  saving and resuming
     events       what processes tell their starter
     sources      where microbatches come from

@@ -37,6 +37,7 @@ from ultraslow.probes.runs.images import Arrays, Batch, load_images
 
 from .checkpoints import Interrupted, Keeper, Stop, checkpoint_of, keep, read_checkpoint, restore
 from .events import Progress, Tell, silent, tell
+from .full_batch import gradient_difference
 from .session import Session, attached, join, prepared
 
 
@@ -95,11 +96,12 @@ def train(
     """
     config, model = session.config, session.model
     progress = Progress(config.run, tell if session.place.rank == 0 else silent)
+    told = {**(study or {}), **_of_full_batch(session)}
     done, state = restored(session)
     if done:
         progress.resumed(done)
     keeper = Keeper(stop, session.place.device, first=done + 1)
-    with attached(session, study or {}, state) as recorder:
+    with attached(session, told, state) as recorder:
         if config.gradient_noise:
             inject(session.optimizer, config.gradient_noise, session.noise)
         for iteration, parts in enumerate(updates(session, done), done + 1):
@@ -119,6 +121,12 @@ def train(
         session.held_out(model.module.eval())
     session.source.close()
     progress.end(session.held_out.last["accuracy"])
+
+
+def _of_full_batch(session: Session) -> dict[str, float]:
+    """What a recording of a full batch says of its gradients; before weights are restored."""
+    difference = gradient_difference(session)
+    return {} if difference is None else {"gradient_difference": difference}
 
 
 def restored(session: Session) -> tuple[int, Mapping[str, Any] | None]:

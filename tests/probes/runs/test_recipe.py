@@ -159,6 +159,13 @@ def test_every_shipped_recipe_says_what_it_is_about():
         assert read_recipe(path).runs, name
 
 
+def test_recipes_that_scan_the_landscape_scan_enough_for_barriers():
+    """Four pairs of checkpoints beside the first, which has w0 before it."""
+    for name, path in shipped().items():
+        scans = {run.landscape_checkpoints for run in read_recipe(path).runs} - {0}
+        assert scans <= {2 if name == "demo" else 6}, name
+
+
 def test_hoffers_network_has_as_many_weights_as_theirs():
     """661,338, which their released code counts for ResNet-44."""
     runs = read_recipe(find("hoffer2017-cifar10")).runs

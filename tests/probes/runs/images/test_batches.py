@@ -61,8 +61,18 @@ def test_an_epoch_is_a_permutation(size, batch_size):
         assert set(epoch) <= set(range(size))
 
 
+def test_the_order_changes_with_each_epoch_but_not_where_a_batch_holds_all():
+    epochs = batches(12, 6, generator())
+    first, later = (torch.cat([next(epochs), next(epochs)]) for _ in range(2))
+    assert not torch.equal(first, later)
+    whole = batches(12, 12, generator())
+    first = next(whole)
+    assert all(torch.equal(first, next(whole)) for _ in range(3))
+    assert not torch.equal(first, next(batches(12, 12, generator(1))))
+
+
 def test_epochs_differ_and_seeds_repeat():
-    first, again = batches(50, 50, generator(1)), batches(50, 50, generator(1))
+    first, again = batches(50, 40, generator(1)), batches(50, 40, generator(1))
     epoch = next(first)
     assert torch.equal(epoch, next(again))
     assert not torch.equal(epoch, next(first))

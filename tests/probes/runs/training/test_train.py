@@ -7,7 +7,9 @@ import pytest
 import torch
 import xarray as xr
 
-from ultraslow.analysis.runs import constant_rate, fitted_at, injected_noise
+from ultraslow.analysis.runs import constant_rate, fitted_at, injected_noise, label, noise_free
+from ultraslow.analysis.runs.arms import SETTING, arm
+from ultraslow.diffusion.recording import FIELDS
 from ultraslow.diffusion.recording.contract import check
 from ultraslow.probes.runs.config import Config
 from ultraslow.probes.runs.jobs.launch import Training
@@ -80,8 +82,8 @@ COMMON = Config(
 # What the wall clock decides.
 TIMES = ["wall_time", "probe_seconds"]
 # Last iterations and ghost sizes that are not 6 and 60.
-LAST = {"full": 2, "wide": 2, "longer": 80}
-GHOSTS = {"full": 120, "longer": 80, "ghosts": 30, "small-parts": 30}
+LAST = {"full": 2, "same": 2, "wide": 2, "longer": 80}
+GHOSTS = {"full": 120, "same": 8, "longer": 80, "ghosts": 30, "small-parts": 30}
 
 
 def trained(configs, processes):
@@ -99,6 +101,15 @@ def variants(folder):
         replace(common, name="again"),
         replace(common, name="other-seed", seed=1),
         replace(common, name="full", batch_size=1440, microbatch=120, iterations=2),
+        replace(
+            common,
+            name="same",
+            batch_size=1440,
+            microbatch=120,
+            ghost_size=8,
+            iterations=2,
+            augment=False,
+        ),
         replace(common, name="clipped", clip=1e-3),
         replace(common, name="decayed", weight_decay=0.1),
         replace(common, name="ghosts", ghost_size=30),
@@ -147,6 +158,42 @@ def test_added_noise_is_what_analysis_reads(two):
         added = 3.0 if name == "noisy" else 0.0
         assert float(recording["added_noise"]) == injected_noise(recording) == added
         assert injected_noise(recording.drop_vars("added_noise")) == added
+
+
+def test_what_analysis_groups_by_is_in_the_recordings(two):
+    """Every declared coordinate of a run, with the value of the setting that it stands for."""
+    declared = {name for name, field in FIELDS.items() if not field.dims}
+    for config in variants("folder"):
+        recording = two[0][config.run]
+        there = {name for name in declared if name in recording.coords}
+        whole = config.batch_size == 1440
+        assert there == declared - (set() if whole else {"gradient_difference"})
+        found = {name: recording[name].values.item() for name in there}
+        for name in ("seed", "model", "optimizer", "scaling", "batch_size", "weight_decay"):
+            assert found[name] == getattr(config, name)
+        assert (found["data"], found["data_size"], found["run"]) == ("digits", 1440, config.run)
+        assert found["momentum"] == config.momentum and found["world_size"] == 2
+        assert found["ghost_size"] == config.statistics_size(2)
+        assert found["base_learning_rate"] == pytest.approx(config.rate(1, config.peak_rate(1440)))
+        own = arm(recording)
+        assert (own.batch_size, own.scaling, own.noise) == (
+            config.batch_size,
+            config.scaling,
+            config.gradient_noise,
+        )
+        for name in SETTING:
+            if name != "weights":
+                assert label(recording, name, None) is not None, name
+
+
+def test_the_full_batch_is_free_of_noise_where_its_updates_are_one_gradient(two):
+    """Ghost batches of 8 in a fixed order; images that are shifted at random are not."""
+    recordings, _ = two
+    assert float(recordings["same"]["gradient_difference"]) < 1e-6
+    assert noise_free(recordings["same"]) is True
+    assert float(recordings["full"]["gradient_difference"]) > 0.01
+    assert noise_free(recordings["full"]) is False
+    assert noise_free(recordings["plain"]) is False
 
 
 def test_one_seed_is_bit_identical(two, tmp_path):
