@@ -1,4 +1,5 @@
 from .decade_ratio import (
+    decade_middles as decade_middles,
     decade_ratio_interval as decade_ratio_interval,
     fitted_records as fitted_records,
     mean_decade_ratio as mean_decade_ratio,

@@ -159,13 +159,25 @@ def _increments(times: Array, values: Array) -> tuple[Array, Array]:
     return last, np.maximum(added[..., 1], floor)
 
 
+def decade_middles(times: Array) -> Array:
+    """Middles of the means that are compared, the last first: T·10^(−0.1), and decades before.
+
+    Arguments:
+        times: t > 0, shape (time,), increasing, iterations.
+
+    Returns:
+        Iterations, shape (3,).
+    """
+    return np.asarray(float(times[-1]) * 10.0 ** (-_HALF - np.arange(3.0)))
+
+
 @lru_cache(maxsize=16)
 def _contrasts(key: bytes) -> Array:
     """Weights of the records in what the last two decades added, shape (2, time)."""
     times = np.frombuffer(key)
     clock = np.log10(times)
     offsets = np.linspace(-_HALF, _HALF, _POINTS)
-    places = clock[-1] - _HALF - np.arange(3.0)[:, None] + offsets
+    places = np.log10(decade_middles(times))[:, None] + offsets
     weights = np.stack([np.interp(places, clock, row) for row in np.eye(times.size)], axis=-1)
     means = weights.mean(axis=1)
     return means[:-1] - means[1:]

@@ -23,6 +23,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ultraslow.analysis.text import number
 from ultraslow.diffusion.laws import growth_regressor, late_logarithm
 
 from .noise_models import NoiseModel, noise_covariance
@@ -67,11 +68,13 @@ class _Family:
     """Curves of one kind, and their shapes, each of unit length and free of a constant.
 
     Attributes:
+        names: their laws, in words.
         curves: as they are, shape (curve, time).
         shapes: in the metric, shape (curve, time).
         lengths: of the curves in the metric without their constant, shape (curve,).
     """
 
+    names: tuple[str, ...]
     curves: Array
     shapes: Array
     lengths: Array
@@ -135,11 +138,13 @@ class Candidates:
     Attributes:
         logarithm: the best curve that has become a logarithm, shape (time,).
         power: the best power of t on one side of the logarithm, shape (time,).
+        laws: both in words.
         misses: root mean square by which each misses, shares of the distance's growth.
     """
 
     logarithm: Array
     power: Array
+    laws: tuple[str, str]
     misses: tuple[float, float]
 
 
@@ -156,24 +161,24 @@ def candidates(times: Array, values: Array, *, faster: bool) -> Candidates:
 
     >>> times = np.geomspace(1, 1e4, 40)
     >>> found = candidates(times, np.sqrt(times), faster=True)
-    >>> found.misses[0] > 0.01, found.misses[1] < 1e-6
-    (True, True)
+    >>> found.misses[0] > 0.01, found.misses[1] < 1e-6, found.laws[1]
+    (True, True, 't^0.5')
     """
     rivals = _rivals(np.asarray(times, dtype=np.float64).tobytes())
     white = rivals.white(values)
     level = (values @ rivals.metric.T) @ rivals.constant
     ones = float(np.linalg.norm(rivals.metric @ np.ones(times.size)))
 
-    def best(family: _Family) -> Array:
+    def best(family: _Family) -> tuple[Array, str]:
         place = int(family.explained(white).argmax())
         scale = max(float(white @ family.shapes[place]), 0.0) / family.lengths[place]
         rest = level - scale * float((rivals.metric @ family.curves[place]) @ rivals.constant)
-        return np.asarray(scale * family.curves[place] + rest / ones)
+        return np.asarray(scale * family.curves[place] + rest / ones), family.names[place]
 
-    found = best(rivals.late), best(rivals.faster if faster else rivals.slower)
+    (late, log), (never, law) = best(rivals.late), best(rivals.faster if faster else rivals.slower)
     grown = float(np.ptp(values)) or 1.0
-    misses = [float(np.sqrt(np.mean((values - curve) ** 2))) / grown for curve in found]
-    return Candidates(*found, (misses[0], misses[1]))
+    misses = [float(np.sqrt(np.mean((values - curve) ** 2))) / grown for curve in (late, never)]
+    return Candidates(late, never, (log, law), (misses[0], misses[1]))
 
 
 @lru_cache(maxsize=16)
@@ -184,12 +189,14 @@ def _rivals(key: bytes) -> _Rivals:
     constant = metric @ np.ones(times.size)
     constant /= np.linalg.norm(constant)
 
-    def family(curves: list[Array]) -> _Family:
-        scaled = np.stack([curve / np.ptp(curve) for curve in curves])
+    def family(curves: list[tuple[str, Array]]) -> _Family:
+        scaled = np.stack([curve / np.ptp(curve) for _, curve in curves])
         white = scaled @ metric.T
         white -= np.outer(white @ constant, constant)
         lengths = np.linalg.norm(white, axis=1)
-        return _Family(scaled, white / lengths[:, None], lengths)
+        return _Family(
+            tuple(name for name, _ in curves), scaled, white / lengths[:, None], lengths
+        )
 
     last = times[-1]
     soon = (0.0, 0.001 * last, 0.01 * last)
@@ -198,25 +205,41 @@ def _rivals(key: bytes) -> _Rivals:
         metric,
         constant,
         family(_late_logarithms(times)),
-        family([_power(times, p, onset) for p in _FASTER for onset in soon]),
-        family([_power(times, p, onset) for p in _SLOWER for onset in late]),
+        family([(_named(p, onset), _power(times, p, onset)) for p in _FASTER for onset in soon]),
+        family([(_named(p, onset), _power(times, p, onset)) for p in _SLOWER for onset in late]),
     )
 
 
-def _late_logarithms(times: Array) -> list[Array]:
+def _late_logarithms(times: Array) -> list[tuple[str, Array]]:
+    """Each with its law, in words."""
     first, last = times[0], times[-1]
     early = np.geomspace(max(first / 2, last / 3000), 0.1 * last, 12)
     # The later the onset, the more of the curve bends with it.
     onsets = (0.0, *early, *np.linspace(0.15, ONSET, 8) * last)
     settled = np.geomspace(max(first, _EARLIEST * last), SETTLED * last, 16)
-    curves = [_power(times, p, onset) for onset in onsets for p in (-MARGIN, 0.0, MARGIN)]
-    curves += [
-        late_logarithm(times, exponent=q, settled=t_c, sharpness=m)
+    shifted = [
+        (_named(0.0, onset) + (f", p = {number(p)}" if p else ""), _power(times, p, onset))
+        for onset in onsets
+        for p in (-MARGIN, 0.0, MARGIN)
+    ]
+    turning = [
+        (
+            f"log t from about {number(t_c)} on",
+            late_logarithm(times, exponent=q, settled=t_c, sharpness=m),
+        )
         for q in _EXPONENTS
         for m in _SHARPNESS
         for t_c in settled
     ]
-    return curves
+    return shifted + turning
+
+
+def _named(exponent: float, onset: float) -> str:
+    """A power of t or a logarithm, in words."""
+    time = f"(t + {number(onset)})" if onset else "t"
+    if exponent:
+        return f"{time}^{number(exponent)}"
+    return f"log{time}" if onset else "log t"
 
 
 def _power(times: Array, exponent: float, onset: float) -> Array:

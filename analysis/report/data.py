@@ -8,11 +8,19 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.growth import growth_curve
+from ultraslow.analysis.growth import (
+    candidates,
+    decade_middles,
+    fitted_records,
+    growth_curve,
+    mean_decade_ratio,
+)
 from ultraslow.analysis.intervals import SEEDS, Interval, t_interval
 from ultraslow.analysis.noise import GradientNoise, noisy_arms
+from ultraslow.analysis.predictions.growth import told_arm
 from ultraslow.analysis.runs import total_distance
 from ultraslow.analysis.scores import Gain, Ladder
+from ultraslow.analysis.study import Study
 
 Array = NDArray[np.float64]
 
@@ -69,6 +77,84 @@ class DotPlot:
 
     dots: tuple[Dot, ...]
     rows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """What P1 weighs: the curves of an arm, the best late logarithm, and the best power of t.
+
+    Attributes:
+        name: of the arm, in words.
+        word: of the verdict on P1.
+        batch_size: M.
+        seeds: runs.
+        measured: mean over the seeds, from the lowest to the highest of them.
+        logarithm: the best late logarithm of the mean, shape (iteration,).
+        power: the best power of t of the mean, shape (iteration,).
+        faster: whether the power is one above the logarithm, and not one that saturates.
+        laws: logarithm and power in words.
+        left: what each seed's best late logarithm and best power leave, % of its growth.
+        misses: root mean square of that, %.
+        decades: iteration and mean distance at the ends of the last two decades, shape (3, 2).
+        ratio: how much the last decade added compared with the one before.
+    """
+
+    name: str
+    word: str
+    batch_size: int
+    seeds: int
+    measured: Band
+    logarithm: Array
+    power: Array
+    faster: bool
+    laws: tuple[str, str]
+    left: tuple[Band, Band]
+    misses: tuple[float, float]
+    decades: Array
+    ratio: float
+
+
+def rivals(study: Study) -> Rivals | None:
+    """The arm that P1's sentence is about with its two candidates; None where no arm speaks."""
+    told = told_arm(study)
+    if told is None:
+        return None
+    arm, word = told
+    curves = [total_distance(study.runs[node]) for node in arm.nodes]
+    shared = xr.align(*curves, join="inner")
+    kept = [one.sel(iteration=slice(max(arm.first, 1), arm.last)) for one in shared]
+    times = fitted_records(sum(kept[1:], start=kept[0]))[0]
+    values = np.stack([one.sel(iteration=times).values for one in kept])
+    faster = float(arm.curves.exponents.mean()) > 0
+    of_mean = candidates(times, values.mean(axis=0), faster=faster)
+    of_seeds = [candidates(times, row, faster=faster) for row in values]
+    grown = 100 / np.ptp(values, axis=1)[:, None]
+    left = [
+        _band(times, (values - np.stack(fits)) * grown)
+        for fits in ([one.logarithm for one in of_seeds], [one.power for one in of_seeds])
+    ]
+    misses = 100 * np.sqrt(np.mean([np.square(one.misses) for one in of_seeds], axis=0))
+    middles = decade_middles(times)
+    return Rivals(
+        arm.name,
+        word,
+        arm.batch_size,
+        len(arm.nodes),
+        _band(times, values),
+        of_mean.logarithm,
+        of_mean.power,
+        faster,
+        of_mean.laws,
+        (left[0], left[1]),
+        (float(misses[0]), float(misses[1])),
+        np.stack([middles, np.interp(np.log(middles), np.log(times), values.mean(axis=0))], 1),
+        mean_decade_ratio(arm.ratios, level=study.level).value,
+    )
+
+
+def _band(times: Array, values: Array) -> Band:
+    """Mean over runs, from the lowest to the highest, of values of shape (run, time)."""
+    return Band(times, values.mean(axis=0), values.min(axis=0), values.max(axis=0))
 
 
 def distances(runs: dict[str, xr.Dataset]) -> list[Curve]:

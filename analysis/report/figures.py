@@ -10,7 +10,7 @@ How the report's figures look: colours, sizes and settings, as plain values.
 import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -19,9 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from ultraslow.analysis.text import number, printable
+from ultraslow.analysis.text import fixed, number, printable
 
-from .data import Band, Curve, Dot, exponent_range, spread_out
+from .data import Band, Curve, Dot, Rivals, exponent_range, spread_out
 from .markup import inline_svg
 
 
@@ -106,6 +106,93 @@ def distance_panel(
         _grid(axes)
 
     return _draw(SMALL, f"distance-{batch_size}", paint)
+
+
+_DASHED = (0, (4, 2))
+
+
+def _names(shown: Rivals) -> tuple[str, str]:
+    return "best late logarithm", f"best {'power of t' if shown.faster else 'saturating law'}"
+
+
+def rivals_panel(shown: Rivals, *, colour: str) -> Markup:
+    """The curves that P1's sentence is about, with the best late logarithm and the best power.
+
+    Arguments:
+        shown: the curves.
+        colour: of their batch size.
+
+    Returns:
+        An SVG element.
+    """
+    band = shown.measured
+
+    def paint(axes: Axes) -> None:
+        axes.fill_between(band.iteration, band.low, band.high, color=colour, alpha=0.17, lw=0)
+        dots: dict[str, Any] = {"color": colour, "markersize": 3.0, "markeredgewidth": 0}
+        axes.plot(band.iteration, band.middle, "o", zorder=4, label="mean of the seeds", **dots)
+        fits: dict[str, Any] = {"color": INK, "zorder": 3}
+        late, law = (f"{name}: {law}" for name, law in zip(_names(shown), shown.laws, strict=True))
+        axes.plot(band.iteration, shown.power, **fits, linewidth=4, alpha=0.22, label=law)
+        axes.plot(band.iteration, shown.logarithm, **fits, linestyle=_DASHED, label=late)
+        _mark_decades(axes, shown)
+        axes.set_title("distance")
+        axes.yaxis.set_major_formatter(_POWERS)
+        if band.low.min() < 0.4 * band.high.max():
+            axes.set_ylim(bottom=min(0.0, float(band.low.min())))
+        # Curves that bend upwards leave room at the upper left, others at the lower right.
+        _key(axes, "upper left" if shown.ratio > 1 else "lower right")
+        _log_time(axes)
+        _grid(axes)
+
+    return _draw(WIDE, "rivals", paint)
+
+
+def _key(axes: Axes, place: Literal["upper left", "lower right"]) -> None:
+    legend = axes.legend(loc=place, frameon=False, handlelength=2.2, borderaxespad=0.2)
+    legend.set_in_layout(False)  # a long name shall not narrow the axes
+
+
+def _mark_decades(axes: Axes, shown: Rivals) -> None:
+    """Steps along the curve: what the last decade added, and the one before."""
+    (last, high), (middle, half), (first, low) = shown.decades
+    line: dict[str, Any] = {"color": QUIET, "linewidth": 0.8, "zorder": 2}
+    text: dict[str, Any] = {"color": QUIET, "fontsize": 7.5, "va": "center", "ha": "left"}
+    for start, end, below, above, label in (
+        (first, middle, low, half, "× 1"),
+        (middle, last, half, high, f"× {fixed(shown.ratio)}"),
+    ):
+        axes.plot([start, end, end], [below, below, above], **line)
+        axes.annotate(label, (end, (below + above) / 2), (3, 0), "data", "offset points", **text)
+
+
+def residual_panel(shown: Rivals) -> Markup:
+    """What the best late logarithm and the best power leave of each seed, in % of its growth.
+
+    Arguments:
+        shown: the curves.
+
+    Returns:
+        An SVG element.
+    """
+
+    def paint(axes: Axes) -> None:
+        axes.axhline(0.0, color=QUIET, linewidth=0.6)
+        for k, (style, alpha) in enumerate(((_DASHED, 0.10), ("-", 0.22))):
+            band, label = (
+                shown.left[k],
+                f"{_names(shown)[k]}: off by {number(shown.misses[k], 2)} %",
+            )
+            axes.fill_between(band.iteration, band.low, band.high, color=INK, alpha=alpha, lw=0)
+            axes.plot(band.iteration, band.middle, color=INK, linestyle=style, label=label)
+        room = 1.45 * max(float(np.abs([band.low, band.high]).max()) for band in shown.left)
+        axes.set_ylim(-room, room)
+        axes.set_title("curves less their best fits, % of the growth")
+        _key(axes, "upper left")
+        _log_time(axes)
+        _grid(axes)
+
+    return _draw(WIDE, "residuals", paint)
 
 
 def all_runs(

@@ -8,14 +8,14 @@ import numpy as np
 import xarray as xr
 from markupsafe import Markup
 
-from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN
+from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN, ONSET
 from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, VERDICTS
 from ultraslow.analysis.noise import ArmScale, Breakdown
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
 from ultraslow.analysis.predictions.growth import settled
 from ultraslow.analysis.scores import CriticalBatch, Ladder
 from ultraslow.analysis.study import Study
-from ultraslow.analysis.text import percent, plural, sentence
+from ultraslow.analysis.text import fixed, number, percent, plural, sentence
 
 from . import data, figures, markup
 from .markup import piece
@@ -66,6 +66,7 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
     what = {f"{row['model']} on {row['data']}" for row in content["inputs"] if row["model"]}
     made = f"ultraslow {content['versions']['ultraslow']} · {content['created'][:10]}"
     sections = [
+        _rivals(found),
         _distance(found),
         _exponents(found),
         *map(_ladder, found.ladders),
@@ -182,6 +183,40 @@ def _answer(row: dict[str, Any]) -> Markup:
     if row["effect"] is None:
         return answer + "."
     return answer + f" ({_EFFECTS[row['prediction']]} {effect(row)})."
+
+
+def _rivals(found: Findings) -> Markup:
+    """The picture of P1's sentence; empty where no arm speaks."""
+    shown = data.rivals(next(iter(found.study.sets.values())))
+    if shown is None:
+        return Markup()
+    colour = found.colours[shown.batch_size]
+    both = [figures.rivals_panel(shown, colour=colour), figures.residual_panel(shown)]
+    log, power = (f"{miss:.2g} %" for miss in shown.misses)
+    last = shown.measured.iteration[-1]
+    law = "power of t" if shown.faster else "law that saturates"
+    finding = {
+        CONTRADICTED: f"A {law} follows the curves to {power} of their growth, even the best "
+        f"late logarithm only to {log}.",
+        SUPPORTED: f"A logarithm follows the curves to {log} of their growth, and no power of t "
+        f"does better than {power}.",
+    }.get(
+        shown.word,
+        f"A {law} follows the curves to {power} of their growth, a late logarithm to {log}.",
+    )
+    how = (
+        f"Dots: mean of {plural(shown.seeds, 'seed')}; bands: from the lowest to the highest. "
+        f"Steps: the last decade added {fixed(shown.ratio)} times as much as the one before; on "
+        "this axis log t is straight. Late logarithms: log(t + τ) with τ up to "
+        f"{number(round(ONSET * last))}, and curves that grow in another way at first and turn "
+        f"into log t by about iteration {settled(last)}. Second figure: what is left of each "
+        "seed's curve."
+    )
+    caption = Markup("<b>{}</b> {}").format(finding, how)
+    title = "Power of t or logarithm"
+    first = shown.measured.iteration[0]
+    lead = f"Where the verdict on P1 looks: {shown.name}, iterations {first:.0f} to {last:.0f}."
+    return _section(title, lead, _figure(both, caption))
 
 
 def _distance(found: Findings) -> Markup:

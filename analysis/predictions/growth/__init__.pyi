@@ -1,1 +1,1 @@
-from .log_growth import settled as settled
+from .log_growth import settled as settled, told_arm as told_arm

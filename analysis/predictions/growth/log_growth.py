@@ -28,6 +28,7 @@ from ultraslow.analysis.growth import (
     ArmCurves,
     ArmJudgement,
     Judgement,
+    decade_middles,
     fit_tensors,
     judge,
     mean_decade_ratio,
@@ -51,7 +52,7 @@ from ultraslow.analysis.intervals import (
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import Arm, arm_names, grouped
 from ultraslow.analysis.study import Missing, Study
-from ultraslow.analysis.text import fixed, number, plural, sentence
+from ultraslow.analysis.text import fixed, number, percent, plural, sentence
 
 
 def group_exponents(study: Study) -> tuple[str, ...]:
@@ -236,6 +237,17 @@ def telling_arm(arms: Sequence[SpeakingArm], found: Judgement) -> SpeakingArm:
     return max((arm for arm in arms if arm.name in found.carrying), key=clearness)
 
 
+def told_arm(study: Study) -> tuple[SpeakingArm, str] | None:
+    """The arm that P1's sentence on a study is about, and its word; None where no arm speaks."""
+    runs = study.distinct
+    kept = runs.part(usable(runs.fits)[0])
+    arms = speaking_arms(kept, runs) if kept.runs else []
+    if not arms:
+        return None
+    found = judge({arm.name: arm.curves for arm in arms}, level=study.level)
+    return telling_arm(arms, found), found.word
+
+
 def _distance(exponent: Interval) -> float:
     """How far an interval keeps clear of 0; below 0 where it holds 0."""
     return max(exponent.low, -exponent.high)
@@ -307,7 +319,7 @@ _CAUSE = (
 
 
 def settled(last: float) -> str:
-    """The iteration by which curves have to be logarithms to count as such, in words."""
+    """The iteration by which curves turn into late logarithms at the latest, in words."""
     return number(round(SETTLED * last))
 
 
@@ -328,18 +340,19 @@ def _growth(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
     grew = f"the distance at {shown.name} grew like {'log t' if log else 't^p'}"
     beyond = "0.5 diffusion" if exponent.value > 0 else "below 0 growth ends"
     scale = f"up to ±{MARGIN:g} is log t" if log else f"0 is log t, {beyond}"
-    return f"{span} {grew} with p = {exponent} ({scale}); {_last_decade(shown, log, level=level)}"
+    decade = _last_decade(shown, exponent, level=level)
+    return f"{span} {grew} with p = {exponent} ({scale}); {decade}"
 
 
-def _last_decade(shown: SpeakingArm, log: bool, *, level: float) -> str:
-    """ρ beside that of the logarithm: with the onset that was fitted where the law is one."""
+def _last_decade(shown: SpeakingArm, exponent: Interval, *, level: float) -> str:
+    """ρ beside that of the logarithm, with the onset that was fitted where it may be the law."""
     ratio = mean_decade_ratio(shown.ratios, level=level)
     if not math.isfinite(ratio.value):
         return "its last decade cannot be compared with the one before"
     told = f"{fixed(ratio.value)} times {ratio.ends(fixed)}"
     added = f"its last decade added {told} as much as the one before"
     expected = _ratio_of_logarithm(shown.last, shown.onset)
-    if log and expected > _AS_MUCH:
+    if exponent.contains(0.0) and expected > _AS_MUCH:
         law = f"log(t + {number(round(shown.onset))}), with the onset that was fitted,"
         return f"{added}, where {law} adds {fixed(expected)} times"
     return f"{added}, where a logarithm past its onset adds as much"
@@ -350,28 +363,21 @@ _AS_MUCH = 1.05  # ρ below which a logarithm adds as much in both decades, to t
 
 def _ratio_of_logarithm(last: float, onset: float) -> float:
     """ρ of ln(t + τ), at the middles of the means that `decade_ratio` compares."""
-    ends = np.log(last * 10.0 ** (-0.1 - np.arange(3.0)) + onset)
+    ends = np.log(decade_middles(np.array([last])) + onset)
     return float((ends[0] - ends[1]) / (ends[1] - ends[2]))
 
 
 def _rival(shown: SpeakingArm, said: ArmJudgement, word: str) -> str:
     """What late logarithms and powers of t make of the curves."""
     faster = said.exponent.value > 0
-    power = "t" if faster else "a law that saturates"
-    by = settled(shown.last)
-    times = f"{number(_times_as_far(shown, faster=faster))} times as far"
-    if word == CONTRADICTED:
-        return (
-            f"A logarithm that set in by iteration {by} misses the curves {times} as "
-            f"{'a power of t' if faster else power}"
-        )
+    power = "a power of t" if faster else "a law that saturates"
     if word == SUPPORTED:
-        return f"No power of t fits better, nor {'does' if faster else 'one'} a law that saturates"
-    if _distance(said.exponent) > MARGIN:
-        return (
-            f"A logarithm that sets in late fits as well: it misses the curves {times} as "
-            f"{'a power of t' if faster else power}, which may be chance"
-        )
+        return "Neither a power of t nor a law that saturates fits better"
+    if word == CONTRADICTED or _distance(said.exponent) > MARGIN:
+        misses = f"the best late logarithm misses the curves {_farther(shown, faster)} {power}"
+        if word == CONTRADICTED:
+            return f"Even {misses}"
+        return f"But {misses}{', which may be chance' if ' farther ' in misses else ''}"
     if said.exponent.farthest < MARGIN:
         if min(said.better) < ADVANTAGE:
             return "This counts as log t, but powers of t fit better than logarithms"
@@ -380,10 +386,14 @@ def _rival(shown: SpeakingArm, said: ArmJudgement, word: str) -> str:
     return f"All laws from t^{ends[0]} to t^{ends[1]} are possible, and log t is one of them"
 
 
-def _times_as_far(shown: SpeakingArm, *, faster: bool) -> float:
+def _farther(shown: SpeakingArm, faster: bool) -> str:
     """Residuals of the best late logarithm over those of the best power, in the metric of A."""
     better = shown.curves.advantage
-    return math.exp(float((better.faster if faster else better.slower).mean()) / 2)
+    ratio = math.exp(float((better.faster if faster else better.slower).mean()) / 2)
+    if ratio >= 2:
+        return f"{number(ratio, 2)} times as far as"
+    more = percent(abs(ratio - 1), 0 if abs(ratio - 1) >= 0.1 else 1)
+    return f"{more} {'farther' if ratio > 1 else 'less'} than"
 
 
 def _arms_say(arms: Sequence[SpeakingArm], found: Judgement) -> list[str]:
@@ -429,9 +439,9 @@ def _conditions(shown: SpeakingArm, found: Judgement) -> tuple[str, ...]:
     return (
         f"constant learning rate over iterations {shown.first} to {shown.last}",
         f"intervals across seeds, which are independent runs; {shared}",
-        f"logarithms are ln(t + τ) with onsets τ up to iteration "
-        f"{number(round(ONSET * shown.last))}, and curves that grow in any way and are logarithms "
-        f"from iteration {settled(shown.last)} on",
+        f"late logarithms: log(t + τ) with τ up to {number(round(ONSET * shown.last))}, and "
+        "curves that grow in another way at first and turn into log t by about iteration "
+        f"{settled(shown.last)}",
         "powers of log t, which rougher landscapes predict, grow between log t and t^p and are "
         "left to P1'",
         f"10^p = {number(power)} is what t^p without onset or bend adds in a decade for each 1 "

@@ -78,7 +78,7 @@ def test_the_advantage_is_that_of_explicit_generalized_least_squares():
     def power(exponent, onset):
         return growth_basis(TIMES / LAST, exponent=exponent, onset=onset)
 
-    late = module._late_logarithms(TIMES)
+    late = [curve for _, curve in module._late_logarithms(TIMES)]
     faster = [power(p, onset) for p in module._FASTER for onset in (0, 0.001, 0.01)]
     onsets = (0.0, *np.geomspace(0.001, 1 / 3, 6))
     slower = [power(p, onset) for p in module._SLOWER for onset in onsets]
@@ -127,6 +127,7 @@ def test_a_late_logarithm_is_its_own_best_logarithm(onset):
     curve = 7.0 + 2.5 * np.log(TIMES + onset)
     found = candidates(TIMES, curve, faster=True)
     assert found.misses[0] < 0.004 < found.misses[1]
+    assert onset or found.laws[0] == "log t"
     assert_allclose(found.logarithm, curve, atol=0.012 * np.ptp(curve))
 
 
@@ -136,6 +137,7 @@ def test_a_power_is_its_own_best_power_whatever_its_offset_and_scale(exponent, f
     found = candidates(TIMES, curve, faster=faster)
     assert_allclose(found.power, curve, atol=0.02 * np.ptp(curve))
     assert found.misses[1] < found.misses[0] / 3
+    assert found.laws[1] == {0.5: "t^0.5"}.get(exponent, found.laws[1])
 
 
 def test_the_better_candidate_is_the_one_with_the_advantage():

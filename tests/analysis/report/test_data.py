@@ -11,6 +11,8 @@ from ultraslow.analysis.growth.runs import fit_totals
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.report import data
 from ultraslow.analysis.report.data import Band, Curve, Dot
+from ultraslow.analysis.runs import total_distance
+from ultraslow.analysis.study import Study
 
 FEW = [0, 1, 2, 4, 8]
 T = np.array([1.0, 10.0, 100.0])
@@ -268,3 +270,41 @@ def test_the_exponent_axis_always_shows_the_logarithm_and_diffusion(estimates):
     assert -2 <= low <= -0.15
     assert 0.6 <= high <= 1.6 or not dots
     assert low < 0 < 0.5 < high
+
+
+# What P1 weighs.
+
+
+def arm_of(make, **options):
+    records = np.append(0, np.unique(np.geomspace(1, 5000, 60).astype(int)))
+    given = {"records": records, "noise": 0.001, **options}
+    runs = {f"s{k}": make(run=f"s{k}", seed=k, **given) for k in range(3)}
+    return Study(runs)
+
+
+def test_the_picture_of_p1_is_of_the_arm_and_the_fits_that_the_verdict_weighs(make):
+    study = arm_of(make, exponent=0.5)
+    shown = data.rivals(study)
+    assert (shown.word, shown.name, shown.seeds) == ("contradicted", "batch size 64", 3)
+    curves = np.stack([total_distance(run).values[1:] for run in study.runs.values()])
+    np.testing.assert_allclose(shown.measured.middle, curves.mean(axis=0))
+    np.testing.assert_allclose(shown.measured.low, curves.min(axis=0))
+    assert (shown.measured.iteration[0], shown.measured.iteration[-1]) == (1, 5000)
+    assert shown.laws[1] == "t^0.5" and shown.faster
+    assert shown.misses[1] < 0.2 < shown.misses[0]
+    # Steps: what √t adds, read at T·10^(−0.1) and a decade and two before.
+    np.testing.assert_allclose(shown.decades[:, 0], 5000 * 10.0 ** -np.array([0.1, 1.1, 2.1]))
+    added = -np.diff(shown.decades[:, 1])
+    assert added[0] / added[1] == pytest.approx(shown.ratio, rel=0.03)
+    assert shown.ratio == pytest.approx(10**0.5, rel=0.03)
+
+
+def test_a_logarithm_is_its_own_best_fit_and_saturation_has_its_own_name(make):
+    shown = data.rivals(arm_of(make))
+    assert shown.word == "supported" and shown.misses[0] < shown.misses[1]
+    assert "log t" in shown.laws[0] or "log(t" in shown.laws[0]
+    assert not data.rivals(arm_of(make, exponent=-0.5)).faster
+
+
+def test_without_an_arm_that_speaks_there_is_no_picture(make):
+    assert data.rivals(Study({"one": make()})) is None

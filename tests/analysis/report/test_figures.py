@@ -7,7 +7,7 @@ import pytest
 
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.report import figures
-from ultraslow.analysis.report.data import Band, Curve, Dot
+from ultraslow.analysis.report.data import Band, Curve, Dot, Rivals
 from ultraslow.analysis.report.figures import FAINT, INK, METADATA, QUIET, RULE, STYLE
 
 T = np.array([1.0, 3, 10, 30, 100, 1000])
@@ -52,7 +52,19 @@ def distance(**options):
     return figures.distance_panel(curves, fits, **plain | options)
 
 
+def rivals(ratio=2.0, faster=True):
+    steps = np.array([[800.0, 7.0], [80.0, 5.0], [8.0, 4.0]])
+    flat = Band(T, 0 * T, 0 * T - 1, 0 * T + 1)
+    laws = "log(t + 500)", "t^0.5"
+    curves = band(), 1 + np.log(T), np.sqrt(T)
+    return Rivals(
+        "M 64", "supported", 64, 4, *curves, faster, laws, (flat, flat), (2.3, 1.1), steps, ratio
+    )
+
+
 DRAWN = {
+    "rivals": lambda: figures.rivals_panel(rivals(), colour=COLOURS[64]),
+    "residuals": lambda: figures.residual_panel(rivals()),
     "distance": lambda: distance(fits=[band()]),
     "together": lambda: figures.all_runs(
         [curve(size) for size in SIZES], colours=COLOURS, title="x", log=True
@@ -217,3 +229,14 @@ def test_rules_stay_behind_the_text():
 
 def test_no_date_is_written():
     assert METADATA["Date"] is None
+
+
+def test_the_rivals_are_named_with_their_laws_and_the_last_decade_with_its_factor():
+    shown = texts(figures.rivals_panel(rivals(), colour=COLOURS[64]))
+    assert {"best late logarithm: log(t + 500)", "best power of t: t^0.5", "× 1", "× 2.00"} <= set(
+        shown
+    )
+    slower = texts(figures.residual_panel(rivals(ratio=0.5, faster=False)))
+    assert {"best late logarithm: off by 2.3 %", "best saturating law: off by 1.1 %"} <= set(
+        slower
+    )
