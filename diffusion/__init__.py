@@ -8,6 +8,7 @@ Contents:
     recording     what a recording holds, how it is read, written and sealed
     predictions   P1 to P10 and the limit-of-batch-size hypotheses, as values
     displacement  distances, lagged displacement, local exponents, straightness
+    memory        sums of noise with a memory, and means of it over windows
     noise         unbiased |G|² and tr Σ from sums of units, and their theory
     moments       means, variances and covariances that can be merged
     scaling       rules that scale the learning rate with the batch size

@@ -20,7 +20,7 @@ DRAWING = ("analysis/report/figures", "analysis/plot/")
 FLOORS = {
     "diffusion": (
         ("_validation", "moments", "predictions"),
-        ("displacement", "laws", "noise", "recording", "scaling", "sketch"),
+        ("displacement", "laws", "memory", "noise", "recording", "scaling", "sketch"),
         ("walks", "cli"),
     ),
     "probes": (

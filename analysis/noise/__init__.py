@@ -1,6 +1,7 @@
 """Gradient noise scales.
 
 Contents:
+    memory     how well a ratio of means is known, whatever the memory of its noise
     scale      B_simple of measured moments, with its interval
     breakdown  of recordings: of runs and arms, over time, by tensors and by loss
 """

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.runs import arm_names, group_places, one_per_seed
 
-from .scale import NoiseScale, noise_interval
+from .scale import NoiseScale, Windows, noise_interval
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
-# Window means of |G|² and tr Σ, and the updates in each window, shape (window,).
-Windows = tuple[Array, Array, Array]
 
+MOMENTS = ("gradient_sq", "noise_trace")
 BINS_PER_DECADE = 5
 LOSS_BINS = 5
 # More parts than this cannot be read in a table; those with most noise are kept.
@@ -46,7 +45,18 @@ def run_noise_scale(run: xr.Dataset, *, level: float = 0.95) -> NoiseScale:
 
 
 class GradientNoise:
-    """The gradient noise of runs that differ by seed only, their windows taken together."""
+    """The gradient noise of runs that differ by seed only, over iterations they have in common.
+
+    A run of which less than half of these iterations has finite noise is left out, so that a short
+    one does not shorten the others.
+
+    Attributes:
+        runs: the recordings that enter.
+        left_out: the names of the others, each with why.
+        first: the first of the iterations that all have in common; 0 without any.
+        last: the last of them.
+        level: confidence level of all intervals.
+    """
 
     def __init__(self, runs: Sequence[xr.Dataset], level: float = 0.95) -> None:
         """What is asked of them.
@@ -55,12 +65,14 @@ class GradientNoise:
             runs: recordings of one arm; those without noise are passed over.
             level: confidence level of all intervals.
         """
-        self.runs = [run for run in runs if has_noise(run)]
+        measured = [run for run in runs if has_noise(run)]
+        self.runs, self.left_out, (self.first, self.last) = _in_common(measured)
         self.level = level
 
     def scale(self) -> NoiseScale:
-        """B_simple over whole runs."""
-        return self._scale(_joined(self.runs))
+        """B_simple over the iterations in common."""
+        found = self._scale()
+        return replace(found, first=self.first, last=self.last)
 
     def over_time(self) -> xr.Dataset:
         """B_simple in bins of equal length in ln t.
@@ -69,15 +81,17 @@ class GradientNoise:
             A Dataset along `iteration` (the geometric middle of each bin) with `estimate`, `low`
             and `high`, in samples; empty where no noise was recorded.
         """
-        windows = _joined(self.runs)
-        times = [run["iteration"].values for run in self.runs]
-        iteration = np.concatenate(times or [np.empty(0)])
-        bins = _time_bins(np.maximum(iteration, 1))
+        times = [run["iteration"].values.astype(float) for run in self.runs]
+        used = [self._common(run) & (time > 0) for run, time in zip(self.runs, times, strict=True)]
+        last = max((float(time.max()) for time in times), default=1.0)
+        bins = [_time_bins(np.maximum(time, 1), last) for time in times]
+        numbers = {number for own, kept in zip(bins, used, strict=True) for number in own[kept]}
         found: dict[float, NoiseScale] = {}
-        for number in np.unique(bins[(iteration > 0) & (windows[2] > 0)]):
-            inside = (bins == number) & (iteration > 0)
-            centre = float(np.exp(np.mean(np.log(iteration[inside]))))
-            found[centre] = self._scale(_chosen(windows, inside))
+        for number in sorted(numbers):
+            inside = [(own == number) & kept for own, kept in zip(bins, used, strict=True)]
+            chosen = [time[own] for time, own in zip(times, inside, strict=True)]
+            centre = float(np.exp(np.mean(np.log(np.concatenate(chosen)))))
+            found[centre] = self._scale(inside=inside)
         return _along("iteration", found.items())
 
     def against_loss(self) -> xr.Dataset:
@@ -90,19 +104,28 @@ class GradientNoise:
             A Dataset along `loss` (the mean in each bin, falling) with `estimate`, `low` and
             `high`, in samples; empty where no noise or loss was recorded.
         """
-        measured = [run for run in self.runs if "loss" in run]
-        windows = _joined(measured)
-        loss = np.concatenate([run["loss"].values for run in measured] or [np.empty(0)])
-        known = np.isfinite(loss) & np.isfinite(windows[0] + windows[1])
-        kept = np.flatnonzero(known & (windows[2] > 0))
-        order = kept[np.argsort(-loss[kept], kind="stable")]
-        bins = np.arange(order.size) * LOSS_BINS // max(order.size, 1)
+        losses = [_loss(run) for run in self.runs]
+        known = [
+            np.isfinite(loss) & self._common(run)
+            for run, loss in zip(self.runs, losses, strict=True)
+        ]
+        parts = [loss[own] for loss, own in zip(losses, known, strict=True)]
+        every = np.concatenate([np.empty(0), *parts])
+        order = np.argsort(np.argsort(-every, kind="stable"), kind="stable")
+        bins = order * LOSS_BINS // max(order.size, 1)
+        ends = np.cumsum([own.sum() for own in known])[:-1]
         found = []
         for number in np.unique(bins):
-            # Back in the order of time, so that blocks are of neighbours.
-            inside = np.sort(order[bins == number])
-            middle = float(np.average(loss[inside], weights=windows[2][inside]))
-            found.append((middle, self._scale(_chosen(windows, inside))))
+            inside = [own.copy() for own in known]
+            for own, mine in zip(inside, np.split(bins == number, ends), strict=True):
+                own[own] = mine
+            weights = [run["noise_updates"].values for run in self.runs]
+            pairs = list(zip(losses, weights, inside, strict=True))
+            middle = np.average(
+                np.concatenate([loss[own] for loss, _, own in pairs]),
+                weights=np.concatenate([weight[own] for _, weight, own in pairs]),
+            )
+            found.append((float(middle), self._scale(inside=inside)))
         return _along("loss", found)
 
     def by_group(self) -> dict[str, NoiseScale]:
@@ -141,34 +164,87 @@ class GradientNoise:
 
     def _of_places(self, places: Mapping[str, Sequence[int] | Places]) -> dict[str, NoiseScale]:
         return {
-            name: self._scale(_joined(self.runs, list(chosen))) for name, chosen in places.items()
+            name: replace(self._scale(list(chosen)), first=self.first, last=self.last)
+            for name, chosen in places.items()
         }
 
-    def _scale(self, windows: Windows) -> NoiseScale:
-        return noise_interval(*windows, level=self.level)
+    def _scale(
+        self,
+        tensors: Sequence[int] | None = None,
+        inside: Sequence[NDArray[np.bool_]] | None = None,
+    ) -> NoiseScale:
+        """B_simple of some tensors, over some windows of each run."""
+        chosen = slice(None) if tensors is None else list(tensors)
+        asked = [self._common(run) for run in self.runs] if inside is None else inside
+        windows = [
+            Windows(
+                run["gradient_sq"].values[:, chosen].sum(axis=1),
+                run["noise_trace"].values[:, chosen].sum(axis=1),
+                run["noise_updates"].values,
+                own,
+            )
+            for run, own in zip(self.runs, asked, strict=True)
+        ]
+        return noise_interval(windows, level=self.level)
+
+    def _common(self, run: xr.Dataset) -> NDArray[np.bool_]:
+        """Windows of a run with finite noise that lie within the iterations in common."""
+        begins, ends = window_edges(run)
+        return finite_windows(run) & (begins >= self.first) & (ends <= self.last)
 
 
-def _joined(runs: Sequence[xr.Dataset], tensors: Sequence[int] | None = None) -> Windows:
-    """Windows of several runs one after the other, summed over some tensors."""
-    chosen = slice(None) if tensors is None else list(tensors)
-    none = [np.empty(0)]
-    totals = [
-        np.concatenate([run[name].values[:, chosen].sum(axis=1) for run in runs] or none)
-        for name in ("gradient_sq", "noise_trace")
-    ]
-    updates = np.concatenate([run["noise_updates"].values for run in runs] or none)
-    return totals[0], totals[1], updates.astype(np.float64)
+def finite_windows(run: xr.Dataset) -> NDArray[np.bool_]:
+    """Which windows have estimates of gradient noise, all of them finite, shape (iteration,)."""
+    finite = [np.isfinite(run[name].values).all(axis=1) for name in MOMENTS]
+    return np.asarray(finite[0] & finite[1] & (run["noise_updates"].values > 0))
 
 
-def _chosen(windows: Windows, inside: NDArray[np.bool_] | Places) -> Windows:
-    gradient_sq, noise_trace, updates = windows
-    return gradient_sq[inside], noise_trace[inside], updates[inside]
+def window_edges(run: xr.Dataset) -> tuple[Places, Places]:
+    """First and last iteration of each window, each of shape (iteration,)."""
+    ends = run["iteration"].values.astype(np.int64)
+    before = ends[:1] - run["noise_updates"].values[:1].astype(np.int64)
+    return np.concatenate([before, ends[:-1]]) + 1, ends
 
 
-def _time_bins(iteration: Array) -> Array:
-    """Bin of each iteration; the last one takes what is left over at the end."""
+def _in_common(
+    runs: Sequence[xr.Dataset],
+) -> tuple[list[xr.Dataset], tuple[str, ...], tuple[int, int]]:
+    """Runs that cover half of all iterations, the others by name, and what the former share."""
+    spans, covered = [], []
+    for run in runs:
+        (begins, ends), kept = window_edges(run), finite_windows(run)
+        spans.append((int(begins[kept][0]), int(ends[kept][-1])) if kept.any() else (0, 0))
+        covered.append(int((ends - begins + 1)[kept].sum()))
+    told = [span for span, count in zip(spans, covered, strict=True) if count]
+    if not told:
+        return [], tuple(f"{_called(run)} has no finite gradient noise" for run in runs), (0, 0)
+    first, last = min(span[0] for span in told), max(span[1] for span in told)
+    enough = [2 * count >= last - first + 1 for count in covered]
+    left_out = tuple(
+        f"{_called(run)} has finite gradient noise in {count} of {last - first + 1} iterations"
+        for run, count, kept in zip(runs, covered, enough, strict=True)
+        if not kept
+    )
+    used = [span for span, kept in zip(spans, enough, strict=True) if kept]
+    common = max(span[0] for span in used), min(span[1] for span in used)
+    return [run for run, kept in zip(runs, enough, strict=True) if kept], left_out, common
+
+
+def _called(run: xr.Dataset) -> str:
+    return str(run["run"].values)[:40]
+
+
+def _loss(run: xr.Dataset) -> Array:
+    """Mean training loss of each window; NaN where it was not recorded."""
+    given = run["loss"].values if "loss" in run else np.full(run.sizes["iteration"], math.nan)
+    return np.asarray(given, dtype=np.float64)
+
+
+def _time_bins(iteration: Array, last: float) -> Array:
+    """Bin of each iteration; the one at the last iteration takes what is left over at the end."""
     place = np.log10(iteration) * BINS_PER_DECADE
-    return np.minimum(np.floor(place), max(np.floor(place.max(initial=0) + 0.5) - 1, 0))
+    latest = np.floor(np.log10(last) * BINS_PER_DECADE + 0.5) - 1
+    return np.minimum(np.floor(place), max(latest, 0))
 
 
 def _along(name: str, found: Iterable[tuple[float, NoiseScale]]) -> xr.Dataset:
@@ -205,9 +281,10 @@ class ArmScale:
     Attributes:
         batch_size: M, samples.
         arm: what tells it from others of its batch size, in words.
-        runs: runs taken together.
-        scale: B_simple over whole runs.
+        runs: runs taken together, one a seed.
+        scale: B_simple over the iterations that the runs have in common.
         place: of M: `below` the interval of B, `within` or `above` it; `unknown` without one.
+        left_out: runs of the arm that could not enter, each with why.
     """
 
     batch_size: int
@@ -215,6 +292,7 @@ class ArmScale:
     runs: int
     scale: NoiseScale
     place: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def crossover(self) -> Interval:
@@ -239,8 +317,10 @@ def arm_scales(runs: Mapping[str, xr.Dataset], *, level: float = 0.95) -> list[A
     """
     found = []
     for (size, arm), members in sorted(_by_arm(runs).items(), key=lambda item: item[0]):
-        scale = GradientNoise(members, level).scale()
-        found.append(ArmScale(size, arm, len(members), scale, _place(size, scale.interval)))
+        noise = GradientNoise(members, level)
+        scale, runs_used = noise.scale(), len(noise.runs)
+        place = _place(size, scale.interval)
+        found.append(ArmScale(size, arm, runs_used, scale, place, noise.left_out))
     return found
 
 
@@ -253,11 +333,18 @@ def _place(size: int, scale: Interval) -> str:
 
 
 def _by_arm(runs: Mapping[str, xr.Dataset]) -> dict[tuple[int, str], list[xr.Dataset]]:
-    """Runs that measured noise, one a seed: copies would narrow intervals."""
+    """Runs that measured noise, one a seed: copies would narrow intervals.
+
+    Those without a finite value cannot stand for their seed, and are left to be told of.
+    """
     measured = {name: run for name, run in runs.items() if has_noise(run)}
     names = arm_names(measured)
+    finite = {name: run for name, run in measured.items() if finite_windows(run).any()}
+    once = one_per_seed(finite)
     found: dict[tuple[int, str], list[xr.Dataset]] = {}
-    for name, run in one_per_seed(measured).items():
+    for name, run in measured.items():
+        if name in finite and name not in once:
+            continue
         found.setdefault((int(run["batch_size"].values), names[name]), []).append(run)
     return found
 

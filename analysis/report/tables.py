@@ -241,25 +241,52 @@ def _lacking(row: Mapping[str, Any]) -> str:
 
 
 _CROSSOVER = (
-    "Over whole runs. Below B an update is mostly noise, above it mostly gradient. t*: the "
-    "iteration after which drift outruns diffusion, while the gradient and its noise stay what "
-    "they are."
+    "B = tr Σ/|G|² over the iterations named. Below B an update is mostly noise, above it mostly "
+    "gradient. t*: the iteration after which drift outruns diffusion, while the gradient and its "
+    "noise stay what they are."
+)
+_WINDOWS = (
+    "From windows: with fewer than three seeds the interval is about these runs alone; by how "
+    "much other seeds differ is not in it."
+)
+_DRIFT = (
+    "Drifting: the windows follow a slow trend or slow noise, of which a run holds too little to "
+    "tell; the interval may be too short."
 )
 
 
 def noise_table(found: Sequence[ArmScale]) -> Table:
-    """The noise scale over whole runs of each batch size, against the batch size."""
+    """The noise scale of each batch size over the runs' iterations, against the batch size."""
     places = {"below": "below it", "within": "within it", "above": "above it", "unknown": NONE}
     columns = (
         Column("batch size M", lambda one: sized(one.batch_size, one.arm), left=True),
         Column("runs", lambda one: str(one.runs)),
+        Column("iterations", lambda one: _iterations(one.scale)),
         Column("noise scale B", lambda one: number(one.scale.interval.value)),
         Column("interval", lambda one: one.scale.interval.ends(number), tied=True),
+        Column("from", lambda one: _method(one.scale), left=True),
         Column("M is", lambda one: places[one.place], left=True),
         Column("t* = B/M", lambda one: number(one.crossover.value)),
         Column("interval", lambda one: one.crossover.ends(number), tied=True),
     )
-    return Table(columns=columns, rows=found, notes=(_CROSSOVER,))
+    return Table(columns=columns, rows=found, notes=_noise_notes(found))
+
+
+def _noise_notes(found: Sequence[ArmScale]) -> tuple[str, ...]:
+    """What B is, what its intervals do not hold, and which runs were left out."""
+    left_out = [
+        f"Left out of {sized(one.batch_size, one.arm)}: {'; '.join(one.left_out)}."
+        for one in found
+        if one.left_out
+    ]
+    by_windows = any(one.scale.method == "windows" for one in found)
+    drift = any(one.scale.correlated for one in found)
+    notes = [_CROSSOVER, _WINDOWS if by_windows else "", _DRIFT if drift else "", *left_out]
+    return tuple(filter(None, notes))
+
+
+def _iterations(scale: NoiseScale) -> str:
+    return f"{scale.first}–{scale.last}" if scale.last else NONE
 
 
 def sized(size: int, arm: str) -> str:
@@ -287,15 +314,14 @@ def _parts(title: str, found: Mapping[str, NoiseScale]) -> Table:
         Column(title, lambda item: item[0], left=True),
         Column("noise scale B", lambda item: number(item[1].interval.value)),
         Column("interval", lambda item: item[1].interval.ends(number), tied=True),
-        Column("method", lambda item: _method(item[1]), left=True),
+        Column("from", lambda item: _method(item[1]), left=True),
         Column("updates", lambda item: str(item[1].updates)),
     )
     return Table(columns=columns, rows=list(found.items()))
 
 
 def _method(scale: NoiseScale) -> str:
-    correlated = ", windows correlate" if scale.correlated else ""
-    return f"{scale.method or scale.interval.reason}{correlated}"
+    return f"{scale.method or scale.interval.reason}{', drifting' if scale.correlated else ''}"
 
 
 _UNITS = {

@@ -1,8 +1,10 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ultraslow.analysis.intervals import t_interval
 from ultraslow.analysis.noise.breakdown import (
     GradientNoise,
     arm_scales,
@@ -10,7 +12,7 @@ from ultraslow.analysis.noise.breakdown import (
     noise_breakdown,
     run_noise_scale,
 )
-from ultraslow.analysis.noise.scale import noise_interval
+from ultraslow.analysis.noise.scale import Windows, noise_interval
 from ultraslow.analysis.runs.readings import FIRST, INVARIANT, OTHERS
 
 
@@ -65,11 +67,14 @@ def test_parts_sum_over_their_tensors(make):
         run["noise_trace"].values[:, 1:] *= 2
     found = GradientNoise(runs).by_part()
     assert list(found) == ["conv", "linear"]
-    expected = []
-    for name in ("gradient_sq", "noise_trace"):
-        expected.append(np.concatenate([run[name].values[:, 1:].sum(axis=1) for run in runs]))
-    updates = np.concatenate([run["noise_updates"].values for run in runs])
-    assert found["linear"] == noise_interval(*expected, updates)
+    windows = [
+        Windows(
+            *(run[name].values[:, 1:].sum(axis=1) for name in ("gradient_sq", "noise_trace")),
+            run["noise_updates"].values,
+        )
+        for run in runs
+    ]
+    assert found["linear"] == replace(noise_interval(windows), first=1, last=2000)
     assert found["linear"].interval.value / found["conv"].interval.value == pytest.approx(2.0)
 
 
@@ -190,12 +195,13 @@ def test_noise_over_time_follows_a_growing_noise_scale(make):
 def test_the_interval_is_that_of_the_windows_at_the_level_asked_for(make, level):
     run = make(last=2000)
     totals = [run[name].values.sum(axis=1) for name in ("gradient_sq", "noise_trace")]
-    updates = run["noise_updates"].values.astype(float)
-    assert run_noise_scale(run, level=level) == noise_interval(*totals, updates, level=level)
+    windows = Windows(*totals, run["noise_updates"].values.astype(float))
+    expected = replace(noise_interval([windows], level=level), first=1, last=2000)
+    assert run_noise_scale(run, level=level) == expected
     # The fifth of a decade that begins at 1000 ends at 1584.9.
     at = run["iteration"].values
     inside = (at >= 1000) & (at <= 1584)
-    expected = noise_interval(*(x[inside] for x in totals), updates[inside], level=level)
+    expected = noise_interval([windows._replace(inside=inside)], level=level)
     found = GradientNoise([run], level).over_time().sel(iteration=slice(1000, 1584))
     assert (found["estimate"].item(), found["low"].item(), found["high"].item()) == (
         expected.interval.value,
@@ -217,3 +223,65 @@ def test_a_bin_lies_at_the_geometric_middle_of_its_records(make):
     run = make(records=[0, 100, 144, 200, 300, 450, 900])
     found = GradientNoise([run]).over_time()["iteration"].values
     np.testing.assert_allclose(found, [120.0, 200.0, 300.0, 450.0, 900.0], rtol=1e-12)
+
+
+def test_the_iterations_that_b_is_averaged_over_are_told(make):
+    found = run_noise_scale(make(last=2000))
+    assert (found.first, found.last) == (1, 2000)
+    late = make(records=[500, 600, 700, 800, 900], noise_updates=[0, 100, 100, 100, 100])
+    assert (run_noise_scale(late).first, run_noise_scale(late).last) == (501, 900)
+
+
+def test_a_short_seed_does_not_shorten_the_others(make):
+    """It is named and left out; one that covers more than half limits what all speak of."""
+    runs = {f"s{k}": make(run=f"s{k}", seed=k, last=2000) for k in range(3)}
+    alone = arm_scales(runs)[0]
+    short = make(run="short", seed=7, records=[*range(20), 30, 50, 100, 200])
+    (found,) = arm_scales({**runs, "short": short})
+    assert (found.scale, found.runs) == (alone.scale, 3)
+    assert found.left_out == ("short has finite gradient noise in 200 of 2000 iterations",)
+    records = runs["s0"]["iteration"].values
+    longer = make(run="longer", seed=8, records=records[records <= 1500])
+    (both,) = arm_scales({**runs, "longer": longer})
+    assert (both.runs, both.scale.first, both.left_out) == (4, 1, ())
+    assert both.scale.last == records[records <= 1500][-1]
+    cut = {name: run.sel(iteration=slice(0, int(both.scale.last))) for name, run in runs.items()}
+    assert arm_scales({**cut, "longer": longer})[0].scale == both.scale
+
+
+def test_a_seed_without_finite_noise_is_named_and_left_out(make):
+    runs = {f"s{k}": make(run=f"s{k}", seed=k, last=2000) for k in range(3)}
+    alone = arm_scales(runs)[0].scale
+    lost = make(run="lost", seed=5, last=2000)
+    lost["gradient_sq"].values[:] = np.nan
+    (found,) = arm_scales({**runs, "lost": lost})
+    assert found.scale == alone
+    assert found.left_out == ("lost has finite gradient noise in 0 of 2000 iterations",)
+    (nothing,) = arm_scales({"lost": lost})
+    assert nothing.place == "unknown"
+    assert nothing.left_out == ("lost has no finite gradient noise",)
+
+
+def test_names_and_their_order_do_not_matter(make):
+    runs = {f"s{k}": make(run=f"s{k}", seed=k, last=2000) for k in range(4)}
+    turned = {f"other-{name}": runs[name] for name in reversed(runs)}
+    one, other = arm_scales(runs)[0].scale.interval, arm_scales(turned)[0].scale.interval
+    np.testing.assert_allclose([one.low, one.high], [other.low, other.high], rtol=1e-12)
+
+
+def test_of_three_seeds_each_bin_is_theirs(make):
+    """Twin: Student's interval of the seeds' ratios within a bin of time, and of the loss."""
+    runs = [make(seed=k, last=2000) for k in range(3)]
+    noise = GradientNoise(runs)
+    at = runs[0]["iteration"].values
+    inside = (at >= 1000) & (at <= 1584)
+    ratios = []
+    for run in runs:
+        g, s = (run[name].values.sum(axis=1)[inside] for name in ("gradient_sq", "noise_trace"))
+        n = run["noise_updates"].values[inside]
+        ratios.append((n @ s) / (n @ g))
+    expected = t_interval(np.log(ratios), level=0.95)
+    found = noise.over_time().sel(iteration=slice(1000, 1584))
+    assert found["low"].item() == pytest.approx(np.exp(expected.low))
+    assert found["high"].item() == pytest.approx(np.exp(expected.high))
+    assert np.isfinite(noise.against_loss()["low"].values).all()

@@ -2,97 +2,98 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ultraslow.analysis.intervals import t_quantile
-from ultraslow.analysis.noise.scale import (
-    Blocks,
-    block_covariance,
-    fieller_scale,
-    in_blocks,
-    independent_blocks,
-    jackknife_error,
-    neighbour_correlation,
-    noise_interval,
-)
+from ultraslow.analysis.intervals import fieller
+from ultraslow.analysis.noise.memory import ratio_spread
+from ultraslow.analysis.noise.scale import Windows, noise_interval
 
 
-def moments(rng, *, blocks=18, noise=0.3, size=None):
-    updates = rng.integers(5, 50, blocks).astype(float) if size is None else np.full(blocks, size)
+def moments(rng, *, windows=40, noise=0.3, g=2.0, s=100.0):
+    updates = rng.integers(5, 50, windows).astype(float)
     spread = noise / np.sqrt(updates)
-    return Blocks(
-        2.0 * (1 + spread * rng.standard_normal(blocks)),
-        100.0 * (1 + spread * rng.standard_normal(blocks)),
+    return Windows(
+        g * (1 + spread * rng.standard_normal(windows)),
+        s * (1 + spread * rng.standard_normal(windows)),
         updates,
     )
 
 
+def one(g, s, n, **options):
+    return noise_interval([Windows(g, s, n)], **options)
+
+
 def test_the_estimate_is_the_ratio_of_means_weighted_by_updates():
     # By hand: Σ n s = 1·10 + 3·30 = 100, Σ n g = 1·2 + 3·1 = 5.
-    assert noise_interval([2.0, 1.0], [10.0, 30.0], [1, 3]).interval.value == 20.0
+    assert one([2.0, 1.0], [10.0, 30.0], [1, 3]).interval.value == 20.0
 
 
-def test_merging_keeps_sums_and_order_and_leaves_out_what_is_not_finite():
-    rng = np.random.default_rng(0)
-    g, s, n = rng.normal(size=60), rng.normal(size=60), rng.integers(0, 9, 60)
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+def test_across_seeds_the_interval_is_students_of_the_logarithm(level):
+    rng = np.random.default_rng(1)
+    runs = [moments(rng, s=s) for s in (90.0, 100.0, 120.0, 110.0)]
+    ratios = [
+        np.average(run.noise_trace, weights=run.updates)
+        / np.average(run.gradient_sq, weights=run.updates)
+        for run in runs
+    ]
+    found = noise_interval(runs, level=level)
+    expected = stats.t.interval(level, 3, np.mean(np.log(ratios)), stats.sem(np.log(ratios)))
+    np.testing.assert_allclose([found.interval.low, found.interval.high], np.exp(expected))
+    assert found.interval.value == pytest.approx(stats.gmean(ratios))
+    assert (found.method, found.interval.n, found.correlated) == ("seeds", 4, False)
+    assert found.updates == sum(run.updates.sum() for run in runs)
+
+
+def test_of_a_seed_without_a_ratio_above_0_the_means_are_divided():
+    g, s = np.array([2.0, 1.5, -0.1, 1.2]), np.array([100.0, 90.0, 95.0, 110.0])
+    runs = [Windows([a], [b], [10]) for a, b in zip(g, s, strict=True)]
+    found = noise_interval(runs, level=0.9).interval
+    covariance = np.cov(np.stack([s, g])) / 4
+    expected = fieller(s.mean(), g.mean(), covariance, n=4, level=0.9, positive=True)
+    assert (found.value, found.low, found.high) == (expected.value, expected.low, expected.high)
+    wide = noise_interval(runs, level=0.99).interval
+    assert wide.high == np.inf and wide.reason == "the squared gradient cannot be told from 0"
+
+
+def test_two_seeds_are_told_apart_from_three():
+    rng = np.random.default_rng(2)
+    runs = [moments(rng) for _ in range(3)]
+    assert noise_interval(runs).method == "seeds"
+    assert noise_interval(runs[:2]).method == "windows"
+    none = moments(rng)._replace(inside=np.zeros(40, bool))
+    assert noise_interval([*runs[:2], none]) == noise_interval(runs[:2])
+
+
+def test_the_interval_within_a_run_is_that_of_its_windows():
+    given = moments(np.random.default_rng(3))
+    found = noise_interval([given])
+    assert found.interval.low < 50 < found.interval.high
+    assert found.interval.high / found.interval.low < 1.5
+    assert (found.method, found.updates) == ("windows", given.updates.sum())
+
+
+def test_windows_are_merged_in_order_and_those_not_finite_left_out(monkeypatch):
+    """What the spread is asked of: sums are kept, and no block straddles what is asked about."""
+    seen = []
+
+    def spy(stretches):
+        seen.extend(stretches)
+        return ratio_spread(stretches)
+
+    monkeypatch.setattr("ultraslow.analysis.noise.scale.ratio_spread", spy)
+    rng = np.random.default_rng(4)
+    g, s, n = rng.normal(size=900), rng.normal(size=900), rng.integers(0, 9, 900).astype(float)
     g[7], s[9] = np.nan, np.inf
+    inside = np.arange(900) < 333
+    noise_interval([Windows(g, s, n, inside)])
     kept = np.isfinite(g) & np.isfinite(s) & (n > 0)
-    merged = in_blocks(g, s, n)
-    assert merged.updates.sum() == n[kept].sum()
-    assert merged.updates.size <= 20
-    np.testing.assert_allclose(np.sum(merged.updates * merged.gradient_sq), np.sum((g * n)[kept]))
-    np.testing.assert_allclose(np.sum(merged.updates * merged.noise_trace), np.sum((s * n)[kept]))
-
-
-def test_equal_windows_make_blocks_of_equal_size():
-    merged = in_blocks(np.ones(100), np.ones(100), np.full(100, 3))
-    assert merged.updates.tolist() == [15.0] * 20
-
-
-def test_jackknife_equals_leaving_out_blocks_one_by_one():
-    given = moments(np.random.default_rng(1), size=10.0)
-    g, s = given.gradient_sq, given.noise_trace
-    left_out = [np.delete(s, j).sum() / np.delete(g, j).sum() for j in range(g.size)]
-    # With equal blocks the delete-m_j jackknife is the ordinary one, (J − 1)/J Σ (B_j − B̄)².
-    count = g.size
-    expected = np.sqrt((count - 1) / count * np.sum((left_out - np.mean(left_out)) ** 2))
-    np.testing.assert_allclose(jackknife_error(given), expected, rtol=1e-10)
-
-
-def test_covariance_equals_its_definition_block_by_block():
-    given = moments(np.random.default_rng(2))
-    n = given.updates
-    mean_g, mean_s = (
-        np.average(given.gradient_sq, weights=n),
-        np.average(given.noise_trace, weights=n),
-    )
-    expected = np.zeros((2, 2))
-    for weight, g, s in zip(n, given.gradient_sq, given.noise_trace, strict=True):
-        step = np.array([g - mean_g, s - mean_s])
-        expected += weight * np.outer(step, step)
-    np.testing.assert_allclose(block_covariance(given), expected / ((n.size - 1) * n.sum()))
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_ends_of_fiellers_interval_solve_its_equation(seed):
-    given = moments(np.random.default_rng(seed), noise=3.0)
-    found, t = fieller_scale(given, level=0.9), t_quantile(17, 0.9)
-    c = block_covariance(given)
-    g = np.average(given.gradient_sq, weights=given.updates)
-    s = np.average(given.noise_trace, weights=given.updates)
-    for b in filter(np.isfinite, (found.interval.low, found.interval.high)):
-        left = (s - b * g) ** 2
-        np.testing.assert_allclose(left, t**2 * (c[1, 1] - 2 * b * c[0, 1] + b**2 * c[0, 0]))
-
-
-def test_both_methods_agree_where_the_gradient_is_precise():
-    given = moments(np.random.default_rng(3), blocks=20, noise=0.1, size=40.0)
-    jackknife = noise_interval(given.gradient_sq, given.noise_trace, given.updates)
-    assert jackknife.method == "jackknife"
-    exact = fieller_scale(given, level=0.95)
-    np.testing.assert_allclose(
-        [jackknife.interval.low, jackknife.interval.high],
-        [exact.interval.low, exact.interval.high],
-        rtol=2e-3,
-    )
+    (found,) = seen
+    assert found.updates.size <= 151
+    for mask, within in ((inside, found.inside), (~inside, ~found.inside)):
+        chosen = kept & mask
+        assert found.updates[within].sum() == n[chosen].sum()
+        for block, window in ((found.gradient_sq, g), (found.noise_trace, s)):
+            sums = (found.updates * block)[within].sum(), (n * window)[chosen].sum()
+            np.testing.assert_allclose(*sums)
 
 
 @pytest.mark.parametrize("mean", [0.5, -0.5])
@@ -100,7 +101,7 @@ def test_a_gradient_that_may_be_zero_leaves_a_lower_bound_only(mean):
     rng = np.random.default_rng(4)
     g = mean + 5 * rng.standard_normal(40)
     s = 100 + rng.standard_normal(40)
-    found = noise_interval(g, s, np.full(40, 10))
+    found = one(g, s, np.full(40, 10))
     assert found.interval.high == np.inf
     assert found.interval.low > 0
     assert str(found).startswith("B ≥ ")
@@ -109,19 +110,9 @@ def test_a_gradient_that_may_be_zero_leaves_a_lower_bound_only(mean):
 
 @pytest.mark.parametrize("windows", [0, 1, 3])
 def test_too_few_windows_give_a_reason_and_no_interval(windows):
-    found = noise_interval(np.ones(windows), np.ones(windows), np.ones(windows))
+    found = one(np.ones(windows), np.ones(windows), np.ones(windows))
     assert np.isnan(found.interval.low)
     assert found.interval.reason == f"{windows} windows with gradient noise, 4 needed"
-
-
-def test_correlated_blocks_are_merged_further():
-    rng = np.random.default_rng(5)
-    walk = np.repeat(rng.standard_normal(10), 20)  # constant over 20 updates
-    g, s, n = 10 + walk, 100 + walk, np.ones(200)
-    fine = in_blocks(g, s, n)
-    assert fine.updates.size == 20
-    assert neighbour_correlation(fine.gradient_sq) > 0.3
-    assert noise_interval(g, s, n).interval.n < 20
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.05, 0.1])
@@ -130,63 +121,20 @@ def test_noise_that_can_hardly_be_told_from_none_keeps_its_coverage(mean):
     covered = 0
     for _ in range(200):
         gradient_sq = 1 + 0.01 * rng.standard_normal(200)
-        found = noise_interval(gradient_sq, mean + rng.standard_normal(200), np.ones(200))
+        found = one(gradient_sq, mean + rng.standard_normal(200), np.ones(200))
         assert 0 <= found.interval.low <= found.interval.value <= found.interval.high < np.inf
         covered += found.interval.low <= mean <= found.interval.high
     assert covered >= 180
 
 
 def test_updates_without_any_noise_have_a_noise_scale_of_zero():
-    found = noise_interval(np.ones(40), np.zeros(40), np.ones(40))
+    found = one(np.ones(40), np.zeros(40), np.ones(40))
     assert (found.interval.value, found.interval.low, found.interval.high) == (0.0, 0.0, 0.0)
-
-
-@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
-@pytest.mark.parametrize("noise", [0.1, 3.0])
-def test_the_interval_is_students_at_the_level_asked_for(level, noise):
-    given = moments(np.random.default_rng(3), blocks=20, noise=noise, size=40.0)
-    windows = given.gradient_sq, given.noise_trace, given.updates
-    found = noise_interval(*windows, level=level)
-    blocks = independent_blocks(*windows)
-    t = stats.t.ppf((1 + level) / 2, blocks.updates.size - 1)
-    if noise > 1:
-        assert found == fieller_scale(blocks, level=level)
-    else:
-        half = np.log(found.interval.high / found.interval.low) / 2
-        assert half == pytest.approx(t * jackknife_error(blocks) / found.interval.value)
-
-
-def test_the_jackknife_of_unequal_blocks_equals_busings_loop():
-    """Busing, Meijer and van der Leeden (1999): pseudo-values h B − (h − 1) B_(−j), h = Σn/n_j."""
-    given = moments(np.random.default_rng(6), blocks=7)
-    n, count = given.updates, 7
-    g, s = given.gradient_sq, given.noise_trace
-    whole = np.average(s, weights=n) / np.average(g, weights=n)
-    left_out = [
-        np.average(np.delete(s, j), weights=np.delete(n, j))
-        / np.average(np.delete(g, j), weights=np.delete(n, j))
-        for j in range(count)
-    ]
-    centre = count * whole - sum((1 - n[j] / n.sum()) * left_out[j] for j in range(count))
-    variance = 0.0
-    for j in range(count):
-        h = n.sum() / n[j]
-        variance += (h * whole - (h - 1) * left_out[j] - centre) ** 2 / (h - 1) / count
-    assert jackknife_error(given) == pytest.approx(np.sqrt(variance), rel=1e-12)
-
-
-def test_a_correlation_above_one_standard_error_asks_for_longer_blocks():
-    rng = np.random.default_rng(0)
-    while True:
-        values = 10 + np.convolve(rng.standard_normal(21), [0.4, 1.0], "valid")
-        if 1 / np.sqrt(20) < neighbour_correlation(values) < 2 / np.sqrt(20):
-            break
-    assert independent_blocks(values, values, np.ones(20)).updates.size == 10
 
 
 def test_a_squared_gradient_below_0_bounds_nothing_above():
     rng = np.random.default_rng(7)
-    found = noise_interval(-1 + 0.01 * rng.standard_normal(40), 5 + np.zeros(40), np.ones(40))
+    found = one(-1 + 0.01 * rng.standard_normal(40), 5 + np.zeros(40), np.ones(40))
     assert np.isnan(found.interval.value)
     assert found.interval.high == np.inf
 
@@ -194,11 +142,12 @@ def test_a_squared_gradient_below_0_bounds_nothing_above():
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
 def test_the_units_of_gradients_drop_out(unit):
     given = moments(np.random.default_rng(8), noise=3.0)
-    windows = given.gradient_sq, given.noise_trace
-    one = noise_interval(*windows, given.updates)
-    other = noise_interval(*(unit * x for x in windows), given.updates)
+    scaled = given._replace(
+        gradient_sq=unit * given.gradient_sq, noise_trace=unit * given.noise_trace
+    )
     ends = [
-        [found.interval.value, found.interval.low, found.interval.high] for found in (one, other)
+        [found.interval.value, found.interval.low, found.interval.high]
+        for found in (noise_interval([given]), noise_interval([scaled]))
     ]
     np.testing.assert_allclose(*ends, rtol=1e-9)
 
@@ -207,23 +156,32 @@ def test_no_ratio_of_two_negative_means_bounds_the_scale():
     """Both estimates are unbiased and may fall below 0; −100/−2 is no noise scale of 50."""
     rng = np.random.default_rng(4)
     both = moments(rng, noise=0.01)
-    negative = Blocks(-both.gradient_sq, -both.noise_trace, both.updates)
-    found = fieller_scale(negative, level=0.95)
+    found = one(-both.gradient_sq, -both.noise_trace, both.updates)
     assert np.isnan(found.interval.value)
     assert (found.interval.low, found.interval.high) == (0.0, np.inf)
     assert found.interval.reason == "the squared gradient cannot be told from 0"
 
 
-def test_windows_that_correlate_are_told_of():
-    """A memory longer than half a block is; independent windows seldom look so."""
+def test_windows_that_drift_are_told_of():
+    """A memory of a third of the run is; independent windows seldom look so."""
     rng = np.random.default_rng(5)
-    told = {0.0: 0, 0.95: 0}
+    told = {0.0: 0, 0.97: 0}
     for memory in told:
-        for _ in range(200):
-            noise = rng.standard_normal((2, 40))
-            for k in range(1, 40):
+        for _ in range(100):
+            noise = rng.standard_normal((2, 200))
+            for k in range(1, 200):
                 noise[:, k] += memory * noise[:, k - 1]
-            g, s = 1.0 + 0.05 * noise[0], 16.0 + noise[1]
-            told[memory] += noise_interval(g, s, np.ones(40)).correlated
-    assert told[0.0] < 15
-    assert told[0.95] > 150
+            g, s = 1.0 + 0.005 * noise[0], 16.0 + 0.3 * noise[1]
+            told[memory] += one(g[100:], s[100:], np.ones(100)).correlated
+    assert told[0.0] < 8
+    assert told[0.97] > 50
+
+
+def test_a_record_says_what_it_is_about():
+    rng = np.random.default_rng(6)
+    runs = [moments(rng) for _ in range(3)]
+    record = noise_interval(runs).record()
+    assert (record["method"], record["seeds"], record["blocks"]) == ("seeds", 3, 0)
+    record = noise_interval(runs[:1]).record()
+    assert (record["method"], record["seeds"], record["blocks"]) == ("windows", 0, 39)
+    assert {"first_iteration", "last_iteration", "correlated", "low", "high"} <= set(record)

@@ -179,21 +179,31 @@ def test_a_note_on_copies_ends_the_verdicts():
 
 
 BOUNDED = ArmScale(
-    64, "", 3, NoiseScale(Interval(200.0, 160.0, 240.0, 20), "jackknife", 900), "below"
+    *(64, "", 3),
+    NoiseScale(Interval(200.0, 160.0, 240.0, 3), "seeds", 900, first=1, last=300),
+    "below",
 )
 OPEN = ArmScale(
-    1024,
-    "linear",
-    1,
-    NoiseScale(Interval(9000.0, 512.0, math.inf, 5, reason="…"), "fieller", 90),
-    "within",
+    *(1024, "linear", 1),
+    NoiseScale(Interval(9000.0, 512.0, math.inf, 5, reason="…"), "windows", 90, True, 1, 90),
+    *("within", ("short has finite gradient noise in 20 of 90 iterations",)),
 )
 
 
 def test_batch_sizes_stand_beside_the_noise_scale():
     text = words(tables.noise_table([BOUNDED, OPEN]).html())
-    assert "64 3 200 [160, 240] below it 3.12 [2.5, 3.75]" in text
-    assert "1024, linear 1 9000 [512, ∞) within it 8.79 [0.5, ∞)" in text
+    assert "64 3 1–300 200 [160, 240] seeds below it 3.12 [2.5, 3.75]" in text
+    row = "1024, linear 1 1–90 9000 [512, ∞) windows, drifting within it 8.79 [0.5, ∞)"
+    assert row in text
+    assert "Left out of 1024, linear: short has finite gradient noise in 20 of 90" in text
+
+
+def test_notes_on_noise_scales_are_those_that_the_rows_ask_for():
+    alone = tables.noise_table([BOUNDED]).notes
+    both = tables.noise_table([BOUNDED, OPEN]).notes
+    assert len(alone) == 1 and len(both) == 4
+    assert both[1].startswith("From windows: with fewer than three seeds")
+    assert both[2].startswith("Drifting: ")
 
 
 def parts_of(runs):
