@@ -109,7 +109,9 @@ def _repair(parsed: argparse.Namespace) -> int:
 
     for path in parsed.paths:
         done = repair_recording(path)
-        print(f"{done.path}: {done.records} records, " + ("repaired" if done.rebuilt else "sound"))
+        found = "repaired" if done.rebuilt else "sound"
+        left = ", not closed: resume the run, or read it as it is" if done.path.is_dir() else ""
+        print(f"{done.path}: {done.records} records, {found}{left}")
         for line in [*done.faults, *(f"set aside: {aside}" for aside in done.aside)]:
             print(f"    {line}")
     return 0

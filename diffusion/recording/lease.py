@@ -34,12 +34,14 @@ class Lease:
         """Name the file; nothing is created yet."""
         self.path = folder / NAME
         self._token = ""
+        self._process = 0
 
-    def acquire(self, *, take_over: bool = False) -> None:
+    def acquire(self, *, take_over: bool = False, replace: bool = False) -> None:
         """Take the lease; a dead owner on this machine loses it.
 
         Arguments:
             take_over: whether an owner on another machine loses it as well.
+            replace: whether another lease of this very process does.
 
         Raises:
             FileExistsError: when somebody else records here.
@@ -47,7 +49,7 @@ class Lease:
         token = uuid.uuid4().hex
         found = written(self.path)
         if found is not None:
-            self._displace(found, take_over=take_over)
+            self._displace(found, take_over=take_over, replace=replace)
         try:
             with self.path.open("x") as file:
                 file.write(json.dumps(asdict(this_process(token))))
@@ -55,31 +57,45 @@ class Lease:
             raise FileExistsError(
                 f"path: another process began to record at {self.path.parent} at the same time"
             ) from None
-        self._token = token
+        self._token, self._process = token, os.getpid()
 
     def check(self) -> None:
         """Refuse to go on when the lease is somebody else's.
 
         Raises:
-            TakenOver: when it was taken over or removed.
+            TakenOver: when it was taken over or removed, and in a fork of the process that has it.
             OSError: when the folder is gone or cannot be read.
         """
+        if self._token and self._process != os.getpid():
+            raise TakenOver(f"process {self._process}, of which this is a fork, records here")
         if self._token and owner_of(written(self.path)).token != self._token:
             os.scandir(self.path.parent).close()  # a vanished folder is not a foreign lease
             raise TakenOver(
                 f"{self.path} is not this process's any more: another process records here"
             )
 
+    def is_of_this_process(self) -> bool:
+        """Whether this process has a lease of the folder, this one or another."""
+        owner = owner_of(written(self.path))
+        return owner.pid == os.getpid() and owner.lives
+
     def release(self) -> None:
-        """Give the lease back, if it is still this one's."""
-        if self._token and owner_of(written(self.path)).token == self._token:
+        """Give the lease back, if it is still this one's; a fork gives back nothing."""
+        mine = self._token and self._process == os.getpid()
+        if mine and owner_of(written(self.path)).token == self._token:
             self.path.unlink(missing_ok=True)
         self._token = ""
 
-    def _displace(self, found: str, *, take_over: bool) -> None:
+    def _displace(self, found: str, *, take_over: bool, replace: bool) -> None:
         owner = owner_of(found)
         nobody = owner.pid == 0  # cut off by a crash
-        if owner.lives or not (owner.here or take_over or nobody):
+        if owner.lives and owner.pid == os.getpid():
+            if not replace:
+                raise FileExistsError(
+                    f"path: this process records at {self.path.parent} already; close that "
+                    "recorder first, or attach with overwrite=True to begin anew"
+                )
+        elif owner.lives or not (owner.here or take_over or nobody):
             raise FileExistsError(
                 f"path: process {owner.pid} on {owner.host} records at {self.path.parent}; stop "
                 "it or choose another path"

@@ -29,6 +29,7 @@ from .processes import Processes
 PATIENCE = 10.0
 
 _DECISION = "decision"
+_END = "end"
 _TOLD = "told"
 _CLOSED = "closed"
 _POLL = 0.01  # seconds
@@ -93,6 +94,29 @@ class Agreement:
             return None
         return False if decision == _NEVER else (True if iteration >= int(decision) else None)
 
+    def ends(self, iteration: int, *, closing: bool = True) -> bool:
+        """Whether to close, now that the program of this process has come to its end.
+
+        Waits for the others to come to theirs.
+
+        Arguments:
+            iteration: the last update; all close when it is the same on all of them.
+            closing: False where this process cannot.
+        """
+        until = self._clock() + self._patience
+        with suppress(RuntimeError):  # the store is gone
+            at_end = f"{_END} {iteration}"
+            self._store.add(at_end, 1)
+            while not self._store.check([_END]):
+                if closing and self._store.add(at_end, 0) >= self._size:
+                    self._store.compare_set(_END, "", at_end)
+                elif not closing or self._clock() >= until:
+                    self._store.compare_set(_END, "", _NEVER)
+                else:
+                    time.sleep(_POLL)
+            return self._store.get(_END).decode() == at_end
+        return False
+
     def part(self) -> None:
         """Wait until all have closed: a launcher kills the others as soon as one has ended."""
         until = self._clock() + self._patience
@@ -137,7 +161,7 @@ class Termination:
     leave the recording live where they cannot within some seconds. A handler of the host decides
     itself whether training goes on: the recording is brought to disk and the handler called.
     Nothing is done outside the main thread, which alone may set handlers, or where the signal is
-    ignored.
+    ignored. A process that is forked meanwhile does what it would have done without.
     """
 
     def __init__(
@@ -162,6 +186,7 @@ class Termination:
         self._close = close
         self._leave = leave
         self._agreement = agreement
+        self._process = os.getpid()
         self._protected = 0
         self._arrived = False
         self._reminder: threading.Timer | None = None
@@ -205,9 +230,19 @@ class Termination:
         self._listens = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a fork inherits the handler, and not the recording
+            self._act_as_before(frame)
+            return
         self._arrived = True
         if not self._protected:
             self._act()
+
+    def _act_as_before(self, frame: FrameType | None) -> None:
+        if callable(self._previous):
+            self._previous(signal.SIGTERM, frame)
+        else:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _act(self) -> None:
         self._arrived = False

@@ -36,8 +36,8 @@ from ultraslow.probes.quantities.landscape import Landscape
 from ultraslow.probes.storage import RecordingWriter, SegmentStore
 
 from .metadata import attributes, check_scalars, coordinates
-from .recorder import Recorder
-from .start import RunSetup, Start, begin
+from .recorder import Recorder, end_open
+from .start import RunSetup, Start, abandon, begin
 
 
 def attach(
@@ -55,6 +55,7 @@ def attach(
     flush_seconds: float = 60.0,
     resume: Resume | None = None,
     close_on_sigterm: bool = True,
+    overwrite: bool = False,
 ) -> Recorder:
     """Attach probes to a training run; the weights at this moment are w0, unless it is resumed.
 
@@ -100,6 +101,8 @@ def attach(
             the recording stays live, without what was measured since the last flush. A handler
             that is already set decides itself and is called after a process that trains alone has
             brought the recording to disk; with several, close the recorder when training stops.
+        overwrite: whether to remove a recording that is at `path` and begin anew, as when a
+            notebook's cell is run again; a recorder of this process that is still open there ends.
 
     Returns:
         The recorder, a context manager.
@@ -108,43 +111,79 @@ def attach(
         ValueError: for a model without trainable parameters, an optimizer that does not own them,
             a recorder that is already attached, an argument out of range, or a recording that
             does not fit the run that resumes it.
-        FileExistsError: when there is already a recording at `path`, or somebody records there.
+        FileExistsError: when there is already a recording at `path` that is not to be overwritten,
+            or somebody records there.
         FileNotFoundError: when there is nothing to resume.
         OSError: when w0 or the recording cannot be written, here or on another process.
     """
     check_types(model, optimizer, path, scaler=scaler, flush_seconds=flush_seconds)
+    scaler = scaler if scaler is not None and scaler.is_enabled() else None
     check_descriptions(evaluation, landscape, metadata)
     check_values(model, path, flush_seconds, batch_size=batch_size, probes=probes)
+    if overwrite:
+        end_open(SegmentStore(path))
     check_optimizer(optimizer, parameter_names(model))
-    recorded_at, store = schedule_of(schedule), SegmentStore(path)
-    subject = _subject(model)
-    chosen = {"distance", *(("noise",) if probes is None else probes)}
-    settings = {"evaluation": evaluation, "landscape": landscape}
-    chosen |= {name for name, given in settings.items() if given is not None}
-    quantities = quantities_of(subject, {name: settings.get(name) for name in chosen})
-    static, documented = _described(model, optimizer, store, batch_size, metadata or {})
-    setup = RunSetup(
+    recorded_at, store, subject = schedule_of(schedule), SegmentStore(path), _subject(model)
+    chosen = {"distance": None, **dict.fromkeys(("noise",) if probes is None else probes)}
+    given = {"evaluation": evaluation, "landscape": landscape}
+    chosen |= {name: settings for name, settings in given.items() if settings is not None}
+    quantities = quantities_of(subject, chosen)
+    described = _described(model, optimizer, store, batch_size, metadata or {})
+    setup = _setup(optimizer, store, subject, quantities, described, {*chosen}, scaler)
+    return _begun(
+        setup,
+        quantities,
+        lambda: begin(setup, resume, overwrite=overwrite),
+        lambda start: Recorder(
+            model,
+            optimizer,
+            subject,
+            quantities,
+            start=start,
+            writer=_writer(setup, start),
+            tap=_tap(model, setup, scaler),
+            batch_size=batch_size,
+            schedule=recorded_at,
+            scaler=scaler,
+            flush_seconds=flush_seconds,
+            close_on_sigterm=close_on_sigterm,
+        ),
+    )
+
+
+def _begun(
+    setup: RunSetup,
+    quantities: Quantities,
+    begin: Callable[[], Start],
+    make: Callable[[Start], Recorder],
+) -> Recorder:
+    """The recorder of a recording that is opened; where one fails, nothing is left behind."""
+    start = begin()
+    try:
+        return make(_with_quantities(setup, start, quantities))
+    except BaseException:
+        abandon(setup, start)
+        raise
+
+
+def _setup(
+    optimizer: torch.optim.Optimizer,
+    store: SegmentStore,
+    subject: Subject,
+    quantities: Quantities,
+    described: tuple[dict[str, object], dict[str, str]],
+    chosen: Collection[str],
+    scaler: torch.amp.GradScaler | None,
+) -> RunSetup:
+    """What is to be recorded, with what the quantities say of themselves."""
+    static, documented = described
+    return RunSetup(
         store,
         subject,
         {**static, **quantities.axes()},
         {**documented, **quantities.attributes()},
-        frozenset(chosen | ({"scaler"} if scaler is not None else set())),
+        frozenset({*chosen, *(["scaler"] if scaler is not None else [])}),
         float(optimizer.param_groups[0]["lr"]),
-    )
-    start = _with_quantities(setup, begin(setup, resume), quantities)
-    return Recorder(
-        model,
-        optimizer,
-        subject,
-        quantities,
-        start=start,
-        writer=_writer(setup, start),
-        tap=_tap(model, setup, scaler),
-        batch_size=batch_size,
-        schedule=recorded_at,
-        scaler=scaler,
-        flush_seconds=flush_seconds,
-        close_on_sigterm=close_on_sigterm,
     )
 
 

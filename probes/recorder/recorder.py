@@ -10,10 +10,14 @@ A recording ends in one of two ways: it is *closed*, by all processes after the 
 the recording and not the training.
 """
 
+import atexit
+import gc
+import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -37,7 +41,7 @@ from ultraslow.probes.buffer import (
 from ultraslow.probes.distributed import Termination, agreement_among, wrapped_late
 from ultraslow.probes.gradients import AfterPass, GradientTap
 from ultraslow.probes.quantities import Quantities, Subject
-from ultraslow.probes.storage import RecordingWriter
+from ultraslow.probes.storage import RecordingWriter, SegmentStore
 
 from .start import Start
 
@@ -120,6 +124,7 @@ class Recorder:
     ) -> None:
         past = start.state
         self.iteration = self._began = past.iteration
+        self._process = os.getpid()
         self._model = model
         self._parameters = list(subject.parameters.values())
         self._processes = subject.processes
@@ -135,14 +140,31 @@ class Recorder:
         self._clocks = _Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
         self._flushes = self._flushes_of(subject, flush_seconds)
         self._ledger, self._recorded = Ledger(past, start.initial_sq), start.recorded
-        self._termination = self._when_told_to_end(listen=close_on_sigterm)
+        self._agreement = agreement_among(self._processes, str(writer.store.folder))
+        with ExitStack() as undo:  # where something fails, nothing is left attached
+            self._termination = self._when_told_to_end(listen=close_on_sigterm)
+            undo.callback(self._termination.stop)
+            gradients = tap(lambda error: self._warn(writer.noise_failed(repr(error))))
+            undo.callback(gradients.close)
+            self._listen(optimizer, gradients, scaler, skipped=past.skipped)
+            undo.pop_all()
+
+    def _listen(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradients: GradientTap,
+        scaler: torch.amp.GradScaler | None,
+        *,
+        skipped: int,
+    ) -> None:
+        """Record where this begins, and hear of every update and of the program's end."""
         self._rows = RowReader(
             optimizer,
             self._parameters,
-            tap=tap(lambda error: self._warn(writer.noise_failed(repr(error)))),
+            tap=gradients,
             units=self._units,
             scaler=scaler,
-            skipped=past.skipped,
+            skipped=skipped,
         )
         if self._recorded < 0:
             self._record()
@@ -150,6 +172,7 @@ class Recorder:
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
         ]
+        atexit.register(self._at_exit)
 
     def observe(self, *, loss: Tensor | float) -> None:
         """Give the recorder the training loss, without waiting for it.
@@ -218,8 +241,31 @@ class Recorder:
         """
         if kind is None:
             self._close()
-        elif self._open:
+        elif self._owned():
             self._flush_alone()
+            self._leave()
+
+    def _at_exit(self) -> None:
+        """The program ends and has not closed the recording.
+
+        After an exception, and where the processes cannot close together, it is left live, so
+        that a later run can go on.
+        """
+        if not self._owned():
+            return
+        closes = getattr(sys, "last_value", None) is None
+        if self._agreement is not None:
+            closes &= torch.distributed.is_initialized()
+            closes = self._agreement.ends(self.iteration, closing=closes)
+        if closes:
+            self._close(evaluate=False)
+        else:
+            self._flush_alone()
+            if self._processes.writes and self._agreement is not None:
+                self._warn(
+                    "the program ended without closing it, and what was measured since the last "
+                    "flush is lost; call `close` on every process before it parts from the others"
+                )
             self._leave()
 
     def _flushes_of(self, subject: Subject, flush_seconds: float) -> Flushes:
@@ -238,7 +284,7 @@ class Recorder:
             flush=self._flush_alone,
             close=partial(self._close, evaluate=False),
             leave=self._leave,
-            agreement=agreement_among(self._processes, str(self._writer.store.folder)),
+            agreement=self._agreement,
             listen=listen,
         )
 
@@ -249,7 +295,7 @@ class Recorder:
             evaluate: whether there is time for what is measured at the close. Not where the
                 process is about to be ended, alone perhaps and in the middle of an update.
         """
-        if not self._open:
+        if not self._owned():
             return
         with self._timed():
             if self._recorded != self.iteration and self._stage is not Stage.STEPPING:
@@ -279,6 +325,11 @@ class Recorder:
         if self._processes.writes:
             self._writer.leave()
 
+    def _leave_to(self, folder: Path) -> None:
+        """Leave the recording live where it is in a folder that another begins to use."""
+        if self._owned() and self._writer.store.folder.absolute() == folder.absolute():
+            self._leave()
+
     def _detach(self) -> None:
         # A hook that goes while those of a step are called would stop the training.
         for hook in [] if self._stage is Stage.ENTERING else self._hooks:
@@ -286,6 +337,16 @@ class Recorder:
         self._stage = Stage.ENDED
         self._rows.close()
         self._termination.stop()
+        atexit.unregister(self._at_exit)
+
+    def _owned(self) -> bool:
+        """Whether the recorder is open and this is its process.
+
+        A fork inherits it, and measures and writes nothing.
+        """
+        if self._open and os.getpid() != self._process:
+            self._detach()
+        return self._open
 
     def _flush_alone(self) -> None:
         """Bring to disk what one process can without the others, at any moment."""
@@ -295,7 +356,7 @@ class Recorder:
 
     def _before_step(self, *_: object) -> None:
         """The optimizer is about to step."""
-        if self._open:
+        if self._owned():
             self._stage = Stage.STEPPING
             with self._timed():
                 self._rows.before_step()
@@ -375,9 +436,25 @@ class Recorder:
         return self._stage is not Stage.ENDED
 
     def _check_open(self, method: str) -> None:
-        if not self._open:
-            raise RuntimeError(f"{method}: the recorder of {self._writer.store.folder} is closed")
+        if not self._owned():
+            raise RuntimeError(
+                f"{method}: the recorder of {self._writer.store.folder} is closed"
+                if os.getpid() == self._process
+                else f"{method}: process {self._process} records at {self._writer.store.folder}, "
+                "of which this is a fork"
+            )
 
     def _timed(self) -> AbstractContextManager[None]:
         """Count the time spent in probes, and keep SIGTERM waiting meanwhile."""
         return self._clocks.timed(self._termination)
+
+
+def end_open(store: SegmentStore) -> None:
+    """End a recorder of this process that is still open at a path, and leave its recording live.
+
+    It is looked for among all live objects, which takes some milliseconds.
+    """
+    if store.lease.is_of_this_process():
+        recorders = [found for found in gc.get_objects() if type(found) is Recorder]
+        for found in recorders:
+            found._leave_to(store.folder)

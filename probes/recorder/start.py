@@ -74,6 +74,7 @@ class Start:
         static: values of the recording's coordinates.
         attributes: of the recording.
         several_units: whether updates have several units; None when not known yet.
+        new: whether it is a new recording, whose w0 was just saved.
     """
 
     state: State
@@ -82,15 +83,17 @@ class Start:
     static: Mapping[str, object]
     attributes: Mapping[str, str]
     several_units: bool | None = None
+    new: bool = False
 
 
-def begin(setup: RunSetup, resume: Resume | None) -> Start:
+def begin(setup: RunSetup, resume: Resume | None, *, overwrite: bool = False) -> Start:
     """Open the recording.
 
     Arguments:
         setup: what is to be recorded.
         resume: None for a new recording; True to go on at the last record or, where there is no
             recording, to begin one; an iteration; a recorder's state.
+        overwrite: whether a new recording replaces the one that is there.
 
     Raises:
         OSError: when the recording cannot be opened, here or on another process.
@@ -103,9 +106,13 @@ def begin(setup: RunSetup, resume: Resume | None) -> Start:
             f"resume: given on {asking:.0f} of {setup.processes.size} processes, expected on "
             "all or none"
         )
+    if resumes and overwrite:
+        raise ValueError("overwrite: found True with resume, which goes on with what is there")
     try:
         _together(setup, lambda: refuse_unreadable(setup.static, setup.attributes))
-        return _anew(setup) if not resumes else _on(setup, _given(setup, resume))
+        return (
+            _anew(setup, overwrite=overwrite) if not resumes else _on(setup, _given(setup, resume))
+        )
     except BaseException:
         if setup.processes.writes:
             setup.store.close()
@@ -127,10 +134,28 @@ def _given(setup: RunSetup, resume: Resume | None) -> int | State:
     return _together(setup, read)
 
 
-def _anew(setup: RunSetup, *, resume: bool = False) -> Start:
+def abandon(setup: RunSetup, start: Start) -> None:
+    """Leave nothing behind of an attaching that failed after `begin`, on this process.
+
+    The lease goes, and w0 of a new recording; a recording that goes on stays as it is.
+    """
+    part = initial.own_part(list(setup.subject.parameters.values()), setup.processes)
+    if start.new and part.saves:
+        (setup.store.folder / part.name).unlink(missing_ok=True)
+    if setup.processes.writes:
+        setup.store.close()
+
+
+def _anew(setup: RunSetup, *, resume: bool = False, overwrite: bool = False) -> Start:
     store, processes = setup.store, setup.processes
-    _together(setup, lambda: store.open(resume=resume) if processes.writes else None)
-    _together(setup, lambda: refuse_earlier_initial(store.folder) if processes.writes else None)
+
+    def open_empty() -> None:
+        store.open(resume=resume, overwrite=overwrite)
+        for file in initial.weight_files(store.folder) if overwrite else []:
+            file.unlink()
+        refuse_earlier_initial(store.folder)
+
+    _together(setup, lambda: open_empty() if processes.writes else None)
     parameters = setup.subject.parameters
     part = initial.own_part(list(parameters.values()), processes)
     digests = np.zeros((part.count, _DIGEST))
@@ -160,7 +185,7 @@ def _fresh(setup: RunSetup, names: list[str], digest: str) -> Start:
     window = empty_window(tensors, setup.learning_rate)
     attributes = {**setup.attributes, **_saved_as(names, digest)}
     state = State(0, window, initial=digest)
-    return Start(state, -1, _squares(setup)[2], setup.static, attributes)
+    return Start(state, -1, _squares(setup)[2], setup.static, attributes, new=True)
 
 
 def _saved_as(names: list[str], digest: str) -> dict[str, str]:

@@ -49,27 +49,42 @@ class SegmentStore:
         self.file = closed_file(self.folder)
         self.lease = Lease(self.folder)
 
-    def open(self, *, resume: bool = False) -> None:
+    def open(self, *, resume: bool = False, overwrite: bool = False) -> None:
         """Make the live folder and take its lease.
 
         Arguments:
             resume: whether a recording of this name is to be continued.
+            overwrite: whether a recording of this name is removed, also one that a recorder of
+                this process has not closed.
 
         Raises:
             FileExistsError: when somebody records here or, unless it is to be resumed, when there
                 is already a recording of this name, live or closed.
         """
-        for found in [] if resume else [self.file, *self.segments()]:
-            if found.exists():
-                raise FileExistsError(
-                    f"path: found a recording at {found}; choose another path, move it away, or "
-                    "continue it with resume"
-                )
+        if not (resume or overwrite):
+            self._refuse_existing()
         if not self.folder.is_dir():
             self.folder.mkdir(parents=True, exist_ok=True)
             with suppress(OSError):  # a folder above need not be readable
                 sync_folder(self.folder.parent)
-        self.lease.acquire(take_over=resume)
+        self.lease.acquire(take_over=resume, replace=overwrite)
+        if overwrite:
+            self._remove()
+
+    def _refuse_existing(self) -> None:
+        for found in [self.file, *self.segments()]:
+            if found.exists() and not self.lease.is_of_this_process():
+                raise FileExistsError(
+                    f"path: found a recording at {found}; choose another path, move it away, "
+                    "continue it with resume, or replace it with overwrite=True"
+                )
+
+    def _remove(self) -> None:
+        """Remove all records, from the end, so that what a crash leaves has no gap."""
+        self._clear_away()
+        self.file.unlink(missing_ok=True)
+        for segment in reversed(self.segments()):
+            segment.unlink()
 
     def segments(self) -> list[Path]:
         """Whole segments in the order of their records."""

@@ -130,7 +130,7 @@ def test_unusable_paths_are_listed(save, tmp_path):
     ("state", "said"),
     [
         ("live", "a: live (last written 2000-02-29 12:34:56 UTC, "),
-        ("killed", "a: killed (last written 2000-02-29 12:34:56 UTC, "),
+        ("killed", "a: killed, not closed (last written 2000-02-29 12:34:56 UTC, "),
         ("live on gpu7?", "a: live on gpu7? (last written 2000-02-29 12:34:56 UTC, "),
     ],
 )

@@ -11,6 +11,7 @@ from ultraslow.diffusion.recording.lease import (
     Lease,
     Owner,
     TakenOver,
+    _started,
     owner_of,
     state_of,
     this_process,
@@ -84,7 +85,7 @@ def test_a_living_owner_keeps_it_and_gives_it_back(tmp_path):
     first, second = Lease(tmp_path), Lease(tmp_path)
     first.acquire()
     for take_over in (False, True):
-        with pytest.raises(FileExistsError, match=f"process {os.getpid()} on .* records at"):
+        with pytest.raises(FileExistsError, match="this process records at .* already; close"):
             second.acquire(take_over=take_over)
     second.release()  # has nothing to give back
     first.check()
@@ -93,6 +94,46 @@ def test_a_living_owner_keeps_it_and_gives_it_back(tmp_path):
     second.check()
     second.release()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_living_process_keeps_it(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        started = _started(child.pid)
+        owned(tmp_path, pid=child.pid, started=started)
+        for options in ({}, {"take_over": True}, {"replace": True}):
+            with pytest.raises(FileExistsError, match=f"process {child.pid} on .* records at"):
+                Lease(tmp_path).acquire(**options)
+    finally:
+        child.communicate(b"\n")
+
+
+def test_the_own_lease_is_replaced_where_that_is_asked_for(tmp_path):
+    first, second = Lease(tmp_path), Lease(tmp_path)
+    first.acquire()
+    assert second.is_of_this_process()
+    second.acquire(replace=True)
+    with pytest.raises(TakenOver):
+        first.check()
+    second.check()
+
+
+def test_a_fork_neither_holds_nor_gives_back(tmp_path):
+    lease = Lease(tmp_path)
+    lease.acquire()
+    child = os.fork()
+    if child == 0:
+        try:
+            with pytest.raises(
+                TakenOver, match=f"process {os.getppid()}, of which this is a fork"
+            ):
+                lease.check()
+            lease.release()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    lease.check()
 
 
 def test_a_dead_owner_loses_it(tmp_path):

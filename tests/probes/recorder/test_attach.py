@@ -1,9 +1,14 @@
+import signal
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 
 from ultraslow import probes
+from ultraslow.probes.buffer.row import RowReader
+from ultraslow.probes.quantities.quantity import Quantities
+from ultraslow.probes.recorder import recorder as recorder_module
 from ultraslow.probes.recorder.attach import (
     check_optimizer,
     check_types,
@@ -41,6 +46,60 @@ def test_coordinates_and_attributes(tmp_path):
     assert recording.attrs["config"] == '{"note": {"a": 1}}'
     assert '"torch"' in recording.attrs["versions"]
     assert recording["epoch"].values.tolist() == [0, 0.1]
+
+
+def test_a_disabled_scaler_is_none(tmp_path):
+    model, optimizer = problem()
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    with probes.attach(model, optimizer, tmp_path / "run", batch_size=4, scaler=scaler):
+        scaler.scale(model(torch.randn(4, 3)).mean()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    assert "loss_scale" not in xr.load_dataset(tmp_path / "run.nc")
+
+
+@pytest.mark.parametrize("owner", ["Recorder._record", "RowReader.__init__", "Quantities.begin"])
+def test_what_fails_half_way_leaves_nothing_behind(tmp_path, monkeypatch, owner):
+    kinds = {
+        "Recorder": recorder_module.Recorder,
+        "RowReader": RowReader,
+        "Quantities": Quantities,
+    }
+    kind, _, method = owner.partition(".")
+    model, optimizer = problem()
+    handler = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(kinds[kind], method, lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            probes.attach(model, optimizer, tmp_path / "run", batch_size=4)
+    assert list(tmp_path.iterdir()) == []
+    assert not any(p._backward_hooks for p in model.parameters())
+    assert not optimizer._optimizer_step_post_hooks
+    assert signal.getsignal(signal.SIGTERM) == handler
+    probes.attach(model, optimizer, tmp_path / "run", batch_size=4).close()
+
+
+def test_a_cell_that_is_run_again_begins_anew_where_that_is_asked_for(tmp_path):
+    model, optimizer = problem()
+    first = probes.attach(model, optimizer, tmp_path / "run", batch_size=4)
+    for _ in range(9):
+        model(torch.randn(4, 3)).mean().backward()
+        optimizer.step()
+    again = {"batch_size": 4, "schedule": [], "overwrite": True}
+    with pytest.raises(FileExistsError, match="this process records at .*/run already"):
+        probes.attach(*problem(), tmp_path / "run", batch_size=4)
+    for cell in (problem(), (model, optimizer), problem()):
+        recorder = probes.attach(*cell, tmp_path / "run", **again)
+        assert not first._open
+        cell[0](torch.randn(4, 3)).mean().backward()
+        cell[1].step()
+        first = recorder
+    first.close()
+    assert xr.load_dataset(tmp_path / "run.nc")["iteration"].values.tolist() == [0, 1]
+    probes.attach(*problem(), tmp_path / "run", **again).close()
+    assert xr.load_dataset(tmp_path / "run.nc")["iteration"].values.tolist() == [0]
+    with pytest.raises(ValueError, match="overwrite: found True with resume"):
+        probes.attach(*problem(), tmp_path / "run", resume=True, **again)
 
 
 def test_frozen_parameters_are_left_out(tmp_path):

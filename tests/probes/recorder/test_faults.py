@@ -129,10 +129,10 @@ def test_a_second_recorder_of_a_path_is_refused(tmp_path):
     recorder, train = run(tmp_path / "run")
     train(1, 7)
     for resume in (None, True):
-        with pytest.raises(FileExistsError):
+        with pytest.raises(
+            FileExistsError, match=r"this process records at .*/run already; close"
+        ):
             run(tmp_path / "run", resume=resume)
-    with pytest.raises(FileExistsError, match=f"process {os.getpid()} on .* records at"):
-        run(tmp_path / "run", resume=True)
     train(7, 9)
     assert recorder.close() == tmp_path / "run.nc"
 
@@ -229,6 +229,108 @@ def test_two_processes_told_to_end_close_after_the_same_update_and_lose_nothing(
     records = read_file(tmp_path / "run.nc")[0]
     assert records["iteration"].values.tolist() == list(range(last[0] + 2))
     assert records["noise_updates"].values.tolist() == [0, *[1] * (last[0] + 1)]
+
+
+def forked(action):
+    """Do something in a fork of this process; how that ended, as `os.waitpid` tells."""
+    child = os.fork()
+    if child == 0:
+        try:
+            action()
+        finally:
+            os._exit(7)
+    return os.waitpid(child, 0)[1]
+
+
+@pytest.mark.parametrize("handler", ["default", "host"])
+def test_a_fork_that_is_told_to_end_leaves_the_recording_alone(tmp_path, handler):
+    before = signal.getsignal(signal.SIGTERM)
+    host = (lambda *_: os._exit(5)) if handler == "host" else signal.SIG_DFL
+    signal.signal(signal.SIGTERM, host)
+    try:
+        recorder, train = run(tmp_path / "run", schedule=range(12))
+        train(1, 8)
+        status = forked(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        train(8, 12)
+        closed = read_file(recorder.close())[0]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    ended = os.waitstatus_to_exitcode(status)
+    assert ended == (5 if handler == "host" else -signal.SIGTERM)
+    assert closed["iteration"].values.tolist() == list(range(12))
+
+
+def test_a_fork_that_trains_closes_and_ends_changes_nothing_of_the_recording(tmp_path):
+    model = runs.network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = probes.attach(
+        model, optimizer, tmp_path / "run", batch_size=8, schedule=range(12), flush_seconds=0.0
+    )
+
+    def inherit():
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        for _ in range(6):
+            optimizer.step()
+        with pytest.raises(RuntimeError, match=rf"process {os.getppid()} records at .* a fork"):
+            recorder.observe(loss=1.0)
+        recorder._writer.store.close()
+        recorder.close()
+        recorder.__exit__(SystemExit, None, None)
+        recorder._at_exit()
+        os._exit(0)
+
+    for iteration in range(1, 8):
+        runs.update(model, optimizer, recorder, runs.microbatches(iteration))
+    there = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+    assert forked(inherit) == 0
+    assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()} == there
+    for iteration in range(8, 12):
+        runs.update(model, optimizer, recorder, runs.microbatches(iteration))
+    closed = read_file(recorder.close())[0]
+    assert closed["iteration"].values.tolist() == list(range(12))
+
+
+def ended(folder, *words, count=1):
+    """Run `exit_run.py`, as one process or two; the statuses and what each said."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
+    command = [sys.executable, Path(__file__).parents[1] / "exit_run.py", folder, *words]
+    processes = [
+        subprocess.Popen(
+            [*command, *([str(rank)] if count > 1 else [])],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+    said = [process.communicate(timeout=240)[1] for process in processes]
+    return [process.returncode for process in processes], said
+
+
+@pytest.mark.parametrize(
+    ("words", "count", "code", "closes"),
+    [
+        (["clean"], 1, 0, True),
+        (["exception"], 1, 1, False),
+        (["clean"], 2, 0, True),
+    ],
+)
+def test_a_program_that_ends_without_closing_loses_no_record(tmp_path, words, count, code, closes):
+    codes, said = ended(tmp_path, *words, count=count)
+    assert codes == [code] * count, said
+    assert (tmp_path / "run.nc").exists() == closes
+    records = SegmentStore(tmp_path / "run").read()
+    assert records["iteration"].values.tolist() == list(range(21))
+    assert not (tmp_path / "run" / "lease.json").exists()
+
+
+def test_processes_that_have_parted_say_that_the_recording_was_not_closed(tmp_path):
+    codes, said = ended(tmp_path, "parted", count=2)
+    assert codes == [0, 0], said
+    assert "the program ended without closing it" in said[0]
+    assert not (tmp_path / "run.nc").exists()
+    assert not (tmp_path / "run" / "lease.json").exists()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "zero bytes", "one bit"])

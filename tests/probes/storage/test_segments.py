@@ -75,6 +75,9 @@ def test_an_existing_recording_is_never_overwritten(tmp_path):
     store = SegmentStore(tmp_path / "run")
     store.open()
     written = store.write(records(0))
+    with pytest.raises(FileExistsError, match=f"this process records at {store.folder} already"):
+        SegmentStore(tmp_path / "run").open()
+    store.lease.release()
     with pytest.raises(FileExistsError, match=str(written)):
         SegmentStore(tmp_path / "run").open()
     store.compact()
