@@ -92,7 +92,13 @@ def test_the_optional_probes_run_as_they_stand(study):
     run = xr.load_dataset("runs/resnet8-b64-s0.nc")
     named = re.findall(r"`([a-z_]+)`", PROBES)
     fields = set(named) & set(FIELDS) - {"gradient_sq", "noise_trace"}
-    absent = {"group_learning_rate", "tensor_group", "model", "ghost_size"}
+    absent = {
+        "group_learning_rate",
+        "tensor_group",
+        "ghost_size",
+        "added_noise",
+        "gradient_difference",
+    }
     assert fields - absent <= set(run.variables)
     held_out = run["held_out"].dropna("iteration", how="all")
     assert held_out["iteration"].values.tolist() == [0, 10, 100, 1000]

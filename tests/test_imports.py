@@ -20,7 +20,8 @@ DRAWING = ("analysis/report/figures", "analysis/plot/")
 FLOORS = {
     "diffusion": (
         ("_validation", "moments", "predictions"),
-        ("displacement", "laws", "memory", "noise", "recording", "scaling", "sketch"),
+        ("scaling",),
+        ("displacement", "laws", "memory", "noise", "recording", "sketch"),
         ("walks", "cli"),
     ),
     "probes": (

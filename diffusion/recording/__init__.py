@@ -4,6 +4,7 @@ Contents:
     fields    every field: dimensions, type, unit, meaning
     contract  packing values into a recording, and every fault of a bad one
     errors    the error of a recording, with all its faults
+    labels    words and ranges of what a person says of a run
     schedule  at which iterations to record
     netcdf    the one reader and writer of files, and their seal
     lease     who writes a live folder

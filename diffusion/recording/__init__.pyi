@@ -5,8 +5,14 @@ from .contract import (
     pack as pack,
     seam_faults as seam_faults,
 )
-from .errors import RecordError as RecordError
+from .errors import RecordError as RecordError, nearest as nearest
 from .fields import FIELDS as FIELDS
+from .labels import (
+    LABELS as LABELS,
+    SCALARS as SCALARS,
+    as_label as as_label,
+    parsed_label as parsed_label,
+)
 from .lease import Lease as Lease, TakenOver as TakenOver, state_of as state_of
 from .netcdf import (
     SUFFIX as SUFFIX,

@@ -25,6 +25,7 @@ CONVENTIONS = "CF-1.11"
 # hostile or broken.
 NAME_LENGTH = 512
 ATTRIBUTE_LENGTH = 1_000_000
+LARGEST_INTEGER = 2**63 - 1  # that a recording holds
 
 # What all segments of a recording share, beside the values of its axes.
 _SAME = ("run", "batch_size", "tensor", "tensor_size", "tensor_group", "scale_invariant")
@@ -61,8 +62,8 @@ def pack(values: Mapping[str, Any], attrs: Mapping[str, str | int | float] | Non
         added.
 
     Raises:
-        ValueError: for a name that `FIELDS` does not declare, or an array of another number of
-            dimensions.
+        ValueError: for a name that `FIELDS` does not declare, an array of another number of
+            dimensions, complex values, or integers of more than 63 bits.
 
     >>> packed = pack({"iteration": [0, 1], "loss": [float("nan"), 2.3], "batch_size": 8})
     >>> packed["data_vars"]["loss"]["dims"]
@@ -82,6 +83,12 @@ def pack(values: Mapping[str, Any], attrs: Mapping[str, str | int | float] | Non
 
 
 def _entry(field: Field, value: Any) -> dict:
+    found = np.asarray(value)
+    # numpy would take the real part of the one and turn the other into a negative number.
+    if field.dtype != "str" and found.dtype.kind == "c":
+        raise ValueError(f"{field.name}: found complex values, expected real ones")
+    if field.dtype == "i8" and found.dtype.kind == "u" and (found > LARGEST_INTEGER).any():
+        raise ValueError(f"{field.name}: found {found.max()}, expected at most {LARGEST_INTEGER}")
     array = np.asarray(value, dtype=np.str_ if field.dtype == "str" else field.dtype)
     if array.ndim != len(field.dims):
         raise ValueError(f"{field.name}: found {array.ndim} dimensions, expected {field.dims}")

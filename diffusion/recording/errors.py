@@ -1,4 +1,7 @@
-"""The error that carries a recording's faults; apart, so that commands start without numpy."""
+"""The error that carries a recording's faults; apart, so that commands start without numpy.
+
+Beside it, what messages of errors have in common.
+"""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -51,3 +54,17 @@ def brief(error: Exception) -> str:
     """A library's message on one line, cut to a readable length."""
     text = " ".join(str(getattr(error, "strerror", None) or error).split())
     return text[:_LONGEST] or type(error).__name__
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What a misspelled word may have been, in brackets; empty where nothing is near.
+
+    >>> nearest("sqroot", ["fixed", "sqrt"])
+    ' (sqrt?)'
+    >>> nearest("cosine", ["fixed", "sqrt"])
+    ''
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(word.lower()[:_LONGEST], list(known), n=1, cutoff=0.55)
+    return f" ({near[0]}?)" if near else ""

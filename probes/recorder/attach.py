@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ultraslow.diffusion.scaling import Rule
 from ultraslow.probes.buffer import Resume, schedule_of
 from ultraslow.probes.distributed import (
     is_sharded,
@@ -33,9 +34,9 @@ from ultraslow.probes.quantities import (
     quantities_of,
 )
 from ultraslow.probes.quantities.landscape import Landscape
-from ultraslow.probes.storage import RecordingWriter, SegmentStore
+from ultraslow.probes.storage import RecordingWriter, SegmentStore, name_fault
 
-from .metadata import attributes, check_scalars, coordinates
+from .metadata import attributes, coordinates, described
 from .recorder import Recorder, end_open
 from .start import RunSetup, Start, abandon, begin
 
@@ -46,11 +47,18 @@ def attach(
     path: str | Path,
     *,
     batch_size: int,
+    seed: int | None = None,
+    scaling: Rule | None = None,
+    data_size: int | None = None,
+    data: str | None = None,
+    model_name: str | None = None,
+    ghost_size: int | None = None,
+    added_noise: float | None = None,
+    metadata: Mapping[str, Any] | None = None,
     probes: Collection[str] | None = None,
     evaluation: Evaluation | None = None,
     landscape: Landscape | None = None,
     schedule: Sequence[int] | NDArray[np.integer] | None = None,
-    metadata: Mapping[str, Any] | None = None,
     scaler: torch.amp.GradScaler | None = None,
     flush_seconds: float = 60.0,
     resume: Resume | None = None,
@@ -68,18 +76,33 @@ def attach(
     gradient (divide the loss of each of k accumulated microbatches by k). Where they are not
     equal, declare each with `Recorder.unit`.
 
+    What the run is, in labels such as `seed`, decides what it can be compared with; when the first
+    records are written, a line on standard error says which predictions the run can serve and what
+    the others lack. Labels are added to a closed recording by `ultraslow label`.
+
     w0 is saved beside the recording, and a resumed run is measured from it: load the checkpoint
     first, then attach with `resume`. The number of processes and the sharding may differ from
     before.
 
     Arguments:
         model: the module as it is trained.
-        optimizer: the optimizer of its parameters; one step is one iteration. Steps within a
-            backward pass count once. Where parameters have optimizers of their own that step
-            there, give one that owns all parameters and call its step after each pass: it finds
-            no gradients and moves nothing.
+        optimizer: the optimizer of its parameters, or what Accelerate or Lightning made of it;
+            one step is one iteration. Steps within a backward pass count once. Where parameters
+            have optimizers of their own that step there, give one that owns all parameters and
+            call its step after each pass: it finds no gradients and moves nothing.
         path: where rank 0 records: a live folder of this name, closed to `path` + `.nc`.
         batch_size: samples in an update over all processes, M.
+        seed: of the run. Runs that differ in it alone are draws of one arm.
+        scaling: the rule from batch size to learning rate, "fixed", "sqrt", "exact_sqrt" or
+            "linear" (`diffusion.scaling.scaled_learning_rate`).
+        data_size: samples in the training set, D.
+        data: name of the data set.
+        model_name: name of the network, the recording's coordinate `model`.
+        ghost_size: samples in a ghost batch of batch normalization.
+        added_noise: standard deviation of noise that you add to each gradient component.
+        metadata: all else there is to say of the run, stored as JSON. Keys that are labels
+            (`diffusion.recording.LABELS`) become coordinates as if given by name; `optimizer`,
+            `momentum` and `weight_decay`, which are read from the optimizer, are corrected here.
         probes: which probes to run, of `distance` (always on), `noise`, `path` and `trajectory`
             (see the modules of `probes.quantities` for their cost); the first two when None.
         evaluation: a function of yours and when it is due, such as held-out loss and accuracy;
@@ -87,8 +110,6 @@ def attach(
         landscape: the loss around the weights at chosen checkpoints.
         schedule: iterations to record at, log-spaced when None; 0, the last and those of
             `evaluation` and `landscape` are always recorded.
-        metadata: of the run. Keys that `diffusion.recording.FIELDS` declares without dimensions
-            (seed, model, data, scaling, …) become coordinates, the rest is stored as JSON.
         scaler: the gradient scaler of mixed precision; gradients are measured unscaled.
         flush_seconds: about how much time may be lost when the process is killed.
         resume: to go on with the recording at `path`: what `Recorder.state_dict` returned for the
@@ -116,68 +137,74 @@ def attach(
         FileNotFoundError: when there is nothing to resume.
         OSError: when w0 or the recording cannot be written, here or on another process.
     """
+    optimizer = own_optimizer(optimizer)
     check_types(model, optimizer, path, scaler=scaler, flush_seconds=flush_seconds)
     scaler = scaler if scaler is not None and scaler.is_enabled() else None
     check_descriptions(evaluation, landscape, metadata)
     check_values(model, path, flush_seconds, batch_size=batch_size, probes=probes)
+    labels: dict[str, object] = {"batch_size": batch_size, "seed": seed, "scaling": scaling}
+    labels |= {"data_size": data_size, "data": data, "model": model_name}
+    labels |= {"ghost_size": ghost_size, "added_noise": added_noise}
+    told = described(metadata or {}, labels)
     if overwrite:
         end_open(SegmentStore(path))
     check_optimizer(optimizer, parameter_names(model))
-    recorded_at, store, subject = schedule_of(schedule), SegmentStore(path), _subject(model)
-    chosen = {"distance": None, **dict.fromkeys(("noise",) if probes is None else probes)}
-    given = {"evaluation": evaluation, "landscape": landscape}
-    chosen |= {name: settings for name, settings in given.items() if settings is not None}
-    quantities = quantities_of(subject, chosen)
-    described = _described(model, optimizer, store, batch_size, metadata or {})
-    setup = _setup(optimizer, store, subject, quantities, described, {*chosen}, scaler)
-    return _begun(
-        setup,
-        quantities,
-        lambda: begin(setup, resume, overwrite=overwrite),
-        lambda start: Recorder(
-            model,
-            optimizer,
-            subject,
-            quantities,
-            start=start,
-            writer=_writer(setup, start),
-            tap=_tap(model, setup, scaler),
-            batch_size=batch_size,
-            schedule=recorded_at,
-            scaler=scaler,
-            flush_seconds=flush_seconds,
-            close_on_sigterm=close_on_sigterm,
-        ),
+    settings = {"evaluation": evaluation, "landscape": landscape}
+    setup, quantities = _setup(model, optimizer, path, told, probes, settings, scaler)
+    make = partial(
+        Recorder,
+        model,
+        optimizer,
+        tap=_tap(model, setup, scaler),
+        batch_size=batch_size,
+        schedule=schedule_of(schedule),
+        scaler=scaler,
+        flush_seconds=flush_seconds,
+        close_on_sigterm=close_on_sigterm,
     )
+    return _begun(setup, quantities, make, resume, overwrite=overwrite)
 
 
 def _begun(
     setup: RunSetup,
     quantities: Quantities,
-    begin: Callable[[], Start],
-    make: Callable[[Start], Recorder],
+    make: Callable[..., Recorder],
+    resume: Resume | None,
+    *,
+    overwrite: bool,
 ) -> Recorder:
     """The recorder of a recording that is opened; where one fails, nothing is left behind."""
-    start = begin()
+    start = begin(setup, resume, overwrite=overwrite)
     try:
-        return make(_with_quantities(setup, start, quantities))
+        begun = _with_quantities(setup, start, quantities)
+        return make(setup.subject, quantities, start=begun, writer=_writer(setup, begun))
     except BaseException:
         abandon(setup, start)
         raise
 
 
 def _setup(
+    model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    store: SegmentStore,
-    subject: Subject,
-    quantities: Quantities,
-    described: tuple[dict[str, object], dict[str, str]],
-    chosen: Collection[str],
+    path: str | Path,
+    told: Mapping[str, Any],
+    probes: Collection[str] | None,
+    settings: Mapping[str, Any],
     scaler: torch.amp.GradScaler | None,
-) -> RunSetup:
-    """What is to be recorded, with what the quantities say of themselves."""
-    static, documented = described
-    return RunSetup(
+) -> tuple[RunSetup, Quantities]:
+    """What is to be recorded, and the quantities that measure it.
+
+    Arguments:
+        model, optimizer, path, probes, scaler: as `attach` has them.
+        told: what is said of the run, checked.
+        settings: of the probes that need some, by name; None for one that was not asked for.
+    """
+    store, subject = SegmentStore(path), _subject(model)
+    chosen = {"distance": None, **dict.fromkeys(("noise",) if probes is None else probes)}
+    chosen |= {name: given for name, given in settings.items() if given is not None}
+    quantities = quantities_of(subject, chosen)
+    static, documented = _described(model, optimizer, store, told)
+    setup = RunSetup(
         store,
         subject,
         {**static, **quantities.axes()},
@@ -185,6 +212,7 @@ def _setup(
         frozenset({*chosen, *(["scaler"] if scaler is not None else [])}),
         float(optimizer.param_groups[0]["lr"]),
     )
+    return setup, quantities
 
 
 def _subject(model: torch.nn.Module) -> Subject:
@@ -217,21 +245,19 @@ def _described(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     store: SegmentStore,
-    batch_size: int,
-    metadata: Mapping[str, Any],
+    told: Mapping[str, Any],
 ) -> tuple[dict[str, object], dict[str, str]]:
     """Coordinates and attributes of the recording."""
     tensors = parameter_names(model)
     static: dict[str, object] = {
         "run": store.folder.name,
-        "batch_size": batch_size,
         "world_size": processes_of(model).size,
         "tensor": list(tensors),
         "tensor_size": [parameter.numel() for parameter in tensors.values()],
-        **coordinates(optimizer, metadata),
+        **coordinates(optimizer, told),
         **_groups(optimizer, tensors),
     }
-    documented = attributes(metadata)
+    documented = attributes(told)
     documented["history"] = f"{documented['created']} recorded by probes.attach"
     return static, documented
 
@@ -297,8 +323,6 @@ def check_descriptions(evaluation: object, landscape: object, metadata: object) 
     _check_kind("evaluation", evaluation, Evaluation | None)
     _check_kind("landscape", landscape, Landscape | None)
     _check_kind("metadata", metadata, Mapping | None)
-    if isinstance(metadata, Mapping):
-        check_scalars(metadata)
 
 
 def _check_kind(name: str, value: object, kind: Any) -> None:
@@ -322,6 +346,8 @@ def check_values(
     """
     if not Path(path).name:
         raise ValueError(f"path: found {str(path)!r}, expected a name for the recording")
+    if fault := name_fault(SegmentStore(path).folder):
+        raise ValueError(f"path: {fault}")
     if not flush_seconds >= 0:
         raise ValueError(f"flush_seconds: found {flush_seconds}, expected a time, >= 0")
     if within_wrapper(model):
@@ -337,6 +363,57 @@ def check_values(
     unknown = sorted(set(probes or ()).difference(probe_names()))
     if unknown:
         raise ValueError(f"probes: found {unknown}, expected names of {probe_names()}")
+
+
+# Modules whose optimizers only decide whether the wrapped one steps, and what they call it.
+_HOSTS = ("accelerate.", "lightning.", "pytorch_lightning.")
+_WITHIN = ("optimizer", "_optimizer", "base_optimizer", "optim")
+
+
+def own_optimizer(optimizer: Any) -> Any:
+    """The optimizer whose steps can be followed.
+
+    Accelerate and Lightning wrap optimizers: theirs steps where the wrapped one does, and that is
+    followed. What another wrapper does to the weights before or after nobody can know.
+
+    Arguments:
+        optimizer: as it was given, of whatever type.
+
+    Returns:
+        The optimizer within a wrapper of those; others as they are.
+
+    Raises:
+        TypeError: for a wrapper of another kind, naming what it holds.
+        ValueError: for an optimizer that does not call the hooks of torch's.
+    """
+    while _from_host(optimizer) and optimizer.optimizer is not optimizer:
+        optimizer = optimizer.optimizer
+    if _is_followed(optimizer):
+        return optimizer
+    name = type(optimizer).__name__
+    held = [one for one in _WITHIN if _is_followed(getattr(optimizer, one, None))]
+    advice = (
+        f"give the one that it holds, `.{held[0]}`, if all weights move in that" if held else ""
+    )
+    if isinstance(optimizer, torch.optim.Optimizer):
+        advice = advice or "call `super().__init__(params, defaults)` in its own `__init__`"
+        raise ValueError(
+            f"optimizer: found {name}, which does not call the `__init__` of torch's Optimizer, "
+            f"so that its steps cannot be followed; {advice}"
+        )
+    if held:
+        raise TypeError(f"optimizer: found {name}, expected Optimizer; {advice}")
+    return optimizer
+
+
+def _from_host(optimizer: Any) -> bool:
+    modules = [f"{kind.__module__}." for kind in type(optimizer).__mro__]
+    return any(one.startswith(_HOSTS) for one in modules) and hasattr(optimizer, "optimizer")
+
+
+def _is_followed(optimizer: object) -> bool:
+    hooked = hasattr(optimizer, "_optimizer_step_post_hooks")
+    return isinstance(optimizer, torch.optim.Optimizer) and hooked
 
 
 def check_optimizer(

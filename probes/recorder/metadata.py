@@ -7,16 +7,49 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from ultraslow.diffusion.recording import FIELDS
+from ultraslow.diffusion.recording import SCALARS, as_label
 
 _VERSIONS = ("ultraslow", "torch", "numpy", "xarray", "netCDF4")
-_SCALARS = frozenset(name for name, field in FIELDS.items() if not field.dims)
+# Where the argument of `attach` has another name than the label.
+_ARGUMENTS = {"model": "model_name"}
+
+
+def described(metadata: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata, with the labels that were given by name, all of them held to their words.
+
+    Arguments:
+        metadata: the user's.
+        given: labels by name; None for one that was not given.
+
+    Returns:
+        From key to value; labels that are None are left out.
+
+    Raises:
+        TypeError: for a label of another type, naming what was found and what was expected.
+        ValueError: for a label out of range, or that was given twice with different values.
+    """
+    found = {}
+    for name, value in metadata.items():
+        if name not in SCALARS:
+            found[name] = value
+        elif value is not None:
+            found[name] = as_label(name, value, f"metadata[{name!r}]")
+    for name, value in given.items():
+        if value is None:
+            continue
+        argument = _ARGUMENTS.get(name, name)
+        own = as_label(name, value, argument)
+        if found.setdefault(name, own) != own:
+            raise ValueError(
+                f"{argument}: found {own!r}, and {found[name]!r} in metadata; give one of them"
+            )
+    return found
 
 
 def coordinates(
@@ -27,20 +60,22 @@ def coordinates(
     Arguments:
         optimizer: read for its name and the first group's learning rate, momentum and weight
             decay.
-        metadata: the user's; keys that are no declared scalar field are ignored here.
+        metadata: as `described` gives it; keys that are no labels are ignored here.
 
     Returns:
         From field name to value.
     """
     group = optimizer.param_groups[0]
-    told = {
+    told: dict[str, str | int | float] = {
         "optimizer": type(optimizer).__name__,
         "base_learning_rate": float(group["lr"]),
-        "momentum": group.get("momentum"),
-        "weight_decay": group.get("weight_decay"),
     }
-    known = {**told, **{name: metadata[name] for name in metadata if name in _SCALARS}}
-    return {name: value for name, value in known.items() if value is not None}
+    # What optimizers of strangers keep under these names may be anything.
+    for name in ("momentum", "weight_decay"):
+        value = group.get(name)
+        if isinstance(value, Real) or (isinstance(value, torch.Tensor) and value.ndim == 0):
+            told[name] = float(value)
+    return {**told, **{name: metadata[name] for name in metadata if name in SCALARS}}
 
 
 def attributes(metadata: Mapping[str, Any]) -> dict[str, str]:
@@ -52,7 +87,7 @@ def attributes(metadata: Mapping[str, Any]) -> dict[str, str]:
     Returns:
         Texts by attribute name.
     """
-    rest = {name: value for name, value in metadata.items() if name not in _SCALARS}
+    rest = {name: value for name, value in metadata.items() if name not in SCALARS}
     versions = {name: version(name) for name in _VERSIONS}
     return {
         "title": "Weight distance, gradient noise and loss of a training run",
@@ -62,21 +97,6 @@ def attributes(metadata: Mapping[str, Any]) -> dict[str, str]:
         "versions": json.dumps({"python": platform.python_version(), **versions}),
         "commit": _commit(),
     }
-
-
-def check_scalars(metadata: Mapping[str, Any]) -> None:
-    """Refuse metadata whose declared fields have values of another type.
-
-    Raises:
-        TypeError: naming the key, what was found and what was expected.
-    """
-    expected = {"str": str, "i8": int | np.integer, "f8": int | float | np.number}
-    for name in sorted(_SCALARS & set(metadata)):
-        kind = expected[FIELDS[name].dtype]
-        if not isinstance(metadata[name], kind) or isinstance(metadata[name], bool):
-            raise TypeError(
-                f"metadata[{name!r}]: found {metadata[name]!r}, expected {FIELDS[name].dtype}"
-            )
 
 
 def _commit() -> str:

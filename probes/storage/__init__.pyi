@@ -1,2 +1,2 @@
-from .segments import SegmentStore as SegmentStore
+from .segments import SegmentStore as SegmentStore, name_fault as name_fault
 from .writer import RecordingWriter as RecordingWriter

@@ -35,6 +35,9 @@ from ultraslow.diffusion.recording import (
     to_bytes,
 )
 
+# Of the longest name beside a recording's own: a dot, the suffix, 32 digits and ".tmp".
+_BESIDE = len(f".{SUFFIX}.{uuid.UUID(int=0).hex}.tmp")
+_NAME_LENGTH = 255  # bytes, of nearly all file systems
 # What file systems answer that cannot sync a folder, some network file systems among them.
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
@@ -44,7 +47,7 @@ class SegmentStore:
 
     def __init__(self, path: str | Path) -> None:
         """Name the files: `path` is the live folder, `path` + `.nc` the closed file."""
-        path = Path(path)
+        path = Path(os.path.expanduser(path))
         self.folder = path.with_suffix("") if path.suffix == SUFFIX else path
         self.file = closed_file(self.folder)
         self.lease = Lease(self.folder)
@@ -209,6 +212,31 @@ def _write_whole(target: Path, records: xr.Dataset, *, permit: Callable[[], None
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
+
+
+def name_fault(folder: Path) -> str:
+    """Why a recording cannot have this name, as files beside it need longer ones; empty if it can.
+
+    Arguments:
+        folder: the live folder.
+    """
+    size, longest = len(os.fsencode(folder.name)), _longest_name(folder.parent) - _BESIDE
+    if size <= longest:
+        return ""
+    return (
+        f"found a name of {size} bytes, {folder.name[:40]!r}…, expected at most {longest}: files "
+        "beside the recording have longer names"
+    )
+
+
+def _longest_name(folder: Path) -> int:
+    """Bytes that a name in a folder may have, by the nearest folder that exists."""
+    for one in (folder, *folder.parents):
+        try:
+            return os.pathconf(one, "PC_NAME_MAX")
+        except (OSError, ValueError, AttributeError):
+            continue
+    return _NAME_LENGTH
 
 
 def sync_folder(folder: Path) -> None:

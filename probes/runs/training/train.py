@@ -16,6 +16,7 @@ direction. Adding s·ξ with normal ξ to the gradient of each update raises the
 """
 
 import json
+import math
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -126,7 +127,9 @@ def train(
 def _of_full_batch(session: Session) -> dict[str, float]:
     """What a recording of a full batch says of its gradients; before weights are restored."""
     difference = gradient_difference(session)
-    return {} if difference is None else {"gradient_difference": difference}
+    if difference is None or not math.isfinite(difference):
+        return {}
+    return {"gradient_difference": difference}
 
 
 def restored(session: Session) -> tuple[int, Mapping[str, Any] | None]:
