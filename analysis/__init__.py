@@ -17,7 +17,7 @@ Contents:
     predictions  the verdicts
     report       the page, its figures and tables
     text         numbers in words
-    cli          the commands `info`, `fit`, `test`, `report`, `batch`, `plan` and `simulate`
+    cli          the commands from `info` and `fit` to `plan` and `simulate`
 """
 
 import lazy_loader

@@ -261,6 +261,35 @@ def _say(arguments: argparse.Namespace, content: object, *tables: "Table") -> No
         print(printed(tables))
 
 
+def noise(parser: argparse.ArgumentParser) -> Run:
+    """Tell the gradient noise scale of each batch size, with its interval.
+
+    With three seeds or more it is averaged over the iterations that they have in common, and the
+    interval is that across them; with fewer it comes from the windows of the runs.
+
+    Example: ultraslow noise runs/
+    """
+    _add_paths(parser)
+    _add_level(parser)
+    _add_json(parser)
+    return _noise
+
+
+def _noise(arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.noise import arm_scales
+    from ultraslow.analysis.report import comparison_rows, noise_table
+    from ultraslow.analysis.runs import runs_of
+
+    found = arm_scales(runs_of(_load(arguments.paths)), level=arguments.level)
+    if not found:
+        raise CommandError(
+            "found no recording with gradient noise, expected one made with the probe `noise`, in "
+            "which updates have several units"
+        )
+    _say(arguments, {"noise": comparison_rows(found)}, noise_table(found))
+    return 0 if any(one.place != "unknown" for one in found) else 2
+
+
 def batch(parser: argparse.ArgumentParser) -> Run:
     """Find the batch size beyond which larger ones stop saving iterations.
 

@@ -29,6 +29,7 @@ _ORDER = (
     "fit",
     "test",
     "report",
+    "noise",
     "batch",
     "plan",
     "simulate",

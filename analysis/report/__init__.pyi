@@ -1,4 +1,5 @@
 from .numbers import (
+    comparison_rows as comparison_rows,
     critical_numbers as critical_numbers,
     fit_rows as fit_rows,
     ladder_rows as ladder_rows,
@@ -10,6 +11,7 @@ from .tables import (
     critical_table as critical_table,
     exponent_table as exponent_table,
     ladder_table as ladder_table,
+    noise_table as noise_table,
     plan_tables as plan_tables,
     recording_tables as recording_tables,
     verdict_tables as verdict_tables,

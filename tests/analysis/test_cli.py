@@ -75,6 +75,32 @@ def test_test_as_json_is_strict(runs, capsys):
     assert rows[0]["effect"] is None
 
 
+def test_noise_tells_the_scale_of_each_arm_and_who_was_left_out(save, tmp_path, capsys):
+    folder = tmp_path / "noisy"
+    for seed in range(3):
+        save(f"n-s{seed}", folder, seed=seed, last=2000)
+    save("n-short", folder, seed=9, records=[0, 1, 2, 4, 8, 16])
+    assert main(["noise", str(folder)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "1–2000" in text and "seeds below it" in text
+    assert "n-short has finite gradient noise in 16 of 2000 iterations" in text
+    assert main(["noise", str(folder), "--json", "--level", "0.9"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["noise"]
+    assert (row["scale"]["first_iteration"], row["scale"]["last_iteration"]) == (1, 2000)
+    assert (row["scale"]["seeds"], row["runs"], len(row["left_out"])) == (3, 3, 1)
+    assert row["scale"]["low"] < 200 * 1.05 and row["scale"]["high"] > 200 * 0.95
+
+
+def test_noise_without_any_says_what_is_needed(save, tmp_path, capsys):
+    bare = {"gradient_sq": None, "noise_trace": None, "noise_updates": None}
+    save("bare", tmp_path / "bare", **bare, **SHORT)
+    assert main(["noise", str(tmp_path / "bare")]) == 2
+    assert "found no recording with gradient noise, expected one made" in capsys.readouterr().err
+    save("brief", tmp_path / "brief", records=[0, 1, 2])
+    assert main(["noise", str(tmp_path / "brief")]) == 2
+    assert "2 windows with gradient noise, 4 needed" in " ".join(capsys.readouterr().out.split())
+
+
 def test_report_writes_the_page_and_its_numbers(runs, tmp_path, capsys):
     assert main(["report", str(runs), "--output", str(tmp_path / "page.html")]) == 0
     assert str(tmp_path / "page.html") in capsys.readouterr().out
@@ -149,9 +175,12 @@ CRITICAL = 600.0
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch):
-    """The command under its name, whether or not the package was installed since it is there."""
-    entry = EntryPoint("batch", "ultraslow.analysis.cli:batch", cli.GROUP)
-    known = cli.commands() | {"batch": entry}
+    """The commands under their names, whether or not the package was installed since."""
+    names = ("batch", "noise")
+    entries = {
+        name: EntryPoint(name, f"ultraslow.analysis.cli:{name}", cli.GROUP) for name in names
+    }
+    known = cli.commands() | entries
     monkeypatch.setattr(cli, "commands", lambda: known)
 
 

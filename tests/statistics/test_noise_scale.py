@@ -17,7 +17,7 @@ from ultraslow.diffusion.recording.schedule import log_spaced
 
 pytestmark = pytest.mark.slow
 
-SETS = 500
+SETS = 400
 SEED = 2026
 TABLE = Path(__file__).with_name("noise_table.md")
 LEAST, MOST = 0.93, 0.97
