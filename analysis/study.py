@@ -250,7 +250,7 @@ class Study:
 
     @cached_property
     def sets(self) -> dict[str, "Study"]:
-        """The sets of equal runs by name, each to be judged by itself (`runs.sets.equal_sets`)."""
+        """The sets of equal runs by name, each to be judged by itself (`runs.equal_sets`)."""
         return {found.name: self.part(found.nodes) for found in equal_sets(self.runs)}
 
     @cached_property

@@ -87,7 +87,7 @@ def _noise(iteration, rng):
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make():
     """The function that simulates a recording."""
     return simulate

@@ -147,8 +147,10 @@ def _judged(found: list[Interval], wide: list[Interval]) -> tuple[str, int]:
     if against:
         return CONTRADICTED, max(against, key=lambda k: wide[k].low)
     words = [_word(one) for one in found]
-    word = SUPPORTED if set(words) == {SUPPORTED} else UNDECIDABLE
-    return word, max((k for k in places if words[k] == word), key=lambda k: found[k].farthest)
+    if set(words) == {SUPPORTED}:
+        return SUPPORTED, max(places, key=lambda k: found[k].farthest)
+    still_open = [k for k in places if words[k] != SUPPORTED]
+    return UNDECIDABLE, max(still_open, key=lambda k: found[k].farthest)
 
 
 def _share(study: Study, compared: _Comparison, *, level: float) -> Interval:
