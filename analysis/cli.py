@@ -88,18 +88,21 @@ def _add_paths(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help=text)
 
 
-def _add_level(parser: argparse.ArgumentParser) -> None:
+def _add_level(parser: argparse.ArgumentParser, of: str = "the intervals") -> None:
     parser.add_argument(
         "--level",
         type=_level,
         default=0.95,
         metavar="L",
-        help="confidence level of the intervals (default: 0.95)",
+        help=f"confidence level of {of}, from 0.8 to 0.99 (default: 0.95)",
     )
 
 
 def _level(text: str) -> float:
-    level = float(text)
+    try:
+        level = float(text)
+    except ValueError:
+        level = math.nan
     if not 0.8 <= level <= 0.99:
         raise argparse.ArgumentTypeError(f"found {text}, expected a number from 0.8 to 0.99")
     return level
@@ -306,9 +309,7 @@ def batch(parser: argparse.ArgumentParser) -> Run:
         metavar="L",
         help="training loss to reach (default: the lowest that all rates that train reach)",
     )
-    parser.add_argument(
-        "--level", type=float, default=0.95, help="of the interval (default: 0.95)"
-    )
+    _add_level(parser, "the interval")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     _add_json(parser)
     return _batch
@@ -336,8 +337,6 @@ def _batch(arguments: argparse.Namespace) -> int:
 def _check_batch(arguments: argparse.Namespace) -> None:
     if arguments.target is not None and not math.isfinite(arguments.target):
         raise CommandError(f"--target: found {arguments.target}, expected a finite loss")
-    if not 0.8 <= arguments.level <= 0.99:
-        raise CommandError(f"--level: found {arguments.level}, expected a number from 0.8 to 0.99")
     _check_seed(arguments)
 
 
@@ -359,10 +358,15 @@ def plan(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument(
         "--exponent", type=float, default=0.1, metavar="P", help="of the power law (default: 0.1)"
     )
-    parser.add_argument("--power", type=float, default=0.8, help="to be reached (default: 0.8)")
-    parser.add_argument("--level", type=float, default=0.95, help="of the test (default: 0.95)")
     parser.add_argument(
-        "--draws", type=int, default=400, help="simulated series a law and length (default: 400)"
+        "--power", type=float, default=0.8, help="to be reached, from 0.5 to 1 (default: 0.8)"
+    )
+    _add_level(parser, "the test")
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=400,
+        help="simulated series a law and length, from 100 to 10000 (default: 400)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the simulations (default: 0)")
     _add_numbers(parser)
@@ -407,9 +411,20 @@ def _plan(arguments: argparse.Namespace) -> int:
         with tqdm(desc="simulating", unit="length", **_BAR) as bar:
             found = plan_runs(asked, of, rng=rng, advance=bar.update)
     except ValueError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(_by_option(str(error), arguments)) from error
     _say(arguments, plan_numbers(found), *plan_tables(found))
     return 0
+
+
+def _by_option(message: str, arguments: argparse.Namespace) -> str:
+    """A message on an argument of a function, on the option that it came from.
+
+    >>> _by_option("noise_share: found -1", argparse.Namespace(noise=-1))
+    '--noise: found -1'
+    """
+    name, colon, rest = message.partition(":")
+    option = {"noise_share": "noise"}.get(name, name)
+    return f"{_flag(option)}{colon}{rest}" if option in vars(arguments) else message
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:

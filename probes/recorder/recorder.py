@@ -104,7 +104,7 @@ class _Clocks:
 
 
 class Recorder:
-    """Probes attached to a run; made by `probes.attach`."""
+    """Probes attached to a run; made by `us.attach`."""
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ class Recorder:
         """What a later run needs to go on from here; save it with the model's checkpoint.
 
         Every process calls it, between two updates, after the last loss was observed. Give it to
-        `probes.attach` as `resume`. What processes return differs in one thing: rank 0's state
+        `us.attach` as `resume`. What processes return differs in one thing: rank 0's state
         also holds the records that a disk refused.
 
         Returns:

@@ -43,4 +43,8 @@ __version__ = "0.1.0"
 if not (Path(__file__).parent / "diffusion").is_dir():  # a checkout whose links are plain files
     __path__.append(str(Path(__file__).parents[2]))
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, _names, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __dir__() -> list[str]:
+    return sorted([*_names(), "__version__"])

@@ -143,11 +143,15 @@ def test_what_cannot_be_done_ends_with_status_2_and_a_sentence(runs, tmp_path, c
     assert printed.out == ""
 
 
-@pytest.mark.parametrize("level", ["1", "0.5", "x"])
-def test_a_level_that_makes_no_sense_is_refused(runs, level):
+@pytest.mark.parametrize("level", ["1", "0.5", "x", "nan"])
+@pytest.mark.parametrize("command", ["fit", "test", "report", "noise", "batch", "plan"])
+def test_a_level_that_makes_no_sense_is_refused(command, level, capsys):
+    """All commands say it in the same words."""
     with pytest.raises(SystemExit) as caught:
-        main(["test", str(runs), "--level", level])
+        main([command, "runs", "--level", level])
     assert caught.value.code == 2
+    told = f"error: argument --level: found {level}, expected a number from 0.8 to 0.99"
+    assert told in capsys.readouterr().err
 
 
 def test_a_terminal_escape_in_a_run_name_is_not_printed(save, tmp_path, capsys):
@@ -245,7 +249,6 @@ def test_programs_get_the_numbers(record, capsys):
         ({}, ["--target", "0.01"], "batch size 64 left out: 4 runs did not reach the target"),
         ({"loss": None}, [], "no critical batch size: no run recorded its loss"),
         ({"seeds": 1}, ["--target", "nan"], "--target: found nan, expected a finite loss"),
-        ({"seeds": 1}, ["--level", "1"], "--level: found 1.0"),
         ({"seeds": 1}, ["--seed", "-1"], "--seed: found -1"),
         ({"seeds": 0}, [], "runs"),
     ],
@@ -335,18 +338,23 @@ def test_numbers_beside_recordings_are_refused(capsys):
     [
         ([], "PATH, --noise: found neither, expected pilot recordings or a number"),
         (["--onset", "3"], "PATH, --noise: found neither"),
-        (["--noise", "-1"], "noise_share: found -1.0, expected a finite number above 0"),
+        (["--noise", "-1"], "--noise: found -1.0, expected a finite number above 0"),
         (["--noise", "0.1", "--exponent", "0.05"], "expected a number beyond ±0.05"),
-        (["--noise", "0.1", "--exponent", "50"], "exponent: found 50, expected a number between"),
-        (["--noise", "0.1", "--power", "1"], "power: found 1.0, expected a number from 0.5 to 1"),
-        (["--noise", "0.1", "--level", "0.4"], "level: found 0.4, expected"),
-        (["--noise", "0.1", "--draws", "99"], "draws: found 99, expected 100 to 10000"),
-        (["--noise", "0.1", "--onset", "1e9"], "onset: found 1e+09, expected at most"),
-        (["--noise", "0.1", "--correlation", "-1"], "correlation: found -1.0"),
-        (["--noise", "0.1", "--seed-spread", "-1"], "seed_spread: found -1.0"),
+        (
+            ["--noise", "0.1", "--exponent", "50"],
+            "--exponent: found 50, expected a number",
+        ),
+        (
+            ["--noise", "0.1", "--power", "1"],
+            "--power: found 1.0, expected a number from 0.5",
+        ),
+        (["--noise", "0.1", "--draws", "99"], "--draws: found 99, expected 100 to 10000"),
+        (["--noise", "0.1", "--onset", "1e9"], "--onset: found 1e+09, expected at most"),
+        (["--noise", "0.1", "--correlation", "-1"], "--correlation: found -1.0"),
+        (["--noise", "0.1", "--seed-spread", "-1"], "--seed-spread: found -1.0"),
         (["--noise", "0.1", "--seed", "-1"], "--seed: found -1, expected 0 or more"),
-        (["--noise", "0.1", "--batch-size", "-3"], "batch_size: found -3"),
-        (["--noise", "0.1", "--noise-scale", "-5"], "noise_scale: found -5"),
+        (["--noise", "0.1", "--batch-size", "-3"], "--batch-size: found -3"),
+        (["--noise", "0.1", "--noise-scale", "-5"], "--noise-scale: found -5"),
         (["nowhere.nc"], "nowhere.nc"),
     ],
 )
@@ -385,7 +393,7 @@ def test_every_kind_writes_sound_recordings_with_their_truth(tmp_path, capsys, k
         (["law", "--scaling", "cubic"], "cubic"),
         (["law", "--set", "parameters=[1]"], "parameters: found [1], expected a mapping"),
         (["law", "--scaling", "exact_sqrt"], "data_size: found None"),
-        (["field", "--data-size", "16"], "batch_size: found 32, expected at most data_size 16"),
+        (["field", "--data-size", "16"], "--batch-size: found 32, expected at most data_size 16"),
     ],
 )
 def test_faults_name_what_was_found(tmp_path, capsys, arguments, message):
