@@ -18,7 +18,7 @@ Contents:
     runs          the reference runs: ResNets on images, from recipes
     norms         squares and squared distances of tensors
     verification  a toy of known noise scale through every way of training
-    cli           the commands `verify` and `repair`
+    cli           the commands `verify`, `repair` and `label`
 """
 
 import lazy_loader

@@ -1,13 +1,16 @@
 """`ultraslow verify`: known noise scale through every way of training this machine can do.
 
 `ultraslow repair`: rebuild recordings from their sound parts.
+
+`ultraslow label`: say of a recording what was forgotten when it was made.
 """
 
 import argparse
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from ultraslow.diffusion.cli import CommandError, Run
@@ -115,3 +118,58 @@ def _repair(parsed: argparse.Namespace) -> int:
         for line in [*done.faults, *(f"set aside: {aside}" for aside in done.aside)]:
             print(f"    {line}")
     return 0
+
+
+def label(parser: argparse.ArgumentParser) -> Run:
+    """Add labels that analysis groups runs by to closed recordings, or correct them.
+
+    Labels are seed, scaling (fixed, sqrt, exact_sqrt or linear), model, data, data_size,
+    optimizer, momentum, weight_decay, base_learning_rate, ghost_size, added_noise and
+    gradient_difference. What was measured stays; the recording's history says what was changed.
+
+    Example: ultraslow label runs/r50-b8192-s3 seed=3 scaling=sqrt data_size=1281167
+    """
+    parser.add_argument("words", nargs="+", metavar="RUN NAME=VALUE", help="recordings and labels")
+    return _label
+
+
+def _label(parsed: argparse.Namespace) -> int:
+    from ultraslow.diffusion.recording import parsed_label
+    from ultraslow.probes.storage.label import label_recording, refuse_unknown
+
+    runs, typed = _runs_and_labels(parsed.words)
+    try:
+        for name in typed:
+            refuse_unknown(name)
+        labels = {name: parsed_label(name, text) for name, text in typed.items()}
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    for run in runs:
+        done = label_recording(run, labels)
+        print(f"{done.path}: {done}" + ("; it had been left live and is closed" * done.closed))
+    return 0
+
+
+def _runs_and_labels(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Recordings, and the texts of labels by name; a path may have an equals sign in it.
+
+    Raises:
+        CommandError: where one of them is missing or given twice.
+    """
+    runs: list[str] = []
+    typed: dict[str, str] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or "/" in name or Path(word).exists():
+            runs.append(word)
+        elif name in typed:
+            raise CommandError(f"{name}: found {typed[name]!r} and {text!r}, expected one of them")
+        else:
+            typed[name] = text
+    if not runs:
+        raise CommandError("found no recording to label, expected RUN NAME=VALUE")
+    if not typed:
+        raise CommandError(f"found no label for {runs[0]}, expected NAME=VALUE as in seed=3")
+    if "seed" in typed and len(runs) > 1:
+        raise CommandError(f"seed: found one for {len(runs)} recordings, expected one for each")
+    return runs, typed

@@ -1,5 +1,6 @@
 """Whether a run can be recorded, and whether what is on disk belongs to it."""
 
+import shlex
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ultraslow.diffusion.recording import ATTRIBUTE_LENGTH, FIELDS, NAME_LENGTH, pack
+from ultraslow.diffusion.recording import ATTRIBUTE_LENGTH, FIELDS, LABELS, NAME_LENGTH, pack
 from ultraslow.probes.buffer import State
 from ultraslow.probes.quantities import QUANTITIES
 from ultraslow.probes.storage import initial
@@ -193,6 +194,14 @@ def _warn_of_other_metadata(
     if changed:
         told = ", ".join(f"{name} {records[name].values[()]}" for name in changed)
         warn(folder, f"goes on with its own {told}, and not with what was given now")
+    new = [name for name in LABELS if name in static and name not in records]
+    if new := [name for name in new if name not in _MAY_DIFFER]:
+        words = " ".join(shlex.quote(f"{name}={static[name]}") for name in new)
+        warn(
+            folder,
+            f"was begun without {', '.join(new)} and goes on without; when it is closed, run "
+            f"`ultraslow label {shlex.quote(str(folder))} {words}`",
+        )
 
 
 def _named(values: NDArray[Any]) -> str:

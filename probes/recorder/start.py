@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.diffusion.recording import RecordError
+from ultraslow.diffusion.recording import SCALARS, RecordError
 from ultraslow.probes.buffer import Resume, State, empty_window, from_plain, from_records
 from ultraslow.probes.distributed import Processes, fail_together
 from ultraslow.probes.norms import squared_distances
@@ -280,7 +280,9 @@ def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: boo
         )
     resumed = [*json.loads(records.attrs.get("resumed", "[]")), part]
     attributes = {**records.attrs, "resumed": json.dumps(resumed)}
-    static = {name: records[name].values[()] for name in setup.static if name in records}
+    # Labels that were added to it stay; those it never had cannot begin in its middle.
+    known = [name for name in (*setup.static, *SCALARS) if name in records]
+    static = {name: records[name].values[()] for name in known}
     several = "gradient_sq" in records
     return Start(
         replace(state, waiting=waiting), recorded, np.zeros(0), static, attributes, several

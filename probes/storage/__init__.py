@@ -6,6 +6,7 @@ Contents:
     initial   the initial weights beside a recording
     weights   weights in safetensors files, in parts
     repair    a closed file from what a killed run left
+    label     labels of a recording that were forgotten, or wrong
 """
 
 import lazy_loader

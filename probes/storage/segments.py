@@ -117,6 +117,15 @@ class SegmentStore:
         _write_whole(target, records, permit=self.lease.check)
         return target
 
+    def replace(self, records: xr.Dataset) -> None:
+        """Write the closed file anew, with the given records; until then the old one stands.
+
+        Raises:
+            TakenOver: when another process records here now.
+            OSError: when the disk refuses; the old file is as it was.
+        """
+        _write_whole(self.file, records, permit=self.lease.check)
+
     def cut(self, last: int) -> None:
         """Make a closed recording live again and drop the records after an iteration.
 

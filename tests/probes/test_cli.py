@@ -1,4 +1,7 @@
 import json
+import re
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,8 +9,12 @@ import torch
 import xarray as xr
 
 from ultraslow import analysis, probes
+from ultraslow.diffusion import cli
 from ultraslow.diffusion.cli import main
+from ultraslow.diffusion.recording import LABELS
 from ultraslow.diffusion.recording.errors import RecordError
+from ultraslow.diffusion.scaling import RULES
+from ultraslow.probes.cli import label as cli_label
 
 
 def test_modes_of_one_and_two_processes(capsys):
@@ -89,3 +96,58 @@ def test_a_flipped_bit_never_reads_as_another_number(cut):
         for name in original.variables:
             floating = original[name].dtype.kind == "f"
             assert np.array_equal(original[name], found[name], equal_nan=floating), name
+
+
+@pytest.fixture
+def two_runs(tmp_path, monkeypatch):
+    """Two closed recordings without labels, and the command as it is installed."""
+    entry = EntryPoint("label", "ultraslow.probes.cli:label", cli.GROUP)
+    monkeypatch.setattr(cli, "entry_points", lambda group: [entry])
+    for name in ("a", "b=1"):
+        model = torch.nn.Linear(3, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        probes.attach(model, optimizer, tmp_path / name, batch_size=4).close()
+    return [str(tmp_path / "a"), str(tmp_path / "b=1.nc")]
+
+
+def test_labels_are_added_and_told(two_runs, capsys, monkeypatch, tmp_path):
+    assert main(["label", two_runs[0], "seed=3", "scaling=sqrt", "model=a=b"]) == 0
+    assert capsys.readouterr().out == f"{two_runs[0]}.nc: seed 3, scaling sqrt, model a=b\n"
+    assert main(["label", "data_size=5e4", *two_runs]) == 0
+    assert main(["label", two_runs[0], "seed=4", "scaling=sqrt"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[1:] == [f"{two_runs[1]}: data_size 50000", f"{two_runs[0]}.nc: seed 4 (was 3)"]
+    monkeypatch.chdir(tmp_path)
+    assert main(["label", "b=1.nc", "seed=7"]) == 0
+    found = xr.load_dataset(tmp_path / "b=1.nc")
+    assert (found["seed"].item(), found["data_size"].item()) == (7, 50_000)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{a}"], "found no label for {a}, expected NAME=VALUE as in seed=3"),
+        (["seed=3"], "found no recording to label, expected RUN NAME=VALUE"),
+        (["{a}", "{b}", "seed=3"], "seed: found one for 2 recordings, expected one for each"),
+        (["{a}", "seed=3", "seed=4"], "seed: found '3' and '4', expected one of them"),
+        (["{a}", "seed=three"], "seed: found 'three', expected an integer"),
+        (["{a}", "seed="], "seed: found '', expected an integer"),
+        (["{a}", "scaling=sqroot"], "scaling: found 'sqroot', expected fixed, sqrt, exact_sqrt"),
+        (["{a}", "sed=3"], "sed: no label (seed?), expected one of"),
+        (["{a}", "batch_size=8"], "batch_size: the recording was measured with it"),
+        (["{a}", "data_size=-1"], "data_size: found -1, expected a number of samples, >= 1"),
+        (["{a}-none", "seed=3"], "path: found no recording at {a}-none"),
+    ],
+)
+def test_what_cannot_be_labelled_is_told_and_stays(two_runs, capsys, words, message):
+    places = {"a": two_runs[0], "b": two_runs[1]}
+    files = [Path(f"{two_runs[0]}.nc"), Path(two_runs[1])]
+    before = [file.read_bytes() for file in files]
+    assert main(["label", *(word.format(**places) for word in words)]) == 2
+    assert f"ultraslow label: {message.format(**places)}" in capsys.readouterr().err
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_the_help_names_all_labels():
+    assert set(LABELS) <= set(re.findall(r"\w+", cli_label.__doc__))
+    assert set(RULES) <= set(re.findall(r"\w+", cli_label.__doc__))
