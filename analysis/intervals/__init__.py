@@ -5,6 +5,7 @@ Contents:
     seeds     means across seeds, where the seeds are the sample
     contrast  differences between arms
     decision  supported, contradicted or undecidable
+    continuation  how many more seeds would decide
 """
 
 import lazy_loader

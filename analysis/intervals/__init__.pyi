@@ -1,8 +1,13 @@
+from .continuation import (
+    chance_within as chance_within,
+    seeds_to_decide as seeds_to_decide,
+)
 from .contrast import (
     Contrast as Contrast,
     block as block,
     paired as paired,
     unpaired as unpaired,
+    welch as welch,
 )
 from .decision import (
     CONTRADICTED as CONTRADICTED,

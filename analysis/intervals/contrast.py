@@ -1,6 +1,7 @@
 """Differences between two means, with errors from the spread between runs."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,12 +68,32 @@ def unpaired(above: ArrayLike, below: ArrayLike) -> Contrast:
     1.000 [−1.267, 3.267]
     """
     samples = [np.asarray(values, dtype=np.float64) for values in (above, below)]
-    parts = [values.var(ddof=1) / values.size for values in samples]
-    total = float(sum(parts))
-    smaller = min(values.size for values in samples)
-    spread = sum(part**2 / (values.size - 1) for part, values in zip(parts, samples, strict=True))
-    freedom = float(total**2 / spread) if spread > 0 and smaller > 2 else float(smaller - 1)
+    variances = [float(values.var(ddof=1)) for values in samples]
     middle = float(samples[0].mean() - samples[1].mean())
+    return welch(middle, variances, [values.size for values in samples])
+
+
+def welch(
+    middle: float, variances: Sequence[float], counts: Sequence[int], weights: ArrayLike = 1.0
+) -> Contrast:
+    """A weighted sum of means Σ wᵢ·x̄ᵢ with Welch's degrees of freedom.
+
+    ν = (Σ vᵢ)²/Σ [vᵢ²/(nᵢ − 1)], vᵢ = wᵢ²·sᵢ²/nᵢ
+
+    Arguments:
+        middle: the sum.
+        variances: s² of each sample.
+        counts: n of each sample, two or more.
+        weights: w of each; of a plain difference only the squares count, which are 1.
+
+    Returns:
+        The sum with its error.
+    """
+    sizes = np.asarray(counts, dtype=np.float64)
+    parts = np.asarray(weights) ** 2 * np.asarray(variances, dtype=np.float64) / sizes
+    total, smaller = float(parts.sum()), min(counts)
+    spread = float((parts**2 / (sizes - 1)).sum())
+    freedom = total**2 / spread if spread > 0 and smaller > 2 else float(smaller - 1)
     return Contrast(middle, math.sqrt(total), freedom, smaller)
 
 

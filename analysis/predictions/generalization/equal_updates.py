@@ -1,23 +1,28 @@
 """P3: large batches generalize as well as small ones when trained for as many updates."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, Interval
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.scores import METRICS, once
-from ultraslow.analysis.study import Sample, Study
-from ultraslow.analysis.text import rounded
+from ultraslow.analysis.study import Missing, Sample, Study
 
 from .gaps import (
     TUNING_SEEDS,
     Gap,
     Setting,
     base_rate_epochs,
+    chance_below,
+    chance_beyond,
     equal_epochs,
     equal_updates,
     meaning,
-    more_seeds,
+    most_seeds,
     sample_of,
+    seeds_or_else,
     setting,
     tuning_notes,
 )
@@ -85,31 +90,38 @@ def without_scores(blank: Verdict, study: Study) -> Verdict | None:
     scored = study.scored
     if not scored.runs:
         reason = f"No run holds a held-out value ({' or '.join(METRICS)})."
-        sample = Sample(len(once(study.runs)))
-        needed = "runs recorded with an evaluation"
-        return replace(blank, reason=reason, needed=needed, sample=sample)
-    blank = replace(blank, sample=_unjudged(scored))
+        missing = Missing(reason, "runs recorded with an evaluation")
+        return blank.lacking(missing, Sample(len(once(study.runs))))
     if scored.unlike is not None:
-        needed = "test the sets of equal runs apart"
-        return replace(blank, reason=scored.unlike.reason, needed=needed)
+        return blank.lacking(scored.unlike, _unjudged(scored))
     if len(scored.batch_sizes) < 2:
         also = " with held-out values" if len(study.batch_sizes) > 1 else ""
-        reason = f"Only batch size {scored.batch_sizes[0]} was run{also}."
-        needed = f"a second batch size, {TUNING_SEEDS} seeds and three learning rates or more"
-        return replace(blank, reason=reason, needed=needed)
+        (only,) = scored.batch_sizes
+        missing = Missing(
+            f"Only batch size {only} was run{also}.",
+            f"batch size {4 * only} as well, {TUNING_SEEDS} seeds at three learning rates each",
+            1,
+            2,
+            "batch sizes",
+        )
+        return blank.lacking(missing, _unjudged(scored))
     return None
 
 
 def too_few_seeds(blank: Verdict, study: Study) -> Verdict:
     """The verdict on sets whose smallest batch size has too few seeds."""
-    base = study.scored.batch_sizes[0]
-    return replace(
-        blank,
-        reason=f"No learning rate of batch size {base} has {TUNING_SEEDS} seeds with a held-out "
-        "value at the end of equally long runs.",
-        needed=f"{TUNING_SEEDS} seeds or more for each learning rate and batch size",
-        sample=_unjudged(study.scored),
+    scored = study.scored
+    base = scored.batch_sizes[0]
+    most = most_seeds(scored, base)
+    missing = Missing(
+        f"No learning rate of batch size {base} has {TUNING_SEEDS} seeds with a held-out value at "
+        f"the end of equally long runs (at most {most}).",
+        f"{TUNING_SEEDS} seeds at each learning rate and batch size",
+        most,
+        TUNING_SEEDS,
+        "seeds",
     )
+    return blank.lacking(missing, _unjudged(scored))
 
 
 def _unjudged(scored: Study) -> Sample:
@@ -134,26 +146,34 @@ def _judge(
     epochs = [gaps.epochs for gaps in found.values() if gaps.epochs is not None]
     blank = replace(
         blank,
+        null=(-math.inf, given.margin),
+        span=given.end,
         sample=sample_of(given, updates or epochs),
         assumptions=tuning_notes(updates or epochs),
     )
+    after = f"After as many updates ({given.iterations})"
     staying = [g.updates for g in wide.values() if g.updates is not None and g.updates.stays]
     if staying:
         worst = max(staying, key=lambda gap: gap.contrast.low)
-        reason = f"A gap of {worst} remains at equal updates, beyond {rounded(given.margin)}."
+        reason = f"{after} {given.told(worst)}, {given.equal}."
         return _decided(blank, CONTRADICTED, reason, worst, given)
     needless = [gaps for gaps in wide.values() if gaps.needless]
     if needless and needless[0].epochs is not None:
         return _needless(blank, needless[0].epochs, str(needless[0].base_rate), given)
     if not updates or not epochs:
-        return _without_arm(blank, given, "updates" if not updates else "epochs")
+        missing = _without_arm(given, "updates" if not updates else "samples")
+        return blank.lacking(missing, blank.sample)
     worst = max(updates, key=lambda gap: gap.contrast.high)
     gapped = [g.epochs for g in wide.values() if g.epochs is not None and g.epochs.stays]
     if all(gap.closed for gap in updates) and gapped:
         most = max(gapped, key=lambda gap: gap.contrast.low)
-        reason = f"At equal epochs the gap is {most}, at equal updates at most {worst}."
+        reason = (
+            f"After as many samples {given.told(most)}; {after[:1].lower()}{after[1:]} "
+            f"{given.told(worst)}, {given.equal}."
+        )
         return _decided(blank, SUPPORTED, reason, worst, given)
-    return _undecided(_decided(blank, UNDECIDABLE, "", worst, given), updates, epochs)
+    open_ = _decided(blank, UNDECIDABLE, "", worst, given)
+    return _undecided(open_, given, updates, epochs, wide)
 
 
 def _decided(blank: Verdict, word: str, reason: str, gap: Gap, given: Setting) -> Verdict:
@@ -163,43 +183,67 @@ def _decided(blank: Verdict, word: str, reason: str, gap: Gap, given: Setting) -
 
 def _needless(blank: Verdict, epochs: Gap, base_rate: str, given: Setting) -> Verdict:
     reason = (
-        f"At equal epochs the gap is {base_rate} at the small batch's learning rate and {epochs} "
-        "at the best one: it closes without more updates."
+        f"After as many samples batch size {epochs.batch_size} scores {base_rate} lower than "
+        f"batch size {given.base} at the learning rate of the latter, and {epochs.contrast} lower "
+        f"at its own best one, {given.equal}: the gap closes without more updates."
     )
     found = _decided(blank, CONTRADICTED, reason, epochs, given)
     return replace(found, effect_meaning=meaning(given, epochs.batch_size, "equal epochs"))
 
 
-def _without_arm(blank: Verdict, given: Setting, missing: str) -> Verdict:
-    reason = (
-        f"No larger batch size was evaluated after as many {missing} as batch size {given.base} "
-        f"({given.iterations} iterations) with {TUNING_SEEDS} seeds."
+def _without_arm(given: Setting, missing: str) -> Missing:
+    """That no larger batch size was trained for as many updates, or samples, and for how long."""
+    updates = missing == "updates"
+    length = given.iterations if updates else given.iterations * given.base
+    alike = "" if updates else f" ({length})"
+    end = f"at iteration {length}" if updates else f"after {length} samples"
+    return Missing(
+        f"No larger batch size was evaluated after as many {missing}{alike} as batch size "
+        f"{given.base} saw in {given.iterations} iterations, with {TUNING_SEEDS} seeds.",
+        f"{TUNING_SEEDS} seeds at three learning rates of a larger batch size that end {end}, or "
+        "are evaluated there at a constant rate",
     )
-    needed = (
-        f"the arm of equal {missing}: runs of {TUNING_SEEDS} seeds at several learning rates that "
-        f"end, or at a constant rate are evaluated, at iteration {given.iterations}"
-    )
-    if missing == "epochs":
-        needed = (
-            f"the arm of equal epochs: runs of {TUNING_SEEDS} seeds at several learning rates "
-            "that end, or at a constant rate are evaluated, after "
-            f"{given.iterations * given.base} samples"
+
+
+def _undecided(
+    blank: Verdict,
+    given: Setting,
+    updates: list[Gap],
+    epochs: list[Gap],
+    wide: Mapping[int, Gaps],
+) -> Verdict:
+    untuned = next((gap.untuned for gap in (*updates, *epochs) if gap.untuned), None)
+    if untuned is not None:
+        return replace(
+            blank,
+            reason=untuned.reason,
+            needed=untuned.needed,
+            have=untuned.have,
+            need=untuned.need,
+            unit=untuned.unit,
         )
-    return replace(blank, reason=reason, needed=needed)
-
-
-def _undecided(blank: Verdict, updates: list[Gap], epochs: list[Gap]) -> Verdict:
-    untuned = next((gap.untuned for gap in (*updates, *epochs) if gap.untuned), "")
-    if untuned:
-        needed = "three learning rates or more at each batch size, on both sides of the best one"
-        return replace(blank, reason=untuned, needed=needed)
     worst = max(updates, key=lambda gap: gap.contrast.high)
     most = max(epochs, key=lambda gap: gap.contrast.high)
+    larger = f"batch size {4 * given.larger[-1]}, {TUNING_SEEDS} seeds at three learning rates"
     if all(gap.contrast.high < gap.margin for gap in epochs):
-        reason = f"There is no gap to close: at equal epochs it is at most {most}."
-        return replace(blank, reason=reason, needed="larger batch sizes")
+        reason = f"There is no gap to close: after as many samples {given.told(most)}."
+        return replace(blank, reason=reason, needed=larger)
     reason = (
-        f"The gap is {worst} at equal updates and {most} at equal epochs, where "
-        f"{rounded(worst.margin)} decides."
+        f"After as many updates ({given.iterations}) {given.told(worst)}, and after as many "
+        f"samples {given.told(most)}, {given.equal}."
     )
-    return replace(blank, reason=reason, needed=more_seeds([*updates, *epochs]))
+    chance = partial(_chance, given, updates, wide)
+    needed, have, need = seeds_or_else([*updates, *epochs], chance, larger)
+    unit = "seeds" if math.isfinite(need) else ""
+    return replace(blank, reason=reason, needed=needed, have=have, need=need, unit=unit)
+
+
+def _chance(given: Setting, updates: Sequence[Gap], wide: Mapping[int, Gaps], seeds: int) -> float:
+    """Chance that so many seeds decide: a gap that stays, or all closed beside one that was."""
+    joint = 1 - (1 - given.level) / len(given.larger)
+    shared = [gaps.updates for gaps in wide.values() if gaps.updates is not None]
+    stays = max((chance_beyond(gap, seeds, level=joint) for gap in shared), default=0.0)
+    there = [gaps.epochs for gaps in wide.values() if gaps.epochs is not None]
+    opened = max((chance_beyond(gap, seeds, level=joint) for gap in there), default=0.0)
+    closed = min(chance_below(gap, seeds, level=given.level) for gap in updates)
+    return opened * closed + stays

@@ -1,5 +1,6 @@
 """H-a: towards the full batch, equal updates do not reach the score of small batches."""
 
+import math
 from collections.abc import Mapping
 
 import xarray as xr
@@ -8,17 +9,18 @@ from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import label
 from ultraslow.analysis.study import Missing, Study
-from ultraslow.analysis.text import rounded
 
 from .equal_updates import too_few_seeds, without_scores
 from .gaps import (
     TUNING_SEEDS,
     Gap,
     Setting,
+    chance_below,
+    chance_beyond,
     equal_updates,
     meaning,
-    more_seeds,
     sample_of,
+    seeds_or_else,
     setting,
     tuning_notes,
 )
@@ -59,14 +61,23 @@ def full_batch(study: Study) -> Verdict:
         return blank.lacking(_no_equal_updates(given, huge[-1]), sample_of(given, []))
     largest = known[-1]
     word = SUPPORTED if largest.stays else CONTRADICTED if largest.closed else UNDECIDABLE
+    open_ = _needed(largest, given)
+    reason = f"After as many updates ({given.iterations}) {given.told(largest)}, {given.equal}."
+    if largest.untuned:
+        reason = f"{reason} {open_.reason}"
     return blank.decided(
         word,
         largest.contrast,
-        reason=_reason(word, largest),
-        needed=_needed(largest),
+        reason=reason,
+        needed=open_.needed,
         meaning=meaning(given, largest.batch_size, "equal updates"),
         sample=sample_of(given, known),
         assumptions=(*tuning_notes(known), _ladder(known)),
+        null=(given.margin, math.inf),
+        span=given.end,
+        have=open_.have,
+        need=open_.need,
+        unit=open_.unit,
     )
 
 
@@ -111,19 +122,18 @@ def _no_equal_updates(given: Setting, size: int) -> Missing:
     return Missing(reason, needed)
 
 
-def _reason(word: str, gap: Gap) -> str:
-    found = f"At equal updates the gap is {gap}"
-    if word == SUPPORTED:
-        return f"{found}, beyond {rounded(gap.margin)}."
-    if word == CONTRADICTED:
-        return f"{found}, below {rounded(gap.margin)}."
-    return f"{found}. {gap.untuned}" if gap.untuned else f"{found}; {rounded(gap.margin)} decides."
+def _needed(gap: Gap, given: Setting) -> Missing:
+    """What would decide it: rates beyond those tried, or seeds."""
+    if gap.untuned is not None:
+        return gap.untuned
 
+    def chance(seeds: int) -> float:
+        both = (chance_beyond, chance_below)
+        return sum(one(gap, seeds, level=given.level) for one in both)
 
-def _needed(gap: Gap) -> str:
-    if gap.untuned:
-        return "three learning rates or more at each batch size, on both sides of the best one"
-    return more_seeds([gap])
+    longer = f"runs of {10 * given.iterations} iterations at every batch size"
+    needed, have, need = seeds_or_else([gap], chance, longer)
+    return Missing("", needed, have, need, "seeds" if math.isfinite(need) else "")
 
 
 def _ladder(gaps: list[Gap]) -> str:

@@ -1,12 +1,13 @@
 """Gaps of held-out scores between batch sizes, both with tuned learning rates."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ultraslow.analysis.intervals import Interval
+from ultraslow.analysis.intervals import Interval, chance_within, seeds_to_decide
+from ultraslow.analysis.runs import Span
 from ultraslow.analysis.scores import (
     MARGINS,
     MEANINGS,
@@ -17,42 +18,11 @@ from ultraslow.analysis.scores import (
     tune,
     tuned_difference,
 )
-from ultraslow.analysis.study import Sample, Study
-from ultraslow.analysis.text import number, plural
+from ultraslow.analysis.study import Missing, Sample, Study
+from ultraslow.analysis.text import number, plural, rounded
 
 # The predictions ask for five; fewer leave the interval of a gap at several times the margin.
 TUNING_SEEDS = 5
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What gaps of a set of runs are measured against.
-
-    Attributes:
-        trainings: what the runs scored.
-        metric: what is compared.
-        base: the smallest batch size, samples.
-        iterations: length of its training, iterations.
-        margin: largest gap that counts as none.
-        level: confidence level of gaps.
-    """
-
-    trainings: Sequence[ScoredRun]
-    metric: str
-    base: int
-    iterations: int
-    margin: float
-    level: float
-
-    @property
-    def larger(self) -> list[int]:
-        """The other batch sizes, in order."""
-        return sorted({one.batch_size for one in self.trainings} - {self.base})
-
-    def tuned(self, batch_size: int, iteration: float) -> Tuned | None:
-        """Scores of a batch size at its best rate after so many iterations."""
-        scores = scores_at(self.trainings, batch_size=batch_size, iteration=iteration)
-        return tune(scores, seeds=TUNING_SEEDS)
 
 
 @dataclass(frozen=True)
@@ -84,24 +54,81 @@ class Gap:
         return self.contrast.high < self.margin and self.base.enclosed
 
     @property
-    def untuned(self) -> str:
-        """Which batch size stands in the way of a decision by its rates, in words."""
+    def untuned(self) -> Missing | None:
+        """Which batch size stands in the way of a decision by its rates, and what to try."""
         if self.contrast.low > self.margin and not self.large.enclosed:
-            return _untuned(self.batch_size, self.large)
+            return _untuned(f"batch size {self.batch_size}", self.large)
         if self.contrast.high < self.margin and not self.base.enclosed:
-            return _untuned(0, self.base)
-        return ""
+            return _untuned("the smallest batch size", self.base)
+        return None
 
     def __str__(self) -> str:
         return f"{self.contrast} (batch size {self.batch_size})"
 
 
-def _untuned(batch_size: int, tuned: Tuned) -> str:
-    name = f"Batch size {batch_size}" if batch_size else "The smallest batch size"
+def _untuned(name: str, tuned: Tuned) -> Missing:
+    subject = f"{name[:1].upper()}{name[1:]}"
+    lower, higher = (number(rate) for rate in (tuned.rates[0] / 2, 2 * tuned.rates[-1]))
     if len(tuned.rates) == 1:
-        return f"{name} was not tuned: it was run at the one learning rate {tuned.rates[0]:g}."
-    edge = "lowest" if tuned.best == tuned.rates[0] else "highest"
-    return f"{name} does best at the {edge} learning rate tried, {tuned.best:g}."
+        return Missing(
+            f"{subject} was not tuned: it was run at the one learning rate {tuned.rates[0]:g}.",
+            f"learning rates {lower} and {higher} at {name} as well, {TUNING_SEEDS} seeds each",
+            1,
+            3,
+            "learning rates",
+        )
+    lowest = tuned.best == tuned.rates[0]
+    return Missing(
+        f"{subject} does best at the {'lowest' if lowest else 'highest'} learning rate tried, "
+        f"{tuned.best:g}.",
+        f"learning rate {lower if lowest else higher} at {name} as well, {TUNING_SEEDS} seeds",
+    )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What gaps of a set of runs are measured against.
+
+    Attributes:
+        trainings: what the runs scored.
+        metric: what is compared.
+        base: the smallest batch size, samples.
+        iterations: length of its training, iterations.
+        margin: largest gap that counts as none.
+        level: confidence level of gaps.
+    """
+
+    trainings: Sequence[ScoredRun]
+    metric: str
+    base: int
+    iterations: int
+    margin: float
+    level: float
+
+    @property
+    def end(self) -> Span:
+        """The iteration that scores are about, as a range."""
+        return float(self.iterations), float(self.iterations)
+
+    def told(self, gap: Gap) -> str:
+        """A gap in words: whose it is, its interval, and against which batch size."""
+        worse = f"{gap.contrast} lower than batch size {self.base}"
+        return f"batch size {gap.batch_size} scores {worse}"
+
+    @property
+    def equal(self) -> str:
+        """What counts as equal, in words."""
+        return f"where up to {rounded(self.margin)} counts as equal"
+
+    @property
+    def larger(self) -> list[int]:
+        """The other batch sizes, in order."""
+        return sorted({one.batch_size for one in self.trainings} - {self.base})
+
+    def tuned(self, batch_size: int, iteration: float) -> Tuned | None:
+        """Scores of a batch size at its best rate after so many iterations."""
+        scores = scores_at(self.trainings, batch_size=batch_size, iteration=iteration)
+        return tune(scores, seeds=TUNING_SEEDS)
 
 
 def setting(study: Study) -> Setting | None:
@@ -123,6 +150,16 @@ def setting(study: Study) -> Setting | None:
         if tried.tuned(base, last) is not None:
             return tried
     return None
+
+
+def most_seeds(study: Study, batch_size: int) -> int:
+    """Seeds at most of a batch size with a held-out value at one learning rate and length."""
+    found = [one for one in trainings(study.runs, study.metric) if one.batch_size == batch_size]
+    seeds: dict[tuple[float, int], set[object]] = {}
+    for one in found:
+        if math.isfinite(one.at(max(one.last, 1))):
+            seeds.setdefault((one.rate, one.last), set()).add(one.seed)
+    return max(map(len, seeds.values()), default=0)
 
 
 def equal_updates(given: Setting, batch_size: int) -> Gap | None:
@@ -175,7 +212,7 @@ def tuning_notes(gaps: list[Gap]) -> tuple[str, ...]:
         return ()
     noted = [f"smallest batch size: {_tried(gaps[0].base)}"]
     noted += [f"batch size {gap.batch_size}: {_tried(gap.large)}" for gap in gaps]
-    return (*noted, "intervals hold for every learning rate that may be the best")
+    return (*noted, "the error of choosing a rate is shared among those that may be the best")
 
 
 def _tried(tuned: Tuned) -> str:
@@ -183,18 +220,31 @@ def _tried(tuned: Tuned) -> str:
     return f"best of {rates} {number(tuned.best)}"
 
 
-def more_seeds(gaps: list[Gap]) -> str:
-    """How many seeds would carry the intervals off the margin, their centres staying put."""
-    most = 0.0
-    for gap in gaps:
-        contrast = gap.contrast
-        away = abs(gap.margin - contrast.value)
-        half = contrast.high - contrast.value
-        if contrast.contains(gap.margin):
-            most = max(most, contrast.n * (half / away) ** 2 if away > 0 else math.inf)
-    if most > 1000:
-        return "hardly more seeds: a gap lies at the margin itself"
-    return f"about {math.ceil(round(most, 6))} seeds a batch size and learning rate"
+def seeds_or_else(
+    gaps: Sequence[Gap], chance: Callable[[int], float], otherwise: str
+) -> tuple[str, float, float]:
+    """How many seeds would decide, as an instruction; with how many there are, and that number.
+
+    Arguments:
+        gaps: on which it depends.
+        chance: of a decision with so many seeds a batch size and learning rate.
+        otherwise: what to do where no number of seeds would.
+    """
+    count = min((gap.contrast.n for gap in gaps), default=0)
+    seeds = seeds_to_decide(chance, count)
+    if not seeds:
+        return otherwise, math.nan, math.nan
+    return f"{seeds} seeds at each batch size and learning rate, not {count}", count, seeds
+
+
+def chance_beyond(gap: Gap, seeds: int, *, level: float) -> float:
+    """Chance that more seeds put a gap beyond the margin."""
+    return chance_within(gap.contrast, seeds, low=gap.margin, level=level, arms=2)
+
+
+def chance_below(gap: Gap, seeds: int, *, level: float) -> float:
+    """Chance that more seeds put a gap below the margin."""
+    return chance_within(gap.contrast, seeds, high=gap.margin, level=level, arms=2)
 
 
 def sample_of(given: Setting, gaps: list[Gap]) -> Sample:

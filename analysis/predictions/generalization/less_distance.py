@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -10,7 +10,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.intervals import CONTRADICTED, SEEDS, SUPPORTED, UNDECIDABLE, Interval
+from ultraslow.analysis.intervals import (
+    CONTRADICTED,
+    SEEDS,
+    SUPPORTED,
+    UNDECIDABLE,
+    Interval,
+    chance_within,
+    seeds_to_decide,
+    unpaired,
+)
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.scores import (
     MARGINS,
@@ -20,7 +29,7 @@ from ultraslow.analysis.scores import (
     trainings,
     tuned_difference,
 )
-from ultraslow.analysis.study import Sample, Study
+from ultraslow.analysis.study import Missing, Sample, Study
 from ultraslow.analysis.text import plural, rounded
 
 from .equal_updates import without_scores
@@ -30,7 +39,8 @@ EFFECT = "ratio of final distances, the better over the worse arm of a pair"
 DISTANCE_MARGIN = 0.10
 # One pair may agree with any claim; three arms make three pairs.
 ARMS = 3
-_THIRD = "a third arm: another batch size or length of training"
+_THIRD = f"{SEEDS} seeds of a third arm: another batch size or length of training"
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,12 +52,14 @@ class End:
         batch_size: M, samples.
         scores: held-out scores at each learning rate that may be the best, shape (run,) each.
         log_distances: ln of the final distances at the same rates, shape (run,) each.
+        last: last iteration.
     """
 
     name: str
     batch_size: int
-    scores: tuple[NDArray[np.float64], ...]
-    log_distances: tuple[NDArray[np.float64], ...]
+    scores: tuple[Array, ...]
+    log_distances: tuple[Array, ...]
+    last: int = 0
 
     @property
     def seeds(self) -> int:
@@ -82,8 +94,10 @@ def less_distance(study: Study) -> Verdict:
 
     Of every pair of batch sizes and lengths, each at its best learning rate: supported when in
     some pair the better score, by more than the margin, comes with a distance that is equal or
-    smaller; the error is shared among the pairs. Contradicted when scores of all pairs are told
-    apart or equal, and the better one always moved farther, by more than the margin.
+    smaller; the error is shared among the pairs and the rates that may be best for the better
+    arm, of which one has to show it against all that may be best for the other. Contradicted when
+    scores of all pairs are told apart or equal, and the better one always moved farther, by more
+    than the margin and at whichever of these rates.
 
     Arguments:
         study: the runs.
@@ -91,20 +105,25 @@ def less_distance(study: Study) -> Verdict:
     Returns:
         The verdict, with the ratio of distances of the pair it hangs on.
     """
-    blank = question("H-c", EFFECT)
+    blank = replace(question("H-c", EFFECT), null=(0.0, 1 + DISTANCE_MARGIN))
     missing = without_scores(blank, study)
     if missing is not None:
         return missing
     kept = study.scored
     found = ends(kept)
+    most = _most_seeds(kept.runs)
     fewest = min((end.seeds for end in found), default=0)
     blank = replace(blank, sample=Sample(len(kept.runs), fewest, kept.batch_sizes))
+    few = _of_few_seeds(kept.runs)
     if len(found) < 2:
-        reason = f"Fewer than two arms have {SEEDS} seeds with a held-out value at their end."
-        return replace(blank, reason=reason, needed=f"{SEEDS} seeds an arm or more")
+        reason = (
+            f"Fewer than two arms have {SEEDS} seeds with a held-out value at their end "
+            f"(at most {most} seeds)."
+        )
+        needed = f"{SEEDS} seeds at each of two batch sizes or more"
+        return blank.lacking(Missing(reason, needed, most, SEEDS, "seeds"), blank.sample)
     what = MEANINGS[kept.metric]
     note = f"{what}; arms at the best of their learning rates, at the end of the runs"
-    few = _of_few_seeds(kept.runs)
     left = (
         [f"{plural(few, 'run')} left out: fewer than {SEEDS} seeds at their rate"] if few else []
     )
@@ -112,17 +131,25 @@ def less_distance(study: Study) -> Verdict:
     verdict = _judge(blank, found, margin=MARGINS[kept.metric], level=study.level)
     if few and verdict.needed == _THIRD:
         needed = f"{SEEDS} seeds or more at the batch sizes and rates that have fewer"
-        return replace(verdict, needed=needed)
+        return replace(verdict, needed=needed, need=math.nan, have=math.nan, unit="")
     return verdict
+
+
+def _most_seeds(runs: Mapping[str, xr.Dataset]) -> int:
+    """Seeds at most at one batch size, length and rate."""
+    return max(_counts(runs).values(), default=0)
 
 
 def _of_few_seeds(runs: Mapping[str, xr.Dataset]) -> int:
     """Runs at a batch size, length and rate of fewer than `SEEDS` seeds."""
-    keys = [
+    return sum(count for count in _counts(runs).values() if count < SEEDS)
+
+
+def _counts(runs: Mapping[str, xr.Dataset]) -> Counter:
+    return Counter(
         (int(run["batch_size"].values), int(run["iteration"].values[-1]), rate_of(run))
         for run in runs.values()
-    ]
-    return sum(count for count in Counter(keys).values() if count < SEEDS)
+    )
 
 
 def ends(study: Study) -> list[End]:
@@ -165,6 +192,7 @@ def _best(
         size,
         tuple(tables[rate][:, 0] for rate in kept),
         tuple(tables[rate][:, 1] for rate in kept),
+        last,
     )
 
 
@@ -176,27 +204,69 @@ def pairs(found: list[End], *, level: float) -> list[Pair]:
         level: confidence level of each interval.
 
     Returns:
-        The pairs.
+        The pairs; the interval of a distance spans all rates that may be the best, as these move
+        weights by other distances.
     """
-    ordered = [(a, b) if a.mean >= b.mean else (b, a) for a, b in combinations(found, 2)]
     return [
         Pair(
             a,
             b,
             tuned_difference(a.scores, b.scores, level=level),
-            tuned_difference(a.log_distances, b.log_distances, level=level),
+            _spanned(a.log_distances, b.log_distances, level=level),
         )
-        for a, b in ordered
+        for a, b in _ordered(found)
+    ]
+
+
+def _ordered(found: list[End]) -> list[tuple[End, End]]:
+    return [(a, b) if a.mean >= b.mean else (b, a) for a, b in combinations(found, 2)]
+
+
+def _spanned(above: Sequence[Array], below: Sequence[Array], *, level: float) -> Interval:
+    """The difference of two means over all rates of both, its value the mean over them."""
+    each = [unpaired(x, y).interval(level) for x in above for y in below]
+    return Interval(
+        float(np.mean([one.value for one in each])),
+        min(one.low for one in each),
+        max(one.high for one in each),
+        min(one.n for one in each),
+    )
+
+
+def at_one_rate(found: list[End], *, level: float) -> list[Pair]:
+    """All pairs with the better arm at each of its rates, the error shared among all of these.
+
+    Arguments:
+        found: two arms or more.
+        level: confidence level of all intervals together, as those that support need it.
+
+    Returns:
+        The pairs; the score's interval is over all rates of the other arm, too.
+    """
+    single = [
+        (replace(a, scores=(score,), log_distances=(distance,)), b)
+        for a, b in _ordered(found)
+        for score, distance in zip(a.scores, a.log_distances, strict=True)
+    ]
+    shared = 1 - (1 - level) / (2 * len(single))
+    return [
+        Pair(
+            a,
+            b,
+            _spanned(a.scores, b.scores, level=shared),
+            _spanned(a.log_distances, b.log_distances, level=shared),
+        )
+        for a, b in single
     ]
 
 
 def _judge(blank: Verdict, found: list[End], *, margin: float, level: float) -> Verdict:
     limit = math.log1p(DISTANCE_MARGIN)
     count = len(found) * (len(found) - 1) // 2
-    sharp = pairs(found, level=1 - (1 - level) / (2 * count))
-    against = [p for p in sharp if p.score.low > margin and p.distance.high < limit]
-    if against:
-        clearest = max(against, key=lambda pair: pair.score.low)
+    sharp = at_one_rate(found, level=level)
+    less = [p for p in sharp if p.score.low > margin and p.distance.high < limit]
+    if less:
+        clearest = max(less, key=lambda pair: pair.score.low)
         return _told(blank, SUPPORTED, clearest, f"{_capital(str(clearest))}.")
     plain = pairs(found, level=level)
     apart = [pair for pair in plain if pair.score.low > margin]
@@ -207,7 +277,36 @@ def _judge(blank: Verdict, found: list[End], *, margin: float, level: float) -> 
         reason = f"In all {plural(len(apart), 'pair')} that differ in score the better one moved"
         reason += f" farther; least so {nearest}."
         return _told(blank, CONTRADICTED, nearest, reason)
+    blank = _with_seeds(blank, sharp, plain, margin=margin, level=level)
     return _open(blank, plain, apart, few=len(found) < ARMS)
+
+
+def _with_seeds(
+    blank: Verdict, sharp: list[Pair], plain: list[Pair], *, margin: float, level: float
+) -> Verdict:
+    """The seeds that would decide it: some pair for the claim, or all pairs against it."""
+    limit = math.log1p(DISTANCE_MARGIN)
+    shared = 1 - (1 - level) / (2 * len(sharp))
+
+    def less(pair: Pair, seeds: int) -> float:
+        scores = chance_within(pair.score, seeds, low=margin, level=shared, arms=2)
+        return scores * chance_within(pair.distance, seeds, high=limit, level=shared, arms=2)
+
+    def farther(pair: Pair, seeds: int) -> float:
+        scores = chance_within(pair.score, seeds, low=margin, level=level, arms=2)
+        equal = chance_within(pair.score, seeds, low=-margin, high=margin, level=level, arms=2)
+        return scores * chance_within(pair.distance, seeds, low=limit, level=level, arms=2) + equal
+
+    def chance(seeds: int) -> float:
+        against = math.prod(farther(pair, seeds) for pair in plain) if len(plain) > 1 else 0.0
+        return max(max(less(pair, seeds) for pair in sharp), against)
+
+    count = min(pair.score.n for pair in plain)
+    seeds = seeds_to_decide(chance, count)
+    if not seeds:
+        return replace(blank, needed="arms that differ more, such as batch sizes 4 times as large")
+    needed = f"{seeds} seeds an arm, not {count}"
+    return replace(blank, needed=needed, have=count, need=seeds, unit="seeds")
 
 
 def _capital(text: str) -> str:
@@ -215,23 +314,28 @@ def _capital(text: str) -> str:
 
 
 def _told(blank: Verdict, word: str, pair: Pair, reason: str) -> Verdict:
+    lasts = pair.better.last, pair.worse.last
     return blank.decided(
         word,
         pair.distance.mapped(math.exp),
         reason=reason,
         needed=blank.needed,
         meaning=f"{EFFECT}: {pair.better.name} over {pair.worse.name}",
+        span=(float(min(lasts)), float(max(lasts))),
+        have=blank.have,
+        need=blank.need,
+        unit=blank.unit,
     )
 
 
 def _open(blank: Verdict, plain: list[Pair], apart: list[Pair], *, few: bool) -> Verdict:
     if not apart:
-        reason = f"No pair of {plural(len(plain), 'pair')} differs in score beyond the margin."
-        return replace(blank, reason=reason, needed="arms that differ in score, or more seeds")
+        widest = max(plain, key=lambda pair: pair.score.value)
+        reason = f"No pair of {plural(len(plain), 'pair')} surely differs in score; {widest}."
+        return _told(blank, UNDECIDABLE, widest, reason)
     nearest = min(apart, key=lambda pair: pair.distance.low)
     reason = f"Not every pair is told apart: {nearest}."
-    needed = "more seeds an arm"
     if few and nearest.distance.low > math.log1p(DISTANCE_MARGIN):
         reason = f"One pair only, in which the better arm moved farther: {nearest}."
-        needed = _THIRD
-    return _told(replace(blank, needed=needed), UNDECIDABLE, nearest, reason)
+        blank = replace(blank, needed=_THIRD, have=2, need=ARMS, unit="arms")
+    return _told(blank, UNDECIDABLE, nearest, reason)

@@ -74,14 +74,32 @@ def test_rates_that_may_be_the_best_stay_candidates():
     assert possible(tables) == [0.1, 0.2]
 
 
-def test_the_interval_spans_all_pairs_of_candidates():
+def test_of_single_candidates_the_interval_is_welchs():
     rng = np.random.default_rng(0)
-    above, below = rng.normal(1, 0.1, (2, 5)), rng.normal(0, 0.1, (3, 6))
-    pairs = [unpaired(x, y).interval(0.9) for x in above for y in below]
-    found = tuned_difference(above, below, level=0.9)
-    assert found.low == min(pair.low for pair in pairs)
-    assert found.high == max(pair.high for pair in pairs)
+    above, below = rng.normal(1, 0.1, 5), rng.normal(0, 0.1, 6)
+    expected, found = (
+        unpaired(above, below).interval(0.9),
+        tuned_difference([above], [below], level=0.9),
+    )
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (expected.value, expected.low, expected.high)
+    )
     assert found.n == 5
+
+
+def test_each_end_shares_its_error_among_the_candidates_of_its_side():
+    rng = np.random.default_rng(0)
+    shape = rng.normal(0, 0.1, 5)
+    below = rng.normal(0, 0.1, 5)
+    above = [shape + mean for mean in (1.0, 0.98, 0.99)]
+    found = tuned_difference(above, [below], level=0.95)
+    assert found.low == pytest.approx(unpaired(above[0], below).interval(1 - 0.05 / 3).low)
+    assert found.high == pytest.approx(unpaired(above[0], below).interval(0.95).high)
+    # The worst pair of candidates does not set the ends, be its spread ever so large.
+    wide = [*above, shape * 4 + 0.9]
+    pairs = [unpaired(one, below).interval(0.95) for one in wide]
+    found = tuned_difference(wide, [below], level=0.95)
+    assert found.low > min(pair.low for pair in pairs) + 0.05
 
 
 @pytest.mark.parametrize(("sd", "bend"), [(0.003, 0.01), (0.01, 0.01), (0.02, 0.01), (0.02, 0.0)])
@@ -99,6 +117,21 @@ def test_intervals_cover_although_the_best_rate_is_not_known(sd, bend):
     found = [tuned_difference(arm(), arm(), level=0.95) for _ in range(150)]
     covered = np.mean([one.low <= 0.0 <= one.high for one in found])
     assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 150)
+
+
+@pytest.mark.parametrize(("rates", "seeds"), [((4, 1), 5), ((6, 1), 10), ((1, 4), 5), ((7, 3), 5)])
+def test_each_end_holds_where_one_side_was_tuned_more(rates, seeds):
+    """The best of six tied rates beside a single one is 0.6 errors too good, by chance."""
+    rng = np.random.default_rng(4)
+
+    def arm(count):
+        table = rng.standard_normal((count, seeds))
+        scores = {float(k): dict(enumerate(row)) for k, row in enumerate(table)}
+        return tune(scores, seeds=5).candidates.values()
+
+    found = [tuned_difference(*map(arm, rates), level=0.95) for _ in range(400)]
+    for missed in ([one.low > 0 for one in found], [one.high < 0 for one in found]):
+        assert np.mean(missed) <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 400)
 
 
 def test_a_best_rate_at_either_end_is_not_enclosed():

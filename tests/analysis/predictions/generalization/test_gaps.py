@@ -9,10 +9,12 @@ from ultraslow.analysis.predictions.generalization.gaps import (
     Setting,
     _equal_samples,
     base_rate_epochs,
+    chance_below,
+    chance_beyond,
     equal_epochs,
     equal_updates,
-    more_seeds,
     sample_of,
+    seeds_or_else,
     setting,
     tuning_notes,
 )
@@ -74,18 +76,48 @@ def test_a_gap_stays_or_is_closed_where_tuning_could_not_undo_it(one, stays, clo
     ],
 )
 def test_what_was_not_tuned_is_named_where_it_stands_in_the_way(one, text):
-    assert one.untuned == text
+    assert (one.untuned.reason if one.untuned else "") == text
+
+
+def test_what_was_not_tuned_asks_for_rates_beyond():
+    high = gap(0.02, 0.03, large=HIGHEST).untuned
+    assert high.needed == "learning rate 0.8 at batch size 1024 as well, 5 seeds"
+    low = gap(-0.1, 0.0, base=LOWEST).untuned
+    assert low.needed == "learning rate 0.05 at the smallest batch size as well, 5 seeds"
+    one = gap(0.02, 0.03, large=0.1, rates=(0.1,)).untuned
+    assert one.needed == "learning rates 0.05 and 0.2 at batch size 1024 as well, 5 seeds each"
+    assert (one.have, one.need, one.unit) == (1, 3, "learning rates")
+
+
+def decided(gaps, seeds):
+    return min(
+        chance_beyond(one, seeds, level=0.95) + chance_below(one, seeds, level=0.95)
+        for one in gaps
+    )
 
 
 def test_seeds_that_would_carry_an_interval_off_the_margin():
-    # Half-length 0.02, 0.01 away from the margin: (0.02/0.01)² · 5 = 20 seeds.
-    wide = gap(0.0, 0.04)
-    assert more_seeds([wide]) == "about 20 seeds a batch size and learning rate"
-    # 0.015/0.005 away: 45 seeds, and the worst of several counts.
-    assert more_seeds([wide, gap(0.0, 0.03)]).startswith("about 45 seeds")
-    # An interval clear of the margin asks for none.
-    assert more_seeds([wide, gap(0.012, 0.9, estimate=0.0121)]).startswith("about 20 seeds")
-    assert more_seeds([gap(0.0, 0.02)]).startswith("hardly more seeds")
+    def needed(*gaps):
+        told, have, need = seeds_or_else(gaps, lambda seeds: decided(gaps, seeds), "other arms")
+        assert told == f"{need} seeds at each batch size and learning rate, not 5"
+        assert have == 5
+        return need
+
+    # Of 0.02 ± 0.02 and the margin 0.01, the lower end blocks.
+    assert 20 < needed(gap(0.0, 0.04)) < 100
+    # Nearer to the margin more are needed, and the end that blocks is the lower one.
+    assert needed(gap(0.0, 0.03)) > needed(gap(0.0, 0.04))
+    assert needed(gap(0.005, 0.3, estimate=0.02)) < needed(gap(-0.3, 0.05, estimate=0.02))
+    # The worst of several counts.
+    assert needed(gap(0.0, 0.04), gap(0.0, 0.03)) == needed(gap(0.0, 0.03))
+
+
+def test_an_estimate_near_the_margin_is_no_reason_to_give_up():
+    near = [gap(0.0, 0.0201)]
+    told, _, need = seeds_or_else(near, lambda seeds: decided(near, seeds), "other arms")
+    assert 50 < need < 1000 and told.startswith(f"{need} seeds")
+    told, _, need = seeds_or_else(near, lambda seeds: 0.1, "other arms")
+    assert told == "other arms" and np.isnan(need)
 
 
 def study(train, budgets, *, seeds=5, factors=(0.5, 1.0, 2.0)):
