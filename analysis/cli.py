@@ -66,6 +66,22 @@ def test(parser: argparse.ArgumentParser) -> Run:
     return _test
 
 
+def compare(parser: argparse.ArgumentParser) -> Run:
+    """Compare laws of growth by what they forecast: which survive, and how far each is off.
+
+    Each law is fitted to the beginning of the runs and says how far the weights will be half a
+    decade and a decade of iterations later. Laws are told apart by arms of three seeds or more
+    with two decades of iterations at a constant learning rate.
+
+    Example: ultraslow compare runs/
+    """
+    _add_paths(parser)
+    _add_level(parser)
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the laws as NetCDF")
+    _add_json(parser)
+    return _compare
+
+
 def report(parser: argparse.ArgumentParser) -> Run:
     """Write a diagnostic page about recorded runs, and its numbers as JSON beside it.
 
@@ -157,6 +173,28 @@ def _test(arguments: argparse.Namespace) -> int:
     verdicts = verdicts_on(study)
     _say(arguments, {"verdicts": verdict_rows(verdicts)}, *verdict_tables(verdicts))
     return _tell_unfit(runs, fit_rows(study.fits))
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.comparison import arms_compared, as_dataset
+    from ultraslow.analysis.report import law_rows, law_tables
+    from ultraslow.analysis.runs import runs_of
+    from ultraslow.analysis.study import Study
+
+    if arguments.output is not None:
+        _check_output(arguments.output)
+    study = Study(runs_of(_load(arguments.paths)), arguments.level)
+    found = arms_compared(study, progress=_advance("comparing laws"))
+    if arguments.output is not None:
+        _save(
+            [as_dataset(found, level=study.level).assign_attrs(note=study.note)], arguments.output
+        )
+    content = {"arms": law_rows(found), "level": study.level, "note": study.note}
+    _say(arguments, content, *law_tables(found, study.note, level=study.level))
+    untold = [arm for arm in found if not arm.laws]
+    for arm in untold:
+        print(f"not compared: {arm.arm}: {arm.reason}", file=sys.stderr)
+    return 2 if len(untold) == len(found) else 0
 
 
 def _compare_rungs(runs: "dict[str, xr.Dataset]", arguments: argparse.Namespace) -> int:

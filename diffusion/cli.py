@@ -28,6 +28,7 @@ _ORDER = (
     "info",
     "fit",
     "test",
+    "compare",
     "report",
     "noise",
     "batch",

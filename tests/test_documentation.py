@@ -19,6 +19,7 @@ ROOMS = ("diffusion", "probes", "analysis")
 README = (ROOT / "README.md").read_text()
 PROBES = (ROOT / "docs" / "probes.md").read_text()
 BATCH_SIZES = (ROOT / "docs" / "batch-sizes.md").read_text()
+COMPARING = (ROOT / "docs" / "comparing-laws.md").read_text()
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/**/*.md")]
 SOURCES = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
 
@@ -127,10 +128,33 @@ def test_the_page_on_batch_sizes_runs_as_it_stands(tmp_path, monkeypatch, capsys
         assert cli.main(shlex.split(words)) == 0, words
 
 
+def test_the_page_on_comparing_laws_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sizes = ["--batch-sizes", "64", "--seeds", "3"]
+    assert cli.main(["simulate", "law", "--folder", "runs", *sizes]) == 0
+    studies = {}
+    (python,) = blocks("python", COMPARING)
+    exec(python, studies)
+    assert studies["laws"]["survives"].sel(law="log with onset").values.all()
+    (words,) = commands(COMPARING)
+    options = re.findall(r"`(--[a-z]+(?: [a-z.]+)?)`", COMPARING)
+    assert options == ["--level", "--json", "--output laws.nc"]
+    asked = [*shlex.split(words), "--level", "0.9", "--json", *shlex.split(options[-1])]
+    for given in (shlex.split(words), asked):
+        assert cli.main(given) == 0, given
+    assert xr.load_dataset("laws.nc").attrs["level"] == 0.9
+
+
 def test_no_other_page_has_something_to_type():
     for path in PAGES:
         text = path.read_text()
-        if text not in (README, PROBES, BATCH_SIZES, (ROOT / "CONTRIBUTING.md").read_text()):
+        if text not in (
+            README,
+            PROBES,
+            BATCH_SIZES,
+            COMPARING,
+            (ROOT / "CONTRIBUTING.md").read_text(),
+        ):
             assert not blocks("python", text) + blocks("", text), path
 
 

@@ -1,7 +1,8 @@
 """Laws of growth compared on recordings, arm by arm: which survive, and how far each is off.
 
-Seeds are the sample, and every arm answers for itself: arms need not agree in model or data. Of an
-arm all runs enter that go far enough; a law survives where the confidence set holds it.
+Seeds are the sample, and every arm answers for itself. A law survives where the confidence set
+holds it, and how far it is off is told of the forecasts from the latest origins, with its shapes
+fitted to what came before.
 """
 
 import math
@@ -13,11 +14,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.growth import LEAST_SEEDS, thinned
+from ultraslow.analysis.growth import LEAST_SEEDS, Progress, thinned
 from ultraslow.analysis.intervals import Interval, t_interval
 from ultraslow.analysis.runs import arm_names, constant_rate, some_runs, total_distance
 from ultraslow.analysis.study import Study
-from ultraslow.analysis.text import first_of, plural, signed_percent
+from ultraslow.analysis.text import percent, plural, signed_percent
 
 from .confidence_set import confidence_set
 from .forecast import (
@@ -35,8 +36,6 @@ Array = NDArray[np.float64]
 
 LOGARITHM = "log"
 _UNKNOWN = Interval(math.nan, -math.inf, math.inf)
-# Runs that end before this share of the iterations that enough seeds reach are left out.
-_SHORT = 0.5
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class ArmLaws:
         laws: those that survive first, of these the one that is least off.
         tolerance: share of the distance by which forecasts may be off; 0 where laws survive
             without.
-        reason: what is missing, or which runs were left out and why; empty where nothing is.
+        reason: what is missing; empty where nothing is.
     """
 
     arm: str
@@ -106,32 +105,38 @@ def compare_laws(runs: xr.DataTree, *, level: float = 0.95) -> xr.Dataset:
         with their intervals: forecast over actual distance less 1, from a fit of each seed up to a
         tenth (a third) of the last iteration. Along `arm` stand `batch_size`, `seeds`, `first` and
         `last` iteration, `tolerance` (share of the distance within which the survivors hold; 0
-        where they hold within the spread between seeds) and `reason`, what is missing or was left
-        out.
+        where they hold within the spread between seeds) and `reason`, what is missing. The
+        attribute `note` names recordings that are left out or count once, as that of `test`.
 
     Raises:
         ValueError: when there are no recordings.
     """
-    return as_dataset(arms_compared(Study(some_runs(runs), level)), level=level)
+    study = Study(some_runs(runs), level)
+    return as_dataset(arms_compared(study), level=level).assign_attrs(note=study.note)
 
 
-def arms_compared(study: Study) -> list[ArmLaws]:
-    """The laws on each arm of a study, in order of rule and batch size.
+def arms_compared(study: Study, *, progress: Progress | None = None) -> list[ArmLaws]:
+    """The laws on each arm of each set of equal runs, in order of rule and batch size.
 
     Arguments:
-        study: the runs.
+        study: the runs. Copies, repeated seeds and seeds that stopped early do not enter;
+            `study.note` names them.
+        progress: called with the number of arms since the last call and of all.
 
     Returns:
         One entry an arm; without laws where its runs are too short.
     """
-    kept = study.distinct
-    words = arm_names(kept.runs)
-    found = []
-    for arm, nodes in kept.arms.items():
-        for which in dict.fromkeys(words[node] for node in nodes):
-            own = {node: kept.runs[node] for node in nodes if words[node] == which}
-            name = f"{arm}, {which}" if which else str(arm)
-            found.append(arm_compared(name, own, level=study.level))
+    found: list[ArmLaws] = []
+    sets = {title: part.distinct for title, part in study.sets.items()}
+    count = sum(len(kept.arms) for kept in sets.values())
+    for title, kept in sets.items():
+        words = arm_names(kept.runs)
+        for arm, nodes in kept.arms.items():
+            parts = [str(arm), words[nodes[0]], title if len(sets) > 1 else ""]
+            own = {node: kept.runs[node] for node in nodes}
+            found.append(arm_compared(", ".join(filter(None, parts)), own, level=study.level))
+            if progress is not None:
+                progress(1, count)
     return found
 
 
@@ -146,29 +151,25 @@ def arm_compared(name: str, runs: Mapping[str, xr.Dataset], *, level: float) -> 
     Returns:
         What was found; without laws where the runs are too short.
     """
-    curves, notes = _long_enough(runs)
+    curves = {node: curve for node, run in runs.items() if (curve := _known(run)).size}
     times, values = _shared(curves)
     ends = (int(times[0]), int(times[-1])) if times.size else (0, 0)
     size = int(next(iter(runs.values()))["batch_size"].values)
-    blank = ArmLaws(name, size, tuple(curves), *ends, (), 0.0, "; ".join(notes))
+    blank = ArmLaws(name, size, tuple(curves), *ends, (), 0.0, "")
     asked = forecasts(times)
     if not asked:
-        return replace(blank, reason="; ".join([_too_short(times), *notes]))
+        return replace(blank, reason=_too_short(times))
     last = latest(asked)
     off = rolling_origin(times, values, asked=tuple(last.values()))
     ahead = {law: dict(zip(last, missed.T, strict=True)) for law, missed in off.items()}
+    laws = [_found(law, missed, level=level) for law, missed in ahead.items()]
     if len(curves) < LEAST_SEEDS:
         few = f"{plural(len(curves), 'seed')}: laws are told apart by {LEAST_SEEDS} or more"
-        laws = [_found(law, ahead[law], level=level) for law in ahead]
-        return replace(blank, laws=_ordered(laws), reason="; ".join([few, *notes]))
+        return replace(blank, laws=_ordered(laws), reason=few)
     chosen = confidence_set(times, values, level=level)
+    kept = set(chosen.surviving)
     laws = [
-        replace(
-            _found(law, ahead[law], level=level),
-            survives=law in chosen.surviving,
-            p_value=chosen.p_values[law],
-        )
-        for law in ahead
+        replace(own, survives=own.law in kept, p_value=chosen.p_values[own.law]) for own in laws
     ]
     return replace(blank, laws=_ordered(laws), tolerance=chosen.tolerance)
 
@@ -199,25 +200,6 @@ def _ordered(laws: Sequence[LawFound]) -> tuple[LawFound, ...]:
     return tuple(sorted(laws, key=place))
 
 
-def _long_enough(runs: Mapping[str, xr.Dataset]) -> tuple[dict[str, xr.DataArray], list[str]]:
-    """Distances at a constant rate of the runs that go far enough, and why others do not enter.
-
-    The length asked for is half of what `LEAST_SEEDS` runs reach: one run stopped early costs
-    its seed and not the others' iterations, and one that went on adds nothing to the range.
-    """
-    curves = {name: _known(run) for name, run in runs.items()}
-    lasts = sorted((_last(curve) for curve in curves.values()), reverse=True)
-    reached = lasts[min(LEAST_SEEDS, len(lasts)) - 1]
-    short = [name for name, curve in curves.items() if _last(curve) < _SHORT * reached]
-    kept = {name: curve for name, curve in curves.items() if name not in short and curve.size}
-    notes = []
-    if short:
-        ended = max(_last(curves[name]) for name in short)
-        named = first_of([str(runs[name]["run"].values)[:40] for name in short])
-        notes = [f"{plural(len(short), 'run')} left out, finite until iteration {ended}: {named}"]
-    return kept, notes
-
-
 def _known(run: xr.Dataset) -> xr.DataArray:
     """Distance over the phase of constant rate, up to the first that is not finite."""
     stretch = constant_rate(run).iteration
@@ -225,10 +207,6 @@ def _known(run: xr.Dataset) -> xr.DataArray:
     good = np.isfinite(curve.values) & (curve.values > 0)
     ended = int(np.argmin(good)) if not good.all() else good.size
     return curve[:ended]
-
-
-def _last(curve: xr.DataArray) -> int:
-    return int(curve["iteration"][-1]) if curve.size else 0
 
 
 def _shared(curves: Mapping[str, xr.DataArray]) -> tuple[Array, Array]:
@@ -294,7 +272,7 @@ _OF_ARMS = {
     "first": "first iteration that they recorded at a constant rate",
     "last": "last iteration that they recorded at a constant rate",
     "tolerance": "share of the distance within which the surviving laws hold; 0: no need of it",
-    "reason": "what is missing, or which runs were left out",
+    "reason": "what is missing",
 }
 
 
@@ -305,7 +283,7 @@ def in_words(found: ArmLaws) -> str:
     >>> off = Interval(-0.6, -0.62, -0.58)
     >>> laws = LawFound("power", True, 0.4, sure, sure), LawFound("log", False, 0.0, off, off)
     >>> in_words(ArmLaws("batch size 64", 64, ("a", "b", "c"), 1, 1500, laws, 0.0, ""))
-    'of 2 laws power survives; a decade ahead the logarithm is off by −60% [−62%, −58%]'
+    '1 of 2 laws survives: power; a decade ahead the logarithm is off by −60% [−62%, −58%]'
     """
     if not found.laws:
         return found.reason
@@ -321,10 +299,10 @@ def in_words(found: ArmLaws) -> str:
     ahead = f"{span} ahead the logarithm is off by {told[LOGARITHM]}"
     if found.laws[0].survives is None:
         return f"{found.reason}; {ahead}"
-    count = f"of {len(found.laws)} laws"
+    verb = "survives" if len(names) == 1 else "survive"
+    count = f"{len(names) or 'none'} of {len(found.laws)} laws {verb}"
+    within = f" to within {percent(found.tolerance)}" if found.tolerance else ""
     if not names:
         best = found.laws[0].law
-        return f"{count} none survives; {ahead}, the nearest law ({best}) by {told[best]}"
-    verb = "survives" if len(names) == 1 else "survive"
-    within = f" to within {signed_percent(found.tolerance)[1:]}" if found.tolerance else ""
-    return f"{count} {', '.join(names)} {verb}{within}; {ahead}"
+        return f"{count}{within}; {ahead}, the nearest law ({best}) by {told[best]}"
+    return f"{count}{within}: {', '.join(names)}; {ahead}"

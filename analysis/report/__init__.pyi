@@ -3,6 +3,7 @@ from .numbers import (
     critical_numbers as critical_numbers,
     fit_rows as fit_rows,
     ladder_rows as ladder_rows,
+    law_rows as law_rows,
     plan_numbers as plan_numbers,
     verdict_rows as verdict_rows,
 )
@@ -11,6 +12,7 @@ from .tables import (
     critical_table as critical_table,
     exponent_table as exponent_table,
     ladder_table as ladder_table,
+    law_tables as law_tables,
     noise_table as noise_table,
     plan_tables as plan_tables,
     recording_tables as recording_tables,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ultraslow.analysis.comparison import ArmLaws, LawFound
 from ultraslow.analysis.growth import LATE_GROWTH
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, run_noise_scale
@@ -210,6 +211,18 @@ def _gain(gain: Gain) -> dict[str, Any]:
     }
     rest = {"paired": gain.paired, "pooled": gain.pooled, "p_value": gain.p_value}
     return {"contrast": contrast, **rest}
+
+
+def law_rows(found: Sequence[ArmLaws]) -> list[dict[str, Any]]:
+    """Laws compared, one dictionary an arm, those that survive first in each."""
+    return [plain({**vars(arm), "laws": [_law(own) for own in arm.laws]}) for arm in found]
+
+
+def _law(own: LawFound) -> dict[str, Any]:
+    told: dict[str, Any] = {"law": own.law, "survives": own.survives, "p_value": own.p_value}
+    for name, off in (("decade", own.decade), ("half_decade", own.half_decade)):
+        told |= {name: off.value, f"{name}_low": off.low, f"{name}_high": off.high}
+    return told
 
 
 def plan_numbers(found: Plan) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import xarray as xr
 
+from ultraslow.analysis.comparison import ArmLaws, in_words
 from ultraslow.analysis.intervals import NOT_APPLICABLE, UNDECIDABLE, Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, NoiseScale
 from ultraslow.analysis.planning import Plan
@@ -23,6 +24,7 @@ from ultraslow.analysis.text import (
     real,
     rounded,
     sentence,
+    signed_percent,
     sizes_in_words,
     time_span,
 )
@@ -414,6 +416,49 @@ def critical_table(found: CriticalBatch, *, over_fewest: bool = True) -> Table:
 def critical_in_words(found: CriticalBatch) -> str:
     """A critical batch size with what it rests on."""
     return f"{found}, {plural(found.size.n, 'seed')}"
+
+
+def law_tables(found: Sequence[ArmLaws], note: str, *, level: float) -> list[Table]:
+    """Which laws survive in each arm, and how far each is off, the best first.
+
+    Arguments:
+        found: the laws of each arm.
+        note: which recordings do not enter; empty for none.
+        level: of the intervals.
+    """
+    lead = (
+        "ahead: forecast over actual distance, less 1, of laws fitted to each seed up to a tenth "
+        "(a decade) or a third (half a decade) of the iterations",
+        "survives: some shape of the law forecasts the distance, from up to three origins, as "
+        f"well as seeds differ; the true law does so in {percent(level)} of studies or more",
+    )
+    told = [arm for arm in found if arm.laws]
+    tables = [
+        Table(
+            title=f"{arm.arm}: iterations {arm.first} to {arm.last}, "
+            f"{plural(len(arm.runs), 'seed')}",
+            columns=_LAW_COLUMNS,
+            rows=arm.laws,
+            notes=(sentence(in_words(arm)),),
+        )
+        for arm in told
+    ]
+    return [Table(lead=lead if told else ()), *tables, Table(notes=(note,) if note else ())]
+
+
+_SURVIVES = {True: "yes", False: "no", None: NONE}
+_LAW_COLUMNS = (
+    Column("law", lambda own: own.law, left=True),
+    Column("survives", lambda own: _SURVIVES[own.survives], left=True),
+    Column("a decade ahead", lambda own: signed_percent(own.decade.value)),
+    Column("interval", lambda own: _off_ends(own.decade), tied=True),
+    Column("half a decade", lambda own: signed_percent(own.half_decade.value)),
+    Column("interval", lambda own: _off_ends(own.half_decade), tied=True),
+)
+
+
+def _off_ends(off: Interval) -> str:
+    return NONE if math.isnan(off.value) else off.ends(signed_percent)
 
 
 def plan_tables(found: Plan) -> list[Table]:

@@ -101,6 +101,47 @@ def test_noise_without_any_says_what_is_needed(save, tmp_path, capsys):
     assert "2 windows with gradient noise, 4 needed" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.fixture
+def powers(save, tmp_path):
+    """A folder of three runs that grow like √t, and one too short to compare."""
+    folder = tmp_path / "powers"
+    for seed in range(3):
+        save(f"power-s{seed}", folder, seed=seed, exponent=0.5)
+    save("short", folder, batch_size=256, last=20)
+    return folder
+
+
+def test_compare_prints_and_writes_the_laws_of_every_arm(powers, tmp_path, capsys):
+    target = tmp_path / "laws.nc"
+    assert main(["compare", str(powers), "--output", str(target)]) == 0
+    printed = capsys.readouterr()
+    assert "batch size 64: iterations 1 to 3000, 3 seeds" in printed.out
+    rows = [line.split() for line in printed.out.splitlines()]
+    assert ["power", "yes"] in [row[:2] for row in rows]
+    assert ["log", "no"] in [row[:2] for row in rows]
+    assert "not compared: batch size 256: " in printed.err
+    with xr.open_dataset(target, engine="netcdf4") as written:
+        assert written["survives"].sel(arm="batch size 64", law="power")
+        assert written.attrs["level"] == 0.95
+
+
+def test_compare_as_json_holds_the_same(powers, capsys):
+    assert main(["compare", str(powers), "--json", "--level", "0.9"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["level"] == 0.9
+    arm, short = content["arms"]
+    survives = {row["law"]: row["survives"] for row in arm["laws"]}
+    assert (survives["power"], survives["log"]) == (True, False)
+    assert list(survives.values()) == sorted(survives.values(), reverse=True)
+    assert short["laws"] == []
+    assert "forecasts need 2 decades" in short["reason"]
+
+
+def test_compare_of_short_runs_alone_has_status_2(runs, capsys):
+    assert main(["compare", str(runs)]) == 2
+    assert "not compared: batch size 64: 9 records over 2.4 decades" in capsys.readouterr().err
+
+
 def test_report_writes_the_page_and_its_numbers(runs, tmp_path, capsys):
     assert main(["report", str(runs), "--output", str(tmp_path / "page.html")]) == 0
     assert str(tmp_path / "page.html") in capsys.readouterr().out
@@ -119,6 +160,10 @@ REFUSED = {
     ),
     "fits over a recording": (
         ["fit", "{0}/runs", "--output", "{0}/runs/short-s0.nc"],
+        "is a recording, expected another name",
+    ),
+    "laws over a recording": (
+        ["compare", "{0}/runs", "--output", "{0}/runs/short-s0.nc"],
         "is a recording, expected another name",
     ),
     "page over a recording": (

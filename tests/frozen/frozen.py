@@ -69,6 +69,7 @@ PILOTS = {
 ASKED = {"info": "info", "fit": "fit --tensors", "test": "test", "batch": "batch"}
 PAGE, PLAN = [PRODUCT, "report", "--output"], [PRODUCT, "plan", "--draws", "100"]
 COMMANDS = ["demo", "train", "sweep", "simulate", "verify", "repair", "plan", "report", *ASKED]
+ASKED["compare"] = "compare"
 ASKED["ladder"] = "test --ladder"
 # Sets that are asked for their tables as well; in the others they come from the same code.
 TEXTS = ("limit", "cifar", "law", "ddp")

@@ -63,7 +63,7 @@ def test_arms_answer_for_themselves(make):
     alone = arms_compared(Study(study(make), 0.95))
     other = {f"o{k}": make(run=f"o{k}", seed=k, batch_size=256, model="vgg") for k in range(3)}
     together = arms_compared(Study(study(make) | other, 0.95))
-    assert together[0] == alone[0]
+    assert together[0].laws == alone[0].laws
     assert "log" in together[1].surviving
 
 
@@ -93,16 +93,25 @@ def test_two_decades_are_forecast_half_a_decade(make):
     assert "half a decade ahead the logarithm is off by" in in_words(found)
 
 
-def test_a_run_that_ends_early_or_diverges_costs_its_seed_only(make):
+def test_a_run_that_ends_early_or_diverges_costs_its_seed_only(make, tree):
     whole = study(make, 4)
     (alone,) = arms_compared(Study(whole, 0.95))
     broken = make(run="broken", seed=7, exponent=0.5)
     broken["distance_sq"][40:] = np.nan
     short = make(run="short", seed=8, exponent=0.5, last=100)
     (found,) = arms_compared(Study(whole | {"b": broken, "c": short}, 0.95))
-    assert found.laws == alone.laws
-    assert "2 runs left out" in found.reason
-    assert "broken, short" in found.reason
+    assert found == alone
+    note = us.compare_laws(tree(*whole.values(), broken, short)).attrs["note"]
+    assert "broken at iteration" in note
+    assert "short at iteration 100" in note
+
+
+def test_a_run_that_diverges_late_is_compared_until_then(make):
+    runs = study(make, 4)
+    runs["s2"]["distance_sq"][-4:] = np.inf
+    (found,) = arms_compared(Study(runs, 0.95))
+    assert found.last == runs["s2"]["iteration"].values[-5]
+    assert len(found.runs) == 4
 
 
 def test_runs_recorded_at_other_iterations_are_compared_where_all_are_known(make):
