@@ -5,6 +5,7 @@ from .children import (
     lines as lines,
     torchrun as torchrun,
 )
+from .interrupts import Interrupts as Interrupts
 from .processes import (
     Processes as Processes,
     fail_together as fail_together,

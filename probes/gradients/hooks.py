@@ -20,6 +20,7 @@ is not measured a tap only sees that backward passes are made, to which losses b
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
 from math import nan
@@ -81,6 +82,7 @@ class GradientTap:
         """
         self.units = 0
         self.paused = self.making = False
+        self.protection: AbstractContextManager[None] = nullcontext()  # of what ends a pass
         self._parameters = list(parameters)
         self._processes = processes
         self._failed = failed
@@ -218,12 +220,13 @@ class GradientTap:
         """Do a part of the work after a pass, unless the tap has failed."""
         if self._silent:
             return
-        start = time.perf_counter()
-        try:
-            action()
-        except Exception as error:
-            self._fail(error)
-        self._seconds += time.perf_counter() - start
+        with self.protection:
+            start = time.perf_counter()
+            try:
+                action()
+            except Exception as error:
+                self._fail(error)
+            self._seconds += time.perf_counter() - start
 
     def _square_copies(self) -> None:
         copies, self._small = self._small, {}

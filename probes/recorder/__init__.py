@@ -3,6 +3,7 @@
 Contents:
     attach         `attach`, and the checks of its arguments
     recorder       the recorder: what happens at every update, and how it ends
+    work           the recorder's own steps: their time, and that none is left half done
     start          what a recording begins with, new or resumed
     compatibility  what a resumed run has to share with its recording
     metadata       what a recording says of its run

@@ -14,10 +14,9 @@ import atexit
 import gc
 import os
 import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -44,6 +43,7 @@ from ultraslow.probes.quantities import Quantities, Subject
 from ultraslow.probes.storage import RecordingWriter, SegmentStore
 
 from .start import Start
+from .work import Clocks, Work
 
 
 class Stage(Enum):
@@ -69,38 +69,6 @@ class _Notices:
             self._given.add(message)
             text = f"recording {self._folder}: {message}"
             warnings.warn(text, RuntimeWarning, stacklevel=3)
-
-
-class _Clocks:
-    """Time since attaching, and how much of it the probes have taken.
-
-    They never run backwards, also where a run goes on after another.
-    """
-
-    def __init__(self, *, wall_time: float, probe_seconds: float) -> None:
-        """Go on from the times so far, in seconds."""
-        self.probe_seconds = probe_seconds
-        self._started = time.monotonic() - wall_time
-        self._busy = False
-
-    def wall_time(self) -> float:
-        """Seconds since attaching, without those between the parts of a run."""
-        return time.monotonic() - self._started
-
-    @contextmanager
-    def timed(self, protection: AbstractContextManager[None]) -> Iterator[None]:
-        """Count the time within as spent in probes, once where this is nested.
-
-        Arguments:
-            protection: entered meanwhile.
-        """
-        start, outermost, self._busy = time.perf_counter(), not self._busy, True
-        with protection:
-            try:
-                yield
-            finally:
-                self._busy = not outermost
-                self.probe_seconds += (time.perf_counter() - start) * outermost
 
 
 class Recorder:
@@ -135,16 +103,20 @@ class Recorder:
         self._warn = _Notices(writer.store.folder).warn
         self._units = DeclaredUnits(self._warn)
         self._stage = Stage.BETWEEN
+        self._stopped = False  # by itself
         self._held = -1  # the iteration of a record that waits for its last evaluation
         self._commit = AfterPass(self._enter_update)
-        self._clocks = _Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
+        self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
+        self._work = Work(self._clocks)
         self._flushes = self._flushes_of(subject, flush_seconds)
         self._ledger, self._recorded = Ledger(past, start.initial_sq), start.recorded
         self._agreement = agreement_among(self._processes, str(writer.store.folder))
         with ExitStack() as undo:  # where something fails, nothing is left attached
             self._termination = self._when_told_to_end(listen=close_on_sigterm)
+            self._work.ends_by(self._termination)
             undo.callback(self._termination.stop)
             gradients = tap(lambda error: self._warn(writer.noise_failed(repr(error))))
+            gradients.protection = self._work.interrupts
             undo.callback(gradients.close)
             self._listen(optimizer, gradients, scaler, skipped=past.skipped)
             undo.pop_all()
@@ -183,9 +155,9 @@ class Recorder:
         Arguments:
             loss: mean loss of the samples of this process, one value.
         """
-        self._check_open("observe")
-        with self._timed():
-            self._flushes.buffer.observe(loss, making=self._rows.units > 0)
+        if self._accepts("observe"):
+            with self._work:
+                self._flushes.buffer.observe(loss, making=self._rows.units > 0)
 
     def unit(self, *, size: float, weight: float | None = None) -> None:
         """Declare the next unit; call it before each `backward` when units are unequal.
@@ -195,8 +167,8 @@ class Recorder:
             weight: a, the unit's share in the update's mean gradient; the shares of an update add
                 up to 1 over all units and processes. Equal shares when None.
         """
-        self._check_open("unit")
-        self._units.declare(size, weight)
+        if self._accepts("unit"):
+            self._units.declare(size, weight)
 
     def state_dict(self) -> dict[str, Any]:
         """What a later run needs to go on from here; save it with the model's checkpoint.
@@ -208,8 +180,12 @@ class Recorder:
         Returns:
             Numbers, texts and tensors, a few times the size of a record.
         """
-        self._check_open("state_dict")
-        with self._timed():
+        if not self._accepts("state_dict"):
+            raise RuntimeError(
+                f"state_dict: recording {self._writer.store.folder} has stopped after iteration "
+                f"{self.iteration}, as was warned of"
+            )
+        with self._work:
             self._quantities.hold()
             # No record: it brings what was added up so far to the host.
             self._flushes.buffer.snapshots.append(self._snapshot(record=False))
@@ -241,7 +217,7 @@ class Recorder:
         """
         if kind is None:
             self._close()
-        elif self._owned():
+        elif self._usable():
             self._flush_alone()
             self._leave()
 
@@ -251,7 +227,7 @@ class Recorder:
         After an exception, and where the processes cannot close together, it is left live, so
         that a later run can go on.
         """
-        if not self._owned():
+        if not self._usable():
             return
         closes = getattr(sys, "last_value", None) is None
         if self._agreement is not None:
@@ -295,9 +271,9 @@ class Recorder:
             evaluate: whether there is time for what is measured at the close. Not where the
                 process is about to be ended, alone perhaps and in the middle of an update.
         """
-        if not self._owned():
+        if not self._usable():
             return
-        with self._timed():
+        with self._work:
             if self._recorded != self.iteration and self._stage is not Stage.STEPPING:
                 self._record()
             if evaluate:
@@ -318,12 +294,14 @@ class Recorder:
 
     def _leave(self) -> None:
         """Leave the recording live, with what has arrived, for a later run to go on."""
-        self._flushes.save_arrived()
-        if self._processes.writes:
-            self._writer.write([])
-        self._detach()
-        if self._processes.writes:
-            self._writer.leave()
+        with self._work:
+            if not self._work.broken:
+                self._flushes.save_arrived()
+            if self._processes.writes:
+                self._writer.write([])
+            self._detach()
+            if self._processes.writes:
+                self._writer.leave()
 
     def _leave_to(self, folder: Path) -> None:
         """Leave the recording live where it is in a folder that another begins to use."""
@@ -335,6 +313,7 @@ class Recorder:
         for hook in [] if self._stage is Stage.ENTERING else self._hooks:
             hook.remove()
         self._stage = Stage.ENDED
+        self._work.interrupts.step_ends()
         self._rows.close()
         self._termination.stop()
         atexit.unregister(self._at_exit)
@@ -348,17 +327,29 @@ class Recorder:
             self._detach()
         return self._open
 
+    def _usable(self) -> bool:
+        """Whether records can be made: it is this process's, and no step was left half done."""
+        if self._owned() and self._work.broken:
+            self._warn(
+                f"stopped after iteration {self.iteration}: {self._work.broken} came amid a step "
+                "of the recorder's own, so what follows could be labelled wrongly"
+            )
+            self._stopped = True
+            self._leave()
+        return self._open
+
     def _flush_alone(self) -> None:
         """Bring to disk what one process can without the others, at any moment."""
         if not self._processes.groups and self._open:
-            with self._timed():
+            with self._work:
                 self._flushes.now()
 
     def _before_step(self, *_: object) -> None:
         """The optimizer is about to step."""
-        if self._owned():
+        if self._usable():
+            self._work.interrupts.step_begins(sys._getframe(1).f_code)
             self._stage = Stage.STEPPING
-            with self._timed():
+            with self._work:
                 self._rows.before_step()
         else:
             self._hooks[1].remove()
@@ -374,7 +365,7 @@ class Recorder:
         if not self._open:
             return
         self._stage = Stage.ENTERING
-        with self._timed():
+        with self._work:
             if not self._rows.is_void():
                 self._flushes.when_due()
                 if self._open:  # a flush that fails ends the recording
@@ -382,6 +373,7 @@ class Recorder:
         self._termination.after(self.iteration)
         if self._open:
             self._stage = Stage.BETWEEN
+        self._work.interrupts.step_ends()
 
     def _add(self) -> None:
         self.iteration += 1
@@ -396,14 +388,15 @@ class Recorder:
 
     def _record(self) -> None:
         """Measure all that a record at this iteration holds."""
-        with self._timed(), self._rows.paused():
+        with self._work, self._rows.paused():
             self._flushes.buffer.snapshots.append(self._snapshot())
         self._recorded = self.iteration
 
     def _snapshot(self, *, record: bool = True) -> Snapshot:
         """What there is to measure at this iteration, of a record or of a state."""
         wall_time, probe_seconds = self._clocks.wall_time(), self._clocks.probe_seconds
-        values = self._quantities.snapshot(self.iteration, record=record)
+        with self._work.interrupts.long():
+            values = self._quantities.snapshot(self.iteration, record=record)
         rates = self._rows.group_rates(self._processes)
         return Snapshot(self.iteration, {**values, **rates}, wall_time, probe_seconds)
 
@@ -411,13 +404,14 @@ class Recorder:
         """Add the last evaluation to the last record, unless that was written already."""
         waits = self._flushes.buffer.awaits(self.iteration)
         if waits or self._held == self.iteration:
-            with self._rows.paused():
+            with self._rows.paused(), self._work.interrupts.long():
                 values = self._quantities.at_close(self.iteration)
             amend = self._flushes.buffer.amend if waits else self._writer.amend
             amend(self.iteration, values)
 
     def _cannot_flush(self, error: RuntimeError) -> None:
         self._warn(f"stopped, as what was measured could not be collected: {error}")
+        self._stopped = True
         self._leave()
 
     def _write(self, updates: Updates, snapshots: list[Snapshot], *, hold: int = -1) -> None:
@@ -435,18 +429,20 @@ class Recorder:
     def _open(self) -> bool:
         return self._stage is not Stage.ENDED
 
-    def _check_open(self, method: str) -> None:
-        if not self._owned():
-            raise RuntimeError(
-                f"{method}: the recorder of {self._writer.store.folder} is closed"
-                if os.getpid() == self._process
-                else f"{method}: process {self._process} records at {self._writer.store.folder}, "
-                "of which this is a fork"
-            )
+    def _accepts(self, method: str) -> bool:
+        """Whether a call is of use; not after the recorder has stopped by itself.
 
-    def _timed(self) -> AbstractContextManager[None]:
-        """Count the time spent in probes, and keep SIGTERM waiting meanwhile."""
-        return self._clocks.timed(self._termination)
+        Raises:
+            RuntimeError: when it was closed, or in a fork of the process that records.
+        """
+        if self._usable() or self._stopped:
+            return self._open
+        raise RuntimeError(
+            f"{method}: the recorder of {self._writer.store.folder} is closed"
+            if os.getpid() == self._process
+            else f"{method}: process {self._process} records at {self._writer.store.folder}, "
+            "of which this is a fork"
+        )
 
 
 def end_open(store: SegmentStore) -> None:

@@ -47,6 +47,28 @@ def test_a_flush_that_fails_stops_no_training_that_has_hooks_of_its_own(tmp_path
     probes.attach(model, optimizer, tmp_path / "other", batch_size=8).close()
 
 
+def test_a_step_of_the_recorder_that_was_broken_off_ends_the_recording(tmp_path, monkeypatch):
+    """As by the exception of an alarm's handler; labels after it would be guesses."""
+    recorder, train = run(tmp_path / "run", schedule=range(40))
+    train(1, 7)
+
+    class Alarm(Exception):
+        pass
+
+    def ring():
+        raise Alarm
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder._rows, "read", ring)
+        with pytest.raises(Alarm):
+            train(7, 8)
+    with pytest.warns(RuntimeWarning, match="stopped after iteration 7: Alarm came amid a step"):
+        train(8, 10)
+    recorder.close()
+    records = SegmentStore(tmp_path / "run").read()
+    assert records["iteration"].values.tolist() == list(range(7))
+
+
 def test_records_that_cannot_be_packed_stop_no_training(tmp_path):
     """Nothing that goes wrong in writing may reach the training loop."""
     recorder, train = run(tmp_path / "run")
@@ -331,6 +353,22 @@ def test_processes_that_have_parted_say_that_the_recording_was_not_closed(tmp_pa
     assert "the program ended without closing it" in said[0]
     assert not (tmp_path / "run.nc").exists()
     assert not (tmp_path / "run" / "lease.json").exists()
+
+
+def test_a_loop_that_goes_on_after_interrupts_has_every_record_under_its_own_number(tmp_path):
+    done = subprocess.run(
+        [sys.executable, Path(__file__).parents[1] / "interrupt_run.py", tmp_path, "40", "1"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["caught"] == 40
+    assert found["last"] == found["steps"]
+    assert found["records"] == found["steps"] + 1
+    assert found["wrong"] == 0
 
 
 @pytest.mark.parametrize("damage", ["truncated", "zero bytes", "one bit"])
