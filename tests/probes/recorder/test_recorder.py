@@ -1,9 +1,7 @@
 import importlib.util
 import json
 import os
-import time
 import warnings
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ import xarray as xr
 from ultraslow import probes
 from ultraslow.diffusion.recording.contract import check
 from ultraslow.diffusion.recording.schedule import log_spaced
-from ultraslow.probes.recorder.recorder import _Clocks, _Notices
+from ultraslow.probes.recorder.recorder import _Notices
 
 
 def test_each_message_is_given_once_and_an_empty_one_never():
@@ -25,33 +23,6 @@ def test_each_message_is_given_once_and_an_empty_one_never():
             notices.warn(message)
     assert [str(w.message) for w in told] == ["recording runs/a: late", "recording runs/a: early"]
     assert {w.category for w in told} == {RuntimeWarning}
-
-
-def test_nested_time_is_counted_once(monkeypatch):
-    now = iter([0.0, 1.0, 3.0, 7.0])
-    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
-    clocks = _Clocks(wall_time=0.0, probe_seconds=10.0)
-    with clocks.timed(nullcontext()), clocks.timed(nullcontext()):
-        pass
-    assert clocks.probe_seconds == 17.0
-
-
-def test_time_is_counted_when_something_fails():
-    clocks = _Clocks(wall_time=0.0, probe_seconds=0.0)
-    with pytest.raises(KeyError), clocks.timed(nullcontext()):
-        time.sleep(0.01)
-        raise KeyError
-    assert clocks.probe_seconds >= 0.01
-    with clocks.timed(nullcontext()):
-        time.sleep(0.01)
-    assert clocks.probe_seconds >= 0.02
-
-
-def test_wall_time_goes_on_whatever_the_date(monkeypatch):
-    clocks = _Clocks(wall_time=100.0, probe_seconds=0.0)
-    monkeypatch.setattr(time, "time", lambda: 0.0)
-    first = clocks.wall_time()
-    assert 100.0 <= first <= clocks.wall_time()
 
 
 SPEC = importlib.util.spec_from_file_location("ddp_run", Path(__file__).parents[1] / "ddp_run.py")
