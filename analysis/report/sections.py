@@ -162,12 +162,15 @@ _ANSWERS = {
         "supported": "The distance from the initial weights grows <b>like log t</b>",
         "contradicted": "The distance from the initial weights does <b>not</b> grow like log t",
         "undecidable": "Whether the distance grows like log t is <b>undecidable</b> so far",
+        "not applicable": "Whether the distance grows like log t does <b>not arise</b> here",
     },
     "P2": {
         "supported": "Under √M learning rates the batch sizes' curves <b>coincide</b>",
         "contradicted": "Under √M learning rates the batch sizes' curves do <b>not</b> coincide",
         "undecidable": "Whether the batch sizes' curves coincide under √M learning rates is "
         "<b>undecidable</b> so far",
+        "not applicable": "Whether the batch sizes' curves coincide under √M learning rates does "
+        "<b>not arise</b> here",
     },
 }
 _EFFECTS = {"P2": "ratio of largest to smallest batch size"}

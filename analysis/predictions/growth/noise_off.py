@@ -223,12 +223,15 @@ def _missing_arm(known: Study, folder: Study) -> Missing | None:
         return Missing(reason, f"a noisy arm of {SEEDS} seeds", 0.0, float(SEEDS), "seeds")
     if any(said is True for said in free.values()):
         return None
-    rate = number(float(next(iter(noisy.arms)).rate))
+    # Of the arm that has most seeds, as they are to be paired.
+    arm = max(noisy.arms, key=lambda own: (noisy.seeds(own), -own.batch_size, own))
     needed = (
         f"{SEEDS} seeds at the full batch (batch size = data size) with all samples in the same "
-        f"order and without augmentation, at learning rate {rate} and from the weights of the "
-        "noisy runs"
+        f"order and without augmentation, at learning rate {number(arm.rate)} and from the "
+        f"weights of the noisy runs at {arm}"
     )
+    if noisy.seeds(arm) < SEEDS:
+        needed += f", of which {SEEDS} are needed as well"
     unknown = [name for name, run in known.runs.items() if whole_batch(run)]
     if unknown:
         reason = _UNKNOWN.format(f"The {plural(len(unknown), 'run')} at the full batch")

@@ -346,10 +346,11 @@ def _reason(word: str, shown: _Judged) -> str:
     if found.judged.measure == 1 and word != SUPPORTED:
         steps = f"of the {number(_steps(shown))} steps outward {where}"
         share = f"{found.mean.value:.0%} {found.mean.ends(lambda x: f'{x:.0%}')}"
-        none = "none" if found.mean.high == 0 else share
-        bound = f"barriers need {FALLING:.0%} or more"
+        fall = "none" if found.mean.high == 0 else share
+        verb = "lowers" if found.mean.high == 0 else "lower"
         when = over(_scanned(found.entered))
-        return f"At {found.name} {none} {steps} lower the loss {when}; {bound}.{found.others}"
+        said = f"At {found.name} {fall} {steps} {verb} the loss, {when}"
+        return f"{said}; among barriers {FALLING:.0%} or more do.{found.others}"
     said = (
         f"At {found.name} the spread of loss differences {where} grows like r^γ, γ = {found.mean}"
     )

@@ -73,6 +73,11 @@ def test_missing_arms_are_named(make):
     assert "4 seeds at the full batch" in none.needed and "learning rate 0.1" in none.needed
     assert (none.have, none.need, none.unit) == (0, 4, "seeds")
     assert none.reason.startswith("No run saw the whole training set")
+    few = dict(list(noisy.items())[:2])
+    more = {f"b{name}": run for name, run in of_rate(make, 0.0, 0.05).items() if "noisy" in name}
+    # The arm that has the seeds is to be paired, and not the first one.
+    assert "learning rate 0.05" in noise_off(Study(few | more)).needed
+    assert "of which 4 are needed as well" in noise_off(Study(few)).needed
     assert noise_off(Study(still)).reason == "All runs are noise-free."
     assert noise_off(Study({"r": make()})).reason == "No run recorded data_size."
 

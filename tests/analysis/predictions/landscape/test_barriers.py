@@ -88,6 +88,24 @@ def test_barriers_that_do_not_rise_are_not_activation(make):
     assert "not shown to rise" in found.reason and "rise of the barrier" in found.effect_meaning
 
 
+def test_an_arm_without_any_climb_contradicts_beside_one_with_barriers(make):
+    """Its climbs of nothing have no rise."""
+    runs = climbing(make, 1.0)
+    flat = climbing(make, 0.0)
+    more = {f"f{name}": run.assign_coords(batch_size=256) for name, run in flat.items()}
+    found = barriers(Study(runs | more))
+    assert found.verdict == "contradicted" and "At batch size 256" in found.reason
+
+
+def test_runs_whose_lines_lack_their_start_are_named_and_change_nothing(make):
+    runs = climbing(make, 1.0)
+    other = {f"f{name}": run.assign_coords(batch_size=256) for name, run in runs.items()}
+    cut = {name: run.isel(fraction=slice(1, None)) for name, run in other.items()}
+    found = barriers(Study(runs | cut))
+    assert (found.verdict, found.effect) == ("supported", barriers(Study(runs)).effect)
+    assert any("4 runs left out: lines that were not" in item for item in found.assumptions)
+
+
 def test_lines_without_a_start_or_noise_say_so(make):
     runs = climbing(make, 1.0)
     cut = {name: run.isel(fraction=slice(1, None)) for name, run in runs.items()}

@@ -147,7 +147,7 @@ def test_below_the_crossover_agreement_says_nothing(make):
 def test_a_loss_that_only_rises_has_no_barriers(make):
     found = landscape_growth(Study(runs_with(make, rise=40.0)))
     assert found.verdict == "contradicted"
-    assert "batch size 64 none of the " in found.reason
+    assert "At batch size 64 none of the " in found.reason
     assert "steps outward along" in found.reason and "5% or more" in found.reason
     # The effect is what decides, and not γ, which lies within its own zone.
     assert (found.effect, found.effect_high, found.null[0]) == (0.0, 0.0, 0.05)
