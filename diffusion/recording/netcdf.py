@@ -15,9 +15,16 @@ Files come from other machines, so how much memory one asks for is known before 
 given. A header of some hundred bytes can claim 10⁹ tensors: what is declared is added up before a
 value is read. Types of variable length other than text may hold anything and are refused. Texts
 are looked at before they are laid out side by side, each as wide as the longest.
+
+The library is not made for threads: two in it at once end the process. Every call of it here is
+made under one lock, and under those that xarray holds while it is in the library, so that a
+program may read recordings in one thread and open data sets of its own with xarray in another.
+Calls of netCDF4 or h5py in a program's own threads know of no lock.
 """
 
 import hashlib
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +33,7 @@ from typing import Any, Protocol
 import netCDF4
 import numpy as np
 import xarray as xr
+from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
 from .contract import check, seam_faults
 from .errors import RecordError, brief, damage
@@ -57,6 +65,66 @@ _COMPRESSION = {"zlib": True, "complevel": 4, "shuffle": True}
 
 MARK = b"\nultraslow sha256 "
 LENGTH = len(MARK) + hashlib.sha256().digest_size
+
+# Seconds to wait for a data set that the program opens or reads with xarray in another thread.
+_PATIENCE = 30.0
+
+
+class _Library:
+    """The NetCDF library, for one thread at a time; a context, which may be nested.
+
+    A handler of a signal may enter while its own thread is within.
+    """
+
+    def __init__(self, patience: float = _PATIENCE) -> None:
+        """Make a lock that no fork inherits taken."""
+        self._patience = patience
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._others: list[Any] = []
+        os.register_at_fork(
+            before=self._lock.acquire,
+            after_in_parent=self._lock.release,
+            after_in_child=self._lock.release,
+        )
+
+    def __enter__(self) -> None:
+        """Wait for this thread's turn.
+
+        Raises:
+            TimeoutError: when xarray does not leave the library in another thread.
+        """
+        self._lock.acquire()
+        try:
+            if not self._depth:
+                self._take_others()
+            self._depth += 1
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        """Let others in."""
+        self._depth -= 1
+        if not self._depth:
+            self._give_back()
+        self._lock.release()
+
+    def _take_others(self) -> None:
+        for lock in NETCDF4_PYTHON_LOCK.locks:
+            if not lock.acquire(timeout=self._patience):
+                self._give_back()
+                raise TimeoutError(
+                    f"xarray was in the NetCDF library for {self._patience:g} s, in another thread"
+                )
+            self._others.append(lock)
+
+    def _give_back(self) -> None:
+        while self._others:
+            self._others.pop().release()
+
+
+_LIBRARY = _Library()
 
 
 def closed_file(folder: Path) -> Path:
@@ -116,6 +184,7 @@ def _read(content: bytes, source: str) -> tuple[xr.Dataset, str]:
         raise RecordError(source, ["is damaged: its bytes do not fit its checksum"])
     kind = "is a damaged or cut-off" if content.startswith(_STARTS) else "is not a"
     with (
+        _LIBRARY,
         damage(source, f"{kind} NetCDF file"),
         netCDF4.Dataset(_NAME, "r", memory=content) as header,
     ):
@@ -141,7 +210,7 @@ def _dataset(header: netCDF4.Dataset) -> xr.Dataset:
     need none, unless another program packed them.
     """
     if any(_is_packed(variable) for variable in header.variables.values()):
-        store = xr.backends.NetCDF4DataStore(header)
+        store = xr.backends.NetCDF4DataStore(header, lock=False)
         return xr.open_dataset(store, decode_times=False).load()
     header.set_auto_maskandscale(False)
     coordinates = set(header.variables) & (set(header.dimensions) | set(COORDINATES))
@@ -195,11 +264,13 @@ def join_segments(parts: list[xr.Dataset], source: str = "recording") -> xr.Data
 
 def to_bytes(records: xr.Dataset) -> bytes:
     """A sealed NetCDF-4 file, its large variables compressed without loss."""
-    file = netCDF4.Dataset(_NAME, "w", memory=1)
-    try:
-        _encoded(records).dump_to_store(xr.backends.NetCDF4DataStore(file))
-    finally:
-        image = bytes(file.close())
+    encoded = _encoded(records)
+    with _LIBRARY:
+        file = netCDF4.Dataset(_NAME, "w", memory=1)
+        try:
+            encoded.dump_to_store(xr.backends.NetCDF4DataStore(file, lock=False))
+        finally:
+            image = bytes(file.close())
     content = _without_padding(image)
     return content + seal(content)
 

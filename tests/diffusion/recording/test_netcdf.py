@@ -1,6 +1,10 @@
 import hashlib
 import os
+import subprocess
+import sys
+import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import netCDF4
@@ -383,3 +387,49 @@ def test_how_a_file_was_stored_does_not_decide_how_it_is_stored_next(tmp_path):
     records = xr.load_dataset(tmp_path / "a.nc")
     assert records["sketch"].encoding["zlib"]
     assert "sketch" not in packed(to_bytes(records.isel(iteration=slice(5))))
+
+
+def test_threads_read_and_write_at_once(tmp_path):
+    """Two in the library at once end the process."""
+    script = Path(__file__).with_name("thread_run.py")
+    source = Path(__file__).parents[3] / "src"
+    done = subprocess.run(
+        [sys.executable, script, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(source)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout == "[]\n"
+
+
+def test_whoever_waits_for_xarray_in_another_thread_does_not_wait_for_ever():
+    """An interrupt may have left its lock taken; a handler of a signal would wait for itself."""
+    library = netcdf._Library(patience=0.01)
+    with library, library:  # nested, as in a handler
+        pass
+    with netcdf.NETCDF4_PYTHON_LOCK, pytest.raises(TimeoutError, match=r"for 0.01 s, in another"):
+        library.__enter__()
+    with library:
+        assert netcdf.NETCDF4_PYTHON_LOCK.locked()
+    assert not netcdf.NETCDF4_PYTHON_LOCK.locked()
+
+
+def test_a_fork_finds_the_library_free():
+    begun, end = threading.Event(), threading.Event()
+
+    def stay():
+        with netcdf._LIBRARY:
+            begun.set()
+            end.wait(0.3)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    begun.wait()
+    child = os.fork()
+    if child == 0:
+        free = netcdf._LIBRARY._lock.acquire(timeout=5)
+        os._exit(0 if free else 1)
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
