@@ -17,9 +17,10 @@ value is read. Types of variable length other than text may hold anything and ar
 are looked at before they are laid out side by side, each as wide as the longest.
 
 The library is not made for threads: two in it at once end the process. Every call of it here is
-made under one lock, and under those that xarray holds while it is in the library, so that a
-program may read recordings in one thread and open data sets of its own with xarray in another.
-Calls of netCDF4 or h5py in a program's own threads know of no lock.
+made under one lock, so that a program may record and read recordings in several threads. xarray
+makes some of its calls under locks of its own, which are taken here as well, and others under
+none: in a thread beside one that records, read recordings with `us.load` and no other files with
+xarray, netCDF4 or h5py.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ from typing import Any, Protocol
 import netCDF4
 import numpy as np
 import xarray as xr
-from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
+from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK, combine_locks
 
 from .contract import check, seam_faults
 from .errors import RecordError, brief, damage
@@ -67,7 +68,7 @@ MARK = b"\nultraslow sha256 "
 LENGTH = len(MARK) + hashlib.sha256().digest_size
 
 # Seconds to wait for a data set that the program opens or reads with xarray in another thread.
-_PATIENCE = 30.0
+_PATIENCE = 5.0
 
 
 class _Library:
@@ -79,13 +80,15 @@ class _Library:
     def __init__(self, patience: float = _PATIENCE) -> None:
         """Make a lock that no fork inherits taken."""
         self._patience = patience
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        locks = combine_locks([NETCDFC_LOCK, HDF5_LOCK])
+        self._theirs = tuple(getattr(locks, "locks", (locks,)))  # in xarray's order
         self._depth = 0
         self._others: list[Any] = []
         os.register_at_fork(
-            before=self._lock.acquire,
-            after_in_parent=self._lock.release,
-            after_in_child=self._lock.release,
+            before=self.lock.acquire,
+            after_in_parent=self.lock.release,
+            after_in_child=self.lock.release,
         )
 
     def __enter__(self) -> None:
@@ -94,13 +97,13 @@ class _Library:
         Raises:
             TimeoutError: when xarray does not leave the library in another thread.
         """
-        self._lock.acquire()
+        self.lock.acquire()
         try:
             if not self._depth:
                 self._take_others()
             self._depth += 1
         except BaseException:
-            self._lock.release()
+            self.lock.release()
             raise
 
     def __exit__(self, *_: object) -> None:
@@ -108,10 +111,10 @@ class _Library:
         self._depth -= 1
         if not self._depth:
             self._give_back()
-        self._lock.release()
+        self.lock.release()
 
     def _take_others(self) -> None:
-        for lock in NETCDF4_PYTHON_LOCK.locks:
+        for lock in self._theirs:
             if not lock.acquire(timeout=self._patience):
                 self._give_back()
                 raise TimeoutError(
@@ -266,13 +269,18 @@ def to_bytes(records: xr.Dataset) -> bytes:
     """A sealed NetCDF-4 file, its large variables compressed without loss."""
     encoded = _encoded(records)
     with _LIBRARY:
-        file = netCDF4.Dataset(_NAME, "w", memory=1)
-        try:
-            encoded.dump_to_store(xr.backends.NetCDF4DataStore(file, lock=False))
-        finally:
-            image = bytes(file.close())
-    content = _without_padding(image)
+        content = _without_padding(bytes(_fill(netCDF4.Dataset(_NAME, "w", memory=1), encoded)))
     return content + seal(content)
+
+
+def _fill(file: netCDF4.Dataset, records: xr.Dataset) -> Any:
+    """What closing a file gives that holds the records then."""
+    try:
+        records.dump_to_store(xr.backends.NetCDF4DataStore(file, lock=False))
+    except BaseException:
+        file.close()
+        raise
+    return file.close()
 
 
 def _encoded(records: xr.Dataset) -> xr.Dataset:
@@ -301,7 +309,8 @@ def write_file(records: xr.Dataset, path: Path) -> None:
         records: the recording.
         path: where to; a file there is replaced.
     """
-    records.to_netcdf(path, engine="netcdf4")
+    with _LIBRARY:
+        _fill(netCDF4.Dataset(path, "w"), records)
     with path.open("r+b") as file:
         file.write(seal(file.read()))
 
@@ -313,7 +322,8 @@ def write_groups(groups: Mapping[str, xr.Dataset], path: Path) -> None:
         groups: by the path of each group, "/" for the file's own.
         path: where to; a file there is replaced.
     """
-    xr.DataTree.from_dict(dict(groups)).to_netcdf(path, engine="netcdf4")
+    with _LIBRARY.lock:
+        xr.DataTree.from_dict(dict(groups)).to_netcdf(path, engine="netcdf4")
 
 
 def size_fault(size: int) -> str | None:

@@ -409,11 +409,11 @@ def test_whoever_waits_for_xarray_in_another_thread_does_not_wait_for_ever():
     library = netcdf._Library(patience=0.01)
     with library, library:  # nested, as in a handler
         pass
-    with netcdf.NETCDF4_PYTHON_LOCK, pytest.raises(TimeoutError, match=r"for 0.01 s, in another"):
+    with netcdf.HDF5_LOCK, pytest.raises(TimeoutError, match=r"for 0.01 s, in another"):
         library.__enter__()
     with library:
-        assert netcdf.NETCDF4_PYTHON_LOCK.locked()
-    assert not netcdf.NETCDF4_PYTHON_LOCK.locked()
+        assert netcdf.HDF5_LOCK.locked()
+    assert not netcdf.HDF5_LOCK.locked()
 
 
 def test_a_fork_finds_the_library_free():
@@ -429,7 +429,7 @@ def test_a_fork_finds_the_library_free():
     begun.wait()
     child = os.fork()
     if child == 0:
-        free = netcdf._LIBRARY._lock.acquire(timeout=5)
+        free = netcdf._LIBRARY.lock.acquire(timeout=5)
         os._exit(0 if free else 1)
     thread.join()
     assert os.waitpid(child, 0)[1] == 0

@@ -1,4 +1,4 @@
-"""Several threads read and write recordings at once, and one opens files with xarray.
+"""Several threads read and write recordings at once.
 
 python thread_run.py FOLDER
 """
@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from ultraslow.diffusion.recording.contract import pack
-from ultraslow.diffusion.recording.netcdf import from_bytes, to_bytes, write_file
+from ultraslow.diffusion.recording.netcdf import from_bytes, read_file, to_bytes, write_file
 
 
 def recording(count):
@@ -45,7 +45,7 @@ if __name__ == "__main__":
     actions = [
         lambda: to_bytes(records),
         lambda: from_bytes(whole, "whole"),
-        lambda: xr.load_dataset(folder / "here.nc"),
+        lambda: read_file(folder / "here.nc"),
         lambda: write_file(records, folder / "there.nc"),
     ]
     threads = [threading.Thread(target=go_on, args=(a, faults)) for a in actions]
