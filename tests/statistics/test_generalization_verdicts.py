@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from ultraslow.analysis.growth.fit import fit_growth
+from ultraslow.analysis.growth.runs import late_growth
 from ultraslow.analysis.predictions.batch_size.huge_batch import huge_batch
 from ultraslow.analysis.predictions.generalization.equal_updates import generalization
 from ultraslow.analysis.predictions.generalization.full_batch import full_batch
@@ -234,7 +235,9 @@ def fitted(runs):
     fits = fit_growth(table, calibrate=False)
     names, last = list(runs), int(TIMES[-1])
     onset = fits["onset"].fillna(0.0)
-    fits = fits.assign_coords(node=names, run=("node", names))
+    fits = fits.assign_coords(node=names, run=("node", names), arm=("node", [""] * len(names)))
+    curves = {name: table[k].drop_vars("node", errors="ignore") for k, name in enumerate(names)}
+    fits = fits.assign(late_growth(curves, fits, level=0.95))
     whole = {"first": 1, "last": last, "decades": np.log10(last)}
     fits = fits.assign({k: ("node", np.full(len(names), v)) for k, v in whole.items()})
     return fits.assign(grown_decades=np.log10((last + onset) / (1 + onset)))
@@ -246,7 +249,10 @@ H_B = {
     "off the curve": (0.0, 1.4, 0.002, 0.01, "supported"),
     "another law": (0.3, 0.3, 0.002, 0.01, "supported"),
     "beyond the power": (0.0, 1.0, 0.1, 0.2, "undecidable"),
+    "on the trend": (0.0, 1.3**2, 0.002, 0.005, "contradicted"),
+    "off the trend": (0.0, 3.0, 0.002, 0.01, "supported"),
 }
+TREND = 1.3  # by which each batch size moves farther than the one before, where there is a trend
 
 
 @pytest.mark.slow
@@ -258,7 +264,8 @@ def test_verdicts_on_huge_batches(case):
     for _ in range(SETS):
         runs = {}
         for size in SIZES:
-            law, scale = (exponent, factor) if size == 1024 else (0.0, 1.0)
+            drift = TREND if "trend" in case and size == 256 else 1.0
+            law, scale = (exponent, factor) if size == 1024 else (0.0, drift)
             for seed, track in enumerate(trajectories(law, 5, noise=noise, rng=rng)):
                 moved = scale * np.exp(spread * rng.standard_normal()) * track
                 runs[f"b{size}-s{seed}"] = curve(moved, size=size, seed=seed)

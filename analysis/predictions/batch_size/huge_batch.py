@@ -1,7 +1,10 @@
 """H-b: at huge batch sizes the distance is not logarithmic or not on the common curve."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
 
 from ultraslow.analysis.intervals import (
     CONTRADICTED,
@@ -9,18 +12,21 @@ from ultraslow.analysis.intervals import (
     SUPPORTED,
     UNDECIDABLE,
     Interval,
+    chance_within,
     decide,
+    seeds_to_decide,
+    welch,
 )
-from ultraslow.analysis.predictions.evidence import named
 from ultraslow.analysis.predictions.generalization import HUGE_SHARE, huge_sizes
 from ultraslow.analysis.predictions.growth.log_growth import log_growth
 from ultraslow.analysis.predictions.verdict import Verdict, question
-from ultraslow.analysis.runs import common_window, label, last_common_decade
+from ultraslow.analysis.runs import Span, common_window, label, last_common_decade
 from ultraslow.analysis.study import Missing, Study
+from ultraslow.analysis.text import number
 
 from .scaled_sets import DECADES, MARGIN, Curves, log_curves, ratio_of
 
-EFFECT = "ratio of distances, the huge batch size over the nearest other, last common decade"
+EFFECT = "ratio of distances, the huge batch size over what is nearest to it, last common decade"
 # Under these rules the curves of all batch sizes are said to coincide per iteration.
 SCALINGS = ("sqrt", "exact_sqrt")
 
@@ -28,16 +34,18 @@ SCALINGS = ("sqrt", "exact_sqrt")
 def huge_batch(study: Study) -> Verdict:
     """Verdict on H-b.
 
-    Supported when the distance at the largest M ≥ D/2 is not logarithmic (as P1 judges it) or lies
-    beyond the margin from that of every smaller batch size, on one side of all of them.
-    Contradicted when it is logarithmic and lies within the margin of every smaller batch size.
-    Each of the two findings that support it has half of the error.
+    Supported when the distance at the largest M ≥ D/2 is not logarithmic (as P1 judges it), or
+    lies beyond the margin from that of every smaller batch size, on one side of all of them, and
+    from their trend in ln M by more than they depart from it themselves: where the others drift
+    apart as well, a huge batch that drifts on is no news. Contradicted when it is logarithmic and
+    lies within the margin of every smaller batch size, or of their trend. Each of the two findings
+    that support it has half of the error.
 
     Arguments:
         study: the runs.
 
     Returns:
-        The verdict, with the ratio of the distance to that of the nearest other batch size.
+        The verdict, with the ratio of the distance to the nearest of the others and their trend.
     """
     scaled = study.distinct.where(lambda run: label(run, "scaling") in SCALINGS)
     kept = scaled.of_arms(SEEDS)
@@ -47,10 +55,118 @@ def huge_batch(study: Study) -> Verdict:
         return blank.lacking(missing, kept.sample)
     size = max(huge_sizes(kept.runs))
     growth = log_growth(kept.where(lambda run: int(run["batch_size"].values) == size))
-    curves = log_curves(kept, last_common_decade(kept.runs)).mean()
-    sharp = replace(curves, level=1 - (1 - study.level) / 2)
-    blank = replace(blank, sample=kept.sample)
-    return _judge(blank, growth, _ratios(sharp, size), _ratios(curves, size))
+    times = last_common_decade(kept.runs)
+    curves = log_curves(kept, times).mean()
+    blank = replace(blank, sample=kept.sample, span=(float(times[0]), float(times[-1])))
+    return _judge(blank, growth, Place.of(curves, size))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the distance of a huge batch size lies beside those of the others.
+
+    Attributes:
+        size: the huge batch size.
+        ratios: logarithms of its ratio to each smaller one.
+        trend: that to their trend in ln M; to the other itself where there is one.
+        sharp: the same, the trend last, at half of the error.
+        apart: by how much the others depart from their trend at most, a logarithm.
+        seeds: fewest seeds of an arm.
+        level: confidence level of `ratios` and `trend`.
+    """
+
+    size: int
+    ratios: list[Interval]
+    trend: Interval
+    sharp: list[Interval]
+    apart: float
+    seeds: int
+    level: float
+
+    @classmethod
+    def of(cls, curves: Curves, size: int) -> "Place":
+        """From one number a run."""
+        half = 1 - (1 - curves.level) / 2
+        trend, apart = trend_ratio(curves, size)
+        sharp = replace(curves, level=half)
+        return cls(
+            size,
+            _ratios(curves, size),
+            trend,
+            [*_ratios(sharp, size), trend_ratio(sharp, size)[0]],
+            apart,
+            min(values.size for values in curves.logs.values()),
+            curves.level,
+        )
+
+    @property
+    def limits(self) -> list[float]:
+        """How far off each of `sharp` has to be: the trend by more than the others are."""
+        return [math.log1p(MARGIN)] * len(self.ratios) + [math.log1p(MARGIN) + self.apart]
+
+    @property
+    def off(self) -> bool:
+        """Whether it lies off all others and their trend, on one side."""
+        pairs = list(zip(self.sharp, self.limits, strict=True))
+        above = all(ratio.low > limit for ratio, limit in pairs)
+        return above or all(ratio.high < -limit for ratio, limit in pairs)
+
+    @property
+    def on(self) -> bool:
+        """Whether it lies within the margin of all others, or of their trend."""
+        limit = math.log1p(MARGIN)
+        within = [decide(one.low, one.high, limit) == SUPPORTED for one in self.ratios]
+        return all(within) or decide(self.trend.low, self.trend.high, limit) == SUPPORTED
+
+    @property
+    def nearest(self) -> Interval:
+        """Of the ratios and the trend, the one nearest to 1."""
+        return min([*self.ratios, self.trend], key=lambda ratio: abs(ratio.value))
+
+    def chance(self, seeds: int) -> float:
+        """Chance that so many seeds an arm put it off the others, or on them."""
+        limit, half = math.log1p(MARGIN), 1 - (1 - self.level) / 2
+        pairs = list(zip(self.sharp, self.limits, strict=True))
+        more = partial(chance_within, seeds=seeds, arms=2)
+        off = max(
+            min(more(one, low=bound, level=half) for one, bound in pairs),
+            min(more(one, high=-bound, level=half) for one, bound in pairs),
+        )
+        within = partial(more, low=-limit, high=limit, level=self.level)
+        return off + max(min(map(within, self.ratios)), within(self.trend))
+
+
+def trend_ratio(curves: Curves, size: int) -> tuple[Interval, float]:
+    """How far a batch size lies off the line in ln M through the smaller ones, as a logarithm.
+
+    ln d̄ − Σ wₖ·ln d̄ₖ, wₖ = 1/K + (ln M − x̄)·(xₖ − x̄)/Σ (x − x̄)², x = ln Mₖ, with Welch's
+    interval; for one smaller size the difference to it.
+
+    Arguments:
+        curves: one number a run.
+        size: M.
+
+    Returns:
+        The logarithm with its interval, and the largest departure of a smaller one from the line.
+    """
+    smaller = {arm.batch_size: v for arm, v in curves.logs.items() if arm.batch_size < size}
+    own = next(v for arm, v in curves.logs.items() if arm.batch_size == size)
+    x = np.log([float(one) for one in smaller])
+    means = np.array([values.mean() for values in smaller.values()])
+    centred = x - x.mean()
+    squares = float(centred @ centred) or 1.0
+    weights = 1 / x.size + (math.log(size) - x.mean()) * centred / squares
+    line = means.mean() + centred * float(centred @ means) / squares
+    samples = [own, *smaller.values()]
+    contrast = welch(
+        float(own.mean() - weights @ means),
+        [float(values.var(ddof=1)) for values in samples],
+        [values.size for values in samples],
+        [1.0, *weights],
+    )
+    name = f"batch {size} over the trend of the others"
+    found = replace(contrast.interval(curves.level), name=name)
+    return found, float(np.abs(means - line).max())
 
 
 def _missing(study: Study, scaled: Study, kept: Study) -> Missing | None:
@@ -95,48 +211,49 @@ def _ratios(curves: Curves, size: int) -> list[Interval]:
     return [curves.ratio(huge, other) for other in curves.logs if other.batch_size < size]
 
 
-def _judge(
-    blank: Verdict, growth: Verdict, sharp: list[Interval], plain: list[Interval]
-) -> Verdict:
-    limit = math.log1p(MARGIN)
-    off = [int(ratio.low > limit) - int(ratio.high < -limit) for ratio in sharp]
-    apart = abs(sum(off)) == len(off)
-    together = all(decide(ratio.low, ratio.high, limit) == SUPPORTED for ratio in plain)
+def _judge(blank: Verdict, growth: Verdict, place: Place) -> Verdict:
     word = UNDECIDABLE
-    if apart or growth.verdict == CONTRADICTED:
+    if place.off or growth.verdict == CONTRADICTED:
         word = SUPPORTED
-    elif together and growth.verdict == SUPPORTED:
+    elif place.on and growth.verdict == SUPPORTED:
         word = CONTRADICTED
-    nearest = min(plain, key=lambda ratio: abs(ratio.value))
+    needed, have, need, unit = _needed(growth, place)
     return blank.decided(
         word,
-        nearest.mapped(math.exp),
-        reason=_reason(growth, nearest, apart=apart, together=together),
-        needed=_needed(growth, nearest, limit),
-        assumptions=growth.assumptions,
+        place.nearest.mapped(math.exp),
+        reason=_reason(blank.span, growth, place),
+        needed=needed,
+        assumptions=(f"P1 at batch size {place.size}: {growth.reason}", *growth.assumptions),
+        have=have,
+        need=need,
+        unit=unit,
     )
 
 
-def _reason(growth: Verdict, nearest: Interval, *, apart: bool, together: bool) -> str:
-    near = f"on the curve of the others within ±{MARGIN:.0%}"
-    far = f"off the curve of the others by more than {MARGIN:.0%}"
-    place = far if apart else near if together else f"neither surely {near} nor {far}"
+def _reason(span: Span, growth: Verdict, place: Place) -> str:
+    low, high = 1 / (1 + MARGIN), 1 + MARGIN
+    far = f"off all others and their trend, where {low:.2f} to {high:.2f} counts as one curve"
+    near = "on the curve of the others"
+    where = far if place.off else near if place.on else "neither surely on the others nor off them"
     law = {
-        SUPPORTED: "grows like log t",
-        CONTRADICTED: "does not grow like log t",
-        UNDECIDABLE: "may or may not grow like log t",
+        SUPPORTED: "and grows like log t",
+        CONTRADICTED: "and does not grow like log t",
+        UNDECIDABLE: "and may or may not grow like log t",
     }[growth.verdict]
+    nearest = place.nearest
     return (
-        f"The distance {law} at the huge batch size ({growth.reason.rstrip('.')}); it is {place}, "
-        f"the nearest ratio being {named(nearest, ratio_of)}."
+        f"Over iterations {number(round(span[0]))} to {number(round(span[1]))} the distance at "
+        f"batch size {place.size} lies {where} ({nearest.mapped(ratio_of)} times that "
+        f"of {nearest.name.partition(' over ')[2]}), {law}."
     )
 
 
-def _needed(growth: Verdict, nearest: Interval, limit: float) -> str:
+def _needed(growth: Verdict, place: Place) -> tuple[str, float, float, str]:
+    """An instruction, how much there is, how much is needed, and of what."""
     if growth.verdict == UNDECIDABLE and growth.needed:
-        return growth.needed
-    half, away = (nearest.high - nearest.low) / 2, abs(limit - abs(nearest.value))
-    more = SEEDS * max((half / away) ** 2, 1.0) if away > 0 else math.inf
-    if more > 1000:
-        return "hardly more seeds: a ratio lies at the margin itself"
-    return f"about {math.ceil(round(more, 6))} seeds a batch size"
+        return growth.needed, growth.have, growth.need, growth.unit
+    seeds = seeds_to_decide(place.chance, place.seeds)
+    if seeds:
+        return f"{seeds} seeds a batch size, not {place.seeds}", place.seeds, seeds, "seeds"
+    beside = "a batch size between the huge one and the others, which bounds their trend"
+    return f"{SEEDS} seeds at {beside}", math.nan, math.nan, ""

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from ultraslow.analysis.growth.runs import fit_totals
-from ultraslow.analysis.predictions.batch_size.huge_batch import huge_batch
+from ultraslow.analysis.predictions.batch_size.huge_batch import huge_batch, trend_ratio
+from ultraslow.analysis.predictions.batch_size.scaled_sets import Curves
+from ultraslow.analysis.runs import Arm
 from ultraslow.analysis.study import Study
 
 SIZES = (64, 256, 1024)
@@ -45,16 +48,19 @@ def fitted(runs, exponent):
 @pytest.mark.parametrize(
     ("factor", "exponent", "word", "place"),
     [
-        (1.0, 0.0, "contradicted", "on the curve of the others within ±10%"),
-        (1.4, 0.0, "supported", "off the curve of the others by more than 10%"),
-        (1.0, 0.4, "supported", "on the curve of the others within ±10%"),  # a power of t
+        (1.0, 0.0, "contradicted", "on the curve of the others ("),
+        (1.4, 0.0, "supported", "off all others and their trend, where 0.91 to 1.10 "),
+        (1.0, 0.4, "supported", "on the curve of the others ("),  # a power of t
     ],
 )
 def test_either_departure_supports_the_claim(make, factor, exponent, word, place):
     runs = sweep(make, factor=factor)
     found = huge_batch(Study(runs, fitted=fitted(runs, exponent)))
     assert found.verdict == word, found.reason
-    assert f"it is {place}, the nearest" in found.reason
+    assert (
+        f"Over iterations 300 to 3000 the distance at batch size 1024 lies {place}" in found.reason
+    )
+    assert found.span == (300, 3000)
     assert found.effect == pytest.approx(factor, rel=0.01)
     assert found.sample.batch_sizes == SIZES
 
@@ -75,6 +81,53 @@ def test_a_curve_between_the_others_is_not_off_them(make):
         runs[name] = run.assign({key: run[key] * factor**2 for key in squares})
     found = huge_batch(Study(runs, fitted=fitted(runs, 0.0)))
     assert found.verdict == "undecidable"
+
+
+def drifting(make, factors, **options):
+    """Runs whose distances differ by a factor for each batch size."""
+    runs = sweep(make, sizes=tuple(factors), **options)
+    for name, run in runs.items():
+        factor = factors[int(run["batch_size"])]
+        runs[name] = run.assign(distance_sq=run["distance_sq"] * factor**2)
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("factors", "word"),
+    [
+        # Each fourfold batch size moves 1.2 times as far: so does the huge one.
+        ({16: 1.0, 64: 1.2, 256: 1.44, 1024: 1.728}, "contradicted"),
+        ({16: 1.0, 64: 1.2, 256: 1.44, 1024: 3.0}, "supported"),
+        # As far as the nearest: off the trend, and no farther from all others than from one.
+        ({16: 1.0, 64: 1.2, 256: 1.44, 1024: 1.44}, "undecidable"),
+        # The others depart from their trend by as much as the huge one does.
+        ({16: 1.0, 64: 1.6, 256: 1.2, 1024: 2.1}, "undecidable"),
+        ({256: 1.0, 1024: 1.3}, "supported"),
+    ],
+)
+def test_a_trend_that_goes_on_is_no_departure(make, factors, word):
+    runs = drifting(make, factors)
+    found = huge_batch(Study(runs, fitted=fitted(runs, 0.0)))
+    assert found.verdict == word, found.reason
+
+
+def test_the_trend_is_a_line_in_the_logarithm_of_the_batch_size():
+    rng = np.random.default_rng(0)
+    sizes = (16, 64, 256, 1024)
+    logs = {Arm(size, "sqrt", 0.1): rng.normal(size=5) for size in sizes}
+    found, apart = trend_ratio(Curves(logs, 0.95), 1024)
+    x = np.log(sizes[:3])
+    means = [values.mean() for values in list(logs.values())[:3]]
+    line = np.polynomial.Polynomial.fit(x, means, 1)
+    expected = logs[Arm(1024, "sqrt", 0.1)].mean() - line(np.log(1024))
+    assert found.value == pytest.approx(expected)
+    assert apart == pytest.approx(np.abs(means - line(x)).max())
+    # The line is extrapolated by one step: weights −2/3, 1/3 and 4/3.
+    variances = np.array([values.var(ddof=1) for values in logs.values()]) / 5
+    parts = variances * np.array([4 / 9, 1 / 9, 16 / 9, 1.0])
+    freedom = parts.sum() ** 2 / (parts**2 / 4).sum()
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(parts.sum())
+    assert found.high - found.value == pytest.approx(half)
 
 
 @pytest.mark.parametrize(
