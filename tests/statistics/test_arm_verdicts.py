@@ -255,7 +255,7 @@ def test_as_many_seeds_as_advised_decide(case, sets):
         if found.verdict != OPEN:
             continue
         assert found.needed
-        if found.unit != "seeds" or not found.need <= 30:
+        if found.unit != "seeds" or not found.need <= 60:
             continue
         more = continued(runs, rng, simulate, settings, int(found.need))
         decided += judge(Study(more)).verdict != OPEN

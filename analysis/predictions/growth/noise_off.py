@@ -338,9 +338,12 @@ def _needed(study: Study, share: Interval, compared: _Comparison) -> Missing:
     otherwise = until(10 * last, last, " with and without noise")
     if not math.isfinite(share.low):
         return otherwise
-    slopes = _slopes(study, compared)
-    # To first order the ratio is a mean over pairs.
-    values = share.value + (slopes[:, 0] - share.value * slopes[:, 1]) / slopes[:, 1].mean()
-    measure = Measure(Zone(-AT_REST, AT_REST, above=ALIKE), [values])
+    still, noisy = _slopes(study, compared).T
+    # Fieller's interval of the ratio lies beyond a bound where a t test of x − bound·y says so.
+    measures = [
+        Measure(Zone(-math.inf, math.inf, above=0.0), [still - ALIKE * noisy]),
+        Measure(Zone(-math.inf, 0.0), [still - AT_REST * noisy]),
+        Measure(Zone(0.0, math.inf), [still + AT_REST * noisy]),
+    ]
     where = "with and without noise"
-    return more_seeds([measure], share.n, where, level=study.level, otherwise=otherwise)
+    return more_seeds(measures, share.n, where, level=study.level, otherwise=otherwise)
