@@ -10,6 +10,7 @@ Symbols: d(t) = ‖w_t − w_0‖, M batch size, D training-set size, η learnin
 T temperature, c·r^γ the standard deviation of the loss difference at distance r, γ = α/2.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 HOFFER = "Hoffer, Hubara and Soudry (2017), Train longer, generalize better, arXiv 1705.08741"
@@ -26,10 +27,11 @@ class Prediction:
         statement: what is claimed.
         measurement: what decides it.
         contradicted_by: the finding that speaks against it.
-        needs: recorded fields that the measurement reads.
+        needs: recorded fields without which a run takes no part.
         arms: what the set of runs has to contain.
         source: where the claim comes from.
         derived: whether the claim is worked out here rather than stated in the source.
+        scalings: rules from batch size to learning rate that it is about; any when empty.
     """
 
     key: str
@@ -41,10 +43,10 @@ class Prediction:
     arms: tuple[str, ...]
     source: str
     derived: bool = False
+    scalings: tuple[str, ...] = ()
 
 
 _DISTANCE = ("iteration", "distance_sq", "learning_rate")
-_NOISE = ("gradient_sq", "noise_trace", "batch_size")
 _SEEDS = "several seeds an arm"
 _CONSTANT = "a phase of constant learning rate over 2.5 decades of iterations or more"
 _SIZES = "two batch sizes or more"
@@ -70,7 +72,7 @@ P1_PRIME = Prediction(
     " travelled, satisfies q·α = 2.",
     "joint interval of q and α",
     "an interval of q·α that excludes 2",
-    (*_DISTANCE, "loss along directions at several radii"),
+    (*_DISTANCE, "loss_difference"),
     (_CONSTANT, "landscape records at several radii"),
     HOFFER,
     derived=True,
@@ -83,9 +85,10 @@ P2 = Prediction(
     "ratio of the largest to the smallest distance at equal iterations, against the spread of"
     " seeds; the part explained by (1 + M/B)",
     "a spread beyond that of seeds",
-    (*_DISTANCE, "batch_size", "scaling", "ghost_size"),
+    (*_DISTANCE, "batch_size", "scaling"),
     (_SIZES, _SEEDS, "scaling sqrt"),
     HOFFER,
+    scalings=("sqrt",),
 )
 P2_PRIME = Prediction(
     "P2'",
@@ -98,6 +101,7 @@ P2_PRIME = Prediction(
     (_SIZES, _SEEDS, "scaling linear"),
     HOFFER,
     derived=True,
+    scalings=("linear",),
 )
 P3 = Prediction(
     "P3",
@@ -105,7 +109,7 @@ P3 = Prediction(
     "Large batches generalize as well as small ones when trained for as many updates.",
     "difference of held-out accuracy with its interval, both arms with a tuned learning rate",
     "a gap that remains at equal updates, or one that closes without them",
-    ("evaluation accuracy", "batch_size", "iteration", "epoch"),
+    ("held_out", "batch_size", "iteration"),
     (_SIZES, "five seeds an arm or more", "tuned learning rates", "equal updates, equal epochs"),
     HOFFER,
 )
@@ -117,7 +121,7 @@ P4 = Prediction(
     "local exponent γ(r) beyond the curvature crossover, noise floor removed, along random and"
     " trajectory directions",
     "γ(r) other than 1 beyond the crossover, or loss differences without changes of sign",
-    ("loss along directions at several radii",),
+    ("loss_difference", "distance_sq"),
     ("landscape records up to the distance reached", "directions of several kinds"),
     HOFFER,
 )
@@ -127,7 +131,7 @@ P5 = Prediction(
     "On a fixed landscape the log-slope is ∝ T^(2/α), T ∝ η/M.",
     "log-slopes on a grid of learning rates and batch sizes, and of injected isotropic noise",
     "an interval of the exponent that excludes 2/α",
-    (*_DISTANCE, "batch_size"),
+    (*_DISTANCE, "batch_size", "seed"),
     ("several temperatures", _CONSTANT, _SEEDS),
     HOFFER,
     derived=True,
@@ -138,7 +142,7 @@ P6 = Prediction(
     "Full-batch gradient descent from the same state stops at the distance of a local minimum.",
     "distance of descent without noise against that with noise",
     "descent without noise that grows by the same law",
-    (*_DISTANCE, "batch_size", "data_size"),
+    (*_DISTANCE, "batch_size", "data_size", "seed"),
     ("a noise-free arm", "a noisy arm from the same state"),
     HOFFER,
     derived=True,
@@ -150,7 +154,7 @@ P7 = Prediction(
     " T.",
     "barrier along a path between w_t and w_{t+Δ}, against T·ln Δt; both ΔL and Δ ln L",
     "barriers near zero or far below T",
-    ("checkpoints of the weights",),
+    ("line_loss", "noise_trace", "learning_rate"),
     ("weights at several iterations",),
     HOFFER,
     derived=True,
@@ -161,7 +165,7 @@ P8 = Prediction(
     "The displacement ‖w_{s+τ} − w_s‖² after a waiting time s depends on ln τ/ln s.",
     "collapse of the two-time displacement, over ln τ/ln s, τ/s and τ",
     "a better collapse over τ (stationary) or τ/s",
-    ("sketch of the trajectory",),
+    ("sketch", "distance_sq", "learning_rate"),
     ("trajectory records at log-spaced times",),
     HOFFER,
     derived=True,
@@ -172,7 +176,7 @@ P9 = Prediction(
     "The straightness R = ‖w_t − w_0‖²/Σ‖Δw_s‖² is far below 1 and falls.",
     "R over iterations, and the autocorrelation of the updates",
     "R of 1 or more: drift dominates",
-    ("squared path length",),
+    ("step_sq", "learning_rate"),
     (_CONSTANT,),
     HOFFER,
     derived=True,
@@ -183,7 +187,7 @@ P10 = Prediction(
     "At α = 2 the log-slope is T/c, with c the standard deviation of loss differences a distance.",
     "the three measured independently",
     "a mismatch beyond a factor of 3",
-    (*_DISTANCE, *_NOISE, "loss along directions at several radii"),
+    (*_DISTANCE, "noise_trace", "loss_difference"),
     (_CONSTANT, "landscape records", "noise records"),
     HOFFER,
     derived=True,
@@ -194,7 +198,7 @@ H_A = Prediction(
     "As M approaches D, equal updates do not reach the accuracy of small batches.",
     "difference of held-out accuracy at equal updates over a ladder of batch sizes up to D",
     "equal accuracy at equal updates up to the full batch",
-    ("evaluation accuracy", "batch_size", "data_size", "iteration"),
+    ("held_out", "batch_size", "data_size", "iteration"),
     ("batch sizes from B/10 to 10·B and the full batch", "five seeds an arm or more"),
     YOU,
     derived=True,
@@ -205,10 +209,11 @@ H_B = Prediction(
     "At huge M the distance is not logarithmic or not on the curve of the other batch sizes.",
     "exponent p at huge M, and its distance against the common curve",
     "a logarithm on the common curve",
-    (*_DISTANCE, "batch_size", "data_size"),
+    (*_DISTANCE, "batch_size", "data_size", "scaling"),
     ("a batch size near D", _SIZES, _SEEDS),
     YOU,
     derived=True,
+    scalings=("sqrt", "exact_sqrt"),
 )
 H_C = Prediction(
     "H-c",
@@ -217,7 +222,7 @@ H_C = Prediction(
     " weights must travel far to find a wide minimum.",
     "accuracy and distance of pairs of arms",
     "accuracy that rises with distance in every pair",
-    ("evaluation accuracy", "distance_sq", "batch_size"),
+    ("held_out", "distance_sq", "batch_size"),
     ("arms that differ in accuracy", _SEEDS),
     YOU,
     derived=True,
@@ -230,3 +235,26 @@ PREDICTIONS: dict[str, Prediction] = {
         *(H_A, H_B, H_C),
     )
 }
+
+
+def lacking(fields: Collection[str], scaling: str = "") -> dict[str, tuple[str, ...]]:
+    """What a run lacks to take part in each prediction, however many others there are.
+
+    Arguments:
+        fields: names of what its recording holds.
+        scaling: its rule from batch size to learning rate; unknown when empty.
+
+    Returns:
+        By key the fields it lacks, in the order of `needs`, with `scaling` where its rule is not
+        one that the prediction is about; empty where it can take part.
+
+    >>> lacking(["iteration", "distance_sq", "learning_rate", "step_sq"])["P9"]
+    ()
+    """
+    found = {}
+    for key, prediction in PREDICTIONS.items():
+        absent = [name for name in prediction.needs if name not in fields]
+        if scaling and prediction.scalings and scaling not in prediction.scalings:
+            absent.append("scaling")
+        found[key] = tuple(dict.fromkeys(absent))
+    return found

@@ -150,7 +150,7 @@ def verify(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "verification"
         size = sum(sizes) * processes.size
-        with attach(model, stepper, path, batch_size=size, scaler=scaler) as recorder:
+        with attach(model, stepper, path, batch_size=size, scaler=scaler, quiet=True) as recorder:
             draw = _inputs(processes.rank, device)
             for _ in range(updates):
                 for index, samples in enumerate(sizes):

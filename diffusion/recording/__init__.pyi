@@ -6,7 +6,7 @@ from .contract import (
     seam_faults as seam_faults,
 )
 from .errors import RecordError as RecordError, nearest as nearest
-from .fields import FIELDS as FIELDS
+from .fields import ASKED_WITH as ASKED_WITH, FIELDS as FIELDS
 from .labels import (
     LABELS as LABELS,
     SCALARS as SCALARS,

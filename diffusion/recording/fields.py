@@ -187,3 +187,14 @@ COORDINATES = (
     "scale_invariant",
     *AXES,
 ) + tuple(f.name for f in _DECLARED if not f.dims)
+# How `us.attach` is asked for what a recording may lack.
+ASKED_WITH = {
+    **{name: f"{name}=" for name in ("seed", "scaling", "data_size")},
+    "held_out": "evaluation=",
+    "loss_difference": "landscape=",
+    "line_loss": "landscape=",
+    "sketch": "'trajectory' among probes",
+    "step_sq": "'path' among probes",
+    "gradient_sq": "two backward passes an update",
+    "noise_trace": "two backward passes an update",
+}

@@ -7,4 +7,5 @@ Contents:
     start          what a recording begins with, new or resumed
     compatibility  what a resumed run has to share with its recording
     metadata       what a recording says of its run
+    outlook        which predictions a run can serve, in a line on standard error
 """

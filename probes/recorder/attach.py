@@ -37,6 +37,7 @@ from ultraslow.probes.quantities.landscape import Landscape
 from ultraslow.probes.storage import RecordingWriter, SegmentStore, name_fault
 
 from .metadata import attributes, coordinates, described
+from .outlook import OneUnit, outlook, say
 from .recorder import Recorder, end_open
 from .start import RunSetup, Start, abandon, begin
 
@@ -64,6 +65,7 @@ def attach(
     resume: Resume | None = None,
     close_on_sigterm: bool = True,
     overwrite: bool = False,
+    quiet: bool = False,
 ) -> Recorder:
     """Attach probes to a training run; the weights at this moment are w0, unless it is resumed.
 
@@ -125,6 +127,8 @@ def attach(
         overwrite: whether to remove a recording that is at `path` and begin anew, as when a
             notebook's cell is run again; a recorder of this process that is still open there ends.
 
+        quiet: whether to say nothing on standard error of what the run can serve.
+
     Returns:
         The recorder, a context manager.
 
@@ -142,10 +146,9 @@ def attach(
     scaler = scaler if scaler is not None and scaler.is_enabled() else None
     check_descriptions(evaluation, landscape, metadata)
     check_values(model, path, flush_seconds, batch_size=batch_size, probes=probes)
-    labels: dict[str, object] = {"batch_size": batch_size, "seed": seed, "scaling": scaling}
-    labels |= {"data_size": data_size, "data": data, "model": model_name}
-    labels |= {"ghost_size": ghost_size, "added_noise": added_noise}
-    told = described(metadata or {}, labels)
+    given: dict[str, Any] = {"seed": seed, "data": data, "data_size": data_size}
+    given |= {"scaling": scaling, "ghost_size": ghost_size, "added_noise": added_noise}
+    told = described(metadata or {}, {**given, "model": model_name, "batch_size": batch_size})
     if overwrite:
         end_open(SegmentStore(path))
     check_optimizer(optimizer, parameter_names(model))
@@ -162,7 +165,7 @@ def attach(
         flush_seconds=flush_seconds,
         close_on_sigterm=close_on_sigterm,
     )
-    return _begun(setup, quantities, make, resume, overwrite=overwrite)
+    return _begun(setup, quantities, make, resume, overwrite=overwrite, quiet=quiet)
 
 
 def _begun(
@@ -172,12 +175,17 @@ def _begun(
     resume: Resume | None,
     *,
     overwrite: bool,
+    quiet: bool,
 ) -> Recorder:
     """The recorder of a recording that is opened; where one fails, nothing is left behind."""
     start = begin(setup, resume, overwrite=overwrite)
     try:
         begun = _with_quantities(setup, start, quantities)
-        return make(setup.subject, quantities, start=begun, writer=_writer(setup, begun))
+        writer = _writer(setup, begun)
+        folder, new = setup.store.folder, start.recorded < 0 and not quiet
+        writer.tell = (lambda records: say(folder, outlook(folder, records))) if new else None
+        alone = OneUnit(folder, listens=new and writer.noise and setup.processes.size == 1)
+        return make(setup.subject, quantities, start=begun, writer=writer, alone=alone)
     except BaseException:
         abandon(setup, start)
         raise

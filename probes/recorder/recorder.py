@@ -42,6 +42,7 @@ from ultraslow.probes.gradients import AfterPass, GradientTap
 from ultraslow.probes.quantities import Quantities, Subject
 from ultraslow.probes.storage import RecordingWriter, SegmentStore
 
+from .outlook import OneUnit
 from .start import Start
 from .work import Clocks, Work
 
@@ -83,6 +84,7 @@ class Recorder:
         *,
         start: Start,
         writer: RecordingWriter,
+        alone: OneUnit,
         tap: Callable[[Callable[[Exception], None]], GradientTap],
         batch_size: int,
         schedule: Schedule,
@@ -101,6 +103,7 @@ class Recorder:
         self._batch_size = batch_size
         self._schedule = schedule
         self._warn = _Notices(writer.store.folder).warn
+        self._alone = alone
         self._units = DeclaredUnits(self._warn)
         self._stage = Stage.BETWEEN
         self._stopped = False  # by itself
@@ -378,6 +381,7 @@ class Recorder:
     def _add(self) -> None:
         self.iteration += 1
         row, seconds = self._rows.read()
+        self._alone.saw(row.shares.units)
         self._clocks.probe_seconds += seconds
         self._flushes.buffer.add(row)
         self._quantities.update()

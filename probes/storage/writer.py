@@ -59,7 +59,8 @@ class RecordingWriter:
     warning. When more is kept than `held_bytes`, every second kept record is dropped, again with
     a warning; its sums go into the record after it, and the recording's attribute
     `records_dropped` counts them. When another process has taken the recording over, nothing more
-    is written. `fault` says why the noise probe was switched off, where it was.
+    is written. `fault` says why the noise probe was switched off, where it was. `tell` is called
+    with the first records that are on disk.
     """
 
     store: SegmentStore
@@ -73,6 +74,7 @@ class RecordingWriter:
     dropped: int = 0
     lost: bool = False
     fault: str = ""
+    tell: Callable[[xr.Dataset], None] | None = None
     _units_compared: bool = False
     _warned: set[str] = field(default_factory=set)
 
@@ -140,8 +142,12 @@ class RecordingWriter:
             self._units_compared = True
 
     def _write_waiting(self) -> None:
-        self.store.write(self.dataset(self.waiting))
+        records = self.dataset(self.waiting)
+        self.store.write(records)
         self.waiting = []
+        tell, self.tell = self.tell, None
+        if tell is not None:
+            tell(records)
 
     def _try(self, action: Callable[[], object], failed: str) -> None:
         try:

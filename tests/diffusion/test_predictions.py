@@ -1,7 +1,8 @@
 import re
 
-from ultraslow.diffusion.predictions import PREDICTIONS
-from ultraslow.diffusion.recording.fields import FIELDS
+from ultraslow.diffusion.predictions import PREDICTIONS, lacking
+from ultraslow.diffusion.recording.fields import ASKED_WITH, FIELDS
+from ultraslow.diffusion.scaling import RULES
 
 
 def test_all_claims_are_there_under_their_own_key():
@@ -19,11 +20,33 @@ def test_every_claim_is_falsifiable_and_sourced():
         assert prediction.arms, prediction.key
 
 
-def test_needed_fields_are_fields_of_a_recording():
-    # what is one word is a field name; what has a space is named in words, for it is optional
+def test_needed_fields_are_fields_of_a_recording_and_can_be_asked_for():
+    always = {name for name, field in FIELDS.items() if field.required}
+    always |= {"learning_rate", "learning_rate_sum"}
     for prediction in PREDICTIONS.values():
-        names = [need for need in prediction.needs if " " not in need]
-        assert set(names) <= set(FIELDS), prediction.key
+        assert set(prediction.needs) <= set(FIELDS), prediction.key
+        assert set(prediction.needs) <= always | set(ASKED_WITH), prediction.key
+        assert set(prediction.scalings) <= set(RULES)
+        assert bool(prediction.scalings) == ("scaling" in prediction.needs), prediction.key
+
+
+def test_what_a_run_lacks():
+    plain = {name for name, field in FIELDS.items() if field.required}
+    plain |= {"learning_rate", "learning_rate_sum"}
+    found = lacking(plain)
+    assert found["P1"] == ()
+    assert found["P6"] == ("data_size", "seed")
+    assert found["H-b"] == ("data_size", "scaling")
+    everything = lacking(FIELDS)
+    assert not any(everything.values())
+    under = {rule: lacking(FIELDS, rule) for rule in RULES}
+    told = {rule: {key for key, absent in of.items() if absent} for rule, of in under.items()}
+    assert told == {
+        "fixed": {"P2", "P2'", "H-b"},
+        "sqrt": {"P2'"},
+        "exact_sqrt": {"P2", "P2'"},
+        "linear": {"P2", "H-b"},
+    }
 
 
 def test_nothing_is_attributed_to_the_limit_paper_as_its_own_statement():

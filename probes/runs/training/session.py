@@ -151,6 +151,7 @@ def attached(
         # All processes stop after the same update, see `checkpoints.Keeper`, and the recording
         # stays live for the run to go on.
         close_on_sigterm=False,
+        quiet=True,  # recipes say what their runs are for
     )
 
 
