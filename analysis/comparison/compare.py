@@ -35,6 +35,8 @@ from .laws import CANDIDATES
 Array = NDArray[np.float64]
 
 LOGARITHM = "log"
+# Ballistic motion takes a distance as many times farther as there are more iterations.
+_DIVERGING = 10.0
 _UNKNOWN = Interval(math.nan, -math.inf, math.inf)
 
 
@@ -201,10 +203,14 @@ def _ordered(laws: Sequence[LawFound]) -> tuple[LawFound, ...]:
 
 
 def _known(run: xr.Dataset) -> xr.DataArray:
-    """Distance over the phase of constant rate, up to the first that is not finite."""
+    """Distance over the phase of constant rate, until it is not finite or the run diverges."""
     stretch = constant_rate(run).iteration
     curve = total_distance(run).sel(iteration=stretch)
     good = np.isfinite(curve.values) & (curve.values > 0)
+    clock = curve["iteration"].values
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        speed = curve.values[1:] / curve.values[:-1] / (clock[1:] / clock[:-1])
+    good[1:] &= ~(speed > _DIVERGING)
     ended = int(np.argmin(good)) if not good.all() else good.size
     return curve[:ended]
 

@@ -132,9 +132,10 @@ def p_value(
         beyond = np.maximum(np.abs(off.mean(axis=2)) - tolerance, 0.0)
         return (beyond / np.maximum(error, _ROUNDING)).max(axis=1)
 
-    statistic = _smallest(largest, *law.bounds(times))
-    tail = 2 * float(stats.t.sf(statistic, len(values) - 1))
-    return min(1.0, len(asked) * tail)
+    freedom, count = len(values) - 1, len(asked)
+    certain = float(stats.t.isf(1 / (2 * count), freedom))  # up to here p = 1
+    statistic = _smallest(largest, *law.bounds(times), enough=certain)
+    return min(1.0, 2 * count * float(stats.t.sf(statistic, freedom)))
 
 
 def _misses(law: Candidate, times: Array, asked: Sequence[Forecast], shapes: Array) -> Array:
@@ -156,8 +157,12 @@ def _misses(law: Candidate, times: Array, asked: Sequence[Forecast], shapes: Arr
     return weights
 
 
-def _smallest(function: Callable[[Array], Array], low: Array, high: Array) -> float:
+def _smallest(
+    function: Callable[[Array], Array], low: Array, high: Array, *, enough: float
+) -> float:
     """The minimum over a box: on a lattice, then by the simplex of Nelder and Mead.
+
+    What is no larger than `enough` is not made smaller.
 
     With little noise the minimum of a law of two shapes lies in a valley that is far narrower than
     the lattice, so that the search begins at several of its points.
@@ -167,22 +172,25 @@ def _smallest(function: Callable[[Array], Array], low: Array, high: Array) -> fl
     tried = _TRIED if low.size == 1 else _TRIED_OF_TWO
     points = _lattice(low, high, tried)
     found = function(points)
-    ends = [
-        minimize(
+    best = float(found.min())
+    for place in np.argsort(found)[:_STARTS]:
+        if best <= enough:
+            break
+        corner = points[place]
+        ended = minimize(
             lambda shape: float(function(shape[None])[0]),
-            points[place],
+            corner,
             method="Nelder-Mead",
             bounds=list(zip(low, high, strict=True)),
             options={
-                "initial_simplex": _simplex(points[place], (high - low) / (tried - 1), high),
+                "initial_simplex": _simplex(corner, (high - low) / (tried - 1), high),
                 "maxfev": _STEPS,
                 "xatol": 1e-6,
                 "fatol": 1e-3,
             },
-        ).fun
-        for place in np.argsort(found)[:_STARTS]
-    ]
-    return float(min(*ends, found.min()))
+        )
+        best = min(best, float(ended.fun))
+    return best
 
 
 def _simplex(corner: Array, steps: Array, high: Array) -> Array:

@@ -23,7 +23,9 @@ pytestmark = pytest.mark.slow
 LEVEL = 0.95
 KEPT = 0.93
 SIZES = (0.0005, 0.005, 0.02)  # of the noise, shares of the growth
-SETS = 4  # of seeds, a truth, noise and size
+SETS = 6  # of seeds, a truth, noise and size
+# Noises under which the other laws are tested, of the middle size, in two sets each.
+OTHERS = ("AR .8", "walk, sd × 4", "fractional, H = 0.75")
 POWERS = (0.1, 0.2, 0.3, 0.5, 0.8)  # told from a logarithm
 POWER_SETS = 20
 TABLE = Path(__file__).with_name("laws_table.md")
@@ -217,7 +219,8 @@ def simulated(number):
                     curve, spread = draw(rng, design.times), 0.1 * (k % 2)
                     values = runs(design, curve, noise, size, rng, spread=spread)
                     cell = design.name, truth, name, size
-                    for law in CANDIDATES if k == 0 and size > SIZES[0] else [candidate(truth)]:
+                    all_laws = k < 2 and size == SIZES[1] and name in OTHERS
+                    for law in CANDIDATES if all_laws else [candidate(truth)]:
                         told = excluded(law, design, values, asked)
                         found.append(Said(*cell, law.name, told))
     return found
@@ -300,9 +303,9 @@ def table(tested, powers):
             "# Which laws survive on runs of known law",
             "",
             "All numbers are % of sets of seeds, ± the counting error, at level 95 %. Every truth",
-            f"is simulated with six noises of {', '.join(f'{size:.2%}' for size in SIZES)} of the",
-            "growth. Its shapes are drawn anew for each set; seeds differ by 5 % in scale, and in",
-            "half of the sets in their shapes (time constants by 10 %, exponents by 0.03).",
+            f"is simulated with six noises of {', '.join(f'{100 * size:g}' for size in SIZES)} %",
+            "of the growth. Its shapes are drawn anew for each set. Seeds differ by 5 % in scale,",
+            "in half of the sets also in their shapes: time constants by 10 %, exponents by .03.",
             f"Written by `pytest tests/statistics -m slow` at commit {commit()}.",
             "",
             f"The true law is in the set in {share(true)} % of {len(true)} sets (asked: 93).",
@@ -315,8 +318,8 @@ def table(tested, powers):
             "",
             "## Other laws are excluded",
             "",
-            f"A row is a truth, a column the law that is excluded, with noise of {SIZES[1]:.1%}",
-            f"and {SIZES[2]:.0%}. Many a pair is nearly the same curve.",
+            "A row is a truth, a column the law that is excluded, with noise of 0.5 %",
+            f"({', '.join(OTHERS)}). Many a pair is nearly the same curve.",
             "",
             *lines(["truth", *map(short, names)], wrong),
             "",
@@ -364,4 +367,5 @@ def test_a_logarithm_is_told_from_diffusion(powers):
 
 def test_a_logarithm_is_told_from_small_powers(powers):
     for design in THREE_DECADES:
-        assert powers[design.name, 0.2, SIZES[1]] > 0.9, design.name
+        least = 0.95 if design.seeds > 3 else 0.6
+        assert powers[design.name, 0.2, SIZES[1]] > least, design.name

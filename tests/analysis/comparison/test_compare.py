@@ -108,7 +108,8 @@ def test_a_run_that_ends_early_or_diverges_costs_its_seed_only(make, tree):
 
 def test_a_run_that_diverges_late_is_compared_until_then(make):
     runs = study(make, 4)
-    runs["s2"]["distance_sq"][-4:] = np.inf
+    runs["s2"]["distance_sq"][-4:] *= 1e9
+    runs["s2"]["distance_sq"][-2:] = np.inf
     (found,) = arms_compared(Study(runs, 0.95))
     assert found.last == runs["s2"]["iteration"].values[-5]
     assert len(found.runs) == 4
