@@ -244,9 +244,9 @@ def _lacking(row: Mapping[str, Any]) -> str:
 
 
 _CROSSOVER = (
-    "B = tr Σ/|G|² over the iterations named. Below B an update is mostly noise, above it mostly "
-    "gradient. t*: the iteration after which drift outruns diffusion, while the gradient and its "
-    "noise stay what they are."
+    "B = tr Σ/|G|², both averaged over the iterations named. Below B an update is mostly noise, "
+    "above it mostly gradient. t*: the iteration after which drift outruns diffusion, while the "
+    "gradient and its noise stay what they are."
 )
 _WINDOWS = (
     "From windows: with fewer than three seeds the interval is about these runs alone; by how "
@@ -260,7 +260,6 @@ _DRIFT = (
 
 def noise_table(found: Sequence[ArmScale]) -> Table:
     """The noise scale of each batch size over the runs' iterations, against the batch size."""
-    places = {"below": "below it", "within": "within it", "above": "above it", "unknown": NONE}
     columns = (
         Column("batch size M", lambda one: sized(one.batch_size, one.arm), left=True),
         Column("runs", lambda one: str(one.runs)),
@@ -268,7 +267,7 @@ def noise_table(found: Sequence[ArmScale]) -> Table:
         Column("noise scale B", lambda one: number(one.scale.interval.value)),
         Column("interval", lambda one: one.scale.interval.ends(number), tied=True),
         Column("from", lambda one: _method(one.scale), left=True),
-        Column("M is", lambda one: places[one.place], left=True),
+        Column("M is", lambda one: NONE if one.place == "unknown" else one.place, left=True),
         Column("t* = B/M", lambda one: number(one.crossover.value)),
         Column("interval", lambda one: one.crossover.ends(number), tied=True),
     )

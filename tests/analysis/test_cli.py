@@ -82,7 +82,7 @@ def test_noise_tells_the_scale_of_each_arm_and_who_was_left_out(save, tmp_path, 
     save("n-short", folder, seed=9, records=[0, 1, 2, 4, 8, 16])
     assert main(["noise", str(folder)]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "1–2000" in text and "seeds below it" in text
+    assert "1–2000" in text and "seeds below" in text
     assert "n-short has finite gradient noise in 16 of 2000 iterations" in text
     assert main(["noise", str(folder), "--json", "--level", "0.9"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["noise"]

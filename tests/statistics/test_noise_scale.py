@@ -129,7 +129,7 @@ class Design(NamedTuple):
     scale: float = 200.0  # B
 
     def __str__(self):
-        more = f", spread of |G|² {self.spread:g}" if self.spread != 0.3 else ""
+        more = f", spread of each \\|G\\|² {self.spread:g}" if self.spread != 0.3 else ""
         return f"{self.last} updates, {self.noise}, trend: {self.trend}, {self.schedule}{more}"
 
 
@@ -258,7 +258,8 @@ def test_of_a_part_of_a_run_it_holds_the_noise_scale_of_that_part(design, inside
 
 def row(name, found):
     rest = "–" if np.isnan(found.unflagged) else f"{found.unflagged:.1%}"
-    return f"| {name} | {found.held:.1%} | {found.flagged:.0%} | {rest} | {found.width:.2f} |"
+    width = f"{found.width:.2f}" if np.isfinite(found.width) else "∞"
+    return f"| {name} | {found.held:.1%} | {found.flagged:.0%} | {rest} | {width} |"
 
 
 def table():
@@ -296,7 +297,7 @@ upper end over the lower. The menu of models was chosen on runs of 300 and 1500 
 trend, B = 200, of independent noise, AR .9 to .995 and long memories of d = .2 and .4, alone and
 as a tenth of the noise; the other designs came after. Within a run the interval has to allow for
 every memory that the windows do not rule out: of independent noise it is about twice as long as
-one that knew of the independence, of AR .99 four times. Written by `python
+one that knew of the independence, of AR .99 five times. Written by `python
 tests/statistics/test_noise_scale.py` at commit {commit}."""
 
 if __name__ == "__main__":

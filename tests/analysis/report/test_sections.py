@@ -193,7 +193,7 @@ def test_ladders_noise_and_the_critical_batch_size_have_their_place(make, tree):
     page = sections.whole_page(found, content(found, tree))
     expected = ["Ladder limit, held-out accuracy", "Gradient noise scale", "Critical batch size"]
     assert [title for title in headings(page) if title in expected] == expected
-    assert "below it" in words(page)
+    assert "seeds below" in words(page) or "windows below" in words(page)
     text = words(page)
     # A capital first, and neither the fewest iterations nor what the lead says already.
     assert "Critical batch size 600 [400, 900], to loss –, 4 seeds. batch size iterations" in text
