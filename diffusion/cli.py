@@ -100,11 +100,22 @@ def _run(name: str, command: Command, words: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except (CommandError, RecordError, OSError) as error:
-        print(f"ultraslow {name}: {error}", file=sys.stderr)
+        print(f"ultraslow {name}: {_in_words(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"ultraslow {name}: interrupted", file=sys.stderr)
         return 130
+
+
+def _in_words(error: Exception) -> str:
+    """What is wrong, where a path is concerned without the number that systems have for it.
+
+    >>> _in_words(FileNotFoundError(2, "No such file or directory", "runs.toml"))
+    'runs.toml: no such file or directory'
+    """
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)
 
 
 def _overview(installed: dict[str, EntryPoint]) -> str:

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.growth import LEAST_SEEDS, Progress, thinned
-from ultraslow.analysis.intervals import Interval, t_interval
+from ultraslow.analysis.intervals import Interval, check_level, t_interval
 from ultraslow.analysis.runs import arm_names, constant_rate, some_runs, total_distance
 from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import percent, plural, signed_percent
@@ -113,6 +113,7 @@ def compare_laws(runs: xr.DataTree, *, level: float = 0.95) -> xr.Dataset:
     Raises:
         ValueError: when there are no recordings.
     """
+    check_level(level)
     study = Study(some_runs(runs), level)
     return as_dataset(arms_compared(study), level=level).assign_attrs(note=study.note)
 

@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2, norm
 from threadpoolctl import threadpool_limits
 
+from ultraslow.analysis.intervals import check_level
 from ultraslow.analysis.runs import RATE_TOLERANCE
 from ultraslow.diffusion.laws import growth_regressor
 
@@ -462,8 +463,12 @@ def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) 
         the series was not fitted.
 
     Raises:
-        ValueError: when an iteration is not positive and finite.
+        TypeError: when the fit is none.
+        ValueError: when an iteration is not positive and finite, or the level out of range.
     """
+    if not isinstance(fit, xr.Dataset) or "parameter_covariance" not in fit:
+        raise TypeError(f"fit: found {type(fit).__name__}, expected what `fit_growth` gives")
+    check_level(level)
     times = np.atleast_1d(np.asarray(iteration, dtype=np.float64))
     if times.ndim != 1 or not (np.isfinite(times).all() and np.all(times > 0)):
         raise ValueError("iteration: expected positive, finite values of shape (time,)")

@@ -7,6 +7,8 @@ from numbers import Integral
 import numpy as np
 import xarray as xr
 
+from ultraslow.analysis.intervals import check_level
+
 # Called with the number of series fitted since the last call and the number of all.
 Progress = Callable[[int, int], None]
 
@@ -81,8 +83,7 @@ def _check_distance(distance: xr.DataArray) -> None:
 
 
 def _check_settings(settings: Settings, last: float | None) -> None:
-    if not 0.8 <= settings.level <= 0.99:
-        raise ValueError(f"level: found {settings.level}, expected a value between 0.8 and 0.99")
+    check_level(settings.level)
     if settings.onset is not None and not 0 <= settings.onset < np.inf:
         raise ValueError(f"onset: found {settings.onset}, expected a finite value of at least 0")
     if settings.onset is not None and last is not None and settings.onset > _LATEST * last:

@@ -21,6 +21,7 @@ from .decision import (
 )
 from .interval import (
     Interval as Interval,
+    check_level as check_level,
     fieller as fieller,
     t_quantile as t_quantile,
 )

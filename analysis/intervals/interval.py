@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from scipy import stats
 from ultraslow.analysis.text import interval, rounded
 
 Array = NDArray[np.float64]
+
+LEVELS = 0.8, 0.99  # of confidence
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,22 @@ class Interval:
         low, high = function(self.low), function(self.high)
         low, high = (low, high) if not low > high else (high, low)
         return replace(self, value=function(self.value), low=low, high=high)
+
+
+def check_level(level: float) -> None:
+    """Refuse a level at which intervals are not known to hold.
+
+    Raises:
+        ValueError: when it is no number from 0.8 to 0.99.
+
+    >>> check_level(95)
+    Traceback (most recent call last):
+    ValueError: level: found 95, expected a number from 0.8 to 0.99
+    """
+    if not (isinstance(level, Real) and LEVELS[0] <= level <= LEVELS[1]):
+        raise ValueError(
+            f"level: found {level!r}, expected a number from {LEVELS[0]} to {LEVELS[1]}"
+        )
 
 
 @lru_cache(maxsize=1024)

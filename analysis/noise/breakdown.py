@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.intervals import Interval
+from ultraslow.analysis.intervals import Interval, check_level
 from ultraslow.analysis.runs import arm_names, group_places, one_per_seed
 
 from .scale import NoiseScale, Windows, noise_interval
@@ -37,7 +37,17 @@ def run_noise_scale(run: xr.Dataset, *, level: float = 0.95) -> NoiseScale:
 
     Returns:
         The estimate; without an interval, and with the reason, where no noise was recorded.
+
+    Raises:
+        TypeError: when the run is no Dataset.
+        ValueError: when the level is not from 0.8 to 0.99.
     """
+    check_level(level)
+    if not isinstance(run, xr.Dataset):
+        raise TypeError(
+            f"run: found {type(run).__name__}, expected one recording, such as "
+            "`runs[name].to_dataset()` of what `load` gives"
+        )
     if not has_noise(run):
         reason = str(run.attrs.get("noise_absent", "no gradient noise was recorded"))
         return NoiseScale(Interval(math.nan, math.nan, math.nan, reason=reason), "", 0)

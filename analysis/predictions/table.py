@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
+from ultraslow.analysis.intervals import check_level
 from ultraslow.analysis.predictions.batch_size import collapse_in_rate
 from ultraslow.analysis.predictions.batch_size.collapse import collapse
 from ultraslow.analysis.predictions.batch_size.huge_batch import huge_batch
@@ -95,6 +96,7 @@ def test(runs: xr.DataTree, *, level: float = 0.95) -> xr.Dataset:
     Raises:
         ValueError: when there are no recordings.
     """
+    check_level(level)
     return verdicts_on(Study(some_runs(runs), level))
 
 

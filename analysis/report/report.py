@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN, Progress, fit_tensors
-from ultraslow.analysis.intervals import SEEDS
+from ultraslow.analysis.intervals import SEEDS, check_level
 from ultraslow.analysis.noise import arm_scales, noise_breakdown
 from ultraslow.analysis.predictions import verdicts_on
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
@@ -78,8 +78,14 @@ def report(
     Raises:
         ValueError: when there are no recordings, or the page has the name of one of them or of
             its own numbers.
+        OSError: when the page's folder does not exist, or is the page.
     """
+    check_level(level)
     page = Path(path)
+    if page.is_dir():
+        raise IsADirectoryError(f"path: found the folder {page}, expected a page's name")
+    if not page.absolute().parent.is_dir():
+        raise FileNotFoundError(f"path: the folder {page.absolute().parent} does not exist")
     if page.suffix in (".json", ".nc"):
         raise ValueError(f"path: found {page}, expected a page's name, such as report.html")
     numbers = page.with_suffix(".json")

@@ -67,7 +67,15 @@ class Arm:
 
 
 def runs_of(runs: xr.DataTree) -> dict[str, xr.Dataset]:
-    """The recordings of a tree by node name, in order of batch size, seed and name."""
+    """The recordings of a tree by node name, in order of batch size, seed and name.
+
+    Raises:
+        TypeError: when it is no tree of recordings.
+    """
+    if not isinstance(runs, xr.DataTree):
+        raise TypeError(
+            f"runs: found {type(runs).__name__}, expected a tree of recordings, as `load` gives it"
+        )
     unordered = {name: node.to_dataset() for name, node in runs.children.items()}
     return dict(sorted(unordered.items(), key=_rank))
 

@@ -65,7 +65,10 @@ def load(
     Raises:
         RecordError: when nothing is usable, with all faults.
     """
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    if not isinstance(given, Iterable):
+        raise TypeError(f"paths: found {type(given).__name__}, expected a path, or several")
+    given = list(given)
     found, faults = _find_all(given)
     nodes: dict[str, xr.Dataset] = {}
     for path in progress(found):

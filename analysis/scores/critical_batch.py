@@ -11,14 +11,15 @@ Iterations to a target loss, and the loss that runs of several batch sizes can b
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.intervals import SEEDS, Interval
-from ultraslow.analysis.runs import equal_sets, injected_noise, label
+from ultraslow.analysis.intervals import SEEDS, Interval, check_level
+from ultraslow.analysis.runs import equal_sets, injected_noise, label, runs_of
 from ultraslow.analysis.text import first_of, number, plural, printable
 
 from .held_out import longest_trainings, rate_of
@@ -88,7 +89,7 @@ class CriticalBatch:
 
 
 def critical_batch(
-    runs: Mapping[str, xr.Dataset],
+    runs: dict[str, xr.Dataset] | xr.DataTree,
     *,
     target: float | None = None,
     level: float = 0.95,
@@ -103,17 +104,26 @@ def critical_batch(
         McCandlish, Kaplan, Amodei et al. (2018), An Empirical Model of Large-Batch Training.
 
     Arguments:
-        runs: recordings by node name. Of several sets of equal runs the largest that gives an
-            estimate is taken, which a note says. Those with noise added to gradients are passed
-            over; of a seed that was run twice at a batch size and rate the longer run counts.
+        runs: recordings as `load` gives them, or by node name. Of several sets of equal runs the
+            largest that gives an estimate is taken, which a note says. Those with noise added to
+            gradients are passed over; of a seed that was run twice at a batch size and rate the
+            longer run counts.
         target: training loss to reach; by default `common_target`.
         level: confidence level.
         seed: of the bootstrap.
 
     Returns:
         The estimate, or the status `missing` with the reason.
+
+    Raises:
+        TypeError: when the runs are no recordings or the target is no number.
+        ValueError: when the level is not from 0.8 to 0.99.
     """
-    plain = {name: run for name, run in runs.items() if injected_noise(run) == 0}
+    check_level(level)
+    given = runs if isinstance(runs, dict) else runs_of(runs)
+    if target is not None and not isinstance(target, Real):
+        raise TypeError(f"target: found {type(target).__name__}, expected a training loss")
+    plain = {name: run for name, run in given.items() if injected_noise(run) == 0}
     measured = longest_trainings({name: run for name, run in plain.items() if "loss" in run})
     if not measured:
         return CriticalBatch(reason="no run recorded its loss")

@@ -438,7 +438,7 @@ def test_every_kind_writes_sound_recordings_with_their_truth(tmp_path, capsys, k
         (["law", "--scaling", "cubic"], "cubic"),
         (["law", "--set", "parameters=[1]"], "parameters: found [1], expected a mapping"),
         (["law", "--scaling", "exact_sqrt"], "data_size: found None"),
-        (["field", "--data-size", "16"], "--batch-size: found 32, expected at most data_size 16"),
+        (["field", "--data-size", "16"], "batch_size: found 32, expected at most data_size 16"),
     ],
 )
 def test_faults_name_what_was_found(tmp_path, capsys, arguments, message):

@@ -80,7 +80,7 @@ def test_a_command_runs_and_its_status_is_returned(capsys):
     [
         ("command", "ultraslow greet: name: found 'command'\n"),
         ("record", "ultraslow greet: a.nc: loss is missing; there is no record\n"),
-        ("file", "ultraslow greet: [Errno 2] No such file: 'a.nc'\n"),
+        ("file", "ultraslow greet: a.nc: no such file\n"),
     ],
 )
 def test_faults_of_input_end_with_status_2_and_a_message(capsys, name, message):
