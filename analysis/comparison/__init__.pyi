@@ -6,6 +6,7 @@ from .compare import (
     as_dataset as as_dataset,
     compare_laws as compare_laws,
     in_words as in_words,
+    off_ends as off_ends,
 )
 from .forecast import (
     DECADE as DECADE,

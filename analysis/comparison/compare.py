@@ -283,6 +283,15 @@ _OF_ARMS = {
 }
 
 
+def off_ends(off: Interval) -> str:
+    """The interval of how far a forecast is off, in percent; empty where nothing bounds it.
+
+    >>> off_ends(Interval(-0.6, -0.62, -0.58)), off_ends(Interval(-0.6, -math.inf, math.inf))
+    ('[−62%, −58%]', '')
+    """
+    return off.ends(signed_percent) if math.isfinite(off.high - off.low) else ""
+
+
 def in_words(found: ArmLaws) -> str:
     """What survives in an arm and how far the logarithm is off, as one clause.
 
@@ -300,7 +309,7 @@ def in_words(found: ArmLaws) -> str:
         for own in found.laws
     }
     told = {
-        law: f"{signed_percent(one.value)} {one.ends(signed_percent)}" for law, one in off.items()
+        law: f"{signed_percent(one.value)} {off_ends(one)}".strip() for law, one in off.items()
     }
     names = found.surviving
     ahead = f"{span} ahead the logarithm is off by {told[LOGARITHM]}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from ultraslow.analysis.comparison import ArmLaws, in_words
+from ultraslow.analysis.comparison import ArmLaws, in_words, off_ends
 from ultraslow.analysis.intervals import NOT_APPLICABLE, UNDECIDABLE, Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, NoiseScale
 from ultraslow.analysis.planning import Plan
@@ -450,14 +450,10 @@ _LAW_COLUMNS = (
     Column("law", lambda own: own.law, left=True),
     Column("survives", lambda own: _SURVIVES[own.survives], left=True),
     Column("a decade ahead", lambda own: signed_percent(own.decade.value)),
-    Column("interval", lambda own: _off_ends(own.decade), tied=True),
+    Column("interval", lambda own: off_ends(own.decade) or NONE, tied=True),
     Column("half a decade", lambda own: signed_percent(own.half_decade.value)),
-    Column("interval", lambda own: _off_ends(own.half_decade), tied=True),
+    Column("interval", lambda own: off_ends(own.half_decade) or NONE, tied=True),
 )
-
-
-def _off_ends(off: Interval) -> str:
-    return NONE if math.isnan(off.value) else off.ends(signed_percent)
 
 
 def plan_tables(found: Plan) -> list[Table]:

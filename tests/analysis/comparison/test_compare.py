@@ -75,6 +75,7 @@ def test_few_seeds_say_how_far_off_and_exclude_nothing(make, seeds, tree):
     assert found.reason == f"{seeds} seed{'s' * (seeds > 1)}: laws are told apart by 3 or more"
     assert all(np.isfinite(law.decade.value) for law in found.laws)
     assert us.compare_laws(tree(*runs.values()))["survives"].values.all()
+    assert "∞" not in in_words(found)
 
 
 def test_short_runs_say_what_is_missing(make, tree):
