@@ -37,7 +37,7 @@ def test_each_number_of_seeds_has_an_option_with_the_power_asked_for(found):
         assert option.power >= 0.8
         assert option.updates == option.seeds * option.last
         assert option.samples == 64 * option.updates
-        assert option.last in training_lengths(PILOT)
+        assert option.last in training_lengths()
 
 
 def test_no_option_is_longer_with_more_seeds(found):
@@ -46,15 +46,13 @@ def test_no_option_is_longer_with_more_seeds(found):
 
 
 def test_lengths_start_where_verdicts_do():
-    # 2.5 decades beyond the onset: (1 + 3)·10^2.5 − 3, worked by hand 1261.9.
-    assert training_lengths(PILOT)[0] == 1262
-    assert training_lengths(PILOT)[-1] <= 1e8
+    # 2.5 decades from iteration 1: 10^2.5 = 316.2.
+    assert training_lengths()[0] == 317
+    assert training_lengths()[-1] <= 1e8
 
 
 def test_an_onset_that_no_training_outlasts_is_named():
-    # (1 + τ)·10^2.5 − τ = 10^8 at τ = (10^8 − 316.23)/315.23 = 317,229.9, worked by hand.
-    assert training_lengths(replace(PILOT, onset=317_229.0)) == [99_999_706]
-    with pytest.raises(ValueError, match="onset: found 1e\\+09, expected at most 317229"):
+    with pytest.raises(ValueError, match="onset: found 1e\\+09, expected at most 1e\\+08"):
         plan_runs(Question(0.4), replace(PILOT, onset=1e9), rng=np.random.default_rng(0))
 
 
@@ -73,7 +71,15 @@ def test_batch_sizes_span_the_noise_scale(found):
     # 40, 126, 400, 1265, 4000 as powers of two.
     assert found.batch_sizes == (32, 128, 512, 1024, 4096)
     unknown = replace(PILOT, noise_scale=math.nan)
-    assert "batch sizes" in " ".join(_notes(unknown))
+    assert "batch sizes" in " ".join(_notes(unknown, Question(0.4)))
+
+
+def test_the_legend_tells_the_whole_rule(found):
+    legend = " ".join(found.notes)
+    assert "lies beyond ±0.05, and powers of t fit better than late logarithms" in legend
+    assert "with τ up to 50% of the iterations" in legend and "log t by 20% of them" in legend
+    # A third of the error: 1 − 0.35·0.05.
+    assert "within ±0.05 at level 0.9825, and no power fits better" in legend
 
 
 def test_a_question_beyond_any_training_has_no_option():
