@@ -37,9 +37,9 @@ Array = NDArray[np.float64]
 PROMISED = 0.8  # share of simulated studies that the advice decides
 MOST_SEEDS = 50  # that anybody would train
 MOST_TIMES = 100  # as many iterations
-_LENGTHS = 10.0 ** np.arange(0.25, math.log10(MOST_TIMES) + 0.01, 0.25)
+_LENGTHS = 10.0 ** np.array([0.25, 0.5, 0.75, 1.0, 1.5, math.log10(MOST_TIMES)])
 _SETS = 1000  # of more seeds
-_SERIES = 480  # of each length
+_SERIES = 240  # of each length
 _INSIDE = 0.1  # of the ends between which exponents are fitted
 
 
