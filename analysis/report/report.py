@@ -18,6 +18,7 @@ from ultraslow.analysis.runs import some_runs, unusable
 from ultraslow.analysis.scores import ladders
 from ultraslow.analysis.scores.critical_batch import critical_batch
 from ultraslow.analysis.study import Study
+from ultraslow.diffusion.recording import whole_file
 
 from . import data, figures
 from .numbers import (
@@ -97,13 +98,9 @@ def report(
 
 
 def _write(path: Path, text: str) -> None:
-    """Write under a temporary name and rename, so that a failure leaves no half page."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write all of it or nothing, so that a failure leaves no half page."""
+    with whole_file(path) as file:
+        file.write(text.encode(errors="replace"))
 
 
 def _findings(study: Study) -> Findings:

@@ -6,6 +6,7 @@ Contents:
     errors    the error of a recording, with all its faults
     labels    words and ranges of what a person says of a run
     schedule  at which iterations to record
+    disk      whole files and folders that outlast a power cut
     netcdf    the one reader and writer of files, and their seal
     lease     who writes a live folder
 """

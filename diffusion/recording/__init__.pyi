@@ -5,6 +5,11 @@ from .contract import (
     pack as pack,
     seam_faults as seam_faults,
 )
+from .disk import (
+    make_folder as make_folder,
+    sync_folder as sync_folder,
+    whole_file as whole_file,
+)
 from .errors import RecordError as RecordError, nearest as nearest
 from .fields import ASKED_WITH as ASKED_WITH, FIELDS as FIELDS
 from .labels import (
@@ -18,7 +23,6 @@ from .netcdf import (
     SUFFIX as SUFFIX,
     closed_file as closed_file,
     from_bytes as from_bytes,
-    is_file as is_file,
     join_segments as join_segments,
     read_file as read_file,
     segment_file as segment_file,

@@ -116,7 +116,8 @@ def attach(
         flush_seconds: about how much time may be lost when the process is killed.
         resume: to go on with the recording at `path`: what `Recorder.state_dict` returned for the
             checkpoint; or the checkpoint's iteration; or True for the last iteration on disk, or
-            to begin where there is no recording yet. Later records are dropped. All processes
+            to begin where there is no recording yet. Later records are set aside until the run has
+            overtaken them. All processes
             resume or none. None for a new recording.
         close_on_sigterm: whether SIGTERM closes the recording before the process ends. Several
             processes go on until all were told and close after the same update, some three

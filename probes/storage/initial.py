@@ -8,7 +8,6 @@ values.
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ from pathlib import Path
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from ultraslow.diffusion.recording import make_folder, whole_file
 from ultraslow.probes.distributed import Processes
 
-from .segments import sync_folder
 from .weights import Rows, WeightsFile, read_header, read_rows, refuse_damaged, rows_of, write
 
 _PATTERN = "initial-*-of-*.safetensors"
@@ -89,20 +88,9 @@ def save_part(folder: Path, part: Part, parameters: Mapping[str, Tensor]) -> byt
     Returns:
         SHA-256 of the values.
     """
-    target = folder / part.name
-    temporary = folder / f".{part.name}.tmp"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary.open("wb") as file:
-            digest = write(file, parameters)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(folder)
-    return digest
+    make_folder(folder)
+    with whole_file(folder / part.name) as file:
+        return write(file, parameters)
 
 
 def load_weights(folder: Path, parameters: Mapping[str, Tensor], into: Sequence[Tensor]) -> None:

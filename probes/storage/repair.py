@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.diffusion.recording import RecordError, read_file, seam_faults
+from ultraslow.diffusion.recording import RecordError, read_file, seam_faults, sync_folder
 
 from . import initial
 from .segments import SegmentStore
@@ -132,6 +132,7 @@ def _set_aside(file: Path) -> Path:
         number += 1
         aside = file.with_name(f"{file.name}{ASIDE}-{number}")
     os.rename(file, aside)
+    sync_folder(file.parent)
     return aside
 
 

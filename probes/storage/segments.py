@@ -18,6 +18,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -26,24 +27,32 @@ import xarray as xr
 from ultraslow.diffusion.recording import (
     SUFFIX,
     Lease,
+    RecordError,
     closed_file,
     join_segments,
+    make_folder,
     read_file,
     segment_file,
     segments_of,
     size_fault,
+    sync_folder,
     to_bytes,
+    whole_file,
 )
 
 # Of the longest name beside a recording's own: a dot, the suffix, 32 digits and ".tmp".
 _BESIDE = len(f".{SUFFIX}.{uuid.UUID(int=0).hex}.tmp")
 _NAME_LENGTH = 255  # bytes, of nearly all file systems
-# What file systems answer that cannot sync a folder, some network file systems among them.
-_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+_TAIL = "tail-*.nc.aside"
 
 
 class SegmentStore:
-    """The files of one recording."""
+    """The files of one recording.
+
+    Attributes:
+        tails: files of records that a run which goes on from before them has set aside, each with
+            its last iteration.
+    """
 
     def __init__(self, path: str | Path) -> None:
         """Name the files: `path` is the live folder, `path` + `.nc` the closed file."""
@@ -51,6 +60,7 @@ class SegmentStore:
         self.folder = path.with_suffix("") if path.suffix == SUFFIX else path
         self.file = closed_file(self.folder)
         self.lease = Lease(self.folder)
+        self.tails: dict[Path, int] = {}
 
     def open(self, *, resume: bool = False, overwrite: bool = False) -> None:
         """Make the live folder and take its lease.
@@ -66,10 +76,7 @@ class SegmentStore:
         """
         if not (resume or overwrite):
             self._refuse_existing()
-        if not self.folder.is_dir():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):  # a folder above need not be readable
-                sync_folder(self.folder.parent)
+        make_folder(self.folder)
         self.lease.acquire(take_over=resume, replace=overwrite)
         if overwrite:
             self._remove()
@@ -86,8 +93,9 @@ class SegmentStore:
         """Remove all records, from the end, so that what a crash leaves has no gap."""
         self._clear_away()
         self.file.unlink(missing_ok=True)
-        for segment in reversed(self.segments()):
+        for segment in (*self.folder.glob(_TAIL), *reversed(self.segments())):
             segment.unlink()
+            sync_folder(self.folder)
 
     def segments(self) -> list[Path]:
         """Whole segments in the order of their records."""
@@ -115,6 +123,7 @@ class SegmentStore:
         """
         target = segment_file(self.folder, int(records["iteration"][0]))
         _write_whole(target, records, permit=self.lease.check)
+        self._overtake(int(records["iteration"][-1]))
         return target
 
     def replace(self, records: xr.Dataset) -> None:
@@ -127,7 +136,11 @@ class SegmentStore:
         _write_whole(self.file, records, permit=self.lease.check)
 
     def cut(self, last: int) -> None:
-        """Make a closed recording live again and drop the records after an iteration.
+        """Make a closed recording live again and set aside the records after an iteration.
+
+        They are kept in a file `tail-1.nc.aside`, the next time `tail-2.nc.aside`, which is a
+        recording under another name. When records have been written up to its last iteration it
+        goes.
 
         Arguments:
             last: last iteration to keep.
@@ -135,16 +148,44 @@ class SegmentStore:
         self._clear_away()
         if self.file.exists():
             self._finish()
-            os.replace(self.file, segment_file(self.folder, 0))
+            with whole_file(segment_file(self.folder, 0), permit=self.lease.check) as copy:
+                copy.write(self.file.read_bytes())
+            self.file.unlink()
             sync_folder(self.file.parent)
-        # From the end, so that at any moment what is left is a recording without a gap.
+        kept: dict[Path, xr.Dataset] = {}
+        tail: list[xr.Dataset] = []
         for segment in reversed(self.segments()):
             records = read_file(segment)[0]
-            kept = records.isel(iteration=records["iteration"].values <= last)
-            if kept.sizes["iteration"] == 0:
+            late = records["iteration"].values > last
+            if not late.any():
+                break
+            kept[segment] = records.isel(iteration=~late)
+            tail.insert(0, records.isel(iteration=late))
+        self._set_aside(tail)
+        # From the end, one after the other, so that at any moment what is on disk has no gap.
+        for segment, records in kept.items():
+            if records.sizes["iteration"]:
+                _write_whole(segment, records, permit=self.lease.check)
+            else:
                 segment.unlink()
-            elif kept.sizes["iteration"] < records.sizes["iteration"]:
-                _write_whole(segment, kept, permit=self.lease.check)
+                sync_folder(self.folder)
+
+    def _set_aside(self, tail: list[xr.Dataset]) -> None:
+        for file in self.folder.glob(_TAIL):
+            with suppress(RecordError):  # what cannot be read is kept
+                self.tails[file] = int(read_file(file)[0]["iteration"][-1])
+        if tail:
+            number = 1
+            while (file := self.folder / _TAIL.replace("*", str(number))).exists():
+                number += 1
+            _write_whole(file, join_segments(tail, str(file)), permit=self.lease.check)
+            self.tails[file] = int(tail[-1]["iteration"][-1])
+
+    def _overtake(self, last: int) -> None:
+        for file in [file for file, end in self.tails.items() if end <= last]:
+            with suppress(OSError):
+                file.unlink()
+            del self.tails[file]
 
     def compact(self, attributes: Mapping[str, str] | None = None) -> Path:
         """Join all segments into the closed file, then remove them and give the lease back.
@@ -190,16 +231,19 @@ class SegmentStore:
                 )
         for segment in segments:
             segment.unlink()
+        if segments:  # or some of them may come back beside the closed file made live again
+            sync_folder(self.folder)
 
     def _clear_away(self) -> None:
         """Remove what a killed writer left half written."""
         own = f".{glob.escape(self.file.name)}.*.tmp"
-        for left in (*self.folder.glob(".segment-*.tmp"), *self.file.parent.glob(own)):
+        in_folder = [self.folder.glob(f".{name}-*.tmp") for name in ("segment", "tail", "initial")]
+        for left in (*chain(*in_folder), *self.file.parent.glob(own)):
             left.unlink(missing_ok=True)
 
 
 def _write_whole(target: Path, records: xr.Dataset, *, permit: Callable[[], None]) -> None:
-    """Write under a name of its own, sync, rename: the target is absent, old or whole.
+    """Write a file of records: the target is absent, old or whole.
 
     Arguments:
         target: the file.
@@ -209,18 +253,8 @@ def _write_whole(target: Path, records: xr.Dataset, *, permit: Callable[[], None
     content = to_bytes(records)
     if fault := size_fault(len(content)):
         raise OSError(errno.EFBIG, f"one file of all records {fault}", str(target))
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        permit()
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)
+    with whole_file(target, permit=permit) as file:
+        file.write(content)
 
 
 def name_fault(folder: Path) -> str:
@@ -246,15 +280,3 @@ def _longest_name(folder: Path) -> int:
         except (OSError, ValueError, AttributeError):
             continue
     return _NAME_LENGTH
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a rename to disk, where the file system can do it for a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _CANNOT_SYNC:
-            raise
-    finally:
-        os.close(descriptor)

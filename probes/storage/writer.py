@@ -124,6 +124,11 @@ class RecordingWriter:
             self._try(self._write_waiting, f"lost {len(self.waiting)} records at its end")
         if not self.lost:
             self._try(self.store.compact, "was left live, in its folder")
+        for file, last in self.store.tails.items():
+            self._warn(
+                f"kept in {file.name}: records up to iteration {last}, which an earlier part of "
+                "this run had made and this one has not reached"
+            )
         self.leave()
 
     def leave(self) -> None:

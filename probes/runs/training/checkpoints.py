@@ -7,6 +7,7 @@ function of the seed, and a run that goes on draws it again up to where it was.
 It is read with `torch.load(..., weights_only=True)`, which runs no code from the file.
 """
 
+import glob
 import os
 import time
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from ultraslow.diffusion.recording import whole_file
 
 SUFFIX = ".checkpoint"
 # Seconds of training that a kill costs at most. A checkpoint takes a fraction of a second.
@@ -210,9 +213,7 @@ def _random(generators: Generators) -> dict[str, Tensor]:
 
 
 def _replace(file: Path, content: Mapping[str, Any]) -> None:
-    part = file.with_name(f".{file.name}.tmp")
-    with part.open("wb") as stream:
+    for left in file.parent.glob(f".{glob.escape(file.name)}.*.tmp"):  # of one that was killed
+        left.unlink(missing_ok=True)
+    with whole_file(file) as stream:
         torch.save(dict(content), stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(file)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ultraslow.diffusion.recording import disk
 from ultraslow.probes.distributed.processes import Processes
 from ultraslow.probes.storage import initial
 from ultraslow.probes.storage.initial import (
@@ -47,7 +48,7 @@ def test_weights_come_back_and_others_read_the_file(tmp_path):
 
 def test_the_folder_of_the_weights_is_synced(tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr(initial, "sync_folder", synced.append)
+    monkeypatch.setattr(disk, "sync_folder", synced.append)
     save_part(tmp_path, WHOLE, tensors())
     assert synced == [tmp_path]
 

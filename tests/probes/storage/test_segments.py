@@ -13,7 +13,7 @@ from every_field import ALL, PARTS, every_field
 from hypothesis import HealthCheck, given, settings, strategies as st
 from records import records
 
-from ultraslow.diffusion.recording import join_segments, netcdf, read_file
+from ultraslow.diffusion.recording import disk, join_segments, netcdf, read_file
 from ultraslow.diffusion.recording.contract import check
 from ultraslow.diffusion.recording.errors import RecordError
 from ultraslow.diffusion.recording.lease import TakenOver
@@ -52,9 +52,9 @@ def test_records_that_fill_no_readable_file_stay_in_their_segments(tmp_path, mon
 
 def test_a_new_folder_is_on_disk_itself(tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr(store_module, "sync_folder", synced.append)
-    SegmentStore(tmp_path / "run").open()
-    assert synced == [tmp_path]
+    monkeypatch.setattr(disk, "sync_folder", synced.append)
+    SegmentStore(tmp_path / "study" / "arm" / "run").open()
+    assert synced == [tmp_path, tmp_path / "study", tmp_path / "study" / "arm"]
 
 
 def test_other_files_in_the_folder_stay(tmp_path):
