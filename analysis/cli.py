@@ -23,7 +23,7 @@ _BAR: dict[str, Any] = {"delay": 1, "leave": False, "disable": None}
 
 
 def info(parser: argparse.ArgumentParser) -> Run:
-    """Say what is in recordings: records, iterations, tensors, what was measured, and faults.
+    """Say what is in recordings: records, iterations, what was measured, faults, what they lack.
 
     Example: ultraslow info runs/
     """
@@ -134,8 +134,9 @@ def _info(arguments: argparse.Namespace) -> int:
     # Repairing is the recorder's business, reached through the command and not by an import.
     if arguments.repair and (status := main(["repair", *arguments.paths])):
         return status
-    used, bad = recording_tables(_load(arguments.paths, report_unusable=False))
-    _say(arguments, {"recordings": used.json(), "unusable": bad.json()}, used, bad)
+    used, bad, lacks = recording_tables(_load(arguments.paths, report_unusable=False))
+    found = {"recordings": used.json(), "unusable": bad.json(), "lacking": list(lacks.notes)}
+    _say(arguments, found, used, bad, lacks)
     return 0
 
 

@@ -2,6 +2,8 @@ from .decade_ratio import (
     decade_middles as decade_middles,
     decade_ratio_interval as decade_ratio_interval,
     fitted_records as fitted_records,
+    logarithm_onset as logarithm_onset,
+    logarithm_ratio as logarithm_ratio,
     mean_decade_ratio as mean_decade_ratio,
 )
 from .family import (

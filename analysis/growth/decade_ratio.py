@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 from scipy.stats import norm
 
 from ultraslow.analysis.intervals import Interval, t_interval
@@ -169,6 +170,40 @@ def decade_middles(times: Array) -> Array:
         Iterations, shape (3,).
     """
     return np.asarray(float(times[-1]) * 10.0 ** (-_HALF - np.arange(3.0)))
+
+
+def logarithm_ratio(last: float, onset: float) -> float:
+    """ρ of ln(t + τ), at the middles of the means.
+
+    Arguments:
+        last: T, iterations.
+        onset: τ, iterations.
+
+    >>> round(logarithm_ratio(1000.0, 0.0), 2), round(logarithm_ratio(1000.0, 100.0), 2)
+    (1.0, 3.08)
+    """
+    ends = np.log(decade_middles(np.array([last])) + onset)
+    return float((ends[0] - ends[1]) / (ends[1] - ends[2]))
+
+
+def logarithm_onset(ratio: float, last: float) -> float:
+    """The onset of the logarithm that has this ρ: between 0 and the last iteration.
+
+    Arguments:
+        ratio: ρ.
+        last: T, iterations.
+
+    Returns:
+        τ, iterations.
+
+    >>> round(logarithm_onset(logarithm_ratio(1000.0, 123.0), 1000.0), 6)
+    123.0
+    """
+    if not ratio > 1.0:
+        return 0.0
+    if ratio >= logarithm_ratio(last, last):
+        return float(last)
+    return float(brentq(lambda onset: logarithm_ratio(last, onset) - ratio, 0.0, last))
 
 
 @lru_cache(maxsize=16)

@@ -37,7 +37,7 @@ def chance_within(
 
     Arguments:
         found: the estimate now, with `n` seeds, two or more, and finite ends.
-        seeds: n, more than now.
+        seeds: n; where it is no more than now, the interval stays as it is.
         low: lower end of the region.
         high: upper end.
         level: confidence level of the interval.
@@ -52,7 +52,7 @@ def chance_within(
     """
     if not (found.n >= 2 and math.isfinite(found.low) and math.isfinite(found.high)):
         return 0.0
-    freedom = arms * (found.n - 1)
+    seeds, freedom = max(seeds, found.n), arms * (found.n - 1)
     quantile = t_quantile(freedom, level)
     shrink = math.sqrt(found.n / seeds) * t_quantile(arms * (seeds - 1), level) / quantile
     least = low + (found.value - found.low) * shrink

@@ -4,6 +4,7 @@ Contents:
     plan   decades, seeds and batch sizes that decide with a given power
     pilot  what is known beforehand, from recordings or stated
     power  verdicts of simulated studies
+    advice what decides where P1 is undecided, which verdicts and plans both say
 """
 
 import lazy_loader

@@ -8,7 +8,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.growth import DETECTABLE, NoiseModel, fitted_noise
+from ultraslow.analysis.growth import (
+    DETECTABLE,
+    Advantage,
+    ArmCurves,
+    NoiseModel,
+    fitted_noise,
+    usable,
+)
 from ultraslow.analysis.noise import run_noise_scale
 from ultraslow.analysis.runs import constant_rate, one_per_seed, seeds
 from ultraslow.analysis.runs.arms import arms
@@ -36,6 +43,8 @@ class Pilot:
         batch_size: M, samples.
         noise_scale: B_simple, samples; NaN where unknown.
         source: where the numbers come from, in words.
+        found: what was found of the runs of its arm; None for numbers that were given.
+        ratio: ρ, how much the last decade of iterations added, mean of its arm.
     """
 
     times: Array
@@ -46,6 +55,8 @@ class Pilot:
     batch_size: int = 0
     noise_scale: float = math.nan
     source: str = "numbers given"
+    found: ArmCurves | None = None
+    ratio: float = math.nan
 
 
 def stated(
@@ -121,7 +132,16 @@ def pilot(runs: Mapping[str, xr.Dataset], fits: xr.Dataset) -> Pilot:
         batch_size=int(run["batch_size"].values),
         noise_scale=run_noise_scale(run).interval.value,
         source=f"run {str(run['run'].values)[:60]}, one of {len(names)} of its arm",
+        found=_found(fits.sel(node=names)),
+        ratio=float(np.exp(np.nanmean(np.log(fits["decade_ratio"].sel(node=names).values)))),
     )
+
+
+def _found(fits: xr.Dataset) -> ArmCurves | None:
+    """What the runs say on P1, of those that can be used."""
+    kept = fits.sel(node=usable(fits)[0])
+    better = Advantage(kept["faster_advantage"].values, kept["slower_advantage"].values)
+    return ArmCurves(kept["exponent"].values, better)
 
 
 def _times(run: xr.Dataset) -> Array:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ultraslow.analysis.growth import DECADES, MARGIN
-from ultraslow.analysis.text import number
+from ultraslow.analysis.growth import ADVANTAGE, DECADES, MARGIN, ONSET, SETTLED, SUPPORT
+from ultraslow.analysis.text import number, percent
 
+from .advice import state_of
 from .pilot import Pilot
 from .power import Question, Shares, Simulations, check_question, exponent_error, record_times
 
@@ -119,8 +120,9 @@ def plan_runs(
 
     For each number of seeds at one batch size the shortest training, in steps of a quarter of a
     decade, whose simulated power reaches what was asked. Sets of runs are judged as the verdict on
-    P1 judges them: only a mean exponent beyond ±0.05 by more than its interval contradicts the log
-    law. No training is shorter than the 2.5 decades beyond the onset that this verdict asks for.
+    P1 judges them, by `growth.arm_words`. No training is shorter than the 2.5 decades that this
+    verdict asks for. Of recordings the plan says what they decide by themselves, or what decides
+    them, as the verdict does.
 
     Arguments:
         question: exponent, power, level.
@@ -133,38 +135,41 @@ def plan_runs(
 
     Raises:
         ValueError: when the exponent counts as log growth, a number is out of range, or growth
-            sets in too late for any training.
+            sets in after any training.
     """
     check_question(question)
+    if of.onset > 10**_LONGEST:
+        raise ValueError(
+            f"onset: found {of.onset:g}, expected at most {10**_LONGEST:g}, the last iteration of "
+            "the longest training considered"
+        )
     simulate = Simulations(question, of, rng, advance)
     options = tuple(_shortest(question, of, seeds, simulate) for seeds in PLANNED_SEEDS)
-    notes = (*_notes(of), *_alarms(options, question), *_log_laws(options, question, simulate))
+    here = state_of(of, level=question.level)
+    notes = (
+        *([here] if here else []),
+        *_notes(of, question),
+        *_alarms(options, question),
+        *_log_laws(options, question, simulate),
+    )
     found = Plan(question, of, options, (), _batch_sizes(of), notes)
     best = found.cheapest
     return replace(found, records=_records(question, of, best.last)) if best else found
 
 
-def training_lengths(of: Pilot) -> list[int]:
+def training_lengths() -> list[int]:
     """Last iterations considered, from the shortest that a verdict takes.
 
-    Raises:
-        ValueError: when the onset is so late that there are none.
+    >>> training_lengths()[:2], training_lengths()[-1] <= 10**8
+    ([317, 563], True)
     """
-    factor = 10**DECADES
-    shortest = (1 + of.onset) * factor - of.onset
-    if shortest > 10**_LONGEST:
-        latest = math.floor((10**_LONGEST - factor) / (factor - 1))
-        raise ValueError(
-            f"onset: found {of.onset:g}, expected at most {latest}: no training of up to "
-            f"{_LONGEST:g} decades leaves the {DECADES:g} decades after it that verdicts ask for"
-        )
-    steps = int((_LONGEST - math.log10(shortest)) / _STEP) + 1
-    return [math.ceil(shortest * 10 ** (_STEP * k)) for k in range(steps)]
+    steps = int((_LONGEST - DECADES) / _STEP) + 1
+    return [math.ceil(10 ** (DECADES + _STEP * k)) for k in range(steps)]
 
 
 def _shortest(question: Question, of: Pilot, seeds: int, simulate: Simulations) -> Option:
     """The first length with power enough, found by halving: power rises with the length."""
-    able = training_lengths(of)
+    able = training_lengths()
     low, high = -1, _enough(question, of, seeds, able)
     while simulate.power(seeds, able[high]) < question.power:
         if high == len(able) - 1:
@@ -221,13 +226,18 @@ def _batch_sizes(of: Pilot) -> tuple[int, ...]:
     return tuple(sorted({int(2 ** max(round(math.log2(size)), 0)) for size in wanted}))
 
 
-def _notes(of: Pilot) -> tuple[str, ...]:
+def _notes(of: Pilot, question: Question) -> tuple[str, ...]:
     notes = [
         "the sample are seeds: one run speaks of its own trajectory only",
-        f"power: how often the verdict on P1 is contradicted, from seeds at one batch size whose "
-        f"mean exponent lies beyond ±{MARGIN:g} by more than its interval",
-        "log kept: how often it is supported if the law is log t; alarms: how often it is "
-        "contradicted then, with the pilot's onset, and with an onset of 0",
+        "power: how often the verdict on P1 is contradicted, from seeds at one batch size: the "
+        f"interval of their mean exponent lies beyond ±{MARGIN:g}, and powers of t fit better "
+        f"than late logarithms, at an error of {percent(ADVANTAGE)}. Late logarithms are "
+        f"log(t + τ) with τ up to {percent(ONSET)} of the iterations, and curves that turn into "
+        f"log t by {percent(SETTLED)} of them",
+        "log kept: how often it is supported if the law is log t: the interval lies within "
+        f"±{MARGIN:g} at level {1 - SUPPORT * (1 - question.level):.4g}, and no power fits "
+        "better; alarms: how often it is contradicted then, with the pilot's onset, and with an "
+        "onset of 0",
     ]
     if not of.seed_spread:
         notes.append("no spread of exponents between seeds was known or found; any adds to this")

@@ -29,10 +29,7 @@ from ultraslow.analysis.growth import (
     simulate_noise,
     usable,
 )
-from ultraslow.analysis.intervals import (
-    CONTRADICTED,
-    SUPPORTED,
-)
+from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE
 from ultraslow.diffusion.recording import log_spaced
 
 from .pilot import Pilot, continued, curve
@@ -122,10 +119,26 @@ def verdict_shares(
     """
     drawn = rng.integers(fitted.exponents.size, size=(_SETS, seeds))
     exponents = fitted.exponents[drawn] + spread * rng.standard_normal((_SETS, seeds))
+    better = Advantage(fitted.advantage.faster[drawn], fitted.advantage.slower[drawn])
+    words = set_words(ArmCurves(exponents, better), level=level).tolist()
+    return Shares(words.count(SUPPORTED) / _SETS, words.count(CONTRADICTED) / _SETS)
+
+
+def set_words(found: ArmCurves, *, level: float) -> NDArray[np.str_]:
+    """What P1's rule says of sets of seeds, of which some cannot be used.
+
+    Arguments:
+        found: of each run, shape (set, seed); exponents are NaN of runs that cannot be used.
+        level: confidence level.
+
+    Returns:
+        Words, shape (set,); undecidable where fewer than `LEAST_SEEDS` runs, or fewer than half,
+        can be used.
+    """
+    known = np.isfinite(found.exponents)
+    counts, seeds = known.sum(axis=1), known.shape[1]
+    words = np.full(counts.size, UNDECIDABLE, dtype="U16")
     # Sorted by how many runs can be used: each number of them has its own quantiles.
-    known = np.isfinite(exponents)
-    counts = known.sum(axis=1)
-    words: list[str] = []
     for count in range(LEAST_SEEDS, seeds + 1):
         rows = counts == count
         if 2 * count < seeds or not rows.any():
@@ -134,11 +147,9 @@ def verdict_shares(
         def usable_of(values: Array, rows: Rows = rows, count: int = count) -> Array:
             return values[rows][known[rows]].reshape(-1, count)
 
-        better = Advantage(
-            usable_of(fitted.advantage.faster[drawn]), usable_of(fitted.advantage.slower[drawn])
-        )
-        words += arm_words(usable_of(exponents), better, level=level).tolist()
-    return Shares(words.count(SUPPORTED) / _SETS, words.count(CONTRADICTED) / _SETS)
+        better = Advantage(usable_of(found.advantage.faster), usable_of(found.advantage.slower))
+        words[rows] = arm_words(usable_of(found.exponents), better, level=level)
+    return words
 
 
 def exponent_error(of: Pilot, times: Array, exponent: float) -> float:

@@ -12,7 +12,7 @@ from ultraslow.analysis.comparison import ArmLaws, in_words, off_ends
 from ultraslow.analysis.intervals import NOT_APPLICABLE, UNDECIDABLE, Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, NoiseScale
 from ultraslow.analysis.planning import Plan
-from ultraslow.analysis.runs import FITTED_SHARE, unusable
+from ultraslow.analysis.runs import FITTED_SHARE, runs_of, unusable
 from ultraslow.analysis.scores import CriticalBatch, Gain, Ladder
 from ultraslow.analysis.text import (
     fixed,
@@ -30,6 +30,7 @@ from ultraslow.analysis.text import (
 )
 from ultraslow.diffusion.predictions import PREDICTIONS
 
+from .absent import absences
 from .markup import piece
 from .numbers import fit_rows, inputs, loss_rows, verdict_rows
 from .table import Column, Table
@@ -47,7 +48,7 @@ def _entry(
 
 
 def recording_tables(runs: xr.DataTree) -> list[Table]:
-    """What is in each recording, and what could not be used."""
+    """What is in each recording, what could not be used, and what predictions lack."""
     rows = inputs(runs)
     columns = (
         _entry("run", "run", left=True),
@@ -67,7 +68,8 @@ def recording_tables(runs: xr.DataTree) -> list[Table]:
         rows=unusable(runs),
         below=lambda item: item.faults,
     )
-    return [Table(columns=columns, rows=rows, notes=notes), bad]
+    lacks = Table(notes=absences(runs_of(runs)))
+    return [Table(columns=columns, rows=rows, notes=notes), bad, lacks]
 
 
 def _where_fitted(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:

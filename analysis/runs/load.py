@@ -22,6 +22,7 @@ from ultraslow.diffusion.recording import (
     RecordError,
     check,
     closed_file,
+    is_file,
     join_segments,
     read_file,
     segments_of,
@@ -115,14 +116,14 @@ def read(path: Path) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
     """
     closed, folder = (closed_file(path), path) if path.is_dir() else (path, path.with_suffix(""))
     for _ in range(_ATTEMPTS):
-        segments = [] if closed.is_file() else segments_of(folder)
+        segments = [] if is_file(closed) else segments_of(folder)
         try:
             return _read_live(folder, segments) if segments else _read_closed(closed)
         except RecordError:
             # A run that was closed or resumed meanwhile has moved its files; nothing else may
             # hide.
-            if all(part.exists() for part in segments or [closed]) or not (
-                closed.is_file() or segments_of(folder)
+            if all(map(_exists, segments or [closed])) or not (
+                is_file(closed) or segments_of(folder)
             ):
                 raise
     raise RecordError(str(path), ["its files were moved again and again while it was read"])
@@ -207,14 +208,14 @@ def recordings_at(text: str) -> list[Path]:
     its closed file are both there, the closed file is given.
 
     Arguments:
-        text: a file, with or without `.nc`; a folder; or a glob.
+        text: a file, with or without `.nc`; a folder; or a glob. `~` is the home folder.
     """
-    return list(_found(text))
+    return list(_found(os.path.expanduser(text)))
 
 
 def absence(text: str) -> str:
     """Why no recording was found at a path."""
-    if Path(text).is_dir():
+    if _is_folder(Path(os.path.expanduser(text))):
         return "the folder holds no recordings (files ending in .nc, or segments of a live run)"
     if glob.has_magic(text):
         return "the pattern matches no recording"
@@ -224,14 +225,14 @@ def absence(text: str) -> str:
 def _found(text: str) -> Iterator[Path]:
     path = Path(text)
     closed = closed_file(path)
-    if path.is_dir():
+    if _is_folder(path):
         below = list(_below(path))
         # The folder of a closed recording keeps its initial weights, and segments for a moment.
-        own = closed.is_file() and (not below or _is_live(path))
+        own = is_file(closed) and (not below or _is_live(path))
         yield from [closed] if own else below
-    elif path.exists():
+    elif _exists(path):
         yield path
-    elif closed.is_file():
+    elif is_file(closed):
         yield closed
     elif glob.has_magic(text):
         for match in sorted(glob.glob(text, recursive=True)):
@@ -255,6 +256,21 @@ def _below(folder: Path) -> Iterator[Path]:
                 yield from _below(path)
         elif path.suffix == SUFFIX and entry.is_file():
             yield path
+
+
+def _exists(path: Path) -> bool:
+    """Whether something is there; not where that cannot be looked at."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _is_live(folder: Path) -> bool:

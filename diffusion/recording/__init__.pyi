@@ -23,6 +23,7 @@ from .netcdf import (
     SUFFIX as SUFFIX,
     closed_file as closed_file,
     from_bytes as from_bytes,
+    is_file as is_file,
     join_segments as join_segments,
     read_file as read_file,
     segment_file as segment_file,

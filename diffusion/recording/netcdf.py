@@ -137,7 +137,18 @@ def closed_file(folder: Path) -> Path:
 
 def segments_of(folder: Path) -> list[Path]:
     """The segments of a live folder in the order of their records; empty for other folders."""
-    return sorted(folder.glob(_SEGMENT)) if folder.is_dir() else []
+    try:
+        return sorted(folder.glob(_SEGMENT)) if folder.is_dir() else []
+    except OSError:  # its name is too long, for one
+        return []
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; not where that cannot be looked at, as of too long a name."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def segment_file(folder: Path, first: int) -> Path:

@@ -179,9 +179,9 @@ POWERS = {
     "diffusion": (powers_set, "not applicable", {"power": 0.5, "between": 0.05}),
     "small power": (powers_set, "not applicable", {"power": 0.25, "between": 0.02}),
     "noisy": (powers_set, "not applicable", {"power": 0.5, "between": 0.02, "noise": 0.01}),
-    "log": (physics.loop_set, TRUE, {"power": 1.2, "gamma": 0.75, "between": 0.02}),
+    "log": (physics.loop_set, TRUE, {"power": 1.4, "gamma": 0.7, "between": 0.02}),
     "log squared": (physics.loop_set, TRUE, {"power": 2.0, "gamma": 0.5, "between": 0.05}),
-    "log cubed": (physics.loop_set, TRUE, {"power": 3.0, "gamma": 0.33, "between": 0.05}),
+    "log cubed": (physics.loop_set, TRUE, {"power": 3.0, "gamma": 0.36, "between": 0.05}),
 }
 
 

@@ -13,8 +13,9 @@ own, on the clock in question. What is left is the root mean square of ln d.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 
 import numpy as np
@@ -26,7 +27,9 @@ from ultraslow.analysis.intervals import (
     SUPPORTED,
     UNDECIDABLE,
     Interval,
+    chance_within,
     decide,
+    seeds_to_decide,
     t_interval,
 )
 from ultraslow.analysis.predictions.evidence import named
@@ -61,6 +64,7 @@ from .scaled_sets import (
     set_aside,
     short_of_noise,
     smaller_batches,
+    sound_part,
     unsound,
     without_short,
 )
@@ -69,6 +73,7 @@ from .slope_law import slope_law
 EFFECT = "ratio of distances, largest over smallest batch size, last common decade"
 # A slope over one decade is known a few times less well than the distance itself.
 SLOPE_MARGIN = 0.25
+_MOST_SEEDS = 50  # beyond that longer runs are the cheaper way to know a ratio better
 
 
 def collapse(study: Study) -> Verdict:
@@ -120,63 +125,133 @@ def _collapse(study: Study, claim: Claim) -> Verdict:
     missing = lacking_sizes(study, candidates, claim)
     if missing is not None:
         return blank.lacking(smaller_batches(missing, short, claim), candidates.sample)
-    chosen = candidates.of_arms(LEAST_SEEDS)
+    chosen, aside = sound_part(candidates.of_arms(LEAST_SEEDS), claim)
     missing = unsound(chosen, claim)
     if missing is not None:
         return blank.lacking(missing, chosen.sample)
     noted = (
         *_assumptions(candidates, chosen, claim),
+        *aside,
         *set_aside(short, claim),
         *filter(None, (best_clock(chosen), explained_excess(chosen))),
         slopes.text(claim.power),
     )
-    blank = replace(blank, sample=chosen.sample, assumptions=noted)
     times = last_common_decade(chosen.runs, clock=claim.clock)
     found = _compare(log_curves(chosen, times, clock=claim.clock))
-    verdict = _judge(blank, found, _span(times, claim))
+    blank = replace(
+        blank,
+        sample=chosen.sample,
+        assumptions=noted,
+        null=(1 / (1 + MARGIN), 1 + MARGIN),
+        span=_iterations(chosen, times, claim),
+    )
+    longer = chosen.longer(10 * common_window(chosen.runs)[1])
     if claim.clock == ITERATION:
-        return verdict
-    return _with_slopes(verdict, log_slopes(chosen, times, clock=claim.clock))
+        return _judge(blank, found, None, _span(times, claim), longer)
+    by_slope = _slopes(log_slopes(chosen, times, clock=claim.clock))
+    return _judge(blank, found, by_slope, _span(times, claim), longer)
 
 
 @dataclass(frozen=True)
 class _Ratios:
-    """Ratios of distances: of the extremes over the decade and at its end, and of all pairs."""
+    """Ratios of distances: of the extremes over the decade and at its end, and of all pairs.
 
-    extremes: Interval
-    at_end: Interval
+    Or of log-slopes, whose extremes are known over the decade alone.
+    """
+
+    extremes: tuple[Interval, ...]
     everywhere: list[Interval]
-    spread: float
+    limit: float
+    level: float
+    spread: float = 0.0
+
+    @property
+    def word(self) -> str:
+        """What the ratios say by themselves."""
+        if all(decide(one.low, one.high, self.limit) == SUPPORTED for one in self.everywhere):
+            return SUPPORTED
+        sides = {_beyond(one, self.limit) for one in self.extremes}
+        return CONTRADICTED if sides in ({1}, {-1}) else UNDECIDABLE
+
+    def chance(self, word: str, seeds: int) -> float:
+        """Chance that so many seeds a batch size make them say a word."""
+        more = partial(chance_within, seeds=seeds, level=self.level, arms=2)
+        if word == SUPPORTED:
+            return min(more(one, low=-self.limit, high=self.limit) for one in self.everywhere)
+        above = min(more(one, low=self.limit) for one in self.extremes)
+        return above + min(more(one, high=-self.limit) for one in self.extremes)
 
 
 def _compare(curves: Curves) -> _Ratios:
     means = curves.mean()
     return _Ratios(
-        means.extremes(),
-        curves.at(-1).extremes(),
+        (means.extremes(), curves.at(-1).extremes()),
         curves.pairs_in_time(),
+        math.log1p(MARGIN),
+        curves.level,
         max(float(values.std(ddof=1)) for values in means.logs.values()),
     )
 
 
-def _judge(blank: Verdict, found: _Ratios, span: str) -> Verdict:
-    limit = math.log1p(MARGIN)
-    extremes, at_end = found.extremes, found.at_end
-    word = UNDECIDABLE
-    if all(decide(ratio.low, ratio.high, limit) == SUPPORTED for ratio in found.everywhere):
-        word = SUPPORTED
-    elif _beyond(extremes, limit) * _beyond(at_end, limit) > 0:
-        word = CONTRADICTED
-    widest = max(found.everywhere, key=lambda ratio: ratio.farthest)
-    needed = _needed((extremes, at_end), found.everywhere, blank.sample.seeds, limit=limit)
+def _slopes(curves: Curves) -> _Ratios | None:
+    """Ratios of log-slopes; None where the distance of some run falls."""
+    if not all(np.isfinite(values).all() for values in curves.logs.values()):
+        return None
+    return _Ratios((curves.extremes(),), curves.pairs(), math.log1p(SLOPE_MARGIN), curves.level)
+
+
+def _iterations(study: Study, times: NDArray[np.float64], claim: Claim) -> Span:
+    """First and last iteration of any run at these times of the clock."""
+    if claim.clock == ITERATION:
+        return float(times[0]), float(times[-1])
+    rates = [arm.rate for arm in study.arms]
+    return float(times[0]) / max(rates), float(times[-1]) / min(rates)
+
+
+def _judge(
+    blank: Verdict, found: _Ratios, slopes: _Ratios | None, span: str, longer: str
+) -> Verdict:
+    """The verdict on distances, and over the summed rate on log-slopes as well."""
+    in_rate = blank.prediction == LINEAR.prediction
+    word, reason = found.word, _reason(found, span)
+    if in_rate and slopes is None:
+        word = UNDECIDABLE if word == SUPPORTED else word
+        reason += " The distance of some runs falls, and has no log-slope."
+    elif slopes is not None:
+        words = {word, slopes.word}
+        word = CONTRADICTED if CONTRADICTED in words else word
+        word = UNDECIDABLE if words == {SUPPORTED, UNDECIDABLE} else word
+        reason += f" The ratio of log-slopes is {named(slopes.extremes[0], ratio_of)}, where "
+        reason += f"{_zone(SLOPE_MARGIN)} counts as equal."
+    count = blank.sample.seeds
+    seeds = 0 if in_rate and slopes is None else seeds_to_decide(_chance(found, slopes), count)
+    seeds = seeds if seeds <= _MOST_SEEDS else 0
     between = f"distances of equal runs differ by {found.spread:.2%} between seeds at most"
     return blank.decided(
         word,
-        extremes.mapped(ratio_of),
-        reason=_reason(word, (extremes, at_end, widest), span),
-        needed=needed,
+        found.extremes[0].mapped(ratio_of),
+        reason=reason,
+        needed=f"{seeds} seeds a batch size, not {count}" if seeds else longer,
         assumptions=(*blank.assumptions, between),
+        have=count if seeds else math.nan,
+        need=seeds or math.nan,
+        unit="seeds" if seeds else "",
     )
+
+
+def _chance(found: _Ratios, slopes: _Ratios | None) -> Callable[[int], float]:
+    """Chance of a decision, by number of seeds.
+
+    Where the ratio still changes within the decade, intervals shrink to both sides of the margin,
+    and no number of seeds leads to a verdict.
+    """
+
+    def chance(seeds: int) -> float:
+        every = [one for one in (found, slopes) if one is not None]
+        within = math.prod(one.chance(SUPPORTED, seeds) for one in every)
+        return within + max(one.chance(CONTRADICTED, seeds) for one in every)
+
+    return chance
 
 
 def _span(times: NDArray[np.float64], claim: Claim) -> str:
@@ -185,81 +260,33 @@ def _span(times: NDArray[np.float64], claim: Claim) -> str:
     return f"{claim.clock} from {number(times[0])} to {number(times[-1])}"
 
 
-def _with_slopes(verdict: Verdict, slopes: Curves) -> Verdict:
-    """The verdict on distances and slopes together."""
-    if not all(np.isfinite(values).all() for values in slopes.logs.values()):
-        if verdict.verdict != SUPPORTED:
-            return verdict
-        reason = f"{verdict.reason} The distance of some runs falls, and has no log-slope."
-        return replace(verdict, verdict=UNDECIDABLE, reason=reason, needed=_LONGER)
-    limit = math.log1p(SLOPE_MARGIN)
-    extremes = slopes.extremes()
-    agree = all(decide(ratio.low, ratio.high, limit) == SUPPORTED for ratio in slopes.pairs())
-    word = verdict.verdict
-    if _beyond(extremes, limit):
-        word = CONTRADICTED
-    elif word == SUPPORTED and not agree:
-        word = UNDECIDABLE
-    needed = (verdict.needed or _LONGER) if word == UNDECIDABLE else ""
-    reason = f"{verdict.reason} The ratio of log-slopes is {named(extremes, ratio_of)}"
-    reason += f", against a margin of ±{SLOPE_MARGIN:.0%}."
-    return replace(verdict, verdict=word, reason=reason, needed=needed)
-
-
-_LONGER = "more seeds, or longer runs whose log-slopes are better known"
-
-
 def _beyond(ratio: Interval, limit: float) -> int:
     """1 above the margin, −1 below it, 0 where the interval touches it."""
     return int(ratio.low > limit) - int(ratio.high < -limit)
 
 
-def _reason(word: str, found: tuple[Interval, Interval, Interval], span: str) -> str:
-    extremes, at_end, widest = found
-    if word == SUPPORTED:
+def _zone(margin: float) -> str:
+    return f"{1 / (1 + margin):.2f} to {1 + margin:.2f}"
+
+
+def _reason(found: _Ratios, span: str) -> str:
+    extremes, at_end = found.extremes
+    widest = max(found.everywhere, key=lambda ratio: ratio.farthest)
+    one_curve = f"where {_zone(MARGIN)} counts as one curve"
+    if found.word == SUPPORTED:
         return (
-            f"Over {span} every pair of batch sizes agrees within ±{MARGIN:.0%}; "
-            f"the least certain ratio is {named(widest, ratio_of)}."
+            f"Over {span} every two batch sizes have moved equally far, {one_curve}; the least "
+            f"certain ratio is {named(widest, ratio_of)}."
         )
-    mean = (
-        f"Over {span} the ratio of distances is {named(extremes, ratio_of)}, at the end "
-        f"{at_end.mapped(ratio_of)}"
+    largest, smallest = extremes.name.replace("batch", "batch size").split(" over ")
+    still = "still " if found.word == CONTRADICTED else ""
+    moved = (
+        f"Over {span} {largest} has moved {extremes.mapped(ratio_of)} times as far as {smallest}, "
+        f"and {still}{at_end.mapped(ratio_of)} times at the end, {one_curve}"
     )
-    if word == CONTRADICTED:
-        return f"{mean}: beyond ±{MARGIN:.0%}."
-    rest = f"neither within ±{MARGIN:.0%} nor beyond it throughout"
-    return f"{mean}: {rest}; of all pairs the farthest apart is {named(widest, ratio_of)}."
-
-
-def _needed(
-    extremes: tuple[Interval, Interval],
-    everywhere: Sequence[Interval],
-    count: int,
-    *,
-    limit: float,
-) -> str:
-    """What would decide it: seeds where sharper intervals would, longer runs where they would not.
-
-    With ever more seeds the intervals shrink to their centres. If these lie on both sides of the
-    margin, no number of seeds leads to a verdict.
-    """
-    together = all(abs(ratio.value) < limit for ratio in everywhere)
-    apart = (
-        min(abs(r.value) for r in extremes) > limit and extremes[0].value * extremes[1].value > 0
-    )
-    if not (together or apart):
-        return "longer runs, as the ratio still changes within the last decade"
-    least = everywhere if together else extremes
-    more = max(_seeds(ratio, count, limit) for ratio in least)
-    if more > 1000:
-        return "hardly more seeds: a ratio lies at the margin itself"
-    return f"about {math.ceil(round(more, 6))} seeds a batch size instead of {count}"
-
-
-def _seeds(ratio: Interval, count: int, limit: float) -> float:
-    """Seeds that would carry an interval off the margin, its centre staying where it is."""
-    half, gap = (ratio.high - ratio.low) / 2, abs(limit - abs(ratio.value))
-    return count * max((half / gap) ** 2, 1.0) if gap > 0 else math.inf
+    if found.word == CONTRADICTED:
+        return f"{moved}."
+    return f"{moved}; of all pairs the farthest apart is {named(widest, ratio_of)}."
 
 
 def _assumptions(candidates: Study, chosen: Study, claim: Claim) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import Interval, unpaired
@@ -28,7 +29,7 @@ from ultraslow.analysis.runs import (
     total_distance,
 )
 from ultraslow.analysis.study import Missing, Study
-from ultraslow.analysis.text import number, rounded
+from ultraslow.analysis.text import number, plural, rounded
 
 Array = NDArray[np.float64]
 
@@ -233,6 +234,84 @@ def lacking_sizes(study: Study, candidates: Study, claim: Claim) -> Missing | No
     return None
 
 
+def sound_part(study: Study, claim: Claim) -> tuple[Study, tuple[str, ...]]:
+    """The arms that can be compared, and a note on each that cannot be and would block the others.
+
+    Left out are arms off the rule that most batch sizes follow, runs that end before the slow
+    phase, and runs without a distance somewhere in the decade that is compared; nothing is where
+    fewer than two batch sizes would be left.
+
+    Arguments:
+        study: arms of `LEAST_SEEDS` or more under the rule.
+        claim: the claim.
+
+    Returns:
+        The runs, and the notes.
+    """
+    notes: list[str] = []
+    for cut, why in (
+        (_of_one_rule, f"off the {claim.rule} of the others"),
+        (_long_enough, f"over before iteration {int(10**DECADES)}, or within a decade"),
+        (_measured, "without a distance in the decade that is compared"),
+    ):
+        kept = cut(study, claim).of_arms(LEAST_SEEDS)
+        if len(kept.batch_sizes) < 2 or len(kept.runs) == len(study.runs):
+            continue
+        gone = {arm: [n for n in names if n not in kept.runs] for arm, names in study.arms.items()}
+        notes += [
+            f"{plural(len(names), 'run')} left out at {arm} and rate {number(arm.rate)}: {why}"
+            for arm, names in gone.items()
+            if names
+        ]
+        study = kept
+    return study, tuple(notes)
+
+
+def _of_one_rule(study: Study, claim: Claim) -> Study:
+    """The arms of one constant rate/M^power: that of most batch sizes, of equals of most runs."""
+    constants = {arm: arm.rate / arm.batch_size**claim.power for arm in study.arms}
+    groups = [
+        [arm for arm, other in constants.items() if 0 <= other / one - 1 <= RATE_TOLERANCE]
+        for one in constants.values()
+        if one > 0
+    ]
+    if not groups:
+        return study
+
+    def rank(group: list[Arm]) -> tuple[int, int, float]:
+        runs = sum(len(study.arms[arm]) for arm in group)
+        return len({arm.batch_size for arm in group}), runs, -constants[group[0]]
+
+    return study.part(name for arm in max(groups, key=rank) for name in study.arms[arm])
+
+
+def _long_enough(study: Study, claim: Claim) -> Study:
+    """The runs that reach the slow phase at a constant rate, over a decade or more."""
+
+    def long(run: xr.Dataset) -> bool:
+        times = constant_rate(run).iteration
+        return bool(times.size and times[-1] >= max(10**DECADES, 10 * times[0]))
+
+    return study.where(long)
+
+
+def _measured(study: Study, claim: Claim) -> Study:
+    """The runs with a distance throughout the compared decade."""
+    first, last = common_window(study.runs, clock=claim.clock)
+    if last < 10 * first:
+        return study
+    times = last_common_decade(study.runs, clock=claim.clock)
+    return study.where(lambda run: not _lost(run, times, claim).size)
+
+
+def _lost(run: xr.Dataset, times: Array, claim: Claim) -> NDArray[np.int64]:
+    """Places of records in the compared decade without a finite, positive distance."""
+    found = total_distance(run).values
+    values = clock_values(run, claim.clock)
+    inside = (values >= times[0]) & (values <= times[-1])
+    return np.flatnonzero(inside & ~(np.isfinite(found) & (found > 0)))
+
+
 def unsound(study: Study, claim: Claim) -> Missing | None:
     """Why the runs cannot be compared, and what would mend it; None when they can."""
     if study.unlike is not None:
@@ -269,17 +348,14 @@ def _unmeasured(study: Study, claim: Claim) -> Missing | None:
     """Runs without a distance somewhere in the compared decade: diverged, or at rest."""
     times = last_common_decade(study.runs, clock=claim.clock)
     for run in study.runs.values():
-        distance = total_distance(run)
-        values = clock_values(run, claim.clock)
-        inside = (values >= times[0]) & (values <= times[-1])
-        found = distance.values[inside]
-        wrong = np.flatnonzero(~(np.isfinite(found) & (found > 0)))
-        if wrong.size:
-            at = int(distance["iteration"].values[inside][wrong[0]])
+        lost = _lost(run, times, claim)
+        if lost.size:
+            at, value = int(run["iteration"].values[lost[0]]), total_distance(run).values[lost[0]]
             name = str(run["run"].values)[:80]
             return Missing(
-                f"The distance of run {name} is {found[wrong[0]]:g} at iteration {at}.",
-                "runs whose weights move and stay finite over the last common decade",
+                f"The distance of run {name} is {value:g} at iteration {at}.",
+                f"{LEAST_SEEDS} runs a batch size whose distance is known up to iteration "
+                f"{number(common_window(study.runs)[1])}",
             )
     return None
 

@@ -23,18 +23,16 @@ from ultraslow.analysis.growth import (
     MARGIN,
     ONSET,
     SETTLED,
-    SUPPORT,
     Advantage,
     ArmCurves,
     ArmJudgement,
     Judgement,
-    decade_middles,
     fit_tensors,
     judge,
+    logarithm_ratio,
     mean_decade_ratio,
     mostly_left_out,
     shortage,
-    signed_root,
     told_apart,
     usable,
 )
@@ -45,10 +43,10 @@ from ultraslow.analysis.intervals import (
     UNDECIDABLE,
     VERDICTS,
     Interval,
-    joint_level,
     t_interval,
-    t_quantile,
 )
+from ultraslow.analysis.planning import continuation
+from ultraslow.analysis.planning.pilot import pilot
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import Arm, arm_names, grouped
 from ultraslow.analysis.study import Missing, Study
@@ -95,10 +93,7 @@ def _part(group: str, exponents: NDArray[np.float64], *, level: float) -> str:
 STATEMENT = "With a constant learning rate the distance from the initial weights grows like log t."
 EFFECT = "exponent p of the distance (0: log t, 0.5: diffusion, 1: ballistic)"
 NULL = (-MARGIN, MARGIN)
-_POWER = 0.84  # standard errors beyond the quantile at which a test has 80 % power
-_MOST_SEEDS = 50  # that anybody would train
 _NAMED = 4  # arms that a sentence names; of more their number is told
-_LONGER = 10  # times the iterations, where seeds do not help
 
 
 def log_growth(study: Study) -> Verdict:
@@ -127,8 +122,7 @@ def log_growth(study: Study) -> Verdict:
     entered = kept.part(node for arm in arms for node in arm.nodes)
     found = judge({arm.name: arm.curves for arm in arms}, level=study.level)
     shown = telling_arm(arms, found)
-    longer = entered.longer(_LONGER * shown.last)
-    advice = _advice(shown, found, longer, level=study.level)
+    advice = _advice(shown, found, kept)
     compared = arm_compared(shown.name, kept.part(shown.nodes).runs, level=study.level)
     return blank.decided(
         found.word,
@@ -351,7 +345,7 @@ def _last_decade(shown: SpeakingArm, exponent: Interval, *, level: float) -> str
         return "its last decade cannot be compared with the one before"
     told = f"{fixed(ratio.value)} times {ratio.ends(fixed)}"
     added = f"its last decade added {told} as much as the one before"
-    expected = _ratio_of_logarithm(shown.last, shown.onset)
+    expected = logarithm_ratio(shown.last, shown.onset)
     if exponent.contains(0.0) and expected > _AS_MUCH:
         law = f"log(t + {number(round(shown.onset))}), with the onset that was fitted,"
         return f"{added}, where {law} adds {fixed(expected)} times"
@@ -359,12 +353,6 @@ def _last_decade(shown: SpeakingArm, exponent: Interval, *, level: float) -> str
 
 
 _AS_MUCH = 1.05  # ρ below which a logarithm adds as much in both decades, to the eye
-
-
-def _ratio_of_logarithm(last: float, onset: float) -> float:
-    """ρ of ln(t + τ), at the middles of the means that `decade_ratio` compares."""
-    ends = np.log(decade_middles(np.array([last])) + onset)
-    return float((ends[0] - ends[1]) / (ends[1] - ends[2]))
 
 
 def _rival(shown: SpeakingArm, said: ArmJudgement, word: str) -> str:
@@ -466,51 +454,19 @@ def _silent(kept: Study, entered: Study) -> tuple[str, ...]:
     return (f"left out, as too few of their seeds can be used: batch size {'; '.join(listed)}",)
 
 
-# Advice.
-
-
-@dataclass(frozen=True)
-class _Advice:
+def _advice(shown: SpeakingArm, found: Judgement, kept: Study) -> Missing:
     """What would decide, for the arm that the sentence is about."""
-
-    needed: str
-    have: float
-    need: float
-    unit: str
-
-
-def _advice(shown: SpeakingArm, found: Judgement, longer: str, *, level: float) -> _Advice:
-    have, need = (math.log10(k * shown.last / shown.first) for k in (1, _LONGER))
-    exponents, better = shown.curves.exponents, shown.curves.advantage
-    mean = float(exponents.mean())
-    beyond = abs(mean) > MARGIN
-    if not beyond and min(found.arms[shown.name].better) < ADVANTAGE:
-        return _Advice(longer, have, need, "decades")
-    if beyond:
-        powers = better.faster if mean > 0 else better.slower
-        roots = signed_root(powers)
-        each = [
-            _seeds_for(abs(mean) - MARGIN, exponents, joint_level(level, len(found.arms))),
-            _seeds_for(float(roots.mean()), roots, 1 - 2 * ADVANTAGE),
-        ]
-    else:
-        each = [_seeds_for(MARGIN - abs(mean), exponents, 1 - SUPPORT * (1 - level))]
-    if not all(each):
-        return _Advice(longer, have, need, "decades")
-    seeds = f"{max(each)} seeds at {shown.name}, or {longer}"
-    return _Advice(seeds, len(shown.nodes), max(each), "seeds")
-
-
-def _seeds_for(distance: float, values: NDArray[np.float64], level: float) -> int:
-    """Seeds at which a mean this far from its bound is told from it with 80 % power; 0: never.
-
-    Arguments:
-        distance: of the mean from the bound, on the side that is asked for.
-        values: one number a seed, of which only the spread is used.
-        level: of the two-sided interval that has to stay clear of the bound.
-    """
-    spread = float(values.std(ddof=1))
-    for count in range(values.size + 1, _MOST_SEEDS + 1):
-        if distance * math.sqrt(count) > (t_quantile(count - 1, level) + _POWER) * spread:
-            return count
-    return 0
+    if found.word != UNDECIDABLE:
+        return Missing("", "")
+    own = kept.part(shown.nodes)
+    # Arms share the error of a contradiction.
+    level = 1 - (1 - kept.level) / len(found.arms)
+    way = continuation(pilot(own.runs, own.fits), level=level)
+    needed = way.in_words(shown.name, own.longer(way.last) if way.last else "")
+    count, last = way.present
+    if way.seeds and (way.seeds_first or not way.last):
+        return Missing("", needed, count, way.seeds, "seeds")
+    if not way.last:
+        return Missing("", needed)
+    have, need = (math.log10(end / shown.first) for end in (last, way.last))
+    return Missing("", needed, have, need, "decades")

@@ -13,7 +13,7 @@ import xarray as xr
 from scipy import stats
 
 from ultraslow.analysis.growth import DECADES, signed_root
-from ultraslow.analysis.intervals import SEEDS, joint_level
+from ultraslow.analysis.intervals import SEEDS, joint_level, t_interval
 from ultraslow.analysis.predictions.evidence import (
     Arms,
     arm_titles,
@@ -48,8 +48,9 @@ CLOSURE = "log-slope over T/c (1: they agree)"
 # over the decades in which they have one. Only larger departures speak against the claim.
 PRODUCT_MARGIN = math.log(1.5)
 CLOSURE_MARGIN = math.log(3.0)
-# γ = 1 below the crossover is what every smooth loss shows, and no measurement.
-_SMOOTH = 0.2
+# γ = 1 below the crossover is what every smooth loss shows, up to some per cent from its
+# curvature, and no measurement.
+_SMOOTH = 0.1
 _ROUNDING = 1e-9
 # Ratios from two powers of ten on are told in words as well.
 _LARGE = 2.0
@@ -78,22 +79,24 @@ def closed_loop(study: Study) -> Verdict:
     powers = _like_powers(long)
     if powers.runs and set(long.of_arms().arms) == set(powers.arms):
         return blank.not_applicable(_no_logarithm(powers), powers.sample, span=reach(powers))
-    asked = long.part(name for name in long.runs if name not in powers.runs)
-    gammas = {name: landscape_exponent(found) for name, found in asked.each(scans_of).items()}
-    if _only_smooth(asked, gammas):
-        return blank.lacking(_below_crossover(), asked.sample)
+    curved = long.part(name for name in long.runs if name not in powers.runs)
+    gammas = {name: landscape_exponent(found) for name, found in curved.each(scans_of).items()}
+    asked = curved.part(name for name in curved.runs if name not in _smooth(curved, gammas))
+    if curved.of_arms().runs and not asked.of_arms().runs:
+        return blank.lacking(_below_crossover(), curved.sample)
     products = {name: _log_product(run, gammas[name]) for name, run in asked.runs.items()}
     found = judge_arms(_usable(asked, products), (products, Zone.within(PRODUCT_MARGIN)))
     if found is None:
         return blank.lacking(_no_power(known, asked, products, gammas), known.sample)
-    alike = left_out(long, asked, "their distance grows like a power of t")
+    alike = left_out(long, curved, "their distance grows like a power of t")
+    near = left_out(curved, asked, "scans so close to the weights that any smooth loss has γ = 1")
     short = left_out(noisy, long, f"less than {DECADES:g} decades of constant rate")
     return decided_by_arms(
         blank,
         asked,
         found,
         reason=_product_reason(found),
-        assumptions=("landscape along random directions", *alike, *short, *still),
+        assumptions=("landscape along random directions", *alike, *near, *short, *still),
         span=reach(found.entered),
     )
 
@@ -244,13 +247,16 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(known)) if known else math.nan
 
 
-def _only_smooth(study: Study, gammas: Mapping[str, tuple[float, bool]]) -> bool:
-    """Whether no γ is told from the 1 of a smooth loss and none was measured beyond r×."""
+def _smooth(study: Study, gammas: Mapping[str, tuple[float, bool]]) -> set[str]:
+    """Runs of arms whose γ is not told from the 1 of a smooth loss, and not beyond r× either."""
+    found: set[str] = set()
     known = study.part(n for n in study.runs if math.isfinite(gammas[n][0])).of_arms()
-    if any(gammas[name][1] for name in known.runs):
-        return False
-    means = [np.mean([gammas[n][0] for n in names]) for names in known.arms.values()]
-    return bool(means) and all(abs(mean - 1) < _SMOOTH for mean in means)
+    for names in known.arms.values():
+        mean = t_interval([gammas[name][0] for name in names], level=study.level)
+        reaches = mean.low < 1 + _SMOOTH and mean.high > 1 - _SMOOTH
+        if reaches and not any(gammas[name][1] for name in names):
+            found.update(names)
+    return found
 
 
 def _below_crossover() -> Missing:

@@ -41,6 +41,8 @@ def test_regions_that_the_interval_cannot_fit_in_have_no_chance():
     exact = Interval(0.2, 0.2, 0.2, 5)
     assert chance_within(exact, 9, low=0.1, level=LEVEL) == 1.0
     assert chance_within(exact, 9, low=0.3, level=LEVEL) == 0.0
+    as_it_is = Interval(0.2, 0.15, 0.25, 5)
+    assert [chance_within(as_it_is, 4, low=low, level=LEVEL) for low in (0.1, 0.2)] == [1.0, 0.0]
 
 
 def test_the_fewest_seeds_are_looked_for():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from ultraslow.analysis.growth import Advantage, ArmCurves
 from ultraslow.analysis.growth.fit import fit_growth
 from ultraslow.analysis.growth.runs import late_growth
 from ultraslow.analysis.planning.pilot import stated
@@ -17,7 +18,14 @@ from ultraslow.analysis.planning.plan import (
     plan_runs,
     training_lengths,
 )
-from ultraslow.analysis.planning.power import Question, Shares, record_times, simulated
+from ultraslow.analysis.planning.power import (
+    Question,
+    Shares,
+    fitted_runs,
+    record_times,
+    set_words,
+    simulated,
+)
 from ultraslow.analysis.predictions.growth.log_growth import log_growth
 from ultraslow.analysis.report import plan_tables, printed
 from ultraslow.analysis.study import Study
@@ -28,7 +36,7 @@ PILOT = stated(0.02, onset=3.0, batch_size=64, noise_scale=400.0, seed_spread=0.
 @pytest.fixture(scope="module")
 def found():
     """A plan for a question that is easy, so that few lengths are simulated."""
-    return plan_runs(Question(0.4, draws=100), PILOT, rng=np.random.default_rng(0))
+    return plan_runs(Question(0.4, draws=400), PILOT, rng=np.random.default_rng(0))
 
 
 def test_each_number_of_seeds_has_an_option_with_the_power_asked_for(found):
@@ -37,7 +45,7 @@ def test_each_number_of_seeds_has_an_option_with_the_power_asked_for(found):
         assert option.power >= 0.8
         assert option.updates == option.seeds * option.last
         assert option.samples == 64 * option.updates
-        assert option.last in training_lengths(PILOT)
+        assert option.last in training_lengths()
 
 
 def test_no_option_is_longer_with_more_seeds(found):
@@ -46,15 +54,13 @@ def test_no_option_is_longer_with_more_seeds(found):
 
 
 def test_lengths_start_where_verdicts_do():
-    # 2.5 decades beyond the onset: (1 + 3)·10^2.5 − 3, worked by hand 1261.9.
-    assert training_lengths(PILOT)[0] == 1262
-    assert training_lengths(PILOT)[-1] <= 1e8
+    # 2.5 decades from iteration 1: 10^2.5 = 316.2.
+    assert training_lengths()[0] == 317
+    assert training_lengths()[-1] <= 1e8
 
 
 def test_an_onset_that_no_training_outlasts_is_named():
-    # (1 + τ)·10^2.5 − τ = 10^8 at τ = (10^8 − 316.23)/315.23 = 317,229.9, worked by hand.
-    assert training_lengths(replace(PILOT, onset=317_229.0)) == [99_999_706]
-    with pytest.raises(ValueError, match="onset: found 1e\\+09, expected at most 317229"):
+    with pytest.raises(ValueError, match="onset: found 1e\\+09, expected at most 1e\\+08"):
         plan_runs(Question(0.4), replace(PILOT, onset=1e9), rng=np.random.default_rng(0))
 
 
@@ -73,7 +79,15 @@ def test_batch_sizes_span_the_noise_scale(found):
     # 40, 126, 400, 1265, 4000 as powers of two.
     assert found.batch_sizes == (32, 128, 512, 1024, 4096)
     unknown = replace(PILOT, noise_scale=math.nan)
-    assert "batch sizes" in " ".join(_notes(unknown))
+    assert "batch sizes" in " ".join(_notes(unknown, Question(0.4)))
+
+
+def test_the_legend_tells_the_whole_rule(found):
+    legend = " ".join(found.notes)
+    assert "lies beyond ±0.05, and powers of t fit better than late logarithms" in legend
+    assert "with τ up to 50% of the iterations" in legend and "log t by 20% of them" in legend
+    # A third of the error: 1 − 0.35·0.05.
+    assert "within ±0.05 at level 0.9825, and no power fits better" in legend
 
 
 def test_a_question_beyond_any_training_has_no_option():
@@ -137,11 +151,18 @@ def test_what_a_plan_promises_is_what_the_verdict_does(found, single):
     best = next(item for item in found.options if item.seeds == 4)
     rng = np.random.default_rng(7)
     times = record_times(best.last)
-    power = verdicts(simulated(PILOT, times, 0.4, draws=80, rng=rng), single)
-    # Exponents do not differ between seeds here, which can only add to the power.
-    assert power.count("contradicted") / len(power) >= best.power - 0.15
-    assert "supported" not in power
-    assert "contradicted" not in verdicts(simulated(PILOT, times, 0.0, draws=80, rng=rng), single)
+    for exponent, never in ((0.4, "supported"), (0.0, "contradicted")):
+        series = simulated(PILOT, times, exponent, draws=24, rng=rng)
+        found_of = fitted_runs(series)
+        sides = (
+            side.reshape(-1, 4) for side in (found_of.advantage.faster, found_of.advantage.slower)
+        )
+        planned = set_words(
+            ArmCurves(found_of.exponents.reshape(-1, 4), Advantage(*sides)), level=0.95
+        )
+        said = verdicts(series, single)
+        assert said == planned.tolist()
+        assert never not in said
 
 
 def verdicts(table, single):

@@ -178,7 +178,8 @@ def test_the_numbers_are_those_of_the_fits_themselves(written):
 
 def test_figures_hold_a_dot_for_each_record(written):
     found, runs = written
-    svg = re.search(r"<svg.*?</svg>", found.path.read_text("utf-8"), flags=re.S)[0]
+    page = found.path.read_text("utf-8").split("<h2>Distance from the initial weights")[1]
+    svg = re.search(r"<svg.*?</svg>", page, flags=re.S)[0]
     records = runs["r0"].sizes["iteration"] - 1
     # Four runs of batch size 64, in the darkest colour of the palette.
     assert svg.count("fill: #440154") == 4 * records

@@ -361,3 +361,28 @@ def test_segments_are_in_the_order_of_their_records(sweep):
     assert [path.name for path in found] == ["segment-000000000000.nc", "segment-000000000004.nc"]
     assert segments_of(sweep / "nowhere") == []
     assert closed_file(sweep / "a") == sweep / "a.nc"
+
+
+def test_names_that_cannot_be_looked_at_hide_no_other_recording(save, make, tmp_path):
+    """Beside a folder of so long a name no closed file can be, and asking for one is an error."""
+    for length in (252, 253, 255):
+        folder = tmp_path / "runs" / ("x" * length)
+        folder.mkdir(parents=True)
+        segment(make(run=f"long-{length}"), folder, 0, 3)
+    (tmp_path / "runs" / ("y" * 255)).mkdir()
+    save("sound", folder=tmp_path / "runs")
+    assert set(load(tmp_path / "runs")) == {"long-252", "long-253", "long-255", "sound"}
+    assert set(load(str(tmp_path / "runs" / "*"))) == set(load(tmp_path / "runs"))
+    found = load([tmp_path / "runs", tmp_path / ("z" * 256)])
+    assert set(found) == set(load(tmp_path / "runs"))
+    (bad,) = unusable(found)
+    assert bad.faults == ("no such file or folder",)
+
+
+def test_the_home_folder_is_expanded(save, tmp_path, monkeypatch):
+    save("sound", folder=tmp_path / "runs")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for form in ("~/runs", "~/runs/sound", "~/runs/*.nc"):
+        assert set(load(form)) == {"sound"}
+    with pytest.raises(RecordError, match="~/none: no such file"):
+        load("~/none")

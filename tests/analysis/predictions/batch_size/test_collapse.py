@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from ultraslow.analysis.intervals import Interval
+from ultraslow.analysis.intervals import Interval, seeds_to_decide
 from ultraslow.analysis.predictions.batch_size.collapse import (
-    _needed,
+    _chance,
+    _Ratios,
     best_clock,
     clock_errors,
     collapse,
@@ -68,7 +69,7 @@ def test_a_difference_that_dies_out_decides_nothing(make):
     verdict = collapse(Study(runs))
     assert verdict.effect_low > 1.1
     assert verdict.verdict == "undecidable"
-    assert "longer runs" in verdict.needed
+    assert verdict.needed == "training on at the same rate until iteration 30,000"
 
 
 def test_a_ratio_near_the_margin_is_undecidable_and_says_how_many_seeds(make):
@@ -158,22 +159,90 @@ def test_ghost_batches_of_different_sizes_are_not_compared(make):
 
 
 @pytest.mark.parametrize(
-    ("extremes", "everywhere", "advice"),
+    ("extremes", "everywhere", "least", "most"),
     [
-        # (mean, end) and all pairs as (centre, half width) in ln d; the margin is 0.1
-        (((0.05, 0.10), (0.02, 0.10)), ((0.05, 0.10),), "about 8 seeds"),
-        (((0.20, 0.20), (0.15, 0.10)), ((0.20, 0.20),), "about 8 seeds"),
-        (((0.11, 0.04), (-0.01, 0.11)), ((0.30, 0.01),), "longer runs"),
-        (((0.20, 0.01), (-0.20, 0.01)), ((0.20, 0.01),), "longer runs"),
-        (((0.0999, 0.10), (0.0, 0.1)), ((0.0999, 0.10),), "hardly more seeds"),
+        # (mean, end) and all pairs as (centre, half width) in ln d; the margin is 0.1.
+        (((0.02, 0.10), (0.02, 0.10)), ((0.02, 0.10),), 7, 60),
+        (((0.20, 0.11), (0.20, 0.11)), ((0.20, 0.11),), 7, 60),
+        # The nearer to the margin, the more.
+        (((0.14, 0.11), (0.14, 0.11)), ((0.14, 0.11),), 60, 1000),
+        # On both sides of the margin, or beyond it on both sides: no number decides.
+        (((0.11, 0.04), (-0.01, 0.11)), ((0.30, 0.01),), 0, 0),
+        (((0.20, 0.01), (-0.20, 0.01)), ((0.20, 0.01),), 0, 0),
     ],
 )
-def test_more_seeds_are_advised_only_where_they_would_decide(extremes, everywhere, advice):
+def test_more_seeds_are_advised_only_where_they_would_decide(extremes, everywhere, least, most):
     def ratio(centre, half):
-        return Interval(centre, centre - half, centre + half)
+        return Interval(centre, centre - half, centre + half, 5)
 
-    pairs = [ratio(*pair) for pair in extremes], [ratio(*pair) for pair in everywhere]
-    assert advice in _needed(tuple(pairs[0]), pairs[1], 2, limit=0.1)
+    found = _Ratios(
+        tuple(ratio(*pair) for pair in extremes),
+        [ratio(*pair) for pair in everywhere],
+        limit=0.1,
+        level=0.95,
+    )
+    assert least <= seeds_to_decide(_chance(found, None), 5) <= most
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slope", [1.0, 1.05, 1.15, 1.2])  # the margin is 1.1
+def test_seeds_that_are_advised_decide(make, slope):
+    rng = np.random.default_rng(8)
+    decided = []
+    while len(decided) < 25:
+        spreads = {size: 0.05 * rng.standard_normal(60) for size in (64, 256)}
+
+        def verdict(count, spreads=spreads):
+            runs = {
+                f"b{size}-s{seed}": make(
+                    batch_size=size, seed=seed, last=300, records=FEW, noise=0.0
+                ).pipe(scaled, (slope if size == 256 else 1.0) * np.exp(spreads[size][seed]))
+                for size in (64, 256)
+                for seed in range(count)
+            }
+            return collapse(Study(runs))
+
+        found = verdict(4)
+        if found.verdict != "undecidable" or not found.need <= 60:
+            decided += [True] if found.verdict != "undecidable" else []
+            continue
+        assert (found.have, found.unit) == (4, "seeds")
+        decided.append(verdict(int(found.need)).verdict != "undecidable")
+    assert np.mean(decided) >= 0.8 - 2 * np.sqrt(0.16 / 25)
+
+
+FEW = [0, 1, 10, 30, 100, 300]
+
+
+def scaled(run, factor):
+    """The run with its distances times a factor."""
+    return run.assign(distance_sq=run["distance_sq"] * factor**2)
+
+
+def test_arms_off_the_rule_and_short_ones_change_nothing(make):
+    runs = sweep(make, {64: 1.0, 256: 1.0})
+    alone = collapse(Study(runs))
+    others = {
+        "a rate of another sweep": sweep(make, {256: 2.0}, rate=0.3, seeds=2),
+        "an arm that ended early": sweep(make, {1024: 2.0}, last=50),
+    }
+    for name, more in others.items():
+        found = collapse(Study({f"a-{k}": run for k, run in more.items()} | runs))
+        assert (found.verdict, found.effect) == (alone.verdict, alone.effect), name
+        assert any("left out at batch size" in item for item in found.assumptions), name
+    assert alone.verdict == "supported"
+    assert alone.null == (1 / 1.1, 1.1)
+    assert alone.span == (300, 3000)
+
+
+def test_one_run_without_distances_in_the_decade_blocks_nothing(make):
+    runs = sweep(make, {64: 1.0, 256: 1.0}, seeds=4)
+    without = {name: run for name, run in runs.items() if name != "b256-s1"}
+    broken = runs["b256-s1"].copy(deep=True)
+    broken["distance_sq"][-10:-6] = np.nan
+    found, alone = collapse(Study(runs | {"b256-s1": broken})), collapse(Study(without))
+    assert (found.verdict, found.effect) == (alone.verdict, alone.effect)
+    assert any("without a distance in the decade" in item for item in found.assumptions)
 
 
 def in_rate(make, slopes, *, seeds=3, power=1.0, **options):

@@ -48,6 +48,21 @@ def test_a_smooth_loss_below_its_crossover_is_no_landscape(make):
     assert "beyond the crossover" in found.needed
     beyond = closed_loop(Study(powers_of_log(make, 1.0, **landscape(1.0, rise=3.0))))
     assert beyond.verdict == "supported"
+    # An arm below it beside one that measures a landscape: its q = 2 is no contradiction.
+    rough = powers_of_log(make, 2.0, **landscape(0.5))
+    near = powers_of_log(make, 2.0, batch_size=256, **landscape(1.0))
+    both = closed_loop(Study(rough | {f"n{name}": run for name, run in near.items()}))
+    assert both.verdict == "supported" and both.sample.batch_sizes == (64,)
+    assert any("4 runs left out: scans so close to the weights" in a for a in both.assumptions)
+
+
+def test_a_departure_below_the_crossover_is_told_by_its_interval(make):
+    """γ of 0.95 is what curvature makes of 1; 0.85 by 0.01 is another exponent."""
+    words = [
+        closed_loop(Study(powers_of_log(make, 1.2, **landscape(gamma)))).verdict
+        for gamma in (0.95, 0.85)
+    ]
+    assert words == ["undecidable", "supported"]
 
 
 def test_the_exponent_tells_whether_it_is_beyond_the_crossover(make):

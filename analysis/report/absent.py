@@ -1,0 +1,79 @@
+"""What recordings lack, why, and how they come to hold it; in notes below what they hold."""
+
+from collections.abc import Mapping
+
+import xarray as xr
+
+from ultraslow.analysis.text import first_of, plural, printable
+from ultraslow.diffusion.predictions import lacking
+from ultraslow.diffusion.recording import ASKED_WITH, LABELS
+
+# Reasons that a recording gives itself, by attribute, and the fields they are about.
+_REASONS = {
+    "noise_absent": ("gradient_sq", "noise_trace"),
+    "line_loss_absent": ("line_loss",),
+}
+_REASON_LENGTH = 400
+
+
+def absences(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
+    """One sentence for each field that predictions need and some recording lacks.
+
+    Arguments:
+        runs: recordings by node name.
+
+    Returns:
+        For how many recordings, which predictions they take no part in, and why, as far as a
+        recording says; otherwise how it is asked for. Then reasons that are about a part of a run.
+    """
+    keys: dict[str, dict[str, None]] = {}
+    nodes: dict[str, dict[str, None]] = {}
+    for node, run in runs.items():
+        for key, absent in lacking(set(map(str, run.variables))).items():
+            for name in absent:
+                keys.setdefault(name, {})[key] = None
+                nodes.setdefault(name, {})[node] = None
+    lines = [
+        f"no {name} in {_which(nodes[name], runs)} (for {', '.join(keys[name])}): {how}"
+        for name in ASKED_WITH
+        if name in keys
+        for how in [_why(name, [runs[node] for node in nodes[name]])]
+    ]
+    return (*lines, *_in_part(runs))
+
+
+def _which(nodes: Mapping[str, None], runs: Mapping[str, xr.Dataset]) -> str:
+    if len(nodes) == len(runs):
+        return "this recording" if len(runs) == 1 else f"all {len(runs)}"
+    return f"{plural(len(nodes), 'recording')}, {first_of([_name(runs[node]) for node in nodes])}"
+
+
+def _why(name: str, runs: list[xr.Dataset]) -> str:
+    """Why recordings lack a field, where all say the same; otherwise how it is asked for."""
+    said = {_reason(run, name) for run in runs}
+    if len(said) == 1 and (only := said.pop()):
+        return only
+    if name in LABELS:
+        return f"ultraslow label RUN {name}=…"
+    return f"us.attach records it with {ASKED_WITH[name]}"
+
+
+def _reason(run: xr.Dataset, name: str) -> str:
+    found = [attribute for attribute, fields in _REASONS.items() if name in fields]
+    told = [str(run.attrs[attribute]) for attribute in found if attribute in run.attrs]
+    return printable(told[0], _REASON_LENGTH) if told else ""
+
+
+def _in_part(runs: Mapping[str, xr.Dataset]) -> list[str]:
+    """Reasons of recordings that hold the field nevertheless: of a part of the run."""
+    lines = []
+    for attribute, fields in _REASONS.items():
+        for run in runs.values():
+            if attribute in run.attrs and fields[-1] in run:
+                reason = printable(str(run.attrs[attribute]), _REASON_LENGTH)
+                lines.append(f"{_name(run)}: {fields[-1]} is missing {reason}")
+    return lines
+
+
+def _name(run: xr.Dataset) -> str:
+    return printable(str(run["run"].values))

@@ -1,0 +1,47 @@
+import pytest
+
+from ultraslow.analysis.report import tables
+from ultraslow.analysis.report.absent import absences
+from ultraslow.analysis.report.table import printed
+
+ONE_UNIT = "every update had one unit"
+
+
+def test_what_all_lack_is_told_with_the_remedy(make):
+    runs = {f"s{seed}": make(run=f"s{seed}", seed=seed, last=8) for seed in range(2)}
+    assert absences(runs) == (
+        "no data_size in all 2 (for P6, H-a, H-b): ultraslow label RUN data_size=…",
+        "no held_out in all 2 (for P3, H-a, H-c): us.attach records it with evaluation=",
+        "no loss_difference in all 2 (for P1', P4, P10): us.attach records it with landscape=",
+        "no line_loss in all 2 (for P7): us.attach records it with landscape=",
+        "no sketch in all 2 (for P8): us.attach records it with 'trajectory' among probes",
+        "no step_sq in all 2 (for P9): us.attach records it with 'path' among probes",
+    )
+
+
+def test_what_some_lack_is_told_with_their_names_and_their_own_reason(make):
+    whole, bare = make(run="whole", last=8, data_size=99), make(run="bare", last=8, data_size=99)
+    bare = bare.drop_vars(["gradient_sq", "noise_trace", "noise_updates", "seed", "scaling"])
+    bare = bare.assign_attrs(noise_absent=f"{ONE_UNIT}\x1b[31m")
+    found = absences({"whole": whole, "bare": bare})
+    assert f"no noise_trace in 1 recording, bare (for P7, P10): {ONE_UNIT}�[31m" in found
+    assert "no seed in 1 recording, bare (for P5, P6): ultraslow label RUN seed=…" in found
+    assert any(
+        line.startswith("no scaling in 1 recording, bare (for P2, P2', H-b)") for line in found
+    )
+    assert not any("data_size" in line for line in found)
+
+
+def test_reasons_about_a_part_of_a_run_are_told(make):
+    told = "in later updates: the noise probe failed and was switched off: ZeroDivisionError()"
+    run = make(run="a", last=8).assign_attrs(noise_absent=told)
+    assert f"a: noise_trace is missing {told}" in absences({"a": run})
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_info_shows_them(make, tree, several):
+    runs = [make(run="a", last=8), *([make(run="b", seed=1, last=8)] if several else [])]
+    shown = " ".join(printed(tables.recording_tables(tree(*runs))).split())
+    assert (
+        f"no data_size in {'all 2' if several else 'this recording'} (for P6, H-a, H-b)" in shown
+    )

@@ -1,0 +1,138 @@
+"""Whether following the advice of an undecided verdict on P1 decides it.
+
+Arms of known law are fitted and judged at a first length; those that the rule leaves undecided are
+advised, and the same seeds train on, or further seeds are trained, as the advice says. The noise
+goes on as it began. What is advised is simulated under what was found, and what is followed under
+the truth: nothing here is the planner's own but the numbers it names.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ultraslow.analysis.growth import DISQUALIFYING, Advantage, ArmCurves, advantage, fit_growth
+from ultraslow.analysis.growth.decade_ratio import ratios
+from ultraslow.analysis.growth.fit import fitted_noise
+from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
+from ultraslow.analysis.planning.advice import MOST_SEEDS, MOST_TIMES, continuation
+from ultraslow.analysis.planning.pilot import Pilot, _noise_share, _seed_spread
+from ultraslow.analysis.planning.power import record_times, set_words
+from ultraslow.diffusion.laws import growth_regressor
+
+pytestmark = pytest.mark.slow
+
+SETS = 40  # of each case, of which the undecided are advised
+MOST = 10  # of them
+PROMISED = 0.8
+CASES = {  # seeds, last iteration, exponent, onset over the last iteration, noise, its size
+    "t^.3, AR": (4, 800, 0.3, 0.0, NoiseModel("ar_log_t", 0.6), 0.02),
+    "t^.2, white": (3, 2000, 0.2, 0.0, NoiseModel("white"), 0.01),
+    "t^.45, walk": (3, 800, 0.45, 0.01, NoiseModel("walk_log_t"), 0.04),
+    "log, early onset, AR": (4, 2000, 0.0, 0.005, NoiseModel("ar_log_t", 0.6), 0.015),
+    "log, onset T/4, white": (4, 2000, 0.0, 0.25, NoiseModel("white"), 0.01),
+    "t^-.2, AR": (5, 800, -0.2, 0.01, NoiseModel("ar_log_t", 0.6), 0.02),
+}
+
+
+class Arm(NamedTuple):
+    """Curves of one arm, shape (seed, time), of which only some seeds and times are recorded."""
+
+    times: np.ndarray
+    values: np.ndarray
+    seeds: int
+    last: int
+
+    def until(self, last, seeds):
+        """What is recorded by an iteration, of so many seeds."""
+        kept = self.times <= last * 1.001
+        return self.times[kept], self.values[:seeds, kept]
+
+
+def simulated(case, rng):
+    """An arm with more seeds and iterations than it begins with."""
+    seeds, last, exponent, onset, noise, size = CASES[case]
+    times = record_times(MOST_TIMES * last)
+    log_time = np.log(times + onset * last)
+    start, end = (np.interp(np.log(x), np.log(times), log_time) for x in (1.0, last))
+    law = growth_regressor(np.array([start, end]), np.array(exponent))
+    curve = (growth_regressor(log_time, np.array(exponent)) - law[0]) / (law[1] - law[0])
+    # A walk gathers its size by the first length.
+    scale = size * (np.log(times[-1]) / np.log(last)) ** (0.5 if noise.wanders else 0.0)
+    drawn = scale * simulate_noise(noise, times, MOST_SEEDS, rng=rng)
+    own = 1 + 0.05 * rng.standard_normal((MOST_SEEDS, 1))
+    return Arm(times, 10 * (0.3 + curve * own + drawn), seeds, last)
+
+
+def fitted(times, values):
+    """Fits of runs, and what P1 reads off them."""
+    table = xr.DataArray(values, {"iteration": times}, ["node", "iteration"])
+    fits = fit_growth(table.assign_coords(node=np.arange(len(values))), calibrate=False)
+    usable = ~fits["status"].isin(DISQUALIFYING).values & np.isfinite(fits["exponent"].values)
+    return fits, ArmCurves(
+        np.where(usable, fits["exponent"].values, np.nan), advantage(times, values)
+    )
+
+
+def word(found):
+    rows = Advantage(found.advantage.faster[None], found.advantage.slower[None])
+    return str(set_words(ArmCurves(found.exponents[None], rows), level=0.95)[0])
+
+
+def as_pilot(times, values, fits, found):
+    kept = np.isfinite(found.exponents)
+    shares = [_noise_share(fits.isel(node=k), times) for k in np.flatnonzero(kept)]
+    middle = np.flatnonzero(kept)[np.argsort(shares)[(len(shares) - 1) // 2]]
+    fit = fits.isel(node=middle)
+    better = Advantage(found.advantage.faster[kept], found.advantage.slower[kept])
+    return Pilot(
+        times,
+        fitted_noise(fit) or NoiseModel("white"),
+        sorted(shares)[(len(shares) - 1) // 2],
+        onset=float(fit["onset"]),
+        seed_spread=_seed_spread(fits.isel(node=np.flatnonzero(kept))),
+        found=ArmCurves(found.exponents[kept], better),
+        ratio=float(np.exp(np.log(ratios(times, values)).mean())),
+    )
+
+
+def followed(case):
+    """Whether seeds and longer runs decided, one entry each that was advised."""
+    rng = np.random.default_rng([2031, list(CASES).index(case)])
+    outcome = {"seeds": [], "longer": [], "none": 0}
+    for _ in range(SETS):
+        arm = simulated(case, rng)
+        times, values = arm.until(arm.last, arm.seeds)
+        fits, found = fitted(times, values)
+        if word(found) != "undecidable" or np.isfinite(found.exponents).sum() < 3:
+            continue
+        way = continuation(as_pilot(times, values, fits, found), level=0.95)
+        outcome["none"] += not (way.seeds or way.last)
+        if way.seeds:
+            after = fitted(*arm.until(arm.last, way.seeds))[1]
+            outcome["seeds"].append(word(after) != "undecidable")
+        if way.last:
+            after = fitted(*arm.until(way.last, arm.seeds))[1]
+            outcome["longer"].append(word(after) != "undecidable")
+        if len(outcome["seeds"]) + len(outcome["longer"]) + outcome["none"] >= MOST:
+            break
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    found = {case: followed(case) for case in CASES}
+    for case, one in found.items():
+        told = {name: f"{sum(one[name])} of {len(one[name])}" for name in ("seeds", "longer")}
+        print(f"\n{case}: {told}, without advice {one['none']}")
+    return found
+
+
+def test_followed_advice_decides(outcomes):
+    decided = [
+        one for case in outcomes.values() for way in ("seeds", "longer") for one in case[way]
+    ]
+    assert len(decided) >= 25
+    error = (PROMISED * (1 - PROMISED) / len(decided)) ** 0.5
+    assert np.mean(decided) >= PROMISED - 1.65 * error
