@@ -403,7 +403,8 @@ def _arms_say(arms: Sequence[SpeakingArm], found: Judgement) -> list[str]:
         return [own]
     carrying = [arm.short for arm in ordered if arm.name in found.carrying]
     less = len([name for name in alone[found.word] if name not in carrying])
-    told = [f"{len(carrying)} of {len(arms)} arms carry this: {_sizes(carrying)}"]
+    carry = "carries" if len(carrying) == 1 else "carry"
+    told = [f"{len(carrying)} of {len(arms)} arms {carry} this: {_sizes(carrying)}"]
     told += [f"{less} more {'says' if less == 1 else 'say'} so less surely"] if less else []
     open_ones = alone[UNDECIDABLE]
     verb = "decides" if len(open_ones) == 1 else "decide"

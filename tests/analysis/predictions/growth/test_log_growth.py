@@ -199,7 +199,7 @@ def test_one_arm_carries_a_contradiction(make):
         r"\[0\.\d+, 0\.\d+\] \(0 is log t, 0\.5 diffusion\); its last decade added (1|2)\.\d\d "
         r"times \[1\.\d\d, 2\.\d\d\] as much as the one before, where a logarithm past its onset "
         r"adds as much\. Even the best late logarithm misses the curves \d\.\d times as far as a "
-        r"power of t\. 1 of 2 arms carry this: batch size 256; batch size 64 alone "
+        r"power of t\. 1 of 2 arms carries this: batch size 256; batch size 64 alone "
         r"would be supported\.",
         verdict.reason,
     )
@@ -225,7 +225,7 @@ def test_arms_that_say_so_with_their_own_error_alone_are_counted(make):
     exponents = np.concatenate([POWER, 0.05 + 0.05 + 0.02 * unit, 0.05 + 0.05 + 0.02 * unit])
     verdict = verdict_of(arms(make, 4, sizes=(64, 256, 1024)), exponents, better=FASTER)
     assert verdict.reason.endswith(
-        "1 of 3 arms carry this: batch size 64; 2 more say so less surely."
+        "1 of 3 arms carries this: batch size 64; 2 more say so less surely."
     )
 
 
@@ -294,7 +294,7 @@ def test_a_wide_arm_does_not_block_support_and_a_leaning_one_does(make):
     assert "the distance at batch size 64 grew like log t with p = " in verdict.reason
     assert "(up to ±0.05 is log t)" in verdict.reason
     assert verdict.reason.endswith(
-        "1 of 2 arms carry this: batch size 64; batch size 256 alone decides nothing."
+        "1 of 2 arms carries this: batch size 64; batch size 256 alone decides nothing."
     )
     assert sum("descent without noise on a quadratic" in one for one in verdict.assumptions) == 1
     wider = arms(make, 4, sizes=(64, 256, 1024))
