@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 from ultraslow import __version__
-from ultraslow.diffusion.recording import RecordError
+from ultraslow.diffusion.recording import RecordError, nearest
 
 GROUP = "ultraslow.commands"
 
@@ -67,9 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"ultraslow {__version__}")
         return 0
+    if words[0] == "help" and "help" not in installed:
+        return main([*words[1:2], "--help"])
     if words[0] not in installed:
         print(
-            f"ultraslow: no command {words[0]!r}; there are: {', '.join(installed)}",
+            f"ultraslow: no command {words[0]!r}{nearest(words[0], installed)}; there are: "
+            f"{', '.join(installed)}",
             file=sys.stderr,
         )
         return 2
@@ -137,5 +140,8 @@ def _overview(installed: dict[str, EntryPoint]) -> str:
 def _summary(entry: EntryPoint) -> str:
     try:
         return (inspect.getdoc(entry.load()) or "").split("\n")[0]
-    except ImportError as error:  # a broken plug-in must not take the others along
+    except (
+        ImportError,
+        AttributeError,
+    ) as error:  # a broken plug-in must not take the others along
         return f"(cannot be loaded: {error})"

@@ -455,27 +455,28 @@ def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) 
 
     Arguments:
         fit: as returned by `fit_growth`.
-        iteration: t > 0, shape (time,), iterations.
+        iteration: t >= 0, shape (time,), iterations.
         level: pointwise confidence level.
 
     Returns:
         `distance`, `low` and `high` over the dimensions of the series and `iteration`; NaN where
-        the series was not fitted.
+        the series was not fitted, and at iteration 0, where the distance is 0 and no law's.
 
     Raises:
         TypeError: when the fit is none.
-        ValueError: when an iteration is not positive and finite, or the level out of range.
+        ValueError: when an iteration is negative or not finite, or the level out of range.
     """
     if not isinstance(fit, xr.Dataset) or "parameter_covariance" not in fit:
         raise TypeError(f"fit: found {type(fit).__name__}, expected what `fit_growth` gives")
     check_level(level)
     times = np.atleast_1d(np.asarray(iteration, dtype=np.float64))
-    if times.ndim != 1 or not (np.isfinite(times).all() and np.all(times > 0)):
-        raise ValueError("iteration: expected positive, finite values of shape (time,)")
+    if times.ndim != 1 or not (np.isfinite(times).all() and np.all(times >= 0)):
+        raise ValueError("iteration: expected finite values >= 0 of shape (time,)")
     dims: tuple[Hashable, ...] = fit["exponent"].dims
     columns = [fit[name].values.reshape(-1) for name in ("offset", "slope", "exponent", "onset")]
     offset, slope, exponent, onset = columns
-    log_time = np.log(times + onset[:, None])
+    # At 0 the last time stands in, which changes nothing else, and its values are taken out below.
+    log_time = np.log(np.where(times > 0, times, max(times.max(), 1.0)) + onset[:, None])
     middle = offset[:, None] + slope[:, None] * growth_regressor(log_time, exponent[:, None])
     matrix = fit["parameter_covariance"].values.reshape(-1, 4, 4)
     towards = curve_gradients(log_time, exponent, slope)
@@ -484,6 +485,9 @@ def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) 
     half = norm.ppf((1 + level) / 2) * np.sqrt(np.maximum(variance, 0) * inflation[:, None])
     shape = (*fit["exponent"].shape, times.size)
     bands = {"distance": middle, "low": middle - half, "high": middle + half}
-    data = {name: ((*dims, "iteration"), band.reshape(shape)) for name, band in bands.items()}
+    data = {
+        name: ((*dims, "iteration"), np.where(times > 0, band, np.nan).reshape(shape))
+        for name, band in bands.items()
+    }
     coords = fit["exponent"].coords
     return xr.Dataset(data, coords).assign_coords(iteration=times).assign_attrs(level=level)

@@ -3,6 +3,7 @@
 What makes the settings of a run impossible, found before anything starts.
 """
 
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -10,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ultraslow.diffusion.recording import nearest
 from ultraslow.diffusion.scaling import RULES, Rule, scaled_learning_rate
 from ultraslow.probes.runs.images import NAMES, Facts, facts
 from ultraslow.probes.runs.models import SHORTCUTS, check_model
@@ -25,8 +27,9 @@ from .schedules import (
 )
 
 OPTIMIZERS = ("sgd", "nesterov", "adam", "adamw", "adagrad", "rmsprop", "lars", "lamb")
+_FOLDERS = ("folder", "data_folder")
 # Settings that say where a run is trained and not what it is.
-PLACES = ("folder", "data_folder", "device", "workers")
+PLACES = (*_FOLDERS, "device", "workers")
 DECAYS = ("constant", "step", "polynomial", "cosine")
 
 
@@ -208,7 +211,7 @@ def from_mapping(settings: Mapping[str, Any], source: str = "settings") -> Confi
     """
     known: dict[str, type] = {f.name: type(f.default) for f in fields(Config)}
     faults = [
-        f"{key}: unknown key, expected one of {', '.join(known)}"
+        f"{key}: unknown key, expected one of {', '.join(known)}{nearest(key, known)}"
         for key in settings
         if key not in known
     ]
@@ -219,7 +222,9 @@ def from_mapping(settings: Mapping[str, Any], source: str = "settings") -> Confi
     ]
     if faults:
         raise ConfigError(source, faults)
-    return Config(**{key: known[key](value) for key, value in settings.items()})
+    given = {key: known[key](value) for key, value in settings.items()}
+    given |= {key: os.path.expanduser(given[key]) for key in _FOLDERS if key in given}
+    return Config(**given)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -229,7 +234,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         ConfigError: when the file is no TOML.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(os.path.expanduser(path)).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), [f"not a TOML file: {error}"]) from error
     return parsed(text, str(path))

@@ -24,6 +24,7 @@ The study that `ultraslow demo` trains: small enough for two cores and two minut
 """
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -32,6 +33,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ultraslow.diffusion.recording import nearest
 from ultraslow.probes.runs.images import Facts, facts
 from ultraslow.probes.runs.models import architecture, wide_architecture
 
@@ -87,13 +89,13 @@ def find(recipe: str) -> Path:
         FileNotFoundError: when there is neither; it lists the shipped ones.
     """
     known = shipped()
-    path = Path(recipe)
+    path = Path(os.path.expanduser(recipe))
     if recipe in known and not path.is_file():
         return known[recipe]
     if not path.is_file():
         raise FileNotFoundError(
             f"recipe: found no file {recipe}, expected one or a recipe of the package:"
-            f" {', '.join(known)}"
+            f" {', '.join(known)}{nearest(recipe, known)}"
         )
     return path
 
@@ -217,7 +219,8 @@ def _config(arm: _Arm, settings: Mapping[str, Any]) -> tuple[Config, list[str]]:
 def _table_faults(tables: Mapping[str, Any]) -> Iterator[str]:
     for key in tables:
         if key not in _KEYS:
-            yield f"{key}: unknown key, expected one of {', '.join(_KEYS)}"
+            listed = f"{', '.join(_KEYS)}{nearest(key, _KEYS)}"
+            yield f"{key}: unknown key, expected one of {listed}"
     if ("arms" in tables) == ("rungs" in tables):
         yield "arms: expected tables [[arms]] or tables [[rungs]], one of the two"
     if not isinstance(tables.get("settings", {}), Mapping):
@@ -250,7 +253,8 @@ def _setting_faults(place: str, table: Mapping[str, Any], own: Sequence[str]) ->
         if key in _RESERVED:
             yield f"{place}: {key}: found it, expected it on the command line or made by the sweep"
         elif key not in known:
-            yield f"{place}: {key}: unknown key, expected one of {', '.join((*own, *known))}"
+            listed = f"{', '.join((*own, *known))}{nearest(key, (*own, *known))}"
+            yield f"{place}: {key}: unknown key, expected one of {listed}"
         elif value == []:
             yield f"{place}: {key}: found an empty list, expected values of the setting"
 

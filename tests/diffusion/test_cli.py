@@ -34,8 +34,26 @@ def test_help_is_fast_and_imports_nothing_heavy():
 
 
 def test_an_unknown_command_is_named(capsys):
-    assert cli.main(["fits"]) == 2
-    assert "no command 'fits'; there are: demo, train" in capsys.readouterr().err
+    assert cli.main(["xyz"]) == 2
+    assert "no command 'xyz'; there are: demo, train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [("fits", "fit"), ("reports", "report"), ("Train", "train"), ("simulations", "simulate")],
+)
+def test_the_command_that_may_be_meant_is_told(capsys, word, near):
+    assert cli.main([word]) == 2
+    assert f"no command {word!r} ({near}?); there are: demo" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("greeting")
+def test_help_is_a_word_as_well(capsys):
+    assert cli.main(["help"]) == 0
+    assert "greet  Greet somebody." in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["help", "greet"])
+    assert "usage: ultraslow greet" in capsys.readouterr().out
 
 
 def greet(parser):
@@ -90,9 +108,12 @@ def test_faults_of_input_end_with_status_2_and_a_message(capsys, name, message):
 
 def test_a_broken_plug_in_does_not_take_the_others_along(monkeypatch, capsys):
     broken = EntryPoint("broken", "no_such_module:run", cli.GROUP)
-    monkeypatch.setattr(cli, "entry_points", lambda group: [broken])
+    empty = EntryPoint("empty", "ultraslow.diffusion.cli:no_such", cli.GROUP)
+    monkeypatch.setattr(cli, "entry_points", lambda group: [broken, empty])
     assert cli.main(["--help"]) == 0
-    assert "cannot be loaded: No module named 'no_such_module'" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "cannot be loaded: No module named 'no_such_module'" in told
+    assert "has no attribute 'no_such')" in told
 
 
 def test_a_reader_that_has_had_enough_is_no_error():

@@ -68,10 +68,10 @@ def test_the_version_is_that_of_the_distribution():
 
 def test_the_module_is_the_command():
     done = subprocess.run(
-        [sys.executable, "-m", "ultraslow", "no-such"], capture_output=True, text=True
+        [sys.executable, "-m", "ultraslow", "xyz"], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "no command 'no-such'; there are: demo, train" in done.stderr
+    assert "no command 'xyz'; there are: demo, train" in done.stderr
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():

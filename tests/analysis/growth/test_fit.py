@@ -188,14 +188,26 @@ def test_band_of_the_curve_covers_pointwise():
 def test_curve_of_a_series_that_was_not_fitted_is_missing():
     fit = fit_growth(series(np.ones(60)), calibrate=False)
     assert np.isnan(growth_curve(fit, TIMES).distance).all()
+    assert np.isnan(growth_curve(fit, 0).distance).all()
     assert growth_curve(fit, 100.0).sizes == {"iteration": 1}
 
 
-@pytest.mark.parametrize("iteration", [[0.0, 1.0], [-5.0], [np.nan], [[1.0]]])
-def test_a_curve_is_drawn_after_iteration_0_only(iteration):
+@pytest.mark.parametrize("iteration", [[-5.0], [np.nan], [np.inf], [[1.0]]])
+def test_a_curve_is_drawn_at_iterations_only(iteration):
     fit = fit_growth(series(np.log(TIMES)), calibrate=False)
-    with pytest.raises(ValueError, match="iteration: expected positive, finite"):
+    with pytest.raises(ValueError, match="iteration: expected finite values >= 0"):
         growth_curve(fit, iteration)
+
+
+def test_a_curve_is_missing_at_iteration_0_and_the_same_elsewhere():
+    """A run's own iterations begin with 0, where no law speaks."""
+    fit = fit_growth(series(np.log(TIMES)), calibrate=False)
+    after = growth_curve(fit, TIMES)
+    whole = growth_curve(fit, [0, *TIMES])
+    assert whole["iteration"].values.tolist() == [0, *TIMES]
+    for name in ("distance", "low", "high"):
+        assert np.isnan(whole[name].values[0])
+        np.testing.assert_array_equal(whole[name].values[1:], after[name].values)
 
 
 def test_noise_of_a_fit_can_be_taken_out_of_it():

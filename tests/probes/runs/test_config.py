@@ -21,6 +21,15 @@ def test_settings_from_outside_are_checked(settings, message):
         from_mapping(settings, "run.toml")
 
 
+def test_the_home_folder_is_expanded_and_near_misses_are_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run.toml").write_text('folder = "~/runs"\ndata_folder = "~/images"\n')
+    config = from_mapping(read_config("~/run.toml"))
+    assert (config.folder, config.data_folder) == (f"{tmp_path}/runs", f"{tmp_path}/images")
+    with pytest.raises(ConfigError, match=r"batchsize: unknown key, .* \(batch_size\?\)"):
+        from_mapping({"batchsize": 3})
+
+
 def test_whole_numbers_are_accepted_where_numbers_are_expected():
     assert isinstance(from_mapping({"clip": 5}).clip, float)
 
