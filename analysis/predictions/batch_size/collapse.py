@@ -73,7 +73,7 @@ from .slope_law import slope_law
 EFFECT = "ratio of distances, largest over smallest batch size, last common decade"
 # A slope over one decade is known a few times less well than the distance itself.
 SLOPE_MARGIN = 0.25
-_MOST_SEEDS = 50  # beyond that longer runs are the cheaper way to know a ratio better
+_MOST_SEEDS = 50  # beyond that longer runs may be the cheaper way to know a ratio better
 
 
 def collapse(study: Study) -> Verdict:
@@ -225,13 +225,14 @@ def _judge(
         reason += f"{_zone(SLOPE_MARGIN)} counts as equal."
     count = blank.sample.seeds
     seeds = 0 if in_rate and slopes is None else seeds_to_decide(_chance(found, slopes), count)
-    seeds = seeds if seeds <= _MOST_SEEDS else 0
+    more = f"{seeds} seeds a batch size, not {count}"
+    needed = f"{more}, or {longer}" if seeds > _MOST_SEEDS else more if seeds else longer
     between = f"distances of equal runs differ by {found.spread:.2%} between seeds at most"
     return blank.decided(
         word,
         found.extremes[0].mapped(ratio_of),
         reason=reason,
-        needed=f"{seeds} seeds a batch size, not {count}" if seeds else longer,
+        needed=needed,
         assumptions=(*blank.assumptions, between),
         have=count if seeds else math.nan,
         need=seeds or math.nan,
