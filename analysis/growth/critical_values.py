@@ -28,13 +28,13 @@ Array = NDArray[np.float64]
 
 EXPONENT_NODES = np.array([-1.5, -1.0, -0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
 SIGNAL_NODES = np.array([4.0, 10.0, 40.0])
-ONSET_NODES = np.array([0.0, 0.12, 0.35, 0.7])  # of the range of ln(t₁ + τ)
+ONSET_NODES = np.array([0.0, 0.14, 0.42, 0.72, 1.0])  # of the range of ln(t₁ + τ)
 # Standard normal deviates at which a sample is read, and the multiples of each around it.
 DEVIATES = np.linspace(-2.25, 2.25, 19)
 _AROUND = np.linspace(0.8, 1.2, 9)
 LEAST_SPREAD = 0.5  # of signed roots over that of the standard normal: fewer than that is chance
 _LONG = 8.0  # records a correlation must reach over to count as persistent
-_SHORT_NOISE, _HIDDEN, _WALK, _ONSET = 0.8, 6.0, 3.0, 11.0  # see `corrections`
+_SHORT_NOISE, _HIDDEN, _WALK, _ONSET = 0.85, 12.0, 12.0, 11.0  # see `corrections`
 
 
 class Cell(NamedTuple):
@@ -56,6 +56,7 @@ class NullRatios:
         seed: of the simulations; a cell's series do not depend on which cells came before.
         samples: sorted signed roots of each cell so far, (draw,).
         roots: what `roots_at_deviates` reads from them, (deviate,).
+        noises: products of noise drawn from models, for as long as cells are being added.
         locks: one for each cell begun, so that threads share the work and never repeat it.
         factors: of critical values, as `corrections` gives them.
     """
@@ -65,6 +66,7 @@ class NullRatios:
     seed: int = 0
     samples: dict[Cell, Array] = field(default_factory=dict)
     roots: dict[Cell, Array] = field(default_factory=dict)
+    noises: dict[int, Products] = field(default_factory=dict)
     locks: dict[Cell, Lock] = field(default_factory=dict)
     factors: Array = field(init=False)
 
@@ -73,9 +75,7 @@ class NullRatios:
 
     def simulate_cells(self, wanted: list[Cell]) -> None:
         """Add the samples of cells that are not there yet."""
-        # Cells of one model come one after the other and share their noise.
         missing = sorted(cell for cell in wanted if cell not in self.roots)
-        latest: tuple[int, Products] | None = None
         # First the cells that no other thread has begun, then the others, which may be waited for.
         for blocking in (False, True):
             for cell in missing:
@@ -84,20 +84,20 @@ class NullRatios:
                     continue
                 try:
                     if cell not in self.roots:
-                        if latest is None or latest[0] != cell.model:
-                            latest = cell.model, self.noise(cell.model)
-                        self.samples[cell] = self.simulated(cell, latest[1])
+                        self.samples[cell] = self.simulated(cell, self.noise(cell.model))
                         self.roots[cell] = roots_at_deviates(self.samples[cell])
                 finally:
                     lock.release()
 
     def noise(self, model: int) -> Products:
         """Noise drawn from one model, the same for all its cells."""
-        rng = np.random.default_rng([self.seed, model])
-        drawn = simulate_noise(
-            self.frame.models[model], self.frame.basis.times, self.draws, rng=rng
-        )
-        return products(self.frame, drawn)
+        found = self.noises.get(model)
+        if found is None:
+            rng = np.random.default_rng([self.seed, model])
+            times = self.frame.basis.times
+            drawn = simulate_noise(self.frame.models[model], times, self.draws, rng=rng)
+            found = self.noises[model] = products(self.frame, drawn)
+        return found
 
     def simulated(self, cell: Cell, noise: Products) -> Array:
         """Sorted signed roots of the true exponent in simulated series.
@@ -112,7 +112,7 @@ class NullRatios:
             The roots, shape (draw,).
         """
         frame = self.frame
-        low, high = frame.basis.shift_low, frame.basis.shift_high
+        low, high = frame.basis.shift_low, frame.basis.shift_latest
         exponent = np.array([EXPONENT_NODES[cell.exponent]])
         shift = np.array([low + ONSET_NODES[cell.onset] * (high - low)])
         curve, lengths = members(frame.basis, frame.grams, exponent, shift)
@@ -149,7 +149,7 @@ def corrections(frame: Frame) -> Array:
     The noise fitted to a curve under persistent noise is too tame more often than too wild, most
     of all where independent noise hides it or where an onset can pass for part of it, and the
     critical value simulated under the fitted noise is too small; under noise that fades within a
-    few records the averaging over models makes it too large. The factors, which tend to 1 with the
+    few records it is too large. The factors, which tend to 1 with the
     number n of records for persistent noise, were fitted to simulated rejections at 60 and 30
     records over 2.5 to 4 decades; tests/statistics judges them at others.
 

@@ -92,7 +92,8 @@ class Basis:
         times: t, shape (time,), iterations.
         unit: the time that is 1 inside the computation, iterations.
         shift_low: s = ln(t₁ + τ) at the smallest onset allowed.
-        shift_high: s at the largest onset allowed; the same where the onset is known.
+        shift_high: s at the largest onset an estimate may have; the same where the onset is known.
+        shift_latest: s at the largest onset that intervals allow for.
         vectors: shape (time, rank), orthonormal and orthogonal to the constant.
     """
 
@@ -100,6 +101,7 @@ class Basis:
     unit: float
     shift_low: float
     shift_high: float
+    shift_latest: float
     vectors: Array
 
     def log_time(self, shift: Array) -> Array:
@@ -118,21 +120,23 @@ class Basis:
         return np.stack([curves.curve, curves.exponent, along_onset]) @ self.vectors
 
 
-def family_basis(times: Array, onsets: tuple[float, float]) -> Basis:
+def family_basis(times: Array, onsets: tuple[float, float], latest: float | None = None) -> Basis:
     """Basis of the growth family over given times.
 
     Arguments:
         times: t, shape (time,), increasing and positive, iterations.
-        onsets: the smallest and the largest onset to span, iterations; equal ones fix it.
+        onsets: the smallest and the largest onset of estimates, iterations; equal ones fix it.
+        latest: the largest onset that intervals allow for, iterations; by default the same.
 
     Returns:
         The basis; its rank follows from the singular values of a dense sample of the family.
     """
     unit = float(np.exp(np.mean(np.log(times))))
-    low, high = (float(np.log(times[0] + onset)) for onset in onsets)
-    empty = Basis(times, unit, low, high, np.empty((times.size, 0)))
+    ends = (*onsets, onsets[1] if latest is None else latest)
+    low, high, last = (float(np.log(times[0] + onset)) for onset in ends)
+    empty = Basis(times, unit, low, high, last, np.empty((times.size, 0)))
     exponents = np.linspace(EXPONENT_LOW - 0.1, EXPONENT_HIGH + 0.1, 73)
-    shifts = np.linspace(low, high, 25 if onsets[1] > onsets[0] else 1)
+    shifts = np.linspace(low, last, 33 if last > low else 1)
     p, s = (axis.ravel() for axis in np.meshgrid(exponents, shifts, indexing="ij"))
     curves = growth_regressor(empty.log_time(s), p[:, None])
     curves -= curves.mean(axis=1, keepdims=True)
@@ -140,7 +144,9 @@ def family_basis(times: Array, onsets: tuple[float, float]) -> Basis:
     _, size, vectors = np.linalg.svd(curves, full_matrices=False)
     # The tangent vectors are limits of differences of members, hence the small threshold.
     rank = int(np.sum(size > 1e-8 * size[0]))
-    return Basis(times, unit, low, high, np.ascontiguousarray(vectors[:rank].T))
+    # Vectors of small singular values hold some of the constant again.
+    kept = vectors[:rank].T - vectors[:rank].mean(axis=1)
+    return Basis(times, unit, low, high, last, np.linalg.qr(kept)[0])
 
 
 class Members(NamedTuple):
@@ -180,6 +186,7 @@ class Lattice:
     Attributes:
         exponents: p, shape (exponent,).
         shifts: s = ln(t₁ + τ), shape (shift,).
+        usual: how many of them, from the first, estimates may have.
         curves: coordinates of each member, (exponent · shift, rank).
         models: indices of the noise models the lattice is searched under.
         weights: factor of RSS that turns it into exp(−2ℓ/(n − 2)), (model, exponent · shift).
@@ -188,6 +195,7 @@ class Lattice:
 
     exponents: Array
     shifts: Array
+    usual: int
     curves: Array
     models: tuple[int, ...]
     weights: Array
@@ -221,18 +229,25 @@ class Frame:
     lattice: Lattice
 
 
-def frame(times: Array, models: tuple[NoiseModel, ...], *, onsets: tuple[float, float]) -> Frame:
+def frame(
+    times: Array,
+    models: tuple[NoiseModel, ...],
+    *,
+    onsets: tuple[float, float],
+    latest: float | None = None,
+) -> Frame:
     """Shared quantities of all series recorded at given times.
 
     Arguments:
         times: t, shape (time,), increasing and positive, iterations.
         models: the noise menu.
-        onsets: the smallest and the largest onset allowed, iterations.
+        onsets: the smallest and the largest onset of estimates, iterations.
+        latest: the largest onset that intervals allow for, iterations; by default the same.
 
     Returns:
         The frame.
     """
-    basis = family_basis(times, onsets)
+    basis = family_basis(times, onsets, latest)
     roots = np.stack([np.linalg.cholesky(noise_covariance(model, times)) for model in models])
     parts = [_whitener(root) for root in roots]
     whiteners = np.stack([part[0] for part in parts])
@@ -266,21 +281,27 @@ def _lattice(
     basis: Basis, models: tuple[NoiseModel, ...], grams: Array, constants: Array
 ) -> Lattice:
     exponents = np.arange(EXPONENT_LOW, EXPONENT_HIGH + SPACING / 2, SPACING)
-    shifts, span = np.array([basis.shift_low]), basis.shift_high - basis.shift_low
-    if span >= 1e-9:
-        shifts = np.linspace(basis.shift_low, basis.shift_high, max(3, 1 + round(span / 0.6)))
+    usual = _shifts(basis.shift_low, basis.shift_high)
+    shifts = np.concatenate([usual, _shifts(basis.shift_high, basis.shift_latest)[1:]])
     p, s = (axis.ravel() for axis in np.meshgrid(exponents, shifts, indexing="ij"))
     curves, lengths = members(basis, grams, p, s)
     searched = list(_contrasting(models))
     length = lengths[:, searched].T
     constant = constants[searched, None] + 0.5 * np.log(np.einsum("gr,gr->g", curves, curves))
     weights = np.exp(-2 / (basis.times.size - 2) * (constant - 0.5 * np.log(length)))
-    return Lattice(exponents, shifts, curves, tuple(searched), weights, 1 / np.sqrt(length))
+    scales = 1 / np.sqrt(length)
+    return Lattice(exponents, shifts, usual.size, curves, tuple(searched), weights, scales)
+
+
+def _shifts(low: float, high: float) -> Array:
+    count = max(3, 1 + round((high - low) / 0.6))
+    return np.linspace(low, high, count) if high - low >= 1e-9 else np.array([low])
 
 
 def _contrasting(models: tuple[NoiseModel, ...]) -> tuple[int, ...]:
     """One model of each kind, with the middle one of the correlated kinds."""
-    plain = [i for i, model in enumerate(models) if not model.nugget and not model.power]
+    simple = [not (model.nugget or model.power) and model.hurst == 0.5 for model in models]
+    plain = np.flatnonzero(simple).tolist()
     kinds = dict.fromkeys(model.kind for model in models)
     groups = [[i for i in plain if models[i].kind == kind] for kind in kinds]
     return tuple(group[len(group) // 2] for group in groups if group)

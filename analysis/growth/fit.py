@@ -38,7 +38,7 @@ from .family import Frame, curve_gradients, frame, parameters
 from .interval import Asymptotic, Calibrated, ExponentTest, invert
 from .noise_models import WALKS, NoiseModel, menu
 from .settings import Progress, Settings, check_fit
-from .status import Assessment, FitOutcome, assess, unfit
+from .status import MOST_MISSING, Assessment, FitOutcome, assess, unfit
 from .surface import surface
 
 Array = NDArray[np.float64]
@@ -46,11 +46,14 @@ Rows = NDArray[np.intp]
 
 MOST_RECORDS = 120  # the cost grows with their square, and neighbours add little
 _LEAST_EVEN = 30  # records even in ln t, below which others are added
-# The exponent shall describe the last decade at least, so no onset later than its beginning.
-ONSET_SHARE = 0.1
+# The exponent shall describe the last decade at least, so no onset later than its beginning. Its
+# interval allows for onsets up to the last iteration, and is open where they do not end it.
+ONSET_SHARE, LATEST_SHARE = 0.1, 1.0
+_SAME_RANGE = 0.95  # share of the range of ln t above which a series with gaps has all of it
 _PORTION = 1000  # series a thread fits at a time
 _GRIDS = 8  # sets of times kept; one takes 6 to 25 MB
 
+NOISE_PARTS = ("length", "nugget", "power", "hurst")
 PARAMETERS = ("offset", "slope", "exponent", "onset")
 _RENAMED = {"low": "exponent_low", "high": "exponent_high"}  # in the result
 
@@ -83,7 +86,7 @@ def fit_growth(
             counts series. A record at iteration 0, where the distance is 0, is left out.
         level: confidence level, between 0.8 and 0.99.
         onset: τ where it is known, iterations; by default it is fitted, between 0 and a tenth of
-            the last iteration.
+            the last iteration, and intervals allow for onsets up to the last one.
         learning_rate: over `iteration`, and over dimensions of `distance` where it differs between
             series; a series whose rate changes gets the status `rate_changed`.
         calibrate: whether critical values are simulated.
@@ -94,11 +97,12 @@ def fit_growth(
     Returns:
         Over the dimensions of the series: `exponent`, `exponent_low`, `exponent_high` (±inf where
         unbounded), `offset`, `slope`, `onset`, `noise_model` (as text; `noise_kind`,
-        `noise_length`, `noise_nugget` and `noise_power` in parts), `sigma`, `status`, `reason`,
-        `detectable` (smallest |p| that such a series would tell from 0 four times out of five),
-        `log_p_value` (of p = 0), `log_ratio`, `critical` (at p̂), `signal` (slope over its error),
-        `records`, `parameter_covariance` (asymptotic). For a random walk, `sigma` is the standard
-        deviation it gathers between the first and the last record.
+        `noise_length`, `noise_nugget`, `noise_power` and `noise_hurst` in parts), `sigma`,
+        `status`, `reason`, `detectable` (smallest |p| that such a series would tell from 0 four
+        times out of five), `log_p_value` (of p = 0; the interval holds 0 where it exceeds
+        1 − level), `log_ratio`, `critical` (at p̂), `signal` (slope over its error), `records`,
+        `parameter_covariance` (asymptotic). For a random walk, `sigma` is the standard deviation
+        it gathers between the first and the last record.
 
     Raises:
         TypeError: when `distance` is no `xarray.DataArray` of real numbers.
@@ -153,6 +157,7 @@ class GridFit:
         exponent: p̂.
         low: lower end of its interval, −inf where unbounded.
         high: upper end, +inf where unbounded.
+        late: whether an end is unbounded as onsets up to the last iteration are not excluded.
         offset: a, the distance at t + τ = 1 iteration.
         slope: b.
         onset: τ, iterations.
@@ -169,6 +174,7 @@ class GridFit:
     exponent: Array
     low: Array
     high: Array
+    late: NDArray[np.bool_]
     offset: Array
     slope: Array
     onset: Array
@@ -218,8 +224,7 @@ def fit_series(
     usable = np.flatnonzero([finding is None for finding in findings])
     changes = rate_changes or [""] * values.shape[0]
     for rows, kept in same_records(np.isfinite(values), usable):
-        kept = kept[thinned(times[kept])]
-        grid = time_grid(times[kept], settings)
+        grid, kept = _grid_of(times, kept, settings)
         _fit_rows(result, rows, grid, values[np.ix_(rows, kept)], settings.progress)
         for row in rows:
             missing = int(np.sum(~np.isfinite(values[row])))
@@ -232,6 +237,7 @@ def _unfitted(assessments: list[Assessment]) -> SeriesFits:
     columns = {item.name: np.full(count, np.nan) for item in fields(GridFit)}
     columns["low"], columns["high"] = np.full(count, -np.inf), np.full(count, np.inf)
     columns["detectable"] = np.full(count, np.inf)
+    columns["late"] = np.zeros(count, dtype=bool)
     columns["parameters"] = np.full((count, 4, 4), np.nan)
     numbers = GridFit(**columns)
     return SeriesFits(numbers, [None] * count, np.zeros(count, dtype=np.int64), assessments)
@@ -296,27 +302,65 @@ def time_grid(times: Array, settings: Settings) -> TimeGrid:
         times: t, shape (time,), increasing and positive, iterations.
         settings: how to fit.
     """
-    known = settings.onset
-    onsets = (0.0, ONSET_SHARE * float(times[-1])) if known is None else (known, known)
-    key = np.asarray(times, dtype=np.float64).tobytes()
+    key, onsets = np.asarray(times, dtype=np.float64).tobytes(), _onsets(times, settings)
     if not settings.calibrate:
-        return TimeGrid(_frame(key, onsets), Asymptotic(settings.level))
+        return TimeGrid(_frame(key, key, onsets), Asymptotic(settings.level))
     null = _null_ratios(key, onsets, settings.draws, settings.seed)
     return TimeGrid(null.frame, Calibrated(settings.level, null))
+
+
+def gapped_grid(times: Array, schedule: Array, settings: Settings) -> TimeGrid:
+    """What series share that miss a few records of a schedule, calibrated on the schedule.
+
+    Arguments:
+        times: t that they have, shape (time,), iterations.
+        schedule: t that they were to have, increasing and positive, iterations.
+        settings: how to fit.
+    """
+    whole = time_grid(schedule, settings)
+    keys = (np.asarray(clock, dtype=np.float64).tobytes() for clock in (times, schedule))
+    return TimeGrid(_frame(*keys, _onsets(schedule, settings)), whole.test)
+
+
+def _grid_of(times: Array, finite: Rows, settings: Settings) -> tuple[TimeGrid, Rows]:
+    """The grid of series that are finite at some of the times, and the records they are fitted to.
+
+    A series with gaps is fitted to its own records, but its critical values are simulated as if it
+    had none: they hardly differ, and many series with gaps of their own share them. One that
+    begins late or ends early, or has half of the records, is calibrated by itself.
+    """
+    whole = thinned(times)
+    kept = np.intersect1d(whole, finite)
+    if kept.size == whole.size:
+        return time_grid(times[whole], settings), whole
+    if kept.size >= (1 - MOST_MISSING) * whole.size:
+        ends = times[kept[[0, -1]]]
+        if np.log(ends[1] / ends[0]) >= _SAME_RANGE * np.log(times[whole[-1]] / times[whole[0]]):
+            return gapped_grid(times[kept], times[whole], settings), kept
+    kept = finite[thinned(times[finite])]
+    return time_grid(times[kept], settings), kept
+
+
+def _onsets(times: Array, settings: Settings) -> tuple[float, float, float]:
+    """The smallest and largest onset of estimates and the largest of intervals, iterations."""
+    known, last = settings.onset, float(times[-1])
+    return (0.0, ONSET_SHARE * last, LATEST_SHARE * last) if known is None else (known,) * 3
 
 
 # A sweep is fitted tensor by tensor and curve by curve at the same times, and simulating critical
 # values is most of the work: the last few grids are kept. What is kept follows from the key alone,
 # whatever was fitted before, so that no result depends on it.
 @lru_cache(maxsize=_GRIDS)
-def _frame(times: bytes, onsets: tuple[float, float]) -> Frame:
-    clock = np.frombuffer(times)
-    return frame(clock, menu(clock), onsets=onsets)
+def _frame(times: bytes, schedule: bytes, onsets: tuple[float, float, float]) -> Frame:
+    models = menu(np.frombuffer(schedule))
+    return frame(np.frombuffer(times), models, onsets=onsets[:2], latest=onsets[2])
 
 
 @lru_cache(maxsize=_GRIDS)
-def _null_ratios(times: bytes, onsets: tuple[float, float], draws: int, seed: int) -> NullRatios:
-    return NullRatios(_frame(times, onsets), draws=draws, seed=seed)
+def _null_ratios(
+    times: bytes, onsets: tuple[float, float, float], draws: int, seed: int
+) -> NullRatios:
+    return NullRatios(_frame(times, times, onsets), draws=draws, seed=seed)
 
 
 def _fit_rows(
@@ -341,6 +385,8 @@ def _fit_rows(
             for row, model in zip(rows[part], found.model, strict=True):
                 result.noise[row] = grid.frame.models[model]
     result.records[rows] = grid.frame.basis.times.size
+    if isinstance(grid.test, Calibrated):
+        grid.test.null.noises.clear()  # 10 MB each, while what is kept of them is small
 
 
 def fit_grid(grid: TimeGrid, values: Array) -> GridFit:
@@ -363,6 +409,7 @@ def fit_grid(grid: TimeGrid, values: Array) -> GridFit:
         exponent=at.peak.exponent,
         low=found.low,
         high=found.high,
+        late=found.late,
         offset=given.offset,
         slope=given.slope,
         onset=given.onset,
@@ -389,6 +436,7 @@ def _assessed(
             slope=numbers.slope[row],
             signal=numbers.signal[row],
             onset=numbers.onset[row],
+            late=bool(numbers.late[row]),
             onset_high=ONSET_SHARE * basis.times[-1] if fitted else np.inf,
             wanders=noise is not None and noise.kind in WALKS,
             missing=missing,
@@ -400,14 +448,15 @@ def _assessed(
 def _dataset(fits: SeriesFits, distance: xr.DataArray, settings: Settings) -> xr.Dataset:
     """The fits over the dimensions of the series, with units and the settings."""
     dims, shape = distance.dims[:-1], distance.shape[:-1]
-    names = [item.name for item in fields(GridFit) if item.name not in ("model", "parameters")]
+    apart = ("model", "parameters", "late")
+    names = [item.name for item in fields(GridFit) if item.name not in apart]
     columns: dict[str, NDArray] = {
         _RENAMED.get(name, name): getattr(fits.numbers, name) for name in names
     }
     columns["records"] = fits.records
     columns["noise_model"] = np.array([str(m) if m else "none" for m in fits.noise], dtype=str)
     columns["noise_kind"] = np.array([m.kind if m else "none" for m in fits.noise], dtype=str)
-    for part in ("length", "nugget", "power"):
+    for part in NOISE_PARTS:
         numbers = [getattr(m, part) if m else np.nan for m in fits.noise]
         columns[f"noise_{part}"] = np.array(numbers, dtype=np.float64)
     columns["status"] = np.array([a.status for a in fits.assessments], dtype=str)
@@ -442,8 +491,7 @@ def fitted_noise(fit: xr.Dataset) -> NoiseModel | None:
     kind = str(fit["noise_kind"].item())
     if kind == "none":
         return None
-    length, nugget, power = (fit[f"noise_{part}"].item() for part in ("length", "nugget", "power"))
-    return NoiseModel(kind, length, nugget, power)
+    return NoiseModel(kind, *(fit[f"noise_{part}"].item() for part in NOISE_PARTS))
 
 
 def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) -> xr.Dataset:

@@ -33,9 +33,7 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 POWER = 0.8  # probability with which `Inversion.detectable` would be told from 0
-_SHARPNESS = 3.0  # of the weights of noise models
-_CONSIDERED = 3  # noise models whose deviates are averaged, at most
-_IMPLAUSIBLE = 0.05  # weight, relative to the best noise model's, below which one is passed over
+_NEAR = 1e-3  # of s = ln(t₁ + τ) to the latest onset allowed
 _DOUBLINGS = 7
 _SECANTS = 6
 # Signed roots that no quantile comes near at levels of 0.8 to 0.99 (simulated ones lie between
@@ -74,7 +72,7 @@ class Asymptotic:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The test by simulated signed roots, averaged over the noise models that are plausible."""
+    """The test by signed roots simulated under the noise that is likeliest."""
 
     level: float
     null: NullRatios
@@ -87,7 +85,7 @@ class Calibrated:
         def read(roots: Array, rows: Rows, factor: float) -> Array:
             return np.maximum(side[rows] * deviates(roots, root[rows] / np.sqrt(factor)), 0.0)
 
-        return self._averaged(at, read)
+        return self._read(at, read)
 
     def critical(self, at: Surface) -> Array:
         """The square of the mean distance of both quantiles of signed roots from 0."""
@@ -99,26 +97,22 @@ class Calibrated:
             ends = np.interp([-out, out], DEVIATES, roots) * quantile / out
             return factor * np.square((ends[1] - ends[0]) / 2)
 
-        return self._averaged(at, read)
+        return self._read(at, read)
 
-    def _averaged(self, at: Surface, read: Callable[[Array, Rows, float], Array]) -> Array:
-        """Mean of what is read from the cells of each series' plausible noise models."""
+    def _read(self, at: Surface, read: Callable[[Array, Rows, float], Array]) -> Array:
+        """What is read from the cell of each series."""
         here = standing(at, at.held)
-        weight = plausibility(here)
-        rows, models = np.nonzero(weight)
-        codes = _codes(nodes(at.frame.basis, at.held, here)[rows], models)
+        codes = _codes(nodes(at.frame.basis, at.held, here), at.held.model)
         wanted, which = np.unique(codes, return_inverse=True)
         cells = [_decoded(int(code)) for code in wanted]
         if any(cell not in self.null.roots for cell in cells):
             self.null.simulate_cells(cells)
-        values = np.empty(rows.size)
+        values = np.empty(codes.size)
         for index, cell in enumerate(cells):
-            members = which == index
+            rows = np.flatnonzero(which == index)
             factor = self.null.factors[int(cell.onset > 0), cell.model]
-            values[members] = read(self.null.roots[cell], rows[members], factor)
-        total = np.zeros(weight.shape[0])
-        np.add.at(total, rows, weight[rows, models] * values)
-        return total
+            values[rows] = read(self.null.roots[cell], rows, factor)
+        return values
 
 
 def deviates(roots: Array, found: Array) -> Array:
@@ -140,27 +134,6 @@ def deviates(roots: Array, found: Array) -> Array:
     return np.where(beyond, found / outermost, inside)
 
 
-def plausibility(here: Standing) -> Array:
-    """Weights of the noise models at a point, ∝ (likelihood/largest likelihood)³.
-
-    With all weight on the best model the test ignores that the model was chosen, and
-    rejects too often where a correlation hides under independent noise; with weights ∝ likelihood
-    too rarely for independent records. The cube was settled by simulation (tests/statistics).
-
-    Arguments:
-        here: of the point.
-
-    Returns:
-        Weights, shape (series, model), 0 for models far from the best; rows sum to 1.
-    """
-    value = here.likelihood
-    weight = np.exp(_SHARPNESS * (value - value.max(axis=1, keepdims=True)))
-    rank = min(_CONSIDERED, weight.shape[1])
-    least = np.partition(weight, -rank, axis=1)[:, -rank, None]
-    weight[(weight < least) | (weight < _IMPLAUSIBLE)] = 0.0
-    return weight / weight.sum(axis=1, keepdims=True)
-
-
 def nodes(basis: Basis, point: Point, here: Standing) -> Rows:
     """Nearest nodes of each series at a point.
 
@@ -172,7 +145,7 @@ def nodes(basis: Basis, point: Point, here: Standing) -> Rows:
     Returns:
         Exponent, signal and onset index, shape (series, 3).
     """
-    low, high = basis.shift_low, basis.shift_high
+    low, high = basis.shift_low, basis.shift_latest
     progress = (point.shift - low) / max(high - low, 1e-9)
     columns = [
         _nearest(EXPONENT_NODES, point.exponent),
@@ -203,6 +176,7 @@ class Inversion(NamedTuple):
     Attributes:
         low: lower end of the interval of p, −inf where unbounded.
         high: upper end, +inf where unbounded.
+        late: whether an end is unbounded as the onset there is the latest allowed.
         critical: critical value of the likelihood ratio at p̂.
         log_ratio: likelihood ratio of the exponent held, p = 0.
         log_p_value: its p-value.
@@ -214,6 +188,7 @@ class Inversion(NamedTuple):
 
     low: Array
     high: Array
+    late: NDArray[np.bool_]
     critical: Array
     log_ratio: Array
     log_p_value: Array
@@ -243,14 +218,14 @@ def invert(at: Surface, test: ExponentTest) -> Inversion:
     ends = [_end(at, peak, held, error, test, edge) for edge in (EXPONENT_LOW, EXPONENT_HIGH)]
     excess = held.excess
     for sign, end in zip((-1, 1), ends, strict=True):
-        between = (sign * (end.inside.exponent - held.exponent) > 0) & (
-            sign * (held.exponent - peak.exponent) > 0
-        )
+        enclosed = end.late | (sign * (end.inside.exponent - held.exponent) > 0)
+        between = enclosed & (sign * (held.exponent - peak.exponent) > 0)
         excess = np.where(between, np.minimum(excess, end.inside.excess), excess)
     critical = test.critical(replace(at, held=at.peak))
     return Inversion(
         low=ends[0].value,
         high=ends[1].value,
+        late=ends[0].late | ends[1].late,
         critical=critical,
         log_ratio=np.square(at.root),
         log_p_value=np.minimum(2 * norm.sf(quantile + excess), 1.0),
@@ -294,10 +269,17 @@ class Trial:
 
 
 class End(NamedTuple):
-    """An end of the interval, (series,), and the outermost exponents tried that lie inside."""
+    """An end of the interval, each of shape (series,).
+
+    Attributes:
+        value: p, ±inf where unbounded.
+        inside: the outermost exponents tried that lie inside.
+        late: whether it is unbounded as the onset there is the latest allowed.
+    """
 
     value: Array
     inside: Trial
+    late: NDArray[np.bool_]
 
 
 def _trial(at: Surface, exponent: Array, shift: Array, test: ExponentTest) -> Trial:
@@ -335,8 +317,12 @@ def _end(
     for _ in range(_SECANTS):
         inside, beyond = _narrow(at, inside, beyond, test)
     rows = np.flatnonzero(unbounded)
-    value = np.where(unbounded, sign * np.inf, _crossing(inside, beyond))
-    return End(value, _filled(inside, rows, beyond, rows))
+    # With a later onset exponents farther out would fit as well.
+    basis = at.frame.basis
+    fitted = basis.shift_latest > basis.shift_low
+    late = fitted & (inside.shift >= basis.shift_latest - _NEAR) & ~unbounded
+    value = np.where(unbounded | late, sign * np.inf, _crossing(inside, beyond))
+    return End(value, _filled(inside, rows, beyond, rows), late)
 
 
 def _outermost(at: Surface, peak: Trial, test: ExponentTest, edge: float) -> Trial:

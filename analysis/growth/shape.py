@@ -169,7 +169,9 @@ def bend(times: Array, values: Array, *, pieces: int | None = None, level: float
     check_curve(times, values)
     clock = np.log(times)
     design, thirds = _spline(clock, pieces)
-    fits = [_noisy_fit(design, values, model, times) for model in menu(times)]
+    # What wanders smoothly is the spline's to follow, and is no noise here.
+    rough = [m for m in menu(times) if m.kind != "smooth_log_t" and m.hurst == 0.5]
+    fits = [_noisy_fit(design, values, model, times) for model in rough]
     likelihoods = np.array([fit[2] for fit in fits])
     best = int(likelihoods.argmax())
     early, late = (float(slope) for slope in thirds @ fits[best][0])

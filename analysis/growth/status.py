@@ -115,6 +115,7 @@ class FitOutcome(NamedTuple):
         high: its upper end.
         slope: b.
         signal: slope over its error.
+        late: whether an end is infinite as onsets up to the last iteration are not excluded.
         onset: τ, iterations.
         onset_high: the largest onset allowed, inf where the onset is given.
         wanders: whether the noise chosen is a random walk.
@@ -126,6 +127,7 @@ class FitOutcome(NamedTuple):
     high: float
     slope: float
     signal: float
+    late: bool
     onset: float
     onset_high: float
     wanders: bool
@@ -171,13 +173,17 @@ def _unbounded(fit: FitOutcome) -> Assessment | None:
     sides = [
         name for name, end in (("below", fit.low), ("above", fit.high)) if not np.isfinite(end)
     ]
-    if not sides:
+    if not sides or (fit.late and len(sides) == 1):
         return None
     text = f"nothing bounds the exponent {' or '.join(sides)} within the range considered"
     return Assessment("p_unbounded", text)
 
 
 def _edge(fit: FitOutcome) -> Assessment | None:
+    if fit.late:
+        side = "below" if np.isneginf(fit.low) else "above"
+        text = "growth may have set in as late as the last iteration, and nothing then bounds the"
+        return Assessment("onset_edge", f"{text} exponent {side}")
     if fit.onset < 0.98 * fit.onset_high:
         return None
     text = f"the onset lies at the latest iteration allowed, {fit.onset_high:.4g}"

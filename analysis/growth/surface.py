@@ -119,14 +119,19 @@ class LatticeScan:
         exponents: p, shape (exponent,).
         value: ℓ, the largest over onsets and the lattice's noise models, (series, exponent).
         shift: s of that point, (series, exponent).
+        usual_value: the same over the onsets that estimates may have.
+        usual_shift: s of that point.
     """
 
     exponents: Array
     value: Array
     shift: Array
+    usual_value: Array
+    usual_shift: Array
 
     def __getitem__(self, rows: Index) -> Self:
-        return type(self)(self.exponents, self.value[rows], self.shift[rows])
+        columns = self.value, self.shift, self.usual_value, self.usual_shift
+        return type(self)(self.exponents, *(column[rows] for column in columns))
 
 
 def scan_lattice(frame: Frame, data: Products) -> LatticeScan:
@@ -142,13 +147,14 @@ def scan_lattice(frame: Frame, data: Products) -> LatticeScan:
     lattice, count = frame.lattice, data.power.shape[0]
     starts = range(0, count, _CHUNK)
     parts = [_scan_chunk(lattice, data[np.arange(i, min(i + _CHUNK, count))]) for i in starts]
-    best = np.concatenate([part[0] for part in parts], axis=1).T
-    shift = np.concatenate([part[1] for part in parts], axis=1).T
-    value = -0.5 * frame.freedom * np.log(best)
-    return LatticeScan(lattice.exponents, value, lattice.shifts[shift])
+    columns = [np.concatenate(column, axis=1).T for column in zip(*parts, strict=True)]
+    best, shift, usual_best, usual_shift = columns
+    values = [-0.5 * frame.freedom * np.log(least) for least in (best, usual_best)]
+    shifts = [lattice.shifts[index] for index in (shift, usual_shift)]
+    return LatticeScan(lattice.exponents, values[0], shifts[0], values[1], shifts[1])
 
 
-def _scan_chunk(lattice: Lattice, data: Products) -> tuple[Array, Index]:
+def _scan_chunk(lattice: Lattice, data: Products) -> tuple[Array, Index, Array, Index]:
     shape = (lattice.exponents.size, lattice.shifts.size, data.power.shape[0])
     best = np.full(shape, np.inf)
     for row, model in enumerate(lattice.models):
@@ -157,8 +163,18 @@ def _scan_chunk(lattice: Lattice, data: Products) -> tuple[Array, Index]:
         np.maximum(residual, 1e-14 * data.power[:, model], out=residual)
         residual *= lattice.weights[row][:, None]
         np.minimum(best, residual.reshape(shape), out=best)
-    shift = best.argmin(axis=1)
-    return np.take_along_axis(best, shift[:, None], axis=1)[:, 0], shift
+    usual, usual_shift = _least(best[:, : lattice.usual])
+    if lattice.usual == lattice.shifts.size:
+        return usual, usual_shift, usual, usual_shift
+    late, late_shift = _least(best[:, lattice.usual :])
+    shift = np.where(late < usual, late_shift + lattice.usual, usual_shift)
+    return np.minimum(late, usual), shift, usual, usual_shift
+
+
+def _least(values: Array) -> tuple[Array, Index]:
+    """The least value over onsets, and its index."""
+    index = values.argmin(axis=1)
+    return np.take_along_axis(values, index[:, None], axis=1)[:, 0], index
 
 
 def settle(frame: Frame, data: Products, exponent: Array, shift: Array) -> Point:
@@ -231,12 +247,13 @@ Step = Callable[[Frame, Point, Slopes, Array], tuple[Array, Array]]
 
 
 def onset_step(frame: Frame, point: Point, at: Slopes, damping: Array) -> tuple[Array, Array]:
-    """The same p, and s after a damped step in the onset alone."""
-    return point.exponent, _bounded_shift(frame, point, _ratio(at.s, at.ss * (1 + damping)))
+    """The same p, and s after a damped step in the onset alone, as late as intervals allow for."""
+    along = _ratio(at.s, at.ss * (1 + damping))
+    return point.exponent, _bounded_shift(frame, point, along, frame.basis.shift_latest)
 
 
 def joint_step(frame: Frame, point: Point, at: Slopes, damping: Array) -> tuple[Array, Array]:
-    """Both p and s after a damped step, each within its range.
+    """Both p and s after a damped step, each within the range of estimates.
 
     Where the onset would leave its range it stops there, and p takes the step that is best given
     how far the onset went: δp = (r_p − A_ps δs)/A_pp.
@@ -245,17 +262,17 @@ def joint_step(frame: Frame, point: Point, at: Slopes, damping: Array) -> tuple[
     determinant = pp * ss - at.ps**2
     free = determinant > 1e-12 * pp * ss
     along_s = np.where(free, (pp * at.s - at.ps * at.p) / np.where(free, determinant, 1.0), 0.0)
-    shift = _bounded_shift(frame, point, along_s)
+    latest = frame.basis.shift_high
+    shift = _bounded_shift(frame, point, along_s, latest)
     along_p = _ratio(at.p - at.ps * (shift - point.shift), pp)
     exponent = np.clip(point.exponent + np.clip(along_p, -0.5, 0.5), EXPONENT_LOW, EXPONENT_HIGH)
     held = (exponent == point.exponent) & (along_p != 0)
-    alone = onset_step(frame, point, at, damping)[1]
+    alone = _bounded_shift(frame, point, _ratio(at.s, ss), latest)
     return exponent, np.where(held, alone, shift)
 
 
-def _bounded_shift(frame: Frame, point: Point, along: Array) -> Array:
-    moved = point.shift + np.clip(along, -2, 2)
-    return np.clip(moved, frame.basis.shift_low, frame.basis.shift_high)
+def _bounded_shift(frame: Frame, point: Point, along: Array, latest: float) -> Array:
+    return np.clip(point.shift + np.clip(along, -2, 2), frame.basis.shift_low, latest)
 
 
 def _ratio(top: Array, bottom: Array) -> Array:
@@ -357,9 +374,9 @@ def maximum(frame: Frame, data: Products, scan: LatticeScan) -> Point:
 
 
 def _best(scan: LatticeScan) -> tuple[Array, Array]:
-    """Exponent and shift of the highest lattice point."""
-    best = scan.value.argmax(axis=1)
-    return scan.exponents[best], scan.shift[np.arange(best.size), best]
+    """Exponent and shift of the highest lattice point that an estimate may have."""
+    best = scan.usual_value.argmax(axis=1)
+    return scan.exponents[best], scan.usual_shift[np.arange(best.size), best]
 
 
 def _clean(frame: Frame, data: Products, found: Point) -> Index:
@@ -393,7 +410,8 @@ class Surface:
         data: the series.
         scan: the lattice's view of them.
         peak: the maxima.
-        held: the maxima at given exponents, never above the peaks once `surface` returns.
+        held: the maxima at given exponents, above the peaks only with onsets that estimates may
+            not have.
         root: the signed root sign(p̂ − p) {2[ℓ̂ − ℓ(p)]}^½ of these exponents p, (series,).
     """
 
@@ -445,7 +463,8 @@ def surface_of(frame: Frame, data: Products, exponent: float) -> Surface:
     column = int(np.abs(seen.exponents - exponent).argmin())
     at = Surface(frame, data, seen, peak, peak, np.zeros(peak.value.shape))
     held = profile(at, np.full(peak.value.shape, exponent), seen.shift[:, column]).held
-    rows = np.flatnonzero(held.value > peak.value)
+    usual = held.shift <= frame.basis.shift_high
+    rows = np.flatnonzero((held.value > peak.value) & usual)
     if rows.size:
         higher = climb(frame, data[rows], _rows_of(held, rows), joint_step, rounds=_ROUNDS)
         peak = _with_rows(peak, higher, rows)

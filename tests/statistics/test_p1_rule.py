@@ -192,6 +192,13 @@ def fractional(times, count, hurst, rng):
     return rng.standard_normal((count, u.size)) @ np.linalg.cholesky(covariance).T
 
 
+def growing_walk(times, count, rng):
+    """A walk in ln t that begins somewhere, times t^δ, four times as much in the end."""
+    spread = (times / times[0]) ** (np.log(4) / np.log(times[-1] / times[0]))
+    walk = simulate_noise(NoiseModel("walk_log_t"), times, count, rng=rng)
+    return spread / np.exp(np.log(spread).mean()) * walk
+
+
 def noises(times):
     """Functions of a count and a source of random numbers."""
     decades = np.log(times[-1] / times[0])
@@ -199,12 +206,12 @@ def noises(times):
     models = {
         "AR .9": NoiseModel("ar_log_t", -spacing / np.log(0.9)),
         "OU": NoiseModel("ou_t", 0.003 * times[-1]),
-        "walk, sd × 4": NoiseModel("walk_log_t", power=np.log(4) / decades),
     }
     found = {
         name: lambda count, rng, model=model: simulate_noise(model, times, count, rng=rng)
         for name, model in models.items()
     }
+    found["walk, sd × 4"] = lambda count, rng: growing_walk(times, count, rng)
     for hurst in (0.6, 0.8):
         found[f"fractional, H = {hurst}"] = lambda count, rng, hurst=hurst: fractional(
             times, count, hurst, rng

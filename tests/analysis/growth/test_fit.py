@@ -253,3 +253,48 @@ def test_values_whose_squares_overflow_are_not_fitted(factor, status, words):
     assert fit.status == status
     assert words in fit.reason.item()
     assert fit.exponent_low == -np.inf
+
+
+def test_an_onset_late_in_the_records_opens_the_interval_or_is_in_it():
+    # Half of the growth of ln(1 + t/6000) over 30,000 iterations comes before its onset.
+    times = np.unique(np.geomspace(1, 3e4, 60).round())
+    noise = np.random.default_rng(0).standard_normal((20, times.size))
+    values = np.log1p(times / 6000) + 0.005 * noise
+    curves = xr.DataArray(values, {"iteration": times}, ["run", "iteration"])
+    fit = fit_growth(curves, draws=200)
+    assert ((fit.exponent_low <= 0) & (fit.exponent_high >= 0)).sum() >= 18
+    assert set(fit.status.values) <= {"onset_edge", "p_unbounded"}
+    assert all("onset" in reason or "set in" in reason for reason in fit.reason.values)
+
+
+def gapped(count, missing, seed=0):
+    """Noisy logarithms over TIMES, each without a few records of its own; the ends are there."""
+    rng = np.random.default_rng(seed)
+    values = noisy(count, seed=seed)
+    for row in values:
+        row[rng.choice(np.arange(1, TIMES.size - 1), missing, replace=False)] = np.nan
+    return xr.DataArray(values, {"iteration": TIMES}, ["run", "iteration"])
+
+
+def test_series_with_gaps_of_their_own_share_what_is_simulated():
+    curves = gapped(6, 4)
+    together = fit_growth(curves, draws=200)
+    assert (together.records == TIMES.size - 4).all()
+    alone = xr.concat([fit_growth(curves.isel(run=[k]), draws=200) for k in range(6)], dim="run")
+    xr.testing.assert_identical(together, alone)
+    assert ((together.exponent_low <= 0) & (together.exponent_high >= 0)).sum() >= 5
+    # Cut to its own records, a curve is calibrated at them, and tells nearly the same.
+    own = curves.isel(run=0).dropna("iteration")
+    itself = fit_growth(own, draws=200)
+    width = (itself.exponent_high - itself.exponent_low).item()
+    for end in ("exponent_low", "exponent_high"):
+        assert together[end][0].item() == pytest.approx(itself[end].item(), abs=0.2 * width)
+
+
+def test_what_has_lost_a_part_of_its_range_is_calibrated_by_itself():
+    values = noisy(1)
+    values[0, :10] = np.nan
+    cut = fit_growth(xr.DataArray(values, {"iteration": TIMES}, ["run", "iteration"]), draws=200)
+    own = fit_growth(series(values[0, 10:], TIMES[10:]), draws=200)
+    assert cut.exponent_low.item() == own.exponent_low.item()
+    assert cut.exponent_high.item() == own.exponent_high.item()

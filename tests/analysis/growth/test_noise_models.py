@@ -22,9 +22,15 @@ def element(model, i, j):
     if model.kind == "white":
         return spread * same
     if model.kind in ("walk_t", "walk_log_t"):
-        clock = t if model.kind == "walk_t" else np.log(t)
-        progress = (clock[min(i, j)] - clock[0]) / (clock[-1] - clock[0])
-        return spread * (progress + 1 + model.nugget * same)
+        power = model.power / model.hurst + (model.kind == "walk_t")
+        clock = t**power / power if power else np.log(t)
+        progress = (clock - clock[0]) / (clock[-1] - clock[0])
+        ends = progress[i], progress[j], abs(progress[i] - progress[j])
+        first, second, between = (end ** (2 * model.hurst) for end in ends)
+        return (first + second - between) / 2 + 1 + model.nugget * same
+    if model.kind == "smooth_log_t":
+        lag = abs(np.log(t[i] / t[j])) / model.length
+        return spread * ((1 - model.nugget) * (1 + lag) * np.exp(-lag) + model.nugget * same)
     lag = abs(np.log(t[i] / t[j])) if model.kind == "ar_log_t" else abs(t[i] - t[j])
     return spread * ((1 - model.nugget) * np.exp(-lag / model.length) + model.nugget * same)
 
@@ -49,9 +55,24 @@ def test_menu_can_be_factorized_on_any_times(times):
 def test_menu_holds_every_kind_plain_and_with_independent_noise():
     models = menu(TIMES)
     assert len(set(models)) == len(models)
-    assert {m.kind for m in models} == {"white", "ar_log_t", "ou_t", "walk_log_t", "walk_t"}
+    plain = {"white", "ar_log_t", "ou_t", "walk_log_t", "walk_t"}
+    assert {m.kind for m in models} == {*plain, "smooth_log_t"}
     assert {m.kind for m in models if m.nugget} == {"ar_log_t", "ou_t", "walk_log_t", "walk_t"}
-    assert {m.kind for m in models if m.power} == {"white", "ar_log_t"}
+    assert {m.kind for m in models if m.power} == {"white", "ar_log_t", "walk_log_t", "walk_t"}
+    assert {m.kind for m in models if m.hurst != 0.5} == {"walk_log_t", "walk_t"}
+
+
+def test_steps_of_a_walk_grow_and_go_on_as_its_parameters_say():
+    # Steps over equal stretches of ln t: their standard deviation is that of the clock's power.
+    for power, hurst in ((0.0, 0.5), (0.3, 0.5), (-0.2, 0.5), (0.3, 0.75)):
+        exact = noise_covariance(NoiseModel("walk_log_t", power=power, hurst=hurst), TIMES)
+        steps = np.diff(np.diff(exact, axis=0), axis=1)
+        size = np.sqrt(np.diagonal(steps))
+        growth = np.log(size[-1] / size[0]) / np.log(TIMES[-1] / TIMES[1])
+        assert growth == pytest.approx(power, abs=0.01)
+        correlation = steps[10, 11] / (size[10] * size[11])
+        # Of neighbouring steps of fractional noise: 2^(2H − 1) − 1.
+        assert correlation == pytest.approx(2 ** (2 * hurst - 1) - 1, abs=0.01)
 
 
 def test_simulated_noise_has_the_covariance():
