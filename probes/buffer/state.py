@@ -22,6 +22,7 @@ from ultraslow.diffusion.recording import FIELDS
 from .window import Record, Snapshot, Updates, Values, Window, empty_window, records_of
 
 _VERSION = 2  # a state of version 1 has `step_sq` in place of `sums`
+_LAST = 10**12 - 1  # iteration; names of files have as many digits
 Resume = bool | int | Mapping[str, Any]
 
 
@@ -39,6 +40,7 @@ class State:
         distance_sq: ‖w−w0‖² at this iteration; NaN where unknown.
         initial: SHA-256 of w0.
         waiting: records that are not on disk.
+        recorded: iteration of the last record; −1 where there is none or it is not known.
     """
 
     iteration: int
@@ -50,6 +52,7 @@ class State:
     distance_sq: float = float("nan")
     initial: str = ""
     waiting: tuple[Record, ...] = ()
+    recorded: int = -1
 
 
 def to_plain(state: State) -> dict[str, Any]:
@@ -75,9 +78,14 @@ def from_plain(plain: Mapping[str, Any], tensors: int) -> State:
             f"resume: found a state of version {plain.get('version')!r}, expected {_VERSION}, as "
             "Recorder.state_dict returns it"
         )
+    plain = {"recorded": -1, **plain}  # states did not tell of it always
     missing = [one.name for one in fields(State) if one.name not in plain]
     if missing:
         raise ValueError(f"resume: the state lacks {missing}")
+    if not 0 <= plain["iteration"] <= _LAST:
+        raise ValueError(
+            f"resume: found a state of iteration {plain['iteration']}, expected 0 … {_LAST}"
+        )
     model = State(0, empty_window(tensors, 0.0))
     values = {one.name: plain[one.name] for one in fields(State)}
     window = _window(plain["window"], model.window)
@@ -126,6 +134,7 @@ def from_records(records: xr.Dataset, iteration: int) -> State:
         probe_seconds=float(at["probe_seconds"]),
         distance_sq=float(at["distance_sq"].sum()) if exact else float("nan"),
         initial=str(records.attrs.get("initial_sha256", "")),
+        recorded=int(times[last]),
     )
 
 
@@ -196,7 +205,8 @@ class Ledger:
             initial_sq=self._initial_sq,
         )
         iteration = self._state.iteration + len(updates)
-        self._state = replace(self._state, iteration=iteration, window=window)
+        recorded = snapshots[-1].iteration if snapshots else self._state.recorded
+        self._state = replace(self._state, iteration=iteration, window=window, recorded=recorded)
         return records
 
     def state(self, now: Snapshot, *, skipped: int, waiting: Sequence[Record]) -> State:

@@ -247,6 +247,7 @@ def _writer(setup: RunSetup, start: Start) -> RecordingWriter:
         "scaler" in setup.probes,
         waiting=list(start.state.waiting),
         several_units=start.several_units,
+        gap=start.gap,
     )
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -75,6 +76,7 @@ class Start:
         attributes: of the recording.
         several_units: whether updates have several units; None when not known yet.
         new: whether it is a new recording, whose w0 was just saved.
+        gap: the last iteration before a hole, which sums lack; None where there is none.
     """
 
     state: State
@@ -84,6 +86,7 @@ class Start:
     attributes: Mapping[str, str]
     several_units: bool | None = None
     new: bool = False
+    gap: int | None = None
 
 
 def begin(setup: RunSetup, resume: Resume | None, *, overwrite: bool = False) -> Start:
@@ -260,7 +263,20 @@ def _unrecorded(setup: RunSetup, resume: Any) -> Start:
         )
     names = [file.name for file in initial.weight_files(folder)]
     attributes = {**setup.attributes, **_saved_as(names, digest)}
-    return Start(state, recorded, np.zeros(tensors), setup.static, attributes)
+    gap = -1 if state.recorded > recorded else None
+    if gap is not None:
+        _warn_of_lost_records(folder, recorded, state)
+    return Start(state, recorded, np.zeros(tensors), setup.static, attributes, gap=gap)
+
+
+def _warn_of_lost_records(folder: Path, last: int, state: State) -> None:
+    """Tell of records that a state knows of and that the disk has lost."""
+    warn(
+        folder,
+        f"the records from iteration {last + 1} to {state.recorded} were made before the "
+        f"checkpoint of iteration {state.iteration} and are not on disk: the recording has a "
+        "hole, and what is added up over updates lacks theirs",
+    )
 
 
 def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: bool) -> Start:
@@ -270,8 +286,12 @@ def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: boo
     waiting = tuple(record for record in state.waiting if int(record["iteration"]) > last)
     recorded = int(waiting[-1]["iteration"]) if waiting else last
     part = {"iteration": state.iteration, "world_size": setup.processes.size}
+    gap = None
+    if state.recorded > recorded:
+        part["unrecorded_since"] = gap = recorded
+        _warn_of_lost_records(setup.store.folder, recorded, state)
     if not whole and last != state.iteration:
-        part["unrecorded_since"] = last
+        part["unrecorded_since"] = gap = last
         warn(
             setup.store.folder,
             f"iteration {state.iteration} is not recorded: what was measured since iteration "
@@ -285,7 +305,13 @@ def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: boo
     static = {name: records[name].values[()] for name in known}
     several = "gradient_sq" in records
     return Start(
-        replace(state, waiting=waiting), recorded, np.zeros(0), static, attributes, several
+        replace(state, waiting=waiting),
+        recorded,
+        np.zeros(0),
+        static,
+        attributes,
+        several,
+        gap=gap,
     )
 
 

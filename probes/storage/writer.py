@@ -1,5 +1,6 @@
 """From records to files: what rank 0 does at a flush."""
 
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -60,7 +61,9 @@ class RecordingWriter:
     a warning; its sums go into the record after it, and the recording's attribute
     `records_dropped` counts them. When another process has taken the recording over, nothing more
     is written. `fault` says why the noise probe was switched off, where it was. `tell` is called
-    with the first records that are on disk.
+    with the first records that are on disk. `gap` is the last iteration before a hole that ends
+    with the next record; the recording's attribute `gaps` lists all, each with the first iteration
+    after it.
     """
 
     store: SegmentStore
@@ -70,6 +73,7 @@ class RecordingWriter:
     scaled: bool = False
     waiting: list[Record] = field(default_factory=list)
     several_units: bool | None = None
+    gap: int | None = None
     held_bytes: int = HELD_BYTES
     dropped: int = 0
     lost: bool = False
@@ -147,6 +151,11 @@ class RecordingWriter:
             self._units_compared = True
 
     def _write_waiting(self) -> None:
+        if self.gap is not None:
+            hole = [self.gap, int(self.waiting[0]["iteration"])]
+            known = json.loads(self.attributes.get("gaps", "[]"))
+            self.attributes = {**self.attributes, "gaps": json.dumps([*known, hole])}
+            self.gap = None
         records = self.dataset(self.waiting)
         self.store.write(records)
         self.waiting = []

@@ -145,6 +145,38 @@ def test_what_cannot_be_read_later_is_refused_at_once(setup):
     assert not setup.store.folder.exists()
 
 
+def test_a_state_newer_than_the_disk_tells_of_the_hole(setup):
+    """The disk was set back, or the power went, after the checkpoint was made."""
+    first = begin(setup, None)
+    setup = recorded(setup, first, (0, 5, 7))
+    setup.store.close()
+    state = replace(first.state, iteration=13, recorded=12, distance_sq=np.nan)
+    with pytest.warns(RuntimeWarning, match="the records from iteration 8 to 12 were made before"):
+        start = begin(setup, to_plain(state))
+    assert (start.recorded, start.gap) == (7, 7)
+    part = {"iteration": 13, "world_size": 1, "unrecorded_since": 7}
+    assert json.loads(start.attributes["resumed"]) == [part]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_state_of_records_that_are_there_or_wait_has_no_hole(setup):
+    first = begin(setup, None)
+    setup = recorded(setup, first, (0, 5, 7))
+    setup.store.close()
+    state = replace(first.state, iteration=9, recorded=7, distance_sq=np.nan)
+    assert begin(setup, to_plain(state)).gap is None
+    setup.store.close()
+    assert begin(setup, to_plain(replace(state, iteration=7, recorded=5))).gap is None
+
+
+@pytest.mark.parametrize("iteration", [10**15, -1])
+def test_a_state_of_an_impossible_iteration_is_refused(setup, iteration):
+    first = begin(setup, None)
+    setup.store.close()
+    with pytest.raises(ValueError, match=f"found a state of iteration {iteration}, expected 0"):
+        begin(setup, to_plain(replace(first.state, iteration=iteration)))
+
+
 @pytest.mark.filterwarnings("error")
 def test_diverged_weights_go_on_without_a_word_of_loss(setup):
     """Their distance is not a number, although nothing is missing."""

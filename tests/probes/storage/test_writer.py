@@ -54,3 +54,20 @@ def test_records_dropped_before_a_resumption_are_counted_as_well(tmp_path):
     writer = RecordingWriter(store, static, {"records_dropped": "5"}, noise=True, dropped=2)
     record = {"iteration": 0, "units": np.nan}
     assert writer.dataset([record]).attrs["records_dropped"] == "7"
+
+
+def test_a_hole_is_told_of_with_the_first_record_after_it(tmp_path):
+    static = {"run": "run", "batch_size": 4, "tensor": ["a"], "tensor_size": [3]}
+    store = SegmentStore(tmp_path / "run")
+    writer = RecordingWriter(
+        store, static, {"gaps": "[[0, 2]]"}, noise=True, several_units=True, gap=7
+    )
+    store.open()
+    values = {"distance_sq": np.zeros(1), "weight_sq": np.array([2.0])}
+    for start, iteration in ((12, 14), (14, 20)):
+        at = Snapshot(iteration, values, 0.0, 0.0)
+        updates = window_updates(iteration - start)
+        window = empty_window(1, 0.1)
+        made, _ = records_of(window, updates, [at], start=start, initial_sq=np.ones(1))
+        writer.write(made)
+        assert store.read().attrs["gaps"] == "[[0, 2], [7, 14]]"
