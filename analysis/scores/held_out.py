@@ -45,12 +45,20 @@ def _values(run: xr.Dataset, metric: str) -> NDArray[np.float64]:
 def once(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     """The runs without those that repeat another's batch size, rate, seed and length.
 
-    Unlike `arms.one_per_seed` it keeps trainings of several lengths: they have other scores.
+    Unlike `arms.one_per_seed` it keeps trainings of several lengths: they have other scores. Two
+    rules may give one rate; which of their runs is kept goes by the rule and not by names.
     """
     kept: dict[tuple[object, ...], str] = {}
     for name, run in runs.items():
-        kept.setdefault((*_draw(name, run), int(run["iteration"].values[-1])), name)
-    return {name: runs[name] for name in kept.values()}
+        key = (*_draw(name, run), int(run["iteration"].values[-1]))
+        if key not in kept or _rule_of(run) < _rule_of(runs[kept[key]]):
+            kept[key] = name
+    names = set(kept.values())
+    return {name: run for name, run in runs.items() if name in names}
+
+
+def _rule_of(run: xr.Dataset) -> str:
+    return str(label(run, "scaling"))
 
 
 def longest_trainings(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:

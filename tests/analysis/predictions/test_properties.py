@@ -124,16 +124,8 @@ def said(prediction, runs, fits):
     return (found.verdict, *told), np.array(numbers)
 
 
-# What some rules still depend on.
-OPEN = {
-    "P2": pytest.mark.xfail(reason="the rates of short runs are held against the rule"),
-    "H-c": pytest.mark.xfail(reason="arms of one size and rate under two rules go by order"),
-}
-CASES = [pytest.param(name, marks=OPEN.get(name, ())) for name in TESTS]
-
-
 @pytest.mark.parametrize("law", ["logarithm", "power"])
-@pytest.mark.parametrize("prediction", CASES)
+@pytest.mark.parametrize("prediction", TESTS)
 def test_names_order_and_runs_that_cannot_enter_change_nothing(studies, prediction, law):
     runs, more, fits = studies[law]
     words, numbers = said(prediction, runs, fits)
