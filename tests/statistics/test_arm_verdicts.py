@@ -20,7 +20,7 @@ from ultraslow.analysis.predictions.landscape.temperature import activation
 from ultraslow.analysis.study import Study
 
 DATA = 100_000
-SHORT = TIMES <= 100
+SHORT = TIMES <= 10  # fewer than four pairs of checkpoints, and a decade of the rest
 
 
 def coordinates(runs, prefix, **more):
