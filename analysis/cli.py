@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultraslow.diffusion.cli import CommandError, Run, main
+from ultraslow.diffusion.recording import escaped
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -194,7 +195,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     _say(arguments, content, *law_tables(found, study.note, level=study.level))
     untold = [arm for arm in found if not arm.laws]
     for arm in untold:
-        print(f"not compared: {arm.arm}: {arm.reason}", file=sys.stderr)
+        print(escaped(f"not compared: {arm.arm}: {arm.reason}"), file=sys.stderr)
     return 2 if len(untold) == len(found) else 0
 
 
@@ -235,7 +236,7 @@ def _tell_unfit(runs: "Mapping[str, xr.Dataset]", fits: Sequence[Mapping[str, An
     unfit = [row for row in fits if row["exponent"] is None]
     for row in unfit:
         source = runs[row["node"]].attrs.get("path", row["node"])
-        print(f"not fitted: {source}: {row['reason']}", file=sys.stderr)
+        print(escaped(f"not fitted: {source}: {row['reason']}"), file=sys.stderr)
     return 2 if len(unfit) == len(fits) else 0
 
 
@@ -247,7 +248,8 @@ def _load(paths: list[str], *, report_unusable: bool = True) -> "xr.DataTree":
 
     runs = load(paths, progress=partial(tqdm, desc="reading", **_BAR))
     for item in unusable(runs) if report_unusable else ():
-        print(f"not used: {item.source}: {'; '.join(item.faults)}", file=sys.stderr)
+        said = f"not used: {item.source}: {'; '.join(item.faults)}"
+        print(escaped(said), file=sys.stderr)
     return runs
 
 

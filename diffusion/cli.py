@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 from ultraslow import __version__
-from ultraslow.diffusion.recording import RecordError, nearest
+from ultraslow.diffusion.recording import RecordError, escaped, nearest
 
 GROUP = "ultraslow.commands"
 
@@ -103,7 +103,9 @@ def _run(name: str, command: Command, words: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except (CommandError, RecordError, OSError) as error:
-        print(f"ultraslow {name}: {_in_words(error)}", file=sys.stderr)
+        several = isinstance(error, CommandError)  # the program's own words, in lines of its own
+        said = escaped(_in_words(error), lines=several)
+        print(f"ultraslow {name}: {said}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"ultraslow {name}: interrupted", file=sys.stderr)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ultraslow.diffusion.cli import CommandError, Run
+from ultraslow.diffusion.recording import escaped
 from ultraslow.probes.distributed import SilenceError, lines, torchrun
 
 
@@ -114,9 +115,9 @@ def _repair(parsed: argparse.Namespace) -> int:
         done = repair_recording(path)
         found = "repaired" if done.rebuilt else "sound"
         left = ", not closed: resume the run, or read it as it is" if done.path.is_dir() else ""
-        print(f"{done.path}: {done.records} records, {found}{left}")
+        print(escaped(f"{done.path}: {done.records} records, {found}{left}"))
         for line in [*done.faults, *(f"set aside: {aside}" for aside in done.aside)]:
-            print(f"    {line}")
+            print(f"    {escaped(line)}")
     return 0
 
 
@@ -146,7 +147,8 @@ def _label(parsed: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     for run in runs:
         done = label_recording(run, labels)
-        print(f"{done.path}: {done}" + ("; it had been left live and is closed" * done.closed))
+        closed = "; it had been left live and is closed" * done.closed
+        print(escaped(f"{done.path}: {done}{closed}"))
     return 0
 
 

@@ -10,7 +10,7 @@ from .disk import (
     sync_folder as sync_folder,
     whole_file as whole_file,
 )
-from .errors import RecordError as RecordError, nearest as nearest
+from .errors import RecordError as RecordError, escaped as escaped, nearest as nearest
 from .fields import ASKED_WITH as ASKED_WITH, FIELDS as FIELDS
 from .labels import (
     LABELS as LABELS,

@@ -3,6 +3,7 @@
 Beside it, what messages of errors have in common.
 """
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,8 @@ _DAMAGE = (
     ValueError,
 )
 _LONGEST = 200  # characters of a message that a library wrote
+# Categories of characters that a terminal obeys: control, direction of writing, halves, line ends.
+_OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 class RecordError(ValueError):
@@ -68,3 +71,21 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     near = get_close_matches(word.lower()[:_LONGEST], list(known), n=1, cutoff=0.55)
     return f" ({near[0]}?)" if near else ""
+
+
+def escaped(text: object, *, lines: bool = False) -> str:
+    r"""A text that does nothing to a terminal, whatever names of files and runs are in it.
+
+    Arguments:
+        text: to be printed.
+        lines: whether it may have several lines.
+
+    >>> escaped("a\x1b[31m\nb")
+    'a\\x1b[31m\\nb'
+    """
+    return "".join(
+        one.encode("unicode_escape", "backslashreplace").decode()
+        if unicodedata.category(one) in _OBEYED and not (lines and one == "\n")
+        else one
+        for one in str(text)
+    )

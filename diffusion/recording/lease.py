@@ -19,6 +19,8 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .errors import escaped
+
 NAME = "lease.json"
 _LENGTH = 4096  # characters; a lease has some 150
 
@@ -96,9 +98,10 @@ class Lease:
                     "recorder first, or attach with overwrite=True to begin anew"
                 )
         elif owner.lives or not (owner.here or take_over or nobody):
+            host = escaped(owner.host)
             raise FileExistsError(
-                f"path: process {owner.pid} on {owner.host} records at {self.path.parent}; stop "
-                "it or choose another path"
+                f"path: process {owner.pid} on {host} records at {self.path.parent}; stop it or "
+                "choose another path"
                 + ("" if owner.here else f". If it is dead, resume, or remove {self.path}")
             )
         # Of two processes that find the same stale lease, one succeeds in moving it away.
@@ -130,7 +133,7 @@ def state_of(folder: Path) -> str:
         return "left"
     owner = owner_of(text)
     if owner.host and not owner.here:
-        return f"live on {owner.host[:64]}?"
+        return f"live on {escaped(owner.host[:64])}?"
     return "live" if owner.lives else "killed"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from records import records
 
 from ultraslow import analysis, probes
 from ultraslow.diffusion import cli
@@ -15,6 +16,7 @@ from ultraslow.diffusion.recording import LABELS
 from ultraslow.diffusion.recording.errors import RecordError
 from ultraslow.diffusion.scaling import RULES
 from ultraslow.probes.cli import label as cli_label
+from ultraslow.probes.storage.segments import SegmentStore
 
 
 def test_modes_of_one_and_two_processes(capsys):
@@ -151,3 +153,19 @@ def test_what_cannot_be_labelled_is_told_and_stays(two_runs, capsys, words, mess
 def test_the_help_names_all_labels():
     assert set(LABELS) <= set(re.findall(r"\w+", cli_label.__doc__))
     assert set(RULES) <= set(re.findall(r"\w+", cli_label.__doc__))
+
+
+def test_names_of_files_do_nothing_to_the_terminal(tmp_path, capsys):
+    name = "a\x1b[31mb\nc"
+    store = SegmentStore(tmp_path / name)
+    store.open()
+    store.write(records(0))
+    store.write(records(1))
+    store.lease.release()
+    store.segments()[1].write_bytes(b"no file")
+    assert main(["repair", str(tmp_path / name)]) == 0
+    assert main(["repair", str(tmp_path / f"{name}d")]) == 2
+    said = capsys.readouterr()
+    assert r"a\x1b[31mb\nc" in said.out
+    assert r"a\x1b[31mb\ncd" in said.err
+    assert "\x1b" not in said.out + said.err

@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from ultraslow.diffusion.recording.errors import RecordError, brief, damage
+from ultraslow.diffusion.recording.errors import RecordError, brief, damage, escaped
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), MemoryError(), KeyError("a"), ValueError("b")])
@@ -27,3 +27,19 @@ def test_a_message_is_one_short_line():
     assert brief(ValueError("x" * 1000)) == "x" * 200
     assert brief(OSError(errno.ENOENT, "No such file", "a.nc")) == "No such file"
     assert brief(MemoryError()) == "MemoryError"
+
+
+@pytest.mark.parametrize("character", [chr(k) for k in (*range(32), *range(127, 160))])
+def test_no_control_character_reaches_a_terminal(character):
+    assert escaped(f"a{character}b").isprintable()
+
+
+@pytest.mark.parametrize("character", ["\u202e", "\u2028", "\udcff", "\u200b"])
+def test_nor_does_what_turns_the_text_or_cannot_be_written(character):
+    assert escaped(f"a{character}b").isprintable()
+    escaped(character).encode()
+
+
+def test_words_and_their_lines_stay():
+    assert escaped("tr Σ ≤ 3\u00a0% – ‖w‖²") == "tr Σ ≤ 3\u00a0% – ‖w‖²"
+    assert escaped("a\nb\x07", lines=True) == "a\nb\\x07"

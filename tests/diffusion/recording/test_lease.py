@@ -58,6 +58,7 @@ def test_states(tmp_path):
     assert state(started="1") == "killed"
     assert state(host="gpu7", machine="another") == "live on gpu7?"
     assert state(host="x" * 5000, machine="another") == "killed"  # cut off: nobody's
+    assert state(host="a\x1b[31mb\n", machine="another") == r"live on a\x1b[31mb\n?"
     (tmp_path / NAME).write_text("")
     assert state_of(tmp_path) == "killed"
 
