@@ -15,6 +15,7 @@ believed but what can be looked up on this machine.
 import json
 import os
 import socket
+import time
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from pathlib import Path
 from .errors import escaped
 
 NAME = "lease.json"
+_WRITING = 0.2  # seconds that it takes at most to write a lease that was made
 _LENGTH = 4096  # characters; a lease has some 150
 
 
@@ -50,15 +52,27 @@ class Lease:
         """
         token = uuid.uuid4().hex
         found = written(self.path)
+        if found is not None and not owner_of(found).pid:  # perhaps it is being written
+            time.sleep(_WRITING)
+            found = written(self.path)
         if found is not None:
             self._displace(found, take_over=take_over, replace=replace)
+        made = False
         try:
             with self.path.open("x") as file:
+                made = True
                 file.write(json.dumps(asdict(this_process(token))))
+            mine = owner_of(written(self.path)).token == token
         except FileExistsError:
+            mine = False
+        except BaseException:  # a disk that refuses: the next attempt finds nobody
+            if made:
+                self.path.unlink(missing_ok=True)
+            raise
+        if not mine:  # or it was taken for that of a dead process before it was written
             raise FileExistsError(
                 f"path: another process began to record at {self.path.parent} at the same time"
-            ) from None
+            )
         self._token, self._process = token, os.getpid()
 
     def check(self) -> None:

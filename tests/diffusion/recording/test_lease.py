@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -6,6 +7,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from ultraslow.diffusion.recording import lease as lease_module
 from ultraslow.diffusion.recording.lease import (
     NAME,
     Lease,
@@ -135,6 +137,32 @@ def test_a_fork_neither_holds_nor_gives_back(tmp_path):
             os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
     lease.check()
+
+
+def test_a_disk_that_refuses_leaves_no_lease(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lease_module, "asdict", refuse)
+        with pytest.raises(OSError, match="Input/output error"):
+            Lease(tmp_path).acquire()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_took_over_before_the_lease_was_written_keeps_it(tmp_path, monkeypatch):
+    """It found an empty file, which may be that of a process that crashed."""
+    second = Lease(tmp_path)
+
+    def slow(owner, real=asdict):
+        monkeypatch.undo()
+        second.acquire()
+        return real(owner)
+
+    monkeypatch.setattr(lease_module, "asdict", slow)
+    with pytest.raises(FileExistsError, match="another process began to record at .* same time"):
+        Lease(tmp_path).acquire()
+    second.check()
 
 
 def test_a_dead_owner_loses_it(tmp_path):
