@@ -524,7 +524,7 @@ def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) 
     columns = [fit[name].values.reshape(-1) for name in ("offset", "slope", "exponent", "onset")]
     offset, slope, exponent, onset = columns
     # At 0 the last time stands in, which changes nothing else, and its values are taken out below.
-    log_time = np.log(np.where(times > 0, times, max(times.max(), 1.0)) + onset[:, None])
+    log_time = np.log(np.where(times > 0, times, times.max(initial=1.0)) + onset[:, None])
     middle = offset[:, None] + slope[:, None] * growth_regressor(log_time, exponent[:, None])
     matrix = fit["parameter_covariance"].values.reshape(-1, 4, 4)
     towards = curve_gradients(log_time, exponent, slope)
