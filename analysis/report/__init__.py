@@ -6,7 +6,7 @@ Contents:
     data      what the figures show
     figures   how they are drawn
     tables    each result as tables
-    absent    what recordings lack, and why
+    absent    what recordings lack, and why; events of their runs
     table     how a table is shown
     markup    the page's templates, filled in
     numbers   the JSON file

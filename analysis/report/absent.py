@@ -1,4 +1,4 @@
-"""What recordings lack, why, and how they come to hold it; in notes below what they hold."""
+"""What recordings lack, why, and how they come to hold it, and what happened to their runs."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import xarray as xr
 
 from ultraslow.analysis.text import first_of, plural, printable
 from ultraslow.diffusion.predictions import lacking
-from ultraslow.diffusion.recording import ASKED_WITH, LABELS
+from ultraslow.diffusion.recording import ASKED_WITH, LABELS, events_of
 
 # Reasons that a recording gives itself, by attribute, and the fields they are about.
 _REASONS = {
@@ -40,6 +40,19 @@ def absences(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
         for how in [_why(name, [runs[node] for node in nodes[name]])]
     ]
     return (*lines, *_in_part(runs))
+
+
+def events(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
+    """What happened to runs, as their recordings tell, a sentence each.
+
+    Arguments:
+        runs: recordings by node name.
+    """
+    return tuple(
+        f"{_name(run)}, iteration {iteration}: {printable(text, _REASON_LENGTH)}"
+        for run in runs.values()
+        for iteration, text in events_of(run.attrs)
+    )
 
 
 def _which(nodes: Mapping[str, None], runs: Mapping[str, xr.Dataset]) -> str:

@@ -30,7 +30,7 @@ from ultraslow.analysis.text import (
 )
 from ultraslow.diffusion.predictions import PREDICTIONS
 
-from .absent import absences
+from .absent import absences, events
 from .markup import piece
 from .numbers import fit_rows, inputs, loss_rows, verdict_rows
 from .table import Column, Table
@@ -62,7 +62,8 @@ def recording_tables(runs: xr.DataTree) -> list[Table]:
         _entry("state", "state", lambda state: state.partition(" ")[0], left=True),
         _entry("beside distance", "measured", _in_words, left=True),
     )
-    notes = (*_phase_note(rows), *(_state(row) for row in rows if row["written"]))
+    states = [_state(row) for row in rows if row["written"]]
+    notes = (*_phase_note(rows), *states, *events(runs_of(runs)))
     bad = Table(
         columns=(Column("", lambda item: f"not used: {item.source}", left=True),),
         rows=unusable(runs),

@@ -1,7 +1,10 @@
 from .contract import (
     ATTRIBUTE_LENGTH as ATTRIBUTE_LENGTH,
+    EVENT_LENGTH as EVENT_LENGTH,
+    EVENTS as EVENTS,
     NAME_LENGTH as NAME_LENGTH,
     check as check,
+    events_of as events_of,
     pack as pack,
     seam_faults as seam_faults,
 )

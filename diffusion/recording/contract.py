@@ -10,6 +10,7 @@ field whose cell method is `iteration: mean` is an average over the window, so t
 lose nothing; a `point` field is the value at the record.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -26,6 +27,10 @@ CONVENTIONS = "CF-1.11"
 NAME_LENGTH = 512
 ATTRIBUTE_LENGTH = 1_000_000
 LARGEST_INTEGER = 2**63 - 1  # that a recording holds
+
+# Of the attribute `events`, which tells what happened to a run.
+EVENTS = 100
+EVENT_LENGTH = 400
 
 # What all segments of a recording share, beside the values of its axes.
 _SAME = ("run", "batch_size", "tensor", "tensor_size", "tensor_group", "scale_invariant")
@@ -178,6 +183,28 @@ def _value_faults(dataset: DatasetLike) -> Iterable[str]:
         values = np.asarray(dataset.variables[name].values)
         if np.any(values < 0):
             yield f"{name} has {int(np.sum(values < 0))} negative values"
+
+
+def events_of(attributes: Mapping[Any, Any]) -> list[tuple[int, str]]:
+    """What happened to a run, as its recording tells: iterations and sentences.
+
+    Arguments:
+        attributes: of the recording; what is none of ours is left out.
+
+    >>> events_of({"events": '[[3, "the weights are not finite"], 4]'})
+    [(3, 'the weights are not finite')]
+    """
+    try:
+        listed = json.loads(str(attributes.get("events", "[]")))
+    except (ValueError, RecursionError):
+        return []
+    pairs = listed if isinstance(listed, list) else []
+    told = [item for item in pairs if isinstance(item, list) and len(item) == 2]
+    return [
+        (at, text[:EVENT_LENGTH])
+        for at, text in told[:EVENTS]
+        if type(at) is int and isinstance(text, str)
+    ]
 
 
 def seam_faults(earlier: DatasetLike, later: DatasetLike) -> Iterable[str]:

@@ -313,7 +313,8 @@ def _clipping(squares: Array) -> tuple[Array, NDArray[np.bool_]]:
 
 def _ratio(above: Array, below: Array) -> Array:
     """NaN where there is nothing to divide by."""
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    with np.errstate(invalid="ignore"):  # infinite gradients, whose ratio is unknown
+        return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
 
 
 def _as_tensor(loss: object) -> Tensor:

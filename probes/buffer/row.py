@@ -1,8 +1,7 @@
 """The row of an update: what is known of it on this process when the optimizer has stepped."""
 
 import math
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -28,6 +27,7 @@ class RowReader:
         units: DeclaredUnits,
         scaler: torch.amp.GradScaler | None,
         skipped: int,
+        warn: Callable[[str], None],
     ) -> None:
         """Go on with so many skipped steps.
 
@@ -38,6 +38,7 @@ class RowReader:
             units: what the user declares of them.
             scaler: of mixed precision.
             skipped: steps skipped since the last update.
+            warn: is told of what happens to the optimizer.
         """
         self.skipped = skipped
         self._optimizer = optimizer
@@ -45,6 +46,7 @@ class RowReader:
         self._tap = tap
         self._units = units
         self._scaler = scaler
+        self._warn = warn
         self._witnesses = witnesses(
             [p.numel() for p in parameters], _groups(optimizer, parameters)
         )
@@ -131,11 +133,9 @@ class RowReader:
         new = sum(id(p) not in self._known for p in _trainable(self._optimizer))
         if new:
             self._known |= {id(p) for p in _trainable(self._optimizer)}
-            warnings.warn(
+            self._warn(
                 f"optimizer: {new} parameters began to train after the probes were attached and "
-                "are not recorded",
-                RuntimeWarning,
-                stacklevel=2,
+                "are not recorded"
             )
 
     def _of_witnesses(self, squares: Tensor) -> Tensor:

@@ -271,12 +271,14 @@ def records_of(
 
 def _weight_fields(at: Snapshot, initial_sq: Array) -> Record:
     distance_sq, weight_sq = at.array("distance_sq"), at.array("weight_sq")
+    # ‖w − w0‖² = ‖w‖² + ‖w0‖² − 2⟨w, w0⟩. Solved for the inner product it loses no digits against
+    # ‖w‖².
+    with np.errstate(invalid="ignore"):  # of weights that are not finite
+        overlap = 0.5 * (weight_sq + initial_sq - distance_sq)
     return {
         **{name: at.array(name) for name in at.values},
         "iteration": at.iteration,
-        # ‖w − w0‖² = ‖w‖² + ‖w0‖² − 2⟨w, w0⟩. Solved for the inner product it loses no digits
-        # against ‖w‖².
-        "overlap": 0.5 * (weight_sq + initial_sq - distance_sq),
+        "overlap": overlap,
         "wall_time": at.wall_time,
         "probe_seconds": at.probe_seconds,
     }

@@ -59,15 +59,17 @@ class Stage(Enum):
 class _Notices:
     """Warns of a recording; says nothing twice, and an empty message not at all."""
 
-    def __init__(self, folder: Path) -> None:
-        """Name the recording by its folder."""
+    def __init__(self, folder: Path, note: Callable[[str], None] = lambda _: None) -> None:
+        """Name the recording by its folder, and what keeps the messages in it."""
         self._folder = folder
+        self._note = note
         self._given = {""}
 
     def warn(self, message: str) -> None:
         """Warn, once for each message."""
         if message not in self._given:
             self._given.add(message)
+            self._note(message)
             text = f"recording {self._folder}: {message}"
             warnings.warn(text, RuntimeWarning, stacklevel=3)
 
@@ -102,7 +104,8 @@ class Recorder:
         self._writer = writer
         self._batch_size = batch_size
         self._schedule = schedule
-        self._warn = _Notices(writer.store.folder).warn
+        kept = _Notices(writer.store.folder, lambda text: writer.note(self.iteration, text))
+        self._warn = kept.warn
         self._alone = alone
         self._units = DeclaredUnits(self._warn)
         self._stage = Stage.BETWEEN
@@ -140,6 +143,7 @@ class Recorder:
             units=self._units,
             scaler=scaler,
             skipped=skipped,
+            warn=self._warn,
         )
         if self._recorded < 0:
             self._record()

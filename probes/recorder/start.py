@@ -16,7 +16,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.diffusion.recording import SCALARS, RecordError
+from ultraslow.diffusion.recording import SCALARS, RecordError, events_of
 from ultraslow.probes.buffer import Resume, State, empty_window, from_plain, from_records
 from ultraslow.probes.distributed import Processes, fail_together
 from ultraslow.probes.norms import squared_distances
@@ -300,6 +300,9 @@ def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: boo
         )
     resumed = [*json.loads(records.attrs.get("resumed", "[]")), part]
     attributes = {**records.attrs, "resumed": json.dumps(resumed)}
+    if "events" in attributes:  # of the part that is kept
+        past = [event for event in events_of(records.attrs) if event[0] <= state.iteration]
+        attributes["events"] = json.dumps(past)
     # Labels that were added to it stay; those it never had cannot begin in its middle.
     known = [name for name in (*setup.static, *SCALARS) if name in records]
     static = {name: records[name].values[()] for name in known}

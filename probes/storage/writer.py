@@ -5,12 +5,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from ultraslow.diffusion.recording import FIELDS, TakenOver, pack
+from ultraslow.diffusion.recording import EVENT_LENGTH, EVENTS, FIELDS, TakenOver, events_of, pack
 from ultraslow.probes.buffer import Record, stacked
 
 from .segments import SegmentStore
@@ -48,6 +49,7 @@ _COUNTS = {"noise_updates", "loss_updates"}
 _SWITCHED_OFF = "the noise probe was switched off"
 
 
+_NOT_FINITE = "the weights are not finite"
 # Records that a disk refuses are kept up to this many bytes: about 8,000 records of ResNet-50.
 HELD_BYTES = 1 << 26
 
@@ -79,6 +81,7 @@ class RecordingWriter:
     lost: bool = False
     fault: str = ""
     tell: Callable[[xr.Dataset], None] | None = None
+    events: list[tuple[int, str]] = field(default_factory=list)
     _units_compared: bool = False
     _warned: set[str] = field(default_factory=set)
 
@@ -92,6 +95,21 @@ class RecordingWriter:
         self.fault = self.fault or f"the noise probe failed and was switched off: {why}"
         return self.fault
 
+    def note(self, iteration: int, text: str) -> None:
+        """Remember what happened to the run, once; the first `EVENTS` are kept.
+
+        Arguments:
+            iteration: when it was noticed.
+            text: what happened, in a sentence.
+        """
+        known = self._all_events()
+        if len(known) < EVENTS and text not in [told for _, told in known]:
+            self.events.append((iteration, text[:EVENT_LENGTH]))
+
+    def _all_events(self) -> list[tuple[int, str]]:
+        """Those of earlier parts of the run, then those of this one."""
+        return [*events_of(self.attributes), *self.events]
+
     def write(self, records: Sequence[Record], *, hold: int = -1) -> None:
         """Write records, and those that waited, as one segment.
 
@@ -104,6 +122,9 @@ class RecordingWriter:
         """
         if self.lost:
             return
+        for record in records:
+            if not np.isfinite(np.sum(record.get("weight_sq", 0.0))):
+                self.note(int(record["iteration"]), _NOT_FINITE)
         self.waiting.extend(records)
         self._learn_units()
         held = [record for record in self.waiting[-1:] if record["iteration"] == hold]
@@ -127,7 +148,8 @@ class RecordingWriter:
         if self.waiting:
             self._try(self._write_waiting, f"lost {len(self.waiting)} records at its end")
         if not self.lost:
-            self._try(self.store.compact, "was left live, in its folder")
+            closing = partial(self.store.compact, self._told_events())
+            self._try(closing, "was left live, in its folder")
         for file, last in self.store.tails.items():
             self._warn(
                 f"kept in {file.name}: records up to iteration {last}, which an earlier part of "
@@ -183,10 +205,13 @@ class RecordingWriter:
             self.waiting = kept
             self._warn("the disk still refuses; every second record that waits is dropped")
 
+    def _told_events(self) -> dict[str, str]:
+        return {"events": json.dumps(self._all_events())} if self.events else {}
+
     def dataset(self, records: Sequence[Record]) -> xr.Dataset:
         """Records as a dataset that is a valid recording by itself."""
         values = {**self.static, **stacked(records)}
-        attributes = dict(self.attributes)
+        attributes = {**self.attributes, **self._told_events()}
         if self.dropped:
             told = str(attributes.get("records_dropped", ""))
             so_far = int(told) if told.isdecimal() else 0
