@@ -123,7 +123,7 @@ def arms_compared(study: Study, *, progress: Progress | None = None) -> list[Arm
 
     Arguments:
         study: the runs. Copies, repeated seeds and seeds that stopped early do not enter;
-            `study.note` names them.
+            the note of the study names them.
         progress: called with the number of arms since the last call and of all.
 
     Returns:

@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 import xarray as xr
+from launches import HERE, torchrun
 
 from ultraslow import probes
 from ultraslow.diffusion.predictions import PREDICTIONS
@@ -150,3 +151,12 @@ def test_a_lost_terminal_stops_no_training(tmp_path, monkeypatch, capsys, stream
     say(tmp_path, "a line")
     assert train(tmp_path / "a", units=1, updates=12).close().suffix == ".nc"
     assert capsys.readouterr().out == ""
+
+
+def test_one_of_several_processes_speaks(tmp_path):
+    """And one backward pass a process is several units."""
+    torchrun(HERE / "outlook_run.py", tmp_path)
+    (line,) = (tmp_path / "said-0").read_text().splitlines()
+    assert "can serve P1; others want" in line
+    assert "backward" not in line
+    assert (tmp_path / "said-1").read_text() == ""
