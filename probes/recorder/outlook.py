@@ -6,6 +6,7 @@ updates of one unit each, that no noise can be told from them; and when the firs
 disk, which predictions a run like this can take part in, and what the others want.
 """
 
+import json
 import re
 import shlex
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import xarray as xr
 
 from ultraslow.diffusion.predictions import lacking
-from ultraslow.diffusion.recording import ASKED_WITH, LABELS
+from ultraslow.diffusion.recording import ASKED_WITH, LABELS, nearest
 
 _UPDATES = 10
 _NUMBER = re.compile(r"(?:^|[-_.])s(?:eed)?[-_=]?(\d{1,18})$")
@@ -69,13 +70,20 @@ def _later(folder: Path, found: Mapping[str, Collection[str]], records: xr.Datas
     labels = {name: _PLACES[name] for name in LABELS if name in absent and name in _PLACES}
     if not labels:
         return ""
-    told = ""
+    told = _misnamed(labels, records)
     if "seed" in labels and (number := _NUMBER.search(folder.name)):
         labels["seed"] = number[1]
-        told = f" A name is not read for its {number[0].lstrip('-_.')}."
+        told += f" A name is not read for its {number[0].lstrip('-_.')}."
     words = " ".join(f"{name}={place}" for name, place in labels.items())
     command = f"ultraslow label {shlex.quote(str(folder))} {words}"
     return f"{told} Labels can be added when it is closed: `{command}`."
+
+
+def _misnamed(labels: Collection[str], records: xr.Dataset) -> str:
+    """That metadata may hold a label under another name, where it does."""
+    keys = json.loads(str(records.attrs.get("config", "{}")))
+    pairs = [(key, name) for name in labels for key in keys if name in key or nearest(key, [name])]
+    return "".join(f" {key} in metadata is not read as {name}." for key, name in pairs[:3])
 
 
 class OneUnit:

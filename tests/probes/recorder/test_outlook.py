@@ -143,6 +143,19 @@ def test_names_that_look_like_seeds(tmp_path, capsys):
         assert " seed=SEED " in capsys.readouterr().err, name
 
 
+def test_labels_under_other_names_in_metadata_are_told(tmp_path, capsys):
+    metadata = {"dataset_size": 40, "random_seed": 3, "note": 1, "depth": 8}
+    train(tmp_path / "a", metadata=metadata).close()
+    (line,) = lines(capsys, tmp_path / "a")
+    assert (
+        " random_seed in metadata is not read as seed. dataset_size in metadata is not read as "
+        "data_size. Labels can be added"
+    ) in line
+    train(tmp_path / "b", metadata={7: "number"}).close()
+    (line,) = lines(capsys, tmp_path / "b")
+    assert "in metadata" not in line
+
+
 @pytest.mark.parametrize("stream", [None, "closed"])
 def test_a_lost_terminal_stops_no_training(tmp_path, monkeypatch, capsys, stream):
     broken = io.StringIO()
