@@ -309,7 +309,19 @@ def _verdict(blank: Verdict, study: Study, judged: list[_Judged], kinds: list[st
     )
     null = verdict.null if shown.beyond else (1 - MARGIN, 1 + MARGIN)
     verdict = replace(verdict, null=null, sample=measured.sample)
+    if falls and found.mean.high == 0:
+        verdict = _none_of(verdict, _steps(shown), level=study.level)
     return verdict if word != UNDECIDABLE else _with_need(verdict, judged)
+
+
+def _none_of(verdict: Verdict, steps: int, *, level: float) -> Verdict:
+    """Where no step lowers the loss, the share of those that do is below 1 − (1 − level)^(1/n)."""
+    told = f"the share's upper end takes the {steps} steps as independent"
+    return replace(
+        verdict,
+        effect_high=1 - (1 - level) ** (1 / steps),
+        assumptions=(*verdict.assumptions, told),
+    )
 
 
 def _clearest(items: list[_Judged]) -> _Judged:
