@@ -10,7 +10,7 @@ The handler is set for that time alone. A notebook sets its own for each cell, a
 other times finds the handler that the program has.
 """
 
-import inspect
+import _signal  # type: ignore[import-not-found]
 import os
 import signal
 import threading
@@ -22,9 +22,10 @@ from typing import Any
 
 import torch
 
-# Twice in every update: what these wrap costs a tenth, as it makes no enumerations.
-_set: Callable[..., Any] = inspect.unwrap(signal.signal)
-_get: Callable[..., Any] = inspect.unwrap(signal.getsignal)
+# What `signal` wraps costs a tenth, as it makes no enumerations; it is called in every update.
+_set: Callable[..., Any] = _signal.signal
+_get: Callable[..., Any] = _signal.getsignal
+_INTERRUPT = int(signal.SIGINT)
 # Seconds; two interrupts at once, as of a key that is held down, do not insist.
 PATIENCE = 1.0
 
@@ -93,17 +94,17 @@ class Interrupts:
             self._disarm()
 
     def _arm(self) -> None:
-        handler = _get(signal.SIGINT)
+        handler = _get(_INTERRUPT)
         # Bound methods are equal, not identical.
         if handler != self._handler and callable(handler):
             self._previous, self._armed = handler, True
-            _set(signal.SIGINT, self._handler)
+            _set(_INTERRUPT, self._handler)
 
     def _disarm(self) -> None:
         if self._depth or self._step is not None:
             return
-        if self._armed and _get(signal.SIGINT) == self._handler:
-            _set(signal.SIGINT, self._previous)
+        if self._armed and _get(_INTERRUPT) == self._handler:
+            _set(_INTERRUPT, self._previous)
         self._armed = False
         if self._waits:
             self._waits = False

@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from ultraslow.diffusion.recording import EVENT_LENGTH, EVENTS, FIELDS, TakenOver, events_of, pack
+from ultraslow.diffusion.recording import (
+    EVENT_LENGTH,
+    EVENTS,
+    FIELDS,
+    TakenOver,
+    events_of,
+    pack,
+    to_bytes,
+)
 from ultraslow.probes.buffer import Record, stacked
 
 from .segments import SegmentStore
@@ -238,6 +246,15 @@ class RecordingWriter:
             kept = "; records are kept in memory and tried again at every flush"
             text = message + (kept if kind == "could not write" else "")
             warnings.warn(f"recording {self.store.folder}: {text}", RuntimeWarning, stacklevel=2)
+
+
+def import_all() -> None:
+    """Have the libraries import what they put off until they write.
+
+    Some of it cannot be imported any more when the program ends, and the first records of a short
+    program may be written then.
+    """
+    to_bytes(xr.Dataset({"x": ("iteration", [0.0])}))
 
 
 def _thinned(records: Sequence[Record]) -> list[Record]:
