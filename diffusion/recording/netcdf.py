@@ -24,6 +24,7 @@ xarray, netCDF4 or h5py.
 """
 
 import hashlib
+import math
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -38,7 +39,7 @@ from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK, combine_locks
 
 from .contract import check, seam_faults
 from .errors import RecordError, brief, damage
-from .fields import COORDINATES
+from .fields import COORDINATES, FIELDS
 
 SUFFIX = ".nc"  # of a closed recording; that of a live one is none
 _SEGMENT = "segment-*.nc"
@@ -53,6 +54,8 @@ MEMORY_LIMIT = 2**31
 _TEXT_BYTES = 64
 _LETTER_BYTES = 4  # of numpy's texts
 _SHOWN = 80  # characters of a name
+# Bytes that a compressed byte stands for at most (RFC 1951: 258 of two bits); more was not stored.
+_UNFOLDED = 1032
 
 # Attributes of values that stand for others; NaN as fill value of floats does not.
 _PACKED = {"scale_factor", "add_offset", "missing_value", "_Unsigned"}
@@ -202,19 +205,25 @@ def _read(content: bytes, source: str) -> tuple[xr.Dataset, str]:
         damage(source, f"{kind} NetCDF file"),
         netCDF4.Dataset(_NAME, "r", memory=content) as header,
     ):
-        if faults := list(_header_faults(header)):
+        if faults := list(_header_faults(header, len(content))):
             raise RecordError(source, faults)
         records = _dataset(header)
     check(records, source)
     return records, digest
 
 
-def _header_faults(header: netCDF4.Dataset) -> Iterator[str]:
+def _declared(header: netCDF4.Dataset) -> dict[str, netCDF4.Variable]:
+    """The variables of a recording; others that a program has added are never read."""
+    return {name: variable for name, variable in header.variables.items() if name in FIELDS}
+
+
+def _header_faults(header: netCDF4.Dataset, size: int) -> Iterator[str]:
     """Why the values must not be read; texts are looked at where all else may be."""
     if "schema" not in header.ncattrs():
         yield "attribute schema is missing: this is not a recording"
         return
-    yield from list(claim_faults(header.variables)) or text_faults(header.variables)
+    variables = _declared(header)
+    yield from list(claim_faults(variables, size)) or text_faults(variables)
 
 
 def _dataset(header: netCDF4.Dataset) -> xr.Dataset:
@@ -223,12 +232,14 @@ def _dataset(header: netCDF4.Dataset) -> xr.Dataset:
     Decoding every variable lazily takes two thirds of the time of reading a recording. Recordings
     need none, unless another program packed them.
     """
-    if any(_is_packed(variable) for variable in header.variables.values()):
+    declared = _declared(header)
+    if any(_is_packed(variable) for variable in declared.values()):
         store = xr.backends.NetCDF4DataStore(header, lock=False)
-        return xr.open_dataset(store, decode_times=False).load()
+        others = set(header.variables) - set(declared)
+        return xr.open_dataset(store, decode_times=False, drop_variables=others).load()
     header.set_auto_maskandscale(False)
-    coordinates = set(header.variables) & (set(header.dimensions) | set(COORDINATES))
-    variables = {name: _variable(variable) for name, variable in header.variables.items()}
+    coordinates = set(declared) & (set(header.dimensions) | set(COORDINATES))
+    variables = {name: _variable(variable) for name, variable in declared.items()}
     attributes = {name: header.getncattr(name) for name in header.ncattrs()}
     attributes.pop("coordinates", None)
     return xr.Dataset(variables, attrs=attributes).set_coords(coordinates)
@@ -384,11 +395,12 @@ class Readable(Protocol):
         ...
 
 
-def claim_faults(variables: Mapping[str, Declared]) -> Iterator[str]:
+def claim_faults(variables: Mapping[str, Declared], size: float = math.inf) -> Iterator[str]:
     """Why the values of a file must not be read; nothing when they may.
 
     Arguments:
         variables: as the header declares them, by name.
+        size: of the file, in bytes.
 
     Returns:
         One sentence a fault.
@@ -404,6 +416,11 @@ def claim_faults(variables: Mapping[str, Declared]) -> Iterator[str]:
             f"claims {sum(claimed.values()) / 2**30:.3g} GiB of values, at most "
             f"{MEMORY_LIMIT / 2**30:.3g} GiB are read; the largest is {largest[:_SHOWN]!r} of "
             f"{variables[largest].shape}"
+        )
+    elif sum(claimed.values()) > _UNFOLDED * size:
+        yield (
+            f"claims {sum(claimed.values()) / 2**20:.3g} MiB of values, more than its "
+            f"{size / 2**20:.3g} MiB can hold"
         )
 
 

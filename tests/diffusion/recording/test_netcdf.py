@@ -87,6 +87,25 @@ def test_what_fits_the_limit_is_no_fault_and_one_value_more_is():
     assert f"at most 2 GiB are read; the largest is 'a' of ({half + 1},)" in fault
 
 
+def test_a_small_file_that_unfolds_to_much_is_refused():
+    claims = {"a": number("f8", 10**6)}
+    assert list(claim_faults(claims, size=10_000)) == []
+    (fault,) = claim_faults(claims, size=7_000)
+    assert fault == "claims 7.63 MiB of values, more than its 0.00668 MiB can hold"
+
+
+def test_what_no_recording_has_is_not_read(tmp_path, make):
+    """So that it costs no memory, whatever a program has put beside the records."""
+    path = tmp_path / "a.nc"
+    records = make(run="a")
+    beside = records.assign(heap=("letter", np.zeros(10**7)), letter=np.arange(10**7))
+    beside.to_netcdf(path, engine="netcdf4", encoding={"heap": {"zlib": True}})
+    xr.testing.assert_identical(read_file(path)[0], records)
+    packed = {"loss": {"dtype": "i4", "scale_factor": 1e-6, "_FillValue": -1}}
+    beside.to_netcdf(path, engine="netcdf4", encoding=packed)
+    assert set(read_file(path)[0].variables) == set(records.variables)
+
+
 def test_products_beyond_64_bits_are_no_escape():
     """2⁴⁰·2⁴⁰ is 0 in 64 bits."""
     (fault,) = claim_faults({"a": number("i8", 2**40, 2**40)})
