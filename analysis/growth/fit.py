@@ -223,12 +223,15 @@ def fit_series(
     result = _unfitted([finding or Assessment("ok", "") for finding in findings])
     usable = np.flatnonzero([finding is None for finding in findings])
     changes = rate_changes or [""] * values.shape[0]
-    for rows, kept in same_records(np.isfinite(values), usable):
-        grid, kept = _grid_of(times, kept, settings)
-        _fit_rows(result, rows, grid, values[np.ix_(rows, kept)], settings.progress)
-        for row in rows:
-            missing = int(np.sum(~np.isfinite(values[row])))
-            result.assessments[row] = _assessed(result, row, grid, missing, changes[row])
+    # The matrices are small: threads of the linear algebra below those of the fits would only wait
+    # for one another (10,000 series of 60 records took twice the processor time).
+    with threadpool_limits(1, user_api="blas"):
+        for rows, kept in same_records(np.isfinite(values), usable):
+            grid, kept = _grid_of(times, kept, settings)
+            _fit_rows(result, rows, grid, values[np.ix_(rows, kept)], settings.progress)
+            for row in rows:
+                missing = int(np.sum(~np.isfinite(values[row])))
+                result.assessments[row] = _assessed(result, row, grid, missing, changes[row])
     return result
 
 
@@ -376,9 +379,7 @@ def _fit_rows(
             progress(part.size, len(result.noise))
         return found
 
-    # The matrices are small: threads of the linear algebra below those of the fits would only wait
-    # for one another (10,000 series of 60 records took twice the processor time).
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for part, found in zip(parts, pool.map(fit, parts), strict=True):
             for item in fields(GridFit):
                 getattr(result.numbers, item.name)[rows[part]] = getattr(found, item.name)
