@@ -12,6 +12,7 @@ has. It comes from a folder that others may write to, so little of it is read an
 believed but what can be looked up on this machine.
 """
 
+import gc
 import json
 import os
 import socket
@@ -92,21 +93,23 @@ class Lease:
 
     def is_of_this_process(self) -> bool:
         """Whether this process has a lease of the folder, this one or another."""
-        owner = owner_of(written(self.path))
-        return owner.pid == os.getpid() and owner.lives
+        return _is_held_here(owner_of(written(self.path)))
 
     def release(self) -> None:
         """Give the lease back, if it is still this one's; a fork gives back nothing."""
-        mine = self._token and self._process == os.getpid()
-        if mine and owner_of(written(self.path)).token == self._token:
+        token, self._token = self._token, ""  # also where the disk refuses
+        if token and self._process == os.getpid() and owner_of(written(self.path)).token == token:
             self.path.unlink(missing_ok=True)
-        self._token = ""
+
+    def holds(self, owner: "Owner") -> bool:
+        """Whether this is the owner's lease, which it has not given back."""
+        return self._process == os.getpid() and self._token == owner.token != ""
 
     def _displace(self, found: str, *, take_over: bool, replace: bool) -> None:
         owner = owner_of(found)
         nobody = owner.pid == 0  # cut off by a crash
         if owner.lives and owner.pid == os.getpid():
-            if not replace:
+            if not replace and _is_held_here(owner):
                 raise FileExistsError(
                     f"path: this process records at {self.path.parent} already; close that "
                     "recorder first, or attach with overwrite=True to begin anew"
@@ -218,6 +221,16 @@ def owner_of(text: str | None) -> Owner:
         pid=pid if isinstance(pid, int) and 0 < pid < 2**31 else 0,
         **{name: word if isinstance(word, str) else "" for name, word in words.items()},
     )
+
+
+def _is_held_here(owner: Owner) -> bool:
+    """Whether it is this process, and something in it has the lease.
+
+    One that was given back may still be on a disk that has refused to remove it.
+    """
+    if not (owner.pid == os.getpid() and owner.lives):
+        return False
+    return any(type(found) is Lease and found.holds(owner) for found in gc.get_objects())
 
 
 def _exists(pid: int) -> bool:
