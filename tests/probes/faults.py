@@ -30,10 +30,15 @@ def kills(folder, *, trials, processes, victim, seed=1):
     return json.loads(done.stdout)
 
 
-def assert_at_most_one_flush_lost(outcomes):
+def assert_at_most_one_flush_lost(outcomes, *, processes):
+    """Every update is flushed when the next one is committed.
+
+    Where another process dies within that flush the recording stops with a warning, and the
+    training, which `observe` does not end, still tells of the next one.
+    """
+    flush = 1 if processes == 1 else 2
     for told, recorded in outcomes:
-        # Every update is flushed when the next one is committed.
-        assert told - recorded <= (FIRST_ROWS + 1 if recorded < 0 else 1), (told, recorded)
+        assert told - recorded <= (FIRST_ROWS + flush if recorded < 0 else flush), (told, recorded)
 
 
 def run(path, **options):

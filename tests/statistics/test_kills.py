@@ -11,4 +11,4 @@ def test_fifty_kills(tmp_path, processes, victim):
     outcomes = kills(tmp_path, trials=50, processes=processes, victim=victim, seed=2)
     assert len(outcomes) == 50
     assert sum(recorded > 0 for _, recorded in outcomes) > 25
-    assert_at_most_one_flush_lost(outcomes)
+    assert_at_most_one_flush_lost(outcomes, processes=processes)

@@ -25,7 +25,7 @@ def test_killed_at_random_moments(tmp_path, processes, victim, trials):
     outcomes = kills(tmp_path, trials=trials, processes=processes, victim=victim)
     assert len(outcomes) == trials
     assert max(recorded for _, recorded in outcomes) > 0
-    assert_at_most_one_flush_lost(outcomes)
+    assert_at_most_one_flush_lost(outcomes, processes=processes)
 
 
 def test_a_flush_that_fails_stops_no_training_that_has_hooks_of_its_own(tmp_path):
