@@ -2,14 +2,14 @@
 
 Contents:
     fit              `fit_growth`: one call from distances to exponents with intervals
-    settings         how series are fitted, and what they must be
+    settings         how series are fitted
     family           the growth family over fixed times, and what its series share
     surface          the restricted likelihood of each series, and its maxima
     interval         the test of an exponent, and its inversion to an interval
     critical_values  the test's ratio under a true exponent, simulated
     noise_models     how residuals are correlated
     runs             fits of whole runs and of their tensors
-    status           ok, or why to be careful
+    status           what a fit may be made of; ok, or why to be careful
     shape            local exponents over the course of a curve
     certificate      size, coverage and power for the data at hand
     late_logarithm   whether a curve may have become a logarithm

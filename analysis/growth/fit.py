@@ -37,8 +37,8 @@ from .critical_values import NullRatios
 from .family import Frame, curve_gradients, frame, parameters
 from .interval import Asymptotic, Calibrated, ExponentTest, invert
 from .noise_models import WALKS, NoiseModel, menu
-from .settings import Progress, Settings, check_fit
-from .status import MOST_MISSING, Assessment, FitOutcome, assess, unfit
+from .settings import Progress, Settings
+from .status import MOST_MISSING, Assessment, FitOutcome, assess, check_fit, unfit
 from .surface import surface
 
 Array = NDArray[np.float64]

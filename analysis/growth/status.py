@@ -1,15 +1,20 @@
-"""Status of every fitted series, with the reason in words.
+"""What a fit may be made of, and the status of every fitted series, with the reason in words.
 
 A series that cannot be fitted, or whose fit should not be leaned on, says so; it is neither an
 exception nor a silent NaN. The status is the gravest thing found, the reason names all of them.
 """
 
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
+from ultraslow.analysis.intervals import check_level
 from ultraslow.analysis.text import plural
+
+from .settings import Settings
 
 Array = NDArray[np.float64]
 
@@ -31,6 +36,7 @@ MOST_MISSING = 0.2  # share of records that may be NaN or infinite
 WEAK_SIGNAL = 4.0  # slope over its error, below which p is close to unidentified
 EXTREME = 1e150  # squares of larger values overflow, and those of smaller inverses vanish
 ROUNDING = 1e6  # slope over its error, above which the residuals are rounding and not noise
+_LATEST = 100.0  # iterations of a known onset over the last recorded one
 
 
 class Assessment(NamedTuple):
@@ -105,6 +111,80 @@ def check_curve(times: Array, values: Array | None = None) -> None:
     if not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
         raise ValueError(f"values: found {count} that are not finite, expected none")
+
+
+def check_fit(
+    distance: xr.DataArray, settings: Settings, learning_rate: xr.DataArray | None = None
+) -> None:
+    """Refuse what no growth fit can be made of.
+
+    Arguments:
+        distance: d, with dimension `iteration`.
+        settings: of the fit.
+        learning_rate: over `iteration`, and over dimensions of `distance`.
+
+    Raises:
+        TypeError: when `distance` is no `xarray.DataArray` of real numbers.
+        ValueError: when `distance` has no usable `iteration` coordinate, `learning_rate` is not
+            given at its iterations, or a setting is out of range.
+    """
+    _check_distance(distance)
+    times = distance["iteration"].values
+    _check_settings(settings, float(times[-1]) if times.size else None)
+    if learning_rate is not None:
+        _check_learning_rate(learning_rate, distance)
+
+
+def _check_distance(distance: xr.DataArray) -> None:
+    if not isinstance(distance, xr.DataArray):
+        raise TypeError(f"distance: found {type(distance).__name__}, expected xarray.DataArray")
+    if distance.dtype.kind not in "fiu":
+        raise TypeError(f"distance: found values of type {distance.dtype}, expected real numbers")
+    if "iteration" not in distance.dims or "iteration" not in distance.coords:
+        found = ", ".join(map(str, distance.dims)) or "none"
+        raise ValueError(
+            f"distance: found dimensions {found}, expected `iteration` with its values"
+        )
+    if distance["iteration"].dtype.kind not in "fiu":
+        kind = distance["iteration"].dtype
+        raise TypeError(f"distance: found `iteration` of type {kind}, expected numbers")
+    times = np.asarray(distance["iteration"].values, dtype=np.float64)
+    if not np.all(np.isfinite(times)) or np.any(times < 0):
+        raise ValueError("distance: `iteration` holds values that are negative or not finite")
+    falls = np.flatnonzero(np.diff(times) <= 0)
+    if falls.size:
+        before, after = times[falls[0]], times[falls[0] + 1]
+        raise ValueError(
+            f"distance: iteration {after:g} follows {before:g}, expected increasing iterations"
+        )
+
+
+def _check_settings(settings: Settings, last: float | None) -> None:
+    check_level(settings.level)
+    if settings.onset is not None and not 0 <= settings.onset < np.inf:
+        raise ValueError(f"onset: found {settings.onset}, expected a finite value of at least 0")
+    if settings.onset is not None and last is not None and settings.onset > _LATEST * last:
+        # t + τ would hardly change over the records, and neither would any member of the family.
+        raise ValueError(
+            f"onset: found {settings.onset:g}, expected at most {_LATEST:g} times the last "
+            f"iteration, {last:g}"
+        )
+    if not isinstance(settings.draws, Integral) or settings.draws < 200:
+        raise ValueError(f"draws: found {settings.draws}, expected a whole number of 200 or more")
+    if not isinstance(settings.seed, Integral) or settings.seed < 0:
+        raise ValueError(f"seed: found {settings.seed}, expected a whole number of 0 or more")
+
+
+def _check_learning_rate(rate: xr.DataArray, distance: xr.DataArray) -> None:
+    ordered = distance.transpose(..., "iteration")
+    if set(rate.dims) - set(ordered.dims) or "iteration" not in rate.dims:
+        found = ", ".join(map(str, rate.dims)) or "none"
+        raise ValueError(
+            f"learning_rate: found dimensions {found}, expected some of {ordered.dims}"
+        )
+    times = distance["iteration"].values
+    if not np.isin(times[times > 0], rate["iteration"].values).all():
+        raise ValueError("learning_rate: expected values at every iteration of distance")
 
 
 class FitOutcome(NamedTuple):
