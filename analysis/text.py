@@ -58,6 +58,17 @@ def fixed(value: float, decimals: int = 2) -> str:
     return f"{value:.{decimals}f}"
 
 
+def between(low: float, high: float) -> str:
+    """A range of exponents.
+
+    >>> between(-0.051, 0.3), between(float("nan"), 1.0)
+    ('−0.05 to 0.30', '–')
+    """
+    if math.isnan(low + high):
+        return number(math.nan)
+    return f"{fixed(low)} to {fixed(high)}".replace("-", MINUS)
+
+
 def percent(share: float, decimals: int = 0) -> str:
     """A share in percent.
 

@@ -14,6 +14,7 @@ Contents:
     certificate      size, coverage and power for the data at hand
     late_logarithm   whether a curve may have become a logarithm
     decade_ratio     how much the last decade added, compared with the one before
+    windows          exponents of windows, and whether the fitted law has the same
     rule             P1's rule: which fits may speak, and what they say together
 """
 

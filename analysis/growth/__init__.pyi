@@ -57,3 +57,10 @@ from .runs import (
 from .settings import Progress as Progress
 from .shape import local_shape as local_shape
 from .status import check_curve as check_curve
+from .windows import (
+    Misfit as Misfit,
+    law_exponents as law_exponents,
+    local_exponents as local_exponents,
+    misfit as misfit,
+    misfits as misfits,
+)

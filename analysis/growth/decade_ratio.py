@@ -206,15 +206,27 @@ def logarithm_onset(ratio: float, last: float) -> float:
     return float(brentq(lambda onset: logarithm_ratio(last, onset) - ratio, 0.0, last))
 
 
+def averages(times: Array, decades: Array) -> Array:
+    """Weights of the records in the means d̄ around T·10^(−0.1 − x), over a fifth of a decade.
+
+    Arguments:
+        times: t > 0, shape (time,), increasing, iterations.
+        decades: x, before the last iteration, shape (mean,).
+
+    Returns:
+        Weights, shape (mean, time).
+    """
+    clock = np.log10(times)
+    middles = clock[-1] - _HALF - decades
+    places = middles[:, None] + np.linspace(-_HALF, _HALF, _POINTS)
+    weights = np.stack([np.interp(places, clock, row) for row in np.eye(times.size)], axis=-1)
+    return np.asarray(weights.mean(axis=1))
+
+
 @lru_cache(maxsize=16)
 def _contrasts(key: bytes) -> Array:
     """Weights of the records in what the last two decades added, shape (2, time)."""
-    times = np.frombuffer(key)
-    clock = np.log10(times)
-    offsets = np.linspace(-_HALF, _HALF, _POINTS)
-    places = np.log10(decade_middles(times))[:, None] + offsets
-    weights = np.stack([np.interp(places, clock, row) for row in np.eye(times.size)], axis=-1)
-    means = weights.mean(axis=1)
+    means = averages(np.frombuffer(key), np.arange(3.0))
     return means[:-1] - means[1:]
 
 

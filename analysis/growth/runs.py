@@ -25,16 +25,18 @@ from .fit import fit_growth, fitted_noise
 from .late_logarithm import advantage
 from .settings import Progress, Settings
 from .status import LEAST_RECORDS
+from .windows import window_columns
 
 Curves = dict[str, xr.DataArray]
 
-LATE_GROWTH = (
+_LATE = (
     "decade_ratio",
     "decade_ratio_low",
     "decade_ratio_high",
     "faster_advantage",
     "slower_advantage",
 )
+LATE_GROWTH = (*_LATE, "window_low", "window_high")
 # What means nothing without simulated critical values.
 _CALIBRATED = ("exponent_low", "exponent_high", "detectable", "critical", "log_p_value")
 
@@ -58,7 +60,8 @@ def fit_totals(
         fitted onset τ: log10 of (last + τ)/(first + τ); `decade_ratio` with `decade_ratio_low` and
         `decade_ratio_high`, how much the last decade added compared with the one before; and
         `faster_advantage` and `slower_advantage`, by how much powers of t above and below the
-        logarithm fit better than curves that have become one (`late_logarithm.Advantage`).
+        logarithm fit better than curves that have become one (`late_logarithm.Advantage`); and
+        exponents of windows of a decade, as `windows.window_columns` gives them.
     """
     curves = {name: _window(total_distance(run), run) for name, run in runs.items()}
     fits = _labelled(_fit(curves, Settings(level, progress=progress)), runs)
@@ -67,8 +70,8 @@ def fit_totals(
 
 def late_growth(
     curves: Mapping[str, xr.DataArray], fits: xr.Dataset, *, level: float
-) -> dict[str, tuple[str, NDArray[np.float64]]]:
-    """How each curve grows late, as columns of its fits: `LATE_GROWTH`.
+) -> dict[str, tuple[str | tuple[str, ...], NDArray[np.float64]]]:
+    """How each curve grows late, as columns of its fits: `LATE_GROWTH`, and its windows.
 
     Arguments:
         curves: distances along `iteration`, by node.
@@ -78,7 +81,7 @@ def late_growth(
     Returns:
         The columns; NaN where a curve could not be fitted.
     """
-    columns = {name: np.full(len(curves), np.nan) for name in LATE_GROWTH}
+    columns = {name: np.full(len(curves), np.nan) for name in _LATE}
     for place, (name, curve) in enumerate(curves.items()):
         fit = fits.sel(node=name)
         if fitted_noise(fit) is None:
@@ -87,9 +90,10 @@ def late_growth(
         times, values = fitted_records(curve)
         better = advantage(times, values[None])
         found = (ratio.value, ratio.low, ratio.high, better.faster[0], better.slower[0])
-        for column, value in zip(LATE_GROWTH, found, strict=True):
+        for column, value in zip(_LATE, found, strict=True):
             columns[column][place] = value
-    return {name: ("node", values) for name, values in columns.items()}
+    late = {name: ("node", values) for name, values in columns.items()}
+    return {**late, **window_columns(curves, fits)}
 
 
 def fit_tensors(

@@ -9,12 +9,14 @@ from typing import Any
 import xarray as xr
 
 from ultraslow.analysis.comparison import ArmLaws, in_words, off_ends
+from ultraslow.analysis.growth import misfits
 from ultraslow.analysis.intervals import NOT_APPLICABLE, UNDECIDABLE, Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, NoiseScale
 from ultraslow.analysis.planning import Plan
 from ultraslow.analysis.runs import FITTED_SHARE, runs_of, unusable
 from ultraslow.analysis.scores import CriticalBatch, Gain, Ladder
 from ultraslow.analysis.text import (
+    between,
     fixed,
     in_short,
     interval,
@@ -146,12 +148,17 @@ def exponent_table(found: xr.Dataset) -> Table:
     late: tuple[Column, ...] = ()
     if "decade_ratio" in found:
         lead += ("ρ: what the last decade added over the one before; log t: 1, diffusion: 3.16",)
+        lead += ("by windows: lowest and highest exponent of single decades; t^p has p in each",)
         late = (
             Column("ρ", lambda row: rounded(real(row["decade_ratio"]))),
             Column(
                 "its interval",
                 lambda row: _ends(row, "decade_ratio_low", "decade_ratio_high"),
                 tied=True,
+            ),
+            Column(
+                "by windows",
+                lambda row: between(real(row["window_low"]), real(row["window_high"])),
             ),
         )
     columns = (
@@ -166,7 +173,8 @@ def exponent_table(found: xr.Dataset) -> Table:
         _entry("remark", "status", lambda s: "" if s == "ok" else s.replace("_", " "), left=True),
     )
     reasons = Counter(row["reason"] for row in rows if row["status"] != "ok")
-    notes = (f"{plural(count, 'curve')}: {reason}" for reason, count in reasons.most_common())
+    notes = [f"{plural(count, 'curve')}: {reason}" for reason, count in reasons.most_common()]
+    notes += [f"misfit at {arm}: {one}" for arm, one in misfits(found).items()]
     return Table(lead=lead, columns=columns, rows=rows, notes=(*_phase_note(rows), *notes))
 
 

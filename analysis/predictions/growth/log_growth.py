@@ -31,6 +31,7 @@ from ultraslow.analysis.growth import (
     judge,
     logarithm_ratio,
     mean_decade_ratio,
+    misfit,
     mostly_left_out,
     shortage,
     told_apart,
@@ -133,6 +134,7 @@ def log_growth(study: Study) -> Verdict:
         sample=entered.sample,
         assumptions=(
             *_conditions(shown, found),
+            *_misfits(arms, kept),
             *_silent(kept, entered),
             f"by what they forecast at {shown.name}, {in_words(compared)}",
             *group_exponents(kept),
@@ -437,6 +439,23 @@ def _conditions(shown: SpeakingArm, found: Judgement) -> tuple[str, ...]:
         "in the one before",
         *([_CAUSE] if found.word == SUPPORTED else []),
     )
+
+
+def _misfits(arms: Sequence[SpeakingArm], kept: Study) -> tuple[str, ...]:
+    """The arms whose curves leave the family of laws, in one phrase."""
+    if "local_exponent" not in kept.fits:
+        return ()
+    fits = [(arm.name, kept.fits.sel(node=list(arm.nodes))) for arm in arms]
+    told = [
+        f"at {name}: {found}"
+        for name, own in fits
+        if (
+            found := misfit(
+                own["local_exponent"].values, own["law_exponent"].values, level=kept.level
+            )
+        )
+    ]
+    return (f"within the family there is a misfit {'; '.join(told)}",) if told else ()
 
 
 def _silent(kept: Study, entered: Study) -> tuple[str, ...]:

@@ -71,16 +71,34 @@ def test_a_fit_is_shown_with_its_numbers(make):
     fits = fit_totals({"r": make(records=FEW)})
     known = {"exponent": 0.25, "exponent_low": 0.1, "exponent_high": np.inf, "detectable": 0.2}
     known |= {"decade_ratio": 1.8, "decade_ratio_low": 1.5, "decade_ratio_high": 2.1}
+    known |= {"window_low": -0.049, "window_high": 0.702}
     fits = fits.assign({k: ("node", [v]) for k, v in known.items()})
     fits["status"] = ("node", ["p_unbounded"])
     found = tables.exponent_table(fits)
-    assert found.terminal().splitlines()[4].split() == [
+    assert found.terminal().splitlines()[5].split() == [
         *("run", "64", "0", "0.90", "0.250", "[0.100,", "∞)", "0.200"),
-        *("1.800", "[1.500,", "2.100]", "p", "unbounded"),
+        *("1.800", "[1.500,", "2.100]", "−0.05", "to", "0.70", "p", "unbounded"),
     ]
     plain = tables.exponent_table(fits.drop_vars([name for name in fits if "ratio" in name]))
     assert plain.terminal().splitlines()[3].split()[-3:] == ["0.200", "p", "unbounded"]
     assert found.json()[0]["exponent_high"] == "inf"
+
+
+def test_a_misfit_of_an_arm_is_told_below_its_fits(make):
+    runs = {f"r{k}": make(records=FEW, seed=k, noise=0.01) for k in range(3)}
+    fits = fit_totals(runs)
+    local = np.array([[0.3, 0.7], [0.31, 0.69], [0.29, 0.71]])
+    law = np.full((3, 2), 0.5)
+    both = {
+        "local_exponent": (("node", "window"), local),
+        "law_exponent": (("node", "window"), law),
+    }
+    fits = fits.drop_vars(["window", *both]).assign(both)
+    fits = fits.assign(exponent=("node", [0.5] * 3), status=("node", ["ok"] * 3))
+    assert tables.exponent_table(fits).notes[-1] == (
+        "misfit at batch size 64: local exponents run 0.30 to 0.70 where the fitted law says "
+        "0.50 to 0.50"
+    )
 
 
 def paragraph(**options):

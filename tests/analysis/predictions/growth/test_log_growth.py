@@ -50,6 +50,7 @@ def fitted(runs, exponents, *, better=NONE, ratio=1.0, decades=3.5, half=0.02):
         "sigma": np.full(count, 0.05),
         "noise_kind": np.full(count, "white"),
         **{f"noise_{part}": np.zeros(count) for part in ("length", "nugget", "power")},
+        "noise_hurst": np.full(count, 0.5),
         "status": np.where(np.isfinite(exponents), "ok", "too_few_points"),
         "reason": np.where(np.isfinite(exponents), "", "too few records"),
     }
@@ -84,6 +85,24 @@ def test_the_effect_is_students_t_across_seeds(make):
     )
     assert verdict.null == (-0.05, 0.05)
     assert verdict.span == (1, 3000)
+
+
+def test_a_misfit_is_told_beside_the_verdict_and_changes_nothing_else(make):
+    runs = arms(make, 4, sizes=(64, 256))
+    fits = fitted(runs, POWER * 2, better=FASTER)
+    law = np.full((8, 3), 0.31)
+    local = law + np.repeat([[-0.2, 0.0, 0.3], [0.01, 0.0, 0.0]], 4, axis=0)
+    local += 0.01 * np.sin(np.arange(8))[:, None]
+    bent = fits.assign(
+        local_exponent=(("node", "window"), local), law_exponent=(("node", "window"), law)
+    )
+    before, after = (log_growth(Study(runs, fitted=one)) for one in (fits, bent))
+    (told,) = set(after.assumptions) - set(before.assumptions)
+    assert told == (
+        "within the family there is a misfit at batch size 64: local exponents run 0.11 to 0.61 "
+        "where the fitted law says 0.31 to 0.31"
+    )
+    assert (after.verdict, after.reason) == (before.verdict, before.reason)
 
 
 @pytest.mark.parametrize(
