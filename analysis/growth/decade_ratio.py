@@ -180,7 +180,7 @@ def logarithm_ratio(last: float, onset: float) -> float:
         onset: τ, iterations.
 
     >>> round(logarithm_ratio(1000.0, 0.0), 2), round(logarithm_ratio(1000.0, 100.0), 2)
-    (1.0, 3.08)
+    (1.0, 3.16)
     """
     ends = np.log(decade_middles(np.array([last])) + onset)
     return float((ends[0] - ends[1]) / (ends[1] - ends[2]))
