@@ -492,7 +492,9 @@ def fitted_noise(fit: xr.Dataset) -> NoiseModel | None:
     kind = str(fit["noise_kind"].item())
     if kind == "none":
         return None
-    return NoiseModel(kind, *(fit[f"noise_{part}"].item() for part in NOISE_PARTS))
+    # Fits that were saved before there was a part have none of it.
+    parts = (fit[f"noise_{part}"].item() for part in NOISE_PARTS if f"noise_{part}" in fit)
+    return NoiseModel(kind, *parts)
 
 
 def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) -> xr.Dataset:

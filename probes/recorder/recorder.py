@@ -40,7 +40,7 @@ from ultraslow.probes.buffer import (
 from ultraslow.probes.distributed import Termination, agreement_among, wrapped_late
 from ultraslow.probes.gradients import AfterPass, GradientTap
 from ultraslow.probes.quantities import Quantities, Subject
-from ultraslow.probes.storage import RecordingWriter, SegmentStore, import_all
+from ultraslow.probes.storage import RecordingWriter, SegmentStore, import_pools
 
 from .outlook import OneUnit
 from .start import Start
@@ -152,7 +152,7 @@ class Recorder:
             optimizer.register_step_post_hook(self._after_step),
         ]
         if self._processes.writes:
-            import_all()
+            import_pools()
         atexit.register(self._at_exit)
 
     def observe(self, *, loss: Tensor | float) -> None:

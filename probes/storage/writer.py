@@ -1,5 +1,6 @@
 """From records to files: what rank 0 does at a flush."""
 
+import importlib
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,6 @@ from ultraslow.diffusion.recording import (
     TakenOver,
     events_of,
     pack,
-    to_bytes,
 )
 from ultraslow.probes.buffer import Record, stacked
 
@@ -248,13 +248,15 @@ class RecordingWriter:
             warnings.warn(f"recording {self.store.folder}: {text}", RuntimeWarning, stacklevel=2)
 
 
-def import_all() -> None:
-    """Have the libraries import what they put off until they write.
+def import_pools() -> None:
+    """Import what cannot be imported any more when the program ends.
 
-    Some of it cannot be imported any more when the program ends, and the first records of a short
-    program may be written then.
+    Pools of threads and of processes register themselves to be ended with the interpreter, which
+    is refused once that ends; libraries import them when they write, and the first records of a
+    short program may be written then.
     """
-    to_bytes(xr.Dataset({"x": ("iteration", [0.0])}))
+    for pool in ("thread", "process"):
+        importlib.import_module(f"concurrent.futures.{pool}")
 
 
 def _thinned(records: Sequence[Record]) -> list[Record]:

@@ -42,7 +42,7 @@ def test_command_modules_load_without_heavy_libraries():
         (["--batch-size", "5000"], "batch_size: found 5000, expected at most the 1440"),
         (["--batch-size", "81"], "batch_size: found 81, expected a multiple of the 2 processes"),
         (["--model", "resnet7"], "model: found 'resnet7'"),
-        (["--config", "/nowhere/run.toml"], "No such file or directory: '/nowhere/run.toml'"),
+        (["--config", "/nowhere/run.toml"], "/nowhere/run.toml: no such file or directory"),
     ],
 )
 def test_faults_of_the_request_end_with_status_2(words, message, tmp_path, capsys):
