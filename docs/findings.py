@@ -127,6 +127,8 @@ def verdict(found):
     meaning = f"Effect: {effect}, {found['effect_meaning']}."
     word = found["verdict"]
     lines = [f"### {found['prediction']}: {word}", "", f"> {found['statement']}", ""]
+    if word == "not applicable":
+        return "\n".join([*lines, found["reason"]])
     if word == "undecidable":
         return "\n".join([*lines, f"{found['reason']} Would decide it: {found['needed']}."])
     seeds = f"{plural(found['seeds'], 'seed')} an arm or more"
@@ -181,8 +183,12 @@ def page(report, ladder):
         digest=digest([*inputs, *ladder["inputs"]]),
         level=report["options"]["level"],
     )
-    decided = [verdict(v) for v in found if v["verdict"] != "undecidable"]
-    left = [verdict(v) for v in found if v["verdict"] == "undecidable"]
+    # Of the other sets, of weight decay, there are too few seeds for a verdict on anything.
+    of_study = [v for v in found if v["set"] == found[0]["set"]]
+    assert all(v["verdict"] == "undecidable" for v in found if v not in of_study)
+    open_words = ("undecidable", "not applicable")
+    decided = [verdict(v) for v in of_study if v["verdict"] not in open_words]
+    left = [verdict(v) for v in of_study if v["verdict"] in open_words]
     sections = [
         head,
         "## What was trained, and how far it moved",
