@@ -296,9 +296,6 @@ def shortage(fits: xr.Dataset) -> str:
     if not (fits["last"] > 0).any():
         return "recordings that hold the learning rate: nothing else says where it was constant"
     reached = int(fits["last"].max())
-    weak = int(fits["status"].isin(_VAGUE).sum())
-    if 2 * weak > fits.sizes["node"]:
-        return "distances that grow clear of their noise: longer runs, or windows of more records"
     last = float((fits["first"].clip(min=1) * 10**DECADES).max())
     short = fits["decades"] < DECADES
     if "fitted" in fits and 2 * int(((fits["fitted"] > 0) & short).sum()) > int(short.sum()):
@@ -306,6 +303,9 @@ def shortage(fits: xr.Dataset) -> str:
             f"a larger training set, not fitted before iteration {number(math.ceil(last))}: this "
             f"one is by iteration {number(reached)}, and longer runs would not change that"
         )
+    weak = int(fits["status"].isin(_VAGUE).sum())
+    if 2 * weak > fits.sizes["node"]:
+        return "distances that grow clear of their noise: longer runs, or windows of more records"
     if last <= int(fits["last"].min()):
         return f"more records in the phase of constant learning rate, up to iteration {reached}"
     return (

@@ -438,7 +438,7 @@ def counted_in_words(runs: Mapping[str, xr.Dataset]) -> str:
 def _told_copies(runs: Mapping[str, xr.Dataset], twins: Mapping[str, str]) -> str:
     if not twins:
         return ""
-    pairs = [f"{_name(runs[name])} of {_name(runs[twin])}" for name, twin in twins.items()]
+    pairs = [f"{_file(runs[name])} of {_file(runs[twin])}" for name, twin in twins.items()]
     verb = "is a copy of another" if len(pairs) == 1 else "are copies of others"
     return (
         f"{plural(len(pairs), 'recording')} {verb}, with the same distance at every record: "
@@ -466,6 +466,12 @@ def _told_short(runs: Mapping[str, xr.Dataset], short: Mapping[str, int]) -> str
         f"{plural(len(short), 'recording')} {verb} left out of comparisons between distances, as "
         f"finite distances end before half of what the arm reached: {first_of(listed)}."
     )
+
+
+def _file(run: xr.Dataset) -> str:
+    """The file of a run, as copies have its name; the name where it came from no file."""
+    path = str(run.attrs.get("path", ""))
+    return path.replace("\\", "/").rsplit("/", 1)[-1][:60] or _name(run)
 
 
 def _name(run: xr.Dataset) -> str:

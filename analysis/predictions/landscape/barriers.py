@@ -173,7 +173,9 @@ def _log_ratio(run: xr.Dataset, items: list[Crossing]) -> float:
 
 
 def _rise(items: list[Crossing]) -> float:
-    """Slope of the barrier over ln Δt, in units of the mean barrier; NaN for equal Δt."""
+    """Slope of the barrier over ln Δt, in units of the mean barrier; NaN for one or equal Δt."""
+    if len(items) < 2:
+        return math.nan
     clock = np.log([item.end - item.start for item in items])
     climb = np.array([item.barrier for item in items])
     if np.ptp(clock) < math.log(FACTOR) or not climb.mean() > 0:

@@ -206,3 +206,10 @@ def test_one_long_seed_does_not_make_the_others_short(make):
     # Nor is an arm short because another one is long.
     other = {"o": make(batch_size=256, seed=0, last=10_000)}
     assert stopped_early(runs | other) == {}
+
+
+def test_copies_are_named_by_their_files(make):
+    run = make(run="s0").assign_attrs(path="runs/s0.nc")
+    copy = run.assign_attrs(path="elsewhere/another.nc")
+    said = counted_in_words({"s0": run, "s0-2": copy})
+    assert "1 recording is a copy of another" in said and "another.nc of s0.nc" in said

@@ -171,3 +171,15 @@ def test_four_ways_are_needed(make, lines_kept, decided):
     if not decided:
         assert "6 checkpoints a run" in found.needed
         assert (found.have, found.need, found.unit) == (4.0, 6.0, "checkpoints")
+
+
+def test_runs_without_any_way_between_checkpoints_ask_for_checkpoints(make):
+    # As where the training set is fitted before the second checkpoint.
+    runs = climbing(make, 1.0)
+    for run in runs.values():
+        run["line_loss"][:] = np.nan
+        run["line_loss"][-1] = 1.0
+        run["learning_rate"][-3:] = 0.01
+    found = barriers(Study(runs))
+    assert found.verdict == "undecidable" and "0 pairs" in found.reason
+    assert "6 checkpoints a run" in found.needed
