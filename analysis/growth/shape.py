@@ -12,12 +12,14 @@ squares with the noise of the growth fit, and the band is simultaneous: it holds
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import BSpline
 from scipy.stats import norm
 
 from ultraslow.analysis.intervals import t_quantile
 
+from .fit import fitted_noise
 from .noise_models import NoiseModel, handicap, menu, noise_covariance
 from .status import check_curve
 
@@ -55,10 +57,21 @@ class LocalShape:
     reason: str
 
 
+def _model(noise: object) -> NoiseModel:
+    """The model of the noise, its own or that of a fit."""
+    found = fitted_noise(noise) if isinstance(noise, xr.Dataset) else noise
+    if found is None:
+        raise ValueError("noise: found the fit of a curve that could not be fitted")
+    if not isinstance(found, NoiseModel):
+        kind = type(noise).__name__
+        raise TypeError(f"noise: found {kind}, expected the curve's fit, as `fit_growth` gives it")
+    return found
+
+
 def local_shape(
     times: ArrayLike,
     values: ArrayLike,
-    noise: NoiseModel,
+    noise: NoiseModel | xr.Dataset,
     *,
     pieces: int | None = None,
     level: float = 0.95,
@@ -75,7 +88,8 @@ def local_shape(
     Arguments:
         times: t > 0, shape (time,), increasing, iterations.
         values: d, shape (time,), finite.
-        noise: the noise, for example that of the growth fit (`fitted_noise`).
+        noise: the curve's growth fit, as `fit_growth` gives it, whose noise is taken; or a model
+            of the noise.
         pieces: of the spline; by default one a decade and at least one.
         level: confidence level of the whole band.
         draws: simulated coefficient vectors.
@@ -86,7 +100,8 @@ def local_shape(
 
     Raises:
         ValueError: with fewer records than the spline has coefficients, plus two, times that do
-            not increase, or values that are not finite.
+            not increase, values that are not finite, or the fit of a curve that had none.
+        TypeError: for noise of another kind.
 
     >>> times = np.geomspace(1, 1e4, 40)
     >>> found = local_shape(times, 2 * times**0.25, NoiseModel("white"))
@@ -97,7 +112,7 @@ def local_shape(
     check_curve(times, values)
     clock = np.log(times)
     designs = spline_designs(clock, _pieces(clock, pieces))
-    coefficients, spread, _ = _noisy_fit(designs[0], values, noise, times)
+    coefficients, spread, _ = _noisy_fit(designs[0], values, _model(noise), times)
     root = np.linalg.cholesky(spread + 1e-14 * np.trace(spread) * np.eye(len(spread)))
     rng = rng or np.random.default_rng(0)
     sample = coefficients + rng.standard_normal((draws, coefficients.size)) @ root.T

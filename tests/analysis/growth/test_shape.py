@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 from statsmodels.regression.linear_model import GLS
 
+from ultraslow.analysis.growth.fit import fit_growth, fitted_noise
 from ultraslow.analysis.growth.noise_models import (
     NoiseModel,
     handicap,
@@ -170,3 +172,21 @@ def test_bands_keep_the_level_asked_for():
     error = (wide.slope_high - wide.slope_low) / (narrow.slope_high - narrow.slope_low)
     assert np.ptp(error) < 1e-9 and 1.2 < error[0] < 2.9
     assert np.all((wide.high - wide.low) > 1.2 * (narrow.high - narrow.low))
+
+
+def test_the_noise_may_be_that_of_the_fit():
+    times = np.geomspace(1, 3000, 60).round().astype(int)
+    times = np.unique(times)
+    rng = np.random.default_rng(0)
+    curve = xr.DataArray(
+        times**0.5 * np.exp(0.002 * rng.standard_normal(times.size)),
+        dims="iteration",
+        coords={"iteration": times},
+    )
+    fit = fit_growth(curve)
+    found = local_shape(times, curve.values, fit)
+    same = local_shape(times, curve.values, fitted_noise(fit))
+    np.testing.assert_array_equal(found.shape, same.shape)
+    assert np.median(found.shape) == pytest.approx(0.5, abs=0.1)
+    with pytest.raises(TypeError, match="noise: found str, expected the curve's fit"):
+        local_shape(times, curve.values, "white")
