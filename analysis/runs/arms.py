@@ -43,6 +43,8 @@ _LEAST_SHARED = 3
 # A seed that ended before this share of what its arm reached stopped early.
 _SHORT = 0.5
 _ENOUGH = 3  # the fewest seeds that are a sample
+# Shares of the first training loss: an arm learnt if its runs end below, a run did not if above.
+_LEARNT, _NOTHING_LEARNT = 0.5, 0.9
 
 
 @dataclass(frozen=True, order=True)
@@ -408,11 +410,44 @@ def stopped_early(runs: Mapping[str, xr.Dataset]) -> dict[str, int]:
     return found
 
 
+def diverged(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
+    """Runs whose training loss ends where it began, though that of their arm fell to half of it.
+
+    What happens to a network that learns nothing is not what its arm shows, however finite it is.
+
+    Arguments:
+        runs: recordings by node name, one a seed.
+
+    Returns:
+        Their names; none of arms of fewer than three runs with a loss.
+    """
+    by_arm: dict[object, dict[str, float]] = {}
+    for name, run in runs.items():
+        by_arm.setdefault(setting_key(run), {})[name] = _loss_left(run)
+    found: list[str] = []
+    for left in by_arm.values():
+        known = [share for share in left.values() if math.isfinite(share)]
+        if len(known) >= _ENOUGH and np.median(known) < _LEARNT:
+            found += [name for name, share in left.items() if share > _NOTHING_LEARNT]
+    return tuple(found)
+
+
+def _loss_left(run: xr.Dataset) -> float:
+    """The training loss at the end over that at the start; NaN where it was not recorded."""
+    if "loss" not in run.variables:
+        return math.nan
+    loss = np.asarray(run.variables["loss"].values, dtype=np.float64)
+    loss = loss[np.isfinite(loss) & (run.variables["iteration"].values > 0)]
+    if loss.size < 2 * _ENOUGH or not loss[0] > 0:
+        return math.nan
+    return float(np.median(loss[-_ENOUGH:]) / loss[0])
+
+
 def draws(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """The runs that are draws of their own: copies and repeated seeds once, none stopped early."""
+    """The runs that are draws of their own: copies and repeated seeds once, none broken off."""
     once = without(runs, copies(runs))
     kept = one_per_seed(once)
-    return without(kept, stopped_early(kept))
+    return without(kept, {*stopped_early(kept), *diverged(kept)})
 
 
 def without(runs: Mapping[str, xr.Dataset], names: Iterable[str]) -> dict[str, xr.Dataset]:
@@ -428,11 +463,14 @@ def counted_in_words(runs: Mapping[str, xr.Dataset]) -> str:
     kept = one_per_seed(single)
     again = [name for name in single if name not in kept]
     short = stopped_early(kept)
-    return " ".join(
-        filter(
-            None, [_told_copies(runs, twins), _told_again(runs, again), _told_short(runs, short)]
-        )
-    )
+    lost = [name for name in diverged(kept) if name not in short]
+    said = [
+        _told_copies(runs, twins),
+        _told_again(runs, again),
+        _told_short(runs, short),
+        _told_diverged(runs, lost),
+    ]
+    return " ".join(filter(None, said))
 
 
 def _told_copies(runs: Mapping[str, xr.Dataset], twins: Mapping[str, str]) -> str:
@@ -465,6 +503,17 @@ def _told_short(runs: Mapping[str, xr.Dataset], short: Mapping[str, int]) -> str
     return (
         f"{plural(len(short), 'recording')} {verb} left out of comparisons between distances, as "
         f"finite distances end before half of what the arm reached: {first_of(listed)}."
+    )
+
+
+def _told_diverged(runs: Mapping[str, xr.Dataset], lost: Sequence[str]) -> str:
+    if not lost:
+        return ""
+    verb = "is" if len(lost) == 1 else "are"
+    return (
+        f"{plural(len(lost), 'recording')} {verb} left out of comparisons between distances, as "
+        "the training loss ends where it began while that of the arm fell: "
+        f"{first_of([_name(runs[name]) for name in lost])}."
     )
 
 

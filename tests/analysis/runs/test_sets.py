@@ -7,7 +7,7 @@ import xarray as xr
 
 from ultraslow import analysis
 from ultraslow.analysis.runs import ALL, counted_in_words, draws, equal_sets, rungs_in_words
-from ultraslow.analysis.runs.arms import copies, one_per_seed, stopped_early
+from ultraslow.analysis.runs.arms import copies, diverged, one_per_seed, stopped_early
 
 FEW = [0, 1, 2, 4, 8]
 
@@ -213,3 +213,21 @@ def test_copies_are_named_by_their_files(make):
     copy = run.assign_attrs(path="elsewhere/another.nc")
     said = counted_in_words({"s0": run, "s0-2": copy})
     assert "1 recording is a copy of another" in said and "another.nc of s0.nc" in said
+
+
+def test_a_run_that_learns_nothing_is_left_out_and_named(make):
+    runs = {f"s{k}": make(run=f"s{k}", seed=k) for k in range(4)}
+    lost = make(run="lost", seed=9)
+    late = lost["iteration"].values > 100
+    lost["distance_sq"].values[late] *= 25.0**2
+    lost["loss"].values[late] = 2.303
+    assert diverged(runs) == () and diverged(runs | {"lost": lost}) == ("lost",)
+    assert list(draws(runs | {"lost": lost})) == list(runs)
+    assert counted_in_words(runs | {"lost": lost}) == (
+        "1 recording is left out of comparisons between distances, as the training loss ends "
+        "where it began while that of the arm fell: lost."
+    )
+    # Where no run of an arm learns, or too few say so, nothing is told from that.
+    still = {name: run.assign(loss=2.3 + 0 * run["loss"]) for name, run in runs.items()}
+    assert diverged(still | {"lost": lost}) == ()
+    assert diverged({"s0": runs["s0"], "lost": lost}) == ()
