@@ -443,11 +443,38 @@ def _loss_left(run: xr.Dataset) -> float:
     return float(np.median(loss[-_ENOUGH:]) / loss[0])
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """Which runs of a set are draws of their own, and why the others are none.
+
+    Attributes:
+        twins: of each copy the run that it repeats.
+        again: runs of a seed that another one stands for.
+        short: of runs that stopped early the last iteration with a finite distance.
+        lost: other runs that diverged.
+        kept: the draws.
+    """
+
+    twins: dict[str, str]
+    again: list[str]
+    short: dict[str, int]
+    lost: list[str]
+    kept: dict[str, xr.Dataset]
+
+
+def _counted(runs: Mapping[str, xr.Dataset]) -> _Counted:
+    twins = copies(runs)
+    single = without(runs, twins)
+    once = one_per_seed(single)
+    short = stopped_early(once)
+    lost = [name for name in diverged(once) if name not in short]
+    again = [name for name in single if name not in once]
+    return _Counted(twins, again, short, lost, without(once, {*short, *lost}))
+
+
 def draws(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     """The runs that are draws of their own: copies and repeated seeds once, none broken off."""
-    once = without(runs, copies(runs))
-    kept = one_per_seed(once)
-    return without(kept, {*stopped_early(kept), *diverged(kept)})
+    return _counted(runs).kept
 
 
 def without(runs: Mapping[str, xr.Dataset], names: Iterable[str]) -> dict[str, xr.Dataset]:
@@ -458,17 +485,14 @@ def without(runs: Mapping[str, xr.Dataset], names: Iterable[str]) -> dict[str, x
 
 def counted_in_words(runs: Mapping[str, xr.Dataset]) -> str:
     """In words, which runs of a set count once or not at all, and why; empty without any."""
-    twins = copies(runs)
-    single = without(runs, twins)
-    kept = one_per_seed(single)
-    again = [name for name in single if name not in kept]
-    short = stopped_early(kept)
-    lost = [name for name in diverged(kept) if name not in short]
+    found = _counted(runs)
+    ended = [f"{_name(runs[name])} at iteration {last}" for name, last in found.short.items()]
+    lost = [_name(runs[name]) for name in found.lost]
     said = [
-        _told_copies(runs, twins),
-        _told_again(runs, again),
-        _told_short(runs, short),
-        _told_diverged(runs, lost),
+        _told_copies(runs, found.twins),
+        _told_again(runs, found.again),
+        _told_left_out(ended, "finite distances end before half of what the arm reached"),
+        _told_left_out(lost, "the training loss ends where it began while that of the arm fell"),
     ]
     return " ".join(filter(None, said))
 
@@ -495,25 +519,13 @@ def _told_again(runs: Mapping[str, xr.Dataset], again: Sequence[str]) -> str:
     )
 
 
-def _told_short(runs: Mapping[str, xr.Dataset], short: Mapping[str, int]) -> str:
-    if not short:
+def _told_left_out(names: Sequence[str], why: str) -> str:
+    if not names:
         return ""
-    listed = [f"{_name(runs[name])} at iteration {last}" for name, last in short.items()]
-    verb = "is" if len(short) == 1 else "are"
+    verb = "is" if len(names) == 1 else "are"
     return (
-        f"{plural(len(short), 'recording')} {verb} left out of comparisons between distances, as "
-        f"finite distances end before half of what the arm reached: {first_of(listed)}."
-    )
-
-
-def _told_diverged(runs: Mapping[str, xr.Dataset], lost: Sequence[str]) -> str:
-    if not lost:
-        return ""
-    verb = "is" if len(lost) == 1 else "are"
-    return (
-        f"{plural(len(lost), 'recording')} {verb} left out of comparisons between distances, as "
-        "the training loss ends where it began while that of the arm fell: "
-        f"{first_of([_name(runs[name]) for name in lost])}."
+        f"{plural(len(names), 'recording')} {verb} left out of comparisons between distances, as "
+        f"{why}: {first_of(names)}."
     )
 
 
