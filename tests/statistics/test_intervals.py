@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from test_p1_rule import spaced
 
 from ultraslow.analysis.growth.fit import GridFit, fit_grid, gapped_grid, thinned, time_grid
 from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
@@ -25,10 +26,6 @@ COUNT = 24  # a design, noise and truth
 DRAWS = 400
 SCALES = (0.003, 0.015)  # of the noise, shares of the growth
 TABLE = Path(__file__).with_name("intervals_table.md")
-
-
-def spaced(last, records):
-    return np.unique(np.geomspace(1, last, records).round())
 
 
 DESIGNS = {

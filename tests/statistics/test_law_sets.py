@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from test_p1_rule import Design, spaced
 
 from ultraslow.analysis.comparison.confidence_set import p_value
 from ultraslow.analysis.comparison.forecast import forecasts
@@ -29,19 +30,6 @@ OTHERS = ("AR .8", "walk, sd × 4", "fractional, H = 0.75")
 POWERS = (0.1, 0.2, 0.3, 0.5, 0.8)  # told from a logarithm
 POWER_SETS = 20
 TABLE = Path(__file__).with_name("laws_table.md")
-
-
-class Design(NamedTuple):
-    """When runs are recorded, and how many there are."""
-
-    name: str
-    times: np.ndarray
-    seeds: int
-
-
-def spaced(last, records):
-    return np.unique(np.geomspace(1, last, records).round())
-
 
 DESIGNS = (
     Design("T = 700, 45 records, 3 seeds", spaced(700, 45), 3),
