@@ -17,7 +17,7 @@ Contents:
     distributed   the processes of a run, and what they have to agree on
     runs          the reference runs: ResNets on images, from recipes
     norms         squares and squared distances of tensors
-    verification  a toy of known noise scale through every way of training
+    verification  whether what is recorded is true: in the user's own training, and on a toy
     cli           the commands `verify`, `repair` and `label`
 """
 

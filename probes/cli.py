@@ -67,7 +67,12 @@ def _modes(count: int, updates: int) -> Iterator[dict[str, Any]]:
     Raises:
         CommandError: when a process failed, with the end of what it said.
     """
-    arguments = [f"--nproc-per-node={count}", "-m", "ultraslow.probes.verification", str(updates)]
+    arguments = [
+        f"--nproc-per-node={count}",
+        "-m",
+        "ultraslow.probes.verification.modes",
+        str(updates),
+    ]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     said: list[str] = []
     with tempfile.TemporaryFile("w+", errors="replace") as kept:

@@ -14,7 +14,7 @@ Contents:
     Recorder         what `attach` returns
     Evaluation       held-out numbers on a schedule
     Landscape        the loss around the weights at checkpoints
-    verify           the noise estimates on a toy of known truth
+    verify           compare what is recorded with the truth, in your own training or on a toy
     load             read recordings
     RecordError      what is wrong with one, with all its faults
     fit_growth       fit the growth family to a distance
