@@ -42,9 +42,9 @@ def verify(*arguments: Any, **options: Any) -> Verification | Rehearsal:
 
         us.verify(step, model, optimizer, batch_size=512)
 
-    calls `step()` three times, which makes one update of your loop up to the optimizer's step, with
-    a recorder attached, computes distance, gradient and noise a second time in a slow way that
-    shares nothing with the probes, prints both with the digits that agree, and what to change
+    calls `step()`, which makes one update of your loop and ends with the optimizer's, three times
+    with a recorder attached, computes distance, gradient and noise a second time in a slow way
+    that shares nothing with the probes, prints both with the digits that agree, and what to change
     where they do not. Afterwards weights, buffers, gradients, random numbers and the states of
     optimizers, schedulers and gradient scalers are as before, of whatever moved; iterators of data
     loaders that are open have gone on, and the sentence says by how much. Call it before `attach`,
