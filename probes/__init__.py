@@ -16,6 +16,7 @@ Contents:
     storage       segments, files and weights on disk
     distributed   the processes of a run, and what they have to agree on
     runs          the reference runs: ResNets on images, from recipes
+    hosts         trainers of other programs: Lightning, Hugging Face, Accelerate
     norms         squares and squared distances of tensors
     verification  whether what is recorded is true: in the user's own training, and on a toy
     cli           the commands `verify`, `repair` and `label`

@@ -15,7 +15,7 @@ SOURCE = HERE.parents[1] / "src"
 def torchrun(script, *arguments, processes=2, timeout=150):
     """Run a script under torchrun and return what it printed; its stacks come where it hangs."""
     command = [sys.executable, "-m", "ultraslow.probes.distributed.children", "--standalone"]
-    path = f"{SOURCE}{os.pathsep}{HERE}"
+    path = os.pathsep.join(map(str, (SOURCE, HERE, Path(script).parent)))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
