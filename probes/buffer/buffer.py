@@ -23,6 +23,7 @@ from torch import Tensor
 from ultraslow.probes.distributed import Processes
 from ultraslow.probes.gradients import WITNESSES
 
+from .averaged import averages
 from .units import UnitShares, unit_weights
 from .window import Array, Snapshot, Updates, Values
 
@@ -44,6 +45,9 @@ class Row:
         learning_rate: of the first parameter group.
         loss_scale: of mixed precision; NaN where there is none.
         skipped: optimizer steps skipped before this one.
+        averaged: of gradients that are averaged by hand, projections `(3, projection)` of this
+            process's own, of those the optimizer used, and the squares of these; Big then is of
+            what the optimizer used.
     """
 
     unit_sq: Tensor
@@ -53,15 +57,17 @@ class Row:
     learning_rate: float | Tensor
     loss_scale: float | Tensor
     skipped: int
+    averaged: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """Everything that waited, on the host and summed over processes."""
+    """Everything that waited, on the host and summed over processes; `fault` is to be told."""
 
     updates: Updates
     snapshots: list[Snapshot]
     update_seconds: float
+    fault: str = ""
 
 
 @dataclass
@@ -157,9 +163,14 @@ class Buffer:
                 self._vector(shares),
                 self._column([row.learning_rate for row in self.rows]) / size,
                 self._column([row.loss_scale for row in self.rows]) / size,
+                *self._averaged(copies),
             ],
             dim=1,
         )
+
+    def _averaged(self, copies: int) -> list[Tensor]:
+        found = [row.averaged.flatten() for row in self.rows if row.averaged is not None]
+        return [torch.stack(found) / copies] if len(found) == len(self.rows) else []
 
     def _shares(self) -> list[UnitShares]:
         return [row.shares for row in self.rows]
@@ -238,8 +249,11 @@ class InFlight:
         count = len(self.buffer.rows)
         mean_seconds = float(total[0]) / self.size / max(count, 1)
         columns = 2 * self.buffer.tensors + _COLUMNS
-        updates = self._updates(rows.reshape(count, columns))
-        return Reduced(updates, self._snapshots(measured), mean_seconds)
+        table = rows.reshape(count, len(rows) // count if count else columns)
+        updates, fault = self._updates(table[:, :columns]), ""
+        if table.shape[1] > columns:
+            updates, fault = _before_clipping(updates, table[:, columns:], self.size)
+        return Reduced(updates, self._snapshots(measured), mean_seconds, fault)
 
     def _updates(self, rows: Array) -> Updates:
         tensors = self.buffer.tensors
@@ -278,6 +292,25 @@ class InFlight:
             )
             for snapshot in self.buffer.snapshots
         ]
+
+
+def _before_clipping(updates: Updates, columns: Array, size: int) -> tuple[Updates, str]:
+    """Updates whose gradients were averaged by hand, with Big as it was before clipping.
+
+    Where the gradient is not that of the mean it is unknown, as is the update's number of units.
+    """
+    found = averages(columns.reshape(len(columns), 3, -1), size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total_sq = updates.total_sq / found.clip_factor[:, None] ** 2
+    known = replace(
+        updates,
+        total_sq=total_sq,
+        units=np.where(found.known, updates.units, 0.0),
+        u=np.where(found.known, updates.u, np.nan),
+        clip_factor=found.clip_factor,
+        uneven_clipping=np.zeros(len(updates), dtype=bool),  # of which the fault tells
+    )
+    return known, found.fault
 
 
 def _sent(vector: Tensor, processes: Processes) -> tuple[Tensor, torch.cuda.Event | None]:

@@ -66,6 +66,7 @@ class Flushes:
         flush_seconds: float,
         enter: Callable[[Reduced], None],
         failed: Callable[[RuntimeError], None],
+        warn: Callable[[str], None],
     ) -> None:
         """Begin with nothing under way.
 
@@ -77,6 +78,7 @@ class Flushes:
             flush_seconds: between two flushes, about.
             enter: is given what has arrived on the host.
             failed: is told when a flush could not be, which is the last one.
+            warn: is told of gradients that are none of the mean's.
         """
         self.buffer = buffer
         self._processes = processes
@@ -84,6 +86,7 @@ class Flushes:
         self._batch_size = batch_size
         self._enter = enter
         self._failed = failed
+        self._warn = warn
         self._pace = _Pace(flush_seconds)
         self._flight: InFlight | None = None
 
@@ -149,4 +152,6 @@ class Flushes:
     def _arrived(self, flight: InFlight) -> Reduced:
         reduced = flight.land()
         self._pace.adapt(reduced.update_seconds)
+        if self._processes.writes:
+            self._warn(reduced.fault)
         return reduced

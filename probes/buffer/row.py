@@ -3,14 +3,16 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ultraslow.probes.distributed import Processes, local
 from ultraslow.probes.gradients import WITNESSES, GradientTap, scale_of, unscaled, witnesses
-from ultraslow.probes.norms import squares
+from ultraslow.probes.norms import square, squares
 
+from .averaged import Projections
 from .buffer import Row
 from .units import DeclaredUnits
 
@@ -28,6 +30,7 @@ class RowReader:
         scaler: torch.amp.GradScaler | None,
         skipped: int,
         warn: Callable[[str], None],
+        by_hand: bool = False,
     ) -> None:
         """Go on with so many skipped steps.
 
@@ -39,6 +42,7 @@ class RowReader:
             scaler: of mixed precision.
             skipped: steps skipped since the last update.
             warn: is told of what happens to the optimizer.
+            by_hand: whether the training loop averages gradients over processes itself.
         """
         self.skipped = skipped
         self._optimizer = optimizer
@@ -51,6 +55,11 @@ class RowReader:
             [p.numel() for p in parameters], _groups(optimizer, parameters)
         )
         self._clipped_sq = self._nothing().expand(WITNESSES)
+        self._projections: Projections | None = None
+        self._averaged: tuple[Tensor, Tensor] | None = None  # squares, projections
+        if by_hand:
+            self._projections = Projections([self._parameters[i] for i in self._witnesses])
+            tap.ended = partial(self._pass_ended, self._projections)
         self._groups = len(optimizer.param_groups)
         self._known = {id(p) for p in (*parameters, *_trainable(optimizer))}
 
@@ -67,6 +76,19 @@ class RowReader:
         nothing = self._nothing()
         clipped_sq = torch.stack([found.get(i, nothing).to(nothing) for i in self._witnesses])
         self._clipped_sq = clipped_sq / unscaled(self._optimizer) ** 2
+        if self._projections is not None:
+            self._averaged = self._read_averaged(self._projections)
+
+    def _pass_ended(self, projections: Projections) -> None:
+        scale = scale_of(self._scaler)
+        projections.pass_ended(1.0 if scale is None else scale)
+
+    def _read_averaged(self, projections: Projections) -> tuple[Tensor, Tensor]:
+        """Squares of the gradients that the optimizer uses `(tensor,)`, and projections."""
+        zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
+        found = [zero if p.grad is None else square(p.grad).to(zero) for p in self._parameters]
+        scale = unscaled(self._optimizer)
+        return torch.stack(found) / scale**2, projections.before_step(scale)
 
     def is_void(self) -> bool:
         """Whether a fused optimizer was called but skipped the step, which only the device knows.
@@ -89,14 +111,16 @@ class RowReader:
         scale = scale_of(self._scaler)
         seen = self._tap.take()
         skipped, self.skipped = self.skipped + seen.discarded, 0
+        averaged, self._averaged = self._averaged, None
         row = Row(
             unit_sq=seen.unit_sq,
-            total_sq=seen.total_sq,
+            total_sq=seen.total_sq if averaged is None else averaged[0],
             clip=torch.stack([self._of_witnesses(seen.total_sq), self._clipped_sq]),
             shares=self._units.take(seen.units, seen.lost),
             learning_rate=rate,
             loss_scale=float("nan") if scale is None else scale.double(),
             skipped=skipped,
+            averaged=None if averaged is None else averaged[1],
         )
         return row, seen.seconds
 

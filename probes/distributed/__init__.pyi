@@ -22,3 +22,4 @@ from .processes import (
     wrapped_late as wrapped_late,
 )
 from .sigterm import Termination as Termination, agreement_among as agreement_among
+from .strategies import refuse_unseen as refuse_unseen, warn_if_apart as warn_if_apart

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn, TypeVar
 
 import torch
@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, Replicate, Shard
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 _T = TypeVar("_T")
 
@@ -28,12 +28,14 @@ class Processes:
         groups: process groups that cover them; summing over one after the other sums over all.
         copies: how many of them hold the same weights: all under DDP, one under FSDP2, the
             replicas under HSDP.
+        by_hand: whether the training loop averages gradients itself, after the backward pass.
     """
 
     size: int = 1
     rank: int = 0
     groups: tuple[dist.ProcessGroup, ...] = ()
     copies: int = 1
+    by_hand: bool = False
 
     @property
     def writes(self) -> bool:
@@ -59,19 +61,51 @@ class Processes:
         return self.add(values) / self.copies if self.sharded else values
 
 
-def processes_of(model: torch.nn.Module) -> Processes:
-    """The processes of a module: several under DDP, FSDP2 and HSDP, else this one alone.
+def processes_of(
+    model: torch.nn.Module, given: dist.ProcessGroup | bool | None = None
+) -> Processes:
+    """The processes of a module: several under DDP, FSDP2 and HSDP, else those given, or this one.
+
+    Arguments:
+        model: as it is trained.
+        given: the processes that average gradients by hand, True for all there are; None or False
+            where none do.
 
     Raises:
-        ValueError: for weights that are distributed in another way.
+        ValueError: for weights that are distributed in another way, or processes that are none.
     """
     wrapper = _undecorated(model)
-    if isinstance(wrapper, DistributedDataParallel):
-        group = wrapper.process_group
-        size = dist.get_world_size(group)
-        return Processes(size, dist.get_rank(group), (group,), size)
     sharded = [p for p in model.parameters() if isinstance(p, DTensor)]
-    return _mesh_processes(sharded) if sharded else Processes()
+    if given and (sharded or isinstance(wrapper, DistributedDataParallel)):
+        raise ValueError(
+            f"processes: found {given} with a model that is wrapped and tells its own; leave "
+            "processes out"
+        )
+    if isinstance(wrapper, DistributedDataParallel):
+        return _all_alike(wrapper.process_group)
+    if sharded:
+        return _mesh_processes(sharded)
+    return _by_hand(given) if given else Processes()
+
+
+def _by_hand(given: dist.ProcessGroup | bool) -> Processes:
+    if not dist.is_initialized():
+        raise ValueError(
+            f"processes: found {given} before torch.distributed.init_process_group was called"
+        )
+    group = dist.distributed_c10d._get_default_group() if given is True else given
+    if not isinstance(group, dist.ProcessGroup) or dist.get_rank(group) < 0:
+        raise ValueError(
+            f"processes: found {given!r}, expected a process group of which this process is one, "
+            "or True for all processes"
+        )
+    return replace(_all_alike(group), by_hand=True)
+
+
+def _all_alike(group: dist.ProcessGroup) -> Processes:
+    """The processes of a group, each of which holds all weights."""
+    size = dist.get_world_size(group)
+    return Processes(size, dist.get_rank(group), (group,), size)
 
 
 def fail_together(
@@ -195,7 +229,8 @@ def parameter_names(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     >>> list(parameter_names(torch.nn.Linear(2, 1)))
     ['weight', 'bias']
     """
-    prefix = "module." if isinstance(_undecorated(model), DistributedDataParallel) else ""
+    wrapped = isinstance(_undecorated(model), DistributedDataParallel | DataParallel)
+    prefix = "module." if wrapped else ""
     return {
         name.replace("_orig_mod.", "").removeprefix(prefix): parameter
         for name, parameter in model.named_parameters()

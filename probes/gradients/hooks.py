@@ -83,6 +83,7 @@ class GradientTap:
         self.units = 0
         self.paused = self.making = False
         self.protection: AbstractContextManager[None] = nullcontext()  # of what ends a pass
+        self.ended: Callable[[], None] = lambda: None  # called when a unit has
         self._parameters = list(parameters)
         self._processes = processes
         self._failed = failed
@@ -236,6 +237,7 @@ class GradientTap:
     def _end_unit(self) -> None:
         self._count_unit(self._pass_sq / self._processes**2)
         self._read_total()
+        self.ended()
 
     def _count_unit(self, pass_sq: Tensor) -> None:
         self._unit_sq = self._unit_sq + pass_sq / self._scale_sq()

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from ultraslow.diffusion.scaling import Rule
 from ultraslow.probes.buffer import Resume, schedule_of
 from ultraslow.probes.distributed import (
+    Processes,
     is_sharded,
     local,
     parameter_names,
     processes_of,
+    refuse_unseen,
     unwrapped,
+    warn_if_apart,
     within_wrapper,
 )
 from ultraslow.probes.gradients import GradientTap, ShardedTap, scale_of, turn_of
@@ -63,6 +66,7 @@ def attach(
     scaler: torch.amp.GradScaler | None = None,
     flush_seconds: float = 60.0,
     resume: Resume | None = None,
+    processes: torch.distributed.ProcessGroup | bool | None = None,
     close_on_sigterm: bool = True,
     overwrite: bool = False,
     quiet: bool = False,
@@ -119,6 +123,11 @@ def attach(
             to begin where there is no recording yet. Later records are set aside until the run has
             overtaken them. All processes
             resume or none. None for a new recording.
+        processes: the processes whose gradients the training loop itself averages after the
+            backward pass, `dist.all_reduce` of each and division by their number, as a process
+            group or True for all; False where each process trains a model of its own. Not needed
+            for DistributedDataParallel and `fully_shard`, which tell. A unit of `nn.DataParallel`
+            is one pass over all its devices.
         close_on_sigterm: whether SIGTERM closes the recording before the process ends. Several
             processes go on until all were told and close after the same update, some three
             updates later, so that nothing is lost; where one of them is not told within 10 seconds
@@ -142,7 +151,7 @@ def attach(
         FileNotFoundError: when there is nothing to resume.
         OSError: when w0 or the recording cannot be written, here or on another process.
     """
-    optimizer = own_optimizer(optimizer)
+    optimizer = own_optimizer(optimizer, model)
     check_types(model, optimizer, path, scaler=scaler, flush_seconds=flush_seconds)
     scaler = scaler if scaler is not None and scaler.is_enabled() else None
     check_descriptions(evaluation, landscape, metadata)
@@ -150,11 +159,10 @@ def attach(
     given: dict[str, Any] = {"seed": seed, "data": data, "data_size": data_size}
     given |= {"scaling": scaling, "ghost_size": ghost_size, "added_noise": added_noise}
     told = described(metadata or {}, {**given, "model": model_name, "batch_size": batch_size})
-    if overwrite:
-        end_open(SegmentStore(path))
+    end_open(SegmentStore(path), asked=overwrite)
     check_optimizer(optimizer, parameter_names(model))
-    settings = {"evaluation": evaluation, "landscape": landscape}
-    setup, quantities = _setup(model, optimizer, path, told, probes, settings, scaler)
+    asked = {"evaluation": evaluation, "landscape": landscape}
+    setup, quantities = _setup(model, optimizer, path, told, probes, asked, scaler, processes)
     make = partial(
         Recorder,
         model,
@@ -200,19 +208,21 @@ def _setup(
     probes: Collection[str] | None,
     settings: Mapping[str, Any],
     scaler: torch.amp.GradScaler | None,
+    processes: torch.distributed.ProcessGroup | bool | None,
 ) -> tuple[RunSetup, Quantities]:
     """What is to be recorded, and the quantities that measure it.
 
     Arguments:
-        model, optimizer, path, probes, scaler: as `attach` has them.
+        model, optimizer, path, probes, scaler, processes: as `attach` has them.
         told: what is said of the run, checked.
         settings: of the probes that need some, by name; None for one that was not asked for.
     """
-    store, subject = SegmentStore(path), _subject(model)
+    store, subject = SegmentStore(path), _subject(model, processes_of(model, processes))
+    warn_if_apart(store.folder, model, told=processes is not None)
     chosen = {"distance": None, **dict.fromkeys(("noise",) if probes is None else probes)}
     chosen |= {name: given for name, given in settings.items() if given is not None}
     quantities = quantities_of(subject, chosen)
-    static, documented = _described(model, optimizer, store, told)
+    static, documented = _described(subject, optimizer, store, told)
     setup = RunSetup(
         store,
         subject,
@@ -224,11 +234,11 @@ def _setup(
     return setup, quantities
 
 
-def _subject(model: torch.nn.Module) -> Subject:
+def _subject(model: torch.nn.Module, processes: Processes) -> Subject:
     """What is measured of a model, with a copy of the weights of this moment."""
     parameters = parameter_names(model)
     w0 = [local(parameter).detach().clone() for parameter in parameters.values()]
-    return Subject(unwrapped(model), parameters, w0, processes_of(model))
+    return Subject(unwrapped(model), parameters, w0, processes)
 
 
 def _with_quantities(setup: RunSetup, start: Start, quantities: Quantities) -> Start:
@@ -252,16 +262,16 @@ def _writer(setup: RunSetup, start: Start) -> RecordingWriter:
 
 
 def _described(
-    model: torch.nn.Module,
+    subject: Subject,
     optimizer: torch.optim.Optimizer,
     store: SegmentStore,
     told: Mapping[str, Any],
 ) -> tuple[dict[str, object], dict[str, str]]:
     """Coordinates and attributes of the recording."""
-    tensors = parameter_names(model)
+    tensors = subject.parameters
     static: dict[str, object] = {
         "run": store.folder.name,
-        "world_size": processes_of(model).size,
+        "world_size": subject.processes.size,
         "tensor": list(tensors),
         "tensor_size": [parameter.numel() for parameter in tensors.values()],
         **coordinates(optimizer, told),
@@ -380,7 +390,7 @@ _HOSTS = ("accelerate.", "lightning.", "pytorch_lightning.")
 _WITHIN = ("optimizer", "_optimizer", "base_optimizer", "optim")
 
 
-def own_optimizer(optimizer: Any) -> Any:
+def own_optimizer(optimizer: Any, model: object = None) -> Any:
     """The optimizer whose steps can be followed.
 
     Accelerate and Lightning wrap optimizers: theirs steps where the wrapped one does, and that is
@@ -388,14 +398,17 @@ def own_optimizer(optimizer: Any) -> Any:
 
     Arguments:
         optimizer: as it was given, of whatever type.
+        model: that it trains.
 
     Returns:
         The optimizer within a wrapper of those; others as they are.
 
     Raises:
         TypeError: for a wrapper of another kind, naming what it holds.
-        ValueError: for an optimizer that does not call the hooks of torch's.
+        ValueError: for an optimizer that does not call the hooks of torch's, and where it or the
+            model hides what is trained.
     """
+    refuse_unseen(model, optimizer)
     while _from_host(optimizer) and optimizer.optimizer is not optimizer:
         optimizer = optimizer.optimizer
     if _is_followed(optimizer):

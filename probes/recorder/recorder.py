@@ -144,6 +144,7 @@ class Recorder:
             scaler=scaler,
             skipped=skipped,
             warn=self._warn,
+            by_hand=self._processes.by_hand,
         )
         if self._recorded < 0:
             self._record()
@@ -262,6 +263,7 @@ class Recorder:
             flush_seconds=flush_seconds,
             enter=lambda reduced: self._write(reduced.updates, reduced.snapshots),
             failed=self._cannot_flush,
+            warn=self._unaveraged,
         )
 
     def _when_told_to_end(self, *, listen: bool) -> Termination:
@@ -419,6 +421,11 @@ class Recorder:
             amend = self._flushes.buffer.amend if waits else self._writer.amend
             amend(self.iteration, values)
 
+    def _unaveraged(self, fault: str) -> None:
+        if fault:
+            self._writer.unknown = fault
+            self._warn(fault)
+
     def _cannot_flush(self, error: RuntimeError) -> None:
         self._warn(f"stopped, as what was measured could not be collected: {error}")
         self._stopped = True
@@ -455,12 +462,16 @@ class Recorder:
         )
 
 
-def end_open(store: SegmentStore) -> None:
+def end_open(store: SegmentStore, *, asked: bool) -> None:
     """End a recorder of this process that is still open at a path, and leave its recording live.
 
     It is looked for among all live objects, which takes some milliseconds.
+
+    Arguments:
+        store: the path's.
+        asked: whether to.
     """
-    if store.lease.is_of_this_process():
+    if asked and store.lease.is_of_this_process():
         recorders = [found for found in gc.get_objects() if type(found) is Recorder]
         for found in recorders:
             found._leave_to(store.folder)

@@ -70,7 +70,8 @@ class RecordingWriter:
     warning. When more is kept than `held_bytes`, every second kept record is dropped, again with
     a warning; its sums go into the record after it, and the recording's attribute
     `records_dropped` counts them. When another process has taken the recording over, nothing more
-    is written. `fault` says why the noise probe was switched off, where it was. `tell` is called
+    is written. `fault` says why the noise probe was switched off, where it was,
+    `unknown` why no update has told how many units it has. `tell` is called
     with the first records that are on disk. `gap` is the last iteration before a hole that ends
     with the next record; the recording's attribute `gaps` lists all, each with the first iteration
     after it.
@@ -88,6 +89,7 @@ class RecordingWriter:
     dropped: int = 0
     lost: bool = False
     fault: str = ""
+    unknown: str = ""
     tell: Callable[[xr.Dataset], None] | None = None
     events: list[tuple[int, str]] = field(default_factory=list)
     _units_compared: bool = False
@@ -229,7 +231,9 @@ class RecordingWriter:
             absent, attributes["noise_absent"] = _GRADIENT_FIELDS, _SWITCHED_OFF
         elif not self.several_units:
             absent = _NOISE_FIELDS
-            attributes["noise_absent"] = self.fault or attributes.get("noise_absent", _ONE_UNIT)
+            attributes["noise_absent"] = self.fault or attributes.get(
+                "noise_absent", self.unknown or _ONE_UNIT
+            )
         elif self.fault:
             attributes["noise_absent"] = f"in later updates: {self.fault}"
         absent = (*absent, *(() if self.scaled else _SCALE_FIELDS))

@@ -133,7 +133,10 @@ def verify_toy(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "verification"
         size = sum(sizes) * processes.size
-        with attach(model, stepper, path, batch_size=size, scaler=scaler, quiet=True) as recorder:
+        recorder = attach(
+            model, stepper, path, batch_size=size, scaler=scaler, processes=False, quiet=True
+        )
+        with recorder:
             draw = _inputs(processes.rank, device)
             for _ in range(updates):
                 for index, samples in enumerate(sizes):

@@ -1,0 +1,137 @@
+"""Gradients that the training loop averages over processes by itself, after the backward pass.
+
+When the pass has ended each process has its own gradient g_r; when the optimizer steps all have
+the same a = c·m, the mean m = Σ g_r/W, shrunk by clipping to c ≤ 1. Projections of a few tensors
+on random signs tell c, and whether the gradients were averaged at all: they are linear, so those
+of m are the mean of those of the g_r, which are added with everything else at the next flush.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[np.float64]
+
+# Projections of each tensor.
+DRAWS = 4
+# Relative differences that rounding explains, of gradients in bfloat16 too.
+_ROUNDING = 0.02
+
+
+class Averages(NamedTuple):
+    """What the projections tell of updates.
+
+    Arguments:
+        clip_factor: c `(update,)`; NaN where it is not known.
+        fault: why the gradient of an update is none of the mean's; empty where it is.
+        known: where it is the mean, times c `(update,)`.
+    """
+
+    clip_factor: Array
+    fault: str
+    known: NDArray[np.bool_]
+
+
+class Projections:
+    """Reads projections of gradients; nothing waits for the device."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        """Draw the signs, the same on all processes and apart from the training's random numbers.
+
+        Arguments:
+            tensors: parameters whose gradients are read.
+        """
+        self._tensors = list(tensors)
+        generator = torch.Generator().manual_seed(1)
+        self._signs = [
+            (torch.randint(2, (DRAWS, t.numel()), generator=generator) * 2 - 1).to(
+                t.device, torch.float32
+            )
+            for t in tensors
+        ]
+        self._own = self._nothing()
+
+    def pass_ended(self, scale: Tensor | float) -> None:
+        """See this process's own gradient, which is not averaged yet.
+
+        Arguments:
+            scale: of the loss.
+        """
+        self._own = self._read() / scale
+
+    def before_step(self, scale: Tensor | float) -> Tensor:
+        """`(3, projection)`: this process's own, and the optimizer's and its square.
+
+        Arguments:
+            scale: by which the optimizer will divide.
+        """
+        used, own = self._read() / scale, self._own
+        self._own = self._nothing()
+        return torch.stack([own, used, used.square()])
+
+    def _read(self) -> Tensor:
+        pairs = zip(self._tensors, self._signs, strict=True)
+        return torch.cat(
+            [
+                torch.full((DRAWS,), torch.nan, dtype=torch.float64, device=signs.device)
+                if tensor.grad is None
+                else (signs @ _dense(tensor.grad).reshape(-1).float()).double()
+                for tensor, signs in pairs
+            ]
+        )
+
+    def _nothing(self) -> Tensor:
+        device = self._signs[0].device
+        shape = (DRAWS * len(self._tensors),)
+        return torch.full(shape, torch.nan, dtype=torch.float64, device=device)
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    return gradient.detach().to_dense() if gradient.is_sparse else gradient.detach()
+
+
+def averages(columns: Array, size: int) -> Averages:
+    """What means over processes of the projections tell.
+
+    Arguments:
+        columns: m, a and a², each averaged over processes `(update, 3, projection)`.
+        size: number of processes, W.
+    """
+    mean, used, used_sq = (columns[:, i].reshape(len(columns), -1, DRAWS) for i in range(3))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        length, scale = (mean**2).sum(axis=2), (used_sq).sum(axis=2)
+        factors = (mean * used).sum(axis=2) / length
+        spread = np.abs(used_sq - used**2).sum(axis=2)
+        rest = ((used - factors[:, :, None] * mean) ** 2).sum(axis=2)
+        alike = spread <= _ROUNDING**2 * scale
+        along = rest <= _ROUNDING**2 * scale
+    told = np.isfinite(factors) & (length > 0)
+    first = told.argmax(axis=1)[:, None]
+    factor = np.take_along_axis(np.where(told, factors, np.nan), first, axis=1)
+    with np.errstate(invalid="ignore"):
+        uneven = (told & ~(np.abs(factors - factor) <= _ROUNDING * factor)).any(axis=1)
+        apart = (told & ~alike).any(axis=1)
+        turned = (told & alike & ~along).any(axis=1) | (uneven & ~apart)
+        added = ~apart & ~turned & (factor[:, 0] > 1 + _ROUNDING)
+    known = told.any(axis=1) & ~(apart | turned | added)
+    fault = ""
+    if apart.any():
+        fault = "gradients differ between processes when the optimizer steps, and are not averaged"
+    elif added.any():
+        ratio = float(factor[added][0, 0])
+        fault = (
+            f"gradients are {ratio:.3g} times their mean over {size} processes when the optimizer "
+            "steps; average them, or divide those that are added up by the number of processes"
+        )
+    elif turned.any():
+        fault = (
+            "gradients are another vector than their mean over processes when the optimizer "
+            "steps, as after clipping by value"
+        )
+    if fault:
+        fault = f"processes: {fault}; the noise of such updates is not recorded"
+    return Averages(np.where(known, factor[:, 0], np.nan), fault, known)

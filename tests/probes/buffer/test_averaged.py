@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+
+from ultraslow.probes.buffer.averaged import DRAWS, Projections, averages
+
+PROCESSES = 3
+
+
+def columns(gradients, used):
+    """Means over processes of what each projects.
+
+    Arguments:
+        gradients: of each process, before they are averaged, one a tensor.
+        used: of each process, by the optimizer.
+    """
+    rows = []
+    for own, stepped in zip(gradients, used, strict=True):
+        tensors = [torch.zeros(len(values), requires_grad=True) for values in own]
+        projections = Projections(tensors)
+        for tensor, values in zip(tensors, own, strict=True):
+            tensor.grad = 8.0 * torch.tensor(values, dtype=torch.float32)
+        projections.pass_ended(torch.tensor(8.0))
+        for tensor, values in zip(tensors, stepped, strict=True):
+            tensor.grad = torch.tensor(values, dtype=torch.float32)
+        rows.append(projections.before_step(1.0).numpy())
+    return np.mean(rows, axis=0)[None]
+
+
+def drawn(seed=0, tensors=2, spread=1.0):
+    rng = np.random.default_rng(seed)
+    center = [rng.normal(size=50) for _ in range(tensors)]
+    return [[c + spread * rng.normal(size=50) for c in center] for _ in range(PROCESSES)]
+
+
+def mean(gradients, factor=1.0):
+    return [[factor * np.mean(parts, axis=0) for parts in zip(*gradients, strict=True)]] * (
+        PROCESSES
+    )
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.3, 1e-4])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_factor_of_a_mean_that_was_clipped_is_found(factor, seed):
+    gradients = drawn(seed)
+    found = averages(columns(gradients, mean(gradients, factor)), PROCESSES)
+    np.testing.assert_allclose(found.clip_factor, factor, rtol=1e-5)
+    assert found.known.all()
+    assert found.fault == ""
+
+
+def test_a_tensor_that_took_no_part_tells_nothing_and_spoils_nothing():
+    gradients = drawn()
+    gradients = [[np.zeros(50), own[1]] for own in gradients]
+    found = averages(columns(gradients, mean(gradients, 0.5)), PROCESSES)
+    np.testing.assert_allclose(found.clip_factor, 0.5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda gradients: gradients, "are not averaged"),
+        (lambda gradients: mean(gradients, 3.0), "3 times their mean over 3 processes"),
+        (
+            lambda gradients: [[np.clip(g, -0.1, 0.1) for g in own] for own in mean(gradients)],
+            "another vector",
+        ),
+        (lambda gradients: [[own[0], 0.5 * own[1]] for own in mean(gradients)], "another vector"),
+    ],
+)
+def test_what_is_no_multiple_of_the_mean_is_told_of(change, why):
+    gradients = drawn()
+    found = averages(columns(gradients, change(gradients)), PROCESSES)
+    assert not found.known.any()
+    assert np.isnan(found.clip_factor).all()
+    assert why in found.fault
+
+
+def test_without_a_gradient_nothing_is_known():
+    found = averages(np.full((2, 3, 2 * DRAWS), np.nan), PROCESSES)
+    assert not found.known.any()
+    assert found.fault == ""
+
+
+def test_signs_are_drawn_apart_from_the_training():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    Projections([torch.zeros(7)])
+    assert torch.equal(torch.get_rng_state(), before)

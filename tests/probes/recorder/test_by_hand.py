@@ -1,0 +1,61 @@
+"""Gradients that the training loop averages over processes itself."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from launches import torchrun
+
+from ultraslow.diffusion.recording import read_file
+
+MEASURED = ("distance_sq", "noise_trace", "gradient_sq", "mean_sq", "clip_factor", "units")
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("by-hand")
+    torchrun(Path(__file__).parents[1] / "by_hand_run.py", folder)
+    return folder
+
+
+def read(folder, name):
+    return read_file(folder / f"{name}.nc")[0]
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "ddp", "tolerance"), [("hand", "ddp", 1e-5), ("hooked", "ddp-plain", 0.0)]
+)
+def test_all_numbers_are_those_of_distributed_data_parallel(averaged, by_hand, ddp, tolerance):
+    """Before clipping, over all processes, with the reduction after the pass and within it."""
+    found, expected = read(averaged, by_hand), read(averaged, ddp)
+    for name in (*MEASURED, "samples", "loss", "noise_updates", "world_size"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=tolerance, err_msg=name)
+    assert (found["noise_updates"][1:] == 1).all()
+    factors = found["clip_factor"].values[1:]
+    assert (factors < 0.9).all() if by_hand == "hand" else (factors == 1.0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("added", "2 times their mean over 2 processes"),
+        ("apart", "differ between processes when the optimizer steps"),
+        ("value", "another vector than their mean"),
+    ],
+)
+def test_what_is_no_mean_is_told_of_and_left_out(averaged, name, why):
+    told = [json.loads((averaged / f"told-{rank}.json").read_text())[name] for rank in (0, 1)]
+    assert len(told[0]) == 1
+    assert why in told[0][0]
+    assert told[1] == []  # the process that writes tells
+    records = read(averaged, name)
+    assert "noise_trace" not in records
+    assert why in records.attrs["noise_absent"]
+    assert np.isnan(records["mean_sq"]).all()
+
+
+def test_a_bare_model_among_several_processes_is_asked_about_once(averaged):
+    told = json.loads((averaged / "told-1.json").read_text())
+    assert "2 processes run and the model is not wrapped" in told["unsaid"][0]
+    assert not any("not wrapped" in text for text in told["silent"])
