@@ -1,0 +1,98 @@
+"""Programs in the style of real ones, on one process: what is recorded is right, and nothing else
+changes."""
+
+import pytest
+import torch
+from independent import Independent
+from programs import added, assert_right, both, recording, run, source, weights, without_probes
+
+# Programs, and what their recorders warn of.
+ALONE = {
+    "gan": "",
+    "sam": "",
+    "lora": "",
+    "ema": "",
+    "checkpointing": "",
+    "compiled": "",
+    "curriculum": "",
+    "early_stopping": "the schedule of evaluation goes beyond the last iteration",
+    "mixed_precision": "",
+}
+WAITING = {
+    "gan": "passes that are one unit",
+    "sam": "passes that are none",
+    "compiled": "compiled steps",
+    "curriculum": "unit counts that change",
+}
+
+
+def marked(name):
+    waits = pytest.mark.xfail(strict=True, reason=WAITING.get(name, ""))
+    return pytest.param(name, marks=[waits] if name in WAITING else [])
+
+
+@pytest.mark.parametrize("name", [marked(name) for name in ALONE])
+def test_a_program_is_recorded_rightly_and_trains_as_before(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    truth = Independent()
+    names, same, told = both(f"alone/{name}", truth)
+    assert len(truth.updates) == names["updates"]
+    assert_right(truth.compare(recording(truth.path)))
+    assert same
+    assert len(told) == bool(ALONE[name]), told
+    assert all(ALONE[name] in one for one in told)
+
+
+def test_an_optimizer_within_the_backward_pass_leaves_distance_and_gradient(tmp_path, monkeypatch):
+    """Of one unit an update nothing is known of the noise."""
+    monkeypatch.chdir(tmp_path)
+    truth = Independent()
+    names, same, told = both("alone/backward_step", truth)
+    assert len(truth.updates) == names["updates"]
+    run = recording(truth.path)
+    assert_right(truth.compare(run), noise=False)
+    assert same
+    assert told == []
+    assert "noise_trace" not in run
+    assert "one" in run.attrs["noise_absent"]
+
+
+def test_reentrant_checkpointing_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    """The gradient within another pass is not seen: noise is unknown, the rest is right."""
+    monkeypatch.chdir(tmp_path)
+    truth = Independent()
+    truth.alone = lambda loss: [torch.zeros(1)]  # such a pass has no gradients to return
+    changes = {"REENTRANT = False": "REENTRANT = True"}
+    changes |= {"inputs = torch.randn(12, 6)": "inputs = torch.randn(12, 6, requires_grad=True)"}
+    names, same, told = both("alone/checkpointing", truth, **changes)
+    assert len(truth.updates) == names["updates"]
+    run = recording(truth.path)
+    distance = run["distance_sq"].values[-1] ** 0.5
+    assert distance == pytest.approx(truth.distances[-1] ** 0.5, rel=1e-6)
+    assert same
+    assert len(told) == 1
+    assert "set use_reentrant=False" in told[0]
+    if "noise_trace" in run:
+        assert not run["noise_trace"].notnull().any()
+
+
+def test_cells_of_a_notebook_run_again_begin_anew(tmp_path, monkeypatch):
+    """The training's cell twice, then all of them: the last run is recorded, each time."""
+    monkeypatch.chdir(tmp_path)
+    text = source("alone/notebook")
+    cells = text.split("# %%\n")
+    names = {"__name__": "__main__"}
+    truth = Independent()
+    with truth:
+        for cell in (1, 2, 3, 3, 2, 3, 4):
+            exec(compile(cells[cell], "notebook", "exec"), names)
+    assert len(truth.updates) == names["updates"]
+    assert_right(truth.compare(recording(truth.path)))
+    probed = weights(names)
+    bare = weights(run(without_probes(text), "alone/notebook"))
+    assert all(torch.equal(one, other) for one, other in zip(probed, bare, strict=True))
+
+
+@pytest.mark.parametrize("name", [*ALONE, "notebook", "backward_step"])
+def test_a_user_adds_four_lines_at_most(name):
+    assert 1 < len(added(source(f"alone/{name}"))) <= 4
