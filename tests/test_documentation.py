@@ -19,6 +19,7 @@ ROOMS = ("diffusion", "probes", "analysis")
 README = (ROOT / "README.md").read_text()
 PROBES = (ROOT / "docs" / "probes.md").read_text()
 BATCH_SIZES = (ROOT / "docs" / "batch-sizes.md").read_text()
+VERIFYING = (ROOT / "docs" / "verifying.md").read_text()
 COMPARING = (ROOT / "docs" / "comparing-laws.md").read_text()
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/**/*.md")]
 SOURCES = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
@@ -108,6 +109,19 @@ def test_the_optional_probes_run_as_they_stand(study):
     assert held_out["iteration"].values.tolist() == [0, 10, 100, 1000]
 
 
+def test_the_page_on_verifying_runs_as_it_stands(study, capsys):
+    (python,) = blocks("python", VERIFYING)
+    exec(python, study)
+    assert study["found"].status == "right"
+    (shown,) = blocks("text", VERIFYING)
+    told = capsys.readouterr().out
+    assert [line.split()[0] for line in told.splitlines()] == [
+        line.split()[0] for line in shown.splitlines()
+    ]
+    assert re.sub(r"[0-9]+", "n", shown.splitlines()[-1]) in re.sub(r"[0-9]+", "n", told)
+    assert {words.split()[0] for words in commands(VERIFYING)} == {"verify"}
+
+
 def test_the_page_on_batch_sizes_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     where = ROOT / "tests" / "frozen" / "losses.py"
     spec = importlib.util.spec_from_file_location("losses", where)
@@ -156,6 +170,7 @@ def test_no_other_page_has_something_to_type():
             PROBES,
             BATCH_SIZES,
             COMPARING,
+            VERIFYING,
             (ROOT / "docs" / "hosts.md").read_text(),  # run by tests/probes/hosts
             (ROOT / "CONTRIBUTING.md").read_text(),
         ):

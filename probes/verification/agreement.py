@@ -193,9 +193,9 @@ def _said(found: Found, rows: Sequence[Agreement]) -> tuple[str, str]:
         return "wrong", f"Wrong: {', '.join(off)}. {_remedy(found, by_name)}"
     if found.said:
         unknown = [row.quantity for row in rows if math.isnan(row.error)]
-        but = f" but for {', '.join(unknown)}, which are unknown" if unknown else ""
+        but = f", except for {', '.join(unknown)}, which are unknown" if unknown else ""
         said = found.said[0].rstrip(".")
-        return "warned", f"What is recorded is right{but}; the recorder warns: {said}."
+        return "warned", f"Recorded and computed agree{but}; but the recorder warns: {said}."
     if found.reference.unseen:
         digits = by_name["‖w − w₀‖²"].digits
         return "unknown", (

@@ -45,7 +45,14 @@ def sharded(**options):
     return fully_shard(model, mesh=mesh, **options)
 
 
-def verified(model, *, passes=1, size=8, told=None):
+def averaged(model):
+    """Average gradients over processes by hand."""
+    for parameter in model.parameters():
+        dist.all_reduce(parameter.grad)
+        parameter.grad /= dist.get_world_size()
+
+
+def verified(model, *, passes=1, size=8, told=None, by_hand=False, **options):
     """Verify a step of so many passes; the result, and whether the process is as before."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     torch.manual_seed(dist.get_rank())
@@ -57,6 +64,8 @@ def verified(model, *, passes=1, size=8, told=None):
                 inputs, targets = torch.randn(size, 6), torch.randint(3, (size,))
                 loss = torch.nn.functional.cross_entropy(model(inputs).float(), targets)
                 (loss / passes).backward()
+        if by_hand:
+            averaged(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
         optimizer.step()
         optimizer.zero_grad()
@@ -67,7 +76,7 @@ def verified(model, *, passes=1, size=8, told=None):
 
     before = state()
     batch_size = told or dist.get_world_size() * passes * size
-    found = us.verify(step, model, optimizer, batch_size=batch_size)
+    found = us.verify(step, model, optimizer, batch_size=batch_size, **options)
     same = all(map(torch.equal, before, state())) and not optimizer.state
     return {
         **asdict(found),
@@ -85,6 +94,8 @@ if __name__ == "__main__":
         "accumulated": verified(distributed(), passes=3),
         "compressed": verified(compressed()),
         "one process's batch size": verified(distributed(), told=8),
+        "by hand": verified(network(), passes=2, by_hand=True, processes=True),
+        "by hand, not told": verified(network(), passes=2, told=16, by_hand=True),
         "FSDP2": verified(sharded()),
         "FSDP2, accumulated": verified(sharded(), passes=2),
         "FSDP2, bfloat16": verified(sharded(mp_policy=bfloat)),
