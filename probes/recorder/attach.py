@@ -124,7 +124,7 @@ def attach(
             overtaken them. All processes
             resume or none. None for a new recording.
         processes: the processes whose gradients the training loop itself averages after the
-            backward pass, `dist.all_reduce` of each and division by their number, as a process
+            backward pass, an all-reduce of each and division by their number, as a process
             group or True for all; False where each process trains a model of its own. Not needed
             for DistributedDataParallel and `fully_shard`, which tell. A unit of `nn.DataParallel`
             is one pass over all its devices.
