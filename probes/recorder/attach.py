@@ -126,8 +126,8 @@ def attach(
         processes: the processes whose gradients the training loop itself averages after the
             backward pass, an all-reduce of each and division by their number, as a process
             group or True for all; False where each process trains a model of its own. Not needed
-            for DistributedDataParallel and `fully_shard`, which tell. A unit of `nn.DataParallel`
-            is one pass over all its devices.
+            for DistributedDataParallel and `fully_shard`, which tell. A unit of DataParallel is
+            one pass over all its devices.
         close_on_sigterm: whether SIGTERM closes the recording before the process ends. Several
             processes go on until all were told and close after the same update, some three
             updates later, so that nothing is lost; where one of them is not told within 10 seconds

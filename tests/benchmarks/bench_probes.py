@@ -24,7 +24,7 @@ from ultraslow.probes.norms import squared_distances
 from ultraslow.probes.runs.models.names import architecture
 from ultraslow.probes.runs.models.resnet import ResNet
 
-STEPS = 240
+STEPS, RUNS = 200, 5  # pairs of steps in a run; the median of runs counts
 PATIENCE = 1800  # seconds
 
 
@@ -49,20 +49,17 @@ def distance_kernel(repeats, network):
 class Arm:
     """One network with its optimizer, trained a step at a time."""
 
-    def __init__(self, images):
-        torch.manual_seed(0)
-        self.model = DistributedDataParallel(
-            ResNet(architecture("resnet20"), channels=3, classes=10)
-        )
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05, momentum=0.9)
-        self.inputs = torch.randn(images, 3, 32, 32)
-        self.targets = torch.randint(10, (images,))
+    def __init__(self, model, inputs, *, passes=1):
+        self.model, self.inputs, self.passes = model, inputs, passes
+        self.optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        self.targets = torch.randint(10, (len(inputs),))
         self.recorder = None
 
     def step(self):
         start = time.perf_counter()
-        loss = torch.nn.functional.cross_entropy(self.model(self.inputs), self.targets)
-        loss.backward()
+        for _ in range(self.passes):
+            loss = torch.nn.functional.cross_entropy(self.model(self.inputs), self.targets)
+            (loss / self.passes).backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.recorder:
@@ -78,14 +75,12 @@ def in_turn(bare, probed, index):
     return times[bare], times[probed]
 
 
-def ddp_steps(steps, images):
-    """Bare and probed ResNet-20 steps in turn; the ratio of total times, on rank 0."""
-    dist.init_process_group("gloo")
-    bare, probed = Arm(images), Arm(images)
+def ratio_of(bare, probed, *, steps, batch_size):
+    """Bare and probed steps in turn: the ratio of their times, and milliseconds of a bare one."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run"
         with probes.attach(
-            probed.model, probed.optimizer, path, batch_size=dist.get_world_size() * images
+            probed.model, probed.optimizer, path, batch_size=batch_size, quiet=True
         ) as recorder:
             probed.recorder = recorder
             for _ in range(5):
@@ -95,10 +90,35 @@ def ddp_steps(steps, images):
     quarter = steps // 4
     # Interquartile mean of paired ratios: a step that the machine interrupted tells nothing.
     ratio = statistics.fmean(ratios[quarter:-quarter])
+    return ratio, 1e3 * statistics.median(b for b, _ in times)
+
+
+def ddp_steps(steps, images):
+    """Bare and probed ResNet-20 steps in turn; the ratio of their times, printed by rank 0."""
+    dist.init_process_group("gloo")
+
+    def arm():
+        torch.manual_seed(0)
+        model = ResNet(architecture("resnet20"), channels=3, classes=10)
+        return Arm(DistributedDataParallel(model), torch.randn(images, 3, 32, 32))
+
+    size = dist.get_world_size() * images
+    ratio, bare_ms = ratio_of(arm(), arm(), steps=steps, batch_size=size)
     if dist.get_rank() == 0:
-        bare_ms = 1e3 * statistics.median(b for b, _ in times)
         print(json.dumps({"ratio": ratio, "bare_ms": bare_ms}))
     leave()
+
+
+def small_steps(steps):
+    """The same of 50,000 weights in steps of about a millisecond, two passes each."""
+
+    def arm():
+        torch.manual_seed(0)
+        layers = [torch.nn.Linear(128, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64)]
+        model = torch.nn.Sequential(*layers, torch.nn.ReLU(), torch.nn.Linear(64, 10))
+        return Arm(model, torch.randn(64, 128), passes=2)
+
+    return ratio_of(arm(), arm(), steps=steps, batch_size=128)
 
 
 def under_torchrun(steps, images, processes):
@@ -116,13 +136,19 @@ def under_torchrun(steps, images, processes):
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
 
 
-def measure(steps=STEPS, images=64, repeats=40, *, processes=2, network="resnet50"):
-    """Figures by name."""
+def measure(steps=STEPS, images=64, repeats=40, *, runs=RUNS, processes=2, network="resnet50"):
+    """Figures by name; ratios are medians over runs."""
     torch.set_num_threads(1)
-    step = under_torchrun(steps, images, processes)
+    found = [under_torchrun(steps, images, processes) for _ in range(runs)]
+    ratio = statistics.median(one["ratio"] for one in found)
+    small = [small_steps(2 * steps) for _ in range(runs)]
     return {
-        f"probed ÷ bare step, ResNet-20, DDP {processes} × {images} (≤ 1.03)": step["ratio"],
-        "bare step, ms": step["bare_ms"],
+        f"probed ÷ bare step, ResNet-20, DDP {processes} × {images} (≤ 1.02)": ratio,
+        "bare step, ms": statistics.median(one["bare_ms"] for one in found),
+        "probed ÷ bare step, 50,000 weights, 2 passes (≤ 1.3)": statistics.median(
+            one for one, _ in small
+        ),
+        "bare step of 50,000 weights, ms": statistics.median(one for _, one in small),
         f"distance at the size of {network} ÷ torch.dot (≤ 1.6)": distance_kernel(
             repeats, network
         ),
