@@ -2,11 +2,14 @@
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from ultraslow.probes.recorder.attach import attach
+from ultraslow.probes.recorder.recorder import Recorder
 
 Samples = Callable[[Any], int]
 # What hosts know themselves.
@@ -75,6 +78,34 @@ def _tensors(batch: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
+def state_of(recorder: Recorder) -> dict[str, Any]:
+    """What a later run needs to go on, for the host's checkpoint; every process calls it."""
+    try:
+        return {"recorder": recorder.state_dict()}
+    except RuntimeError:  # it has stopped by itself, and has warned of that
+        return {"iteration": recorder.iteration}
+
+
 def resumed(state: Mapping[str, Any]) -> Any:
-    """What `attach` takes as `resume`, of a state that `kept` made; None of an empty one."""
+    """What `attach` takes as `resume`, of a state in a checkpoint; None of an empty one."""
     return state.get("recorder", state.get("iteration"))
+
+
+@contextmanager
+def replaced(owner: Any, name: str, by: Callable[..., Any]) -> Iterator[None]:
+    """A method of an object, other instances of its class excepted, is called through another.
+
+    Arguments:
+        owner: of the method.
+        name: of the method.
+        by: is called with the method and its arguments.
+    """
+    inner, before = getattr(owner, name), vars(owner).get(name)
+    setattr(owner, name, partial(by, inner))
+    try:
+        yield
+    finally:
+        if before is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)

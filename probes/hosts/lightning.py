@@ -20,7 +20,7 @@ from torch import Tensor
 from ultraslow.probes.recorder.attach import attach
 from ultraslow.probes.recorder.recorder import Recorder
 
-from .host import Samples, length, refuse_unknown, resumed, samples_of, with_labels
+from .host import Samples, length, refuse_unknown, resumed, samples_of, state_of, with_labels
 
 try:
     from lightning.pytorch import Callback
@@ -110,12 +110,7 @@ class LightningRecorder(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What a later run needs to go on, for Lightning's checkpoint."""
-        if self.recorder is None:
-            return dict(self._state)
-        try:
-            return {"recorder": self.recorder.state_dict()}
-        except RuntimeError:  # it has stopped by itself, and has warned of that
-            return {"iteration": self.recorder.iteration}
+        return dict(self._state) if self.recorder is None else state_of(self.recorder)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Remember the state that is in Lightning's checkpoint, until the training begins."""
