@@ -12,6 +12,7 @@ Contents:
     recorder      attaching, and what records
     quantities    what is measured of the weights: distance, path, sketch, evaluation, landscape
     gradients     what is measured of the gradients of each unit of a batch
+    steps         what makes an iteration: optimizers, their steps and their rates
     buffer        what was measured and is not written yet
     storage       segments, files and weights on disk
     distributed   the processes of a run, and what they have to agree on

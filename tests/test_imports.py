@@ -25,7 +25,7 @@ FLOORS = {
         ("walks", "cli"),
     ),
     "probes": (
-        ("distributed", "norms"),
+        ("distributed", "norms", "steps"),
         ("gradients",),
         ("buffer",),
         ("storage",),

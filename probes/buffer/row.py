@@ -1,20 +1,30 @@
 """The row of an update: what is known of it on this process when the optimizer has stepped."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from ultraslow.probes.distributed import Processes, local
-from ultraslow.probes.gradients import WITNESSES, GradientTap, scale_of, unscaled, witnesses
+from ultraslow.probes.gradients import WITNESSES, GradientTap, Seen, scale_of, unscaled, witnesses
 from ultraslow.probes.norms import square, squares
+from ultraslow.probes.steps import Optimizers
 
 from .averaged import Projections
 from .buffer import Row
 from .units import DeclaredUnits
+
+_NO_PASS = (
+    "no backward pass has added to the gradients of the update, as where they are those of "
+    "torch.autograd.grad or torch.func; hand each unit's to Recorder.gradients"
+)
+_MOVED = (
+    "the weights moved between the backward passes of an update, as in sharpness-aware and "
+    "quasi-Newton methods, so it has no one gradient"
+)
 
 
 class RowReader:
@@ -22,7 +32,7 @@ class RowReader:
 
     def __init__(
         self,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Optimizers,
         parameters: Sequence[torch.nn.Parameter],
         *,
         tap: GradientTap,
@@ -31,98 +41,141 @@ class RowReader:
         skipped: int,
         warn: Callable[[str], None],
         by_hand: bool = False,
+        tell_unknown: Callable[[str], None] = lambda _: None,
+        heard: Callable[[], None] = lambda: None,
     ) -> None:
         """Go on with so many skipped steps.
 
         Arguments:
-            optimizer: whose steps are updates.
+            optimizers: whose steps are updates.
             parameters: in the order of all results.
             tap: sees the gradients.
             units: what the user declares of them.
             scaler: of mixed precision.
             skipped: steps skipped since the last update.
-            warn: is told of what happens to the optimizer.
+            warn: is told of what happens to the optimizers.
+            tell_unknown: is told why the gradient of an update is unknown.
+            heard: called when a backward pass begins.
             by_hand: whether the training loop averages gradients over processes itself.
         """
         self.skipped = skipped
-        self._optimizer = optimizer
+        self._optimizers = optimizers
         self._parameters = list(parameters)
         self._tap = tap
         self._units = units
         self._scaler = scaler
         self._warn = warn
-        self._witnesses = witnesses(
-            [p.numel() for p in parameters], _groups(optimizer, parameters)
-        )
+        self._tell_unknown = tell_unknown
+        self._heard = heard
+        self._witnesses = witnesses([p.numel() for p in parameters], optimizers.tensor_slots)
         self._clipped_sq = self._nothing().expand(WITNESSES)
         self._projections: Projections | None = None
         self._averaged: tuple[Tensor, Tensor] | None = None  # squares, projections
         if by_hand:
             self._projections = Projections([self._parameters[i] for i in self._witnesses])
             tap.ended = partial(self._pass_ended, self._projections)
-        self._groups = len(optimizer.param_groups)
-        self._known = {id(p) for p in (*parameters, *_trainable(optimizer))}
+        self._rates: list[float | Tensor] | None = None  # of the last update
+        self._version = -1  # of all weights, at the first backward pass of the update at hand
+        self._moved = False  # whether they were moved before another
+        tap.begins = self._pass_begins
 
     @property
     def units(self) -> int:
         """Units of the update in the making, one at least once there is such an update."""
         return max(self._tap.units, int(self._tap.making))
 
-    def before_step(self) -> None:
-        """See what clipping made of the witnesses' gradients; unknown where a closure does."""
-        gradients = {i: self._parameters[i].grad for i in self._witnesses if self.units}
+    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """See what clipping made of the witnesses' gradients; unknown where a closure does.
+
+        Arguments:
+            optimizer: that is about to step, with some of them or all.
+        """
+        owned = self._optimizers.owned(optimizer)
+        mine = [i for i in self._witnesses if i in owned]
+        gradients = {i: self._parameters[i].grad for i in mine if self.units}
         seen = {i: local(g) for i, g in gradients.items() if g is not None}
-        found = dict(zip(seen, squares(list(seen.values())).unbind(), strict=True))
+        scale_sq = unscaled(optimizer) ** 2
+        found = dict(zip(seen, (squares(list(seen.values())) / scale_sq).unbind(), strict=True))
         nothing = self._nothing()
-        clipped_sq = torch.stack([found.get(i, nothing).to(nothing) for i in self._witnesses])
-        self._clipped_sq = clipped_sq / unscaled(self._optimizer) ** 2
-        if self._projections is not None:
-            self._averaged = self._read_averaged(self._projections)
+        found = {i: value.to(nothing) for i, value in found.items()}
+        others = self._clipped_sq.unbind()
+        rows = zip(self._witnesses, others, strict=True)
+        self._clipped_sq = torch.stack(
+            [found.get(i, nothing) if i in owned else other for i, other in rows]
+        )
+        if self._projections is not None and self._averaged is None:
+            self._averaged = self._read_averaged(self._projections, unscaled(optimizer))
 
     def _pass_ended(self, projections: Projections) -> None:
         scale = scale_of(self._scaler)
         projections.pass_ended(1.0 if scale is None else scale)
 
-    def _read_averaged(self, projections: Projections) -> tuple[Tensor, Tensor]:
+    def _read_averaged(
+        self, projections: Projections, scale: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
         """Squares of the gradients that the optimizer uses `(tensor,)`, and projections."""
         zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
         found = [zero if p.grad is None else square(p.grad).to(zero) for p in self._parameters]
-        scale = unscaled(self._optimizer)
         return torch.stack(found) / scale**2, projections.before_step(scale)
 
-    def is_void(self) -> bool:
-        """Whether a fused optimizer was called but skipped the step, which only the device knows.
+    def is_void(self, numbers: Collection[int]) -> bool:
+        """Whether fused optimizers were called but skipped the step.
 
-        Reading it waits for the device; other optimizers are not called at all for a skipped step.
+        Arguments:
+            numbers: of those that were called.
         """
-        found = getattr(self._optimizer, "found_inf", None)
-        if found is None or not float(found):
+        if not self._optimizers.skipped(numbers):
             return False
         self.skipped += 1
         self._units.drop()
         self._tap.take()
+        self._version, self._moved = -1, False
         return True
 
-    def read(self) -> tuple[Row, float]:
-        """The row of the update that was just committed, and the seconds its tap has taken."""
-        rate = first_learning_rate(self._optimizer)
-        # A scheduler changes a learning rate on the device in place.
-        rate = rate.detach().clone() if isinstance(rate, Tensor) else rate
+    def read(self, unknown: str = "") -> tuple[Row, float]:
+        """The row of the update that was just committed, and the seconds its tap has taken.
+
+        Arguments:
+            unknown: why its gradient is unknown, where the steps tell.
+        """
         scale = scale_of(self._scaler)
         seen = self._tap.take()
+        # A scheduler changes a learning rate on the device in place.
+        rates = self._optimizers.rates(seen=seen.units > 0)
+        self._rates = [r.detach().clone() if isinstance(r, Tensor) else r for r in rates]
         skipped, self.skipped = self.skipped + seen.discarded, 0
         averaged, self._averaged = self._averaged, None
+        shares = self._units.take(seen.units, seen.lost)
+        if self._tap.measures and (reason := unknown or self._unknown(seen.units)):
+            self._tell_unknown(reason)
+            seen, shares = _without_gradient(seen), replace(shares, units=0.0)
+            averaged = None if averaged is None else (seen.total_sq, averaged[1])
         row = Row(
             unit_sq=seen.unit_sq,
             total_sq=seen.total_sq if averaged is None else averaged[0],
             clip=torch.stack([self._of_witnesses(seen.total_sq), self._clipped_sq]),
-            shares=self._units.take(seen.units, seen.lost),
-            learning_rate=rate,
+            shares=shares,
+            learning_rate=self._rates[0],
             loss_scale=float("nan") if scale is None else scale.double(),
             skipped=skipped,
             averaged=None if averaged is None else averaged[1],
         )
+        self._clipped_sq = self._nothing().expand(WITNESSES)
+        self._version, self._moved = -1, False
         return row, seen.seconds
+
+    def _unknown(self, units: float) -> str:
+        """Why the gradient of the update at hand is unknown; empty where it is known."""
+        if units == 0:
+            return _NO_PASS
+        return _MOVED if self._moved else ""
+
+    def _pass_begins(self) -> None:
+        """A backward pass begins: the weights should be those of the update's first."""
+        version = sum(local(parameter)._version for parameter in self._parameters)
+        self._moved = self._moved or self._version not in (-1, version)
+        self._version = version if self._version < 0 else self._version
+        self._heard()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -143,24 +196,17 @@ class RowReader:
         The groups are those of the beginning; NaN for one that is gone. Nothing where there was
         one group. All processes have the same rates, and shares are added over all of them.
         """
-        self._look_for_newcomers()
-        if self._groups == 1:
-            return {}
-        rates = [group["lr"] for group in self._optimizer.param_groups[: self._groups]]
-        rates += [math.nan] * (self._groups - len(rates))
-        zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
-        share = processes.copies / processes.size
-        return {"group_learning_rate": torch.stack([zero + rate for rate in rates]) * share}
-
-    def _look_for_newcomers(self) -> None:
-        """Warn once of parameters that train and did not when the probes were attached."""
-        new = sum(id(p) not in self._known for p in _trainable(self._optimizer))
-        if new:
-            self._known |= {id(p) for p in _trainable(self._optimizer)}
+        if new := self._optimizers.newcomers():
             self._warn(
                 f"optimizer: {new} parameters began to train after the probes were attached and "
                 "are not recorded"
             )
+        if self._optimizers.slots == 1:
+            return {}
+        rates = self._optimizers.rates() if self._rates is None else self._rates
+        zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
+        share = processes.copies / processes.size
+        return {"group_learning_rate": torch.stack([zero + rate for rate in rates]) * share}
 
     def _of_witnesses(self, squares: Tensor) -> Tensor:
         return torch.stack([squares[i] for i in self._witnesses])  # no index travels to the device
@@ -170,18 +216,6 @@ class RowReader:
         return torch.full((), torch.nan, dtype=torch.float64, device=device)
 
 
-def _groups(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> list[int]:
-    """Number of the group of each parameter."""
-    places = {
-        id(p): index for index, group in enumerate(optimizer.param_groups) for p in group["params"]
-    }
-    return [places[id(p)] for p in parameters]
-
-
-def _trainable(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
-    return (p for group in optimizer.param_groups for p in group["params"] if p.requires_grad)
-
-
-def first_learning_rate(optimizer: torch.optim.Optimizer) -> float | Tensor:
-    """Learning rate of the first parameter group."""
-    return optimizer.param_groups[0]["lr"]
+def _without_gradient(seen: Seen) -> Seen:
+    nothing = torch.full_like(seen.total_sq, torch.nan)
+    return replace(seen, unit_sq=nothing, total_sq=nothing)

@@ -7,7 +7,7 @@ clocks. As a dictionary of numbers, texts and tensors it fits any checkpoint and
 The ledger: what a run's updates and snapshots add up to, on the host.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -41,6 +41,7 @@ class State:
         initial: SHA-256 of w0.
         waiting: records that are not on disk.
         recorded: iteration of the last record; −1 where there is none or it is not known.
+        stepped: numbers of the optimizers that have stepped since the last iteration ended.
     """
 
     iteration: int
@@ -53,6 +54,7 @@ class State:
     initial: str = ""
     waiting: tuple[Record, ...] = ()
     recorded: int = -1
+    stepped: tuple[int, ...] = ()
 
 
 def to_plain(state: State) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def from_plain(plain: Mapping[str, Any], tensors: int) -> State:
             f"resume: found a state of version {plain.get('version')!r}, expected {_VERSION}, as "
             "Recorder.state_dict returns it"
         )
-    plain = {"recorded": -1, **plain}  # states did not tell of it always
+    plain = {"recorded": -1, "stepped": (), **plain}  # states did not tell of them always
     missing = [one.name for one in fields(State) if one.name not in plain]
     if missing:
         raise ValueError(f"resume: the state lacks {missing}")
@@ -95,7 +97,8 @@ def from_plain(plain: Mapping[str, Any], tensors: int) -> State:
         )
     waiting = tuple({k: _array(v) for k, v in record.items()} for record in plain["waiting"])
     sums = {name: _array(value) for name, value in plain["sums"].items()}
-    return State(**{**values, "window": window, "waiting": waiting, "sums": sums})
+    known = {"window": window, "waiting": waiting, "sums": sums}
+    return State(**{**values, **known, "stepped": tuple(plain["stepped"])})
 
 
 def from_records(records: xr.Dataset, iteration: int) -> State:
@@ -209,13 +212,21 @@ class Ledger:
         self._state = replace(self._state, iteration=iteration, window=window, recorded=recorded)
         return records
 
-    def state(self, now: Snapshot, *, skipped: int, waiting: Sequence[Record]) -> State:
+    def state(
+        self,
+        now: Snapshot,
+        *,
+        skipped: int,
+        waiting: Sequence[Record],
+        stepped: Collection[int] = (),
+    ) -> State:
         """The state at a snapshot that is no record; what it has added is kept for the next.
 
         Arguments:
             now: taken at the iteration of the last update entered.
             skipped: steps skipped since then.
             waiting: records that are not on disk.
+            stepped: optimizers that have stepped since the last iteration ended.
         """
         values = self._with_sums(now)
         sums = {name: np.asarray(values[name]) for name in values if FIELDS[name].summed}
@@ -227,6 +238,7 @@ class Ledger:
             probe_seconds=now.probe_seconds,
             distance_sq=float(now.array("distance_sq").sum()),
             waiting=tuple(waiting),
+            stepped=tuple(sorted(stepped)),
         )
 
     def _with_sums(self, at: Snapshot) -> Values:

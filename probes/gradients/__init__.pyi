@@ -1,4 +1,4 @@
-from .autograd import AfterPass as AfterPass
+from .autograd import AfterPass as AfterPass, Seen as Seen
 from .fsdp import ShardedTap as ShardedTap
 from .hooks import GradientTap as GradientTap
 from .scaling import (

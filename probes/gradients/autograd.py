@@ -3,23 +3,15 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
-from weakref import WeakMethod
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from ultraslow.probes.steps import Handle, current
 
 _FUNCTION = BackwardCFunction.apply.__code__
-
-
-class Handle(Protocol):
-    """What undoes a hook."""
-
-    def remove(self) -> None:
-        """Undo it."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -42,11 +34,6 @@ class Seen:
     discarded: int
     seconds: float
     lost: int = 0
-
-
-def current() -> int:
-    """The number of the backward pass at hand; −1 outside of any."""
-    return torch._C._current_graph_task_id()
 
 
 def only_returns(parameter: Tensor) -> bool:
@@ -73,17 +60,6 @@ def hear_forward(model: torch.nn.Module, heard: Callable[[], None]) -> Handle:
             heard()
 
     return model.register_forward_pre_hook(hear)
-
-
-def before_steps(method: Callable[[torch.optim.Optimizer], None]) -> Handle:
-    """Call a method before any optimizer steps, as long as its object lives."""
-    reference = WeakMethod(method)
-
-    def call(optimizer: torch.optim.Optimizer, *_: object) -> None:
-        if (living := reference()) is not None:
-            living(optimizer)
-
-    return register_optimizer_step_pre_hook(call)
 
 
 class AfterPass:

@@ -31,13 +31,11 @@ from torch.distributed.tensor import DTensor
 
 from ultraslow.probes.distributed import local
 from ultraslow.probes.norms import square, squares
+from ultraslow.probes.steps import Handle, before_steps, current
 
 from .autograd import (
-    Handle,
     Seen,
     after_pass,
-    before_steps,
-    current,
     only_returns,
     refuse_within_another,
 )
@@ -84,6 +82,7 @@ class GradientTap:
         self.paused = self.making = False
         self.protection: AbstractContextManager[None] = nullcontext()  # of what ends a pass
         self.ended: Callable[[], None] = lambda: None  # called when a unit has
+        self.begins: Callable[[], None] = lambda: None  # told of each pass of the training
         self._parameters = list(parameters)
         self._processes = processes
         self._failed = failed
@@ -110,6 +109,11 @@ class GradientTap:
         self._reset()
         self._handles: list[Handle] = [before_steps(self._before_step)]
         self._hook()
+
+    @property
+    def measures(self) -> bool:
+        """Whether what it sees is measured; not where it was not asked for, or has failed."""
+        return self._measures and not self._silent
 
     def take(self) -> Seen:
         """What was seen since the last call."""
@@ -159,7 +163,11 @@ class GradientTap:
 
     def _stir(self, *_: object) -> None:
         """Something of the next update was seen."""
-        self.making = self.making or not self.paused
+        if not self.paused:
+            self.making = True
+            if self._silent and current() != self._task:
+                self._task = current()
+                self.begins()
 
     def _opens(self, parameter: Tensor) -> bool:
         """Whether this parameter is the first of a unit."""
@@ -189,6 +197,7 @@ class GradientTap:
             return False
         self._task, self._squares, self._small, self._stepped = task, {}, {}, {}
         self.making = True
+        self.begins()
         self._fresh = all(p.grad is None for p in self._parameters)
         before, self._now = self._now, self._turn()
         tried = before is not self._now  # and not taken, or the units would have been

@@ -37,6 +37,7 @@ from ultraslow.probes.quantities import (
     quantities_of,
 )
 from ultraslow.probes.quantities.landscape import Landscape
+from ultraslow.probes.steps import Optimizers, is_recorded
 from ultraslow.probes.storage import RecordingWriter, SegmentStore, name_fault
 
 from .metadata import attributes, coordinates, described
@@ -47,10 +48,11 @@ from .start import RunSetup, Start, abandon, begin
 
 def attach(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
     path: str | Path,
     *,
     batch_size: int,
+    clock: torch.optim.Optimizer | None = None,
     seed: int | None = None,
     scaling: Rule | None = None,
     data_size: int | None = None,
@@ -93,11 +95,14 @@ def attach(
     Arguments:
         model: the module as it is trained.
         optimizer: the optimizer of its parameters, or what Accelerate or Lightning made of it;
-            one step is one iteration. Steps within a backward pass count once. Where parameters
+            one step is one iteration. Or several, as `[muon, adamw]`: an iteration ends when each
+            has stepped. Steps within a backward pass count once. Where parameters
             have optimizers of their own that step there, give one that owns all parameters and
             call its step after each pass: it finds no gradients and moves nothing.
         path: where rank 0 records: a live folder of this name, closed to `path` + `.nc`.
         batch_size: samples in an update over all processes, M.
+        clock: of several optimizers the one whose steps are the iterations, where another steps
+            rarely or only for a part of the run.
         seed: of the run. Runs that differ in it alone are draws of one arm.
         scaling: the rule from batch size to learning rate, "fixed", "sqrt", "exact_sqrt" or
             "linear" (`diffusion.scaling.scaled_learning_rate`).
@@ -151,22 +156,21 @@ def attach(
         FileNotFoundError: when there is nothing to resume.
         OSError: when w0 or the recording cannot be written, here or on another process.
     """
-    optimizer = own_optimizer(optimizer, model)
-    check_types(model, optimizer, path, scaler=scaler, flush_seconds=flush_seconds)
+    given = own_optimizers(optimizer, model)
+    check_types(model, given, path, scaler=scaler, flush_seconds=flush_seconds)
     scaler = scaler if scaler is not None and scaler.is_enabled() else None
     check_descriptions(evaluation, landscape, metadata)
     check_values(model, path, flush_seconds, batch_size=batch_size, probes=probes)
-    given: dict[str, Any] = {"seed": seed, "data": data, "data_size": data_size}
-    given |= {"scaling": scaling, "ghost_size": ghost_size, "added_noise": added_noise}
-    told = described(metadata or {}, {**given, "model": model_name, "batch_size": batch_size})
-    end_open(SegmentStore(path), asked=overwrite)
-    check_optimizer(optimizer, parameter_names(model))
+    labels = dict[str, Any](seed=seed, scaling=scaling, data=data, data_size=data_size)
+    labels.update(ghost_size=ghost_size, added_noise=added_noise, model=model_name)
+    told = described(metadata or {}, {**labels, "batch_size": batch_size})
     asked = {"evaluation": evaluation, "landscape": landscape}
-    setup, quantities = _setup(model, optimizer, path, told, probes, asked, scaler, processes)
+    end_open(SegmentStore(path), asked=overwrite)
+    optimizers = _optimizers(model, given, clock)
+    setup, quantities = _setup(model, optimizers, path, told, probes, asked, scaler, processes)
     make = partial(
         Recorder,
         model,
-        optimizer,
         tap=_tap(model, setup, scaler),
         batch_size=batch_size,
         schedule=schedule_of(schedule),
@@ -175,6 +179,15 @@ def attach(
         close_on_sigterm=close_on_sigterm,
     )
     return _begun(setup, quantities, make, resume, overwrite=overwrite, quiet=quiet)
+
+
+def _optimizers(
+    model: torch.nn.Module, given: Sequence[torch.optim.Optimizer], clock: object
+) -> Optimizers:
+    """The optimizers, when they are found to train the model."""
+    parameters = parameter_names(model)
+    check_optimizers(given, parameters)
+    return Optimizers(given, list(parameters.values()), clock=clock_of(clock, given))
 
 
 def _begun(
@@ -194,7 +207,9 @@ def _begun(
         folder, new = setup.store.folder, start.recorded < 0 and not quiet
         writer.tell = (lambda records: say(folder, outlook(folder, records))) if new else None
         alone = OneUnit(folder, listens=new and writer.noise and setup.processes.size == 1)
-        return make(setup.subject, quantities, start=begun, writer=writer, alone=alone)
+        return make(
+            setup.optimizers, setup.subject, quantities, start=begun, writer=writer, alone=alone
+        )
     except BaseException:
         abandon(setup, start)
         raise
@@ -202,7 +217,7 @@ def _begun(
 
 def _setup(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     path: str | Path,
     told: Mapping[str, Any],
     probes: Collection[str] | None,
@@ -213,7 +228,8 @@ def _setup(
     """What is to be recorded, and the quantities that measure it.
 
     Arguments:
-        model, optimizer, path, probes, scaler, processes: as `attach` has them.
+        model, path, probes, scaler, processes: as `attach` has them.
+        optimizers: of the run.
         told: what is said of the run, checked.
         settings: of the probes that need some, by name; None for one that was not asked for.
     """
@@ -222,14 +238,14 @@ def _setup(
     chosen = {"distance": None, **dict.fromkeys(("noise",) if probes is None else probes)}
     chosen |= {name: given for name, given in settings.items() if given is not None}
     quantities = quantities_of(subject, chosen)
-    static, documented = _described(subject, optimizer, store, told)
+    static, documented = _described(subject, optimizers, store, told)
     setup = RunSetup(
         store,
         subject,
         {**static, **quantities.axes()},
         {**documented, **quantities.attributes()},
         frozenset({*chosen, *(["scaler"] if scaler is not None else [])}),
-        float(optimizer.param_groups[0]["lr"]),
+        optimizers,
     )
     return setup, quantities
 
@@ -263,7 +279,7 @@ def _writer(setup: RunSetup, start: Start) -> RecordingWriter:
 
 def _described(
     subject: Subject,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Optimizers,
     store: SegmentStore,
     told: Mapping[str, Any],
 ) -> tuple[dict[str, object], dict[str, str]]:
@@ -274,29 +290,16 @@ def _described(
         "world_size": subject.processes.size,
         "tensor": list(tensors),
         "tensor_size": [parameter.numel() for parameter in tensors.values()],
-        **coordinates(optimizer, told),
-        **_groups(optimizer, tensors),
+        **coordinates(optimizers.given, told),
     }
+    if optimizers.slots > 1:
+        static["group"] = list(range(optimizers.slots))
+        static["tensor_group"] = optimizers.tensor_slots
     documented = attributes(told)
+    if rates := optimizers.told():
+        documented["learning_rates"] = "; ".join(rates)
     documented["history"] = f"{documented['created']} recorded by probes.attach"
     return static, documented
-
-
-def _groups(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.nn.Parameter]
-) -> dict[str, object]:
-    """Which parameter group trains each tensor, where there are several groups."""
-    if len(optimizer.param_groups) == 1:
-        return {}
-    places = {
-        id(parameter): index
-        for index, group in enumerate(optimizer.param_groups)
-        for parameter in group["params"]
-    }
-    return {
-        "group": list(range(len(optimizer.param_groups))),
-        "tensor_group": [places[id(parameter)] for parameter in tensors.values()],
-    }
 
 
 def _tap(
@@ -320,7 +323,12 @@ def probe_names() -> list[str]:
 
 
 def check_types(
-    model: object, optimizer: object, path: object, *, scaler: object, flush_seconds: object
+    model: object,
+    optimizers: Sequence[object],
+    path: object,
+    *,
+    scaler: object,
+    flush_seconds: object,
 ) -> None:
     """Refuse values of another type.
 
@@ -328,7 +336,8 @@ def check_types(
         TypeError: naming the argument, what was found and what was expected.
     """
     _check_kind("model", model, torch.nn.Module)
-    _check_kind("optimizer", optimizer, torch.optim.Optimizer)
+    for optimizer in optimizers:
+        _check_kind("optimizer", optimizer, torch.optim.Optimizer)
     _check_kind("path", path, str | Path)
     _check_kind("scaler", scaler, torch.amp.GradScaler | None)
     _check_kind("flush_seconds", flush_seconds, Real)
@@ -390,6 +399,36 @@ _HOSTS = ("accelerate.", "lightning.", "pytorch_lightning.")
 _WITHIN = ("optimizer", "_optimizer", "base_optimizer", "optim")
 
 
+def own_optimizers(optimizer: Any, model: object = None) -> list[Any]:
+    """The optimizers whose steps can be followed, of one that was given or of several.
+
+    Raises:
+        TypeError, ValueError: as `own_optimizer`, and for none.
+    """
+    if isinstance(optimizer, str) or not isinstance(optimizer, Sequence):
+        return [own_optimizer(optimizer, model)]
+    if not optimizer:
+        raise ValueError("optimizer: found none, expected one or a list of several")
+    return [own_optimizer(one, model) for one in optimizer]
+
+
+def clock_of(clock: Any, optimizers: Sequence[torch.optim.Optimizer]) -> int | None:
+    """The number of the optimizer whose steps are iterations; None where each is waited for.
+
+    Raises:
+        ValueError: for one that was not given.
+    """
+    if clock is None:
+        return None
+    found = [k for k, one in enumerate(optimizers) if one is own_optimizer(clock)]
+    if not found:
+        raise ValueError(
+            f"clock: found {type(clock).__name__}, expected one of the optimizers that are given, "
+            f"{_listed(optimizers)}"
+        )
+    return found[0]
+
+
 def own_optimizer(optimizer: Any, model: object = None) -> Any:
     """The optimizer whose steps can be followed.
 
@@ -439,10 +478,10 @@ def _is_followed(optimizer: object) -> bool:
     return isinstance(optimizer, torch.optim.Optimizer) and hooked
 
 
-def check_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.nn.Parameter]
+def check_optimizers(
+    optimizers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, torch.nn.Parameter]
 ) -> None:
-    """Refuse an optimizer that does not train the model, or that is recorded already.
+    """Refuse optimizers that do not train the model, or that are recorded already.
 
     Raises:
         ValueError: saying which.
@@ -451,14 +490,29 @@ def check_optimizer(
         raise ValueError("model: found no trainable parameter, expected at least one")
     if complex_ones := [name for name, tensor in tensors.items() if tensor.is_complex()]:
         raise ValueError(f"model: found complex tensors {complex_ones[:3]}, expected real ones")
-    owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if len({id(one) for one in optimizers}) < len(optimizers):
+        raise ValueError(f"optimizer: found {_listed(optimizers)}, one of them twice")
+    wanted, owned = {id(tensor) for tensor in tensors.values()}, set[int]()
+    for number, one in enumerate(optimizers):
+        own = {id(parameter) for group in one.param_groups for parameter in group["params"]}
+        if not own & wanted and len(optimizers) > 1:
+            raise ValueError(
+                f"optimizer: number {number} of {_listed(optimizers)} owns none of the model's "
+                "trainable parameters; leave it out"
+            )
+        owned |= own
     strange = [name for name, parameter in tensors.items() if id(parameter) not in owned]
     if strange:
         raise ValueError(
             f"optimizer: does not own {len(strange)} of the model's {len(tensors)} trainable "
-            f"parameters, the first is {strange[0]!r}; where parameters have optimizers of their "
-            "own, give one that owns all of them and call its step after each backward pass"
+            f"parameters, the first is {strange[0]!r}; give all optimizers that train the model, "
+            "attach(model, [first, second], …). Where parameters have optimizers of their own "
+            "that step in the backward pass, give one that owns all of them and call its step "
+            "after each pass"
         )
-    hooks = optimizer._optimizer_step_post_hooks.values()
-    if any(isinstance(getattr(hook, "__self__", None), Recorder) for hook in hooks):
+    if any(is_recorded(one) for one in optimizers):
         raise ValueError("optimizer: a recorder is already attached to it; close that one first")
+
+
+def _listed(optimizers: Sequence[torch.optim.Optimizer]) -> str:
+    return f"[{', '.join(type(one).__name__ for one in optimizers)}]"

@@ -72,6 +72,8 @@ def refuse_other_run(
         ValueError: saying what differs.
     """
     axes = [name for name in _AXES if name in static and name in records]
+    if "tensor_group" in static and "tensor_group" in records:
+        axes.append("tensor_group")  # or rates would be those of other groups
     for name in ("tensor", "tensor_size", "batch_size", *axes):
         found, expected = np.asarray(static[name]), records[name].values
         if not np.array_equal(found, expected):

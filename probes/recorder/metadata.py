@@ -4,7 +4,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from numbers import Real
@@ -53,29 +53,36 @@ def described(metadata: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
 
 
 def coordinates(
-    optimizer: torch.optim.Optimizer, metadata: Mapping[str, Any]
+    optimizers: Sequence[torch.optim.Optimizer], metadata: Mapping[str, Any]
 ) -> dict[str, str | int | float]:
-    """Scalar coordinates: what the optimizer tells, overruled by the metadata.
+    """Scalar coordinates: what the optimizers tell, overruled by the metadata.
 
     Arguments:
-        optimizer: read for its name and the first group's learning rate, momentum and weight
-            decay.
+        optimizers: read for their names, the first one's learning rate, and the momentum and
+            weight decay of the first group of each, where that is one number of all.
         metadata: as `described` gives it; keys that are no labels are ignored here.
 
     Returns:
         From field name to value.
     """
-    group = optimizer.param_groups[0]
+    groups = [optimizer.param_groups[0] for optimizer in optimizers]
     told: dict[str, str | int | float] = {
-        "optimizer": type(optimizer).__name__,
-        "base_learning_rate": float(group["lr"]),
+        "optimizer": "+".join(type(optimizer).__name__ for optimizer in optimizers)
     }
     # What optimizers of strangers keep under these names may be anything.
+    if (rate := _number(groups[0].get("lr"))) is not None:
+        told["base_learning_rate"] = rate
     for name in ("momentum", "weight_decay"):
-        value = group.get(name)
-        if isinstance(value, Real) or (isinstance(value, torch.Tensor) and value.ndim == 0):
-            told[name] = float(value)
+        values = {_number(group.get(name)) for group in groups}
+        value = values.pop()
+        if value is not None and not values:
+            told[name] = value
     return {**told, **{name: metadata[name] for name in metadata if name in SCALARS}}
+
+
+def _number(value: object) -> float | None:
+    single = isinstance(value, torch.Tensor) and value.ndim == 0
+    return float(value) if single or isinstance(value, Real) else None  # type: ignore[arg-type]
 
 
 def attributes(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ import gc
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from enum import Enum, auto
 from functools import partial
@@ -40,6 +40,7 @@ from ultraslow.probes.buffer import (
 from ultraslow.probes.distributed import Termination, agreement_among, wrapped_late
 from ultraslow.probes.gradients import AfterPass, GradientTap
 from ultraslow.probes.quantities import Quantities, Subject
+from ultraslow.probes.steps import STEP, Followed, Optimizers, Turns
 from ultraslow.probes.storage import RecordingWriter, SegmentStore, import_pools
 
 from .outlook import OneUnit
@@ -54,6 +55,13 @@ class Stage(Enum):
     STEPPING = auto()  # the optimizer moves the weights
     ENTERING = auto()  # an update is entered, perhaps in the optimizer's own loop over its hooks
     ENDED = auto()  # closed or left
+
+
+_SEVERAL = (
+    "the optimizers step after backward passes of their own, as of a generator and its "
+    "discriminator, so that an iteration has no one gradient; for the noise of each, attach a "
+    "recorder to its module and its optimizer alone"
+)
 
 
 class _Notices:
@@ -80,7 +88,7 @@ class Recorder:
     def __init__(
         self,
         model: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Optimizers,
         subject: Subject,
         quantities: Quantities,
         *,
@@ -124,12 +132,24 @@ class Recorder:
             gradients = tap(lambda error: self._warn(writer.noise_failed(repr(error))))
             gradients.protection = self._work.interrupts
             undo.callback(gradients.close)
-            self._listen(optimizer, gradients, scaler, skipped=past.skipped)
+            undo.callback(self._follow(optimizers, past.stepped).close)
+            self._listen(optimizers, gradients, scaler, skipped=past.skipped)
             undo.pop_all()
+
+    def _follow(self, optimizers: Optimizers, stepped: Collection[int]) -> Followed:
+        self._turns = Turns(len(optimizers.given), clock=optimizers.clock, stepped=stepped)
+        self._followed = Followed(
+            optimizers,
+            self._turns,
+            begins=self._before_step,
+            ends=self._after_step,
+            warn=self._warn,
+        )
+        return self._followed
 
     def _listen(
         self,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Optimizers,
         gradients: GradientTap,
         scaler: torch.amp.GradScaler | None,
         *,
@@ -137,7 +157,7 @@ class Recorder:
     ) -> None:
         """Record where this begins, and hear of every update and of the program's end."""
         self._rows = RowReader(
-            optimizer,
+            optimizers,
             self._parameters,
             tap=gradients,
             units=self._units,
@@ -145,13 +165,11 @@ class Recorder:
             skipped=skipped,
             warn=self._warn,
             by_hand=self._processes.by_hand,
+            tell_unknown=self._gradient_unknown,
+            heard=self._followed.passes,
         )
         if self._recorded < 0:
             self._record()
-        self._hooks = [
-            optimizer.register_step_pre_hook(self._before_step),
-            optimizer.register_step_post_hook(self._after_step),
-        ]
         if self._processes.writes:
             import_pools()
         atexit.register(self._at_exit)
@@ -203,7 +221,10 @@ class Recorder:
             *snapshots, now = reduced.snapshots
             self._write(reduced.updates, snapshots, hold=self.iteration)
             waiting = self._writer.waiting
-            return to_plain(self._ledger.state(now, skipped=self._rows.skipped, waiting=waiting))
+            skipped, stepped = self._rows.skipped, self._turns.stepped
+            return to_plain(
+                self._ledger.state(now, skipped=skipped, waiting=waiting, stepped=stepped)
+            )
 
     def close(self) -> Path:
         """Record the last iteration, write everything and close the recording to one file.
@@ -285,7 +306,7 @@ class Recorder:
         if not self._usable():
             return
         with self._work:
-            if self._recorded != self.iteration and self._stage is not Stage.STEPPING:
+            if self._recorded != self.iteration and self._between():
                 self._record()
             if evaluate:
                 self._evaluate_last()
@@ -302,6 +323,18 @@ class Recorder:
                 )
             if self._processes.writes:
                 self._writer.close()
+
+    def _between(self) -> bool:
+        """Whether the weights are those of the last iteration."""
+        if self._stage is Stage.STEPPING:
+            return False
+        if self._turns.stepped and self._turns.clock is None:
+            self._warn(
+                f"ended when only a part of the optimizers had stepped in iteration "
+                f"{self.iteration + 1}; the last record is an earlier one"
+            )
+            return False
+        return True
 
     def _leave(self) -> None:
         """Leave the recording live, with what has arrived, for a later run to go on."""
@@ -320,9 +353,7 @@ class Recorder:
             self._leave()
 
     def _detach(self) -> None:
-        # A hook that goes while those of a step are called would stop the training.
-        for hook in [] if self._stage is Stage.ENTERING else self._hooks:
-            hook.remove()
+        self._followed.close()
         self._stage = Stage.ENDED
         self._work.interrupts.step_ends()
         self._rows.close()
@@ -355,21 +386,22 @@ class Recorder:
             with self._work:
                 self._flushes.now()
 
-    def _before_step(self, *_: object) -> None:
-        """The optimizer is about to step."""
+    def _before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer of the run is about to step."""
         if self._usable():
-            self._work.interrupts.step_begins(sys._getframe(1).f_code)
+            self._work.interrupts.step_begins(STEP)
             self._stage = Stage.STEPPING
             with self._work:
-                self._rows.before_step()
-        else:
-            self._hooks[1].remove()
+                self._rows.before_step(optimizer)
 
-    def _after_step(self, *_: object) -> None:
-        """The optimizer has stepped; all its steps within a backward pass are one update."""
+    def _after_step(self, over: bool) -> None:
+        """It has stepped; all steps within a backward pass are of one update."""
         if self._open:
             self._stage = Stage.BETWEEN
-        self._commit()
+        if over:
+            self._commit()
+        else:
+            self._work.interrupts.step_ends()
 
     def _enter_update(self) -> None:
         """One update was committed: flush what is due, then add this one."""
@@ -377,10 +409,11 @@ class Recorder:
             return
         self._stage = Stage.ENTERING
         with self._work:
-            if not self._rows.is_void():
+            if not self._rows.is_void(self._turns.stepped):
                 self._flushes.when_due()
                 if self._open:  # a flush that fails ends the recording
                     self._add()
+            self._turns.end()
         self._termination.after(self.iteration)
         if self._open:
             self._stage = Stage.BETWEEN
@@ -388,7 +421,7 @@ class Recorder:
 
     def _add(self) -> None:
         self.iteration += 1
-        row, seconds = self._rows.read()
+        row, seconds = self._rows.read("" if self._turns.has_one_gradient else _SEVERAL)
         self._alone.saw(row.shares.units)
         self._clocks.probe_seconds += seconds
         self._flushes.buffer.add(row)
@@ -425,6 +458,12 @@ class Recorder:
         if fault:
             self._writer.unknown = fault
             self._warn(fault)
+
+    def _gradient_unknown(self, why: str) -> None:
+        first = self.iteration == self._began + 1
+        late = wrapped_late(self._model, self._parameters) if first else ""
+        told = self._writer.gradient_unknown(late or why)
+        self._warn(late or told)
 
     def _cannot_flush(self, error: RuntimeError) -> None:
         self._warn(f"stopped, as what was measured could not be collected: {error}")

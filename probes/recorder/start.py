@@ -21,6 +21,7 @@ from ultraslow.probes.buffer import Resume, State, empty_window, from_plain, fro
 from ultraslow.probes.distributed import Processes, fail_together
 from ultraslow.probes.norms import squared_distances
 from ultraslow.probes.quantities import Subject
+from ultraslow.probes.steps import Optimizers
 from ultraslow.probes.storage import SegmentStore, initial
 
 from .compatibility import (
@@ -48,7 +49,7 @@ class RunSetup:
         static: values of the recording's coordinates.
         attributes: of the recording.
         probes: names of the probes that run, `scaler` among them with mixed precision.
-        learning_rate: at this moment.
+        optimizers: of the run.
     """
 
     store: SegmentStore
@@ -56,7 +57,12 @@ class RunSetup:
     static: Mapping[str, object]
     attributes: Mapping[str, str]
     probes: frozenset[str]
-    learning_rate: float
+    optimizers: Optimizers
+
+    @property
+    def learning_rate(self) -> float:
+        """At this moment, of the first parameter group; NaN where it is unknown."""
+        return float(self.optimizers.rates()[0])
 
     @property
     def processes(self) -> Processes:

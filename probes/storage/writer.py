@@ -57,6 +57,8 @@ _COUNTS = {"noise_updates", "loss_updates"}
 _SWITCHED_OFF = "the noise probe was switched off"
 
 
+# Updates of unknown gradients, after which a recording is one without noise.
+_UNSEEN = 10
 _NOT_FINITE = "the weights are not finite"
 # Records that a disk refuses are kept up to this many bytes: about 8,000 records of ResNet-50.
 HELD_BYTES = 1 << 26
@@ -70,11 +72,10 @@ class RecordingWriter:
     warning. When more is kept than `held_bytes`, every second kept record is dropped, again with
     a warning; its sums go into the record after it, and the recording's attribute
     `records_dropped` counts them. When another process has taken the recording over, nothing more
-    is written. `fault` says why the noise probe was switched off, where it was,
-    `unknown` why no update has told how many units it has. `tell` is called
-    with the first records that are on disk. `gap` is the last iteration before a hole that ends
-    with the next record; the recording's attribute `gaps` lists all, each with the first iteration
-    after it.
+    is written. `fault` says why the noise probe was switched off, where it was, and `unknown` why
+    the gradients of some updates are unknown. `tell` is called with the first records that are on
+    disk. `gap` is the last iteration before a hole that ends with the next record; the recording's
+    attribute `gaps` lists all, each with the first iteration after it.
     """
 
     store: SegmentStore
@@ -104,6 +105,11 @@ class RecordingWriter:
         """Remember, and say, that gradient noise is unknown from here on."""
         self.fault = self.fault or f"the noise probe failed and was switched off: {why}"
         return self.fault
+
+    def gradient_unknown(self, why: str) -> str:
+        """Remember, and say, that the gradient of some update is unknown."""
+        self.unknown = self.unknown or why
+        return f"gradient and noise of some updates are unknown: {why}"
 
     def note(self, iteration: int, text: str) -> None:
         """Remember what happened to the run, once; the first `EVENTS` are kept.
@@ -174,7 +180,7 @@ class RecordingWriter:
 
     def _learn_units(self) -> None:
         """Whether updates have several units; once known it decides which fields there are."""
-        now = _several_units(self.waiting)
+        now = _several_units(self.waiting, patient=not self.unknown)
         if self.several_units is None:
             self.several_units = False if self.fault else now
         elif not self._units_compared and now is not None and self.noise:
@@ -231,11 +237,12 @@ class RecordingWriter:
             absent, attributes["noise_absent"] = _GRADIENT_FIELDS, _SWITCHED_OFF
         elif not self.several_units:
             absent = _NOISE_FIELDS
-            attributes["noise_absent"] = self.fault or attributes.get(
-                "noise_absent", self.unknown or _ONE_UNIT
-            )
+            told = self.fault or self.unknown
+            attributes["noise_absent"] = told or attributes.get("noise_absent", _ONE_UNIT)
         elif self.fault:
             attributes["noise_absent"] = f"in later updates: {self.fault}"
+        elif self.unknown:
+            attributes["noise_absent"] = f"in some updates: {self.unknown}"
         absent = (*absent, *(() if self.scaled else _SCALE_FIELDS))
         present = {name: value for name, value in values.items() if name not in absent}
         if "data_size" in present:
@@ -284,7 +291,16 @@ def _thinned(records: Sequence[Record]) -> list[Record]:
     return kept
 
 
-def _several_units(records: Sequence[Record]) -> bool | None:
-    """Whether updates have several units; None while no update has been seen."""
+def _several_units(records: Sequence[Record], *, patient: bool) -> bool | None:
+    """Whether updates have several units; None while no update has been seen.
+
+    Arguments:
+        records: those that wait.
+        patient: whether to wait for an update that has been seen, however late it comes; else
+            none is expected after `_UNSEEN` updates without.
+    """
     units = [float(record["units"]) for record in records if np.isfinite(record["units"])]
-    return max(units) > 1 if units else None
+    if units:
+        return max(units) > 1
+    late = bool(records) and int(records[-1]["iteration"]) - int(records[0]["iteration"]) > _UNSEEN
+    return False if late and not patient else None

@@ -71,7 +71,7 @@ def test_records_are_written_when_the_next_update_is_committed(tmp_path, beside)
     path, seen, model = tmp_path / "run", [], runs.network()
     recorder, _ = runs.part(path, model, start=0, stop=4, **OPTIONS)
     assert recorded(path) == []
-    optimizer = recorder._rows._optimizer
+    (optimizer,) = recorder._rows._optimizers.given
     for iteration in range(5, 9):
         runs.update(model, optimizer, recorder, runs.microbatches(iteration))
         seen.append(recorded(path))
@@ -120,7 +120,7 @@ def test_a_flush_that_never_arrives_stops_no_training(tmp_path, beside, monkeypa
     def lost(self):
         raise RuntimeError("another process died")
 
-    model, optimizer = recorder._model, recorder._rows._optimizer
+    model, (optimizer,) = recorder._model, recorder._rows._optimizers.given
     with monkeypatch.context() as patch, pytest.warns(RuntimeWarning) as told:
         patch.setattr(InFlight, "wait", lost)
         for iteration in range(7, 10):

@@ -2,17 +2,19 @@ import numpy as np
 import pytest
 import torch
 
-from ultraslow.probes.buffer.row import RowReader, first_learning_rate
+from ultraslow.probes.buffer.row import RowReader
 from ultraslow.probes.buffer.units import DeclaredUnits
 from ultraslow.probes.distributed.processes import Processes
 from ultraslow.probes.gradients.hooks import GradientTap
+from ultraslow.probes.steps import Optimizers
 
 
 def reader(model, optimizer, *, skipped=0, measure=True, warn=print):
     parameters = list(model.parameters())
     tap = GradientTap(parameters, processes=1, failed=print, measure=measure)
     more = {"scaler": None, "skipped": skipped, "warn": warn}
-    return RowReader(optimizer, parameters, tap=tap, units=DeclaredUnits(print), **more)
+    optimizers = Optimizers([optimizer], parameters)
+    return RowReader(optimizers, parameters, tap=tap, units=DeclaredUnits(print), **more)
 
 
 def problem():
@@ -27,7 +29,7 @@ def test_a_row_holds_units_clipping_and_skipped_steps():
         model(torch.tensor([[3.0, 4.0]])).sum().backward()
     assert rows.units == 2
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    rows.before_step()
+    rows.before_step(optimizer)
     row, seconds = rows.read()
     assert row.unit_sq.tolist() == [50.0]  # two units of squared norm 25
     assert row.total_sq.tolist() == [100.0]
@@ -49,7 +51,7 @@ def test_clipping_is_seen_on_three_tensors_in_their_order():
     sum(layer(torch.ones(1, layer.in_features)).sum() for layer in layers).backward()
     for factor, layer in zip((1.0, 0.5, 0.25), layers, strict=True):
         layer.weight.grad *= factor
-    rows.before_step()
+    rows.before_step(optimizer)
     row, _ = rows.read()
     # The largest, the one in the other half, the largest of another group.
     assert row.clip[0].tolist() == pytest.approx([4, 2, 3])
@@ -66,10 +68,10 @@ def test_where_noise_is_not_measured_squares_are_unknown():
 def test_a_fused_optimizer_that_skipped_makes_no_row():
     model, optimizer = problem()
     rows = reader(model, optimizer)
-    assert not rows.is_void()
+    assert not rows.is_void([0])
     model(torch.ones(1, 2)).sum().backward()
     optimizer.found_inf = torch.tensor(1.0)
-    assert rows.is_void()
+    assert rows.is_void([0])
     assert (rows.skipped, rows.units) == (1, 0)
 
 
@@ -77,7 +79,7 @@ def test_a_learning_rate_on_the_device_is_copied():
     model, _ = problem()
     optimizer = torch.optim.SGD(model.parameters(), lr=torch.tensor(0.5))
     row, _ = reader(model, optimizer, measure=False).read()
-    first_learning_rate(optimizer).fill_(0.1)
+    optimizer.param_groups[0]["lr"].fill_(0.1)
     assert float(row.learning_rate) == 0.5
 
 
@@ -102,9 +104,9 @@ def test_clipping_of_a_gradient_that_the_step_itself_computes_is_unknown():
     model, optimizer = problem()
     rows = reader(model, optimizer)
     model(torch.ones(1, 2)).sum().backward()
-    rows.before_step()
+    rows.before_step(optimizer)
     rows.read()
-    rows.before_step()  # the gradient that it finds is that of the update before
+    rows.before_step(optimizer)  # the gradient that it finds is that of the update before
     model(torch.ones(1, 2)).sum().backward()
     row, _ = rows.read()
     assert torch.isnan(row.clip[1]).all()

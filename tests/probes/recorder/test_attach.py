@@ -10,7 +10,7 @@ from ultraslow.probes.buffer.row import RowReader
 from ultraslow.probes.quantities.quantity import Quantities
 from ultraslow.probes.recorder import recorder as recorder_module
 from ultraslow.probes.recorder.attach import (
-    check_optimizer,
+    check_optimizers,
     check_types,
     check_values,
     probe_names,
@@ -312,9 +312,9 @@ def test_attaching_twice_and_over_a_recording_is_refused(tmp_path):
 def test_sound_arguments_are_let_through():
     model = torch.nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    check_types(model, optimizer, "run", scaler=None, flush_seconds=60)
+    check_types(model, [optimizer], "run", scaler=None, flush_seconds=60)
     check_values(model, "run", 0.0, batch_size=1, probes=probe_names())
-    check_optimizer(optimizer, dict(model.named_parameters()))
+    check_optimizers([optimizer], dict(model.named_parameters()))
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), -1.0])

@@ -12,6 +12,7 @@ from ultraslow.probes.buffer.state import to_plain
 from ultraslow.probes.distributed.processes import Processes
 from ultraslow.probes.quantities.quantity import Subject
 from ultraslow.probes.recorder.start import RunSetup, begin
+from ultraslow.probes.steps import Optimizers
 from ultraslow.probes.storage.segments import SegmentStore
 
 TENSORS = every_field(0)["tensor"].values.tolist()
@@ -35,13 +36,14 @@ def setup(tmp_path):
         name: torch.nn.Parameter(torch.randn(size))
         for name, size in zip(TENSORS, SIZES, strict=True)
     }
+    optimizer = torch.optim.SGD(parameters.values(), lr=0.1)
     return RunSetup(
         SegmentStore(tmp_path / "run"),
         begun_with(parameters),
         {"tensor": TENSORS, "tensor_size": SIZES, "batch_size": 1, "run": "everything"},
         {"history": "begun", "landscape_mode": "train"},
         PROBES,
-        0.1,
+        Optimizers([optimizer], list(parameters.values())),
     )
 
 

@@ -1,0 +1,133 @@
+"""What torch calls before and after the steps of all optimizers, and who listens.
+
+A hook that comes or goes while another thread's optimizer loops over its hooks stops that
+training. So one pair is registered in a process, at the first demand, and stays; it lies in
+torch's own table, where later demands find it. Who listens is held weakly, in a tuple that is
+replaced and never changed.
+
+A compiled step would trace what is called within it, and run that once. The hooks are kept out of
+the graph, which is cut there.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+from weakref import WeakMethod
+
+import torch
+from torch.optim import optimizer as torch_optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+Listener = Callable[[torch.optim.Optimizer], None]
+_References = tuple["WeakMethod[Listener]", ...]
+
+_REASON = (
+    "the probes of ultraslow count optimizer steps on the host; compile the step without "
+    "fullgraph=True"
+)
+
+
+class Handle(Protocol):
+    """What undoes a hook."""
+
+    def remove(self) -> None:
+        """Undo it."""
+        ...
+
+
+def current() -> int:
+    """The number of the backward pass at hand; −1 outside of any."""
+    return torch._C._current_graph_task_id()
+
+
+def before_steps(method: Listener) -> Handle:
+    """Call a method before any optimizer steps, as long as its object lives."""
+    return _table().add(method, before=True)
+
+
+def after_steps(method: Listener) -> Handle:
+    """Call a method after any optimizer has stepped, as long as its object lives."""
+    return _table().add(method, before=False)
+
+
+def listening() -> list[object]:
+    """The objects whose methods are called before steps."""
+    return _table().owners()
+
+
+class _Table:
+    """Who is called before and after steps."""
+
+    def __init__(self) -> None:
+        """Nobody yet."""
+        self._before: _References = ()
+        self._after: _References = ()
+
+    def register(self) -> None:
+        """Have torch call, for good."""
+        for call, register in (
+            (self._call_before, register_optimizer_step_pre_hook),
+            (self._call_after, register_optimizer_step_post_hook),
+        ):
+            hook: Any = torch.compiler.disable(call, reason=_REASON)
+            hook.table = self
+            register(hook)
+
+    def owners(self) -> list[object]:
+        """Whose methods are called before steps."""
+        living = [reference() for reference in self._before]
+        return [getattr(method, "__self__", None) for method in living if method is not None]
+
+    def add(self, method: Listener, *, before: bool) -> Handle:
+        """Add a listener; its handle takes it away."""
+        reference = WeakMethod(method)
+        if before:
+            self._before = (*_living(self._before), reference)
+        else:
+            self._after = (*_living(self._after), reference)
+        return _Listening(self, reference)
+
+    def drop(self, reference: "WeakMethod[Listener]") -> None:
+        """Take a listener away."""
+        self._before = tuple(one for one in _living(self._before) if one is not reference)
+        self._after = tuple(one for one in _living(self._after) if one is not reference)
+
+    def _call_before(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        _call(self._before, optimizer)
+
+    def _call_after(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        _call(self._after, optimizer)
+
+
+class _Listening:
+    """Takes a listener away."""
+
+    def __init__(self, table: _Table, reference: "WeakMethod[Listener]") -> None:
+        self._table = table
+        self._reference = reference
+
+    def remove(self) -> None:
+        self._table.drop(self._reference)
+
+
+def _table() -> _Table:
+    """The table of this process."""
+    for hook in tuple(torch_optimizer._global_optimizer_pre_hooks.values()):
+        found = getattr(hook, "table", None)
+        if isinstance(found, _Table):
+            return found
+    table = _Table()
+    table.register()
+    return table
+
+
+def _living(references: _References) -> list["WeakMethod[Listener]"]:
+    return [one for one in references if one() is not None]
+
+
+def _call(references: _References, optimizer: torch.optim.Optimizer) -> None:
+    for reference in references:
+        if (living := reference()) is not None:
+            living(optimizer)
