@@ -21,7 +21,6 @@ ALONE = {
 WAITING = {
     "gan": "passes that are one unit",
     "sam": "passes that are none",
-    "compiled": "compiled steps",
     "curriculum": "unit counts that change",
 }
 

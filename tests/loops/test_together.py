@@ -7,7 +7,7 @@ import pytest
 from launches import torchrun
 from programs import added, assert_right, source
 
-TOGETHER = ["gpt", "imagenet", "sharded"]
+TOGETHER = ["gpt", "imagenet", "sharded", "speedrun"]
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,6 @@ def test_a_program_is_recorded_rightly_and_trains_as_before(name, found):
     assert_right(found[0][name]["errors"])
 
 
-@pytest.mark.parametrize("name", [*TOGETHER, "speedrun"])
+@pytest.mark.parametrize("name", TOGETHER)
 def test_a_user_adds_four_lines_at_most(name):
     assert 1 < len(added(source(f"together/{name}"))) <= 4
