@@ -18,6 +18,7 @@ from .fit import (
     thinned as thinned,
 )
 from .late_logarithm import (
+    BEGINNINGS as BEGINNINGS,
     ONSET as ONSET,
     SETTLED as SETTLED,
     Advantage as Advantage,

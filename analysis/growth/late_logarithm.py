@@ -1,10 +1,19 @@
 """Whether a distance may have become a logarithm: the best late logarithm against the best power.
 
-A curve that is a logarithm from some time on may have grown in any way before, so an exponent
-other than 0 over all of it is no evidence against the logarithm. Here every curve is fitted twice:
-by curves that have become a logarithm when a fifth of the iterations are over, or are ln(t + τ)
-with an onset τ of up to half of them, and by powers of t that are no logarithm ever. What is
-compared is how much of the curve each leaves unexplained,
+A curve that is a logarithm from some time on may have begun otherwise, so an exponent other than 0
+over all of it is no evidence against the logarithm. Here every curve is fitted twice: by late
+logarithms and by laws that are no logarithm ever. Late logarithms are
+
+- ln(t + τ) with an onset τ of up to half of the iterations;
+- curves that grow like t^0.3 to t at first and turn into ln t. They have become logarithms when a
+  fifth of the iterations are over, and where they turn broadly their slope grows like t^0.05 in
+  the end at most. Without that bound a broad enough turn is any power below the first one: over
+  three decades t^0.12 then was a logarithm to 0.2 % of its growth, however long it lasted;
+- ln t after a start that saturates within a fifth of the iterations.
+
+Against them stand powers of t beyond the margin, and beside those that saturate, curves whose
+growth ends within the iterations. What is compared is how much of the curve each leaves
+unexplained,
 
     A = ln(RSS of the best late logarithm / RSS of the best power),
 
@@ -22,6 +31,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import exp1, gammainc
 
 from ultraslow.analysis.text import number
 from ultraslow.diffusion.laws import growth_regressor, late_logarithm
@@ -40,8 +50,18 @@ ONSET = 0.5
 # data; below that, records of a few decades and per-cent noise cannot tell them apart.
 MARGIN = 0.05
 _EARLIEST = 1e-3  # share of the iterations at which the earliest has become a logarithm
-_EXPONENTS = (0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)  # of growth before
-_SHARPNESS = (0.7, 1.0, 1.5, 2.5, 5.0)
+# Of growth before. What grew like t^0.2 for all decades but one has not merely begun otherwise.
+BEGINNINGS = (0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
+# Widths of the turn, shares of the one at which the slope still grows like t^MARGIN in the end.
+# Broader ones have not become logarithms: with a width of 14 in ln t, t^0.2 turns into t^0.09.
+_WIDTHS = (1.0, 0.75, 0.5, 0.3, 0.15)
+# Starts that saturate: the latest, whose last fiftieth is left when a fifth of the iterations are
+# over, share of the iterations; and shares of the growth that they have.
+_BRIEF = 0.05
+_SHARES = (0.1, 0.2, 0.35, 0.5, 0.7)
+# Growth that ends: exponents before, and when its slope begins to fall like e^(−t/t_e).
+_ENDING = (0.0, 0.25, 0.5, 1.0)
+_ENDS = np.geomspace(0.03, 0.4, 7)
 _FASTER = np.arange(0.075, 1.21, 0.025)
 _SLOWER = -np.geomspace(0.075, 4.0, 20)
 _FLOOR = 1e-12  # share of a curve that counts as explained
@@ -206,7 +226,10 @@ def _rivals(key: bytes) -> _Rivals:
         constant,
         family(_late_logarithms(times)),
         family([(_named(p, onset), _power(times, p, onset)) for p in _FASTER for onset in soon]),
-        family([(_named(p, onset), _power(times, p, onset)) for p in _SLOWER for onset in late]),
+        family(
+            [(_named(p, onset), _power(times, p, onset)) for p in _SLOWER for onset in late]
+            + _ended(times)
+        ),
     )
 
 
@@ -225,13 +248,55 @@ def _late_logarithms(times: Array) -> list[tuple[str, Array]]:
     turning = [
         (
             f"log t from about {number(t_c)} on",
-            late_logarithm(times, exponent=q, settled=t_c, sharpness=m),
+            late_logarithm(times, exponent=q, settled=t_c, sharpness=_sharpness(q, t_c / last, w)),
         )
-        for q in _EXPONENTS
-        for m in _SHARPNESS
+        for q in BEGINNINGS
+        for w in _WIDTHS
         for t_c in settled
     ]
-    return shifted + turning
+    starts = np.geomspace(first, _BRIEF * last, 10)
+    begun = _scaled(np.log(times))
+    started = [
+        (
+            f"log t after a start until about {number(SETTLED / _BRIEF * start)}",
+            share * _scaled(-np.expm1(-times / start)) + (1 - share) * begun,
+        )
+        for start in starts
+        for share in _SHARES
+    ]
+    return shifted + turning + started
+
+
+def _ended(times: Array) -> list[tuple[str, Array]]:
+    """Curves whose slope in ln t is ∝ t^q e^(−t/t_e), each with its law in words."""
+    last = times[-1]
+    return [
+        (
+            f"growth like {_named(q, 0.0)} that ends about {number(end * last)}",
+            gammainc(q, times / (end * last)) if q else -exp1(times / (end * last)),
+        )
+        for q in _ENDING
+        for end in _ENDS
+    ]
+
+
+def _scaled(curve: Array) -> Array:
+    """From 0 to 1."""
+    return np.asarray((curve - curve[0]) / (curve[-1] - curve[0]))
+
+
+def _sharpness(exponent: float, settled: float, width: float) -> float:
+    """Sharpness m of a turn of some width, a share of the broadest.
+
+    The slope grows by the power q/(1 + x^(qm)), x = t/t_c: that is `MARGIN` at the last iteration
+    where qm = ln(q/MARGIN − 1)/ln(T/t_c).
+
+    Arguments:
+        exponent: q.
+        settled: t_c/T.
+        width: share of the broadest turn that ends within the margin.
+    """
+    return float(np.log(exponent / MARGIN - 1) / -np.log(settled)) / (exponent * width)
 
 
 def _named(exponent: float, onset: float) -> str:

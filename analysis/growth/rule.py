@@ -25,7 +25,7 @@ References:
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +44,7 @@ from ultraslow.analysis.intervals import (
 from ultraslow.analysis.runs import fitted_by
 from ultraslow.analysis.text import number, plural
 
+from .family import EXPONENT_HIGH, EXPONENT_LOW
 from .late_logarithm import MARGIN as MARGIN, Advantage
 
 Array = NDArray[np.float64]
@@ -53,20 +54,21 @@ DECADES = 2.5
 _REASONS = 3
 # Runs that are named one by one; of more their number is told.
 _NAMED = 4
-# Statuses of a fit whose exponent is no estimate, as p̂ is off to one side. In simulated runs of
-# a true logarithm whose noise is a fifth of the growth, p̂ is −0.9 ± 0.9 where the signal is weak
-# and −0.7 ± 0.8 where the interval has no end. A spread between seeds does not show this. A change
-# of the rate changes the law. Residuals that wander stay: p̂ is as near to p as elsewhere. So do
-# onsets at their latest: of late logarithms p̂ is off, but no power has the advantage.
-DISQUALIFYING = ("weak_signal", "rate_changed", "p_unbounded")
-_VAGUE = ("weak_signal", "p_unbounded")
+# Statuses of a fit whose exponent is no estimate: p is unidentified where nothing grows, and a
+# change of the rate changes the law. What a run's own interval says leaves none out, as the sample
+# are the seeds: of t with noise of 0.2 % of the growth p̂ is 1.00 ± 0.01, and the interval of each
+# run is open, since growth may have set in late. Where p̂ is off to one side, as that of late
+# logarithms is and that of logarithms under noise of a fifth of the growth, no power has the
+# advantage.
+DISQUALIFYING = ("weak_signal", "rate_changed")
+_VAGUE = "weak_signal"
 # The smallest exponent told from 0 with 80 % power is 1.96 + 0.84 standard errors.
 DETECTABLE = 2.8
 # Fewest seeds of an arm that speaks: t quantiles of two ask for curves without noise.
 LEAST_SEEDS = 3
 # Error of the test that powers fit better. Where a late logarithm is true they do so far more
 # rarely, as its family is the richer one.
-ADVANTAGE = 0.1
+ADVANTAGE = 0.05
 _LEANING = 0.1  # error at which an arm is found beyond the margin, and nothing is supported
 _ROUNDING = 1e-12  # of the largest value: a spread below it is none
 # Support has this part of the error: a law at the margin would else be supported with all of it.
@@ -92,13 +94,17 @@ class ArmJudgement:
 
     Attributes:
         word: supported, contradicted or undecidable, of this arm by itself.
-        exponent: mean p̂ with the interval that holds together with those of the other arms.
+        exponent: mean p̂ with the interval that decides: where the arm is for the logarithm or lies
+            within the margin, the one that has to do so; else the one that has to lie beyond, and
+            holds together with those of the other arms.
+        level: of that interval.
         beyond: one-sided p-values of |p| ≤ margin, against larger and against smaller exponents.
         better: one-sided p-values of A ≤ 0, for powers on these two sides.
     """
 
     word: str
     exponent: Interval
+    level: float
     beyond: tuple[float, float]
     better: tuple[float, float]
 
@@ -163,10 +169,24 @@ def judge(curves: Mapping[str, ArmCurves], *, level: float) -> Judgement:
 
 def _judge_arm(name: str, arm: ArmCurves, level: float, count: int) -> ArmJudgement:
     tested = _tests(arm.exponents, arm.advantage)
-    joint = t_interval(arm.exponents, level=joint_level(level, count), name=name)
     word = str(arm_words(arm.exponents, arm.advantage, level=level))
+    deciding = joint_level(level, count)
+    exponent = _mean(arm.exponents, deciding, name)
+    if word == SUPPORTED or exponent.farthest < MARGIN:
+        deciding = 1 - SUPPORT * (1 - level)
+        exponent = _mean(arm.exponents, deciding, name)
     sides = tested.beyond.tolist(), tested.better.tolist()
-    return ArmJudgement(word, joint, tuple(sides[0]), tuple(sides[1]))
+    return ArmJudgement(word, exponent, deciding, tuple(sides[0]), tuple(sides[1]))
+
+
+def _mean(exponents: Array, level: float, name: str) -> Interval:
+    """Mean p̂ with its interval, open where a seed is as far out as exponents are looked for."""
+    found = t_interval(exponents, level=level, name=name)
+    low = -math.inf if exponents.min() <= EXPONENT_LOW else found.low
+    high = math.inf if exponents.max() >= EXPONENT_HIGH else found.high
+    half = stats.t.isf((1 - level) / 2, exponents.size - 1) * _least_error(exponents)
+    low, high = min(low, found.value - half), max(high, found.value + half)
+    return replace(found, low=low, high=high)
 
 
 class _Tests(NamedTuple):
@@ -177,7 +197,8 @@ class _Tests(NamedTuple):
 
 
 def _tests(exponents: Array, advantage: Advantage) -> _Tests:
-    beyond = np.stack([_one_sided(exponents - MARGIN), _one_sided(-exponents - MARGIN)])
+    least = _least_error(exponents)
+    beyond = np.stack([_one_sided(side * exponents - MARGIN, least) for side in (1, -1)])
     roots = [signed_root(advantage.faster), signed_root(advantage.slower)]
     return _Tests(beyond, np.stack([_one_sided(root) for root in roots]))
 
@@ -203,10 +224,21 @@ def arm_words(exponents: Array, advantage: Advantage, *, level: float) -> NDArra
     return np.where(against, CONTRADICTED, np.where(supported, SUPPORTED, UNDECIDABLE))
 
 
-def _one_sided(values: Array) -> Array:
-    """p-values of means of 0 or less over the last axis."""
+def _least_error(exponents: Array) -> Array:
+    """Least standard error of mean exponents over the last axis.
+
+    Seeds at an end of the exponents that are looked for lie there or beyond: alike as they are,
+    they do not tell their spread. It is taken to be the margin, or more.
+    """
+    outermost = (exponents <= EXPONENT_LOW) | (exponents >= EXPONENT_HIGH)
+    return np.where(outermost.any(axis=-1), MARGIN / math.sqrt(exponents.shape[-1]), 0.0)
+
+
+def _one_sided(values: Array, least: Array | float = 0.0) -> Array:
+    """p-values of means of 0 or less over the last axis, of this standard error at least."""
     count = values.shape[-1]
     mean, error = values.mean(axis=-1), values.std(axis=-1, ddof=1) / math.sqrt(count)
+    error = np.maximum(error, least)
     # Seeds that agree to rounding are no draws, and tell nothing of the spread.
     spread = error > _ROUNDING * np.abs(values).max(axis=-1)
     ratio = np.divide(mean, error, out=np.zeros_like(mean), where=spread)
@@ -303,7 +335,7 @@ def shortage(fits: xr.Dataset) -> str:
             f"a larger training set, not fitted before iteration {number(math.ceil(last))}: this "
             f"one is by iteration {number(reached)}, and longer runs would not change that"
         )
-    weak = int(fits["status"].isin(_VAGUE).sum())
+    weak = int(fits["status"].isin([_VAGUE]).sum())
     if 2 * weak > fits.sizes["node"]:
         return "distances that grow clear of their noise: longer runs, or windows of more records"
     if last <= int(fits["last"].min()):

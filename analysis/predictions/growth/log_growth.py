@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ultraslow.analysis.comparison import arm_compared, in_words
 from ultraslow.analysis.growth import (
-    ADVANTAGE,
+    BEGINNINGS,
     DECADES,
     DISQUALIFYING,
     LEAST_SEEDS,
@@ -68,8 +68,9 @@ def group_exponents(study: Study) -> tuple[str, ...]:
     if max((run.sizes["tensor"] for run in chosen.values()), default=0) < 2:
         return ()
     fits = fit_tensors(chosen, level=study.level, intervals=False)
-    # An exponent whose onset is at its latest is off, and nothing here allows for it.
-    known = fits["exponent"].where(~fits["status"].isin([*DISQUALIFYING, "onset_edge"]))
+    # An exponent that may have a late onset is off, and nothing here allows for it.
+    off = [*DISQUALIFYING, "p_unbounded", "onset_edge"]
+    known = fits["exponent"].where(~fits["status"].isin(off))
     return tuple(
         _phrase(arm, known.sel(node=names), level=study.level)
         for arm, names in entered.arms.items()
@@ -276,9 +277,11 @@ def _without_arms(
         reason = f"Of {whole} seeds at {arm} only {most} can be used, fewer than half."
     if unusable:
         reason += f" {mostly_left_out(dict(unusable), len(runs.runs))}"
-    more = LEAST_SEEDS - most
+    # Of further seeds the same share fails; where it is most of them, other runs are needed.
+    few = 2 * most >= whole
+    more = math.ceil(LEAST_SEEDS * whole / most) - whole
     tried = runs.fits.sel(node=_long_enough(runs, arm))
-    needed = f"{plural(more, 'more seed')} at {arm}" if more > 0 else shortage(tried)
+    needed = f"{plural(more, 'more seed')} at {arm}" if few else shortage(tried)
     clearest = max(kept.runs, key=lambda node: _distance(_within_run(kept.fits.sel(node=node))))
     fit = kept.fits.sel(node=clearest)
     effect = _within_run(fit)
@@ -292,7 +295,7 @@ def _without_arms(
         assumptions=tuple(told_apart(dict(unusable))),
         span=(int(fit["first"]), int(fit["last"])),
         have=most,
-        need=LEAST_SEEDS if more > 0 else math.ceil(whole / 2),
+        need=max(LEAST_SEEDS, math.ceil(whole / 2)),
         unit="seeds",
     )
 
@@ -369,11 +372,12 @@ def _rival(shown: SpeakingArm, said: ArmJudgement, word: str) -> str:
             return f"Even {misses}"
         return f"But {misses}{', which may be chance' if ' farther ' in misses else ''}"
     if said.exponent.farthest < MARGIN:
-        if min(said.better) < ADVANTAGE:
-            return "This counts as log t, but powers of t fit better than logarithms"
-        return "This counts as log t, but not surely enough"
+        return "This counts as log t, but powers of t fit better than logarithms"
     ends = number(said.exponent.low, 2), number(said.exponent.high, 2)
-    return f"All laws from t^{ends[0]} to t^{ends[1]} are possible, and log t is one of them"
+    log = "log t is one of them"
+    if not said.exponent.contains(0.0):
+        log = f"those up to t^{number(math.copysign(MARGIN, said.exponent.value))} count as log t"
+    return f"All laws from t^{ends[0]} to t^{ends[1]} are possible, and {log}"
 
 
 def _farther(shown: SpeakingArm, faster: bool) -> str:
@@ -399,19 +403,23 @@ def _arms_say(arms: Sequence[SpeakingArm], found: Judgement) -> list[str]:
         if word != found.word and alone[word]
     ]
     if found.together:
-        return [f"None of {len(arms)} arms says so by itself, all together do."]
+        return [f"None of {len(arms)} arms shows this by itself, all together do."]
     if found.word == UNDECIDABLE:
         own = sentence("; ".join(decided)) if decided else f"None of {len(arms)} arms decides."
         return [own]
     carrying = [arm.short for arm in ordered if arm.name in found.carrying]
     less = len([name for name in alone[found.word] if name not in carrying])
-    carry = "carries" if len(carrying) == 1 else "carry"
-    told = [f"{len(carrying)} of {len(arms)} arms {carry} this: {_sizes(carrying)}"]
+    if len(carrying) == len(arms):
+        return [f"All {len(arms)} arms show this, each by itself."]
+    show = "shows this by itself" if len(carrying) == 1 else "show this, each by itself"
+    told = [f"{_sizes(carrying)} {show}"]
     told += [f"{less} more {'says' if less == 1 else 'say'} so less surely"] if less else []
     open_ones = alone[UNDECIDABLE]
     verb = "decides" if len(open_ones) == 1 else "decide"
-    told += [f"{_sizes(open_ones)} alone {verb} nothing"] if open_ones else []
-    return [f"{'; '.join([*told, *decided])}."]
+    # Support needs that none leans beyond the margin.
+    against = ", and none speaks against it" if found.word == SUPPORTED else ""
+    told += [f"{_sizes(open_ones)} alone {verb} nothing{against}"] if open_ones else []
+    return [sentence("; ".join([*told, *decided]))]
 
 
 def _sizes(names: Sequence[str]) -> str:
@@ -425,14 +433,16 @@ def _sizes(names: Sequence[str]) -> str:
 def _conditions(shown: SpeakingArm, found: Judgement) -> tuple[str, ...]:
     """What the verdict takes for granted, and how it was tested."""
     count = len(found.arms)
+    said = found.arms[shown.name]
     shared = f"the error is shared among {count} arms" if count > 1 else "one arm speaks"
-    power = 10 ** found.arms[shown.name].exponent.value
+    at = f"that of p, which decides, is the {percent(said.level, 1)} interval"
+    power = 10**said.exponent.value
     return (
         f"constant learning rate over iterations {shown.first} to {shown.last}",
-        f"intervals across seeds, which are independent runs; {shared}",
-        f"late logarithms: log(t + τ) with τ up to {number(round(ONSET * shown.last))}, and "
-        "curves that grow in another way at first and turn into log t by about iteration "
-        f"{settled(shown.last)}",
+        f"intervals across seeds, which are independent runs; {shared}; {at}",
+        f"late logarithms: log(t + τ) with τ up to {number(round(ONSET * shown.last))}; curves "
+        f"that grow like t^{BEGINNINGS[0]:g} to t^{BEGINNINGS[-1]:g} at first, or begin with what "
+        f"saturates, and are log t by about iteration {settled(shown.last)}",
         "powers of log t, which rougher landscapes predict, grow between log t and t^p and are "
         "left to P1'",
         f"10^p = {number(power)} is what t^p without onset or bend adds in a decade for each 1 "

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -21,12 +23,42 @@ def test_no_power_beats_a_logarithm_that_has_set_in(onset):
     assert max(one(np.log(TIMES + onset))) < 0
 
 
+def ending_within_the_margin(times, exponent, settled, width):
+    """A curve whose slope grows like t^0.05 in the end, and less for a width below 1.
+
+    The slope grows by the power q/(1 + (t/t_c)^k): k = ln(q/0.05 − 1)/ln(T/t_c) there.
+    """
+    power = math.log(exponent / 0.05 - 1) / -math.log(settled) / width
+    return late_logarithm(
+        times, exponent=exponent, settled=settled * times[-1], sharpness=power / exponent
+    )
+
+
 @pytest.mark.parametrize("settled", [0.003, 0.02, 0.1, 0.2])
-@pytest.mark.parametrize(("exponent", "sharpness"), [(0.25, 2.0), (0.5, 1.0), (1.0, 4.0)])
-def test_no_power_beats_what_has_become_a_logarithm(settled, exponent, sharpness):
+@pytest.mark.parametrize(("exponent", "width"), [(0.35, 0.9), (0.55, 0.6), (0.9, 0.2)])
+def test_no_power_beats_what_has_become_a_logarithm(settled, exponent, width):
     """None of these curves is one of those compared, but each lies between two of them."""
-    curve = late_logarithm(TIMES, exponent=exponent, settled=settled * LAST, sharpness=sharpness)
-    assert max(one(curve)) < 0
+    assert max(one(ending_within_the_margin(TIMES, exponent, settled, width))) < 0
+
+
+def test_what_turns_grows_no_faster_than_the_margin_in_the_end():
+    times = np.geomspace(1, 1e5, 4001)
+    curves = {name: curve for name, curve in module._late_logarithms(times) if "about" in name}
+    assert curves
+    for name, curve in curves.items():
+        slope = np.gradient(curve, np.log(times))[-40:-2]
+        assert np.polyfit(np.log(times[-40:-2]), np.log(slope), 1)[0] < 0.051, name
+
+
+@pytest.mark.parametrize("exponent", [0.1, 0.12, 0.2])
+def test_the_longer_a_small_power_lasts_the_farther_logarithms_miss_it(exponent):
+    """Of the growth, over 3, 4.5 and 6 decades: noise of the same share hides it less and less."""
+    misses = []
+    for decades in (3, 4.5, 6):
+        times = np.geomspace(1, 10**decades, round(20 * decades))
+        misses.append(candidates(times, times**exponent, faster=True).misses[0])
+    assert misses[0] > 0.003
+    assert 1.1 * misses[0] < misses[1] and 1.1 * misses[1] < misses[2]
 
 
 @pytest.mark.parametrize("exponent", [0.1, 0.2, 0.5, 0.8, 1.0])
