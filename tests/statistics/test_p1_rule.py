@@ -11,13 +11,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import xarray as xr
 from scipy.stats import norm, t as student
 
-from ultraslow.analysis.growth import DISQUALIFYING, LEAST_SEEDS, ArmCurves, fit_growth, judge
-from ultraslow.analysis.growth.fit import thinned
+from ultraslow.analysis.growth import LEAST_SEEDS, ArmCurves, judge
+from ultraslow.analysis.growth.fit import thinned, time_grid
 from ultraslow.analysis.growth.late_logarithm import Advantage, advantage
 from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
+from ultraslow.analysis.growth.settings import Settings
+from ultraslow.analysis.growth.status import WEAK_SIGNAL
+from ultraslow.analysis.growth.surface import standing, surface
+from ultraslow.analysis.planning.power import set_words
 from ultraslow.diffusion.laws import growth_regressor
 from ultraslow.diffusion.laws.null import NULL_LAWS
 
@@ -278,21 +281,26 @@ def log_ratios(times, values):
     return np.log(added[..., 0] / added[..., 2]), np.log(added[..., 1] / added[..., 3])
 
 
+def exponents_of(times, values):
+    """p̂ and whether `rule.usable` keeps it; without intervals, which cost most and say nothing."""
+    settings = Settings(calibrate=False)
+    at = surface(time_grid(times, settings).frame, values / values.std(axis=1)[:, None], 0.0)
+    return at.peak.exponent, standing(at, at.peak).signal >= WEAK_SIGNAL
+
+
 def found_of(times, values):
     """What is found of runs of shape (set, seed, time)."""
     flat, shape = values.reshape(-1, times.size), values.shape[:2]
-    curves = xr.DataArray(flat, {"iteration": times}, ["series", "iteration"])
-    fits = fit_growth(curves, calibrate=False)
     kept = thinned(times)
+    exponent, usable = exponents_of(times[kept], flat[:, kept])
     better = advantage(times[kept], flat[:, kept])
-    usable = ~fits["status"].isin(DISQUALIFYING).values & np.isfinite(fits["exponent"].values)
     onsets = 0.0, *np.geomspace(times[-1] / 3000, times[-1] / 10, 24)
     logs = np.stack([np.log(times + onset) for onset in onsets])
     centred = unit(logs) - unit(logs).mean(axis=1, keepdims=True)
     fit = (flat @ centred.T) ** 2 / (centred**2).sum(axis=1)
     own, fitted = np.stack(log_ratios(times, flat)), np.stack(log_ratios(times, logs))
     off = own - fitted[:, fit.argmax(axis=1)]
-    columns = (fits["exponent"].values, usable, better.faster, better.slower, *own, *off)
+    columns = (exponent, usable, better.faster, better.slower, *own, *off)
     return Runs(*(column.reshape(shape) for column in columns))
 
 
@@ -303,6 +311,14 @@ def arm(runs, place):
         return None
     found = Advantage(runs.faster[place][kept], runs.slower[place][kept])
     return ArmCurves(runs.exponent[place][kept], found)
+
+
+def words_of(runs, number):
+    """What each set of a cell says, as `log_growth` does."""
+    rows = slice(number * SETS, (number + 1) * SETS)
+    exponents = np.where(runs.usable[rows], runs.exponent[rows], np.nan)
+    better = Advantage(runs.faster[rows], runs.slower[rows])
+    return set_words(ArmCurves(exponents, better), level=LEVEL)
 
 
 def said(arms):
@@ -356,8 +372,7 @@ def simulated(number):
             runs = found_of(times, 3 + 10 * grown * own + 10 * size * drawn)
             for k, (truth, spread, _) in enumerate(laws):
                 places = range(k * SETS, (k + 1) * SETS)
-                arms = [arm(runs, place) for place in places]
-                words = np.array([said([one]) for one in arms])
+                words, arms = words_of(runs, k), [arm(runs, place) for place in places]
                 floor = np.array([by_floor(runs, place) for place in places])
                 cells.append(Cell(design.name, truth, noise, size, spread, words, floor, arms))
     return cells
