@@ -26,7 +26,8 @@ from .agreement import Found, Rehearsal, judged
 from .kept import without_trace
 from .reference import Reference
 
-# Calls of the step in which mixed precision may look for its loss scale.
+# Calls of the step for an update: one may be a pass of several, or skipped by mixed precision.
+_EARLY = "goes beyond the last iteration"  # what recorders say at the end of so short a training
 _PATIENCE = 30
 
 
@@ -66,7 +67,7 @@ def _trained(
     fixed: dict[str, Any] = {"quiet": True, "close_on_sigterm": False, "flush_seconds": math.inf}
     fixed |= {"schedule": range(updates + 1)}
     distances, truths = [], []
-    rows: list[int] = []
+    rows, seen = list[int](), 0
     with tempfile.TemporaryDirectory() as folder, _hearing() as said:
         path = Path(folder) / "verification"
         with attach(model, optimizer, path, batch_size=batch_size, **options, **fixed) as recorder:
@@ -74,18 +75,19 @@ def _trained(
             reference = Reference(parameters, processes, batch_size, lambda: recorder.iteration)
             call = _called(step, _Told(recorder, reference))
             with reference.watching(), _counting_rows(model, rows):
-                for _ in range(updates + _PATIENCE):
-                    made, rows[:] = -recorder.iteration, []
+                for _ in range((updates + 1) * _PATIENCE):
+                    made = -recorder.iteration
                     call()
                     made += recorder.iteration
                     if made == 1:
                         truths.append(reference.end_update())
                         distances.append(_distance_sq(parameters, initial, processes))
-                    if made > 1 or len(truths) == updates or not (made or reference.scaled_by):
+                        seen, rows[:] = sum(rows), []
+                    if made > 1 or len(truths) == updates:
                         break
         recorded = _read(path, len(truths), parameters, processes)
-    seen = torch.tensor(float(sum(rows)), dtype=torch.float64, device=parameters[0].device)
-    total = math.nan if reference.merged else float(processes.add(seen))
+    everywhere = torch.tensor(float(seen), dtype=torch.float64, device=parameters[0].device)
+    total = math.nan if reference.merged else float(processes.add(everywhere))
     return Found(
         processes=processes,
         recorded=recorded,
@@ -138,7 +140,7 @@ def _hearing() -> Iterator[list[str]]:
     for warning in heard:
         text = str(warning.message)
         if text.startswith("recording "):
-            said.append(text.partition(": ")[2])
+            said += [text.partition(": ")[2]] * (_EARLY not in text)
         else:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch.distributed as dist
 from independent import Independent
-from programs import both, recording
+from programs import both, in_steps, recording, source
 
+import ultraslow as us
 from ultraslow.probes.distributed.processes import leave
 
 
@@ -33,6 +34,9 @@ def compared(name):
     except Exception:
         return {"fault": traceback.format_exc()}
     found = {"same": same, "told": told, "updates": [len(truth.updates), names["updates"]]}
+    step, given, options = in_steps(source(f"together/{name}"), f"together/{name}")
+    verified = us.verify(step, *given, **options, quiet=True)
+    found["verified"] = [verified.status, verified.sentence]
     if dist.get_rank() == 0:
         found["errors"] = truth.compare(recording(truth.path))
     return found

@@ -1,5 +1,7 @@
 """Programs with and without the lines that a user adds, and what comes of them."""
 
+import ast
+import itertools
 import re
 import warnings
 from pathlib import Path
@@ -36,6 +38,33 @@ def run(text, name):
     names = {"__name__": "__main__"}
     exec(compile(text, str(HERE / f"{name}.py"), "exec"), names)
     return names
+
+
+def in_steps(text, name):
+    """A program's loop as a function to be called, of an update or a pass: for `us.verify`.
+
+    Returns:
+        The function, the arguments of `us.attach` and its options, once all before is done.
+    """
+    body = ast.parse(text).body
+    attaches = [ast.unparse(one).startswith("recorder = us.attach(") for one in body]
+    attach, loop = body[attaches.index(True)], body[attaches.index(True) + 1]
+    within = [one for one in loop.body if isinstance(one, ast.For)]
+    if within and ".step()" in ast.unparse(within[0]):  # batches of an epoch
+        loop = within[0]
+    found = [one for one in ast.walk(loop) if isinstance(one, ast.Name)]
+    stored = {one.id for one in found if isinstance(one.ctx, ast.Store)}
+    step = ast.parse("def turn(recorder): pass").body[0]
+    turn = ast.parse(f"{ast.unparse(loop.target)} = next(turns)").body
+    step.body = [ast.Global(sorted(stored)), *turn, *loop.body]
+    attach.value.func = ast.Name("taken", ast.Load())
+    program = ast.Module([*body[: attaches.index(True)], attach, step], [])
+    names = {"__name__": "__main__", "taken": lambda *given, **options: (given, options)}
+    exec(compile(ast.fix_missing_locations(program), str(HERE / f"{name}.py"), "exec"), names)
+    over = compile(ast.unparse(loop.iter), name, "eval")
+    names["turns"] = (one for _ in itertools.count() for one in eval(over, names))
+    (model, optimizer, _), options = names["recorder"]
+    return names["turn"], (model, optimizer), options
 
 
 def weights(names):

@@ -4,7 +4,19 @@ changes."""
 import pytest
 import torch
 from independent import Independent
-from programs import added, assert_right, both, recording, run, source, weights, without_probes
+from programs import (
+    added,
+    assert_right,
+    both,
+    in_steps,
+    recording,
+    run,
+    source,
+    weights,
+    without_probes,
+)
+
+import ultraslow as us
 
 # Programs, and what their recorders warn of.
 ALONE = {
@@ -40,6 +52,19 @@ def test_a_program_is_recorded_rightly_and_trains_as_before(name, tmp_path, monk
     assert same
     assert len(told) == bool(ALONE[name]), told
     assert all(ALONE[name] in one for one in told)
+
+
+@pytest.mark.parametrize("name", [marked(name) for name in ALONE])
+def test_a_program_verifies_itself(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    step, given, options = in_steps(source(f"alone/{name}"), f"alone/{name}")
+    before = [value.clone() for value in given[0].state_dict().values()]
+    found = us.verify(step, *given, **options)
+    assert found.passed, found
+    digits = {row.quantity: row.digits for row in found.rows}
+    assert digits["‖w − w₀‖²"] >= 6
+    assert digits["tr Σ"] >= 5
+    assert all(map(torch.equal, before, given[0].state_dict().values()))
 
 
 def test_an_optimizer_within_the_backward_pass_leaves_distance_and_gradient(tmp_path, monkeypatch):

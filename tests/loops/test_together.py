@@ -25,6 +25,7 @@ def test_a_program_is_recorded_rightly_and_trains_as_before(name, found):
         assert made == expected
         assert found[rank][name]["same"]
         assert found[rank][name]["told"] == []
+        assert found[rank][name]["verified"][0] == "right", found[rank][name]["verified"]
     assert_right(found[0][name]["errors"])
 
 

@@ -8,7 +8,7 @@ import ultraslow as us  # ultraslow
 torch.manual_seed(6)
 updates, parts = 10, 2
 model = nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 5))
-optimizer = torch.optim.AdamW(model.parameters(), lr=torch.tensor(1e-3), weight_decay=0.1)
+optimizer = torch.optim.SGD(model.parameters(), lr=torch.tensor(0.01), momentum=0.9)
 
 
 @torch.compile(backend="aot_eager")

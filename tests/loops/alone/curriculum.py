@@ -10,12 +10,12 @@ updates, micro = 12, 8
 model = nn.Sequential(nn.Linear(10, 32), nn.Tanh(), nn.Linear(32, 10))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True)
 
-recorder = us.attach(model, optimizer, "runs/curriculum", batch_size=8 * micro)  # ultraslow
+recorder = us.attach(model, optimizer, "runs/curriculum", batch_size=7 * micro)  # ultraslow
 for update in range(updates):
-    parts = min(2 + update // 2, 8)
+    parts = 2 + update // 2
     for _ in range(parts):
         inputs = torch.randn(micro, 10)
-        recorder.unit(size=micro)  # ultraslow
+        recorder.unit(size=micro, weight=1 / parts)  # ultraslow
         loss = (model(inputs) - inputs.flip(1)).square().mean()
         (loss / parts).backward()
     optimizer.step()
