@@ -36,23 +36,30 @@ class NoiseEstimates:
 
 
 def unit_estimates(
-    unit_sq: ArrayLike, total_sq: ArrayLike, u: ArrayLike, v: ArrayLike
+    unit_sq: ArrayLike,
+    total_sq: ArrayLike,
+    u: ArrayLike,
+    v: ArrayLike,
+    *,
+    share: ArrayLike = 1.0,
 ) -> NoiseEstimates:
     """Unbiased estimates of |G|² and tr Σ from the sums over the units of one update.
 
-        |G|² = (Big − S)/(1 − u)        tr Σ = (S − u·Big)/((1 − u)·v)
+        |G|² = (Big − S)/(A² − u)        tr Σ = (A²·S − u·Big)/((A² − u)·v)        A = Σ a_i
 
-    The scale is that of the update's own gradient: if the h_i add up to c·(mean gradient), both
-    come out times c².
+    Weights that add up to 1 give the scale of the update's own gradient: if the h_i add up to
+    c·(mean gradient) and A is taken for 1, both come out times c². An update that is cut short, of
+    8 units whose losses were divided by 16, has A = ½.
 
     Arguments:
         unit_sq: S, sum of squared norms of the unit contributions `(*)`, gradient unit squared.
         total_sq: Big, squared norm of their sum `(*)`, gradient unit squared.
         u: sum of squared unit weights `(*)`, in (0, 1).
         v: sum of squared unit weights over unit sizes `(*)`, per sample.
+        share: A, the sum of unit weights `(*)`.
 
     Returns:
-        Estimates `(*)`; NaN where u = 1, since one unit holds no information about the noise.
+        Estimates `(*)`; NaN where u = A², since one unit holds no information about the noise.
 
     References:
         McCandlish, Kaplan, Amodei et al. (2018), An Empirical Model of Large-Batch Training,
@@ -62,12 +69,13 @@ def unit_estimates(
     >>> float(estimate.gradient_sq), float(estimate.noise_trace)
     (-8.0, 256.0)
     """
-    s, big, u, v = np.broadcast_arrays(
-        *(np.asarray(x, dtype=np.float64) for x in (unit_sq, total_sq, u, v))
+    s, big, u, v, a = np.broadcast_arrays(
+        *(np.asarray(x, dtype=np.float64) for x in (unit_sq, total_sq, u, v, share))
     )
-    several = u < 1.0
-    spread = np.where(several, 1.0 - u, np.nan)
-    return NoiseEstimates((big - s) / spread, (s - u * big) / (spread * v))
+    whole = a**2
+    # Of one unit u = A², up to rounding.
+    spread = np.where(u < whole * (1.0 - 1e-12), whole - u, np.nan)
+    return NoiseEstimates((big - s) / spread, (whole * s - u * big) / (spread * v))
 
 
 def noise_scale(gradient_sq: ArrayLike, noise_trace: ArrayLike) -> float:

@@ -60,6 +60,7 @@ def study(tmp_path, monkeypatch):
 
 def test_the_readme_runs_as_it_stands(study, tmp_path, capsys):
     attach, fit, report = blocks("python")
+    study["loader"] = [(torch.randn(8192, 4), torch.randint(2, (8192,)))] * 40
     exec(attach, study)
     assert xr.load_dataset("runs/r50-b8192-s0.nc")["iteration"][-1] == 40
     exec(fit, study)
@@ -78,7 +79,8 @@ def test_the_readme_runs_as_it_stands(study, tmp_path, capsys):
 
 
 def test_the_optional_probes_run_as_they_stand(study):
-    (attach,) = blocks("python", PROBES)
+    attach, units = blocks("python", PROBES)
+    study["loader"] = [(torch.randn(64, 4), torch.randint(2, (64,))) for _ in range(40)]
     study |= {
         "held_out": lambda model: {"loss": 0.5, "accuracy": 0.25},
         "batch_loss": lambda model, batch: study["criterion"](model(batch[0]), batch[1]),
@@ -89,6 +91,10 @@ def test_the_optional_probes_run_as_they_stand(study):
         study["criterion"](study["model"](inputs), targets).backward()
         study["optimizer"].step()
         study["optimizer"].zero_grad()
+    each = [study["criterion"](study["model"](x[:32]), y[:32]) for x, y in study["loader"][:2]]
+    study |= {"k": 2, "n": 2, "W": 1, "tokens": 32, "N": 64, "first": each[0], "second": each[1]}
+    study |= {"inputs": inputs, "penalty": study["model"].weight.square().sum()}
+    exec(units, study)
     study["recorder"].close()
     asked = commands(PROBES)
     assert {words.split()[0] for words in asked} == {"label", "info"}
@@ -103,6 +109,9 @@ def test_the_optional_probes_run_as_they_stand(study):
         "tensor_group",
         "added_noise",
         "gradient_difference",
+        "noise_left_out",
+        "loss_scale",
+        "skipped",
     }
     assert fields - absent <= set(run.variables)
     held_out = run["held_out"].dropna("iteration", how="all")

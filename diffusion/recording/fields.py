@@ -75,6 +75,14 @@ _DECLARED = (
     Field("units", _IT, "f8", "1", "units (independently sampled parts) in an update", _MEAN),
     Field("unit_size", _IT, "f8", "1", "samples in a unit", _MEAN),
     Field("noise_updates", _IT, "i8", "1", "updates with a finite noise estimate", _SUM),
+    Field(
+        "noise_left_out",
+        _IT,
+        "i8",
+        "1",
+        "updates left out of the noise, as what their units hold is not known",
+        _SUM,
+    ),
     Field("nonfinite_gradients", _IT, "i8", "1", "updates with an inf or NaN gradient", _SUM),
     # training
     Field("loss", _IT, "f8", "1", "training loss", _MEAN),

@@ -3,8 +3,9 @@
 Contents:
     schedule  at which iterations to record
     row       one update: rate, scale, clock and the like, as one row of numbers
-    units     the sizes of the independent parts of a batch
-    averaged gradients that the training loop averages over processes itself
+    units     what is declared and seen of the independent parts of a batch
+    judgement what is determined of them
+    averaged  gradients that the training loop averages over processes itself
     window    means over the iterations of a window
     buffer    rows on the device, and their way to the host
     flush     when to write

@@ -1,5 +1,6 @@
 from .buffer import Buffer as Buffer
 from .flush import Flushes as Flushes
+from .judgement import misfits as misfits
 from .row import RowReader as RowReader
 from .schedule import Schedule as Schedule, schedule_of as schedule_of, sparse as sparse
 from .state import (
@@ -10,7 +11,7 @@ from .state import (
     from_records as from_records,
     to_plain as to_plain,
 )
-from .units import DeclaredUnits as DeclaredUnits, misfits as misfits
+from .units import DeclaredUnits as DeclaredUnits
 from .window import (
     Record as Record,
     Snapshot as Snapshot,

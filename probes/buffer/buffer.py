@@ -11,9 +11,8 @@ nothing to do. In a stream of their own they are under way while the next update
 there when it has been.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -24,11 +23,11 @@ from ultraslow.probes.distributed import Processes
 from ultraslow.probes.gradients import WITNESSES
 
 from .averaged import averages
-from .units import UnitShares, unit_weights
+from .units import UNIT_COLUMNS, UnitShares
 from .window import Array, Snapshot, Updates, Values
 
 # Columns of a row beside the squares of S and Big: see `Buffer._rows`.
-_COLUMNS = 9 + 2 * WITNESSES
+_COLUMNS = 5 + len(UNIT_COLUMNS) + 2 * WITNESSES
 # Squares of two witnesses that were clipped by one factor differ by rounding only.
 _ONE_FACTOR = 1.02
 
@@ -121,18 +120,13 @@ class Buffer:
         """What waits after a flush: nothing but the losses of the update in the making."""
         return Buffer(self.device, self.tensors, losses=self.losses[-1:])
 
-    def depart(
-        self, processes: Processes, *, seconds: float, weighted: bool, sized: bool, batch_size: int
-    ) -> "InFlight":
+    def depart(self, processes: Processes, *, seconds: float) -> "InFlight":
         """Begin to sum over processes and to copy to the host.
 
         Arguments:
             processes: the processes that train together; all of them call this at the same
                 iteration.
             seconds: time since the last flush on this process.
-            weighted: whether weights of units were declared.
-            sized: whether sizes of units were declared.
-            batch_size: samples in an update, M.
         """
         parts = [self._rows(processes), *self._measured(processes), self._vector([seconds])]
         vector = torch.cat([part.flatten() for part in parts])
@@ -144,15 +138,13 @@ class Buffer:
             lengths=[part.numel() for part in parts],
             buffer=self,
             size=processes.size,
-            weights=partial(unit_weights, weighted=weighted, sized=sized, batch_size=batch_size),
-            samples=None if sized else float(batch_size),
         )
 
     def _rows(self, processes: Processes) -> Tensor:
         """`(update, column)`: S, Big, clip, loss, unit shares, learning rate, loss scale."""
         if not self.rows:
             return self._vector([])
-        shares = [(s.units, s.weight_sq, s.weight_sq_over_size, s.samples) for s in self._shares()]
+        shares = [row.shares.columns() for row in self.rows]
         copies, size = processes.copies, processes.size
         return torch.cat(
             [
@@ -171,9 +163,6 @@ class Buffer:
     def _averaged(self, copies: int) -> list[Tensor]:
         found = [row.averaged.flatten() for row in self.rows if row.averaged is not None]
         return [torch.stack(found) / copies] if len(found) == len(self.rows) else []
-
-    def _shares(self) -> list[UnitShares]:
-        return [row.shares for row in self.rows]
 
     def _loss_columns(self) -> Tensor:
         columns = torch.zeros(len(self.rows), 3, dtype=torch.float64, device=self.device)
@@ -214,8 +203,6 @@ class InFlight:
         lengths: of the parts it consists of.
         buffer: what they were.
         size: number of processes, W.
-        weights: u and v of what was declared of units.
-        samples: in an update, where that was not declared.
     """
 
     vector: Tensor
@@ -224,8 +211,6 @@ class InFlight:
     lengths: Sequence[int]
     buffer: Buffer
     size: int
-    weights: Callable[[Array, Array, Array], tuple[Array, Array]]
-    samples: float | None
 
     @property
     def is_beside(self) -> bool:
@@ -258,16 +243,19 @@ class InFlight:
     def _updates(self, rows: Array) -> Updates:
         tensors = self.buffer.tensors
         rest = rows[:, 2 * tensors + 2 * WITNESSES :].T
-        loss_sum, losses, nonfinite, units, weight_sq, over_size, samples, rate, scale = rest
+        loss_sum, losses, nonfinite, *sums, rate, scale = rest
         clip_factor, uneven = _clipping(rows[:, 2 * tensors :][:, : 2 * WITNESSES])
-        u, v = self.weights(units, weight_sq, over_size)
+        unknown = np.full(len(rows), np.nan)  # what units hold is judged where the past is known
         return Updates(
             unit_sq=rows[:, :tensors],
             total_sq=rows[:, tensors : 2 * tensors],
-            units=units,
-            u=u,
-            v=v,
-            samples=samples if self.samples is None else np.full(len(rows), self.samples),
+            units=sums[0],
+            sums=np.stack(sums, axis=1),
+            share=unknown,
+            u=unknown,
+            v=unknown,
+            samples=unknown,
+            left_out=np.zeros(len(rows), dtype=bool),
             loss=_ratio(loss_sum, losses),
             nonfinite_losses=nonfinite,
             learning_rate=rate,
@@ -306,7 +294,7 @@ def _before_clipping(updates: Updates, columns: Array, size: int) -> tuple[Updat
         updates,
         total_sq=total_sq,
         units=np.where(found.known, updates.units, 0.0),
-        u=np.where(found.known, updates.u, np.nan),
+        sums=np.where(found.known[:, None], updates.sums, 0.0),
         clip_factor=found.clip_factor,
         uneven_clipping=np.zeros(len(updates), dtype=bool),  # of which the fault tells
     )

@@ -12,7 +12,6 @@ import numpy as np
 from ultraslow.probes.distributed import Processes
 
 from .buffer import Buffer, InFlight, Reduced
-from .units import DeclaredUnits
 
 # Rows held on the device between flushes: 256 × (2·161 + 11) × 8 bytes = 0.7 MB for ResNet-50.
 _ROWS = 256
@@ -61,8 +60,6 @@ class Flushes:
         buffer: Buffer,
         *,
         processes: Processes,
-        units: DeclaredUnits,
-        batch_size: int,
         flush_seconds: float,
         enter: Callable[[Reduced], None],
         failed: Callable[[RuntimeError], None],
@@ -73,8 +70,6 @@ class Flushes:
         Arguments:
             buffer: what waits.
             processes: that train together.
-            units: what the user declares of them.
-            batch_size: samples in an update, M.
             flush_seconds: between two flushes, about.
             enter: is given what has arrived on the host.
             failed: is told when a flush could not be, which is the last one.
@@ -82,8 +77,6 @@ class Flushes:
         """
         self.buffer = buffer
         self._processes = processes
-        self._units = units
-        self._batch_size = batch_size
         self._enter = enter
         self._failed = failed
         self._warn = warn
@@ -134,13 +127,7 @@ class Flushes:
             self._enter(self._arrived(flight))
 
     def _depart(self) -> InFlight:
-        flight = self.buffer.depart(
-            self._processes,
-            seconds=self._pace.lap(),
-            weighted=self._units.weighted,
-            sized=self._units.sized,
-            batch_size=self._batch_size,
-        )
+        flight = self.buffer.depart(self._processes, seconds=self._pace.lap())
         self.buffer = self.buffer.emptied()
         return flight
 

@@ -1,7 +1,7 @@
 """The row of an update: what is known of it on this process when the optimizer has stepped."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from ultraslow.probes.distributed import Processes, local
-from ultraslow.probes.gradients import WITNESSES, GradientTap, Seen, scale_of, unscaled, witnesses
+from ultraslow.probes.gradients import (
+    WITNESSES,
+    GradientTap,
+    Seen,
+    scale_of,
+    stepping_scaler,
+    turn_of,
+    unscaled,
+    witnesses,
+)
 from ultraslow.probes.norms import square, squares
 from ultraslow.probes.steps import Optimizers
 
@@ -25,6 +34,8 @@ _MOVED = (
     "the weights moved between the backward passes of an update, as in sharpness-aware and "
     "quasi-Newton methods, so it has no one gradient"
 )
+# Steps at which it is looked for a gradient scaler that was not given.
+_LOOKS = 16
 
 
 class RowReader:
@@ -69,6 +80,8 @@ class RowReader:
         self._heard = heard
         self._witnesses = witnesses([p.numel() for p in parameters], optimizers.tensor_slots)
         self._clipped_sq = self._nothing().expand(WITNESSES)
+        self._passes = 0  # that had ended when the step began
+        self._looks = _LOOKS if scaler is None else 0
         self._projections: Projections | None = None
         self._averaged: tuple[Tensor, Tensor] | None = None  # squares, projections
         if by_hand:
@@ -90,6 +103,8 @@ class RowReader:
         Arguments:
             optimizer: that is about to step, with some of them or all.
         """
+        self._undo_scale(optimizer)
+        self._passes = self._tap.passes
         owned = self._optimizers.owned(optimizer)
         mine = [i for i in self._witnesses if i in owned]
         gradients = {i: self._parameters[i].grad for i in mine if self.units}
@@ -118,6 +133,21 @@ class RowReader:
         found = [zero if p.grad is None else square(p.grad).to(zero) for p in self._parameters]
         return torch.stack(found) / scale**2, projections.before_step(scale)
 
+    def _undo_scale(self, optimizer: torch.optim.Optimizer) -> None:
+        """Undo a loss scale that nobody told of."""
+        if self._scaler is None and self._looks:
+            self._looks -= 1
+            self._scaler = stepping_scaler()
+            if self._scaler is not None:
+                self._tap.adopt(partial(scale_of, self._scaler), partial(turn_of, self._scaler))
+                self._warn(
+                    "scaler: a gradient scaler that was not given steps the optimizer; its scale "
+                    "is undone; pass scaler= to us.attach to have loss_scale and skipped recorded"
+                )
+        scale = getattr(optimizer, "grad_scale", None)
+        if self._scaler is None and isinstance(scale, Tensor):
+            self._tap.rescale(scale.double().square())
+
     def is_void(self, numbers: Collection[int]) -> bool:
         """Whether fused optimizers were called but skipped the step.
 
@@ -144,8 +174,12 @@ class RowReader:
         rates = self._optimizers.rates(seen=seen.units > 0)
         self._rates = [r.detach().clone() if isinstance(r, Tensor) else r for r in rates]
         skipped, self.skipped = self.skipped + seen.discarded, 0
+        # The optimizer found another gradient where a closure made passes within the step, and
+        # where passes that are no units have added to it.
+        known = self._passes == self._tap.passes and not seen.added
+        clipped_sq = self._clipped_sq if known else self._nothing().expand(WITNESSES)
         averaged, self._averaged = self._averaged, None
-        shares = self._units.take(seen.units, seen.lost)
+        shares = self._units.take(seen.units, seen.lost, seen.inputs)
         if self._tap.measures and (reason := unknown or self._unknown(seen.units)):
             self._tell_unknown(reason)
             seen, shares = _without_gradient(seen), replace(shares, units=0.0)
@@ -153,7 +187,7 @@ class RowReader:
         row = Row(
             unit_sq=seen.unit_sq,
             total_sq=seen.total_sq if averaged is None else averaged[0],
-            clip=torch.stack([self._of_witnesses(seen.total_sq), self._clipped_sq]),
+            clip=torch.stack([self._of_witnesses(seen.total_sq), clipped_sq]),
             shares=shares,
             learning_rate=self._rates[0],
             loss_scale=float("nan") if scale is None else scale.double(),
@@ -179,12 +213,20 @@ class RowReader:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Backward passes within are none of the training's."""
-        self._tap.paused = True
+        """Backward passes within are the recorder's own, which puts back what they leave."""
+        before, self._tap.paused = self._tap.paused, True
         try:
             yield
         finally:
-            self._tap.paused = False
+            self._tap.paused = before
+
+    def one_unit(self) -> AbstractContextManager[None]:
+        """Backward passes within are one unit."""
+        return self._tap.one_unit()
+
+    def unmeasured(self) -> AbstractContextManager[None]:
+        """Backward passes within are no units."""
+        return self._tap.unmeasured()
 
     def close(self) -> None:
         """Remove the tap."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ultraslow.diffusion.moments import Moments
 from ultraslow.diffusion.recording import FIELDS
 
+from .judgement import Judge, UnitHistory
 from .window import Record, Snapshot, Updates, Values, Window, empty_window, records_of
 
 _VERSION = 2  # a state of version 1 has `step_sq` in place of `sums`
@@ -42,6 +43,7 @@ class State:
         waiting: records that are not on disk.
         recorded: iteration of the last record; −1 where there is none or it is not known.
         stepped: numbers of the optimizers that have stepped since the last iteration ended.
+        units: what its updates have shown of their units.
     """
 
     iteration: int
@@ -55,6 +57,7 @@ class State:
     waiting: tuple[Record, ...] = ()
     recorded: int = -1
     stepped: tuple[int, ...] = ()
+    units: UnitHistory = field(default_factory=UnitHistory)
 
 
 def to_plain(state: State) -> dict[str, Any]:
@@ -80,7 +83,10 @@ def from_plain(plain: Mapping[str, Any], tensors: int) -> State:
             f"resume: found a state of version {plain.get('version')!r}, expected {_VERSION}, as "
             "Recorder.state_dict returns it"
         )
-    plain = {"recorded": -1, "stepped": (), **plain}  # states did not tell of them always
+    # What states did not always tell of.
+    plain = {"recorded": -1, "stepped": (), "units": {}, **plain}
+    if "window" in plain:
+        plain["window"] = {"left_out": 0, **plain["window"]}
     missing = [one.name for one in fields(State) if one.name not in plain]
     if missing:
         raise ValueError(f"resume: the state lacks {missing}")
@@ -98,7 +104,8 @@ def from_plain(plain: Mapping[str, Any], tensors: int) -> State:
     waiting = tuple({k: _array(v) for k, v in record.items()} for record in plain["waiting"])
     sums = {name: _array(value) for name, value in plain["sums"].items()}
     known = {"window": window, "waiting": waiting, "sums": sums}
-    return State(**{**values, **known, "stepped": tuple(plain["stepped"])})
+    known |= {"stepped": tuple(plain["stepped"]), "units": UnitHistory(**plain["units"])}
+    return State(**{**values, **known})
 
 
 def from_records(records: xr.Dataset, iteration: int) -> State:
@@ -150,7 +157,7 @@ def _count(records: xr.Dataset, name: str, iteration: int, each: float) -> float
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, State | Window | Moments):
+    if isinstance(value, State | Window | Moments | UnitHistory):
         return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):
         return {str(name): _plain(entry) for name, entry in value.items()}
@@ -179,15 +186,29 @@ def _window(plain: Mapping[str, Any], like: Window) -> Window:
 class Ledger:
     """Turns raw sums into records, and keeps what is left open between records."""
 
-    def __init__(self, state: State, initial_sq: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        state: State,
+        initial_sq: NDArray[np.float64],
+        *,
+        batch_size: int,
+        processes: int,
+        noise: bool,
+    ) -> None:
         """Go on from a state.
 
         Arguments:
             state: of the run so far.
             initial_sq: ‖w0‖² `(tensor,)`.
+            batch_size: samples in an update, M; the most of them where it varies.
+            processes: that train together.
+            noise: whether it is measured.
         """
         self._state = state
         self._initial_sq = initial_sq
+        more = {"batch_size": batch_size, "processes": processes}
+        self._judge = Judge(state.units, **more, noise=noise)
+        self.told, self.at_end = self._judge.told, self._judge.at_end
 
     def enter(self, updates: Updates, snapshots: Sequence[Snapshot]) -> list[Record]:
         """The records that updates and snapshots complete.
@@ -200,6 +221,7 @@ class Ledger:
             first, *others = snapshots
             snapshots = [replace(first, values=self._with_sums(first)), *others]
             self._state = replace(self._state, sums={})
+        updates = self._judge.judge(updates)
         records, window = records_of(
             self._state.window,
             updates,
@@ -209,7 +231,10 @@ class Ledger:
         )
         iteration = self._state.iteration + len(updates)
         recorded = snapshots[-1].iteration if snapshots else self._state.recorded
-        self._state = replace(self._state, iteration=iteration, window=window, recorded=recorded)
+        units = self._judge.history
+        self._state = replace(
+            self._state, iteration=iteration, window=window, recorded=recorded, units=units
+        )
         return records
 
     def state(

@@ -1,14 +1,15 @@
-"""What a user declares of unequal units."""
+"""What is known of an update's units on one process: declared by the user, seen by the tap."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .window import Updates
+from ultraslow.probes.gradients import Inputs
 
 Array = NDArray[np.float64]
+_NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -17,15 +18,40 @@ class UnitShares:
 
     Arguments:
         units: backward passes seen; NaN where the probe failed.
-        weight_sq: Σ a², with a = 1 where no weight was declared.
+        share: Σ a, with a = 1 where no weight was declared.
+        weight_sq: Σ a².
         weight_sq_over_size: Σ a²/n, per sample; 0 where no size was declared.
         samples: Σ n; 0 where no size was declared.
+        sized: units whose size was declared.
+        weighted: units whose weight was declared.
+        forwards: forward passes of the model; NaN where they are not one a unit.
+        rows: Σ r over forward passes, r the rows of the input: the length of its first dimension.
+        over_rows: Σ 1/r.
+        tokens: Σ of the first two dimensions' product, for inputs that may count tokens.
+        over_tokens: Σ of its inverse.
+        joint: passes that are none of their own: a second one after one forward pass.
     """
 
     units: float
+    share: float
     weight_sq: float
-    weight_sq_over_size: float
-    samples: float
+    weight_sq_over_size: float = 0.0
+    samples: float = 0.0
+    sized: float = 0.0
+    weighted: float = 0.0
+    forwards: float = _NAN
+    rows: float = _NAN
+    over_rows: float = _NAN
+    tokens: float = _NAN
+    over_tokens: float = _NAN
+    joint: float = 0.0
+
+    def columns(self) -> tuple[float, ...]:
+        """The sums in their order."""
+        return tuple(vars(self).values())
+
+
+UNIT_COLUMNS = tuple(field.name for field in fields(UnitShares))
 
 
 class DeclaredUnits:
@@ -33,8 +59,6 @@ class DeclaredUnits:
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         """Start without declarations; `warn` is told when they do not match what was seen."""
-        self.sized = False
-        self.weighted = False
         self._warn = warn
         self._declared: list[tuple[float, float | None]] = []
 
@@ -47,105 +71,60 @@ class DeclaredUnits:
         for name, value in (("size", size), ("weight", 1.0 if weight is None else weight)):
             if not isinstance(value, int | float | np.number) or not 0 < value < np.inf:
                 raise ValueError(f"{name}: found {value!r}, expected a finite number above 0")
-        if self.sized and self.weighted != (weight is not None):
-            raise ValueError(f"weight: found {weight}, expected a weight on all units or on none")
-        self.sized, self.weighted = True, weight is not None
+        if self._declared and self._weighted != (weight is not None):
+            raise ValueError(
+                f"weight: found {weight}, expected a weight on all units of an update or on none"
+            )
         self._declared.append((size, weight))
 
     def drop(self) -> None:
         """Forget what was declared since the last call of `take`."""
         self._declared = []
 
-    def take(self, units: float, lost: int = 0) -> UnitShares:
+    def take(self, units: float, lost: int = 0, seen: Inputs | None = None) -> UnitShares:
         """Sums over the units declared since the last call.
 
         Arguments:
             units: units of the update; NaN where the probe failed.
             lost: units seen before them whose gradients were discarded.
+            seen: of their inputs; None where nothing was.
 
         Returns:
             Their shares; NaN, with a warning, when another number of units was declared.
         """
+        weighted = self._weighted
         declared, self._declared = self._declared, []
-        if not self.sized:
-            return UnitShares(units, float(units), 0.0, 0.0)
-        seen = 0 if np.isnan(units) else int(units) + lost
-        if units == 0 or seen == 0 or len(declared) % seen:
+        inputs = {} if seen is None else vars(seen)
+        if not declared:
+            return UnitShares(units, float(units), float(units), **inputs)
+        passes = 0 if np.isnan(units) else int(units) + lost
+        if units == 0 or passes == 0 or len(declared) % passes:
             if not np.isnan(units):
-                self._warn(f"{len(declared)} units were declared, {seen} were seen")
+                self._warn(f"{len(declared)} units were declared, {passes} were seen")
             samples = sum(size for size, _ in declared)
-            return UnitShares(units, float("nan"), float("nan"), samples)
+            return UnitShares(units, _NAN, _NAN, _NAN, samples, float(units))
         # Several declarations a unit: microbatches whose gradients are accumulated before
         # reduction.
-        merged = len(declared) // seen
+        merged = len(declared) // passes
         declared = declared[merged * lost :]
-        samples = sum(size for size, _ in declared)
         parts = [declared[start : start + merged] for start in range(0, len(declared), merged)]
-        weight_sq = sum(sum(_weight(a, merged) for _, a in part) ** 2 for part in parts)
-        over_size = sum(_weight(a, merged) ** 2 / size for size, a in declared)
-        return UnitShares(units, weight_sq, over_size, samples)
+        shares = [sum(_weight(a, merged) for _, a in part) for part in parts]
+        return UnitShares(
+            units,
+            share=sum(shares),
+            weight_sq=sum(share**2 for share in shares),
+            weight_sq_over_size=sum(_weight(a, merged) ** 2 / size for size, a in declared),
+            samples=sum(size for size, _ in declared),
+            sized=units,
+            weighted=units if weighted else 0.0,
+            **inputs,
+        )
+
+    @property
+    def _weighted(self) -> bool:
+        return bool(self._declared) and self._declared[0][1] is not None
 
 
 def _weight(declared: float | None, merged: int) -> float:
     """A microbatch's share: as declared, or an equal part of its unit's weight of 1."""
     return 1.0 / merged if declared is None else declared
-
-
-def misfits(updates: Updates, batch_size: int, *, sized: bool) -> Iterator[str]:
-    """What is odd about the units of updates, seen beside the batch size.
-
-    Arguments:
-        updates: over all processes.
-        batch_size: samples in an update, M, as the user gave it.
-        sized: whether sizes of units were declared.
-
-    Yields:
-        One sentence a misfit.
-    """
-    odd = np.flatnonzero(np.abs(updates.samples - batch_size) > 0.5)
-    if odd.size:
-        found = updates.samples[odd[0]]
-        yield f"batch_size is {batch_size}, but the declared units hold {found:g} samples"
-    if updates.uneven_clipping.any():
-        yield (
-            "gradients were clipped, or changed after the backward pass, by more than one factor, "
-            "as by value or by group; clip_factor is not recorded for such updates"
-        )
-    uneven = np.flatnonzero(batch_size % np.fmax(updates.units, 1))
-    if uneven.size and not sized:
-        found = updates.units[uneven[0]]
-        yield (
-            f"batch_size is {batch_size}, which {found:g} equal units cannot share; declare units "
-            "that are not equal with Recorder.unit"
-        )
-
-
-def unit_weights(
-    units: Array,
-    weight_sq: Array,
-    weight_sq_over_size: Array,
-    *,
-    weighted: bool,
-    sized: bool,
-    batch_size: int,
-) -> tuple[Array, Array]:
-    """U = Σ a² and v = Σ a²/n from what was declared of the units.
-
-    Undeclared weights are equal, a = 1/units, and arrive here as 1; undeclared sizes are equal, n
-    = batch/units.
-
-    Arguments:
-        units: number of units `(update,)`.
-        weight_sq: Σ a² `(update,)`.
-        weight_sq_over_size: Σ a²/n `(update,)`; unused when sizes were not declared.
-        weighted: whether weights were declared.
-        sized: whether sizes were declared.
-        batch_size: samples in an update, M.
-
-    Returns:
-        u `(update,)` and v `(update,)`; NaN where no unit was seen.
-    """
-    units = np.where(units > 0, units, np.nan)
-    norm = 1.0 if weighted else units**2
-    u = weight_sq / norm
-    return u, (weight_sq_over_size / norm if sized else u * units / batch_size)

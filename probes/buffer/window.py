@@ -50,9 +50,12 @@ class Updates:
         unit_sq: S, squared norms of unit contributions summed over units `(update, tensor)`.
         total_sq: Big, squared norm of the reduced gradient `(update, tensor)`.
         units: number of units `(update,)`; NaN where the probe failed on a process.
+        sums: what is known of the units `(update, column)`, in the columns of `UnitShares`.
+        share: sum of unit weights `(update,)`; this and the next four as `Judge` finds them.
         u: sum of squared unit weights `(update,)`.
         v: sum of squared unit weights over unit sizes `(update,)`, per sample.
         samples: samples consumed `(update,)`.
+        left_out: whether it is left out of the noise, as these are not known `(update,)`.
         loss: mean of the finite losses observed `(update,)`; NaN where none was.
         nonfinite_losses: inf or NaN losses observed `(update,)`.
         learning_rate: learning rate used `(update,)`.
@@ -65,9 +68,12 @@ class Updates:
     unit_sq: Array
     total_sq: Array
     units: Array
+    sums: Array
+    share: Array
     u: Array
     v: Array
     samples: Array
+    left_out: NDArray[np.bool_]
     loss: Array
     nonfinite_losses: Array
     learning_rate: Array
@@ -102,6 +108,7 @@ class Window:
         clip_factor: moments of the clip factor.
         loss_scale: moments of the loss scale.
         skipped: steps skipped by mixed precision.
+        left_out: updates left out of the noise, as what their units hold is not known.
         gradients: updates with a finite gradient.
         nonfinite_gradients: updates without, of those that were seen.
         nonfinite_losses: updates with an inf or NaN loss.
@@ -118,6 +125,7 @@ class Window:
     clip_factor: Moments
     loss_scale: Moments
     skipped: int
+    left_out: int
     gradients: int
     nonfinite_gradients: int
     nonfinite_losses: int
@@ -140,6 +148,7 @@ class Window:
             clip_factor=extend(self.clip_factor, updates.clip_factor[:, None]),
             loss_scale=extend(self.loss_scale, updates.loss_scale[:, None]),
             skipped=self.skipped + int(updates.skipped.sum()),
+            left_out=self.left_out + int(updates.left_out.sum()),
             gradients=self.gradients + int(finite.sum()),
             nonfinite_gradients=self.nonfinite_gradients + int((seen & ~finite).sum()),
             nonfinite_losses=self.nonfinite_losses + int(np.sum(updates.nonfinite_losses > 0)),
@@ -171,6 +180,7 @@ class Window:
             "units": units,
             "unit_size": unit_size,
             "noise_updates": self.totals.count,
+            "noise_left_out": self.left_out,
             "nonfinite_gradients": self.nonfinite_gradients,
             "loss": _known(self.loss)[0],
             "loss_var": self.loss.covariance[0, 0],
@@ -196,6 +206,7 @@ def empty_window(tensors: int, learning_rate: float) -> Window:
         clip_factor=nothing(1),
         loss_scale=nothing(1),
         skipped=0,
+        left_out=0,
         gradients=0,
         nonfinite_gradients=0,
         nonfinite_losses=0,
@@ -213,9 +224,9 @@ def _estimates(updates: Updates) -> tuple[Array, Array, NDArray[np.bool_]]:
     """
     squares = np.hstack([updates.unit_sq, updates.total_sq])
     finite: NDArray[np.bool_] = np.all(np.isfinite(squares), axis=1)
-    u, v = updates.u[:, None], updates.v[:, None]
+    u, v, share = updates.u[:, None], updates.v[:, None], updates.share[:, None]
     with np.errstate(invalid="ignore"):  # inf − inf of an update that is left out below
-        estimates = unit_estimates(updates.unit_sq, updates.total_sq, u, v)
+        estimates = unit_estimates(updates.unit_sq, updates.total_sq, u, v, share=share)
     pair = np.stack([estimates.gradient_sq, estimates.noise_trace], axis=1)
     totals = pair.sum(axis=2)
     used = finite & np.isfinite(totals).all(axis=1)

@@ -1,9 +1,12 @@
 """Backward passes: where a gradient passes through, when a pass has ended, what was seen of it."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from math import nan
 from typing import Any
+from weakref import WeakMethod
 
 import torch
 from torch import Tensor
@@ -12,6 +15,38 @@ from torch.autograd.function import BackwardCFunction
 from ultraslow.probes.steps import Handle, current
 
 _FUNCTION = BackwardCFunction.apply.__code__
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the forward passes of an update were given on this process.
+
+    Rows are an input's first dimension, tokens the first two of an input that may count some.
+
+    Arguments:
+        forwards: forward passes; NaN where they are not one a unit.
+        rows: Σ r over them.
+        over_rows: Σ 1/r.
+        tokens: Σ of the tokens.
+        over_tokens: Σ of their inverse.
+        joint: backward passes without a forward pass of their own.
+    """
+
+    forwards: float = nan
+    rows: float = nan
+    over_rows: float = nan
+    tokens: float = nan
+    over_tokens: float = nan
+    joint: float = 0.0
+
+
+def inputs_of(heard: Sequence[tuple[float, float]], *, joint: int = 0) -> Inputs:
+    """Sums over forward passes of which rows and tokens are known, or NaN."""
+    if not heard:
+        return Inputs(joint=joint)
+    rows, tokens = zip(*heard, strict=True)
+    inverses = [sum(1 / one for one in values) for values in (rows, tokens)]
+    return Inputs(len(heard), sum(rows), inverses[0], sum(tokens), inverses[1], joint)
 
 
 @dataclass(frozen=True)
@@ -26,6 +61,8 @@ class Seen:
             skips one.
         seconds: host time spent.
         lost: units of the discarded gradients.
+        inputs: of the model.
+        added: whether passes that were none of the training's have added to the gradient.
     """
 
     units: float
@@ -34,6 +71,8 @@ class Seen:
     discarded: int
     seconds: float
     lost: int = 0
+    inputs: Inputs = Inputs()
+    added: bool = False
 
 
 def only_returns(parameter: Tensor) -> bool:
@@ -52,14 +91,55 @@ def after_pass(callback: Callable[[], None]) -> None:
     torch.autograd.Variable._execution_engine.queue_callback(callback)
 
 
-def hear_forward(model: torch.nn.Module, heard: Callable[[], None]) -> Handle:
-    """Call a function before the model does, unless without gradients."""
+class _Ear:
+    """A hook that tells of forward passes with gradients, what they are given.
 
-    def hear(*_: object) -> None:
-        if torch.is_grad_enabled():
-            heard()
+    It holds nothing, and copies of a module, also pickled ones, have a hook that does nothing.
+    Within what is compiled or traced it is nothing, too.
+    """
 
-    return model.register_forward_pre_hook(hear)
+    def __init__(self, method: Callable[[Sequence[object]], None]) -> None:
+        self._method = WeakMethod(method)
+
+    def __call__(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> None:
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return
+        if not torch.is_grad_enabled() or current() >= 0:
+            return
+        if (heard := self._method()) is not None:
+            heard((*args, *kwargs.values()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return getattr, (nullcontext(), "__exit__")
+
+
+def hear_forward(model: torch.nn.Module, heard: Callable[[Sequence[object]], None]) -> Handle:
+    """Call a method before the model is, unless without gradients or within a backward pass.
+
+    Arguments:
+        model: whose forward passes are heard.
+        heard: is given the model's arguments, as long as its object lives.
+    """
+    return model.register_forward_pre_hook(_Ear(heard), with_kwargs=True)
+
+
+def rows_of(arguments: Sequence[object]) -> tuple[float, float]:
+    """Rows and tokens of a model's arguments; NaN where its tensors do not agree on rows.
+
+    Tokens are rows where nothing suggests that the second dimension counts some.
+    """
+    tensors: list[Tensor] = []
+    for one in arguments:
+        within = one.values() if isinstance(one, Mapping) else (one,)
+        tensors += [tensor for tensor in within if isinstance(tensor, Tensor) and tensor.dim()]
+    rows = {tensor.shape[0] for tensor in tensors}
+    if len(rows) != 1 or 0 in rows:
+        return nan, nan
+    first = tensors[0]
+    texts = first.dim() == 3 or (first.dim() == 2 and not first.is_floating_point())
+    return float(first.shape[0]), float(first.shape[0] * (first.shape[1] if texts else 1))
 
 
 class AfterPass:

@@ -22,8 +22,8 @@ from torch.distributed.fsdp import FSDPModule
 
 from ultraslow.probes.norms import square
 
-from .autograd import after_pass, hear_forward
-from .hooks import GradientTap
+from .autograd import after_pass
+from .hooks import GradientTap, add_to
 
 try:
     from torch.distributed.fsdp._fully_shard._fsdp_api import ReduceScatter as _ReduceScatter
@@ -59,10 +59,11 @@ class ShardedTap(GradientTap):
         Raises:
             ValueError: for a version of torch, or a module, whose reduction cannot be observed.
         """
-        self._model, self._groups = model, list(_groups(model)) if measure else []
+        self._groups = list(_groups(model)) if measure else []
         self._reduced = False  # whether the backward pass at hand reduced anything
         super().__init__(
             parameters,
+            model=model,
             processes=processes,
             failed=failed,
             scale=scale,
@@ -72,12 +73,20 @@ class ShardedTap(GradientTap):
 
     def _hook(self) -> None:
         # Backward passes that reduce nothing are not heard, but losses are observed after them.
-        self._handles.append(hear_forward(self._model, self._stir))
+        self._hear_model()
         for module, group in self._groups:
             inner = group._reduce_scatter_comm
             listening = _Listening(inner, partial(self._hear, group))
             module.set_custom_reduce_scatter(listening)
             self._handles.append(_Handle(module, inner))
+
+    def _hear_inputs(self, arguments: Sequence[object]) -> None:
+        self._stir()
+        super()._hear_inputs(arguments)
+
+    def _matches(self, forwards: int) -> bool:
+        """Passes that reduce nothing are parts of the unit that does."""
+        return self.units > 0 and forwards % self.units == 0
 
     def _hear(self, group: Any, flat: Tensor, rows: int) -> None:
         if self.paused or self._silent:
@@ -86,9 +95,12 @@ class ShardedTap(GradientTap):
             if self._begins():
                 after_pass(partial(self._guarded, self._end_unit))
             factor = group.gradient_divide_factor or float(self._processes)
-            share = (_predivisor(flat.dtype, factor) / factor) ** 2
+            share = _predivisor(flat.dtype, factor) / factor
             for index, part in self._parts(group, flat.view(rows, -1)):
-                self._squares[index] = square(part) * share
+                if self._joined is not None:
+                    add_to(self._joined, index, part * share)
+                else:
+                    self._squares[index] = square(part) * share**2
             self._reduced = True
         except Exception as error:
             self._fail(error)
@@ -111,8 +123,10 @@ class ShardedTap(GradientTap):
             return
         self._reduced = False
         self._took, self._pass_sq = self._squares, self._stack(self._squares)
-        self._count_unit(self._pass_sq)
-        self._read_total()
+        super()._end_unit()
+
+    def _contribution(self) -> Tensor:
+        return self._pass_sq
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,15 @@ DDP's. The slot for DDP's communication hook stays free.
 
 Hooks also run in `torch.autograd.grad`, which adds to no gradient and makes no unit. Where noise
 is not measured a tap only sees that backward passes are made, to which losses belong.
+
+Several passes may be made one unit: their gradients are added up beside the model's own, and
+squared when the unit has ended. What passes that are no units add to the model's gradients is
+subtracted before those are read.
 """
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from math import nan
@@ -34,10 +38,14 @@ from ultraslow.probes.norms import square, squares
 from ultraslow.probes.steps import Handle, before_steps, current
 
 from .autograd import (
+    Inputs,
     Seen,
     after_pass,
+    hear_forward,
+    inputs_of,
     only_returns,
     refuse_within_another,
+    rows_of,
 )
 
 # Bytes at most of a gradient on the host that is copied, and squared with others when its backward
@@ -61,6 +69,7 @@ class GradientTap:
         self,
         parameters: Sequence[Tensor],
         *,
+        model: torch.nn.Module | None = None,
         processes: int,
         failed: Callable[[Exception], None],
         scale: Callable[[], Tensor | None] = lambda: None,
@@ -71,6 +80,7 @@ class GradientTap:
 
         Arguments:
             parameters: trainable parameters; their order is the order of all results.
+            model: whose inputs are looked at; None to know nothing of them.
             processes: W, how many processes average their gradients.
             failed: told of the first exception, after which the tap is silent.
             scale: loss scale in force during a backward pass; None where there is none.
@@ -79,11 +89,13 @@ class GradientTap:
                 nothing is known.
         """
         self.units = 0
+        self.passes = 0  # those that have ended, of all updates
         self.paused = self.making = False
         self.protection: AbstractContextManager[None] = nullcontext()  # of what ends a pass
         self.ended: Callable[[], None] = lambda: None  # called when a unit has
         self.begins: Callable[[], None] = lambda: None  # told of each pass of the training
         self._parameters = list(parameters)
+        self._model = model
         self._processes = processes
         self._failed = failed
         self._scale = scale
@@ -102,10 +114,13 @@ class GradientTap:
         self._few = {i for i, p in enumerate(parameters) if p.is_cpu and p.nbytes <= SMALL}
         self._squares: dict[int, Tensor] = {}
         self._small: dict[int, Tensor] = {}  # copies, to be squared
+        self._unit_sq = self._total_sq = self._zero
         self._pass_sq = self._zero  # `(tensor,)`, of the last pass
         self._took: Collection[int] = ()  # the tensors that took part in it
         self._discarded = self._lost = 0
         self._seconds = 0.0
+        self._joined: dict[int, Tensor] | None = None  # gradients of several passes, one unit
+        self._fresh_inputs: list[tuple[float, float]] = []  # since the last pass began
         self._reset()
         self._handles: list[Handle] = [before_steps(self._before_step)]
         self._hook()
@@ -121,11 +136,62 @@ class GradientTap:
             self._fail(RuntimeError(_TAKEN_AWAY))
         squares = (self._unit_sq, self._total_sq)
         units = (nan if self._silent else self.units) if self._measures else 1
-        seen = Seen(units, *squares, self._discarded, self._seconds, self._lost)
+        seen = Seen(
+            units,
+            *squares,
+            self._discarded,
+            self._seconds,
+            self._lost,
+            self._seen_inputs(),
+            bool(self._aside),
+        )
         self._discarded, self._seconds, self._lost = 0, 0.0, 0
         self.making = False
+        self._fresh_inputs = []
         self._reset()
         return seen
+
+    def adopt(self, scale: Callable[[], Tensor | None], turn: Callable[[], object]) -> None:
+        """Take note of a loss scale that was in force in this update."""
+        self._scale, self._turn, self._now = scale, turn, turn()
+        self.rescale(self._scale_sq())
+
+    def rescale(self, scale_sq: Tensor | float) -> None:
+        """Divide what was seen of this update by a squared loss scale."""
+        self._unit_sq = self._unit_sq / scale_sq
+        self._total_sq = self._total_sq / scale_sq
+
+    @contextmanager
+    def one_unit(self) -> Iterator[None]:
+        """Backward passes within are one unit."""
+        if self._joined is not None or self._silent or not self._measures:
+            yield
+            return
+        self._joined = {}
+        try:
+            yield
+        except BaseException:
+            self._joined = None
+            self._joint += 1  # there may be gradients of which nothing was counted
+            raise
+        self._guarded(self._end_joined)
+
+    @contextmanager
+    def unmeasured(self) -> Iterator[None]:
+        """Backward passes within are no units, whatever they leave in the gradients."""
+        if self.paused:
+            yield
+            return
+        if not self._silent:
+            self._guarded(self._forget_cleared)
+        versions = {i: (id(g), g._version) for i, g in self._gradients()}
+        before = {i: local(g).clone() for i, g in self._gradients()} if self._measures else {}
+        self.paused = True
+        try:
+            yield
+        finally:
+            self.paused = False
+            self._guarded(partial(self._set_aside, versions, before))
 
     def close(self) -> None:
         """Remove the hooks."""
@@ -140,11 +206,35 @@ class GradientTap:
             parameter.register_hook(partial(self._see, index))
             for index, parameter in enumerate(self._parameters)
         ]
+        self._hear_model()
+
+    def _hear_model(self) -> None:
+        if self._model is not None and not isinstance(self._model, torch.jit.ScriptModule):
+            self._handles.append(hear_forward(self._model, self._hear_inputs))
+
+    def _hear_inputs(self, arguments: Sequence[object]) -> None:
+        """The model is about to be called with gradients."""
+        if not self.paused:
+            self._fresh_inputs.append(rows_of(arguments))
+
+    def _seen_inputs(self) -> Inputs:
+        """What forward passes were given, where there was one a unit."""
+        if not self._measures:
+            return inputs_of(self._fresh_inputs)
+        heard = self._inputs if self._matches(len(self._inputs)) else []
+        return inputs_of(heard, joint=self._joint)
+
+    def _matches(self, forwards: int) -> bool:
+        """Whether so many forward passes are those of the units."""
+        return forwards == self.units
 
     def _reset(self) -> None:
         self.units = 0
         self._unit_sq = self._zero.expand(len(self._parameters))
         self._total_sq = self._unit_sq
+        self._inputs: list[tuple[float, float]] = []  # of forward passes
+        self._joint = 0  # passes without a forward pass of their own
+        self._aside: dict[int, Tensor] = {}  # gradients of passes that are no units
 
     def _see(self, index: int, gradient: Tensor | None) -> None:
         if self.paused or self._silent:
@@ -153,7 +243,9 @@ class GradientTap:
         start = time.perf_counter()
         try:
             if current() == self._task or self._opens(self._parameters[index]):
-                if gradient is not None and index in self._few:
+                if gradient is not None and self._joined is not None:
+                    add_to(self._joined, index, gradient)
+                elif gradient is not None and index in self._few:
                     self._small[index] = gradient.clone()
                 elif gradient is not None:
                     self._squares[index] = square(gradient)
@@ -198,6 +290,12 @@ class GradientTap:
         self._task, self._squares, self._small, self._stepped = task, {}, {}, {}
         self.making = True
         self.begins()
+        self._forget_cleared()
+        self._count_inputs()
+        return True
+
+    def _forget_cleared(self) -> None:
+        """Forget units whose gradients were cleared without a step."""
         self._fresh = all(p.grad is None for p in self._parameters)
         before, self._now = self._now, self._turn()
         tried = before is not self._now  # and not taken, or the units would have been
@@ -205,7 +303,14 @@ class GradientTap:
             self._discarded += 1
             self._lost += self.units
             self._reset()
-        return True
+
+    def _count_inputs(self) -> None:
+        """The pass that begins is that of the forward pass before it, if there was one."""
+        first = self._joined is None or not self._joined
+        self._inputs += self._fresh_inputs if first else []
+        self._fresh_inputs = []
+        if first and self._inputs and self.units >= len(self._inputs):
+            self._joint += 1
 
     def _zeroed(self) -> bool:
         """Whether gradients were set to zero; it waits for the device where they were changed."""
@@ -239,14 +344,46 @@ class GradientTap:
             self._seconds += time.perf_counter() - start
 
     def _square_copies(self) -> None:
+        if self._joined is not None:
+            return
         copies, self._small = self._small, {}
         self._took = {*self._squares, *copies}
         self._pass_sq = self._squares_of(copies, self._squares)
 
     def _end_unit(self) -> None:
-        self._count_unit(self._pass_sq / self._processes**2)
+        self.passes += 1
+        if self._joined is not None:
+            self._version = self._versions()
+            return
+        self._add_unit()
+
+    def _add_unit(self) -> None:
+        self._count_unit(self._contribution())
         self._read_total()
         self.ended()
+
+    def _contribution(self) -> Tensor:
+        """Squared norms of a unit's part in the reduced gradient."""
+        return self._pass_sq / self._processes**2
+
+    def _end_joined(self) -> None:
+        """End a unit of several passes."""
+        held, self._joined = self._joined, None
+        if held:
+            self._took, self._pass_sq = set(held), self._squares_of(held, {})
+            self._add_unit()
+
+    def _set_aside(
+        self, versions: Mapping[int, tuple[int, int]], before: Mapping[int, Tensor]
+    ) -> None:
+        """Remember by how much gradients have changed."""
+        for index, gradient in self._gradients() if self._measures else ():
+            if versions.get(index) == (id(gradient), gradient._version):
+                continue
+            change = local(gradient).clone()
+            if index in before:
+                change -= before[index]
+            add_to(self._aside, index, change)
 
     def _count_unit(self, pass_sq: Tensor) -> None:
         self._unit_sq = self._unit_sq + pass_sq / self._scale_sq()
@@ -254,6 +391,8 @@ class GradientTap:
 
     def _read_total(self) -> None:
         gradients = {index: local(gradient) for index, gradient in self._gradients()}
+        for index in self._aside.keys() & gradients.keys():
+            gradients[index] = gradients[index] - self._aside[index]
         gone = {i: self._gone(i) for i in self._took if i not in gradients}
         self._missing = any(found is None for found in gone.values())
         known = {i: found for i, found in gone.items() if found is not None}
@@ -302,3 +441,13 @@ class GradientTap:
             self._zero = self._zero.new_full((), torch.nan)
             self._reset()
             self._failed(error)
+
+
+def add_to(sums: dict[int, Tensor], index: int, gradient: Tensor) -> None:
+    """Add a gradient to those of its tensor, in single precision at least."""
+    gradient = gradient.detach()
+    if index in sums:
+        sums[index] += gradient
+    else:
+        wide = torch.promote_types(gradient.dtype, torch.float32)
+        sums[index] = gradient.to(wide, copy=True)

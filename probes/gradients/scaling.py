@@ -1,5 +1,6 @@
 """Loss scale and clipping: what stands between the gradient and the optimizer."""
 
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +17,25 @@ def scale_of(scaler: torch.amp.GradScaler | None) -> Tensor | None:
         return None
     scale = scaler._scale
     # The scaler makes its tensor when the first loss is scaled.
-    return torch.tensor(scaler.get_scale()) if scale is None else scale.detach().clone()
+    return None if scale is None else scale.detach().clone()
+
+
+_STEPS = {torch.amp.GradScaler.step.__code__, torch.amp.GradScaler._maybe_opt_step.__code__}
+_FAR = 12  # frames between a scaler's step and the optimizer's hooks, wrappers of others included
+
+
+def stepping_scaler() -> torch.amp.GradScaler | None:
+    """The scaler that is calling the optimizer's step at this moment, found among the callers."""
+    frame = sys._getframe()
+    for _ in range(_FAR):
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+        if frame.f_code in _STEPS:
+            found = frame.f_locals.get("self")
+            known = isinstance(found, torch.amp.GradScaler) and found.is_enabled()
+            return found if known else None
+    return None
 
 
 def turn_of(scaler: torch.amp.GradScaler | None) -> object:

@@ -79,10 +79,12 @@ def attach(
     `torch.compile`). Weight distance, learning rate, samples and times are always recorded, the
     loss when it is observed, gradient noise by default.
 
-    A *unit* is one backward pass on one process. Units are taken to be equal: each holds
-    batch_size/units samples, and losses are scaled so that gradients add up to the update's mean
-    gradient (divide the loss of each of k accumulated microbatches by k). Where they are not
-    equal, declare each with `Recorder.unit`.
+    A *unit* is one backward pass on one process. Units are taken to be equal, with losses scaled
+    so that gradients add up to the update's mean gradient (divide the loss of each of k
+    accumulated microbatches by k). Where they are not, as at the end of an epoch or while the
+    batch grows, declare each with `Recorder.unit`: an undeclared update of an unusual number of
+    units, or of unequal ones, is left out of the noise and counted in `noise_left_out`. Passes
+    that belong together are made `Recorder.one_unit`, those of penalties `Recorder.unmeasured`.
 
     What the run is, in labels such as `seed`, decides what it can be compared with; when the first
     records are written, a line on standard error says which predictions the run can serve and what
@@ -100,7 +102,7 @@ def attach(
             have optimizers of their own that step there, give one that owns all parameters and
             call its step after each pass: it finds no gradients and moves nothing.
         path: where rank 0 records: a live folder of this name, closed to `path` + `.nc`.
-        batch_size: samples in an update over all processes, M.
+        batch_size: samples in an update over all processes, M; the most where it varies.
         clock: of several optimizers the one whose steps are the iterations, where another steps
             rarely or only for a part of the run.
         seed: of the run. Runs that differ in it alone are draws of one arm.
@@ -121,7 +123,8 @@ def attach(
         landscape: the loss around the weights at chosen checkpoints.
         schedule: iterations to record at, log-spaced when None; 0, the last and those of
             `evaluation` and `landscape` are always recorded.
-        scaler: the gradient scaler of mixed precision; gradients are measured unscaled.
+        scaler: the gradient scaler of mixed precision; gradients are measured unscaled. One that
+            was not given is found when it steps the optimizer, and undone.
         flush_seconds: about how much time may be lost when the process is killed.
         resume: to go on with the recording at `path`: what `Recorder.state_dict` returned for the
             checkpoint; or the checkpoint's iteration; or True for the last iteration on disk, or
@@ -274,6 +277,7 @@ def _writer(setup: RunSetup, start: Start) -> RecordingWriter:
         waiting=list(start.state.waiting),
         several_units=start.several_units,
         gap=start.gap,
+        lacks=start.lacks,
     )
 
 
@@ -306,7 +310,7 @@ def _tap(
     model: torch.nn.Module, setup: RunSetup, scaler: torch.amp.GradScaler | None
 ) -> Callable[[Callable[[Exception], None]], GradientTap]:
     """What makes the tap that fits the model, once it is known whom to tell of failures."""
-    make = partial(ShardedTap, model) if is_sharded(model) else GradientTap
+    make = partial(ShardedTap, model) if is_sharded(model) else partial(GradientTap, model=model)
     return lambda failed: make(
         list(setup.subject.parameters.values()),
         processes=setup.processes.size,

@@ -16,7 +16,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Collection
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -123,7 +123,7 @@ class Recorder:
         self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
         self._work = Work(self._clocks)
         self._flushes = self._flushes_of(subject, flush_seconds)
-        self._ledger, self._recorded = Ledger(past, start.initial_sq), start.recorded
+        self._ledger, self._recorded = self._ledger_of(start), start.recorded
         self._agreement = agreement_among(self._processes, str(writer.store.folder))
         with ExitStack() as undo:  # where something fails, nothing is left attached
             self._termination = self._when_told_to_end(listen=close_on_sigterm)
@@ -190,13 +190,39 @@ class Recorder:
     def unit(self, *, size: float, weight: float | None = None) -> None:
         """Declare the next unit; call it before each `backward` when units are unequal.
 
+        Where the number of units, or of samples in them, varies from update to update, declare all
+        units of an update: what their losses were divided by cannot be seen, and undeclared
+        updates of an unusual number of units are left out of the noise.
+
         Arguments:
             size: samples in the unit, n.
-            weight: a, the unit's share in the update's mean gradient; the shares of an update add
-                up to 1 over all units and processes. Equal shares when None.
+            weight: a, what the gradient of the unit's mean loss was multiplied by on its way into
+                the update's gradient. It is 1/16 where losses were divided by 16, whether or not
+                16 units make the update; where losses are summed over samples (tokens) and divided
+                by the update's number of them N, it is n/N. The mean over W processes divides by
+                W. Equal shares that add up to 1 when None.
         """
         if self._accepts("unit"):
             self._units.declare(size, weight)
+
+    def one_unit(self) -> AbstractContextManager[None]:
+        """Make all backward passes within one unit, as those of two losses of the same samples.
+
+            with recorder.one_unit():
+                real.backward()
+                fake.backward()
+
+        It costs another copy of the gradients while it lasts.
+        """
+        return self._rows.one_unit() if self._accepts("one_unit") else nullcontext()
+
+    def unmeasured(self) -> AbstractContextManager[None]:
+        """Make backward passes within no units, as those of a penalty or a probe of your own.
+
+        What they add to the gradients enters the update, but neither its noise nor its `mean_sq`.
+        It costs another copy of the gradients.
+        """
+        return self._rows.unmeasured() if self._accepts("unmeasured") else nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
         """What a later run needs to go on from here; save it with the model's checkpoint.
@@ -275,12 +301,19 @@ class Recorder:
                 )
             self._leave()
 
+    def _ledger_of(self, start: Start) -> Ledger:
+        return Ledger(
+            start.state,
+            start.initial_sq,
+            batch_size=self._batch_size,
+            processes=self._processes.size,
+            noise=self._writer.noise,
+        )
+
     def _flushes_of(self, subject: Subject, flush_seconds: float) -> Flushes:
         return Flushes(
             Buffer(subject.initial[0].device, len(subject.initial)),
             processes=subject.processes,
-            units=self._units,
-            batch_size=self._batch_size,
             flush_seconds=flush_seconds,
             enter=lambda reduced: self._write(reduced.updates, reduced.snapshots),
             failed=self._cannot_flush,
@@ -314,6 +347,8 @@ class Recorder:
             if not self._open:  # it could not be flushed
                 return
             self._detach()
+            if self._processes.writes:
+                self._warn(self._ledger.at_end())
             if self.iteration == self._began:
                 self._warn(wrapped_late(self._model, self._parameters))
             late = ["records"] if self._schedule.beyond(self.iteration) else []
@@ -475,7 +510,7 @@ class Recorder:
         records = self._ledger.enter(updates, snapshots)
         self._held = hold
         if self._processes.writes:
-            for misfit in misfits(updates, self._batch_size, sized=self._units.sized):
+            for misfit in (*misfits(updates), *self._ledger.told()):
                 self._warn(misfit)
             if updates.unknown and not self._writer.fault:
                 self._warn(self._writer.noise_failed("on another process"))

@@ -36,6 +36,7 @@ from .compatibility import (
 )
 
 _T = TypeVar("_T")
+_LATE_FIELDS = ("noise_left_out",)  # recordings of earlier versions do without
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -83,6 +84,7 @@ class Start:
         several_units: whether updates have several units; None when not known yet.
         new: whether it is a new recording, whose w0 was just saved.
         gap: the last iteration before a hole, which sums lack; None where there is none.
+        lacks: fields of today that the recording has never had.
     """
 
     state: State
@@ -93,6 +95,7 @@ class Start:
     several_units: bool | None = None
     new: bool = False
     gap: int | None = None
+    lacks: tuple[str, ...] = ()
 
 
 def begin(setup: RunSetup, resume: Resume | None, *, overwrite: bool = False) -> Start:
@@ -313,6 +316,7 @@ def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: boo
     known = [name for name in (*setup.static, *SCALARS) if name in records]
     static = {name: records[name].values[()] for name in known}
     several = "gradient_sq" in records
+    lacks = tuple(name for name in _LATE_FIELDS if name not in records)
     return Start(
         replace(state, waiting=waiting),
         recorded,
@@ -321,6 +325,7 @@ def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: boo
         attributes,
         several,
         gap=gap,
+        lacks=lacks,
     )
 
 

@@ -3,7 +3,7 @@
 import importlib
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +31,7 @@ _NOISE_FIELDS = (
     "noise_trace_var",
     "gradient_noise_cov",
     "noise_updates",
+    "noise_left_out",
 )
 _GRADIENT_FIELDS = (
     *_NOISE_FIELDS,
@@ -75,7 +76,8 @@ class RecordingWriter:
     is written. `fault` says why the noise probe was switched off, where it was, and `unknown` why
     the gradients of some updates are unknown. `tell` is called with the first records that are on
     disk. `gap` is the last iteration before a hole that ends with the next record; the recording's
-    attribute `gaps` lists all, each with the first iteration after it.
+    attribute `gaps` lists all, each with the first iteration after it. `lacks` are fields that a
+    recording which goes on has never had.
     """
 
     store: SegmentStore
@@ -93,6 +95,7 @@ class RecordingWriter:
     unknown: str = ""
     tell: Callable[[xr.Dataset], None] | None = None
     events: list[tuple[int, str]] = field(default_factory=list)
+    lacks: Collection[str] = ()
     _units_compared: bool = False
     _warned: set[str] = field(default_factory=set)
 
@@ -243,7 +246,7 @@ class RecordingWriter:
             attributes["noise_absent"] = f"in later updates: {self.fault}"
         elif self.unknown:
             attributes["noise_absent"] = f"in some updates: {self.unknown}"
-        absent = (*absent, *(() if self.scaled else _SCALE_FIELDS))
+        absent = (*absent, *self.lacks, *(() if self.scaled else _SCALE_FIELDS))
         present = {name: value for name, value in values.items() if name not in absent}
         if "data_size" in present:
             present["epoch"] = np.asarray(present["samples"]) / present["data_size"]

@@ -250,6 +250,12 @@ def _remedy(found: Found, rows: Mapping[str, Agreement]) -> str:
             f"{rows['units'].recorded:g} are recorded: say which passes make one with "
             "Recorder.unit."
         )
+    if not rows["samples"].passed:
+        return (
+            f"{rows['samples'].recorded:g} samples were seen in the last update, expected "
+            f"{rows['samples'].computed:g}: batch_size is that of an update over all processes "
+            "and passes."
+        )
     if found.said:
         return f"The recorder warns: {found.said[0]}."
     return (

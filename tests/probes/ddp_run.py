@@ -68,7 +68,8 @@ def train(path, *, updates=12, microbatches=2, distributed=False, rank=0, world=
     wrapped = DistributedDataParallel(model) if distributed else model
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     torch.manual_seed(100 + rank)
-    recorder = probes.attach(wrapped, optimizer, path, batch_size=8) if path else None
+    size = 4 * microbatches * world
+    recorder = probes.attach(wrapped, optimizer, path, batch_size=size) if path else None
     for _ in range(updates):
         for index in range(microbatches):
             waits = distributed and index + 1 < microbatches

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from ultraslow.diffusion.recording.contract import pack
+from ultraslow.probes.buffer.units import UnitShares
 from ultraslow.probes.buffer.window import Updates
 
 
@@ -33,9 +34,12 @@ def window_updates(count):
         unit_sq=np.ones((count, 1)),
         total_sq=np.ones((count, 1)),
         units=2 * ones,
+        sums=np.array([UnitShares(2.0, 2.0, 2.0).columns()] * count),
+        share=ones,
         u=ones / 2,
         v=ones / 4,
         samples=4 * ones,
+        left_out=np.zeros(count, dtype=bool),
         loss=ones,
         nonfinite_losses=0 * ones,
         learning_rate=0.1 * ones,

@@ -14,7 +14,7 @@ def departed(vector):
     """A vector on its way to the host."""
     host, arrival = _sent(vector, Processes())
     buffer = Buffer(vector.device, 2)
-    return InFlight(vector, host, arrival, [len(vector)], buffer, 1, weights=None, samples=None)
+    return InFlight(vector, host, arrival, [len(vector)], buffer, 1)
 
 
 def test_on_the_host_it_has_arrived_at_once():
@@ -45,12 +45,11 @@ def vector(*values):
 
 
 def reduce(buffer):
-    options = {"weighted": False, "sized": False, "batch_size": 8}
-    return buffer.depart(Processes(), seconds=3.0, **options).land()
+    return buffer.depart(Processes(), seconds=3.0).land()
 
 
 def row(unit_sq, total_sq, *, units=2, learning_rate=0.5, skipped=0):
-    shares = UnitShares(units, float(units), 0.0, 0.0)
+    shares = UnitShares(units, float(units), float(units))
     clip = vector(4.0, 8.0, 0.0, 1.0, 2.01, 0.0).reshape(2, 3)
     return Row(vector(*unit_sq), vector(*total_sq), clip, shares, learning_rate, 8.0, skipped)
 
@@ -68,9 +67,7 @@ def test_everything_comes_back_in_its_place():
     assert found.updates.unit_sq.tolist() == [[1, 2], [5, 6]]
     assert found.updates.total_sq.tolist() == [[3, 4], [7, 8]]
     assert found.updates.units.tolist() == [2, 4]
-    assert found.updates.u.tolist() == [0.5, 0.25]
-    assert found.updates.v.tolist() == [1 / 8, 1 / 8]
-    assert found.updates.samples.tolist() == [8, 8]
+    assert found.updates.sums[:, :4].tolist() == [[2, 2, 2, 0], [4, 4, 4, 0]]
     assert found.updates.loss[0] == 2.0
     assert np.isnan(found.updates.loss[1])
     assert found.updates.nonfinite_losses.tolist() == [0, 1]

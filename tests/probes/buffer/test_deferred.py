@@ -98,7 +98,7 @@ def test_a_flush_is_one_collective_and_one_copy(tmp_path, monkeypatch):
 def test_records_that_are_no_checkpoint_do_not_read_the_device(tmp_path):
     model = torch.nn.Linear(20, 5)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    batches = [torch.randn(4, 20) for _ in range(2)]
+    batches = [torch.randn(8, 20) for _ in range(2)]
     landscape = probes.Landscape(lambda m, x: m(x).square().mean(), batches, schedule=[0, 200])
     recorder = probes.attach(
         model,

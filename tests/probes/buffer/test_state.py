@@ -169,17 +169,22 @@ def test_weights_of_a_slow_run_that_are_a_little_ahead_are_noticed(tmp_path):
     ],
 )
 def test_another_number_of_units_is_warned_of(tmp_path, before, after, told):
+    """Of the same eight samples an update."""
+
+    def parts(iteration, units):
+        return runs.microbatches(iteration).reshape(units, runs.BATCH // units, 5)
+
     model = runs.network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     recorder = probes.attach(model, optimizer, tmp_path / "run", batch_size=8)
     for iteration in range(1, 4):
-        runs.update(model, optimizer, recorder, runs.microbatches(iteration)[:before])
+        runs.update(model, optimizer, recorder, parts(iteration, before))
     state = recorder.state_dict()
     recorder.close()
     recorder = probes.attach(model, optimizer, tmp_path / "run", batch_size=8, resume=state)
     with pytest.warns(RuntimeWarning, match=told) as caught:
         for iteration in range(4, 8):
-            runs.update(model, optimizer, recorder, runs.microbatches(iteration)[:after])
+            runs.update(model, optimizer, recorder, parts(iteration, after))
         closed = xr.load_dataset(recorder.close())
     assert len(caught) == 1
     check(closed)
@@ -373,7 +378,11 @@ def measured(iteration, step_sq):
 
 
 def begun():
-    return Ledger(State(0, empty_window(1, 0.1)), ONE)
+    return ledger(State(0, empty_window(1, 0.1)))
+
+
+def ledger(state):
+    return Ledger(state, ONE, batch_size=4, processes=1, noise=True)
 
 
 def test_records_and_open_window_go_on_from_a_state():
@@ -385,19 +394,19 @@ def test_records_and_open_window_go_on_from_a_state():
     state = first.state(measured(2, 3.0), skipped=1, waiting=[])
     assert (state.iteration, state.skipped, state.wall_time) == (2, 1, 6.0)
     assert state.distance_sq == 0.5
-    for ledger in (first, Ledger(from_plain(to_plain(state), 1), ONE)):
-        (record,) = ledger.enter(window_updates(3), [measured(5, 4.0)])
+    for later in (first, ledger(from_plain(to_plain(state), 1))):
+        (record,) = later.enter(window_updates(3), [measured(5, 4.0)])
         assert record.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_array_equal(record[name], value, err_msg=name)
 
 
 def test_the_path_is_carried_over_several_states_and_given_once():
-    ledger = begun()
-    ledger.enter(window_updates(1), [])
-    ledger.state(measured(1, 3.0), skipped=0, waiting=[])
-    state = ledger.state(measured(1, 4.0), skipped=0, waiting=[])
+    going = begun()
+    going.enter(window_updates(1), [])
+    going.state(measured(1, 3.0), skipped=0, waiting=[])
+    state = going.state(measured(1, 4.0), skipped=0, waiting=[])
     assert state.sums == {"step_sq": pytest.approx(7.0)}
-    first, second = ledger.enter(window_updates(2), [measured(2, 1.0), measured(3, 1.0)])
+    first, second = going.enter(window_updates(2), [measured(2, 1.0), measured(3, 1.0)])
     assert first["step_sq"] == pytest.approx(8.0)
     assert second["step_sq"] == pytest.approx(1.0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ultraslow.probes.buffer.units import DeclaredUnits, unit_weights
+from ultraslow.probes.buffer.units import DeclaredUnits
 
 
 def test_sums_over_units():
@@ -9,13 +9,25 @@ def test_sums_over_units():
     units.declare(2, 0.25)
     units.declare(6, 0.75)
     shares = units.take(2)
+    assert (shares.share, shares.sized, shares.weighted) == (1.0, 2, 2)
     assert shares.weight_sq == 0.25**2 + 0.75**2
     assert shares.weight_sq_over_size == 0.25**2 / 2 + 0.75**2 / 6
     assert shares.samples == 8
 
 
 def test_equal_units_need_no_declaration():
-    assert DeclaredUnits(warn=pytest.fail).take(3).weight_sq == 3
+    found = DeclaredUnits(warn=pytest.fail).take(3)
+    assert (found.share, found.weight_sq, found.sized, found.weighted) == (3, 3, 0, 0)
+
+
+def test_what_is_declared_of_one_update_holds_for_that_alone():
+    units = DeclaredUnits(warn=pytest.fail)
+    units.declare(2, 0.5)
+    assert units.take(1).weighted == 1
+    assert units.take(4).sized == 0
+    units.declare(2, None)
+    found = units.take(1)
+    assert (found.sized, found.weighted, found.samples) == (1, 0, 2)
 
 
 def test_faults_say_what_was_found():
@@ -48,23 +60,3 @@ def test_declarations_of_discarded_units_count_for_nothing():
     units.drop()
     units.declare(3, None)
     assert units.take(1).samples == 3
-
-
-@pytest.mark.parametrize(
-    ("weighted", "sized", "weight_sq", "over_size", "u", "v"),
-    [
-        (False, False, 4.0, 0.0, 1 / 4, 1 / 32),  # four equal units of a batch of 32
-        (False, True, 4.0, 4 / 8, 1 / 4, 1 / 32),  # the same, declared: Σ 1/n = 4/8
-        (True, True, 0.5, 0.05, 0.5, 0.05),  # declared weights are used as they are
-    ],
-)
-def test_unit_weights(weighted, sized, weight_sq, over_size, u, v):
-    found = unit_weights(
-        np.array([4.0]),
-        np.array([weight_sq]),
-        np.array([over_size]),
-        weighted=weighted,
-        sized=sized,
-        batch_size=32,
-    )
-    assert [x.item() for x in found] == pytest.approx([u, v])

@@ -57,11 +57,12 @@ def nothing(model, every):
     """Parameters are moved after the pass."""
 
 
-def train(path, model, *, units=2, seed=0, within=True, late=nothing, **options):
+def train(path, model, *, units=2, seed=0, world=1, within=True, late=nothing, **options):
     """Train; an optimizer that owns all parameters is called after each update in any case."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     generator = torch.Generator().manual_seed(seed)
-    with probes.attach(model, optimizer, path, batch_size=8, **options) as recorder:
+    size = 2 * units * world
+    with probes.attach(model, optimizer, path, batch_size=size, **options) as recorder:
         late(model, units)
         for _ in range(6):
             for _ in range(units):
@@ -131,7 +132,7 @@ def test_steps_of_one_optimizer_in_a_pass_are_one_update(tmp_path):
     for parameter in model.parameters():
         parameter.register_post_accumulate_grad_hook(step)
     generator = torch.Generator().manual_seed(0)
-    with probes.attach(model, optimizer, tmp_path / "run", batch_size=8) as recorder:
+    with probes.attach(model, optimizer, tmp_path / "run", batch_size=2) as recorder:
         for update in range(6):
             loss = model(torch.randn(2, 5, generator=generator)).square().mean()
             loss.backward()
@@ -166,7 +167,7 @@ def on_each_process(folder):
     torch.accelerator.current_stream = lambda: SimpleNamespace(wait_stream=lambda stream: None)
     dist.init_process_group("gloo")
     rank = dist.get_rank()
-    options = {"units": 1, "seed": rank}
+    options = {"units": 1, "seed": rank, "world": 2}
     for within in (True, False):
         name = "within" if within else "after"
         model = network()

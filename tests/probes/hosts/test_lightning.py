@@ -138,7 +138,8 @@ def test_a_short_last_batch_and_what_is_known_of_the_run(tmp_path):
     shuffled = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True)
     pl.seed_everything(4, verbose=False)
     one = recorder(tmp_path / "run", updates=2, metadata={"data": "toy"})
-    trainer(tmp_path, [one]).fit(Module(), shuffled)
+    with pytest.warns(RuntimeWarning, match="is 24, but no update held more than 20 samples"):
+        trainer(tmp_path, [one]).fit(Module(), shuffled)
     run = xr.load_dataset(tmp_path / "run.nc")
     assert run["samples"].values.tolist() == [0, 20, 40]
     assert run["batch_size"] == 24

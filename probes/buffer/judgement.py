@@ -1,0 +1,338 @@
+"""What the units of each update hold, as far as that is determined.
+
+An update is judged by what was declared of it, else by the rows of the model's inputs where these
+have been found to count samples, else by its number of units beside those of the updates before.
+What gradients were divided by shows nowhere: losses of an update that is cut short may be divided
+by its own number of units or by the usual one, which differ by its square in the estimates. Such
+an update is left out of the noise and counted. Updates are judged in their order, one by one, so
+that flushes and interruptions do not matter.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .units import UnitShares
+from .window import Updates
+
+Array = NDArray[np.float64]
+_NAN = float("nan")
+# So many updates of one number of units are no accident: the batch has grown, or shrunk.
+_STRETCH = 8
+_ROUNDING = 1e-6
+# A gradient that is divided by a number differs from the quotient by rounding only, and clipping
+# hits that number in one of ten million updates.
+_DIVIDED = 1e-7
+_LOW_PRECISION = 1.1  # what adding in low precision may do to a squared norm
+_OF_SAMPLES = {"more", "rows"}  # what is told also where noise is not measured
+
+_DECLARE = (
+    "declare each unit before its backward pass with Recorder.unit(size=its samples, weight=what "
+    "the gradient of its mean loss is multiplied by)"
+)
+
+
+@dataclass(frozen=True)
+class UnitHistory:
+    """What earlier updates have shown of units.
+
+    Arguments:
+        processes: that train together; with others all begins anew.
+        counts: updates by their number of units.
+        last: the number of units of the last update.
+        stretch: how many updates have had that number in a row.
+        measure: what counts samples, "rows" or "tokens"; empty while it is not known.
+        unit_rows: rows of a unit in the last update.
+        doubted: whether an update had rows of which the batch size is a multiple, or the reverse.
+        largest: most samples of an update.
+        smallest: fewest.
+        divided: updates whose gradients were divided by their number of units before the step.
+    """
+
+    processes: int = 1
+    counts: Mapping[str, int] = field(default_factory=dict)
+    last: float = 0.0
+    stretch: int = 0
+    measure: str = ""
+    unit_rows: float = 0.0
+    doubted: bool = False
+    largest: float = 0.0
+    smallest: float = math.inf
+    divided: int = 0
+
+    @property
+    def usual(self) -> float:
+        """The commonest number of units, of equally common ones the largest; 0 for none."""
+        pairs = ((seen, float(units)) for units, seen in self.counts.items())
+        return max(pairs, default=(0, 0.0))[1]
+
+    def with_update(self, units: float) -> "UnitHistory":
+        """What is known after one more update."""
+        key = f"{units:g}"
+        counts = {**self.counts, key: self.counts.get(key, 0) + 1}
+        stretch = self.stretch + 1 if units == self.last else 1
+        return replace(self, counts=counts, last=units, stretch=stretch)
+
+
+class _Units(NamedTuple):
+    """What is determined of an update's units: A, u, v, samples; else why it is left out."""
+
+    samples: float
+    share: float = _NAN
+    u: float = _NAN
+    v: float = _NAN
+    reason: str = ""
+    told: str = ""
+
+
+class Judge:
+    """Judges updates in their order."""
+
+    def __init__(
+        self, history: UnitHistory, *, batch_size: int, processes: int, noise: bool = True
+    ) -> None:
+        """Go on after earlier updates.
+
+        Arguments:
+            history: of them.
+            batch_size: samples in an update, M; the most of them where it varies.
+            processes: that train together.
+            noise: whether it is measured; else samples are all there is to judge.
+        """
+        fresh = UnitHistory(processes)
+        self.history = history if history.processes == processes else fresh
+        self._batch_size = float(batch_size)
+        self._noise = noise
+        self._given: set[str] = set()
+        self._told: list[str] = []
+
+    def judge(self, updates: Updates) -> Updates:
+        """Updates with what is determined of their units."""
+        if not len(updates):
+            return updates
+        factors = self._divisions(updates)
+        units = [self._of(UnitShares(*row)) for row in updates.sums.tolist()]
+        samples, share, u, v = np.array([one[:4] for one in units]).T
+        squares = factors[:, None] ** 2
+        judged = replace(
+            updates,
+            unit_sq=updates.unit_sq * squares,
+            total_sq=updates.total_sq * squares,
+            clip_factor=updates.clip_factor / factors,
+            samples=samples,
+            share=share,
+            u=u,
+            v=v,
+            left_out=np.array([bool(one.reason) for one in units]),
+        )
+        return self._without_strangers(judged)
+
+    def at_end(self) -> str:
+        """What there is to warn of when no more updates come; empty for nothing."""
+        most = self.history.largest
+        varies = self.history.smallest < most
+        if varies or not 0 < most < self._batch_size or "rows" in self._given:
+            return ""
+        return f"batch_size is {self._batch_size:g}, but no update held more than {most:g} samples"
+
+    def told(self) -> list[str]:
+        """What there is to warn of since the last call, of each kind once."""
+        told, self._told = self._told, []
+        return told
+
+    def _tell(self, kind: str, text: str) -> None:
+        if text and kind not in self._given and (self._noise or kind in _OF_SAMPLES):
+            self._given.add(kind)
+            self._told.append(text)
+
+    def _of(self, sums: UnitShares) -> _Units:
+        """Judge an update, and remember it."""
+        found = self._judged(sums)
+        if found.reason:
+            self._tell(found.reason, found.told)
+        known = self.history
+        self.history = replace(
+            known,
+            largest=max(known.largest, found.samples),
+            smallest=min(known.smallest, found.samples),
+        )
+        return found
+
+    def _judged(self, sums: UnitShares) -> _Units:
+        n, whole = sums.units, self._batch_size
+        if not n > 0:  # nothing was seen, or the probe failed
+            return _Units(sums.samples or whole)
+        self.history = self.history.with_update(n)
+        if sums.sized:
+            found = self._declared(sums)
+        else:
+            self._learn_measure(sums)
+            measured = self.history.measure and np.isfinite(getattr(sums, self.history.measure))
+            found = self._seen(sums) if measured else self._counted(sums)
+            if sums.joint and not found.reason:
+                found = _left_out(found.samples, "joint", _JOINT)
+        if found.reason and n == 1:  # of one unit no noise could be told anyway
+            return found._replace(reason="", u=1.0, v=_NAN, share=1.0)
+        return found
+
+    def _learn_measure(self, sums: UnitShares) -> None:
+        """Whether rows or tokens of the inputs count samples, as they add up to the batch size.
+
+        Where the one is a multiple of the other, update by update of like units, the batch size
+        may be meant as the largest, or be a mistake.
+        """
+        known, whole = self.history, self._batch_size
+        if known.measure or not np.isfinite(sums.rows):
+            return
+        rows, unit_rows = sums.rows, sums.rows / sums.units
+        like = known.unit_rows in (0.0, unit_rows)
+        if rows == whole:
+            measure = "rows"
+        else:  # texts are often shifted by one token
+            measure = "tokens" if abs(sums.tokens - whole) < 0.01 * whole else ""
+        doubted = known.doubted or (
+            like and _even(sums, "rows") and not (whole % rows and rows % whole)
+        )
+        self.history = replace(known, measure=measure, unit_rows=unit_rows, doubted=doubted)
+
+    def _declared(self, sums: UnitShares) -> _Units:
+        n = sums.units
+        if sums.sized != n or not np.isfinite(sums.weight_sq):
+            # Of another number than was seen its own process has told.
+            return _left_out(sums.samples * n / sums.sized, "some", _SOME * (sums.sized != n))
+        if sums.samples > self._batch_size * (1 + _ROUNDING):
+            told = f"batch_size is {self._batch_size:g}, but the declared units hold "
+            self._tell("more", f"{told}{sums.samples:g} samples; give the most that an update has")
+        if sums.weighted == n:
+            weights = (sums.share, sums.weight_sq, sums.weight_sq_over_size)
+            return _Units(sums.samples, *weights)
+        if not self._regular(sums.samples):
+            return _left_out(sums.samples, "short", self._short(n))
+        return _Units(sums.samples, 1.0, sums.weight_sq / n**2, sums.weight_sq_over_size / n**2)
+
+    def _seen(self, sums: UnitShares) -> _Units:
+        """Equal units of as many samples as there were rows, or tokens, in the inputs."""
+        samples = getattr(sums, self.history.measure)
+        if not self._regular(samples):
+            return _left_out(samples, "short", self._short(sums.units))
+        if not _even(sums, self.history.measure):
+            told = (
+                f"an update of {samples:g} samples had units of unequal sizes; what each was "
+                "multiplied by is not known, so such updates are left out of the noise: "
+                f"{_DECLARE}"
+            )
+            return _left_out(samples, "uneven", told)
+        return _Units(samples, 1.0, 1.0 / sums.units, 1.0 / samples)
+
+    def _counted(self, sums: UnitShares) -> _Units:
+        """Equal units of as many samples as in the usual updates, which hold the batch size."""
+        n, whole, usual = sums.units, self._batch_size, self.history.usual
+        if self.history.doubted and np.isfinite(sums.rows):
+            told = (
+                f"batch_size is {whole:g}, but the inputs of an update had {sums.rows:g} rows: "
+                "samples are counted by rows, and such updates are left out of the noise. Give "
+                "as batch_size the samples in an update over all processes, the most where they "
+                f"vary, and {_DECLARE}"
+            )
+            self._tell("rows", told)
+            return _left_out(sums.rows, "rows", told)
+        if n != usual:
+            return _left_out(whole * n / usual, "short", self._short(n))
+        if whole % n:
+            told = f"batch_size is {whole:g}, which {n:g} equal units cannot share; {_DECLARE}"
+            self._tell("remainder", told)
+        return _Units(whole, 1.0, 1.0 / n, 1.0 / whole)
+
+    def _regular(self, samples: float) -> bool:
+        """Whether the last update, of so many samples, is no remainder."""
+        known = self.history
+        whole = abs(samples - self._batch_size) < _ROUNDING * self._batch_size
+        return whole or known.last == known.usual or known.stretch >= _STRETCH
+
+    def _short(self, units: float) -> str:
+        return (
+            f"an update had {units:g} units where {self.history.usual:g} are usual; what their "
+            "losses were divided by is not known, so such updates are left out of the noise: "
+            f"{_DECLARE}"
+        )
+
+    def _divisions(self, updates: Updates) -> Array:
+        """What gradients were multiplied by after their passes, where that is no clipping.
+
+        It is one over the number of units of a process; and once that was seen three times,
+        smaller factors are that and clipping.
+        """
+        factors = np.ones(len(updates))
+        pairs = zip(updates.units.tolist(), updates.clip_factor.tolist(), strict=True)
+        for at, (n, factor) in enumerate(pairs):
+            share = self.history.processes / n if n > 1 else 1.0
+            exact = abs(factor - share) < _DIVIDED * share
+            if share < 1.0 and (exact or (self.history.divided >= 3 and factor < share)):
+                factors[at] = share
+                self.history = replace(self.history, divided=self.history.divided + exact)
+                self._tell("divided", _WERE_DIVIDED)
+        return factors
+
+    def _without_strangers(self, updates: Updates) -> Updates:
+        """Leave out updates whose gradient is more than their units can have brought.
+
+        |Σ h_i|² ≤ n·Σ |h_i|² for n vectors, whatever they are.
+        """
+        with np.errstate(invalid="ignore"):
+            most = updates.units[:, None] * updates.unit_sq * _LOW_PRECISION
+            more = (updates.total_sq > most).any(axis=1) & (updates.units > 1)
+        if not more.any():
+            return updates
+        self._tell("strangers", _STRANGERS)
+        u, v = (np.where(more, _NAN, values) for values in (updates.u, updates.v))
+        return replace(updates, u=u, v=v, left_out=updates.left_out | more)
+
+
+def _even(sums: UnitShares, measure: str) -> bool:
+    """Whether all forward passes had inputs of one size: Σ r·Σ 1/r = N² then and only then."""
+    product = getattr(sums, measure) * getattr(sums, f"over_{measure}")
+    return bool(abs(product - sums.forwards**2) < _ROUNDING * sums.forwards**2)
+
+
+def _left_out(samples: float, reason: str, told: str) -> _Units:
+    return _Units(samples, reason=reason, told=told)
+
+
+_JOINT = (
+    "two backward passes followed one forward pass, so they are not two independent units, and "
+    "such updates are left out of the noise; make passes that belong together `with "
+    "recorder.one_unit():`, and those that are no training `with recorder.unmeasured():`"
+)
+_SOME = (
+    "units of an update were declared on some processes and not on others, so such updates are "
+    f"left out of the noise: {_DECLARE}"
+)
+_WERE_DIVIDED = (
+    "gradients were divided by the number of backward passes before the step; noise is that of "
+    "the divided ones, as if each loss had been divided"
+)
+_STRANGERS = (
+    "the gradient of an update was larger than its backward passes can have made it, so something "
+    "else was added to it, or it was not cleared before; such updates are left out of the noise. "
+    "Make passes that are no units of the training `with recorder.unmeasured():`"
+)
+
+
+def misfits(updates: Updates) -> Iterator[str]:
+    """What is odd about the gradients that the optimizer found.
+
+    Arguments:
+        updates: over all processes.
+
+    Yields:
+        One sentence a misfit.
+    """
+    if updates.uneven_clipping.any():
+        yield (
+            "gradients were clipped, or changed after the backward pass, by more than one factor, "
+            "as by value or by group; clip_factor is not recorded for such updates"
+        )

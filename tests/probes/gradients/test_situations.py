@@ -1,0 +1,445 @@
+"""Loops whose units are not equal, are not independent or are none, beside a slow computation."""
+
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import situations
+import torch
+import units_run
+import xarray as xr
+from launches import torchrun
+from situations import CLASSES, WIDTH, called, compare, compare_with, mean_loss, run
+
+
+def batch(size):
+    return torch.randn(size, WIDTH), torch.randint(CLASSES, (size,))
+
+
+def told(caught):
+    found = [str(one.message) for one in caught if issubclass(one.category, RuntimeWarning)]
+    return [one for one in found if "the schedule of records goes beyond" not in one]
+
+
+def recorded(tmp_path, loop, **options):
+    """The recording, the twin, and what was warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        recording, twin = run(tmp_path / "run", loop, **options)
+    return recording, twin, told(caught)
+
+
+def remainders(model, optimizer, recorder, twin, *, batches=10, k=4, epochs=3, by="k", declare=()):
+    """Epochs of as many batches, k of them an update, with a step at each epoch's end.
+
+    Arguments:
+        by: losses are divided by "k", or by the update's own number of units as Hugging Face does.
+        declare: of "size" and "weight".
+        batches: of 4 samples, or the sizes of all of them.
+    """
+    sizes = [4] * batches if isinstance(batches, int) else batches
+    for _ in range(epochs):
+        for start in range(0, len(sizes), k):
+            part = sizes[start : start + k]
+            share = 1 / k if by == "k" else 1 / len(part)
+            for size in part:
+                made = batch(size)
+                twin.unit(share, size, partial(mean_loss, batch=made))
+                if declare:
+                    weight = {"weight": share} if "weight" in declare else {}
+                    recorder.unit(size=size, **weight)
+                (mean_loss(model, made) * share).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            twin.step()
+
+
+SHORT = [2, 5, 8]  # of three epochs
+
+
+@pytest.mark.parametrize("by", ["k", "own"])
+def test_remainders_of_epochs_are_left_out_and_counted(tmp_path, by):
+    loop = partial(remainders, by=by)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=16)
+    compare(recording, twin, left_out=SHORT)
+    assert float(recording["samples"][-1]) == 3 * 40
+    (once,) = said
+    assert "an update had 2 units where 4 are usual" in once
+    assert "Recorder.unit(size=its samples, weight=" in once
+
+
+@pytest.mark.parametrize("by", ["k", "own"])
+def test_remainders_that_are_declared_are_known(tmp_path, by):
+    loop = partial(remainders, by=by, declare=("size", "weight"))
+    recording, twin, said = recorded(tmp_path, loop, batch_size=16)
+    compare(recording, twin)
+    assert said == []
+
+
+def test_sizes_without_weights_leave_open_what_a_remainder_was_divided_by(tmp_path):
+    loop = partial(remainders, declare=("size",))
+    recording, twin, said = recorded(tmp_path, loop, batch_size=16)
+    compare(recording, twin, left_out=SHORT)
+    assert len(said) == 1
+
+
+def test_a_last_batch_that_is_short_is_seen_in_the_model_s_input(tmp_path):
+    """As of a DataLoader with drop_last=False: as many units, fewer samples."""
+    loop = partial(remainders, batches=[4] * 7 + [1], k=4)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=16)
+    compare(recording, twin, left_out=[1, 3, 5])
+    assert float(recording["samples"][-1]) == 3 * 29
+    assert ["units of unequal sizes" in one for one in said] == [True]
+
+
+def test_updates_of_equal_but_smaller_units_are_known(tmp_path):
+    loop = partial(remainders, batches=[4] * 8 + [1] * 4)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=16)
+    compare(recording, twin)
+    assert said == []
+
+
+def test_one_unit_updates_of_fewer_samples_are_counted_by_them(tmp_path):
+    loop = partial(remainders, batches=[4, 4, 3], k=1)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=4)
+    assert said == []
+    np.testing.assert_array_equal(recording["samples"], twin.samples())
+
+
+def other_units(model, optimizer, recorder, twin):
+    """The same samples an update in more and more units."""
+    for k in (2, 4, 8, 2):
+        for _ in range(k):
+            made = batch(16 // k)
+            twin.unit(1 / k, 16 // k, partial(mean_loss, batch=made))
+            (mean_loss(model, made) / k).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        twin.step()
+
+
+def test_an_update_of_the_whole_batch_size_is_known_in_whatever_units(tmp_path):
+    recording, twin, said = recorded(tmp_path, other_units, batch_size=16)
+    compare(recording, twin)
+    assert said == []
+
+
+def unseen(loop):
+    """The same with a model whose forward passes are not heard."""
+
+    def without(model, optimizer, recorder, twin):
+        for handle in list(model._forward_pre_hooks):
+            del model._forward_pre_hooks[handle]
+        loop(model, optimizer, recorder, twin)
+
+    return without
+
+
+def test_where_no_input_is_seen_the_commonest_number_of_units_makes_the_batch_size(tmp_path):
+    recording, twin, said = recorded(tmp_path, unseen(remainders), batch_size=16)
+    compare(recording, twin, left_out=SHORT)
+    assert len(said) == 1
+
+
+def ramp(model, optimizer, recorder, twin, *, declare=False):
+    """From 2 to 8 units an update, each loss divided by their number."""
+    for k in [2] * 12 + [4] * 12 + [8] * 12:
+        for _ in range(k):
+            made = batch(4)
+            twin.unit(1 / k, 4, partial(mean_loss, batch=made))
+            if declare:
+                recorder.unit(size=4, weight=1 / k)
+            (mean_loss(model, made) / k).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        twin.step()
+
+
+def test_a_ramp_that_is_declared_is_known(tmp_path):
+    recording, twin, said = recorded(tmp_path, partial(ramp, declare=True), batch_size=32)
+    compare(recording, twin)
+    assert said == []
+
+
+def test_a_ramp_up_to_the_batch_size_is_known_once_it_is_there(tmp_path):
+    """Its inputs then add up to the batch size; before, nobody knows that rows are samples."""
+    recording, twin, said = recorded(tmp_path, ramp, batch_size=32)
+    compare(recording, twin, left_out=range(24))
+    assert "batch_size is 32, but the inputs of an update had 8 rows" in said[0]
+
+
+def test_a_ramp_from_the_batch_size_is_known_after_each_change(tmp_path):
+    """Seven updates show that it is none of a remainder's."""
+    recording, twin, _ = recorded(tmp_path, ramp, batch_size=8)
+    compare(recording, twin, left_out=[*range(12, 19), *range(24, 31)])
+
+
+def test_a_batch_size_that_the_inputs_contradict_is_told_of(tmp_path):
+    """As that of one process, where there are several."""
+    loop = partial(remainders, batches=8)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=4)
+    compare(recording, twin, left_out=range(6))
+    (once,) = said
+    assert "batch_size is 4, but the inputs of an update had 16 rows" in once
+
+
+def test_declared_units_hold_no_more_than_the_batch_size(tmp_path):
+    loop = partial(remainders, batches=8, declare=("size", "weight"))
+    recording, twin, said = recorded(tmp_path, loop, batch_size=8)
+    compare(recording, twin)
+    assert ["batch_size is 8, but the declared units hold 16 samples" in one for one in said] == [
+        True
+    ]
+
+
+def tokens(model, optimizer, recorder, twin):
+    """Losses are summed over tokens and divided by their number in the update."""
+    lengths = torch.Generator().manual_seed(1)
+    for _ in range(6):
+        sizes = torch.randint(1, 9, (3,), generator=lengths).tolist()
+        total = sum(sizes)
+        for size in sizes:
+            made = batch(size)
+            twin.unit(size / total, size, partial(mean_loss, batch=made))
+            recorder.unit(size=size, weight=size / total)
+            (mean_loss(model, made) * size / total).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        twin.step()
+
+
+def test_units_that_are_weighted_by_tokens(tmp_path):
+    recording, twin, said = recorded(tmp_path, tokens, batch_size=24)
+    compare(recording, twin)
+    assert said == []
+
+
+def penalty(model):
+    return sum(p.square().sum() for p in model.parameters())
+
+
+def apart(model, optimizer, recorder, twin, *, joined, forwards=1):
+    """Two losses of each batch are backpropagated apart, with one forward pass or two."""
+    for _ in range(6):
+        for _ in range(3):
+            made, other = batch(4), batch(4)
+
+            def second(model, made=made, other=other):
+                inputs = made[0] if forwards == 1 else other[0]
+                return called(model, inputs).square().mean() / 3
+
+            twin.unit(1 / 3, 4, partial(mean_loss, batch=made), lambda m: 3 * second(m))
+            with recorder.one_unit() if joined else situations.nullcontext():
+                out = model(made[0])
+                loss = torch.nn.functional.cross_entropy(out, made[1]) / 3
+                loss.backward(retain_graph=True)
+                (out.square().mean() / 3 if forwards == 1 else second(model)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        twin.step()
+
+
+@pytest.mark.parametrize("forwards", [1, 2])
+def test_passes_that_are_one_unit(tmp_path, forwards):
+    loop = partial(apart, joined=True, forwards=forwards)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=12)
+    compare(recording, twin)
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("forwards", "words"),
+    [(1, "two backward passes followed one forward pass"), (2, "an update had 24 rows")],
+)
+def test_passes_that_should_be_one_unit_are_told_of(tmp_path, forwards, words):
+    loop = partial(apart, joined=False, forwards=forwards)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=12)
+    assert (recording["noise_left_out"][1:] == 1).all()
+    assert not recording["noise_updates"].any()
+    assert words in said[0]
+    if forwards == 1:
+        assert "with recorder.one_unit():" in said[0]
+        np.testing.assert_array_equal(recording["samples"], twin.samples())
+
+
+def penalized(model, optimizer, recorder, twin, *, at):
+    """A penalty has a pass of its own: before, between or after the units."""
+    for _ in range(6):
+        for index in range(4):
+            if index == at:
+                with recorder.unmeasured():
+                    (0.1 * penalty(model)).backward()
+            if index < 3:
+                made = batch(4)
+                twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
+                (mean_loss(model, made) / 3).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        twin.step()
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_passes_that_are_no_units(tmp_path, at):
+    recording, twin, said = recorded(tmp_path, partial(penalized, at=at), batch_size=12)
+    compare(recording, twin)
+    assert said == []
+    assert np.isnan(recording["clip_factor"]).all()
+
+
+def probing(model, optimizer, recorder, twin):
+    """Gradients of a probe of the user's own are made and cleared between updates."""
+    for _ in range(6):
+        with recorder.unmeasured():
+            mean_loss(model, batch(32)).backward()
+            model.zero_grad()
+        for _ in range(3):
+            made = batch(4)
+            twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
+            (mean_loss(model, made) / 3).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        twin.step()
+
+
+def test_passes_whose_gradients_are_cleared(tmp_path):
+    recording, twin, said = recorded(tmp_path, probing, batch_size=12)
+    compare(recording, twin)
+    assert said == []
+    np.testing.assert_allclose(recording["clip_factor"][1:], 1.0, rtol=1e-6)
+
+
+def strange(model, optimizer, recorder, twin):
+    """A large gradient is added by a pass that nobody told of, without the model's forward."""
+    for update in range(6):
+        for _ in range(3):
+            made = batch(4)
+            twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
+            (mean_loss(model, made) / 3).backward()
+        if update > 2:
+            for p in model.parameters():
+                p.grad += 3 * p.detach()
+        optimizer.step()
+        optimizer.zero_grad()
+        twin.step()
+
+
+def test_gradients_that_were_changed_between_passes_and_step_are_told_of(tmp_path):
+    recording, twin, said = recorded(tmp_path, strange, batch_size=12)
+    compare(recording, twin)
+    assert ["by more than one factor" in one for one in said] == [True]
+
+
+def kept(model, optimizer, recorder, twin):
+    """Gradients are not cleared after the step."""
+    for _ in range(6):
+        for _ in range(3):
+            made = batch(4)
+            twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
+            (mean_loss(model, made) / 3).backward()
+        optimizer.step()
+        twin.step()
+
+
+def test_gradients_that_were_not_cleared_are_told_of(tmp_path):
+    recording, _, said = recorded(tmp_path, kept, batch_size=12)
+    assert recording["noise_left_out"].values[-1] == 1
+    assert ["or it was not cleared before" in one for one in said] == [True]
+
+
+def divided(model, optimizer, recorder, twin, *, clip=None):
+    """Losses are not divided; the gradients are, before the step."""
+    for _ in range(6):
+        for _ in range(3):
+            made = batch(4)
+            twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
+            mean_loss(model, made).backward()
+        for p in model.parameters():
+            p.grad /= 3
+        optimizer.step()
+        optimizer.zero_grad()
+        twin.step()
+
+
+def test_gradients_that_are_divided_after_all_passes(tmp_path):
+    recording, twin, said = recorded(tmp_path, divided, batch_size=12)
+    compare(recording, twin)
+    np.testing.assert_allclose(recording["clip_factor"][1:], 1.0, rtol=1e-6)
+    assert ["gradients were divided by the number of backward passes" in one for one in said] == [
+        True
+    ]
+
+
+def scaled(model, optimizer, recorder, twin, *, clip=False):
+    """Mixed precision whose scaler nobody gave, with a scale that changes."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16, growth_interval=2)
+    for _ in range(6):
+        for _ in range(3):
+            made = batch(4)
+            twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
+            scaler.scale(mean_loss(model, made) / 3).backward()
+        if clip:
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        twin.step()
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_scaler_that_was_not_given_is_found(tmp_path, clip, fused):
+    loop = partial(scaled, clip=clip)
+    make = partial(torch.optim.SGD, lr=0.05, fused=fused)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=12, optimizer=make)
+    compare(recording, twin)
+    if clip:
+        assert (recording["clip_factor"][1:] < 0.9).all()
+    else:
+        np.testing.assert_allclose(recording["clip_factor"][1:], 1.0, rtol=1e-5)
+    assert ["a gradient scaler that was not given steps the optimizer" in one for one in said] == [
+        True
+    ]
+
+
+def within(model, optimizer, recorder, twin):
+    """The last pass of an update is made by the step, as in Lightning's own optimization."""
+    for _ in range(6):
+        for index in range(3):
+            made = batch(4)
+            twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
+
+            def closure(made=made):
+                loss = mean_loss(model, made) / 3
+                loss.backward()
+                return loss
+
+            if index < 2:
+                closure()
+        optimizer.step(closure)
+        optimizer.zero_grad()
+        twin.step()
+
+
+def test_a_pass_within_the_step_leaves_clipping_unknown(tmp_path):
+    recording, twin, said = recorded(tmp_path, within, batch_size=12)
+    compare(recording, twin)
+    assert np.isnan(recording["clip_factor"]).all()
+    assert said == []
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("units")
+    torchrun(Path(units_run.__file__), folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", units_run.CASES)
+def test_units_of_two_processes(two_processes, name):
+    recording = xr.load_dataset(two_processes / f"{name}.nc")
+    compare_with(
+        recording, np.load(two_processes / f"{name}.npz"), units_run.LEFT_OUT.get(name, ())
+    )
