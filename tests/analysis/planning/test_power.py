@@ -85,10 +85,10 @@ def _naive(exponents, faster, slower, seeds, *, level):
     ]
     error = (1 - level) / 4
     for values, of in zip((p, [-v for v in p]), better, strict=True):
-        if _p_above(values, 0.05) < error and of < 0.1:
+        if _p_above(values, 0.05) < error and of < 0.05:
             return "contradicted"
     within = max(_p_above([0.05 - v for v in p], 0), _p_above([0.05 + v for v in p], 0))
-    return "supported" if within < 0.35 * (1 - level) / 2 and min(better) > 0.1 else "undecidable"
+    return "supported" if within < 0.35 * (1 - level) / 2 and min(better) > 0.05 else "undecidable"
 
 
 def test_sets_of_runs_that_cannot_be_used_decide_nothing():
