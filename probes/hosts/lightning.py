@@ -20,7 +20,16 @@ from torch import Tensor
 from ultraslow.probes.recorder.attach import attach
 from ultraslow.probes.recorder.recorder import Recorder
 
-from .host import Samples, length, refuse_unknown, resumed, samples_of, state_of, with_labels
+from .host import (
+    Samples,
+    length,
+    refuse_unknown,
+    resharded,
+    resumed,
+    samples_of,
+    state_of,
+    with_labels,
+)
 
 try:
     from lightning.pytorch import Callback
@@ -121,7 +130,7 @@ class LightningRecorder(Callback):
         each = self._size_of_batches(trainer, loader)
         options = {"resume": self._resume(trainer), **self._options}
         return attach(
-            trainer.strategy.model,
+            resharded(trainer.strategy.model),
             optimizers[0] if len(optimizers) == 1 else optimizers,
             self._path,
             batch_size=self._batch_size

@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "hosts.md"
 SAMPLES, WIDTH, CLASSES = 150, 6, 3
 ACCUMULATED, EACH = 3, 8
 UPDATES = 14  # of one process in two epochs: six of three batches each and one of a short batch
-CLIP, RATE, MOMENTUM = 0.5, 0.1, 0.9
+CLIP, RATE, MOMENTUM = 0.2, 0.1, 0.9
 # Of times and places, and of how units were declared.
 OWN = {"wall_time", "probe_seconds"}
 
@@ -63,7 +63,23 @@ def options(updates=UPDATES):
     return {"schedule": range(updates + 1), "flush_seconds": 0.0, "quiet": True}
 
 
-def train(model, path, *, epochs=2, rank=0, world=1, waiting=lambda: nullcontext()):
+def dealt(samples, rank=0, world=1):
+    """Batches of one epoch, as Accelerate deals them out: in turn, filled up from the start."""
+    whole = EACH * world if world > 1 else 1
+    samples = (samples * 2)[: -(-len(samples) // whole) * whole]
+    batches = [samples[i : i + EACH] for i in range(0, len(samples), EACH)]
+    return batches[rank::world]
+
+
+def batches(rank=0, world=1):
+    """Batches of the data, as Accelerate deals them out."""
+    return [
+        tuple(map(torch.stack, zip(*batch, strict=True)))
+        for batch in dealt([*data()], rank, world)
+    ]
+
+
+def train(model, path, *, epochs=2, rank=0, world=1, waiting=nullcontext, deals=loader):
     """Train a wrapped model as hosts do: clipped, and with a short last accumulation."""
     torch.manual_seed(7)
     optimizer = optimizer_of(model)
@@ -72,7 +88,7 @@ def train(model, path, *, epochs=2, rank=0, world=1, waiting=lambda: nullcontext
         model, optimizer, path, batch_size=size, data_size=SAMPLES, **options(updates)
     ) as recorder:
         for _ in range(epochs):
-            epoch = list(loader(rank, world))
+            epoch = list(deals(rank, world))
             for index, batch in enumerate(epoch):
                 steps = (index + 1) % ACCUMULATED == 0 or index + 1 == len(epoch)
                 recorder.unit(size=len(batch[0]), weight=1 / ACCUMULATED / world)

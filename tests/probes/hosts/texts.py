@@ -80,14 +80,11 @@ def trainer(model, folder, *, callbacks=(), kind=Trainer, sharded=False, **more)
 
 
 def dealt(samples, rank, world):
-    """Batches of one epoch, as Accelerate deals them out: in turn, filled up from the start."""
-    whole = loops.EACH * world if world > 1 else 1
-    samples = (samples * 2)[: -(-len(samples) // whole) * whole]
-    batches = [samples[i : i + loops.EACH] for i in range(0, len(samples), loops.EACH)]
-    stacked = (
-        {key: torch.stack([s[key] for s in b]) for key in b[0]} for b in batches[rank::world]
-    )
-    return list(stacked)
+    """Batches of one epoch, as Accelerate deals them out."""
+    return [
+        {key: torch.stack([sample[key] for sample in batch]) for key in batch[0]}
+        for batch in loops.dealt(samples, rank, world)
+    ]
 
 
 def tokens(batch):
