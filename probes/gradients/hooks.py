@@ -235,6 +235,7 @@ class GradientTap:
         self._inputs: list[tuple[float, float]] = []  # of forward passes
         self._joint = 0  # passes without a forward pass of their own
         self._aside: dict[int, Tensor] = {}  # gradients of passes that are no units
+        self._left: dict[int, tuple[int, int]] = {}  # the gradients that these had left
 
     def _see(self, index: int, gradient: Tensor | None) -> None:
         if self.paused or self._silent:
@@ -295,7 +296,8 @@ class GradientTap:
         return True
 
     def _forget_cleared(self) -> None:
-        """Forget units whose gradients were cleared without a step."""
+        """Forget units, and passes that were none, whose gradients were cleared without a step."""
+        self._forget_aside()
         self._fresh = all(p.grad is None for p in self._parameters)
         before, self._now = self._now, self._turn()
         tried = before is not self._now  # and not taken, or the units would have been
@@ -303,6 +305,15 @@ class GradientTap:
             self._discarded += 1
             self._lost += self.units
             self._reset()
+
+    def _forget_aside(self) -> None:
+        left, self._left = self._left, {}
+        for index, mark in left.items():
+            gradient = self._parameters[index].grad
+            if gradient is None:
+                del self._aside[index]
+            elif mark != (id(gradient), gradient._version):  # set to zero, or divided or the like
+                self._aside[index] *= local(gradient).any()
 
     def _count_inputs(self) -> None:
         """The pass that begins is that of the forward pass before it, if there was one."""
@@ -384,6 +395,7 @@ class GradientTap:
             if index in before:
                 change -= before[index]
             add_to(self._aside, index, change)
+            self._left[index] = (id(gradient), gradient._version)
 
     def _count_unit(self, pass_sq: Tensor) -> None:
         self._unit_sq = self._unit_sq + pass_sq / self._scale_sq()

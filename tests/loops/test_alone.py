@@ -30,11 +30,7 @@ ALONE = {
     "early_stopping": "the schedule of evaluation goes beyond the last iteration",
     "mixed_precision": "",
 }
-WAITING = {
-    "gan": "passes that are one unit",
-    "sam": "passes that are none",
-    "curriculum": "unit counts that change",
-}
+WAITING: dict[str, str] = {}
 
 
 def marked(name):

@@ -288,26 +288,32 @@ def test_passes_that_are_no_units(tmp_path, at):
     assert np.isnan(recording["clip_factor"]).all()
 
 
-def probing(model, optimizer, recorder, twin):
+def probing(model, optimizer, recorder, twin, *, to_none, within):
     """Gradients of a probe of the user's own are made and cleared between updates."""
     for _ in range(6):
         with recorder.unmeasured():
             mean_loss(model, batch(32)).backward()
-            model.zero_grad()
+            if within:
+                model.zero_grad(set_to_none=to_none)
+        model.zero_grad(set_to_none=to_none)
         for _ in range(3):
             made = batch(4)
             twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
             (mean_loss(model, made) / 3).backward()
         optimizer.step()
-        optimizer.zero_grad()
+        optimizer.zero_grad(set_to_none=to_none)
         twin.step()
 
 
-def test_passes_whose_gradients_are_cleared(tmp_path):
-    recording, twin, said = recorded(tmp_path, probing, batch_size=12)
+@pytest.mark.parametrize("to_none", [False, True])
+@pytest.mark.parametrize("within", [False, True])
+def test_passes_whose_gradients_are_cleared(tmp_path, to_none, within):
+    loop = partial(probing, to_none=to_none, within=within)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=12)
     compare(recording, twin)
     assert said == []
-    np.testing.assert_allclose(recording["clip_factor"][1:], 1.0, rtol=1e-6)
+    if to_none:
+        np.testing.assert_allclose(recording["clip_factor"][1:], 1.0, rtol=1e-6)
 
 
 def strange(model, optimizer, recorder, twin):
