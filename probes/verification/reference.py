@@ -136,6 +136,7 @@ class Reference:
     @contextmanager
     def unmeasured(self) -> Iterator[None]:
         """Passes within make none."""
+        self.merged = True  # rows of inputs tell nothing of samples
         self._ignored += 1
         try:
             yield

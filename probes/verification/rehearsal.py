@@ -115,6 +115,16 @@ class _Told:
         self._reference.declare(size, weight)
         self._recorder.unit(size=size, weight=weight)
 
+    @contextmanager
+    def one_unit(self) -> Iterator[None]:
+        with self._reference.one_unit(), self._recorder.one_unit():
+            yield
+
+    @contextmanager
+    def unmeasured(self) -> Iterator[None]:
+        with self._reference.unmeasured(), self._recorder.unmeasured():
+            yield
+
 
 def _called(step: Callable[..., object], told: _Told) -> Callable[[], object]:
     """The step, given the recorder where it takes an argument."""
