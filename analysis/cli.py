@@ -144,6 +144,8 @@ def _info(arguments: argparse.Namespace) -> int:
 def _fit(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.growth import fit_tensors
     from ultraslow.analysis.report import exponent_table
+    from ultraslow.analysis.report.absent import lost_distances
+    from ultraslow.analysis.report.table import Table
     from ultraslow.analysis.runs import runs_of
     from ultraslow.analysis.study import Study
 
@@ -158,8 +160,8 @@ def _fit(arguments: argparse.Namespace) -> int:
         _save(found, arguments.output)
     fits, *tensors = map(exponent_table, found)
     content = {"fits": fits.json(), "tensors": tensors[0].json() if tensors else []}
-    _say(arguments, content, fits, *tensors)
-    return _tell_unfit(runs, fits.json())
+    _say(arguments, content, fits, *tensors, Table(notes=lost_distances(runs)))
+    return _tell_unfit(runs, fits.json(), judged=False)
 
 
 def _test(arguments: argparse.Namespace) -> int:
@@ -231,13 +233,23 @@ def _report(arguments: argparse.Namespace) -> int:
     return _tell_unfit(runs_of(runs), json.loads(page.numbers.read_text())["fits"])
 
 
-def _tell_unfit(runs: "Mapping[str, xr.Dataset]", fits: Sequence[Mapping[str, Any]]) -> int:
-    """Name each recording that no law could be fitted to; status 2 when there is no other."""
-    unfit = [row for row in fits if row["exponent"] is None]
-    for row in unfit:
-        source = runs[row["node"]].attrs.get("path", row["node"])
-        print(escaped(f"not fitted: {source}: {row['reason']}"), file=sys.stderr)
-    return 2 if len(unfit) == len(fits) else 0
+def _tell_unfit(
+    runs: "Mapping[str, xr.Dataset]", fits: Sequence[Mapping[str, Any]], *, judged: bool = True
+) -> int:
+    """Name recordings without a fit, but for rungs no verdict counts; status 2 with no other."""
+    from ultraslow.analysis.runs.arms import upper_rungs
+    from ultraslow.analysis.text import first_of, plural
+
+    rungs = {node for above in upper_rungs(runs).values() for node in above if judged}
+    fits = [row for row in fits if row["node"] not in rungs]
+    unfit: dict[str, list[str]] = {}
+    for row in (row for row in fits if row["exponent"] is None):
+        source = str(runs[row["node"]].attrs.get("path", row["node"]))
+        unfit.setdefault(row["reason"], []).append(source)
+    for reason, sources in unfit.items():
+        count = f"{plural(len(sources), 'recording')}, " if len(sources) > 1 else ""
+        print(escaped(f"not fitted: {count}{first_of(sources)}: {reason}"), file=sys.stderr)
+    return 2 if sum(map(len, unfit.values())) == len(fits) else 0
 
 
 def _load(paths: list[str], *, report_unusable: bool = True) -> "xr.DataTree":
@@ -370,7 +382,7 @@ def _batch(arguments: argparse.Namespace) -> int:
     chosen = {"level": arguments.level, "seed": arguments.seed}
     found = critical_batch(runs, target=arguments.target, **chosen)
     if found.status == "missing":
-        raise CommandError("; ".join([str(found), *found.notes]))
+        raise CommandError(str(found))
     _say(arguments, critical_numbers(found), critical_table(found))
     return 0
 

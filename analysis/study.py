@@ -41,7 +41,7 @@ SOURCES = {
     "noise_trace": "the gradient noise",
     "learning_rate": "the learning rate",
     "learning_rate_sum": "the summed learning rate",
-    "data_size": "the size of the training set",
+    "data_size": "the size of the training set, as `ultraslow label RUN data_size=…` adds it",
 }
 
 
@@ -193,7 +193,11 @@ class Study:
     @cached_property
     def distinct(self) -> "Study":
         """One run of each seed in each arm, without those that stopped early (`runs.draws`)."""
-        return self.part(draws(self.runs))
+        return self.drawn(SEEDS)
+
+    def drawn(self, enough: int) -> "Study":
+        """As `distinct`, where so many seeds of an arm speak without those that ended early."""
+        return self.part(draws(self.runs, enough=enough))
 
     def of_arms(self, count: int = SEEDS) -> "Study":
         """The runs of arms of so many seeds, arm by arm."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ultraslow.analysis.growth import LEAST_SEEDS, Progress, thinned
 from ultraslow.analysis.intervals import Interval, check_level, t_interval
 from ultraslow.analysis.runs import arm_names, constant_rate, some_runs, total_distance
+from ultraslow.analysis.runs.arms import called
 from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import percent, plural, signed_percent
 
@@ -34,7 +35,9 @@ from .laws import CANDIDATES
 
 Array = NDArray[np.float64]
 
-LOGARITHM = "log"
+LOGARITHM, LATE_LOGARITHM = "log", "log with onset"
+_WHOLE = 0.9  # of the iterations that others reach: a run that diverges before is left out
+_GAP = 0.1  # decades, half of what the distance at a target is averaged over
 # Ballistic motion takes a distance as many times farther as there are more iterations.
 _DIVERGING = 10.0
 _UNKNOWN = Interval(math.nan, -math.inf, math.inf)
@@ -73,6 +76,7 @@ class ArmLaws:
         tolerance: share of the distance by which forecasts may be off; 0 where laws survive
             without.
         reason: what is missing; empty where nothing is.
+        left_out: runs with gaps or that diverge, which three others or more speak without.
     """
 
     arm: str
@@ -83,6 +87,7 @@ class ArmLaws:
     laws: tuple[LawFound, ...]
     tolerance: float
     reason: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def surviving(self) -> tuple[str, ...]:
@@ -130,12 +135,13 @@ def arms_compared(study: Study, *, progress: Progress | None = None) -> list[Arm
         One entry an arm; without laws where its runs are too short.
     """
     found: list[ArmLaws] = []
-    sets = {title: part.distinct for title, part in study.sets.items()}
-    count = sum(len(kept.arms) for kept in sets.values())
-    for title, kept in sets.items():
-        words = arm_names(kept.runs)
+    sets = [part.drawn(LEAST_SEEDS) for part in study.sets.values()]
+    count = sum(len(kept.arms) for kept in sets)
+    # Told apart from all others of its batch size, whichever set they are of.
+    words = arm_names({name: run for kept in sets for name, run in kept.runs.items()})
+    for kept in sets:
         for arm, nodes in kept.arms.items():
-            parts = [str(arm), words[nodes[0]], title if len(sets) > 1 else ""]
+            parts = [str(arm), words[nodes[0]]]
             own = {node: kept.runs[node] for node in nodes}
             found.append(arm_compared(", ".join(filter(None, parts)), own, level=study.level))
             if progress is not None:
@@ -155,10 +161,13 @@ def arm_compared(name: str, runs: Mapping[str, xr.Dataset], *, level: float) -> 
         What was found; without laws where the runs are too short.
     """
     curves = {node: curve for node, run in runs.items() if (curve := _known(run)).size}
+    every, curves = curves, _whole(runs, curves)
+    gone = every.keys() - curves.keys()
     times, values = _shared(curves)
     ends = (int(times[0]), int(times[-1])) if times.size else (0, 0)
     size = int(next(iter(runs.values()))["batch_size"].values)
-    blank = ArmLaws(name, size, tuple(curves), *ends, (), 0.0, "")
+    left_out = tuple(sorted(called(runs[node]) for node in gone))
+    blank = ArmLaws(name, size, tuple(curves), *ends, (), 0.0, "", left_out)
     asked = forecasts(times)
     if not asked:
         return replace(blank, reason=_too_short(times))
@@ -204,16 +213,39 @@ def _ordered(laws: Sequence[LawFound]) -> tuple[LawFound, ...]:
 
 
 def _known(run: xr.Dataset) -> xr.DataArray:
-    """Distance over the phase of constant rate, until it is not finite or the run diverges."""
+    """Finite distances over the phase of constant rate, until the run diverges."""
     stretch = constant_rate(run).iteration
     curve = total_distance(run).sel(iteration=stretch)
-    good = np.isfinite(curve.values) & (curve.values > 0)
+    curve = curve[np.isfinite(curve.values)]
+    good = curve.values > 0
     clock = curve["iteration"].values
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         speed = curve.values[1:] / curve.values[:-1] / (clock[1:] / clock[:-1])
     good[1:] &= ~(speed > _DIVERGING)
     ended = int(np.argmin(good)) if not good.all() else good.size
     return curve[:ended]
+
+
+def _whole(
+    runs: Mapping[str, xr.Dataset], curves: Mapping[str, xr.DataArray]
+) -> dict[str, xr.DataArray]:
+    """The curves without gaps that do not diverge before others, where these are enough."""
+    ends = {node: float(curve["iteration"][-1]) for node, curve in curves.items()}
+    last = sorted(ends.values(), reverse=True)[:LEAST_SEEDS][-1] if ends else 0.0
+    kept = {
+        node: curve
+        for node, curve in curves.items()
+        if ends[node] >= _WHOLE * last and not _has_gap(runs[node], curve)
+    }
+    return kept if len(kept) >= LEAST_SEEDS else dict(curves)
+
+
+def _has_gap(run: xr.Dataset, curve: xr.DataArray) -> bool:
+    """Whether distances are lost over a stretch as long as those that forecasts are held to."""
+    at, known = run["iteration"].values, curve["iteration"].values
+    inside = np.isin(at[np.searchsorted(at, known[0]) : np.searchsorted(at, known[-1]) + 1], known)
+    lost = np.diff(np.flatnonzero(inside)) > 1
+    return bool((np.diff(np.log10(known))[lost] > _GAP).any())
 
 
 def _shared(curves: Mapping[str, xr.DataArray]) -> tuple[Array, Array]:
@@ -293,16 +325,37 @@ def off_ends(off: Interval) -> str:
 
 
 def in_words(found: ArmLaws) -> str:
-    """What survives in an arm and how far the logarithm is off, as one clause.
+    """Whether a logarithm survives in an arm, which other laws do, and how far it is off.
 
-    >>> sure = Interval(0.02, -0.05, 0.09)
-    >>> off = Interval(-0.6, -0.62, -0.58)
-    >>> laws = LawFound("power", True, 0.4, sure, sure), LawFound("log", False, 0.0, off, off)
-    >>> in_words(ArmLaws("batch size 64", 64, ("a", "b", "c"), 1, 1500, laws, 0.0, ""))
-    '1 of 2 laws survives: power; a decade ahead the logarithm is off by −60% [−62%, −58%]'
+    >>> off = Interval(-0.06, -0.1, -0.02)
+    >>> laws = (("log with onset", True), ("power", True), ("log", False), ("N5 separable", False))
+    >>> found = tuple(LawFound(law, kept, 0.1, off, off) for law, kept in laws)
+    >>> told = in_words(ArmLaws("batch size 64", 64, ("a", "b", "c"), 1, 1500, found, 0.0, ""))
+    >>> told.split("; ")[1]
+    '1 of 2 other laws survives: power'
     """
     if not found.laws:
         return found.reason
+    logarithms = _logarithms(found)
+    if found.laws[0].survives is None:
+        return f"{found.reason}; {logarithms}"
+    names = found.surviving
+    if not names:
+        most = percent(found.tolerance)
+        return f"no law survives, even to within {most} of the distance; {logarithms}"
+    lead = ""
+    if found.tolerance:
+        lead = (
+            f"no law forecasts as well as seeds differ, and to within {percent(found.tolerance)} "
+        )
+    others = [law for law in names if law not in (LOGARITHM, LATE_LOGARITHM)]
+    rest = f"{len(others)} of {len(found.laws) - 2} other laws survive"
+    rest += f"{'s' if len(others) == 1 else ''}: {', '.join(others)}"
+    return f"{lead}{logarithms}; {rest if others else 'no other law survives'}"
+
+
+def _logarithms(found: ArmLaws) -> str:
+    """Which logarithm survives, and by how much both are off."""
     span = "half a decade" if math.isnan(found.laws[0].decade.value) else "a decade"
     off = {
         own.law: own.half_decade if math.isnan(own.decade.value) else own.decade
@@ -311,14 +364,14 @@ def in_words(found: ArmLaws) -> str:
     told = {
         law: f"{signed_percent(one.value)} {off_ends(one)}".strip() for law, one in off.items()
     }
-    names = found.surviving
-    ahead = f"{span} ahead the logarithm is off by {told[LOGARITHM]}"
+    plain, late = told[LOGARITHM], told[LATE_LOGARITHM]
     if found.laws[0].survives is None:
-        return f"{found.reason}; {ahead}"
-    verb = "survives" if len(names) == 1 else "survive"
-    count = f"{len(names) or 'none'} of {len(found.laws)} laws {verb}"
-    within = f" to within {percent(found.tolerance)}" if found.tolerance else ""
-    if not names:
-        best = found.laws[0].law
-        return f"{count}{within}; {ahead}, the nearest law ({best}) by {told[best]}"
-    return f"{count}{within}: {', '.join(names)}; {ahead}"
+        return f"{span} ahead log is off by {plain}, with an onset by {late}"
+    if LOGARITHM in found.surviving:
+        return f"log survives, {span} ahead off by {plain}"
+    if LATE_LOGARITHM in found.surviving:
+        return (
+            f"log survives with an onset, {span} ahead off by {late}, and without one does not, "
+            f"off by {plain}"
+        )
+    return f"no logarithm survives: {span} ahead log is off by {plain}, with an onset by {late}"

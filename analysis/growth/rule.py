@@ -301,7 +301,7 @@ def mostly_left_out(left_out: dict[str, str], total: int) -> str:
         return f"{share}: {reasons[0][0]}."
     listed = [f"{why} ({plural(count, 'run')})" for why, count in reasons[:_REASONS]]
     more = sum(count for _, count in reasons[_REASONS:])
-    listed += [f"others in the JSON file ({plural(more, 'run')})"] if more else []
+    listed += [f"other reasons ({plural(more, 'run')})"] if more else []
     return f"{share}: {'; '.join(listed)}."
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ultraslow.analysis.intervals import Interval, check_level
 from ultraslow.analysis.runs import arm_names, group_places, one_per_seed
 
-from .scale import NoiseScale, Windows, noise_interval
+from .scale import FEWEST_SEEDS, NoiseScale, Windows, noise_interval
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -19,6 +19,8 @@ Places = NDArray[np.int64]
 MOMENTS = ("gradient_sq", "noise_trace")
 BINS_PER_DECADE = 5
 LOSS_BINS = 5
+# Shares of the iterations that a run is to have finite noise in: where others do, and in any case.
+_WHOLE, _SHORT = 0.9, 0.5
 # More parts than this cannot be read in a table; those with most noise are kept.
 PARTS = 12
 
@@ -57,8 +59,9 @@ def run_noise_scale(run: xr.Dataset, *, level: float = 0.95) -> NoiseScale:
 class GradientNoise:
     """The gradient noise of runs that differ by seed only, over iterations they have in common.
 
-    A run of which less than half of these iterations has finite noise is left out, so that a short
-    one does not shorten the others.
+    A run of which less than half of these iterations has finite noise is left out, and where three
+    others have it over nine tenths of what they share, one that has it over less: so a short one
+    does not shorten the others.
 
     Attributes:
         runs: the recordings that enter.
@@ -219,17 +222,15 @@ def window_edges(run: xr.Dataset) -> tuple[Places, Places]:
 def _in_common(
     runs: Sequence[xr.Dataset],
 ) -> tuple[list[xr.Dataset], tuple[str, ...], tuple[int, int]]:
-    """Runs that cover half of all iterations, the others by name, and what the former share."""
+    """Runs that cover enough of the iterations, the others by name, and what the former share."""
     spans, covered = [], []
     for run in runs:
         (begins, ends), kept = window_edges(run), finite_windows(run)
         spans.append((int(begins[kept][0]), int(ends[kept][-1])) if kept.any() else (0, 0))
         covered.append(int((ends - begins + 1)[kept].sum()))
-    told = [span for span, count in zip(spans, covered, strict=True) if count]
-    if not told:
+    if not any(covered):
         return [], tuple(f"{_called(run)} has no finite gradient noise" for run in runs), (0, 0)
-    first, last = min(span[0] for span in told), max(span[1] for span in told)
-    enough = [2 * count >= last - first + 1 for count in covered]
+    first, last, enough = _asked(spans, covered)
     left_out = tuple(
         f"{_called(run)} has finite gradient noise in {count} of {last - first + 1} iterations"
         for run, count, kept in zip(runs, covered, enough, strict=True)
@@ -238,6 +239,30 @@ def _in_common(
     used = [span for span, kept in zip(spans, enough, strict=True) if kept]
     common = max(span[0] for span in used), min(span[1] for span in used)
     return [run for run, kept in zip(runs, enough, strict=True) if kept], left_out, common
+
+
+def _asked(
+    spans: Sequence[tuple[int, int]], covered: Sequence[int]
+) -> tuple[int, int, list[bool]]:
+    """Iterations that runs are to have noise in, and which of them do.
+
+    Where three runs cover nearly all between the third begin and the third end, these iterations;
+    otherwise half of all that any has.
+    """
+    known = [span for span, count in zip(spans, covered, strict=True) if count]
+    place = FEWEST_SEEDS - 1
+    if len(known) > place:
+        first = sorted(begin for begin, _ in known)[place]
+        last = sorted((end for _, end in known), reverse=True)[place]
+        whole = [
+            min(end, last, begin + count - 1) - max(begin, first) + 1
+            >= _WHOLE * (last - first + 1)
+            for (begin, end), count in zip(spans, covered, strict=True)
+        ]
+        if sum(whole) >= FEWEST_SEEDS:
+            return first, last, whole
+    first, last = min(begin for begin, _ in known), max(end for _, end in known)
+    return first, last, [2 * count >= last - first + 1 for count in covered]
 
 
 def _called(run: xr.Dataset) -> str:

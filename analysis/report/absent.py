@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import xarray as xr
 
+from ultraslow.analysis.runs import measured_until
 from ultraslow.analysis.text import first_of, plural, printable
 from ultraslow.diffusion.predictions import lacking
 from ultraslow.diffusion.recording import ASKED_WITH, LABELS, events_of
@@ -52,6 +53,20 @@ def events(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
         f"{_name(run)}, iteration {iteration}: {printable(text, _REASON_LENGTH)}"
         for run in runs.values()
         for iteration, text in events_of(run.attrs)
+    )
+
+
+def lost_distances(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
+    """Runs whose distance ceases to be finite, and where, a sentence each.
+
+    Arguments:
+        runs: recordings by node name.
+    """
+    ends = {name: int(run["iteration"].values[-1]) for name, run in runs.items()}
+    return tuple(
+        f"{_name(run)}: no finite distance after iteration {measured_until(run):.0f} of {end}"
+        for (run, end) in ((runs[name], end) for name, end in ends.items())
+        if measured_until(run) < end
     )
 
 

@@ -9,16 +9,18 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.growth import (
+    LEAST_SEEDS,
     candidates,
     decade_middles,
     fitted_records,
     growth_curve,
+    local_shape,
     mean_decade_ratio,
 )
-from ultraslow.analysis.intervals import SEEDS, Interval, t_interval
+from ultraslow.analysis.intervals import SEEDS, Interval, t_interval, t_quantile
 from ultraslow.analysis.noise import GradientNoise, noisy_arms
 from ultraslow.analysis.predictions.growth import told_arm
-from ultraslow.analysis.runs import total_distance
+from ultraslow.analysis.runs import constant_rate, total_distance
 from ultraslow.analysis.scores import Gain, Ladder
 from ultraslow.analysis.study import Study
 
@@ -57,12 +59,21 @@ class Band:
 
 @dataclass(frozen=True)
 class Dot:
-    """One estimate with its interval in a dot plot."""
+    """One estimate with its interval in a dot plot.
+
+    Attributes:
+        row: place from the top.
+        batch_size: M, which colours it.
+        found: the estimate and its interval.
+        strong: whether it is a mean.
+        windows: lowest and highest of the windows of the curve; NaN without.
+    """
 
     row: int
     batch_size: int
     found: Interval
     strong: bool = False
+    windows: tuple[float, float] = (math.nan, math.nan)
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -268,6 +279,86 @@ def run_exponents(fits: xr.Dataset) -> DotPlot:
     return DotPlot(tuple(dots), tuple(rows))
 
 
+_WINDOW_ENDS = ("window_low", "window_high")
+
+
+def counted(study: Study) -> xr.Dataset:
+    """The fits of a study; runs that no arm counts are marked like those that repeat a seed."""
+    sets = study.sets.values()
+    kept = {name for part in sets for name in part.drawn(LEAST_SEEDS).runs}
+    left = {name for part in sets for name in part.runs} - kept
+    repeats = study.fits["repeats"].values | study.fits["node"].isin(list(left)).values
+    return study.fits.assign_coords(repeats=("node", repeats))
+
+
+@dataclass(frozen=True)
+class Local:
+    """How the exponent changes along the curves of an arm.
+
+    Attributes:
+        batch_size: M.
+        arm: what tells it from others of its batch size, in words.
+        seeds: runs.
+        found: local exponent κ; mean of the seeds with its interval across them, or that of one
+            run with the band of its own noise.
+        law: mean κ of the laws fitted to them, shape (iteration,).
+    """
+
+    batch_size: int
+    arm: str
+    seeds: int
+    found: Band
+    law: Array
+
+
+def local_exponents(study: Study) -> list[Local]:
+    """The local exponents of each batch size, of the arm with most seeds.
+
+    Arms of a single run are told where no arm has three.
+
+    κ = d ln s/d ln t with s = dd/d ln t is p everywhere for t^p, and 1 + (p − 1)·t/(t + τ) for the
+    law with an onset.
+    """
+    each = (_local(study, size, own) for size, own in main_fits(counted(study)).items())
+    found = [one for one in each if one is not None]
+    return [one for one in found if one.seeds > 1] or found
+
+
+def _local(study: Study, size: int, fits: xr.Dataset) -> Local | None:
+    fits = fits.isel(node=np.flatnonzero(np.isfinite(fits["exponent"].values)))
+    nodes = fits["node"].values.tolist()
+    if not nodes:
+        return None
+    of_constant_rate = [
+        total_distance(study.runs[n]).sel(iteration=constant_rate(study.runs[n]).iteration)
+        for n in nodes
+    ]
+    shared = xr.align(*(one[np.isfinite(one.values)] for one in of_constant_rate), join="inner")
+    times = fitted_records(shared[0])[0]
+    if times.size < _LEAST_RECORDS:
+        return None
+    if len(nodes) < LEAST_SEEDS:
+        nodes, shared = nodes[:1], shared[:1]
+    level = float(fits.attrs["level"])
+    curves = [
+        local_shape(times, curve.sel(iteration=times).values, fits.sel(node=node), level=level)
+        for node, curve in zip(nodes, shared, strict=True)
+    ]
+    values = np.stack([one.shape for one in curves])
+    band = Band(times, curves[0].shape, curves[0].low, curves[0].high)
+    if len(nodes) > 1:
+        half = t_quantile(len(nodes) - 1, level) * values.std(axis=0, ddof=1) / len(nodes) ** 0.5
+        mean = values.mean(axis=0)
+        band = Band(times, mean, mean - half, mean + half)
+    own = fits.sel(node=nodes)
+    onset = own["onset"].values[:, None]
+    law = 1 + (own["exponent"].values[:, None] - 1) * times / (times + onset)
+    return Local(size, str(fits["arm"].values[0]), len(nodes), band, law.mean(axis=0))
+
+
+_LEAST_RECORDS = 16  # a spline a decade and two coefficients more than it needs, over ten decades
+
+
 def _by_arm(fits: xr.Dataset) -> list[tuple[tuple[int, str], xr.Dataset]]:
     """Fits by batch size and arm, arms in the order in which they come."""
     pairs = zip(fits["batch_size"].values.tolist(), fits["arm"].values.tolist(), strict=True)
@@ -295,7 +386,9 @@ def _distinct(fits: xr.Dataset) -> xr.Dataset:
 
 def _dot(fit: xr.Dataset, row: int, size: int) -> Dot:
     ends = float(fit["exponent_low"]), float(fit["exponent_high"])
-    return Dot(row, size, Interval(float(fit["exponent"]), *ends, n=1))
+    windows = (float(fit[name]) if name in fit else math.nan for name in _WINDOW_ENDS)
+    low, high = windows
+    return Dot(row, size, Interval(float(fit["exponent"]), *ends, n=1), windows=(low, high))
 
 
 def _mean_dot(fits: xr.Dataset, row: int, size: int) -> Dot:
@@ -369,6 +462,7 @@ def exponent_range(dots: Sequence[Dot]) -> tuple[float, float]:
     """Room for all estimates and for the finite ends of most intervals."""
     found = [dot.found for dot in dots]
     values = [x for one in found for x in (one.value, one.low, one.high) if np.isfinite(x)]
+    values += [x for dot in dots for x in dot.windows if np.isfinite(x)]
     if not values:
         return -0.5, 1.1
     low, high = np.percentile(values, [2, 98])

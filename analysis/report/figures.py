@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from ultraslow.analysis.text import fixed, number, printable
 
-from .data import Band, Curve, Dot, Rivals, exponent_range, spread_out
+from .data import Band, Curve, Dot, Local, Rivals, exponent_range, spread_out
 from .markup import inline_svg
 
 
@@ -313,6 +313,36 @@ def exponent_dots(
     return _draw((WIDE[0], 0.75 + height), name, paint)
 
 
+def local_panel(shown: Local, *, colour: str, span: tuple[float, float]) -> Markup:
+    """The local exponent along the curves of an arm, and that of the laws fitted to them.
+
+    Arguments:
+        shown: the exponents.
+        colour: of the batch size.
+        span: limits of the ordinate, shared by all batch sizes.
+
+    Returns:
+        An SVG element.
+    """
+    band = shown.found
+
+    def paint(axes: Axes) -> None:
+        for place, law in ((0.0, "log t"), (0.5, "√t"), (1.0, "t")):
+            axes.axhline(place, color=FAINT, linewidth=0.7, zorder=1)
+            axes.annotate(law, (1.0, place), (2, -2), color=QUIET, **RIGHT)
+        low, high = np.clip(band.low, *span), np.clip(band.high, *span)
+        axes.fill_between(band.iteration, low, high, color=colour, alpha=0.17, linewidth=0)
+        axes.plot(band.iteration, band.middle, color=colour)
+        axes.plot(band.iteration, shown.law, color=INK, linewidth=0.9, linestyle=_DASHED)
+        axes.set_ylim(*span)
+        sized = f"{shown.batch_size}, {shown.arm}" if shown.arm else str(shown.batch_size)
+        axes.set_title(printable(f"batch size {sized}", 40))
+        _log_time(axes)
+        axes.grid(visible=False)
+
+    return _draw(SMALL, f"local-{shown.batch_size}", paint)
+
+
 def gain_dots(dots: Sequence[Dot], rows: Sequence[str], *, label: str, name: str) -> Markup:
     """Gains with intervals, a row each, against no gain; `label` names the abscissa."""
 
@@ -343,6 +373,9 @@ def _paint_dots(
     axes.set_xlim(*span)
     for dot in dots:
         colour = colours[dot.batch_size]
+        if np.isfinite(dot.windows).all():
+            reach = np.clip(dot.windows, *span)
+            axes.plot(reach, [dot.row, dot.row], color=colour, linewidth=4.5, alpha=0.18)
         if np.isfinite(dot.found.value):
             ends = np.clip(dot.ends, *span)
             axes.plot(ends, [dot.row, dot.row], color=colour, linewidth=2.2 if dot.strong else 1.0)

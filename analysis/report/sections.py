@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from markupsafe import Markup
 
-from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN, ONSET
+from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN, ONSET, misfits
 from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, VERDICTS
 from ultraslow.analysis.noise import ArmScale, Breakdown
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
@@ -291,7 +291,8 @@ def _overlay(found: Findings, curves: list[data.Curve]) -> Markup:
 
 
 def _exponents(found: Findings) -> Markup:
-    by_run = data.run_exponents(found.study.fits)
+    fits = data.counted(found.study)
+    by_run = data.run_exponents(fits)
     by_tensor = data.tensor_exponents(found.tensor_fits, found.tensors)
     options: dict[str, Any] = {"margin": EXPONENT_MARGIN, "colours": found.colours}
     both = [
@@ -302,13 +303,43 @@ def _exponents(found: Findings) -> Markup:
         f"First: one row a run with its {percent(found.study.level)} interval; a diamond is the "
         "mean over four or more seeds of an arm. Second: the tensors that moved farthest "
         f"({plural(len(found.tensors), 'tensor')}), one row a batch size, of the arm with most "
-        "seeds. Arrow heads: the interval goes on. Grey band: counts as log t."
+        "seeds. Pale bars: lowest and highest exponent of single decades of the run; of t^p each "
+        "is p. Arrow heads: the interval goes on. Grey band: counts as log t."
     )
+    told = [
+        piece("small", f"Misfit at {arm}: {one}. There p is an average over the curve.")
+        for arm, one in misfits(fits).items()
+    ]
     return _section(
         "Exponents",
         "p in d = a + b·[(t + τ)^p − 1]/p: 0 is log t, ½ is √t, 1 is t, below 0 saturates.",
         _figure(both, caption),
+        *told,
+        _along(found),
     )
+
+
+def _along(found: Findings) -> Markup:
+    """How the exponent changes along the curves, behind a line that opens; empty without any."""
+    shown = data.local_exponents(found.study)
+    if not shown:
+        return Markup()
+    ends = [x for one in shown for x in (one.found.middle, one.law) if np.isfinite(x).any()]
+    low, high = np.nanmin(np.concatenate(ends)), np.nanmax(np.concatenate(ends))
+    span = max(min(low - 0.2, -0.2), -1.5), min(max(high + 0.2, 1.2), 2.0)
+    panels = [
+        figures.local_panel(one, colour=found.colours[one.batch_size], span=span) for one in shown
+    ]
+    caption = (
+        "Local exponent κ = d ln s/d ln t, with s = dd/d ln t, of a spline through each curve: 0 "
+        "is log t, ½ is √t, whatever the law. Line and band: mean of the seeds of the arm with "
+        f"most, and its {percent(found.study.level)} interval at each iteration; where no arm has "
+        "three, one run with the band of its own noise. Dashed: the laws that were fitted. "
+        "Where the band leaves the dashed line the curve leaves the law; gaps: the slope is not "
+        "told from 0."
+    )
+    title = "The exponent along the curves: whether one power holds from beginning to end"
+    return piece("drawer", title, [_figure(panels, caption)])
 
 
 def _noise(found: Findings) -> Markup:

@@ -17,6 +17,7 @@ from ultraslow.analysis.runs import FITTED_SHARE, runs_of, unusable
 from ultraslow.analysis.scores import CriticalBatch, Gain, Ladder
 from ultraslow.analysis.text import (
     between,
+    first_of,
     fixed,
     in_short,
     interval,
@@ -32,7 +33,7 @@ from ultraslow.analysis.text import (
 )
 from ultraslow.diffusion.predictions import PREDICTIONS
 
-from .absent import absences, events
+from .absent import absences, events, lost_distances
 from .markup import piece
 from .numbers import fit_rows, inputs, loss_rows, verdict_rows
 from .table import Column, Table
@@ -65,7 +66,7 @@ def recording_tables(runs: xr.DataTree) -> list[Table]:
         _entry("beside distance", "measured", _in_words, left=True),
     )
     states = [_state(row) for row in rows if row["written"]]
-    notes = (*_phase_note(rows), *states, *events(runs_of(runs)))
+    notes = (*_phase_note(rows), *states, *events(runs_of(runs)), *lost_distances(runs_of(runs)))
     bad = Table(
         columns=(Column("", lambda item: f"not used: {item.source}", left=True),),
         rows=unusable(runs),
@@ -288,7 +289,7 @@ def noise_table(found: Sequence[ArmScale]) -> Table:
 def _noise_notes(found: Sequence[ArmScale]) -> tuple[str, ...]:
     """What B is, what its intervals do not hold, and which runs were left out."""
     left_out = [
-        f"Left out of {sized(one.batch_size, one.arm)}: {'; '.join(one.left_out)}."
+        f"Left out at batch size {sized(one.batch_size, one.arm)}: {'; '.join(one.left_out)}."
         for one in found
         if one.left_out
     ]
@@ -437,10 +438,12 @@ def law_tables(found: Sequence[ArmLaws], note: str, *, level: float) -> list[Tab
         level: of the intervals.
     """
     lead = (
-        "ahead: forecast over actual distance, less 1, of laws fitted to each seed up to a tenth "
-        "(a decade) or a third (half a decade) of the iterations",
-        "survives: some shape of the law forecasts the distance, from up to three origins, as "
-        f"well as seeds differ; the true law does so in {percent(level)} of studies or more",
+        "a decade ahead, half a decade: forecast over actual distance, less 1, of laws fitted to "
+        "each seed up to a tenth or a third of its iterations; below 0 the forecast is too short",
+        "survives: not refuted, as some constants of the law (its onset, its exponent) forecast "
+        "the distance from up to three origins as well as seeds differ. The true law survives in "
+        f"{percent(level)} of studies or more. One whose constants the beginning does not tell "
+        "survives as well, and can be far off when it is fitted to the beginning alone",
     )
     told = [arm for arm in found if arm.laws]
     tables = [
@@ -449,11 +452,19 @@ def law_tables(found: Sequence[ArmLaws], note: str, *, level: float) -> list[Tab
             f"{plural(len(arm.runs), 'seed')}",
             columns=_LAW_COLUMNS,
             rows=arm.laws,
-            notes=(sentence(in_words(arm)),),
+            notes=(sentence(in_words(arm)), *_with_gaps(arm)),
         )
         for arm in told
     ]
     return [Table(lead=lead if told else ()), *tables, Table(notes=(note,) if note else ())]
+
+
+def _with_gaps(arm: ArmLaws) -> tuple[str, ...]:
+    if not arm.left_out:
+        return ()
+    count = plural(len(arm.left_out), "run")
+    why = "as the distance has gaps or diverges"
+    return (f"{count} left out, {why}: {first_of(arm.left_out)}.",)
 
 
 _SURVIVES = {True: "yes", False: "no", None: NONE}

@@ -3,7 +3,8 @@
 Contents:
     load      files, live folders and globs
     readings  phases of constant rate, clocks, distances and slopes of one run
-    arms      runs that differ in their seeds only, sets of equal runs, draws of their own
+    arms      runs that differ in their seeds only, sets of equal runs
+    distinct  which runs are draws of their own, and why others are none
     names     how arms are called
 """
 

@@ -3,8 +3,6 @@ from .arms import (
     Arm as Arm,
     LadderPlace as LadderPlace,
     RunSet as RunSet,
-    counted_in_words as counted_in_words,
-    draws as draws,
     equal_sets as equal_sets,
     ingredients_of as ingredients_of,
     one_per_seed as one_per_seed,
@@ -16,6 +14,7 @@ from .arms import (
     setting_of as setting_of,
     some_runs as some_runs,
 )
+from .distinct import counted_in_words as counted_in_words, draws as draws
 from .load import unusable as unusable
 from .names import arm_names as arm_names
 from .readings import (
@@ -44,6 +43,7 @@ from .readings import (
     line as line,
     log_distance as log_distance,
     measured_temperature as measured_temperature,
+    measured_until as measured_until,
     momentum as momentum,
     noise_free as noise_free,
     positive_slope as positive_slope,

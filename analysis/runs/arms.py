@@ -1,27 +1,24 @@
-"""How runs belong together: arms, sets of equal runs, and which runs are draws of their own.
+"""How runs belong together: arms, and sets of equal runs.
 
 Runs that differ in more than batch size, rate, noise and seed are of different laws: weight decay
 holds the distance back, another optimizer takes other steps, and a part of the images is another
 landscape. Each set of equal runs is judged by itself, so that a run of one never changes what is
 said of another. The rungs of a ladder differ in ingredients that no prediction is about; only its
 foot is a plain run.
-
-A seed counts once, however often it was run, and a copy is a copy whatever it is called. A seed
-that stopped early cannot stand beside those that went on.
 """
 
 import json
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from ultraslow.analysis.text import first_of, number, plural
+from ultraslow.analysis.text import first_of, in_short, number, plural
 
-from .readings import constant_rate, injected_noise, label, total_distance
+from .readings import constant_rate, injected_noise, label, measured_until
 
 # What runs of one set must share to be compared: everything but batch size, rate and seed.
 SETTING = (
@@ -36,15 +33,6 @@ SETTING = (
 )
 
 ALL = "all runs"
-# Distances of two seeds differ by far more at some record; those of a recording that was written
-# again in single precision, or as text, do not.
-_SAME = 1e-6
-_LEAST_SHARED = 3
-# A seed that ended before this share of what its arm reached stopped early.
-_SHORT = 0.5
-_ENOUGH = 3  # the fewest seeds that are a sample
-# Shares of the first training loss: an arm learnt if its runs end below, a run did not if above.
-_LEARNT, _NOTHING_LEARNT = 0.5, 0.9
 
 
 @dataclass(frozen=True, order=True)
@@ -154,7 +142,7 @@ def setting_key(run: xr.Dataset) -> Hashable:
 
 
 def one_per_seed(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """One run of each seed in each arm: the one that goes farthest, of equals the first.
+    """One run of each seed in each arm: that of most finite distances, of equals the first.
 
     A repeated seed is a copy or a rerun and no further draw; it would narrow intervals wrongly.
     """
@@ -166,8 +154,9 @@ def one_per_seed(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     return {name: run for name, run in runs.items() if name in kept}
 
 
-def _last(run: xr.Dataset) -> int:
-    return int(run.variables["iteration"].values[-1])
+def _last(run: xr.Dataset) -> tuple[float, int]:
+    last = int(run.variables["iteration"].values[-1])
+    return min(measured_until(run), last), last
 
 
 def seeds(runs: Sequence[xr.Dataset]) -> int:
@@ -269,19 +258,46 @@ def _value(text: str) -> float:
         return 0.0
 
 
+# What sets are told apart by, the most telling first.
+_TELLING = (
+    "optimizer",
+    "weight_decay",
+    "model",
+    "data",
+    "data_size",
+    "momentum",
+    "weights",
+    "ghost_size",
+    "rung",
+)
+_OPTIMIZERS = {"sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adamw": "AdamW"}
+
+
 def _names(runs: Sequence[xr.Dataset]) -> list[str]:
-    """The sets of which a run each is given, told apart by what differs between them."""
+    """The sets of which a run each is given, by the fewest things that tell all of them apart."""
     if len(runs) == 1:
         return [ALL]
     settings = [dict(zip(SETTING, setting_of(run), strict=True)) for run in runs]
-    several = [name for name in SETTING if len({found[name] for found in settings}) > 1]
-    named = []
-    for run, found in zip(runs, settings, strict=True):
+    words = [{name: _in_words(name, value) for name, value in own.items()} for own in settings]
+    for own, run in zip(words, runs, strict=True):
         place = ingredients_of(run)
-        words = [_in_words(name, found[name]) for name in several]
-        words += [f"rung {place.number} of {place.ladder}"] if place else []
-        named.append(", ".join(words) or "plain runs")
-    return named
+        own["rung"] = f"rung {place.number} of {place.ladder}" if place else "plain runs"
+    several = [name for name in _TELLING if len({own[name] for own in words}) > 1]
+    told = [", ".join(own[name] for name in several) for own in words]
+    for count in range(1, len(several)):
+        for chosen in combinations(several, count):
+            short = [", ".join(own[name] for name in chosen) for own in words]
+            if len(set(short)) == len(set(told)):
+                return _numbered(short)
+    return _numbered(told)
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """The names, numbered where digits that are not shown tell sets apart."""
+    return [
+        f"{name} ({names[:place].count(name) + 1})" if name in names[:place] else name
+        for place, name in enumerate(names)
+    ]
 
 
 def _in_words(name: str, value: str) -> str:
@@ -289,8 +305,16 @@ def _in_words(name: str, value: str) -> str:
     if not value:
         return f"unknown {title}"
     if name in ("model", "data", "optimizer"):
-        return value
-    return f"{title} {number(_value(value)) if name != 'weights' else value}"
+        return _OPTIMIZERS.get(value, value)
+    if name == "weights":
+        return f"{in_short(_value(value))} weights"
+    if name == "data_size":
+        return f"{number(_value(value))} samples"
+    if not _value(value):
+        return f"no {title.replace('size', 'batches')}"
+    if name == "ghost_size":
+        return f"ghost batches of {number(_value(value))}"
+    return f"{title} {number(_value(value))}"
 
 
 def upper_rungs(runs: Mapping[str, xr.Dataset]) -> dict[str, tuple[str, ...]]:
@@ -329,211 +353,10 @@ def rungs_in_words(runs: Mapping[str, xr.Dataset]) -> str:
     verb = "is" if len(names) == 1 else "are"
     return (
         f"Of a ladder verdicts count the lowest rung; {plural(len(names), 'recording')} of higher "
-        f"rungs {verb} left out: {first_of([_name(runs[name]) for name in names])}."
+        f"rungs {verb} left out: {first_of([called(runs[name]) for name in names])}."
     )
 
 
-def copies(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:
-    """Recordings of the curve of another in the same arm, whatever their names and seeds.
-
-    Two trainings never agree in the distance at every record; two files of one training do.
-
-    Arguments:
-        runs: recordings by node name.
-
-    Returns:
-        Of each copy the run that it repeats: the one that goes farthest, of equals the first.
-    """
-    by_key: dict[object, list[str]] = {}
-    for name, run in runs.items():
-        by_key.setdefault(setting_key(run), []).append(name)
-    found: dict[str, str] = {}
-    for names in by_key.values():
-        if len(names) > 1:
-            found |= _copies({name: _curve(runs[name]) for name in names})
-    return found
-
-
-_Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
-
-
-def _curve(run: xr.Dataset) -> _Curve:
-    """Iterations and distances of the records that tell trainings apart."""
-    distance = total_distance(run).values
-    times = run.variables["iteration"].values
-    known = (times > 0) & np.isfinite(distance) & (distance > 0)
-    return times[known].astype(np.int64), distance[known]
-
-
-def _copies(curves: Mapping[str, _Curve]) -> dict[str, str]:
-    # Farthest first, so that what is kept is what goes on; sorting keeps the order of equals.
-    ordered = sorted(curves, key=lambda name: -int(curves[name][0][-1:].sum()))
-    found: dict[str, str] = {}
-    kept: list[str] = []
-    for name in ordered:
-        twin = next((other for other in kept if _same(curves[name], curves[other])), None)
-        if twin is None:
-            kept.append(name)
-        else:
-            found[name] = twin
-    return found
-
-
-def _same(one: _Curve, other: _Curve) -> bool:
-    _, here, there = np.intersect1d(one[0], other[0], assume_unique=True, return_indices=True)
-    if here.size < _LEAST_SHARED:
-        return False
-    return bool(np.allclose(one[1][here], other[1][there], rtol=_SAME, atol=0.0))
-
-
-def stopped_early(runs: Mapping[str, xr.Dataset]) -> dict[str, int]:
-    """Runs that ended, or stopped being finite, before half of what their arm reached.
-
-    An arm reached the iteration that three of its seeds saw; with three or fewer, that of the
-    longest.
-
-    Arguments:
-        runs: recordings by node name, one a seed.
-
-    Returns:
-        Of each the last iteration with a finite distance.
-    """
-    by_arm: dict[object, dict[str, int]] = {}
-    for name, run in runs.items():
-        times, _ = _curve(run)
-        by_arm.setdefault(setting_key(run), {})[name] = int(times[-1]) if times.size else 0
-    found: dict[str, int] = {}
-    for lasts in by_arm.values():
-        longest = sorted(lasts.values(), reverse=True)
-        reached = longest[_ENOUGH - 1] if len(longest) > _ENOUGH else longest[0]
-        found |= {name: last for name, last in lasts.items() if last < _SHORT * reached}
-    return found
-
-
-def diverged(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
-    """Runs whose training loss ends where it began, though that of their arm fell to half of it.
-
-    What happens to a network that learns nothing is not what its arm shows, however finite it is.
-
-    Arguments:
-        runs: recordings by node name, one a seed.
-
-    Returns:
-        Their names; none of arms of fewer than three runs with a loss.
-    """
-    by_arm: dict[object, dict[str, float]] = {}
-    for name, run in runs.items():
-        by_arm.setdefault(setting_key(run), {})[name] = _loss_left(run)
-    found: list[str] = []
-    for left in by_arm.values():
-        known = [share for share in left.values() if math.isfinite(share)]
-        if len(known) >= _ENOUGH and np.median(known) < _LEARNT:
-            found += [name for name, share in left.items() if share > _NOTHING_LEARNT]
-    return tuple(found)
-
-
-def _loss_left(run: xr.Dataset) -> float:
-    """The training loss at the end over that at the start; NaN where it was not recorded."""
-    if "loss" not in run.variables:
-        return math.nan
-    loss = np.asarray(run.variables["loss"].values, dtype=np.float64)
-    loss = loss[np.isfinite(loss) & (run.variables["iteration"].values > 0)]
-    if loss.size < 2 * _ENOUGH or not loss[0] > 0:
-        return math.nan
-    return float(np.median(loss[-_ENOUGH:]) / loss[0])
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """Which runs of a set are draws of their own, and why the others are none.
-
-    Attributes:
-        twins: of each copy the run that it repeats.
-        again: runs of a seed that another one stands for.
-        short: of runs that stopped early the last iteration with a finite distance.
-        lost: other runs that diverged.
-        kept: the draws.
-    """
-
-    twins: dict[str, str]
-    again: list[str]
-    short: dict[str, int]
-    lost: list[str]
-    kept: dict[str, xr.Dataset]
-
-
-def _counted(runs: Mapping[str, xr.Dataset]) -> _Counted:
-    twins = copies(runs)
-    single = without(runs, twins)
-    once = one_per_seed(single)
-    short = stopped_early(once)
-    lost = [name for name in diverged(once) if name not in short]
-    again = [name for name in single if name not in once]
-    return _Counted(twins, again, short, lost, without(once, {*short, *lost}))
-
-
-def draws(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """The runs that are draws of their own: copies and repeated seeds once, none broken off."""
-    return _counted(runs).kept
-
-
-def without(runs: Mapping[str, xr.Dataset], names: Iterable[str]) -> dict[str, xr.Dataset]:
-    """The runs but for those named."""
-    left_out = set(names)
-    return {name: run for name, run in runs.items() if name not in left_out}
-
-
-def counted_in_words(runs: Mapping[str, xr.Dataset]) -> str:
-    """In words, which runs of a set count once or not at all, and why; empty without any."""
-    found = _counted(runs)
-    ended = [f"{_name(runs[name])} at iteration {last}" for name, last in found.short.items()]
-    lost = [_name(runs[name]) for name in found.lost]
-    said = [
-        _told_copies(runs, found.twins),
-        _told_again(runs, found.again),
-        _told_left_out(ended, "finite distances end before half of what the arm reached"),
-        _told_left_out(lost, "the training loss ends where it began while that of the arm fell"),
-    ]
-    return " ".join(filter(None, said))
-
-
-def _told_copies(runs: Mapping[str, xr.Dataset], twins: Mapping[str, str]) -> str:
-    if not twins:
-        return ""
-    pairs = [f"{_file(runs[name])} of {_file(runs[twin])}" for name, twin in twins.items()]
-    verb = "is a copy of another" if len(pairs) == 1 else "are copies of others"
-    return (
-        f"{plural(len(pairs), 'recording')} {verb}, with the same distance at every record: "
-        f"{first_of(pairs)}. Each curve counts once."
-    )
-
-
-def _told_again(runs: Mapping[str, xr.Dataset], again: Sequence[str]) -> str:
-    if not again:
-        return ""
-    verb = "repeats" if len(again) == 1 else "repeat"
-    return (
-        f"{plural(len(again), 'recording')} {verb} the seed of another at the same batch size, "
-        f"rule and rate: {first_of([_name(runs[name]) for name in again])}. Verdicts count one "
-        "of each, the longest that recorded what they need."
-    )
-
-
-def _told_left_out(names: Sequence[str], why: str) -> str:
-    if not names:
-        return ""
-    verb = "is" if len(names) == 1 else "are"
-    return (
-        f"{plural(len(names), 'recording')} {verb} left out of comparisons between distances, as "
-        f"{why}: {first_of(names)}."
-    )
-
-
-def _file(run: xr.Dataset) -> str:
-    """The file of a run, as copies have its name; the name where it came from no file."""
-    path = str(run.attrs.get("path", ""))
-    return path.replace("\\", "/").rsplit("/", 1)[-1][:60] or _name(run)
-
-
-def _name(run: xr.Dataset) -> str:
+def called(run: xr.Dataset) -> str:
+    """The name of a run, as sentences have it."""
     return str(label(run, "run"))[:40]

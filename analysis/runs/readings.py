@@ -39,6 +39,7 @@ GRID = 33  # times at which curves of several runs are compared
 # Fewer records than this in a decade do not give a slope that two neighbours do not decide.
 RECORDS = 5
 _ROUNDING = 1e-9  # of a distance, which is a sum of many squares
+_COVERED = 0.7  # of a span that is averaged over, from which on a mean is one over the span
 # A training set is fitted at this share of the first loss. Of a small residual network on 320
 # images the loss stays at 7 % for a while, with half of the gradient noise of the start; from 5 %
 # on both fall by powers of ten.
@@ -301,12 +302,14 @@ class Stretch:
         rate: the learning rate; NaN where it is unknown.
         reason: why it is empty, in words; empty when it is not.
         fitted: the iteration at which the training set is fitted, where that ends it; else 0.
+        lost: its last iteration had distances stayed finite, where that ends it; else 0.
     """
 
     iteration: NDArray[np.int64]
     rate: float
     reason: str = ""
     fitted: int = 0
+    lost: int = 0
 
     @property
     def decades(self) -> float:
@@ -320,25 +323,35 @@ def constant_rate(run: xr.Dataset) -> Stretch:
     """The longest phase of constant learning rate, in decades, before the training set is fitted.
 
     Growth laws are about this phase: `phases` of the rate, cut where `fitted_at` says that nothing
-    is left to fit.
+    is left to fit, and where weights cease to be finite numbers (`measured_until`).
 
     Arguments:
         run: a recording.
 
     Returns:
-        The stretch; empty, with a reason, when the rate was not recorded, or was constant only
-        after the training set was fitted.
+        The stretch; empty, with a reason, when the rate was not recorded or constant only later.
     """
-    fitted = fitted_at(run)
-    return _longest(run, fitted)
+    return _longest(run, fitted_at(run), measured_until(run))
+
+
+def measured_until(run: xr.Dataset) -> float:
+    """The last iteration t ≥ 1 at which the distance of all tensors is finite; ∞ without any."""
+    squares = run.variables.get("distance_sq")
+    if squares is None:
+        return math.inf
+    values, times = squares.transpose("iteration", ...).values, run.variables["iteration"].values
+    if np.isfinite(values[-1]).all():
+        return float(times[-1]) if times[-1] > 0 else math.inf
+    finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim))) & (times > 0)
+    return float(times[finite][-1]) if finite.any() else math.inf
 
 
 def whole_constant_rate(run: xr.Dataset) -> Stretch:
     """As `constant_rate`, however well the training set is fitted: for scores, not for laws."""
-    return _longest(run, 0)
+    return _longest(run, 0, math.inf)
 
 
-def _longest(run: xr.Dataset, fitted: int) -> Stretch:
+def _longest(run: xr.Dataset, fitted: int, until: float) -> Stretch:
     empty = np.empty(0, dtype=np.int64)
     if "learning_rate" not in run:
         return Stretch(empty, float("nan"), "the learning rate was not recorded")
@@ -348,16 +361,20 @@ def _longest(run: xr.Dataset, fitted: int) -> Stretch:
     found = phases(iteration, rate, rate_sum=sums)
     if not found:
         return Stretch(empty, float("nan"), "no record after iteration 0 has a positive rate")
-    end = fitted or math.inf
+    end = min(fitted or math.inf, until)
     before = [phase for phase in found if phase.first <= end]
     if not before:
-        reason = f"{fitted_by(fitted)}, before the learning rate is constant"
-        return Stretch(empty, found[0].learning_rate, reason, fitted)
+        cut = fitted if fitted and fitted <= until else 0
+        why = fitted_by(fitted) if cut else f"no distance is finite after iteration {until:.0f}"
+        reason = f"{why}, before the learning rate is constant"
+        return Stretch(empty, found[0].learning_rate, reason, cut)
     chosen = max(before, key=lambda phase: min(phase.last, end) / phase.first)
     last = min(chosen.last, end)
     used = (iteration >= chosen.first) & (iteration <= last)
-    cut = fitted if last < chosen.last else 0
-    return Stretch(iteration[used].astype(np.int64), chosen.learning_rate, fitted=cut)
+    whole = min(chosen.last, fitted or math.inf)
+    cut, lost = (fitted, 0) if last == fitted < chosen.last else (0, int(whole))
+    lost = lost if last < whole else 0
+    return Stretch(iteration[used].astype(np.int64), chosen.learning_rate, "", cut, lost)
 
 
 def fitted_by(iteration: int) -> str:
@@ -518,7 +535,8 @@ def window_mean(run: xr.Dataset, field: str, span: Span) -> float:
         span: first and last iteration t; windows that end in (first, last] are used.
 
     Returns:
-        The mean, weighted by updates; NaN where there is none.
+        The mean, weighted by updates; NaN where windows with a value hold less than `_COVERED` of
+        the span: a mean over its beginning is another one.
     """
     if field not in run:
         return math.nan
@@ -526,7 +544,8 @@ def window_mean(run: xr.Dataset, field: str, span: Span) -> float:
     at = run["iteration"].values
     count = run["noise_updates"].values if "noise_updates" in run else np.diff(at, prepend=0)
     inside = (at > span[0]) & (at <= span[1]) & np.isfinite(total) & (count > 0)
-    if not inside.any():
+    covered = np.diff(at, prepend=0)[inside].sum()
+    if not inside.any() or covered < _COVERED * (span[1] - span[0]):
         return math.nan
     return float(np.average(total[inside], weights=count[inside]))
 

@@ -45,6 +45,7 @@ class CriticalBatch:
         status: `ok`, `unchecked` whether it fits, `unbounded`, `misfit` or `missing`.
         reason: why it is not `ok`; empty otherwise.
         notes: what to know of it, in sentences.
+        needed: what would give one where it is missing, an instruction without a full stop.
     """
 
     size: Interval = Interval(math.nan, math.nan, math.nan)
@@ -54,6 +55,7 @@ class CriticalBatch:
     status: str = "missing"
     reason: str = ""
     notes: tuple[str, ...] = ()
+    needed: str = ""
 
     def record(self) -> dict[str, Any]:
         """As files hold it: a flat record."""
@@ -72,7 +74,8 @@ class CriticalBatch:
 
     def __str__(self) -> str:
         if self.status == "missing":
-            return f"no critical batch size: {self.reason}"
+            needed = f". Would give one: {self.needed}" if self.needed else ""
+            return f"no critical batch size: {self.reason}{needed}"
         return f"{self._in_words()}, to loss {number(self.target)}"
 
     def _in_words(self) -> str:
@@ -126,7 +129,8 @@ def critical_batch(
     plain = {name: run for name, run in given.items() if injected_noise(run) == 0}
     measured = longest_trainings({name: run for name, run in plain.items() if "loss" in run})
     if not measured:
-        return CriticalBatch(reason="no run recorded its loss")
+        needed = "runs that record their training loss"
+        return CriticalBatch(reason="no run recorded its loss", needed=needed)
     sets = equal_sets(measured)
     found = [
         _of_set({name: measured[name] for name in one.nodes}, target, level=level, seed=seed)
@@ -148,16 +152,24 @@ def _of_set(
     measured: dict[str, xr.Dataset], target: float | None, *, level: float, seed: int
 ) -> CriticalBatch:
     """As `critical_batch`, of runs that differ by batch size, rate and seed only."""
-    aim = common_target(measured) if target is None else target
+    early = ended_early(measured)
+    whole = {name: run for name, run in measured.items() if name not in early}
+    aim = common_target(whole) if target is None else target
+    late = [name for name in early if math.isnan(steps_to(measured[name], aim))]
+    measured = {name: run for name, run in measured.items() if name not in late}
     steps = _steps(measured, aim)
     table = {size: kept for size, rates in steps.items() if (kept := _reached(rates))}
-    notes = tuple(_uncounted(measured) if target is None else []) + tuple(_notes(steps, table))
+    told = [*_told_early(early, late), *(_uncounted(measured) if target is None else [])]
+    notes = (*told, *_notes(steps, table))
     shared = _shared(table)
     unknown = Interval(math.nan, math.nan, math.nan, len(shared))
     blank = CriticalBatch(unknown, target=aim, notes=notes)
-    reason = _early(measured, aim) or _too_little(table, shared, aim)
+    reason = _early(measured, aim)
     if reason:
-        return replace(blank, reason=reason)
+        return replace(blank, reason=reason, needed="a lower target")
+    reason = _too_little(table, shared, aim)
+    if reason:
+        return replace(blank, reason=reason, needed=_more(steps, table))
     return _fitted(table, shared, blank, level=level, rng=np.random.default_rng(seed))
 
 
@@ -217,6 +229,17 @@ def _why(rates: Iterable[Mapping[object, float]]) -> str:
     return ", ".join(reasons)
 
 
+def _told_early(early: Mapping[str, int], late: Sequence[str]) -> list[str]:
+    """A note on the runs that ended before the target, while enough others went on."""
+    if not late:
+        return []
+    listed = first_of([f"{printable(n, 40)} at iteration {early[n]}" for n in late], _NAMED)
+    return [
+        f"{plural(len(late), 'run')} left out, as the loss ends before the target while {SEEDS} "
+        f"others go on: {listed}"
+    ]
+
+
 def _uncounted(runs: Mapping[str, xr.Dataset]) -> list[str]:
     """A note on the runs that diverged or hardly trained, which do not set the target."""
     found = untrained(runs)
@@ -239,7 +262,7 @@ def _early(runs: Mapping[str, xr.Dataset], target: float) -> str:
     return (
         f"the first record of {plural(len(met), 'run')} has reached loss {number(target)} already "
         f"(loss {number(losses[lowest], 4)} at batch size {int(met[lowest]['batch_size'])}), so "
-        "that the iterations to it are not known; a lower target is needed"
+        "that the iterations to it are not known"
     )
 
 
@@ -255,6 +278,25 @@ def _too_little(table: Mapping[int, _Steps], shared: Sequence[object], aim: floa
     if len(shared) < SEEDS:
         return f"{len(shared)} seeds are shared by all batch sizes, {SEEDS} are needed"
     return ""
+
+
+def _more(steps: Mapping[int, _Steps], table: Mapping[int, _Steps]) -> str:
+    """What would complete a table that is too small, an instruction."""
+    lacking = SIZES - len(table)
+    if lacking <= 0:
+        return f"the same {SEEDS} seeds at every batch size and learning rate"
+    most = {s: max(map(len, rates.values())) for s, rates in steps.items() if s not in table}
+    few = sorted((size for size in most if most[size] < SEEDS), key=lambda size: -most[size])
+    parts = [
+        f"{plural(SEEDS - most[size], 'more seed')} at batch size {size}" for size in few[:lacking]
+    ]
+    slow = [str(size) for size in most if most[size] >= SEEDS][: lacking - len(parts)]
+    if slow:
+        parts.append(f"longer training at batch size {' and '.join(slow)}, or a higher target")
+    lacking -= len(few[:lacking]) + len(slow)
+    if lacking > 0:
+        parts.append(f"{SEEDS} seeds at {plural(lacking, 'more batch size')}")
+    return ", and ".join(parts)
 
 
 def _shared(table: Mapping[int, _Steps]) -> list[object]:
@@ -327,6 +369,7 @@ def _unchecked(p_value: float, found: CriticalBatch) -> str:
 # A run whose loss fell by less than this share of the largest fall at its batch size did not
 # train.
 _FALL = 0.5
+_WHOLE = 0.9  # of what others reach: a run that ends before ended early
 # The loss is averaged over this width of ln t, a tenth of a decade either way.
 _WIDTH = 0.23
 
@@ -411,6 +454,32 @@ def untrained(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
         for name, run in runs.items()
         if falls[name] < _FALL * most[int(run["batch_size"].values)] or _ceases(run)
     )
+
+
+def ended_early(runs: Mapping[str, xr.Dataset]) -> dict[str, int]:
+    """Runs whose loss ends before nine tenths of what `SEEDS` others reach at the same rate.
+
+    What they reach says nothing of the others, and sets no target for them.
+
+    Arguments:
+        runs: recordings with a loss, by node name.
+
+    Returns:
+        Of each the last iteration with a finite loss. Those that diverged are told apart.
+    """
+    fallen = set(untrained(runs))
+    arms: dict[tuple[int, float], dict[str, int]] = {}
+    for name, run in runs.items():
+        known = run["iteration"].values[np.isfinite(run["loss"].values)]
+        if name not in fallen and known.size:
+            own = arms.setdefault((int(run["batch_size"].values), rate_of(run)), {})
+            own[name] = int(known[-1])
+    found: dict[str, int] = {}
+    for lasts in arms.values():
+        if len(lasts) > SEEDS:
+            reached = sorted(lasts.values(), reverse=True)[SEEDS - 1]
+            found |= {name: last for name, last in lasts.items() if last < _WHOLE * reached}
+    return found
 
 
 def _fall(run: xr.Dataset) -> float:

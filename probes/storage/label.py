@@ -88,7 +88,7 @@ def label_recording(path: str | Path, labels: Mapping[str, object]) -> Labelled:
     values = {name: as_label(name, value) for name, value in labels.items()}
     store = SegmentStore(path)
     live = not store.file.exists()
-    absent = f"path: found no recording at {store.folder}"
+    absent = f"path: found no recording at {path}"
     if live and not (store.segments() or store.lease.path.exists()):
         raise FileNotFoundError(absent)
     if live:

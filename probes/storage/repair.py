@@ -74,7 +74,7 @@ def repair_recording(path: str | Path) -> Repair:
     store = SegmentStore(path)
     closed, segments = store.file.exists(), store.segments()
     if not closed and not segments:
-        raise FileNotFoundError(f"path: found no recording at {store.folder}")
+        raise FileNotFoundError(f"path: found no recording at {path}")
     live = store.folder.is_dir()
     if live:
         store.lease.acquire(take_over=False)

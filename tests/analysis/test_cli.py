@@ -290,8 +290,12 @@ def test_programs_get_the_numbers(record, capsys):
     ("options", "arguments", "words"),
     [
         ({"sizes": (64, 256)}, [], "and those that do are 64, 256"),
-        ({"seeds": 2}, [], "batch size 64 left out: fewer than 4 seeds"),
-        ({}, ["--target", "0.01"], "batch size 64 left out: 4 runs did not reach the target"),
+        ({"seeds": 2}, [], "Would give one: 2 more seeds at batch size 64, and 2 more seeds at"),
+        (
+            {},
+            ["--target", "0.01"],
+            "longer training at batch size 64 and 256 and 1024, or a higher",
+        ),
         ({"loss": None}, [], "no critical batch size: no run recorded its loss"),
         ({"seeds": 1}, ["--target", "nan"], "--target: found nan, expected a finite loss"),
         ({"seeds": 1}, ["--seed", "-1"], "--seed: found -1"),

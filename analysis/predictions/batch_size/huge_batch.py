@@ -175,7 +175,11 @@ def _missing(study: Study, scaled: Study, kept: Study) -> Missing | None:
         sized = any("data_size" in run for run in study.runs.values())
         what = "No batch size reaches" if sized else "No recording says how large the data are, so"
         rest = f"{HUGE_SHARE:.0%} of the training set" if sized else "no batch is known as huge"
-        needed = "an arm at half of the training set or more" if sized else "`data_size`"
+        needed = (
+            "an arm at half of the training set or more"
+            if sized
+            else "`ultraslow label RUN data_size=…`"
+        )
         return Missing(f"{what} {rest}.", f"{needed}, and {SEEDS} seeds an arm")
     if not huge_sizes(scaled.runs) or len(scaled.batch_sizes) < 2:
         return Missing(

@@ -25,6 +25,7 @@ from ultraslow.analysis.runs import (
     constant_rate,
     last_common_decade,
     log_distance,
+    measured_until,
     sampling_share,
     total_distance,
 )
@@ -229,7 +230,7 @@ def lacking_sizes(study: Study, candidates: Study, claim: Claim) -> Missing | No
         short = [str(arm) for arm, names in candidates.arms.items() if len(names) < LEAST_SEEDS]
         return Missing(
             f"Fewer than two batch sizes have {LEAST_SEEDS} seeds, and the seeds are the sample.",
-            f"another seed at {', '.join(short)}" if short else "runs with different seeds",
+            f"another seed at each of {', '.join(short)}" if short else "runs with other seeds",
         )
     return None
 
@@ -301,7 +302,19 @@ def _measured(study: Study, claim: Claim) -> Study:
     if last < 10 * first:
         return study
     times = last_common_decade(study.runs, clock=claim.clock)
-    return study.where(lambda run: not _lost(run, times, claim).size)
+    early = _lost_early(study)
+    return study.part(
+        name
+        for name, run in study.runs.items()
+        if name not in early and not _lost(run, times, claim).size
+    )
+
+
+def _lost_early(study: Study) -> set[str]:
+    """Runs whose distance is lost before the iteration that all would reach without that."""
+    stretches = {name: constant_rate(run) for name, run in study.runs.items()}
+    last = min(one.lost or one.iteration[-1] for one in stretches.values())
+    return {name for name, one in stretches.items() if one.lost and one.iteration[-1] < last}
 
 
 def _lost(run: xr.Dataset, times: Array, claim: Claim) -> NDArray[np.int64]:
@@ -346,9 +359,11 @@ def _short(study: Study, claim: Claim) -> Missing | None:
 
 def _unmeasured(study: Study, claim: Claim) -> Missing | None:
     """Runs without a distance somewhere in the compared decade: diverged, or at rest."""
-    times = last_common_decade(study.runs, clock=claim.clock)
-    for run in study.runs.values():
+    times, early = last_common_decade(study.runs, clock=claim.clock), _lost_early(study)
+    for node, run in study.runs.items():
         lost = _lost(run, times, claim)
+        if node in early:
+            lost = np.flatnonzero(run["iteration"].values > measured_until(run))
         if lost.size:
             at, value = int(run["iteration"].values[lost[0]]), total_distance(run).values[lost[0]]
             name = str(run["run"].values)[:80]

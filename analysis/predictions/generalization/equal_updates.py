@@ -25,6 +25,7 @@ from .gaps import (
     seeds_or_else,
     setting,
     tuning_notes,
+    without_value,
 )
 
 EFFECT = "held-out score of the smallest batch size less that of a larger one, equal updates"
@@ -115,7 +116,7 @@ def too_few_seeds(blank: Verdict, study: Study) -> Verdict:
     most = most_seeds(scored, base)
     missing = Missing(
         f"No learning rate of batch size {base} has {TUNING_SEEDS} seeds with a held-out value at "
-        f"the end of equally long runs (at most {most}).",
+        f"the end of equally long runs (at most {most}).{without_value(scored)}",
         f"{TUNING_SEEDS} seeds at each learning rate and batch size",
         most,
         TUNING_SEEDS,

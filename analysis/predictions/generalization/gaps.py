@@ -8,6 +8,7 @@ import numpy as np
 
 from ultraslow.analysis.intervals import Interval, chance_within, seeds_to_decide
 from ultraslow.analysis.runs import Span
+from ultraslow.analysis.runs.arms import called
 from ultraslow.analysis.scores import (
     MARGINS,
     MEANINGS,
@@ -19,7 +20,7 @@ from ultraslow.analysis.scores import (
     tuned_difference,
 )
 from ultraslow.analysis.study import Missing, Sample, Study
-from ultraslow.analysis.text import number, plural, rounded
+from ultraslow.analysis.text import first_of, number, plural, rounded
 
 # The predictions ask for five; fewer leave the interval of a gap at several times the margin.
 TUNING_SEEDS = 5
@@ -160,6 +161,24 @@ def most_seeds(study: Study, batch_size: int) -> int:
         if math.isfinite(one.at(max(one.last, 1))):
             seeds.setdefault((one.rate, one.last), set()).add(one.seed)
     return max(map(len, seeds.values()), default=0)
+
+
+def without_value(study: Study) -> str:
+    """That some runs end without a finite value while others of their rate have one, in words."""
+    ended: dict[tuple[int, float, int], tuple[list[str], list[str]]] = {}
+    found = trainings(study.runs, study.metric)
+    for run, one in zip(study.runs.values(), found, strict=True):
+        known = math.isfinite(one.at(max(one.last, 1)))
+        own = ended.setdefault((one.batch_size, one.rate, one.last), ([], []))
+        own[known].append(called(run))
+    names = [name for lost, kept in ended.values() if kept for name in lost]
+    if not names:
+        return ""
+    verb = "ends" if len(names) == 1 else "end"
+    return (
+        f" {plural(len(names), 'run')} {verb} without a finite value ({first_of(names)}), and a "
+        "mean over the others would flatter the rate."
+    )
 
 
 def equal_updates(given: Setting, batch_size: int) -> Gap | None:

@@ -33,6 +33,7 @@ from ultraslow.analysis.study import Missing, Sample, Study
 from ultraslow.analysis.text import plural, rounded
 
 from .equal_updates import without_scores
+from .gaps import without_value
 
 EFFECT = "ratio of final distances, the better over the worse arm of a pair"
 # Largest relative difference of distances that counts as none.
@@ -111,14 +112,14 @@ def less_distance(study: Study) -> Verdict:
         return missing
     kept = study.scored
     found = ends(kept)
-    most = _most_seeds(kept.runs)
+    most = max(_finite(kept).values(), default=0)
     fewest = min((end.seeds for end in found), default=0)
     blank = replace(blank, sample=Sample(len(kept.runs), fewest, kept.batch_sizes))
     few = _of_few_seeds(kept.runs)
     if len(found) < 2:
         reason = (
             f"Fewer than two arms have {SEEDS} seeds with a held-out value at their end "
-            f"(at most {most} seeds)."
+            f"(at most {most} seeds).{without_value(kept)}"
         )
         needed = f"{SEEDS} seeds at each of two batch sizes or more"
         return blank.lacking(Missing(reason, needed, most, SEEDS, "seeds"), blank.sample)
@@ -135,9 +136,11 @@ def less_distance(study: Study) -> Verdict:
     return verdict
 
 
-def _most_seeds(runs: Mapping[str, xr.Dataset]) -> int:
-    """Seeds at most at one batch size, length and rate."""
-    return max(_counts(runs).values(), default=0)
+def _finite(study: Study) -> Counter:
+    """Runs with a finite final value, by batch size, length and rate."""
+    found = trainings(study.runs, study.metric)
+    known = [one for one in found if math.isfinite(one.at(max(one.last, 1)))]
+    return Counter((one.batch_size, one.last, one.rate) for one in known)
 
 
 def _of_few_seeds(runs: Mapping[str, xr.Dataset]) -> int:
@@ -166,12 +169,19 @@ def ends(study: Study) -> list[End]:
     groups: dict[tuple[int, int], dict[float, dict[object, tuple[float, float]]]] = {}
     scores = trainings(study.runs, study.metric)
     for run, one in zip(study.runs.values(), scores, strict=True):
-        distance = math.sqrt(float(run["distance_sq"].values[-1].sum()))
-        value = one.at(max(one.last, 1)), math.log(distance) if distance > 0 else math.nan
+        score, distance = one.at(max(one.last, 1)), _final_distance(run)
+        # A run that trained to its end, of which the distance alone is lost, is no failed one.
+        if math.isfinite(score) and not distance > 0:
+            continue
+        value = score, math.log(distance) if distance > 0 else math.nan
         rates = groups.setdefault((one.batch_size, one.last), {})
         rates.setdefault(one.rate, {}).setdefault(one.seed, value)
     found = [_best(key, rates) for key, rates in sorted(groups.items())]
     return [end for end in found if end is not None]
+
+
+def _final_distance(run: xr.Dataset) -> float:
+    return math.sqrt(float(run["distance_sq"].values[-1].sum()))
 
 
 def _best(

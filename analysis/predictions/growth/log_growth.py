@@ -110,7 +110,7 @@ def log_growth(study: Study) -> Verdict:
     Returns:
         The verdict. Its effect is the exponent of the arm that carries it farthest.
     """
-    runs = study.distinct
+    runs = study.drawn(LEAST_SEEDS)
     blank = replace(question("P1", EFFECT), statement=STATEMENT, null=NULL)
     if runs.unlike is not None:
         return blank.lacking(runs.unlike, runs.sample)
@@ -236,7 +236,7 @@ def telling_arm(arms: Sequence[SpeakingArm], found: Judgement) -> SpeakingArm:
 
 def told_arm(study: Study) -> tuple[SpeakingArm, str] | None:
     """The arm that P1's sentence on a study is about, and its word; None where no arm speaks."""
-    runs = study.distinct
+    runs = study.drawn(LEAST_SEEDS)
     kept = runs.part(usable(runs.fits)[0])
     arms = speaking_arms(kept, runs) if kept.runs else []
     if not arms:

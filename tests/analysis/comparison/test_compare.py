@@ -1,11 +1,14 @@
 """Laws on recordings: what a study of known growth is told, and what bad input costs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import ultraslow as us
 from ultraslow.analysis.comparison import arms_compared, in_words
 from ultraslow.analysis.comparison.laws import CANDIDATES
+from ultraslow.analysis.report import law_tables
 from ultraslow.analysis.study import Study
 
 
@@ -21,7 +24,7 @@ def test_diffusion_keeps_powers_and_excludes_the_logarithm(make):
     assert "log" not in found.surviving
     words = in_words(found)
     assert "power" in words
-    assert "a decade ahead the logarithm is off by −" in words
+    assert "no logarithm survives: a decade ahead log is off by −" in words
     kept = [law.survives for law in found.laws]
     assert kept == sorted(kept, reverse=True)
     off = [abs(law.decade.value) for law in found.laws]
@@ -91,7 +94,7 @@ def test_short_runs_say_what_is_missing(make, tree):
 def test_two_decades_are_forecast_half_a_decade(make):
     (found,) = arms_compared(Study(study(make, last=120), 0.95))
     assert np.isnan(found.laws[0].decade.value)
-    assert "half a decade ahead the logarithm is off by" in in_words(found)
+    assert "log survives with an onset, half a decade ahead off by" in in_words(found)
 
 
 def test_a_run_that_ends_early_or_diverges_costs_its_seed_only(make, tree):
@@ -103,17 +106,39 @@ def test_a_run_that_ends_early_or_diverges_costs_its_seed_only(make, tree):
     (found,) = arms_compared(Study(whole | {"b": broken, "c": short}, 0.95))
     assert found == alone
     note = us.compare_laws(tree(*whole.values(), broken, short)).attrs["note"]
-    assert "broken at iteration" in note
-    assert "short at iteration 100" in note
+    assert "broken to iteration" in note
+    assert "short to iteration 100" in note
 
 
-def test_a_run_that_diverges_late_is_compared_until_then(make):
+def test_a_run_that_diverges_late_is_left_out_where_three_others_go_on(make):
     runs = study(make, 4)
+    others = {name: run for name, run in runs.items() if name != "s2"}
+    (alone,) = arms_compared(Study(others, 0.95))
     runs["s2"]["distance_sq"][-4:] *= 1e9
-    runs["s2"]["distance_sq"][-2:] = np.inf
     (found,) = arms_compared(Study(runs, 0.95))
-    assert found.last == runs["s2"]["iteration"].values[-5]
-    assert len(found.runs) == 4
+    assert replace(found, left_out=()) == alone and found.left_out == ("s2",)
+    assert "diverges: s2." in law_tables([found], "", level=0.95)[1].terminal()
+    runs["s2"]["distance_sq"][-2:] = np.inf
+    assert arms_compared(Study(runs, 0.95)) == [alone]
+    # Of three all are compared until the first diverges.
+    del runs["s0"]
+    (found,) = arms_compared(Study(runs, 0.95))
+    assert found.last == runs["s2"]["iteration"].values[-5] and len(found.runs) == 3
+
+
+def test_a_gap_in_one_run_takes_no_records_from_the_others(make):
+    runs = study(make, 4)
+    others = {name: run for name, run in runs.items() if name != "s2"}
+    (alone,) = arms_compared(Study(others, 0.95))
+    at = runs["s2"]["iteration"].values
+    runs["s2"]["distance_sq"][(at > 300) & (at < 500)] = np.nan
+    (found,) = arms_compared(Study(runs, 0.95))
+    assert replace(found, left_out=()) == alone and found.left_out == ("s2",)
+    # A record that was lost is bridged.
+    runs = study(make, 4)
+    runs["s2"]["distance_sq"][-8] = np.nan
+    (found,) = arms_compared(Study(runs, 0.95))
+    assert len(found.runs) == 4 and found.last == alone.last
 
 
 def test_runs_recorded_at_other_iterations_are_compared_where_all_are_known(make):

@@ -455,6 +455,5 @@ def test_a_sentence_counts_reasons_and_runs():
     assert mostly_left_out({"a": "too short"}, 1) == "The run cannot be used: too short."
     many = {"a": "x", "b": "y", "c": "x", "d": "z", "e": "u", "f": "v"}
     assert mostly_left_out(many, 8) == (
-        "Only 2 of 8 runs can be used: x (2 runs); y (1 run); z (1 run); "
-        "others in the JSON file (2 runs)."
+        "Only 2 of 8 runs can be used: x (2 runs); y (1 run); z (1 run); other reasons (2 runs)."
     )

@@ -80,7 +80,7 @@ def simulated(make, exponent, *, seeds=4):
 
 
 def strangers(make):
-    """Runs that no verdict can be about: short ones, a diverged one, one that records no rate."""
+    """Runs that no verdict can be about: short, diverged early or late, or without a rate."""
     rng = np.random.default_rng(9)
     options = {"data_size": DATA, "records": TIMES, "rate": 0.1}
     whole = {**trajectory(rng, 0.9, 3.0), **landscape(rng)}
@@ -94,8 +94,20 @@ def strangers(make):
     lost["distance_sq"][5:] = np.nan
     lost["sketch"][5:] = np.nan
     lost["loss"][5:] = np.nan
+    share = TIMES / TIMES[-1]
+    late = make(run="late", batch_size=64, seed=13, **options, **whole)
+    for name in ("distance_sq", "sketch", "loss", "step_sq", "noise_trace", "gradient_sq"):
+        late[name][share > 0.7] = np.nan
+    cut = make(run="cut", batch_size=64, seed=14, **options, **whole)
+    cut = cut.isel(iteration=share < 0.7)
     silent = make(run="silent", batch_size=64, seed=12, data_size=DATA, records=TIMES[:4])
-    return {**runs, "lost": lost, "silent": silent.drop_vars("learning_rate")}
+    return {
+        **runs,
+        "lost": lost,
+        "late": late,
+        "cut": cut,
+        "silent": silent.drop_vars("learning_rate"),
+    }
 
 
 @pytest.fixture(scope="module")

@@ -272,6 +272,32 @@ def test_the_exponent_axis_always_shows_the_logarithm_and_diffusion(estimates):
     assert low < 0 < 0.5 < high
 
 
+def test_windows_have_room_and_stand_beside_the_exponent(make):
+    dots = [Dot(0, 64, Interval(0.3, 0.25, 0.35), windows=(-0.4, 0.9))]
+    low, high = data.exponent_range(dots)
+    assert low < -0.39 and high > 0.89
+    runs = {f"s{k}": make(run=f"s{k}", seed=k, exponent=0.3) for k in range(3)}
+    found = fit_totals(runs)
+    ends = [dot.windows for dot in data.run_exponents(found).dots]
+    np.testing.assert_allclose(ends, np.stack([found.window_low, found.window_high], 1))
+
+
+def test_local_exponents_of_a_power_are_its_own_and_those_of_its_law(make):
+    runs = {f"s{k}": make(run=f"s{k}", seed=k, exponent=0.4, noise=0.0005) for k in range(4)}
+    runs["short"] = make(run="short", seed=9, exponent=0.9, last=300)
+    (found,) = data.local_exponents(Study(runs))
+    assert (found.batch_size, found.seeds) == (64, 4)  # no mean with the one that stopped early
+    late = found.found.iteration > 30
+    assert found.found.iteration[-1] == 3000
+    np.testing.assert_allclose(found.found.middle[late], 0.4, atol=0.05)
+    assert (found.found.low < found.found.middle)[late].all()
+    np.testing.assert_allclose(found.law[late], 0.4, atol=0.03)
+    # One run has the band of its own noise; what cannot be fitted has none.
+    (alone,) = data.local_exponents(Study({"s0": runs["s0"]}))
+    assert alone.seeds == 1 and (alone.found.high > alone.found.middle)[late].all()
+    assert data.local_exponents(Study({"few": make(records=FEW)})) == []
+
+
 # What P1 weighs.
 
 

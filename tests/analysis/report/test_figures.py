@@ -7,7 +7,7 @@ import pytest
 
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.report import figures
-from ultraslow.analysis.report.data import Band, Curve, Dot, Rivals
+from ultraslow.analysis.report.data import Band, Curve, Dot, Local, Rivals
 from ultraslow.analysis.report.figures import FAINT, INK, METADATA, QUIET, RULE, STYLE
 
 T = np.array([1.0, 3, 10, 30, 100, 1000])
@@ -72,6 +72,9 @@ DRAWN = {
     "ratios": lambda: figures.ratio_curves([curve()], margin=0.1, span=(10, 100), colours=COLOURS),
     "exponents": lambda: figures.exponent_dots(
         [Dot(0, 64, Interval(0.1, -0.1, 0.2))], ["a"], margin=0.05, colours=COLOURS, name="e"
+    ),
+    "local": lambda: figures.local_panel(
+        Local(64, "sqrt", 4, band(), 0 * T), colour=COLOURS[64], span=(-0.5, 2.0)
     ),
     "noise": lambda: figures.noise_panel(
         band(), batch_size=64, limits=(0.1, 100), colour=COLOURS[64]
@@ -240,3 +243,15 @@ def test_the_rivals_are_named_with_their_laws_and_the_last_decade_with_its_facto
     assert {"best late logarithm: off by 2.3 %", "best saturating law: off by 1.1 %"} <= set(
         slower
     )
+
+
+def test_windows_are_pale_bars_behind_their_dot():
+    one = Interval(0.3, 0.2, 0.4)
+    drawn = {
+        ends: figures.exponent_dots(
+            [Dot(0, 64, one, windows=ends)], ["a"], margin=0.05, colours=COLOURS, name="e"
+        )
+        for ends in ((0.1, 0.5), (np.nan, np.nan))
+    }
+    pale = [svg.count("stroke-opacity: 0.18") for svg in drawn.values()]
+    assert pale == [1, 0]

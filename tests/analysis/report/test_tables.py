@@ -214,7 +214,9 @@ def test_batch_sizes_stand_beside_the_noise_scale():
     assert "64 3 1–300 200 [160, 240] seeds below 3.12 [2.5, 3.75]" in text
     row = "1024, linear 1 1–90 9000 [512, ∞) windows, drifting within 8.79 [0.5, ∞)"
     assert row in text
-    assert "Left out of 1024, linear: short has finite gradient noise in 20 of 90" in text
+    assert (
+        "Left out at batch size 1024, linear: short has finite gradient noise in 20 of 90" in text
+    )
 
 
 def test_notes_on_noise_scales_are_those_that_the_rows_ask_for():

@@ -342,8 +342,12 @@ def test_windows_without_a_count_are_as_long_as_they_are(make):
 
 def test_a_window_with_an_unknown_tensor_or_without_updates_is_left_out(make):
     run = windows(make)
+    run["noise_trace"][1, 1] = np.nan
+    assert readings.window_mean(run, "noise_trace", (0, 12)) == pytest.approx(104 / 11)
+    # Of 12 updates two are known then: a mean over the beginning is none over the span.
     run["noise_trace"][3, 1] = np.nan
-    assert readings.window_mean(run, "noise_trace", (0, 12)) == pytest.approx(3.0)
+    assert np.isnan(readings.window_mean(run, "noise_trace", (0, 12)))
+    assert readings.window_mean(run, "noise_trace", (1, 2)) == pytest.approx(4.0)
     empty = windows(make, noise_updates=[0, 0, 0, 0])
     assert np.isnan(readings.window_mean(empty, "noise_trace", (0, 12)))
 
@@ -372,3 +376,19 @@ def test_runs_by_seed_leave_out_those_without_one(make):
     run = make(records=[0, 1], seed=3)
     runs = {"a": run, "b": run.drop_vars("seed")}
     assert readings.by_seed(runs, runs) == {3: "a"}
+
+
+def test_a_phase_ends_with_the_last_finite_distance(make):
+    run = make(last=3000)
+    at = run["iteration"].values
+    assert readings.measured_until(run) == 3000 and readings.constant_rate(run).lost == 0
+    run["distance_sq"][(at > 100) & (at < 200)] = np.nan  # a gap ends nothing
+    assert readings.constant_rate(run).iteration[-1] == 3000
+    run["distance_sq"][at > 1000, 1] = np.nan
+    last = int(at[at <= 1000][-1])
+    found = readings.constant_rate(run)
+    assert (readings.measured_until(run), found.iteration[-1], found.lost) == (last, last, 3000)
+    # Scores are asked of the whole training, and of what was never measured nothing is cut.
+    assert readings.whole_constant_rate(run).iteration[-1] == 3000
+    run["distance_sq"][:] = np.nan
+    assert readings.constant_rate(run).iteration[-1] == 3000

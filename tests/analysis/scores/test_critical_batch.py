@@ -154,16 +154,21 @@ def test_a_size_that_does_not_reach_the_target_is_left_out(make):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "words", "needed"),
     [
-        ({"sizes": (64, 256)}, "those that do are 64, 256"),
-        ({"seeds": 3}, "those that do are none"),
+        ({"sizes": (64, 256)}, "those that do are 64, 256", "4 seeds at 1 more batch size"),
+        (
+            {"seeds": 3, "sizes": (64, 256)},
+            "those that do are none",
+            "1 more seed at batch size 64",
+        ),
     ],
 )
-def test_what_is_missing_is_said(make, options, words):
+def test_what_is_missing_is_said(make, options, words, needed):
     runs = sweep(make, **options)
     found = critical_batch(runs)
     assert found.status == "missing" and words in found.reason
+    assert needed in found.needed and str(found).endswith(f"Would give one: {found.needed}")
     assert math.isnan(found.size.value)
     assert str(found).startswith("no critical batch size")
 
@@ -241,7 +246,7 @@ def test_a_target_that_the_first_record_has_met_is_refused(make, target):
     runs = sweep(make, last=2000)
     found = critical_batch(runs, target=target)
     assert found.status == "missing" and math.isnan(found.size.value)
-    assert "has reached loss" in found.reason and "a lower target is needed" in found.reason
+    assert "has reached loss" in found.reason and found.needed == "a lower target"
     first = min(float(run["loss"].values[1]) for run in runs.values())
     assert f"(loss {first:.4g} at batch size 4096)" in found.reason
 
@@ -385,3 +390,18 @@ def test_the_target_hangs_on_rates_that_train_with_seeds_enough(make):
     # Copies are no seeds, and seeds of another batch size are none of this one.
     assert math.isnan(common_target(few | {"copy": few["f0"]}))
     assert math.isnan(common_target(few | {"other": decay(make, seed=3, size=128, rate=0.3)}))
+
+
+def test_a_run_that_ends_before_the_target_sets_none_and_blocks_nothing(make):
+    runs = sweep(make, seeds=5)
+    name = next(iter(runs))
+    without = {other: run for other, run in runs.items() if other != name}
+    alone = critical_batch(without)
+    at = runs[name]["iteration"].values
+    early = runs[name].isel(iteration=at <= 0.5 * at[-1])
+    lost = runs[name].copy(deep=True)
+    lost["loss"][at > 0.7 * at[-1]] = np.nan
+    for broken in (early, lost):
+        found = critical_batch({**runs, name: broken})
+        assert (found.steps, found.target) == (alone.steps, alone.target)
+        assert found.notes[0].startswith("1 run left out, as the loss ends before the target")

@@ -60,7 +60,7 @@ def test_two_rates_at_one_batch_size_are_no_sweep(make):
 def test_an_arm_of_one_seed_is_named(make):
     runs = sweep(make, LINEAR, seeds=1)
     found = lacking_sizes(Study(runs), Study(runs), LINEAR)
-    assert found.needed == "another seed at batch size 64, batch size 256"
+    assert found.needed == "another seed at each of batch size 64, batch size 256"
 
 
 def test_batch_sizes_near_the_data_have_less_noise_than_the_rules_match(make):

@@ -498,7 +498,7 @@ def test_reasons_are_given_once_with_the_number_of_their_runs(make):
     reason = log_growth(Study(runs, fitted=fits)).reason
     assert reason.startswith("None of the 7 runs can be used: 2.00 decades of constant")
     assert "2.5 needed (3 runs); 1.50" in reason
-    assert reason.endswith("others in the JSON file (2 runs).")
+    assert reason.endswith("other reasons (2 runs).")
 
 
 def test_runs_without_a_rate_are_told_what_to_record(make):
