@@ -303,9 +303,10 @@ def _left_out(samples: float, reason: str, told: str) -> _Units:
 
 
 _JOINT = (
-    "two backward passes followed one forward pass, so they are not two independent units, and "
-    "such updates are left out of the noise; make passes that belong together `with "
-    "recorder.one_unit():`, and those that are no training `with recorder.unmeasured():`"
+    "two backward passes followed one forward pass; as nobody knows whether they are two "
+    "independent units, such updates are left out of the noise. Make passes that belong together "
+    "`with recorder.one_unit():`, those that are no training `with recorder.unmeasured():`, and "
+    "declare parts of a batch that are independent with Recorder.unit(size=their samples)"
 )
 _SOME = (
     "units of an update were declared on some processes and not on others, so such updates are "

@@ -130,14 +130,14 @@ def rows_of(arguments: Sequence[object]) -> tuple[float, float]:
 
     Tokens are rows where nothing suggests that the second dimension counts some.
     """
-    tensors: list[Tensor] = []
+    first, rows = None, {0}
     for one in arguments:
-        within = one.values() if isinstance(one, Mapping) else (one,)
-        tensors += [tensor for tensor in within if isinstance(tensor, Tensor) and tensor.dim()]
-    rows = {tensor.shape[0] for tensor in tensors}
-    if len(rows) != 1 or 0 in rows:
+        for tensor in one.values() if isinstance(one, Mapping) else (one,):
+            if isinstance(tensor, Tensor) and tensor.dim():
+                first, rows = (tensor, set()) if first is None else (first, rows)
+                rows.add(tensor.shape[0])
+    if first is None or len(rows) != 1 or 0 in rows:
         return nan, nan
-    first = tensors[0]
     texts = first.dim() == 3 or (first.dim() == 2 and not first.is_floating_point())
     return float(first.shape[0]), float(first.shape[0] * (first.shape[1] if texts else 1))
 

@@ -76,6 +76,36 @@ def test_no_host_synchronization_between_flushes(tmp_path, optional, monkeypatch
     assert flushes == [1]
 
 
+def test_what_is_said_of_units_waits_for_nothing(tmp_path):
+    model = torch.nn.Linear(20, 5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    recorder = probes.attach(
+        model, optimizer, tmp_path / "run", batch_size=8, scaler=scaler, flush_seconds=3600
+    )
+
+    def train(updates):
+        for _ in range(updates):
+            with recorder.unmeasured():
+                scaler.scale(model.weight.square().sum()).backward()
+            for _ in range(2):
+                recorder.unit(size=4, weight=0.5)
+                with recorder.one_unit():
+                    out = model(torch.randn(4, 20))
+                    scaler.scale(out.square().mean()).backward(retain_graph=True)
+                    scaler.scale(out.mean()).backward()
+            for p in model.parameters():
+                p.grad /= scaler._scale
+            optimizer.step()
+            optimizer.zero_grad()
+
+    train(6)  # past the first, early flush
+    with Reads() as reads:
+        train(10)
+    assert reads.waits == []
+    recorder.close()
+
+
 def test_a_flush_is_one_collective_and_one_copy(tmp_path, monkeypatch):
     """Counted where they happen: the sum over processes, and `Tensor.cpu`."""
     model = torch.nn.Linear(20, 5)

@@ -13,6 +13,8 @@ import xarray as xr
 from launches import torchrun
 from situations import CLASSES, WIDTH, called, compare, compare_with, mean_loss, run
 
+from ultraslow import probes
+
 
 def batch(size):
     return torch.randn(size, WIDTH), torch.randint(CLASSES, (size,))
@@ -124,6 +126,40 @@ def test_an_update_of_the_whole_batch_size_is_known_in_whatever_units(tmp_path):
     recording, twin, said = recorded(tmp_path, other_units, batch_size=16)
     compare(recording, twin)
     assert said == []
+
+
+def test_a_run_that_goes_on_knows_the_usual_number_of_units(tmp_path):
+    """Its first update is a remainder, and all is as without the interruption."""
+
+    def part(path, model, optimizer, updates, resume=None):
+        options = {"batch_size": 16, "schedule": range(10), "resume": resume}
+        recorder = probes.attach(model, optimizer, path, **options)
+        for units in updates:
+            for _ in range(units):
+                (mean_loss(model, batch(4)) / 4).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return recorder
+
+    updates = [4, 4, 2, 4, 4, 2, 4, 4, 2]
+    recordings = []
+    for cut in (None, 5):
+        torch.manual_seed(1)
+        model = situations.network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        path = tmp_path / f"{cut}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            recorder = part(path, model, optimizer, updates[:cut])
+            if cut:
+                state = recorder.state_dict()
+                recorder.__exit__(KeyboardInterrupt, None, None)
+                recorder = part(path, model, optimizer, updates[cut:], state)
+            recordings.append(xr.load_dataset(recorder.close()))
+    whole, resumed = recordings
+    assert whole["noise_left_out"].values[1:].tolist() == [int(n == 2) for n in updates]
+    for name in ("noise_trace", "gradient_sq", "samples", "noise_left_out", "units"):
+        np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
 
 
 def unseen(loop):

@@ -1,0 +1,171 @@
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from records import window_updates
+
+from ultraslow.probes.buffer.judgement import Judge, UnitHistory
+from ultraslow.probes.buffer.units import UnitShares
+
+RNG = np.random.default_rng(4)
+
+
+def updates(*shares, clip_factor=1.0):
+    """Updates of such units, whose gradients tell nothing against them."""
+    made = window_updates(len(shares))
+    units = np.array([one.units for one in shares])
+    factors = np.broadcast_to(np.asarray(clip_factor, dtype=float), units.shape)
+    return replace(
+        made, units=units, sums=np.array([one.columns() for one in shares]), clip_factor=factors
+    )
+
+
+def counted(units):
+    return UnitShares(units, units, units)
+
+
+def seen(units, *rows, tokens=1, forwards=None):
+    forwards = len(rows) if forwards is None else forwards
+    sums = {"rows": sum(rows), "over_rows": sum(1 / row for row in rows)}
+    sums |= {"tokens": tokens * sums["rows"], "over_tokens": sums["over_rows"] / tokens}
+    return UnitShares(units, units, units, forwards=forwards, **sums)
+
+
+def judge(shares, *, batch_size=16, **options):
+    one = Judge(UnitHistory(), batch_size=batch_size, processes=options.pop("processes", 1))
+    return one.judge(updates(*shares, **options)), one
+
+
+def test_the_commonest_number_of_units_holds_the_batch_size():
+    found, _ = judge([counted(n) for n in (4, 4, 2, 4, 4, 6, 4)])
+    assert found.samples.tolist() == [16, 16, 8, 16, 16, 24, 16]
+    assert np.flatnonzero(found.left_out).tolist() == [2, 5]
+    np.testing.assert_allclose(found.u[[0, 3]], 1 / 4)
+    np.testing.assert_allclose(found.v[[0, 3]], 1 / 16)
+
+
+def test_of_equally_common_numbers_the_largest_holds_it():
+    found, _ = judge([counted(n) for n in (4, 2, 4, 2, 4, 2)])
+    assert found.samples.tolist() == [16, 8, 16, 8, 16, 8]
+
+
+def test_an_update_of_one_unit_is_not_left_out_as_it_holds_no_noise():
+    found, one = judge([counted(n) for n in (4, 4, 1)])
+    assert found.samples.tolist() == [16, 16, 4]
+    assert not found.left_out.any()
+    assert np.isnan(found.v[2])
+    assert one.told() == []
+
+
+@pytest.mark.parametrize("tokens", [1, 4])
+def test_rows_or_tokens_count_samples_once_they_have_been_the_batch_size(tokens):
+    full = [16 // tokens // 2] * 2
+    found, _ = judge([seen(2, *full, tokens=tokens), seen(2, 1, 1, tokens=tokens)])
+    assert found.samples.tolist() == [16, 2 * tokens]
+    np.testing.assert_allclose(found.v, 1 / found.samples)
+
+
+def test_rows_that_are_nodes_of_graphs_are_no_samples():
+    """They vary, and now and then are a multiple of the batch size."""
+    rows = [(37, 41), (52, 44), (33, 29), (50, 51)]
+    found, one = judge([seen(2, *pair) for pair in rows], batch_size=32)
+    assert found.samples.tolist() == [32] * 4
+    assert not found.left_out.any()
+    assert one.told() == []
+
+
+def test_a_batch_size_that_is_a_multiple_of_the_rows_is_doubted():
+    found, one = judge([seen(2, 4, 4)] * 3, batch_size=32)
+    assert found.samples.tolist() == [8] * 3
+    assert found.left_out.all()
+    assert ["the inputs of an update had 8 rows" in text for text in one.told()] == [True]
+    assert one.told() == []
+    found, one = judge([seen(2, 5, 5)] * 3, batch_size=32)
+    assert not found.left_out.any()
+
+
+def test_units_of_one_pass_after_several_forward_passes_hold_all_their_rows():
+    found, _ = judge([seen(2, 4, 4, 4, 4), seen(2, 4, 4, 4, 3)])
+    assert found.samples.tolist() == [16, 15]
+    assert found.left_out.tolist() == [False, True]
+
+
+def test_declared_weights_need_not_add_up_to_1():
+    short = UnitShares(2, 0.5, 0.125, 0.03125, 8, 2, 2)  # two of four units of 4, losses / 4
+    found, _ = judge([short])
+    assert (found.share[0], found.u[0], found.v[0], found.samples[0]) == (0.5, 0.125, 0.03125, 8)
+
+
+def test_units_that_some_processes_declare_are_left_out():
+    partly = UnitShares(4, 4, 4, 0.5, 8, 2, 0)
+    found, one = judge([partly])
+    assert found.left_out.tolist() == [True]
+    assert found.samples.tolist() == [16]
+    assert ["on some processes and not on others" in text for text in one.told()] == [True]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_gradients_that_are_divided_by_the_passes_of_a_process(processes):
+    share = processes / 4
+    factors = [share, share, share, 0.3 * share, share * (1 + 1e-5), 1.0]
+    found, one = judge([counted(4)] * 6, clip_factor=factors, processes=processes)
+    known = [1.0, 1.0, 1.0, 0.3, 1 + 1e-5, 1.0]
+    np.testing.assert_allclose(found.clip_factor, [*known[:4], factors[4], 1.0])
+    np.testing.assert_allclose(found.unit_sq[:, 0], [share**2] * 4 + [1.0] * 2)
+    assert len(one.told()) == 1
+
+
+def test_one_unit_is_not_divided():
+    found, one = judge([counted(1)] * 3, clip_factor=1.0)
+    assert (found.unit_sq == 1).all()
+    assert one.told() == []
+
+
+def test_more_gradient_than_units_can_bring_is_left_out():
+    made = updates(counted(4), counted(4), counted(1))
+    made = replace(made, total_sq=np.array([[3.9], [4.5], [9.0]]))
+    one = Judge(UnitHistory(), batch_size=16, processes=1)
+    assert one.judge(made).left_out.tolist() == [False, True, False]
+
+
+def test_where_noise_is_not_measured_samples_alone_are_told_of():
+    one = Judge(UnitHistory(), batch_size=32, processes=2, noise=False)
+    one.judge(updates(counted(4), counted(2)))
+    assert one.told() == []
+    one.judge(updates(seen(2, 4, 4), seen(2, 4, 4)))
+    assert len(one.told()) == 1
+
+
+def test_another_number_of_processes_begins_anew():
+    known = UnitHistory(2, {"8": 100})
+    assert Judge(known, batch_size=16, processes=2).history.usual == 8
+    assert Judge(known, batch_size=16, processes=1).history.usual == 0
+
+
+def any_update():
+    units = int(RNG.choice([1, 2, 4, 4, 4, 8]))
+    kind = RNG.integers(5)
+    if kind == 0:
+        return counted(units)
+    if kind == 1:
+        return UnitShares(units, 1.0, 1 / units, 1 / 16, 16, units, units)
+    if kind == 2:
+        return UnitShares(float("nan"), float("nan"), float("nan"))
+    return seen(units, *[int(RNG.choice([4, 4, 3]))] * units)
+
+
+def test_it_does_not_matter_how_updates_are_cut_up():
+    for _ in range(50):
+        shares = [any_update() for _ in range(30)]
+        factors = RNG.choice([1.0, 0.25, 0.1], size=30)
+        whole, _ = judge(shares, clip_factor=factors)
+        history, start = UnitHistory(), 0
+        for stop in (*sorted(RNG.integers(1, 30, size=3).tolist()), 30):
+            part = updates(*shares[start:stop], clip_factor=factors[start:stop])
+            one = Judge(history, batch_size=16, processes=1)
+            found = one.judge(part)
+            for name in ("unit_sq", "samples", "share", "u", "v", "left_out", "clip_factor"):
+                expected = getattr(whole, name)[start:stop]
+                np.testing.assert_array_equal(getattr(found, name), expected, err_msg=name)
+            history, start = UnitHistory(**json.loads(json.dumps(asdict(one.history)))), stop
