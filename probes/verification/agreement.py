@@ -96,7 +96,7 @@ class Found:
         distances: squared distance `(tensor,)` of each update.
         truths: gradient and noise of each update.
         made: updates that the last call of the step made.
-        rows: of the model's inputs, in each update over all processes; NaN where they tell nothing.
+        rows: of the model's inputs in an update of all processes; NaN where they tell nothing.
         reference: what saw the backward passes.
         rounded: whether gradients are of 16 bits, or are changed while they are reduced.
         said: by the recorder.
