@@ -12,7 +12,8 @@ How much a backward pass weighs in an update: where the model counts, the loss o
 sum over its tokens, divided by the tokens of the whole update on all processes. The weight is then
 the batch's share of the tokens, and it stands for as large a share of the update's samples; the
 noise is that of the update, whatever the tokens of a sample have in common. Otherwise the mean
-loss is divided by the number of batches, which is smaller at the end of an epoch.
+loss is divided by the number of batches, which is smaller at the end of an epoch; or it is not,
+where the trainer takes it for a sum and it is none. Which it is, is tried at the first batch.
 """
 
 import base64
@@ -41,7 +42,7 @@ from .host import (
 )
 
 try:
-    from transformers import TrainerCallback
+    from transformers import Trainer, TrainerCallback
 except ImportError as missing:
     raise ImportError(
         "transformers is not installed: pip install 'ultraslow[transformers]'"
@@ -77,6 +78,7 @@ class TransformersRecorder(TrainerCallback):
         self.recorder: Recorder | None = None
         self._trainer, self._path, self._options = trainer, path, options
         self._batch_size, self._samples = batch_size, samples
+        self._sums: bool | None = None  # whether losses are sums over tokens
         self._seen = 0  # samples of the update in the making, on this process
         self._state: dict[str, Any] = {}
         self._standing, self._always = ExitStack(), ExitStack()
@@ -130,37 +132,76 @@ class TransformersRecorder(TrainerCallback):
         """Declare a batch, and observe its loss."""
         recorder, items = self.recorder, named.pop("num_items_in_batch", items)
         assert recorder is not None
-        count = self._samples(inputs)
-        share = self._share(inputs, items)
-        counts_tokens = self._is_scaled(items) and items is not None
-        size = share * self._seen * self._replicas() if counts_tokens else count
-        recorder.unit(size=size, weight=share)
+        if self._sums is None:
+            self._sums = self._depends(model, inputs, items)
+        share, batches = self._share(inputs, items), self._accumulated()
+        divided = batches if self._divides(items) else 1
+        size = share * self._seen * self._replicas() if self._sums else self._samples(inputs)
+        recorder.unit(size=size, weight=share / divided)
         loss: Tensor = inner(model, inputs, items, **named)
-        of_mean = 1 if self._is_scaled(items) and items is None else self._accumulated()
-        recorder.observe(loss=loss * of_mean)
+        of_mean = batches if self._sums else 1 / self._factor(items)
+        recorder.observe(loss=loss * (divided * of_mean))
         return loss
 
     def _share(self, inputs: Any, items: Any) -> float:
-        """The weight of a batch in the gradient of the update."""
-        trainer, replicas = self._trainer, self._replicas()
-        if not self._is_scaled(items):
-            return 1 / self._accumulated() / replicas
-        if items is None:
-            return 1 / replicas
+        """What the mean loss of a batch counts in the update, before it is divided by batches."""
+        args, replicas = self._trainer.args, self._replicas()
+        if not self._sums:
+            return self._factor(items) / replicas
         total = items.flatten()[0] if isinstance(items, Tensor) else items
-        devices = max(trainer.args.n_gpu, 1)
-        over_all = trainer.args.average_tokens_across_devices
-        share = float(_tokens(trainer, inputs).double() / total) / (
-            1 if over_all else replicas * devices
-        )
+        apart = 1 if args.average_tokens_across_devices else replicas * max(args.n_gpu, 1)
+        share = float(_tokens(self._trainer, inputs).double() / total) / apart
         return share if share > 0 and math.isfinite(share) else _NONE
 
-    def _is_scaled(self, items: Any) -> bool:
-        """Whether the loss of a batch is its part of the update's, as the trainer decides it."""
+    def _divides(self, items: Any) -> bool:
+        """Whether the trainer divides losses by the batches of the update."""
         trainer = self._trainer
         told = getattr(trainer, "loss_is_scaled_for_ga", None)
         counts = trainer.model_accepts_loss_kwargs and items is not None
-        return bool(counts or trainer.compute_loss_func is not None) if told is None else told
+        return not (counts or trainer.compute_loss_func is not None if told is None else told)
+
+    def _factor(self, items: Any) -> int:
+        """By what the trainer multiplies a loss that it takes for one over all processes."""
+        trainer = self._trainer
+        counts = trainer.model_accepts_loss_kwargs or trainer.compute_loss_func is not None
+        multiplies = trainer.args.average_tokens_across_devices and counts and items is not None
+        return self._replicas() if multiplies and not _is_own(trainer.compute_loss) else 1
+
+    def _depends(self, model: Any, inputs: Any, items: Any) -> bool:
+        """Whether the loss is a sum over tokens, divided by the tokens that the trainer counts.
+
+        It is tried, as no argument tells: a model may take the number and leave it alone.
+        """
+        if items is None:
+            return False
+        try:
+            whole, half = self._tried(model, inputs, items)
+        except Exception:  # a loss that cannot be computed twice, or without gradients
+            return not self._divides(items)
+        depends = whole > 1.5 * half
+        batches = self._accumulated()
+        if not depends and not self._divides(items) and batches > 1:
+            warnings.warn(
+                f"recording {self._path}: the loss does not depend on num_items_in_batch, and the "
+                f"Trainer does not divide it by the {batches} batches of an update, so gradients "
+                f"are {batches} times those of the mean loss; to have it divide, set "
+                "trainer.loss_is_scaled_for_ga = False",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return depends
+
+    def _tried(self, model: Any, inputs: Any, items: Any) -> list[float]:
+        """The loss of a batch without dropout, and with twice as many tokens in the update."""
+        trainer, device = self._trainer, self._trainer.args.device
+        model.eval()
+        with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+            ready = trainer._prepare_inputs(inputs)
+            losses = [
+                trainer.compute_loss(model, {**ready}, num_items_in_batch=items * times)
+                for times in (1, 2)
+            ]
+        return [float(loss.mean()) for loss in losses]
 
     def _accumulated(self) -> int:
         return int(self._trainer.current_gradient_accumulation_steps)
@@ -233,6 +274,11 @@ def unpacked(text: str) -> dict[str, Any]:
     """A state that `packed` made text of."""
     state: dict[str, Any] = torch.load(io.BytesIO(base64.b64decode(text)), weights_only=True)
     return state
+
+
+def _is_own(compute_loss: Any) -> bool:
+    """Whether the method that computes losses is another than that of transformers."""
+    return getattr(compute_loss, "__func__", None) is not Trainer.compute_loss
 
 
 def _tokens(trainer: Any, inputs: Any) -> Tensor:

@@ -3,6 +3,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -162,6 +163,26 @@ def test_a_loss_that_is_a_mean_of_its_own_is_declared_as_such(tmp_path):
     assert float(run["loss"][1]) == pytest.approx(2.4, abs=0.2)
 
 
+@pytest.mark.parametrize("told", [None, False])
+def test_a_model_that_leaves_the_number_of_tokens_alone_is_found_out(tmp_path, told):
+    trainer = texts.trainer(texts.Takes(), tmp_path, max_grad_norm=0.0)
+    trainer.loss_is_scaled_for_ga = told
+    trainer.add_callback(recorder(trainer, tmp_path / "run"))
+    if told is None:
+        with pytest.warns(RuntimeWarning, match="gradients are 3 times those of the mean loss"):
+            trainer.train()
+    else:
+        trainer.train()
+    fit(texts.Classifier(), tmp_path, tmp_path / "plain", max_grad_norm=0.0)
+    assert_same_first_update(tmp_path / "run.nc", tmp_path / "plain.nc")
+
+
+def assert_same_first_update(*paths):
+    run, plain = map(xr.load_dataset, paths)
+    for name in ("noise_trace", "gradient_sq", "loss", "samples"):
+        np.testing.assert_allclose(run[name][1], plain[name][1], rtol=1e-5, err_msg=name)
+
+
 def test_options_are_refused_before_the_training(tmp_path):
     trainer = texts.trainer(texts.Classifier(), tmp_path)
     with pytest.raises(TypeError, match="sede: not an option of us.attach here"):
@@ -202,6 +223,7 @@ def two(tmp_path_factory):
 def test_two_processes_are_recorded_as_by_plain_loops(two):
     for kind in ("texts", "classes"):
         loops.assert_same(two / kind, two / f"{kind}-plain")
+    assert_same_first_update(two / "takes.nc", two / "classes.nc")
     groups = {"group_learning_rate", "tensor_group", "clip_factor"}
     loops.assert_same(two / "sharded", two / "sharded-plain", but=groups, tolerance=1e-5)
     assert xr.load_dataset(two / "texts.nc")["batch_size"] == 2 * loops.EACH * loops.ACCUMULATED

@@ -61,6 +61,7 @@ if __name__ == "__main__":
         fit(texts.language_model(), folder, folder / "broken", **saves)
     fit(texts.language_model(), folder, folder / "broken", resumes=True)
     fit(texts.Classifier(), folder, folder / "classes")
+    fit(texts.Takes(), folder, folder / "takes")
     for name, kind in (("texts", texts.language_model), ("classes", texts.Classifier)):
         model = DistributedDataParallel(kind())
         texts.train(model, folder / f"{name}-plain", waiting=model.no_sync, **ranks)
