@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -96,7 +96,7 @@ class Found:
         distances: squared distance `(tensor,)` of each update.
         truths: gradient and noise of each update.
         made: updates that the last call of the step made.
-        rows: of the model's input, in an update of all processes; NaN where that tells nothing.
+        rows: of the model's inputs in an update of all processes; NaN where they tell nothing.
         reference: what saw the backward passes.
         rounded: whether gradients are of 16 bits, or are changed while they are reduced.
         said: by the recorder.
@@ -107,7 +107,7 @@ class Found:
     distances: list[Tensor]
     truths: list[Truth]
     made: int
-    rows: float
+    rows: list[float]
     reference: Reference
     rounded: bool
     said: tuple[str, ...]
@@ -133,7 +133,7 @@ def _rows(found: Found) -> tuple[Agreement, ...]:
     count = (found.recorded.shape[1] - 2) // 4
     gradients = _OF_HALVES if found.rounded else _OF_GRADIENTS
     distance, mean_sq, gradient_sq, noise, counts = found.recorded.split([count] * 4 + [2], dim=1)
-    truths = found.truths
+    truths = [_unknown(t) if found.reference.unseen else t for t in found.truths]
     total = [float(one.mean_sq.sum()) for one in truths]
     noise_scales = [max(abs(float(t.noise_trace.sum())), t.scale / 100) for t in truths]
     distances = [float(one.sum()) for one in found.distances]
@@ -143,8 +143,23 @@ def _rows(found: Found) -> tuple[Agreement, ...]:
         _agreement("|G|²", gradient_sq, [t.gradient_sq for t in truths], total, gradients),
         _agreement("tr Σ", noise, [t.noise_trace for t in truths], noise_scales, gradients),
         _agreement("units", counts[:, :1], [torch.tensor([float(t.units)]) for t in truths]),
-        _agreement("samples", counts[:, 1:], [torch.tensor([t.samples]) for t in truths]),
+        _agreement("samples", counts[:, 1:], _samples(found, counts[:, 1])),
     )
+
+
+def _unknown(truth: Truth) -> Truth:
+    """What is left of an update whose backward passes could not be computed a second time."""
+    nan = torch.full_like(truth.mean_sq, math.nan)
+    return replace(truth, mean_sq=nan, gradient_sq=nan, noise_trace=nan)
+
+
+def _samples(found: Found, recorded: Tensor) -> list[Tensor]:
+    """Samples of each update; of undeclared ones the rows of its inputs are as good a count."""
+    pairs = zip(found.truths, found.rows, recorded.tolist(), strict=True)
+    return [
+        torch.tensor([rows if rows == seen and not truth.declared else truth.samples])
+        for truth, rows, seen in pairs
+    ]
 
 
 def _agreement(
@@ -191,6 +206,8 @@ def _said(found: Found, rows: Sequence[Agreement]) -> tuple[str, str]:
     off = [row.quantity for row in rows if not (row.passed or math.isnan(row.error))]
     if off:
         return "wrong", f"Wrong: {', '.join(off)}. {_remedy(found, by_name)}"
+    if odd := _odd_rows(found):
+        return "warned", odd
     if found.said:
         unknown = [row.quantity for row in rows if math.isnan(row.error)]
         but = f", except for {', '.join(unknown)}, which are unknown" if unknown else ""
@@ -208,20 +225,18 @@ def _said(found: Found, rows: Sequence[Agreement]) -> tuple[str, str]:
             f"recorded: the last update had {found.truths[-1].units} units, expected 2 or more; "
             "accumulate gradients over two backward passes, or train on several processes."
         )
-    if odd := _odd_rows(found):
-        return "warned", odd
     return "right", _right(found, {row.quantity: row.digits for row in rows})
 
 
 def _odd_rows(found: Found) -> str:
     """What to say where batch_size seems to be that of a process or of a pass."""
-    last = found.truths[-1]
-    if last.units < 2 or found.rows != last.units * last.samples:
+    last, rows = found.truths[-1], found.rows[-1]
+    if last.units < 2 or last.declared or rows != last.units * found.reference.batch_size:
         return ""
     return (
-        f"The model was given {found.rows:g} rows in the last update, {last.units} times the "
-        f"{last.samples:g} samples of batch_size: if a row is a sample, pass "
-        f"batch_size={found.rows:.0f}, that of an update over all processes and passes."
+        f"The model was given {rows:g} rows in the last update, {last.units} times the "
+        f"{found.reference.batch_size:g} samples of batch_size: if a row is a sample, pass "
+        f"batch_size={rows:.0f}, that of an update over all processes and passes."
     )
 
 

@@ -8,8 +8,9 @@ Around each backward pass one of three ways shows the unit's own gradient, in fl
 - what goes into the reduce-scatter, under `fully_shard`. Its layout is of no interest here, so
   only sums over all tensors come out.
 
-With h the units' gradients, a share of the mean each: S = Σ‖h‖² and, over all processes,
-Big = ‖Σ h‖². From E S = u|G|² + v·tr Σ and E Big = |G|² + v·tr Σ follow |G|² and tr Σ.
+With h the units' gradients, a share a of the mean each: S = Σ‖h‖² and, over all processes,
+Big = ‖Σ h‖². From E S = Σa²·|G|² + v·tr Σ and E Big = (Σa)²·|G|² + v·tr Σ with v = Σ a²/n follow
+|G|² and tr Σ.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,9 +22,11 @@ from unittest.mock import patch
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ultraslow.probes.distributed import Processes, local
 
+_ROUNDING = 1e-6  # of a gradient that was divided
 # Names under which torch versions scatter the sums of gradients.
 _SCATTERS = ("reduce_scatter_single", "reduce_scatter_tensor")
 
@@ -38,6 +41,7 @@ class Truth:
         noise_trace: unbiased estimate of tr Σ; NaN for one unit.
         units: backward passes.
         samples: in the update.
+        declared: whether they are those of declared units.
         scale: what `noise_trace` is a small difference of.
     """
 
@@ -46,6 +50,7 @@ class Truth:
     noise_trace: Tensor
     units: int
     samples: float
+    declared: bool
     scale: float
 
 
@@ -59,6 +64,7 @@ class _Update:
         self.open: list[Tensor] = []  # the unit that several passes make
         self.declared: list[tuple[float, float | None]] = []
         self.units = 0
+        self.used_sq = torch.nan  # of the gradient that the optimizer was given
 
     def close_unit(self) -> None:
         """What is open is a unit."""
@@ -68,14 +74,15 @@ class _Update:
             self.sum = [a + b for a, b in pairs] or self.open
             self.open, self.units = [], self.units + 1
 
-    def weights(self) -> tuple[float, float]:
-        """Σ a² and Σ a²/n of this process; a = 1 and n = 1 where nothing was declared."""
+    def weights(self) -> tuple[float, float, float]:
+        """Σ a, Σ a² and Σ a²/n of this process; a = 1 and n = 1 where nothing was declared."""
         if not self.declared:
-            return float(self.units), float(self.units)
+            return (float(self.units),) * 3
         merged = max(len(self.declared) // max(self.units, 1), 1)
         declared = [(1 / merged if a is None else a, n) for n, a in self.declared]
         parts = [declared[at : at + merged] for at in range(0, len(declared), merged)]
         return (
+            sum(a for a, _ in declared),
             sum(sum(a for a, _ in part) ** 2 for part in parts),
             sum(a**2 / n for a, n in declared),
         )
@@ -164,7 +171,18 @@ class Reference:
             patch.object(torch.amp.GradScaler, "scale", scaling),
             self._seeing_scatters(),
         ):
-            yield
+            handle = register_optimizer_step_pre_hook(self._see_step)
+            try:
+                yield
+            finally:
+                handle.remove()
+
+    def _see_step(self, *_: object) -> None:
+        """An optimizer is about to step with the gradients that there are."""
+        found = [p.grad for p in self.parameters if p.grad is not None]
+        if found and not self.processes.sharded:
+            squares = [float(one.detach().double().square().sum()) for one in found]
+            self._current().used_sq = sum(squares)
 
     @contextmanager
     def _seeing_scatters(self) -> Iterator[None]:
@@ -291,22 +309,32 @@ class Reference:
         self._update, self._next = self._next or self._nothing(), None
         self._before = self._committed()
         unit_sq, mean_sq = self._everywhere(update.unit_sq), self._mean_sq(update)
+        divided = self._division(update, float(mean_sq.sum())) ** 2
+        unit_sq, mean_sq = unit_sq * divided, mean_sq * divided
         counts = [*update.weights(), update.units, sum(size for size, _ in update.declared)]
-        u, v, units, samples = self._everywhere(torch.tensor(counts).double()).tolist()
+        share, u, v, units, samples = self._everywhere(torch.tensor(counts).double()).tolist()
         if all(weight is None for _, weight in update.declared):
-            u, v = u / max(units, 1) ** 2, v / max(units, 1) ** 2
+            share, u, v = 1.0, u / max(units, 1) ** 2, v / max(units, 1) ** 2
         if not update.declared:
             samples, v = self.batch_size, u * units / self.batch_size
-        known = bool(units) and 0 < u < 1
+        apart = share**2 - u
+        known = units > 1 and apart > 0
         nan = torch.full_like(unit_sq, torch.nan)
         return Truth(
             mean_sq=mean_sq,
-            gradient_sq=(mean_sq - unit_sq) / (1 - u) if known else nan,
-            noise_trace=(unit_sq - u * mean_sq) / ((1 - u) * v) if known else nan,
+            gradient_sq=(mean_sq - unit_sq) / apart if known else nan,
+            noise_trace=(share**2 * unit_sq - u * mean_sq) / (apart * v) if known else nan,
             units=round(units),
             samples=samples,
-            scale=float(unit_sq.sum()) / v if known else 0.0,
+            declared=bool(update.declared),
+            scale=share**2 * float(unit_sq.sum()) / (apart * v) if known else 0.0,
         )
+
+    def _division(self, update: _Update, mean_sq: float) -> float:
+        """1/n where a loop divides gradients, not losses, by its n passes; else 1."""
+        n = update.units
+        used = (update.used_sq / mean_sq) ** 0.5 if mean_sq > 0 else torch.nan
+        return 1 / n if n > 1 and abs(used * n - 1) < _ROUNDING else 1.0
 
     def _mean_sq(self, update: _Update) -> Tensor:
         if self.processes.sharded:

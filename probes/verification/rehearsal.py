@@ -67,7 +67,7 @@ def _trained(
     fixed: dict[str, Any] = {"quiet": True, "close_on_sigterm": False, "flush_seconds": math.inf}
     fixed |= {"schedule": range(updates + 1)}
     distances, truths = [], []
-    rows, seen = list[int](), 0
+    rows, seen = list[int](), list[float]()
     with tempfile.TemporaryDirectory() as folder, _hearing() as said:
         path = Path(folder) / "verification"
         with attach(model, optimizer, path, batch_size=batch_size, **options, **fixed) as recorder:
@@ -82,19 +82,19 @@ def _trained(
                     if made == 1:
                         truths.append(reference.end_update())
                         distances.append(_distance_sq(parameters, initial, processes))
-                        seen, rows[:] = sum(rows), []
+                        seen.append(math.nan if reference.merged else float(sum(rows)))
+                        rows.clear()
                     if made > 1 or len(truths) == updates:
                         break
         recorded = _read(path, len(truths), parameters, processes)
-    everywhere = torch.tensor(float(seen), dtype=torch.float64, device=parameters[0].device)
-    total = math.nan if reference.merged else float(processes.add(everywhere))
+    everywhere = torch.tensor(seen, dtype=torch.float64, device=parameters[0].device)
     return Found(
         processes=processes,
         recorded=recorded,
         distances=distances,
         truths=truths,
         made=made,
-        rows=total,
+        rows=processes.add(everywhere).tolist(),
         reference=reference,
         rounded=_is_rounded(model, parameters),
         said=tuple(said),

@@ -7,7 +7,8 @@ difference of weights in float64. From the recorder only `iteration` is read, to
 update was over, and what the program tells it of units.
 """
 
-from contextlib import ExitStack, contextmanager
+import itertools
+from contextlib import ExitStack, contextmanager, nullcontext
 from unittest.mock import patch
 
 import numpy as np
@@ -28,10 +29,13 @@ class Independent:
     Arguments:
         processes: that average gradients.
         twin: makes the whole model that a sharded one stands for, whose call gives the loss.
+        forgotten: names of options and methods that the recorder is not told of.
+        told: options that it is told instead of the program's.
     """
 
-    def __init__(self, processes=1, twin=None):
+    def __init__(self, processes=1, twin=None, *, forgotten=(), told=None):
         self.processes, self.twin = processes, twin
+        self.forgotten, self.instead = set(forgotten), told or {}
         self.recorder = None
         self.told = ExitStack()
         self.distances, self.units, self.declared = [], [], []
@@ -65,7 +69,9 @@ class Independent:
         self.ignoring = False
         if self.twin is not None:
             model.register_forward_pre_hook(self.called)
-        self.recorder = self.attach(model, optimizer, path, batch_size=batch_size, **options)
+        options = {k: v for k, v in options.items() if k not in self.forgotten}
+        options = {"batch_size": batch_size, **options, **self.instead}
+        self.recorder = self.attach(model, optimizer, path, **options)
         self.close = self.recorder.close
         self.listen(self.recorder)
         return self.recorder
@@ -77,7 +83,8 @@ class Independent:
         def declared(*, size, weight=None):
             self.settle()
             self.declared.append((size, weight))
-            unit(size=size, weight=weight)
+            if "unit" not in self.forgotten:
+                unit(size=size, weight=weight)
 
         def closed():
             self.settle()
@@ -94,7 +101,7 @@ class Independent:
             self.settle()
             before = self.open, self.ignoring
             self.open, self.ignoring = ([], False) if name == "one_unit" else (None, True)
-            with original():
+            with nullcontext() if name in self.forgotten else original():
                 yield
             joined, (self.open, self.ignoring) = self.open, before
             if joined:
@@ -193,8 +200,11 @@ class Independent:
             "samples": samples,
         }
 
-    def compare(self, run):
-        """Largest relative errors of a recording, by quantity."""
+    def compare(self, run, *, largest=np.max):
+        """Largest relative errors of a recording, by quantity; `np.nanmax` skips what is unknown.
+
+        An update whose noise was left out counts for nothing in the truth of a window of several.
+        """
         times = run["iteration"].values
         assert times[-1] == len(self.updates)
         assert list(run["tensor"].values) == list(self.names)
@@ -202,10 +212,12 @@ class Independent:
         recorded = run["distance_sq"].values
         tensors = np.abs(np.sqrt(recorded) - np.sqrt(distances)).max(axis=1)[1:]
         errors = {"distance": (tensors / np.sqrt(distances.sum(axis=1))[1:]).max()}
-        windows = list(zip(times[:-1], times[1:], strict=True))
         truth = {
             name: np.array(
-                [np.mean([one[name] for one in self.updates[a:b]], axis=0) for a, b in windows]
+                [
+                    np.mean([one[name] for one in self.updates[a:b]], axis=0)
+                    for a, b in itertools.pairwise(times)
+                ]
             )
             for name in self.updates[0]
         }
@@ -216,7 +228,7 @@ class Independent:
         }
         for name, scale in scales.items():
             found = run[name].values[1:] if name in run else np.full(truth[name].shape, np.nan)
-            errors[name] = (np.abs(found - truth[name]).max(axis=1) / scale).max()
+            errors[name] = largest([*np.abs(found - truth[name]).max(axis=1) / scale, 0.0])
         errors["units"] = np.abs(run["units"].values[1:] - truth["units"]).max()
         seen = np.cumsum([one["samples"] for one in self.updates])[times[1:] - 1]
         errors["samples"] = np.abs(run["samples"].values[1:] - seen).max()

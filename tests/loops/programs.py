@@ -105,12 +105,18 @@ def both(name, truth, **changes):
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
+    names, told = heard(text, name, truth)
+    probed = weights(names)
+    bare = weights(run(without_probes(text), name))
+    same = all(torch.equal(one, other) for one, other in zip(probed, bare, strict=True))
+    return names, same, told
+
+
+def heard(text, name, truth):
+    """Run a program with probes; its global names, and what its recorder warns of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with truth:
             names = run(text, name)
-        probed = weights(names)
-    bare = weights(run(without_probes(text), name))
-    same = all(torch.equal(one, other) for one, other in zip(probed, bare, strict=True))
-    told = [str(one.message) for one in caught if str(one.message).startswith("recording ")]
-    return names, same, told
+    said = [str(one.message) for one in caught]
+    return names, [one for one in said if one.startswith("recording ")]

@@ -30,15 +30,9 @@ ALONE = {
     "early_stopping": "the schedule of evaluation goes beyond the last iteration",
     "mixed_precision": "",
 }
-WAITING: dict[str, str] = {}
 
 
-def marked(name):
-    waits = pytest.mark.xfail(strict=True, reason=WAITING.get(name, ""))
-    return pytest.param(name, marks=[waits] if name in WAITING else [])
-
-
-@pytest.mark.parametrize("name", [marked(name) for name in ALONE])
+@pytest.mark.parametrize("name", ALONE)
 def test_a_program_is_recorded_rightly_and_trains_as_before(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     truth = Independent()
@@ -50,7 +44,7 @@ def test_a_program_is_recorded_rightly_and_trains_as_before(name, tmp_path, monk
     assert all(ALONE[name] in one for one in told)
 
 
-@pytest.mark.parametrize("name", [marked(name) for name in ALONE])
+@pytest.mark.parametrize("name", ALONE)
 def test_a_program_verifies_itself(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     step, given, options = in_steps(source(f"alone/{name}"), f"alone/{name}")

@@ -234,8 +234,65 @@ def test_units_are_declared_to_the_recorder_that_the_step_is_given():
 
 def test_a_batch_size_that_is_that_of_a_pass_is_told_of():
     found = Training().verify(batch_size=4)
-    assert found.status == "wrong"
-    assert "Wrong: samples. 8 samples were seen in the last update, expected 4" in found.sentence
+    assert found.status == "warned"
+    assert "pass batch_size=8" in found.sentence
+    rows = {row.quantity: row for row in found.rows}
+    assert rows["samples"].recorded == 8
+    assert math.isnan(rows["tr Σ"].recorded)
+
+
+def test_gradients_that_are_divided_instead_of_losses():
+    training = Training(passes=3)
+
+    def step():
+        for _ in range(3):
+            training.loss().backward()
+        for parameter in training.model.parameters():
+            parameter.grad /= 3
+        training.optimizer.step()
+        training.optimizer.zero_grad()
+
+    found = training.verify(step)
+    assert found.status == "warned"
+    assert "divided by the number of backward passes" in found.sentence
+    assert all(row.passed for row in found.rows)
+
+
+def test_updates_of_several_sizes_are_declared_or_left_out():
+    training, turn = Training(), iter([2, 4, 3] * 2)
+
+    def step(recorder, *, declared=True):
+        passes = next(turn)
+        for _ in range(passes):
+            if declared:
+                recorder.unit(size=4, weight=1 / 4)
+            (training.loss() / 4).backward()
+        training.commit()
+
+    found = training.verify(step, batch_size=16)
+    assert found.passed, found
+    assert digits(found)["tr Σ"] >= 6
+    found = training.verify(lambda recorder: step(recorder, declared=False), batch_size=16)
+    assert found.status == "warned"
+    assert "|G|², tr Σ, which are unknown" in found.sentence
+
+
+def test_passes_that_are_one_unit_and_passes_that_are_none():
+    training = Training()
+
+    def step(recorder):
+        for _ in range(2):
+            with recorder.one_unit():
+                (training.loss() / 2).backward()
+                (training.loss() / 2).backward()
+        with recorder.unmeasured():
+            sum(p.square().sum() for p in training.model.parameters()).backward()
+        training.commit()
+
+    found = training.verify(step)
+    assert found.units == 2
+    assert {row.quantity for row in found.rows if not row.passed} == set(), found
+    assert digits(found)["tr Σ"] >= 6
 
 
 def test_one_pass_an_update_has_no_noise_to_verify():
@@ -330,8 +387,8 @@ def test_processes_verify_together(together):
             assert found["status"] == "warned"
             assert "attach with processes=True" in found["sentence"]
         elif name == "one process's batch size":
-            assert found["status"] == "wrong"
-            assert "16 samples were seen in the last update" in found["sentence"]
+            assert found["status"] == "warned"
+            assert "pass batch_size=16" in found["sentence"]
         else:
             assert found["status"] == "right", (name, found["sentence"])
             assert found["digits"]["tr Σ"] >= (2 if name == "compressed" else 6), name
