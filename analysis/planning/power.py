@@ -68,8 +68,7 @@ def simulated(
 def fitted_runs(distances: xr.DataArray) -> ArmCurves:
     """What P1 reads off simulated series; exponents are NaN where it leaves a run out.
 
-    Intervals within a run are asymptotic here, so that `p_unbounded` is found a little more rarely
-    than with the simulated critical values of `growth.fit_totals`.
+    Intervals within a run are asymptotic here, as the rule does not ask for them.
     """
     fits = fit_growth(distances, calibrate=False)
     first, last = distances["iteration"].values[[0, -1]]

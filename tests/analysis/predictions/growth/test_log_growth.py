@@ -310,6 +310,14 @@ def test_arms_contradict_together_where_none_does_alone(make):
     verdict = verdict_of(runs, near(4), better=FASTER)
     assert verdict.verdict == "contradicted"
     assert verdict.reason.endswith("None of 4 arms shows this by itself, all together do.")
+    # t = 5 for one: enough alone, and not with the error shared among four.
+    surer = near(4)
+    surer[:4] += 0.015
+    verdict = verdict_of(runs, surer, better=FASTER)
+    assert verdict.reason.endswith(
+        "Batch size 64 alone would be contradicted, which is not enough among 4 arms; all "
+        "together show it."
+    )
 
 
 def test_a_wide_arm_does_not_block_support_and_a_leaning_one_does(make):
