@@ -1,4 +1,4 @@
-from .buffer import Buffer as Buffer
+from .buffer import Buffer as Buffer, Part as Part
 from .flush import Flushes as Flushes
 from .judgement import misfits as misfits
 from .row import RowReader as RowReader

@@ -11,8 +11,10 @@ nothing to do. In a stream of their own they are under way while the next update
 there when it has been.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -67,6 +69,47 @@ class Reduced:
     snapshots: list[Snapshot]
     update_seconds: float
     fault: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one process has to add to the sums over all, in a form that can be sent.
+
+    Arguments:
+        rows: updates.
+        columns: numbers of each.
+        snapshots: numbers of each, by iteration.
+        values: all of them, `rows` by `columns` and then those of the snapshots.
+        closes: whether its process has come to the end of its recording.
+    """
+
+    rows: int
+    columns: int
+    snapshots: Mapping[int, int]
+    values: Array
+    closes: bool
+
+    def to_bytes(self) -> bytes:
+        """The part as it is sent."""
+        told = json.dumps([self.rows, self.columns, list(self.snapshots.items()), self.closes])
+        return told.encode() + b"\n" + self.values.astype("<f8").tobytes()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Part":
+        """The part that was sent."""
+        told, _, values = content.partition(b"\n")
+        rows, columns, snapshots, closes = json.loads(told)
+        return cls(rows, columns, dict(snapshots), np.frombuffer(values, dtype="<f8"), closes)
+
+    def of(self, rows: int, iterations: Sequence[int]) -> Array:
+        """The numbers of the first updates, and of the snapshots at these iterations."""
+        lengths = list(self.snapshots.values())
+        cuts = np.cumsum([self.rows * self.columns, *lengths])[:-1]
+        _, *measured = np.split(self.values, cuts) if lengths else [self.values]
+        found = dict(zip(self.snapshots, measured, strict=True))
+        return np.concatenate(
+            [self.values[: rows * self.columns], *(found[at] for at in iterations)]
+        )
 
 
 @dataclass
@@ -128,7 +171,8 @@ class Buffer:
                 iteration.
             seconds: time since the last flush on this process.
         """
-        parts = [self._rows(processes), *self._measured(processes), self._vector([seconds])]
+        measured = self._measured(processes, self.snapshots)
+        parts = [self._rows(processes), *measured, self._vector([seconds])]
         vector = torch.cat([part.flatten() for part in parts])
         host, arrival = _sent(vector, processes)
         return InFlight(
@@ -139,6 +183,55 @@ class Buffer:
             buffer=self,
             size=processes.size,
         )
+
+    def arrived(self, total: Array, processes: Processes) -> "InFlight":
+        """What waited, whose sum over processes is on the host already; see `depart`.
+
+        Arguments:
+            total: the sum, in the order of `Part.values`.
+            processes: that train together.
+        """
+        lengths = [value.numel() for value in self._measured(processes, self.snapshots)]
+        host = torch.from_numpy(np.append(total, 0.0))
+        return InFlight(
+            vector=host,
+            host=host,
+            arrival=None,
+            lengths=[len(total) - sum(lengths), *lengths, 1],
+            buffer=self,
+            size=processes.size,
+        )
+
+    def part(self, processes: Processes, *, closes: bool) -> Part:
+        """This process's part of all that waits, on the host."""
+        measured = [self._measured(processes, [snapshot]) for snapshot in self.snapshots]
+        rows = self._rows(processes)
+        vector = torch.cat([part.flatten() for part in (rows, *chain(*measured))])
+        return Part(
+            rows=len(self.rows),
+            columns=rows.shape[-1] if self.rows else 0,
+            snapshots={
+                snapshot.iteration: sum(value.numel() for value in values)
+                for snapshot, values in zip(self.snapshots, measured, strict=True)
+            },
+            values=vector.cpu().numpy(),
+            closes=closes,
+        )
+
+    def cut(self, parts: Sequence[Part], start: int) -> "tuple[Buffer, Array]":
+        """The updates and snapshots that all processes have, and the sums over their parts.
+
+        Arguments:
+            parts: of all processes.
+            start: the last iteration before what waits.
+        """
+        rows = min(part.rows for part in parts)
+        common = set.intersection(*(set(part.snapshots) for part in parts))
+        kept = [s for s in self.snapshots if s.iteration in common and s.iteration <= start + rows]
+        at = [snapshot.iteration for snapshot in kept]
+        total: Array = np.sum([part.of(rows, at) for part in parts], axis=0)
+        losses = self.losses[: rows + 1]
+        return Buffer(self.device, self.tensors, self.rows[:rows], losses, kept), total
 
     def _rows(self, processes: Processes) -> Tensor:
         """`(update, column)`: S, Big, clip, loss, unit shares, learning rate, loss scale."""
@@ -175,8 +268,8 @@ class Buffer:
             columns.index_add_(0, rows, entries)
         return columns
 
-    def _measured(self, processes: Processes) -> list[Tensor]:
-        values = (value for snapshot in self.snapshots for value in snapshot.values.values())
+    def _measured(self, processes: Processes, snapshots: Sequence[Snapshot]) -> list[Tensor]:
+        values = (value for snapshot in snapshots for value in snapshot.values.values())
         return [value / processes.copies for value in values if isinstance(value, Tensor)]
 
     def _vector(self, values: Sequence[float] | Sequence[tuple[float, ...]]) -> Tensor:

@@ -4,14 +4,14 @@ How often to flush: by the number of updates that wait, the same on every proces
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import numpy as np
 
 from ultraslow.probes.distributed import Processes
 
-from .buffer import Buffer, InFlight, Reduced
+from .buffer import Buffer, InFlight, Part, Reduced
 
 # Rows held on the device between flushes: 256 × (2·161 + 11) × 8 bytes = 0.7 MB for ResNet-50.
 _ROWS = 256
@@ -64,6 +64,7 @@ class Flushes:
         enter: Callable[[Reduced], None],
         failed: Callable[[RuntimeError], None],
         warn: Callable[[str], None],
+        meet: Callable[[str], None],
     ) -> None:
         """Begin with nothing under way.
 
@@ -74,12 +75,14 @@ class Flushes:
             enter: is given what has arrived on the host.
             failed: is told when a flush could not be, which is the last one.
             warn: is told of gradients that are none of the mean's.
+            meet: returns when all processes have come to what it names.
         """
         self.buffer = buffer
         self._processes = processes
         self._enter = enter
         self._failed = failed
         self._warn = warn
+        self._meet = meet
         self._pace = _Pace(flush_seconds)
         self._flight: InFlight | None = None
 
@@ -89,8 +92,8 @@ class Flushes:
             self._succeeds(self._launch)
 
     def now(self) -> None:
-        """Bring everything to the host."""
-        for step in (self._land, self._launch, self._land):
+        """Bring everything to the host; all processes have come together for it."""
+        for step in (self._land, self._launch_together, self._land):
             if not self._succeeds(step):
                 return
 
@@ -119,7 +122,33 @@ class Flushes:
             return False
         return True
 
+    def part(self, *, closes: bool) -> Part:
+        """What this process has to add to the last flush, which it does not wait for."""
+        self.save_arrived()
+        return self.buffer.part(self._processes, closes=closes)
+
+    def join(self, parts: Sequence[Part], iteration: int) -> int:
+        """Enter what all processes have, and drop the rest.
+
+        Arguments:
+            parts: of all processes.
+            iteration: of the last update of this one.
+
+        Returns:
+            The last update that all have made.
+        """
+        start = iteration - len(self.buffer.rows)
+        buffer, total = self.buffer.cut(parts, start)
+        self.buffer = self.buffer.emptied()
+        flight = buffer.arrived(total, self._processes)
+        self._enter(self._arrived(flight))
+        return start + len(buffer.rows)
+
     def _launch(self) -> None:
+        self._meet("a flush")
+        self._launch_together()
+
+    def _launch_together(self) -> None:
         flight = self._depart()
         if flight.is_beside:
             self._flight = flight

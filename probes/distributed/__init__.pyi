@@ -6,6 +6,13 @@ from .children import (
     torchrun as torchrun,
 )
 from .interrupts import Interrupts as Interrupts
+from .meetings import (
+    LONG as LONG,
+    PATIENCE as PATIENCE,
+    Meetings as Meetings,
+    MissingError as MissingError,
+    gather as gather,
+)
 from .processes import (
     Processes as Processes,
     fail_together as fail_together,
@@ -14,6 +21,7 @@ from .processes import (
     is_sharded as is_sharded,
     leave as leave,
     local as local,
+    may_join as may_join,
     parameter_names as parameter_names,
     part_like as part_like,
     processes_of as processes_of,
@@ -21,5 +29,5 @@ from .processes import (
     within_wrapper as within_wrapper,
     wrapped_late as wrapped_late,
 )
-from .sigterm import Termination as Termination, agreement_among as agreement_among
+from .sigterm import Termination as Termination
 from .strategies import refuse_unseen as refuse_unseen, warn_if_apart as warn_if_apart

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NoReturn, TypeVar
 
 import torch
@@ -29,6 +29,7 @@ class Processes:
         copies: how many of them hold the same weights: all under DDP, one under FSDP2, the
             replicas under HSDP.
         by_hand: whether the training loop averages gradients itself, after the backward pass.
+        ranks: their places among all processes of the program.
     """
 
     size: int = 1
@@ -36,6 +37,7 @@ class Processes:
     groups: tuple[dist.ProcessGroup, ...] = ()
     copies: int = 1
     by_hand: bool = False
+    ranks: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def writes(self) -> bool:
@@ -105,7 +107,8 @@ def _by_hand(given: dist.ProcessGroup | bool) -> Processes:
 def _all_alike(group: dist.ProcessGroup) -> Processes:
     """The processes of a group, each of which holds all weights."""
     size = dist.get_world_size(group)
-    return Processes(size, dist.get_rank(group), (group,), size)
+    ranks = tuple(dist.get_process_group_ranks(group))
+    return Processes(size, dist.get_rank(group), (group,), size, ranks=ranks)
 
 
 def fail_together(
@@ -295,7 +298,13 @@ def _mesh_processes(parameters: Sequence[DTensor]) -> Processes:
     everyone = mesh.size() == dist.get_world_size()
     axes = [mesh.get_group(axis) for axis in range(mesh.ndim)]
     groups = (dist.distributed_c10d._get_default_group(),) if everyone else tuple(axes)
-    return Processes(mesh.size(), rank, groups, math.prod(replicated))
+    ranks = tuple(mesh.mesh.flatten().tolist())
+    return Processes(mesh.size(), rank, groups, math.prod(replicated), ranks=ranks)
+
+
+def may_join(model: torch.nn.Module) -> bool:
+    """Whether processes may run out of data before others, within `model.join()`."""
+    return bool(getattr(getattr(_undecorated(model), "_join_config", None), "enable", False))
 
 
 def _undecorated(model: torch.nn.Module) -> torch.nn.Module:

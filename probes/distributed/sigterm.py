@@ -23,13 +23,10 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 
-from .processes import Processes
-
 # Seconds from being told to giving up. 30 lie between SIGTERM and SIGKILL with Slurm and torchrun.
 PATIENCE = 10.0
 
 _DECISION = "decision"
-_END = "end"
 _TOLD = "told"
 _CLOSED = "closed"
 _POLL = 0.01  # seconds
@@ -94,29 +91,6 @@ class Agreement:
             return None
         return False if decision == _NEVER else (True if iteration >= int(decision) else None)
 
-    def ends(self, iteration: int, *, closing: bool = True) -> bool:
-        """Whether to close, now that the program of this process has come to its end.
-
-        Waits for the others to come to theirs.
-
-        Arguments:
-            iteration: the last update; all close when it is the same on all of them.
-            closing: False where this process cannot.
-        """
-        until = self._clock() + self._patience
-        with suppress(RuntimeError):  # the store is gone
-            at_end = f"{_END} {iteration}"
-            self._store.add(at_end, 1)
-            while not self._store.check([_END]):
-                if closing and self._store.add(at_end, 0) >= self._size:
-                    self._store.compare_set(_END, "", at_end)
-                elif not closing or self._clock() >= until:
-                    self._store.compare_set(_END, "", _NEVER)
-                else:
-                    time.sleep(_POLL)
-            return self._store.get(_END).decode() == at_end
-        return False
-
     def part(self) -> None:
         """Wait until all have closed: a launcher kills the others as soon as one has ended."""
         until = self._clock() + self._patience
@@ -138,19 +112,6 @@ class Agreement:
     def _decide(self, proposed: str) -> str:
         """What is decided now, by this process or, a moment before it, by another."""
         return bytes(self._store.compare_set(_DECISION, "", proposed)).decode()
-
-
-def agreement_among(processes: Processes, name: str) -> Agreement | None:
-    """The agreement of processes that train together; None where there is but one.
-
-    Arguments:
-        processes: of the default group.
-        name: the same on all of them, and of no other recording.
-    """
-    if not processes.groups:
-        return None
-    store = dist.PrefixStore(f"ultraslow {name}", dist.distributed_c10d._get_default_store())
-    return Agreement(store, size=processes.size)
 
 
 class Termination:

@@ -213,6 +213,13 @@ class Quantities:
         )
         return {name: value for name, value in values.items() if not isinstance(value, Tensor)}
 
+    def waits_for_close(self, iteration: int) -> bool:
+        """Whether something is measured at the close that was not at this iteration."""
+        return any(
+            quantity.at_close and not quantity.failed and self._measured_at.get(name) != iteration
+            for name, quantity in self._all.items()
+        )
+
     def hold(self) -> None:
         """A state of the recorder is saved."""
         for quantity in self._all.values():

@@ -7,5 +7,6 @@ Contents:
     start          what a recording begins with, new or resumed
     compatibility  what a resumed run has to share with its recording
     metadata       what a recording says of its run
+    others         the other processes, which come to things together, or end apart
     outlook        which predictions a run can serve, in a line on standard error
 """

@@ -18,6 +18,7 @@ from ultraslow.diffusion.scaling import Rule
 from ultraslow.probes.buffer import Resume, schedule_of
 from ultraslow.probes.distributed import (
     Processes,
+    gather,
     is_sharded,
     local,
     parameter_names,
@@ -203,6 +204,7 @@ def _begun(
     quiet: bool,
 ) -> Recorder:
     """The recorder of a recording that is opened; where one fails, nothing is left behind."""
+    meetings = gather(setup.processes, _what(setup))
     start = begin(setup, resume, overwrite=overwrite)
     try:
         begun = _with_quantities(setup, start, quantities)
@@ -210,12 +212,19 @@ def _begun(
         folder, new = setup.store.folder, start.recorded < 0 and not quiet
         writer.tell = (lambda records: say(folder, outlook(folder, records))) if new else None
         alone = OneUnit(folder, listens=new and writer.noise and setup.processes.size == 1)
-        return make(
-            setup.optimizers, setup.subject, quantities, start=begun, writer=writer, alone=alone
-        )
+        told = {"start": begun, "writer": writer, "alone": alone, "meetings": meetings}
+        return make(setup.optimizers, setup.subject, quantities, **told)
     except BaseException:
         abandon(setup, start)
         raise
+
+
+def _what(setup: RunSetup) -> str:
+    """What this process comes to record, in the words of those that train with it."""
+    tensors = setup.subject.parameters
+    weights = sum(parameter.numel() for parameter in tensors.values())
+    probes = ", ".join(sorted(setup.probes))
+    return f"`attach` {len(tensors)} tensors of {weights} weights with {probes}"
 
 
 def _setup(

@@ -10,7 +10,8 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +31,24 @@ def say(folder: Path, text: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
             print(f"recording {folder}: {text}", file=sys.stderr, flush=True)
+
+
+class Notices:
+    """Warns of a recording; says nothing twice, and an empty message not at all."""
+
+    def __init__(self, folder: Path, note: Callable[[str], None] = lambda _: None) -> None:
+        """Name the recording by its folder, and what keeps the messages in it."""
+        self._folder = folder
+        self._note = note
+        self._given = {""}
+
+    def warn(self, message: str) -> None:
+        """Warn, once for each message."""
+        if message not in self._given:
+            self._given.add(message)
+            self._note(message)
+            text = f"recording {self._folder}: {message}"
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 def outlook(folder: Path, records: xr.Dataset) -> str:

@@ -14,7 +14,6 @@ import atexit
 import gc
 import os
 import sys
-import warnings
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from enum import Enum, auto
@@ -37,13 +36,19 @@ from ultraslow.probes.buffer import (
     misfits,
     to_plain,
 )
-from ultraslow.probes.distributed import Termination, agreement_among, wrapped_late
+from ultraslow.probes.distributed import (
+    Meetings,
+    MissingError,
+    Termination,
+    wrapped_late,
+)
 from ultraslow.probes.gradients import AfterPass, GradientTap
 from ultraslow.probes.quantities import Quantities, Subject
 from ultraslow.probes.steps import STEP, Followed, Optimizers, Turns
 from ultraslow.probes.storage import RecordingWriter, SegmentStore, import_pools
 
-from .outlook import OneUnit
+from .others import Others
+from .outlook import Notices, OneUnit
 from .start import Start
 from .work import Clocks, Work
 
@@ -62,24 +67,6 @@ _SEVERAL = (
     "discriminator, so that an iteration has no one gradient; for the noise of each, attach a "
     "recorder to its module and its optimizer alone"
 )
-
-
-class _Notices:
-    """Warns of a recording; says nothing twice, and an empty message not at all."""
-
-    def __init__(self, folder: Path, note: Callable[[str], None] = lambda _: None) -> None:
-        """Name the recording by its folder, and what keeps the messages in it."""
-        self._folder = folder
-        self._note = note
-        self._given = {""}
-
-    def warn(self, message: str) -> None:
-        """Warn, once for each message."""
-        if message not in self._given:
-            self._given.add(message)
-            self._note(message)
-            text = f"recording {self._folder}: {message}"
-            warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 class Recorder:
@@ -101,6 +88,7 @@ class Recorder:
         scaler: torch.amp.GradScaler | None,
         flush_seconds: float,
         close_on_sigterm: bool,
+        meetings: Meetings | None,
     ) -> None:
         past = start.state
         self.iteration = self._began = past.iteration
@@ -110,21 +98,20 @@ class Recorder:
         self._processes = subject.processes
         self._quantities = quantities
         self._writer = writer
-        self._batch_size = batch_size
-        self._schedule = schedule
-        kept = _Notices(writer.store.folder, lambda text: writer.note(self.iteration, text))
+        self._batch_size, self._schedule = batch_size, schedule
+        kept = Notices(writer.store.folder, lambda text: writer.note(self.iteration, text))
         self._warn = kept.warn
         self._alone = alone
         self._units = DeclaredUnits(self._warn)
         self._stage = Stage.BETWEEN
-        self._stopped = False  # by itself
+        self._stopped = self._apart = False  # by itself, and what all have is joined at the end
         self._held = -1  # the iteration of a record that waits for its last evaluation
         self._commit = AfterPass(self._enter_update)
         self._clocks = Clocks(wall_time=past.wall_time, probe_seconds=past.probe_seconds)
         self._work = Work(self._clocks)
         self._flushes = self._flushes_of(subject, flush_seconds)
         self._ledger, self._recorded = self._ledger_of(start), start.recorded
-        self._agreement = agreement_among(self._processes, str(writer.store.folder))
+        self._others = self._others_of(meetings)
         with ExitStack() as undo:  # where something fails, nothing is left attached
             self._termination = self._when_told_to_end(listen=close_on_sigterm)
             self._work.ends_by(self._termination)
@@ -239,6 +226,11 @@ class Recorder:
                 f"state_dict: recording {self._writer.store.folder} has stopped after iteration "
                 f"{self.iteration}, as was warned of"
             )
+        try:
+            self._meet("`state_dict`")
+        except MissingError as error:
+            self._cannot_flush(error)
+            raise RuntimeError(f"state_dict: {error}; call it on every process") from None
         with self._work:
             self._quantities.hold()
             # No record: it brings what was added up so far to the host.
@@ -281,24 +273,12 @@ class Recorder:
     def _at_exit(self) -> None:
         """The program ends and has not closed the recording.
 
-        After an exception, and where the processes cannot close together, it is left live, so
-        that a later run can go on.
+        After an exception it is left live, so that a later run can go on.
         """
-        if not self._usable():
-            return
-        closes = getattr(sys, "last_value", None) is None
-        if self._agreement is not None:
-            closes &= torch.distributed.is_initialized()
-            closes = self._agreement.ends(self.iteration, closing=closes)
-        if closes:
-            self._close(evaluate=False)
-        else:
+        if self._apart or (self._usable() and getattr(sys, "last_value", None) is None):
+            self._close(evaluate=False, waits=False)
+        elif self._usable():
             self._flush_alone()
-            if self._processes.writes and self._agreement is not None:
-                self._warn(
-                    "the program ended without closing it, and what was measured since the last "
-                    "flush is lost; call `close` on every process before it parts from the others"
-                )
             self._leave()
 
     def _ledger_of(self, start: Start) -> Ledger:
@@ -310,6 +290,16 @@ class Recorder:
             noise=self._writer.noise,
         )
 
+    def _others_of(self, meetings: Meetings | None) -> Others:
+        return Others(
+            meetings,
+            self._model,
+            writes=self._processes.writes,
+            folder=self._writer.store.folder,
+            flushes=lambda: self._flushes,
+            warn=self._warn,
+        )
+
     def _flushes_of(self, subject: Subject, flush_seconds: float) -> Flushes:
         return Flushes(
             Buffer(subject.initial[0].device, len(subject.initial)),
@@ -318,6 +308,7 @@ class Recorder:
             enter=lambda reduced: self._write(reduced.updates, reduced.snapshots),
             failed=self._cannot_flush,
             warn=self._unaveraged,
+            meet=self._meet,
         )
 
     def _when_told_to_end(self, *, listen: bool) -> Termination:
@@ -325,39 +316,45 @@ class Recorder:
             flush=self._flush_alone,
             close=partial(self._close, evaluate=False),
             leave=self._leave,
-            agreement=self._agreement,
+            agreement=self._others.agreement,
             listen=listen,
         )
 
-    def _close(self, *, evaluate: bool = True) -> None:
+    def _close(self, *, evaluate: bool = True, waits: bool = True) -> None:
         """Close the recording.
 
         Arguments:
             evaluate: whether there is time for what is measured at the close. Not where the
                 process is about to be ended, alone perhaps and in the middle of an update.
+            waits: whether the other processes are waited for; else each leaves what it has.
         """
+        if self._apart:
+            self._join_apart()
         if not self._usable():
             return
         with self._work:
             if self._recorded != self.iteration and self._between():
                 self._record()
-            if evaluate:
+            together = self._others.come_to_close(self.iteration, waits=waits)
+            if evaluate and together:
                 self._evaluate_last()
-            self._flushes.now()
+            elif self._processes.writes and self._quantities.waits_for_close(self.iteration):
+                ending = "the program was ending; call `close` before it does"
+                why = self._others.missing if evaluate else ending
+                self._warn(f"was closed without the last evaluation: {why}")
+            if together:
+                self._flushes.now()
+            else:
+                self._others.post(closes=True)
             if not self._open:  # it could not be flushed
                 return
             self._detach()
-            if self._processes.writes:
+            self._tell_at_close()
+            if together and self._processes.writes:
                 self._warn(self._ledger.at_end())
-            if self.iteration == self._began:
-                self._warn(wrapped_late(self._model, self._parameters))
-            late = ["records"] if self._schedule.beyond(self.iteration) else []
-            for name in [*late, *self._quantities.beyond(self.iteration)]:
-                self._warn(
-                    f"the schedule of {name} goes beyond the last iteration, {self.iteration}"
-                )
-            if self._processes.writes:
                 self._writer.close()
+            elif self._processes.writes:
+                self._close_apart()
 
     def _between(self) -> bool:
         """Whether the weights are those of the last iteration."""
@@ -371,6 +368,32 @@ class Recorder:
             return False
         return True
 
+    def _tell_at_close(self) -> None:
+        if self.iteration == self._began:
+            self._warn(wrapped_late(self._model, self._parameters))
+        late = ["records"] if self._schedule.beyond(self.iteration) else []
+        for name in [*late, *self._quantities.beyond(self.iteration)]:
+            self._warn(f"the schedule of {name} goes beyond the last iteration, {self.iteration}")
+
+    def _meet(self, what: str) -> None:
+        self._others.meet(what, self.iteration)
+
+    def _join_apart(self) -> None:
+        """Write what all processes have, of a recording that has stopped as one did not come."""
+        self._apart = False
+        atexit.unregister(self._at_exit)
+        if os.getpid() == self._process:
+            self._close_apart()
+
+    def _close_apart(self) -> None:
+        """Close if what all processes have left is all there is, else leave it live."""
+        if self._others.join(self.iteration):
+            self._warn(self._ledger.at_end())
+            self._writer.close()
+        else:
+            self._writer.write([])
+            self._writer.leave()
+
     def _leave(self) -> None:
         """Leave the recording live, with what has arrived, for a later run to go on."""
         with self._work:
@@ -378,6 +401,8 @@ class Recorder:
                 self._flushes.save_arrived()
             if self._processes.writes:
                 self._writer.write([])
+            if not self._work.broken:
+                self._others.leave(self.iteration)
             self._detach()
             if self._processes.writes:
                 self._writer.leave()
@@ -393,7 +418,8 @@ class Recorder:
         self._work.interrupts.step_ends()
         self._rows.close()
         self._termination.stop()
-        atexit.unregister(self._at_exit)
+        if not self._apart:
+            atexit.unregister(self._at_exit)
 
     def _owned(self) -> bool:
         """Whether the recorder is open and this is its process.
@@ -417,7 +443,7 @@ class Recorder:
 
     def _flush_alone(self) -> None:
         """Bring to disk what one process can without the others, at any moment."""
-        if not self._processes.groups and self._open:
+        if self._processes.size == 1 and self._open:
             with self._work:
                 self._flushes.now()
 
@@ -468,6 +494,12 @@ class Recorder:
 
     def _record(self) -> None:
         """Measure all that a record at this iteration holds."""
+        if self.iteration > self._began and self._quantities.due(self.iteration):
+            try:  # what is due by itself communicates
+                self._meet("a measurement")
+            except MissingError as error:
+                self._cannot_flush(error)
+                return
         with self._work, self._rows.paused():
             self._flushes.buffer.snapshots.append(self._snapshot())
         self._recorded = self.iteration
@@ -503,7 +535,12 @@ class Recorder:
     def _cannot_flush(self, error: RuntimeError) -> None:
         self._warn(f"stopped, as what was measured could not be collected: {error}")
         self._stopped = True
-        self._leave()
+        if isinstance(error, MissingError):
+            self._others.post(closes=False)
+            self._apart = self._processes.writes
+            self._detach()
+        else:
+            self._leave()
 
     def _write(self, updates: Updates, snapshots: list[Snapshot], *, hold: int = -1) -> None:
         """Write the records that are complete, but for that of an iteration to hold back."""

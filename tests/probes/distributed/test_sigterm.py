@@ -84,40 +84,12 @@ def test_nothing_is_asked_before_a_process_is_told():
     assert not agreement.overdue
 
 
-def ends_of(*ends, patience=10.0):
-    """What processes, each at an iteration and able to close or not, agree to at their end."""
-    store, found = dist.HashStore(), {}
-
-    def end(rank, iteration, closing):
-        agreement = Agreement(store, size=len(ends), patience=patience)
-        found[rank] = agreement.ends(iteration, closing=closing)
-
-    threads = [
-        threading.Thread(target=end, args=(rank, *one))
-        for rank, one in enumerate(ends)
-        if one is not None
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return found
-
-
-def test_at_their_end_processes_close_together_or_not_at_all():
-    assert ends_of((7, True), (7, True), (7, True)) == {0: True, 1: True, 2: True}
-    assert ends_of((7, True), (7, False)) == {0: False, 1: False}
-    assert ends_of((7, True), (8, True), patience=0.1) == {0: False, 1: False}
-    assert ends_of((7, True), None, patience=0.1) == {0: False}
-
-
-def test_without_a_store_there_is_no_agreement(tmp_path):
+def test_without_a_store_there_is_no_agreement():
     class Gone:
         def add(self, key, amount):
             raise dist.DistStoreError("connection was closed")
 
     agreement = Agreement(Gone(), size=2)
-    assert agreement.ends(1) is False
     agreement.tell()
     assert agreement.closes(1) is False
 
