@@ -12,11 +12,11 @@ import xarray as xr
 from ultraslow import probes
 from ultraslow.diffusion.recording.contract import check
 from ultraslow.diffusion.recording.schedule import log_spaced
-from ultraslow.probes.recorder.recorder import _Notices
+from ultraslow.probes.recorder.outlook import Notices
 
 
 def test_each_message_is_given_once_and_an_empty_one_never():
-    notices = _Notices(Path("runs/a"))
+    notices = Notices(Path("runs/a"))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         for message in ("late", "", "late", "early"):
