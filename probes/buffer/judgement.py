@@ -27,6 +27,8 @@ _ROUNDING = 1e-6
 # A gradient that is divided by a number differs from the quotient by rounding only, and clipping
 # hits that number in one of ten million updates.
 _DIVIDED = 1e-7
+# Below this factor clipping is rare, and a scale of the loss that was undone is likely.
+_SHRUNK = 1 / 200
 _LOW_PRECISION = 1.1  # what adding in low precision may do to a squared norm
 _OF_SAMPLES = {"more", "rows"}  # what is told also where noise is not measured
 
@@ -51,6 +53,7 @@ class UnitHistory:
         largest: most samples of an update.
         smallest: fewest.
         divided: updates whose gradients were divided by their number of units before the step.
+        shrunk: updates in a row whose gradients shrank more than clipping makes them.
     """
 
     processes: int = 1
@@ -63,6 +66,7 @@ class UnitHistory:
     largest: float = 0.0
     smallest: float = math.inf
     divided: int = 0
+    shrunk: int = 0
 
     @property
     def usual(self) -> float:
@@ -264,7 +268,7 @@ class Judge:
         """What gradients were multiplied by after their passes, where that is no clipping.
 
         It is one over the number of units of a process; and once that was seen three times,
-        smaller factors are that and clipping.
+        smaller factors are that and clipping. Scales of a loss are powers of two.
         """
         factors = np.ones(len(updates))
         pairs = zip(updates.units.tolist(), updates.clip_factor.tolist(), strict=True)
@@ -275,6 +279,13 @@ class Judge:
                 factors[at] = share
                 self.history = replace(self.history, divided=self.history.divided + exact)
                 self._tell("divided", _WERE_DIVIDED)
+            elif factor < _SHRUNK and _is_power(factor):
+                factors[at] = factor
+                self._tell("unscaled", f"{_WERE_UNSCALED} {1 / factor:.0f}")
+            shrunk = factor / factors[at] < _SHRUNK
+            self.history = replace(self.history, shrunk=self.history.shrunk + 1 if shrunk else 0)
+            if self.history.shrunk == _STRETCH:
+                self._tell("shrunk", _SHRANK.format(factor))
         return factors
 
     def _without_strangers(self, updates: Updates) -> Updates:
@@ -290,6 +301,11 @@ class Judge:
         self._tell("strangers", _STRANGERS)
         u, v = (np.where(more, _NAN, values) for values in (updates.u, updates.v))
         return replace(updates, u=u, v=v, left_out=updates.left_out | more)
+
+
+def _is_power(factor: float) -> bool:
+    """Whether a factor is a power of two, by which floating-point numbers are divided exactly."""
+    return factor > 0 and abs(math.log2(factor) - round(math.log2(factor))) < 1e-9
 
 
 def _even(sums: UnitShares, measure: str) -> bool:
@@ -315,6 +331,16 @@ _SOME = (
 _WERE_DIVIDED = (
     "gradients were divided by the number of backward passes before the step; noise is that of "
     "the divided ones, as if each loss had been divided"
+)
+_WERE_UNSCALED = (
+    "gradients were divided by a power of two before the step, as by the scale of a loss; noise "
+    "is that of the divided ones, the first by"
+)
+_SHRANK = (
+    "gradients were multiplied by factors such as {:.2g} between their passes and the step, which "
+    "is little for clipping. Where losses are scaled or not divided by the number of passes, |G|² "
+    "and tr Σ are too large by the square of that: divide the losses, or scale them by a "
+    "torch.amp.GradScaler"
 )
 _STRANGERS = (
     "the gradient of an update was larger than its backward passes can have made it, so something "

@@ -81,7 +81,8 @@ class RowReader:
         self._witnesses = witnesses([p.numel() for p in parameters], optimizers.tensor_slots)
         self._clipped_sq = self._nothing().expand(WITNESSES)
         self._passes = 0  # that had ended when the step began
-        self._looks = _LOOKS if scaler is None else 0
+        self._looks = _LOOKS
+        self._rescaled = False  # whether a scale that nobody told of was undone in this update
         self._projections: Projections | None = None
         self._averaged: tuple[Tensor, Tensor] | None = None  # squares, projections
         if by_hand:
@@ -135,17 +136,19 @@ class RowReader:
 
     def _undo_scale(self, optimizer: torch.optim.Optimizer) -> None:
         """Undo a loss scale that nobody told of."""
-        if self._scaler is None and self._looks:
+        if self._looks:
             self._looks -= 1
-            self._scaler = stepping_scaler()
-            if self._scaler is not None:
-                self._tap.adopt(partial(scale_of, self._scaler), partial(turn_of, self._scaler))
+            found = stepping_scaler()
+            if found not in (None, self._scaler) and scale_of(self._scaler) is None:
+                self._scaler = found
+                self._tap.adopt(partial(scale_of, found), partial(turn_of, found))
                 self._warn(
                     "scaler: a gradient scaler that was not given steps the optimizer; its scale "
                     "is undone; pass scaler= to us.attach to have loss_scale and skipped recorded"
                 )
         scale = getattr(optimizer, "grad_scale", None)
-        if self._scaler is None and isinstance(scale, Tensor):
+        if self._scaler is None and isinstance(scale, Tensor) and not self._rescaled:
+            self._rescaled = True
             self._tap.rescale(scale.double().square())
 
     def is_void(self, numbers: Collection[int]) -> bool:
@@ -159,7 +162,7 @@ class RowReader:
         self.skipped += 1
         self._units.drop()
         self._tap.take()
-        self._version, self._moved = -1, False
+        self._version, self._moved, self._rescaled = -1, False, False
         return True
 
     def read(self, unknown: str = "") -> tuple[Row, float]:
@@ -195,7 +198,7 @@ class RowReader:
             averaged=None if averaged is None else averaged[1],
         )
         self._clipped_sq = self._nothing().expand(WITNESSES)
-        self._version, self._moved = -1, False
+        self._version, self._moved, self._rescaled = -1, False, False
         return row, seen.seconds
 
     def _unknown(self, units: float) -> str:

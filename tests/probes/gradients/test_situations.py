@@ -390,27 +390,37 @@ def test_gradients_that_were_not_cleared_are_told_of(tmp_path):
     assert ["or it was not cleared before" in one for one in said] == [True]
 
 
-def divided(model, optimizer, recorder, twin, *, clip=None):
-    """Losses are not divided; the gradients are, before the step."""
-    for _ in range(6):
+def divided(model, optimizer, recorder, twin, *, by=3, clip=None):
+    """Losses are not divided, or scaled; the gradients are, before the step."""
+    for _ in range(12):
         for _ in range(3):
             made = batch(4)
             twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
-            mean_loss(model, made).backward()
+            (mean_loss(model, made) * by / 3).backward()
         for p in model.parameters():
-            p.grad /= 3
+            p.grad /= by
+        if clip:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
         optimizer.zero_grad()
         twin.step()
 
 
-def test_gradients_that_are_divided_after_all_passes(tmp_path):
-    recording, twin, said = recorded(tmp_path, divided, batch_size=12)
+@pytest.mark.parametrize(
+    ("by", "words"),
+    [(3, "divided by the number of backward passes"), (1024, "power of two before the step")],
+)
+def test_gradients_that_are_divided_after_all_passes(tmp_path, by, words):
+    recording, twin, said = recorded(tmp_path, partial(divided, by=by), batch_size=12)
     compare(recording, twin)
     np.testing.assert_allclose(recording["clip_factor"][1:], 1.0, rtol=1e-6)
-    assert ["gradients were divided by the number of backward passes" in one for one in said] == [
-        True
-    ]
+    assert [words in one for one in said] == [True]
+
+
+def test_a_loss_whose_scale_clipping_hides_is_told_of(tmp_path):
+    loop = partial(divided, by=1024, clip=0.01)
+    _, _, said = recorded(tmp_path, loop, batch_size=12)
+    assert ["which is little for clipping" in one for one in said] == [True]
 
 
 def scaled(model, optimizer, recorder, twin, *, clip=False):
