@@ -100,20 +100,19 @@ def _in_part(runs: Mapping[str, xr.Dataset]) -> list[str]:
             if attribute in run.attrs and fields[-1] in run:
                 reason = printable(str(run.attrs[attribute]), _REASON_LENGTH)
                 lines.append(f"{_name(run)}: {fields[-1]} is missing {reason}")
-    left_out = {_name(run): _left_out(run) for run in runs.values()}
-    lines += [
-        f"{name}: the noise leaves out {count} of {of} updates, as what their units hold is not "
-        "known; `Recorder.unit` declares it"
-        for name, (count, of) in left_out.items()
-        if count
-    ]
+    for run in runs.values():
+        if count := _left_out(run):
+            last = int(run["iteration"][-1])
+            lines.append(
+                f"{_name(run)}: the noise leaves out {count} of {last} updates, as what their units "
+                "hold is not known; Recorder.unit declares it"
+            )
     return lines
 
 
-def _left_out(run: xr.Dataset) -> tuple[int, int]:
-    """Updates that the noise leaves out, and all."""
-    count = int(run["noise_left_out"].sum()) if "noise_left_out" in run else 0
-    return count, int(run["iteration"][-1])
+def _left_out(run: xr.Dataset) -> int:
+    """Updates that the noise leaves out."""
+    return int(run["noise_left_out"].sum()) if "noise_left_out" in run else 0
 
 
 def _name(run: xr.Dataset) -> str:

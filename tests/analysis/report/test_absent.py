@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from ultraslow.analysis.report import tables
@@ -36,6 +37,16 @@ def test_reasons_about_a_part_of_a_run_are_told(make):
     told = "in later updates: the noise probe failed and was switched off: ZeroDivisionError()"
     run = make(run="a", last=8).assign_attrs(noise_absent=told)
     assert f"a: noise_trace is missing {told}" in absences({"a": run})
+
+
+def test_updates_that_the_noise_leaves_out_are_counted(make):
+    run = make(run="a", last=8)
+    left_out = np.zeros(run.sizes["iteration"], dtype=int)
+    run = run.assign(noise_left_out=("iteration", left_out))
+    assert not any("leaves out" in line for line in absences({"a": run}))
+    left_out[-2:] = 1, 2
+    run = run.assign(noise_left_out=("iteration", left_out))
+    assert any("a: the noise leaves out 3 of 8 updates" in line for line in absences({"a": run}))
 
 
 @pytest.mark.parametrize("several", [True, False])
