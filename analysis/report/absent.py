@@ -104,8 +104,8 @@ def _in_part(runs: Mapping[str, xr.Dataset]) -> list[str]:
         if count := _left_out(run):
             last = int(run["iteration"][-1])
             lines.append(
-                f"{_name(run)}: the noise leaves out {count} of {last} updates, as what their units "
-                "hold is not known; Recorder.unit declares it"
+                f"{_name(run)}: the noise leaves out {count} of {last} updates, as what their "
+                "units hold is not known; Recorder.unit declares it"
             )
     return lines
 
