@@ -278,7 +278,9 @@ def _names(runs: Sequence[xr.Dataset]) -> list[str]:
     if len(runs) == 1:
         return [ALL]
     settings = [dict(zip(SETTING, setting_of(run), strict=True)) for run in runs]
-    words = [{name: _in_words(name, value) for name, value in own.items()} for own in settings]
+    words = [
+        {name: setting_in_words(name, value) for name, value in own.items()} for own in settings
+    ]
     for own, run in zip(words, runs, strict=True):
         place = ingredients_of(run)
         own["rung"] = f"rung {place.number} of {place.ladder}" if place else "plain runs"
@@ -300,7 +302,14 @@ def _numbered(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _in_words(name: str, value: str) -> str:
+def setting_in_words(name: str, value: str) -> str:
+    """One of `SETTING` with its value, as text, in the words of the field.
+
+    >>> setting_in_words("optimizer", "adamw"), setting_in_words("weight_decay", "0.0")
+    ('AdamW', 'no weight decay')
+    >>> setting_in_words("data_size", "50000"), setting_in_words("ghost_size", "32")
+    ('50,000 samples', 'ghost batches of 32')
+    """
     title = name.replace("_", " ")
     if not value:
         return f"unknown {title}"

@@ -11,14 +11,8 @@ import xarray as xr
 
 from ultraslow.analysis.text import number
 
-from .arms import SETTING, arm, ingredients_of, place_of, setting_key
+from .arms import SETTING, arm, ingredients_of, place_of, setting_in_words, setting_key
 from .readings import label
-
-_WORDS = {
-    "weight_decay": "weight decay",
-    "ghost_size": "ghost size",
-    "data_size": "data size",
-}
 
 
 def arm_names(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:
@@ -49,31 +43,45 @@ def _by_size(runs: Mapping[str, xr.Dataset]) -> dict[int, list[str]]:
 
 
 def _words(arms: Mapping[Hashable, xr.Dataset]) -> dict[Hashable, str]:
-    """By arm, of which a run is given: its rung; or its rule, and what others have otherwise."""
+    """By arm, of which a run is given: its rung; or its rule, and what others have otherwise.
+
+    The rule is left out where all share it and the rest tells.
+    """
     plain = [run for run in arms.values() if ingredients_of(run) is None]
     rates: dict[str, set[float]] = {}
     for run in plain:
         rates.setdefault(arm(run).scaling, set()).add(arm(run).rate)
     several = [name for name in SETTING if len({str(label(run, name)) for run in plain}) > 1]
-    return {key: _text(run, rates, several) for key, run in arms.items()}
+    rest = {key: _rest(run, rates, several) for key, run in arms.items()}
+    if len(rates) == 1 and all(rest.values()):
+        return rest
+    rules = {key: arm(run).scaling if _rung(run) is None else "" for key, run in arms.items()}
+    return {key: ", ".join(filter(None, (rules[key], rest[key]))) for key in arms}
 
 
-def _text(run: xr.Dataset, rates: Mapping[str, set[float]], several: Sequence[str]) -> str:
+def _rung(run: xr.Dataset) -> str | None:
     place = place_of(run)
-    if place is not None and place.ladder:
-        return place.name or f"rung {place.number}"
-    own = arm(run)
-    parts = [own.scaling]
+    if place is None or not place.ladder:
+        return None
+    return place.name or f"rung {place.number}"
+
+
+def _rest(run: xr.Dataset, rates: Mapping[str, set[float]], several: Sequence[str]) -> str:
+    """The rung of a run; or its rate, noise and settings, where others have others."""
+    rung = _rung(run)
+    if rung is not None:
+        return rung
+    own, parts = arm(run), []
     if len(rates[own.scaling]) > 1:
         parts.append(f"rate {number(own.rate)}")
     if own.noise:
         parts.append(f"added noise {number(own.noise)}")
     parts += [
-        f"{_WORDS.get(name, name)} {found}"
+        setting_in_words(name, str(found))
         for name in several
-        if (found := label(run, name)) not in (0, "")
+        if name != "weights" and (found := label(run, name)) not in (0, "")
     ]
-    return ", ".join(filter(None, parts))
+    return ", ".join(parts)
 
 
 def _told_apart(words: Mapping[Hashable, str]) -> dict[Hashable, str]:

@@ -36,7 +36,13 @@ def test_an_arm_is_named_by_what_tells_it_from_others_of_its_batch_size(study):
 
 def test_rates_are_named_where_a_rule_has_several(make):
     found = arm_names(runs(make(run="a", rate=0.1), make(run="b", rate=0.2)))
-    assert found == {"a": "sqrt, rate 0.1", "b": "sqrt, rate 0.2"}
+    assert found == {"a": "rate 0.1", "b": "rate 0.2"}
+
+
+def test_what_all_arms_share_is_no_part_of_a_name(make):
+    adam = make(run="b", optimizer="adamw", weight_decay=0.1, model="vit")
+    found = arm_names(runs(make(run="a", optimizer="sgd", weight_decay=0.0), adam))
+    assert found == {"a": "resnet8, SGD", "b": "vit, AdamW, weight decay 0.1"}
 
 
 def test_rungs_are_named_by_their_names_and_equal_names_numbered(make):
@@ -55,7 +61,7 @@ def test_added_noise_and_settings_are_named_where_they_differ(make):
     assert found == {
         "a": "sqrt",
         "b": "sqrt, added noise 0.1",
-        "c": "sqrt, ghost size 32",
+        "c": "sqrt, ghost batches of 32",
     }
 
 
