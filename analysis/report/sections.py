@@ -335,8 +335,8 @@ def _along(found: Findings) -> Markup:
         "is log t, ½ is √t, whatever the law. Line and band: mean of the seeds of the arm with "
         f"most, and its {percent(found.study.level)} interval at each iteration; where no arm has "
         "three, one run with the band of its own noise. Dashed: the laws that were fitted. "
-        "Where the band leaves the dashed line the curve leaves the law; gaps: the slope is not "
-        "told from 0."
+        "Where the band keeps off the dashed line for long, the curve leaves the law; gaps: the "
+        "slope is not told from 0."
     )
     title = "The exponent along the curves: whether one power holds from beginning to end"
     return piece("drawer", title, [_figure(panels, caption)])

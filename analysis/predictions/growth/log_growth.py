@@ -409,8 +409,7 @@ def _arms_say(arms: Sequence[SpeakingArm], found: Judgement) -> list[str]:
             return [sentence(f"{_sizes(own)} alone would be {CONTRADICTED}, {enough}")]
         return [f"None of {len(arms)} arms shows this by itself, all together do."]
     if found.word == UNDECIDABLE:
-        own = sentence("; ".join(decided)) if decided else f"None of {len(arms)} arms decides."
-        return [own]
+        return [sentence("; ".join(decided)) if decided else f"None of {len(arms)} arms decides."]
     carrying = [arm.short for arm in ordered if arm.name in found.carrying]
     less = len([name for name in alone[found.word] if name not in carrying])
     if len(carrying) == len(arms):
