@@ -7,6 +7,7 @@ Contents:
     labels    words and ranges of what a person says of a run
     schedule  at which iterations to record
     disk      whole files and folders that outlast a power cut
+    outside   links out of an HDF5 file, and circles in it
     netcdf    the one reader and writer of files, and their seal
     lease     who writes a live folder
 """

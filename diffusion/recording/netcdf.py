@@ -40,11 +40,11 @@ from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK, combine_locks
 from .contract import check, seam_faults
 from .errors import RecordError, brief, damage
 from .fields import COORDINATES, FIELDS
+from .outside import SIGNATURE, outside_faults
 
 SUFFIX = ".nc"  # of a closed recording; that of a live one is none
 _SEGMENT = "segment-*.nc"
 _NAME = "recording"  # of a file that is nowhere
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _STARTS = (b"\x89HDF", b"CDF")
 
 # A recording of 300 records, 1000 tensors and 10 fields has 24 MB. A file that asks for more than
@@ -199,6 +199,8 @@ def _read(content: bytes, source: str) -> tuple[xr.Dataset, str]:
     digest = checksum(content)
     if digest is None:
         raise RecordError(source, ["is damaged: its bytes do not fit its checksum"])
+    if faults := list(outside_faults(content)):
+        raise RecordError(source, faults)
     kind = "is a damaged or cut-off" if content.startswith(_STARTS) else "is not a"
     with (
         _LIBRARY,
@@ -316,7 +318,7 @@ def _encoded(records: xr.Dataset) -> xr.Dataset:
 
 def _without_padding(content: bytes) -> bytes:
     """HDF5 grows a file in memory by 64 KiB; where it ends stands in the superblock (2 or 3)."""
-    if content.startswith(_SIGNATURE) and content[8] in (2, 3) and content[9] == 8:
+    if content.startswith(SIGNATURE) and content[8] in (2, 3) and content[9] == 8:
         return content[: int.from_bytes(content[28:36], "little")]
     return content
 
