@@ -27,8 +27,8 @@ from .buffer import Row
 from .units import DeclaredUnits
 
 _NO_PASS = (
-    "no backward pass has added to the gradients of the update, as where they are those of "
-    "torch.autograd.grad or torch.func; hand each unit's to Recorder.gradients"
+    "no backward pass that adds to gradients was seen in the update, as where they are those of "
+    "torch.autograd.grad, of torch.func or of compiled autograd"
 )
 _MOVED = (
     "the weights moved between the backward passes of an update, as in sharpness-aware and "
@@ -174,7 +174,8 @@ class RowReader:
         scale = scale_of(self._scaler)
         seen = self._tap.take()
         # A scheduler changes a learning rate on the device in place.
-        rates = self._optimizers.rates(seen=seen.units > 0)
+        rates = self._optimizers.rates(seen=seen.units != 0)
+        self._warn(self._optimizers.fault)
         self._rates = [r.detach().clone() if isinstance(r, Tensor) else r for r in rates]
         skipped, self.skipped = self.skipped + seen.discarded, 0
         # The optimizer found another gradient where a closure made passes within the step, and

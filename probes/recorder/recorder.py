@@ -132,6 +132,8 @@ class Recorder:
             ends=self._after_step,
             warn=self._warn,
         )
+        for reason in optimizers.unknown():
+            self._warn(f"the learning rate is not recorded: {reason}")
         return self._followed
 
     def _listen(

@@ -96,6 +96,7 @@ class Followed:
             self._depth -= 1
             return
         self._open = None
+        self.optimizers.ends(optimizer)
         self.turns.steps(self._moved(optimizer))
         self._ends(self.turns.is_over)
 

@@ -73,6 +73,7 @@ class Optimizers:
         self._estimates: dict[int, float | Tensor] = {}
         self._within: dict[int, torch.optim.Optimizer] = {}  # that stepped in the pass, by tensor
         self._idle: set[int] = set()  # that found no gradient
+        self.fault = ""  # why rates of the last update are unknown, where optimizers do not tell
 
     @property
     def tensor_slots(self) -> list[int]:
@@ -134,11 +135,17 @@ class Optimizers:
         for group in optimizer.param_groups:
             if estimates(optimizer, group):
                 self._estimates[id(group)] = group["d"]
-        numbers = self.numbers(optimizer)
+        self._idle |= self.numbers(optimizer)
+        self._look(optimizer)
+
+    def ends(self, optimizer: torch.optim.Optimizer) -> None:
+        """It has stepped, with gradients of a closure perhaps."""
+        self._look(optimizer)
+
+    def _look(self, optimizer: torch.optim.Optimizer) -> None:
+        """Whether it finds a gradient."""
         if any(self._parameters[i].grad is not None for i in self.owned(optimizer)):
-            self._idle -= numbers
-        else:
-            self._idle |= numbers
+            self._idle -= self.numbers(optimizer)
 
     def steps_within(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer that was not given steps in a backward pass."""
@@ -161,6 +168,12 @@ class Optimizers:
         """
         idle = seen and self._idle >= set(range(len(self.given)))
         found = [self._rate(slot, idle=idle) for slot in self._slots]
+        if idle and any(isinstance(rate, float) and math.isnan(rate) for rate in found):
+            names = " and ".join(type(one).__name__ for one in self.given)
+            self.fault = (
+                f"learning rates of some updates are unknown: {names} found no gradients, so that "
+                "others have moved the weights"
+            )
         self._within = {}
         return found
 
