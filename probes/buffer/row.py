@@ -1,6 +1,6 @@
 """The row of an update: what is known of it on this process when the optimizer has stepped."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -28,7 +28,8 @@ from .units import DeclaredUnits
 
 _NO_PASS = (
     "no backward pass that adds to gradients was seen in the update, as where they are those of "
-    "torch.autograd.grad, of torch.func or of compiled autograd"
+    "torch.autograd.grad, of torch.func or of compiled autograd; hand those of each unit to "
+    "Recorder.gradients"
 )
 _MOVED = (
     "the weights moved between the backward passes of an update, as in sharpness-aware and "
@@ -36,6 +37,15 @@ _MOVED = (
 )
 # Steps at which it is looked for a gradient scaler that was not given.
 _LOOKS = 16
+
+# Times that gradients were cleared without a step, from which on something is wrong.
+_CLEARED = 10
+_NO_STEP = (
+    f"gradients were cleared {_CLEARED} times in succession without a step of the optimizer that "
+    "was given to attach, so no iteration has ended: give attach all optimizers that step, as "
+    "[first, second]. Where weights are moved by hand, call the step of torch.optim.SGD(model."
+    "parameters(), lr=0.0) after the gradients were cleared, and give attach that one"
+)
 
 
 class RowReader:
@@ -52,6 +62,7 @@ class RowReader:
         skipped: int,
         warn: Callable[[str], None],
         by_hand: bool = False,
+        names: Sequence[str] = (),
         tell_unknown: Callable[[str], None] = lambda _: None,
         heard: Callable[[], None] = lambda: None,
     ) -> None:
@@ -68,10 +79,12 @@ class RowReader:
             tell_unknown: is told why the gradient of an update is unknown.
             heard: called when a backward pass begins.
             by_hand: whether the training loop averages gradients over processes itself.
+            names: of the parameters.
         """
         self.skipped = skipped
         self._optimizers = optimizers
         self._parameters = list(parameters)
+        self._names = list(names)
         self._tap = tap
         self._units = units
         self._scaler = scaler
@@ -82,7 +95,7 @@ class RowReader:
         self._clipped_sq = self._nothing().expand(WITNESSES)
         self._passes = 0  # that had ended when the step began
         self._looks = _LOOKS
-        self._rescaled = False  # whether a scale that nobody told of was undone in this update
+        self._divided = False  # whether a scale that nobody told of was undone in this update
         self._projections: Projections | None = None
         self._averaged: tuple[Tensor, Tensor] | None = None  # squares, projections
         if by_hand:
@@ -91,6 +104,7 @@ class RowReader:
         self._rates: list[float | Tensor] | None = None  # of the last update
         self._version = -1  # of all weights, at the first backward pass of the update at hand
         self._moved = False  # whether they were moved before another
+        self._divided = False  # by a loss scale that nobody told of, in the update at hand
         tap.begins = self._pass_begins
 
     @property
@@ -105,7 +119,7 @@ class RowReader:
             optimizer: that is about to step, with some of them or all.
         """
         self._undo_scale(optimizer)
-        self._passes = self._tap.passes
+        self._passes, self._tap.cleared = self._tap.passes, 0
         owned = self._optimizers.owned(optimizer)
         mine = [i for i in self._witnesses if i in owned]
         gradients = {i: self._parameters[i].grad for i in mine if self.units}
@@ -147,8 +161,8 @@ class RowReader:
                     "is undone; pass scaler= to us.attach to have loss_scale and skipped recorded"
                 )
         scale = getattr(optimizer, "grad_scale", None)
-        if self._scaler is None and isinstance(scale, Tensor) and not self._rescaled:
-            self._rescaled = True
+        if self._scaler is None and isinstance(scale, Tensor) and not self._divided:
+            self._divided = True  # once an update, by whichever optimizer steps first
             self._tap.rescale(scale.double().square())
 
     def is_void(self, numbers: Collection[int]) -> bool:
@@ -162,7 +176,7 @@ class RowReader:
         self.skipped += 1
         self._units.drop()
         self._tap.take()
-        self._version, self._moved, self._rescaled = -1, False, False
+        self._begin_update()
         return True
 
     def read(self, unknown: str = "") -> tuple[Row, float]:
@@ -198,9 +212,12 @@ class RowReader:
             skipped=skipped,
             averaged=None if averaged is None else averaged[1],
         )
-        self._clipped_sq = self._nothing().expand(WITNESSES)
-        self._version, self._moved, self._rescaled = -1, False, False
+        self._begin_update()
         return row, seen.seconds
+
+    def _begin_update(self) -> None:
+        self._clipped_sq = self._nothing().expand(WITNESSES)
+        self._version, self._moved, self._divided = -1, False, False
 
     def _unknown(self, units: float) -> str:
         """Why the gradient of the update at hand is unknown; empty where it is known."""
@@ -208,8 +225,21 @@ class RowReader:
             return _NO_PASS
         return _MOVED if self._moved else ""
 
+    def give(self, gradients: Mapping[str, Tensor] | Sequence[Tensor | None]) -> None:
+        """Take the gradients of a unit that no backward pass has shown.
+
+        Arguments:
+            gradients: by parameter name, or in the order of the parameters.
+
+        Raises:
+            ValueError: for names, shapes or a number of others.
+        """
+        self._tap.give(_by_position(gradients, self._names, self._parameters))
+
     def _pass_begins(self) -> None:
         """A backward pass begins: the weights should be those of the update's first."""
+        if self._tap.cleared == _CLEARED:
+            self._warn(_NO_STEP)
         version = sum(local(parameter)._version for parameter in self._parameters)
         self._moved = self._moved or self._version not in (-1, version)
         self._version = version if self._version < 0 else self._version
@@ -265,3 +295,33 @@ class RowReader:
 def _without_gradient(seen: Seen) -> Seen:
     nothing = torch.full_like(seen.total_sq, torch.nan)
     return replace(seen, unit_sq=nothing, total_sq=nothing)
+
+
+def _by_position(
+    gradients: Mapping[str, Tensor] | Sequence[Tensor | None],
+    names: Sequence[str],
+    parameters: Sequence[Tensor],
+) -> dict[int, Tensor]:
+    """Gradients by position of their parameters, found to be theirs.
+
+    Raises:
+        ValueError: for names, shapes or a number of others.
+    """
+    if isinstance(gradients, Mapping):
+        if strange := [name for name in gradients if name not in names]:
+            raise ValueError(f"gradients: found {strange[0]!r}, expected names as {names[0]!r}")
+        given = {names.index(name): gradient for name, gradient in gradients.items()}
+    else:
+        if len(gradients) != len(names):
+            raise ValueError(
+                f"gradients: found {len(gradients)}, expected one for each of the {len(names)} "
+                "trainable parameters that the model had at attach"
+            )
+        given = {k: gradient for k, gradient in enumerate(gradients) if gradient is not None}
+    for index, gradient in given.items():
+        if gradient.shape != parameters[index].shape:
+            raise ValueError(
+                f"gradients: found shape {tuple(gradient.shape)} for {names[index]!r}, expected "
+                f"{tuple(parameters[index].shape)}"
+            )
+    return {index: gradient.detach() for index, gradient in given.items()}

@@ -93,7 +93,7 @@ class ShardedTap(GradientTap):
             return
         try:
             if self._begins():
-                after_pass(partial(self._guarded, self._end_unit))
+                after_pass(self._behind)
             factor = group.gradient_divide_factor or float(self._processes)
             share = _predivisor(flat.dtype, factor) / factor
             for index, part in self._parts(group, flat.view(rows, -1)):

@@ -90,6 +90,7 @@ class GradientTap:
         """
         self.units = 0
         self.passes = 0  # those that have ended, of all updates
+        self.cleared = 0  # times that gradients were, without a step and in succession
         self.paused = self.making = False
         self.protection: AbstractContextManager[None] = nullcontext()  # of what ends a pass
         self.ended: Callable[[], None] = lambda: None  # called when a unit has
@@ -121,6 +122,8 @@ class GradientTap:
         self._seconds = 0.0
         self._joined: dict[int, Tensor] | None = None  # gradients of several passes, one unit
         self._fresh_inputs: list[tuple[float, float]] = []  # since the last pass began
+        self._at_end = torch.compiler.disable(self._queue_behind_reduction)
+        self._behind = torch.compiler.disable(partial(self._guarded, self._end_unit))
         self._reset()
         self._handles: list[Handle] = [before_steps(self._before_step)]
         self._hook()
@@ -146,6 +149,7 @@ class GradientTap:
             bool(self._aside),
         )
         self._discarded, self._seconds, self._lost = 0, 0.0, 0
+        self.cleared = 0
         self.making = False
         self._fresh_inputs = []
         self._reset()
@@ -160,6 +164,31 @@ class GradientTap:
         """Divide what was seen of this update by a squared loss scale."""
         self._unit_sq = self._unit_sq / scale_sq
         self._total_sq = self._total_sq / scale_sq
+
+    def give(self, gradients: Mapping[int, Tensor]) -> None:
+        """Count a unit whose gradients no backward pass has shown, and which are added up here.
+
+        Arguments:
+            gradients: by position; those of other parameters are 0.
+        """
+        if self._silent:
+            self.making = True
+        elif not self.paused:
+            self._guarded(partial(self._add_given, gradients))
+
+    def _add_given(self, gradients: Mapping[int, Tensor]) -> None:
+        self.making = True
+        self.begins()
+        self._count_inputs()
+        mixed = self.units > 0 and not self._given
+        for index, gradient in gradients.items():
+            add_to(self._given, index, gradient)
+        self._took, self._pass_sq = (), self._squares_of(gradients, {})
+        self._count_unit(self._contribution())
+        # Beside those of backward passes they cannot be added up.
+        total_sq = self._zero + nan if mixed else self._squares_of(self._given, {})
+        self._total_sq = (total_sq / self._scale_sq()).expand(len(self._parameters))
+        self.ended()
 
     @contextmanager
     def one_unit(self) -> Iterator[None]:
@@ -202,8 +231,10 @@ class GradientTap:
     def _hook(self) -> None:
         # On the tensors, not on the nodes that accumulate: those are others whenever a tensor's
         # data is swapped or given another type, and a hook on them would be lost.
+        # A backward pass in a step that is compiled as a whole would compile the hooks, too.
+        see = torch.compiler.disable(self._see)
         self._handles += [
-            parameter.register_hook(partial(self._see, index))
+            parameter.register_hook(partial(see, index))
             for index, parameter in enumerate(self._parameters)
         ]
         self._hear_model()
@@ -235,6 +266,7 @@ class GradientTap:
         self._inputs: list[tuple[float, float]] = []  # of forward passes
         self._joint = 0  # passes without a forward pass of their own
         self._aside: dict[int, Tensor] = {}  # gradients of passes that are no units
+        self._given: dict[int, Tensor] = {}  # sums of those that no pass has shown
         self._left: dict[int, tuple[int, int]] = {}  # the gradients that these had left
 
     def _see(self, index: int, gradient: Tensor | None) -> None:
@@ -266,7 +298,7 @@ class GradientTap:
         """Whether this parameter is the first of a unit."""
         unit = self._adds(parameter) and self._begins()
         if unit:
-            after_pass(self._queue_behind_reduction)
+            after_pass(self._at_end)
         return unit
 
     def _adds(self, parameter: Tensor) -> bool:
@@ -303,6 +335,7 @@ class GradientTap:
         tried = before is not self._now  # and not taken, or the units would have been
         if self.units and (tried or self._fresh or self._zeroed()):
             self._discarded += 1
+            self.cleared = 0 if tried else self.cleared + 1
             self._lost += self.units
             self._reset()
 
@@ -340,7 +373,7 @@ class GradientTap:
     def _queue_behind_reduction(self) -> None:
         """Square the copies, all together, while gradients are still being reduced."""
         self._guarded(self._square_copies)
-        after_pass(partial(self._guarded, self._end_unit))
+        after_pass(self._behind)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """Do a part of the work after a pass, unless the tap has failed."""

@@ -14,7 +14,7 @@ import atexit
 import gc
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from enum import Enum, auto
 from functools import partial
@@ -94,7 +94,7 @@ class Recorder:
         self.iteration = self._began = past.iteration
         self._process = os.getpid()
         self._model = model
-        self._parameters = list(subject.parameters.values())
+        self._names, self._parameters = zip(*subject.parameters.items(), strict=True)
         self._processes = subject.processes
         self._quantities = quantities
         self._writer = writer
@@ -148,6 +148,7 @@ class Recorder:
         self._rows = RowReader(
             optimizers,
             self._parameters,
+            names=self._names,
             tap=gradients,
             units=self._units,
             scaler=scaler,
@@ -212,6 +213,33 @@ class Recorder:
         It costs another copy of the gradients.
         """
         return self._rows.unmeasured() if self._accepts("unmeasured") else nullcontext()
+
+    def gradients(self, gradients: Mapping[str, Tensor] | Sequence[Tensor | None]) -> None:
+        """Give the gradients of a unit that no backward pass adds to `.grad`.
+
+            found = torch.autograd.grad(loss / k, list(model.parameters()))
+            recorder.gradients(found)
+
+        Call it for each unit in place of its `backward`, also where they come from `torch.func`;
+        those of an update add up to its gradient. It keeps a copy of their sum until the step.
+
+        Arguments:
+            gradients: by parameter name, or in the order of the model's trainable parameters;
+                None where a parameter took no part.
+
+        Raises:
+            ValueError: for names or shapes of others, and where a wrapper of torch's averages
+                gradients over processes, which sees none of these.
+        """
+        if self._accepts("gradients"):
+            if self._processes.size > 1 and not self._processes.by_hand:
+                raise ValueError(
+                    f"gradients: found {self._processes.size} processes under a wrapper that "
+                    "averages what backward passes make, expected one process, or a model without "
+                    "wrapper whose gradients you average, attached with processes="
+                )
+            with self._work:
+                self._rows.give(gradients)
 
     def state_dict(self) -> dict[str, Any]:
         """What a later run needs to go on from here; save it with the model's checkpoint.

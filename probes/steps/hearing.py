@@ -9,9 +9,7 @@ A compiled step would trace what is called within it, and run that once. The hoo
 the graph, which is cut there.
 """
 
-import importlib
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Protocol
 from weakref import WeakMethod
 
@@ -76,7 +74,6 @@ class _Table:
             hook: Any = torch.compiler.disable(call, reason=_REASON)
             hook.table = self
             register(hook)
-        _keep_out_of_graphs()
 
     def owners(self) -> list[object]:
         """Whose methods are called before steps."""
@@ -124,16 +121,6 @@ def _table() -> _Table:
     table = _Table()
     table.register()
     return table
-
-
-def _keep_out_of_graphs() -> None:
-    """Have hooks on gradients run as they are where a backward pass is part of a compiled step.
-
-    `torch.compiler.disable` around each would cost a microsecond for each tensor and pass.
-    """
-    with suppress(ImportError, AttributeError):
-        rules = importlib.import_module("torch._dynamo.trace_rules")
-        rules.add("ultraslow.probes")
 
 
 def _living(references: _References) -> list["WeakMethod[Listener]"]:

@@ -388,6 +388,80 @@ def test_what_autograd_returns_is_no_gradient_that_was_seen(tmp_path):
     assert (run["learning_rate"].values == 0.1).all()
 
 
+def returned(loop, *, tell):
+    """Updates whose gradients autograd.grad returns."""
+    parameters = dict(loop.model.named_parameters())
+    for update in range(UPDATES):
+        parts = []
+        for _ in range(UNITS):
+            parts.append(torch.autograd.grad(loop.loss(), list(parameters.values())))
+            tell(parts[-1] if update % 2 else dict(zip(parameters, parts[-1], strict=True)))
+        for parameter, several in zip(parameters.values(), zip(*parts, strict=True), strict=True):
+            parameter.grad = sum(several)
+        wide = [[g.double() for g in part] for part in parts]
+        sums = [sum(several) for several in zip(*wide, strict=True)]
+        unit_sq = sum(float(g.square().sum()) for part in wide for g in part)
+        loop.square.append(sum(float(g.square().sum()) for g in sums))
+        loop.trace.append((unit_sq - loop.square[-1] / UNITS) / (1 - 1 / UNITS) * 8)
+        torch.nn.utils.clip_grad_norm_(parameters.values(), 0.05)
+        loop.optimizers.step()
+        loop.stepped()
+
+
+def test_gradients_that_are_handed_over_make_units(tmp_path):
+    loop = Loop(sgd, tmp_path / "run")
+    returned(loop, tell=lambda gradients: loop.recorder.gradients(gradients))
+    run = loop.compare()
+    assert (run["units"].values[1:] == UNITS).all()
+    np.testing.assert_allclose(run["clip_factor"][1:], 0.05 / np.sqrt(loop.square), rtol=1e-4)
+    assert run["samples"].values[-1] == 8 * UPDATES
+    bare = Loop(sgd)
+    returned(bare, tell=lambda gradients: None)
+    for one, other in zip(loop.model.parameters(), bare.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_gradients_of_others_are_refused(tmp_path):
+    loop = Loop(sgd, tmp_path / "run", schedule=[0])
+    cases = [
+        ([torch.ones(2)], "found 1, expected one for each of the 4 trainable parameters"),
+        ({"3.weight": torch.ones(1)}, "found '3.weight', expected names as '0.weight'"),
+        ({"2.bias": torch.ones(3)}, r"found shape \(3,\) for '2.bias', expected \(2,\)"),
+    ]
+    for gradients, message in cases:
+        with pytest.raises(ValueError, match=message):
+            loop.recorder.gradients(gradients)
+    loop.recorder.close()
+    with pytest.raises(RuntimeError, match="gradients: the recorder of .* is closed"):
+        loop.recorder.gradients([])
+
+
+def test_weights_that_are_moved_by_hand_are_told_of_with_the_remedy(tmp_path):
+    loop = Loop(sgd, tmp_path / "run", schedule=[0])
+
+    def move():
+        with torch.no_grad():
+            for parameter in loop.model.parameters():
+                parameter.sub_(0.1 * parameter.grad)
+        loop.zero_grad()
+
+    with pytest.warns(RuntimeWarning, match="gradients were cleared 10 times .* lr=0.0") as told:
+        for _ in range(25):
+            loop.loss().backward()
+            move()
+    assert len(told) == 1
+    loop.recorder.close()
+    loop = Loop(lambda model: torch.optim.SGD(model.parameters(), lr=0.0), tmp_path / "remedy")
+    with pytest.warns(RuntimeWarning, match="others have moved the weights"):
+        for _ in range(UPDATES):
+            loop.backward()
+            move()
+            loop.optimizers.step()
+            loop.stepped()
+        run = loop.compare()
+    assert np.isnan(run["learning_rate"][1:]).all()
+
+
 @pytest.mark.parametrize("what", ["step", "whole"])
 def test_compiled_steps_are_counted(tmp_path, what):
     def adam(model):
