@@ -79,7 +79,7 @@ def test_the_readme_runs_as_it_stands(study, tmp_path, capsys):
 
 
 def test_the_optional_probes_run_as_they_stand(study):
-    attach, units = blocks("python", PROBES)
+    attach, units, handed = blocks("python", PROBES)
     study["loader"] = [(torch.randn(64, 4), torch.randint(2, (64,))) for _ in range(40)]
     study |= {
         "held_out": lambda model: {"loss": 0.5, "accuracy": 0.25},
@@ -95,6 +95,9 @@ def test_the_optional_probes_run_as_they_stand(study):
     study |= {"k": 2, "n": 2, "W": 1, "tokens": 32, "N": 64, "first": each[0], "second": each[1]}
     study |= {"inputs": inputs, "penalty": study["model"].weight.square().sum()}
     exec(units, study)
+    study["optimizer"].zero_grad()
+    study["loss"] = study["criterion"](study["model"](inputs), targets)
+    exec(handed, study)
     study["recorder"].close()
     asked = commands(PROBES)
     assert {words.split()[0] for words in asked} == {"label", "info"}
