@@ -95,7 +95,6 @@ class RowReader:
         self._clipped_sq = self._nothing().expand(WITNESSES)
         self._passes = 0  # that had ended when the step began
         self._looks = _LOOKS
-        self._divided = False  # whether a scale that nobody told of was undone in this update
         self._projections: Projections | None = None
         self._averaged: tuple[Tensor, Tensor] | None = None  # squares, projections
         if by_hand:
@@ -232,8 +231,14 @@ class RowReader:
             gradients: by parameter name, or in the order of the parameters.
 
         Raises:
-            ValueError: for names, shapes or a number of others.
+            ValueError: for names, shapes or a number of others, and under a wrapper.
         """
+        if self._tap.processes > 1 and self._projections is None:
+            raise ValueError(
+                f"gradients: found {self._tap.processes} processes under a wrapper that averages "
+                "what backward passes make, expected one process, or a model without wrapper "
+                "whose gradients you average, attached with processes="
+            )
         self._tap.give(_by_position(gradients, self._names, self._parameters))
 
     def _pass_begins(self) -> None:

@@ -94,7 +94,7 @@ class ShardedTap(GradientTap):
         try:
             if self._begins():
                 after_pass(self._behind)
-            factor = group.gradient_divide_factor or float(self._processes)
+            factor = group.gradient_divide_factor or float(self.processes)
             share = _predivisor(flat.dtype, factor) / factor
             for index, part in self._parts(group, flat.view(rows, -1)):
                 if self._joined is not None:

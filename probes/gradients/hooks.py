@@ -97,7 +97,7 @@ class GradientTap:
         self.begins: Callable[[], None] = lambda: None  # told of each pass of the training
         self._parameters = list(parameters)
         self._model = model
-        self._processes = processes
+        self.processes = processes
         self._failed = failed
         self._scale = scale
         nothing = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
@@ -408,7 +408,7 @@ class GradientTap:
 
     def _contribution(self) -> Tensor:
         """Squared norms of a unit's part in the reduced gradient."""
-        return self._pass_sq / self._processes**2
+        return self._pass_sq / self.processes**2
 
     def _end_joined(self) -> None:
         """End a unit of several passes."""
@@ -446,7 +446,7 @@ class GradientTap:
 
     def _gone(self, index: int) -> Tensor | None:
         """The squared norm of a gradient that nothing is left of when the pass has ended."""
-        own = self._fresh and self._processes == 1
+        own = self._fresh and self.processes == 1
         return self._pass_sq[index] if own else self._stepped.get(index)
 
     def _before_step(self, optimizer: torch.optim.Optimizer) -> None:

@@ -62,13 +62,6 @@ class Stage(Enum):
     ENDED = auto()  # closed or left
 
 
-_SEVERAL = (
-    "the optimizers step after backward passes of their own, as of a generator and its "
-    "discriminator, so that an iteration has no one gradient; for the noise of each, attach a "
-    "recorder to its module and its optimizer alone"
-)
-
-
 class Recorder:
     """Probes attached to a run; made by `us.attach`."""
 
@@ -126,14 +119,10 @@ class Recorder:
     def _follow(self, optimizers: Optimizers, stepped: Collection[int]) -> Followed:
         self._turns = Turns(len(optimizers.given), clock=optimizers.clock, stepped=stepped)
         self._followed = Followed(
-            optimizers,
-            self._turns,
-            begins=self._before_step,
-            ends=self._after_step,
-            warn=self._warn,
+            optimizers, self._turns, self._before_step, self._after_step, warn=self._warn
         )
         for reason in optimizers.unknown():
-            self._warn(f"the learning rate is not recorded: {reason}")
+            self._warn(reason)
         return self._followed
 
     def _listen(
@@ -224,20 +213,12 @@ class Recorder:
         those of an update add up to its gradient. It keeps a copy of their sum until the step.
 
         Arguments:
-            gradients: by parameter name, or in the order of the model's trainable parameters;
-                None where a parameter took no part.
+            gradients: by parameter name, or in the order of the model's trainable parameters.
 
         Raises:
-            ValueError: for names or shapes of others, and where a wrapper of torch's averages
-                gradients over processes, which sees none of these.
+            ValueError: for names or shapes of others, and under a wrapper, which sees none.
         """
         if self._accepts("gradients"):
-            if self._processes.size > 1 and not self._processes.by_hand:
-                raise ValueError(
-                    f"gradients: found {self._processes.size} processes under a wrapper that "
-                    "averages what backward passes make, expected one process, or a model without "
-                    "wrapper whose gradients you average, attached with processes="
-                )
             with self._work:
                 self._rows.give(gradients)
 
@@ -391,10 +372,8 @@ class Recorder:
         if self._stage is Stage.STEPPING:
             return False
         if self._turns.stepped and self._turns.clock is None:
-            self._warn(
-                f"ended when only a part of the optimizers had stepped in iteration "
-                f"{self.iteration + 1}; the last record is an earlier one"
-            )
+            told = "ended when only some of the optimizers had stepped in iteration"
+            self._warn(f"{told} {self.iteration + 1}; the last record is an earlier one")
             return False
         return True
 
@@ -512,7 +491,7 @@ class Recorder:
 
     def _add(self) -> None:
         self.iteration += 1
-        row, seconds = self._rows.read("" if self._turns.has_one_gradient else _SEVERAL)
+        row, seconds = self._rows.read(self._turns.fault)
         self._alone.saw(row.shares.units)
         self._clocks.probe_seconds += seconds
         self._flushes.buffer.add(row)

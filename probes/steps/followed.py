@@ -27,9 +27,9 @@ class Followed:
         self,
         optimizers: Optimizers,
         turns: Turns,
-        *,
         begins: Callable[[torch.optim.Optimizer], None],
         ends: Callable[[bool], None],
+        *,
         warn: Callable[[str], None],
     ) -> None:
         """Begin to listen.

@@ -206,7 +206,8 @@ class Optimizers:
 
     def unknown(self) -> list[str]:
         """Why rates are not known, of those whose are not."""
-        return list(dict.fromkeys(text for one in self.given if (text := unknown(one))))
+        reasons = dict.fromkeys(text for one in self.given if (text := unknown(one)))
+        return [f"the learning rate is not recorded: {text}" for text in reasons]
 
     def newcomers(self) -> int:
         """How many parameters have begun to train since this was asked last."""

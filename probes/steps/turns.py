@@ -15,6 +15,11 @@ from collections.abc import Collection
 
 # Bursts without an end of an iteration, from which on something is wrong.
 PATIENCE = 10
+_SEVERAL = (
+    "the optimizers step after backward passes of their own, as of a generator and its "
+    "discriminator, so that an iteration has no one gradient; for the noise of each, attach a "
+    "recorder to its module and its optimizer alone"
+)
 
 
 class Turns:
@@ -60,6 +65,11 @@ class Turns:
     def has_one_gradient(self) -> bool:
         """Whether all steps of the iteration at hand followed the same backward passes."""
         return all(seen in (self._base, self._passes) for seen in self._late.values())
+
+    @property
+    def fault(self) -> str:
+        """Why the iteration at hand has no one gradient; empty where it has."""
+        return "" if self.has_one_gradient else _SEVERAL
 
     def passes(self) -> frozenset[int]:
         """A backward pass begins.
