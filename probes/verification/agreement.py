@@ -133,7 +133,9 @@ def _rows(found: Found) -> tuple[Agreement, ...]:
     count = (found.recorded.shape[1] - 2) // 4
     gradients = _OF_HALVES if found.rounded else _OF_GRADIENTS
     distance, mean_sq, gradient_sq, noise, counts = found.recorded.split([count] * 4 + [2], dim=1)
-    truths = [_unknown(t) if found.reference.unseen else t for t in found.truths]
+    hidden = bool(found.reference.unseen)
+    truths = [_unknown(t) if hidden else t for t in found.truths]
+    units = [torch.tensor([math.nan if hidden else float(t.units)]) for t in truths]
     total = [float(one.mean_sq.sum()) for one in truths]
     noise_scales = [max(abs(float(t.noise_trace.sum())), t.scale / 100) for t in truths]
     distances = [float(one.sum()) for one in found.distances]
@@ -142,7 +144,7 @@ def _rows(found: Found) -> tuple[Agreement, ...]:
         _agreement("‖g‖²", mean_sq, [t.mean_sq for t in truths], total, gradients),
         _agreement("|G|²", gradient_sq, [t.gradient_sq for t in truths], total, gradients),
         _agreement("tr Σ", noise, [t.noise_trace for t in truths], noise_scales, gradients),
-        _agreement("units", counts[:, :1], [torch.tensor([float(t.units)]) for t in truths]),
+        _agreement("units", counts[:, :1], units),
         _agreement("samples", counts[:, 1:], _samples(found, counts[:, 1])),
     )
 
@@ -217,7 +219,7 @@ def _said(found: Found, rows: Sequence[Agreement]) -> tuple[str, str]:
         digits = by_name["‖w − w₀‖²"].digits
         return "unknown", (
             f"The distance is right to {digits} digits; the noise could not be computed a second "
-            f"time ({found.reference.unseen}): verify it with the model as it was before."
+            f"time ({found.reference.unseen}): verify it in another precision or uncompiled."
         )
     if math.isnan(by_name["tr Σ"].error):
         return "unknown", (

@@ -68,9 +68,15 @@ def without_trace() -> Iterator[Consumed]:
 
 
 def _versions(tensors: Sequence[Tensor]) -> list[int]:
-    """How often tensors were written to; those of inference do not count it."""
+    """How often tensors were written to; those of inference do not count it.
+
+    Integers are nobody's average of weights, but counters that end with what other threads do.
+    """
     with torch._C.DisableTorchFunctionSubclass():  # classes of the user's may forbid the question
-        return [0 if one.is_inference() else one._version for one in tensors]
+        return [
+            one._version if one.is_floating_point() and not one.is_inference() else 0
+            for one in tensors
+        ]
 
 
 class _Memo:

@@ -188,6 +188,8 @@ class Reference:
     def _seeing_scatters(self) -> Iterator[None]:
         def seen(ordinary: Callable[..., Any]) -> Callable[..., Any]:
             def scatter(output: Tensor, input: Tensor, *rest: Any, **options: Any) -> Any:
+                if input.dtype == torch.float16:
+                    self.unseen = "gradients are divided before they are reduced in float16"
                 self._scattered.append(input.detach().double().square().sum().cpu())
                 return ordinary(output, input, *rest, **options)
 

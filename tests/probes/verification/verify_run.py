@@ -89,6 +89,7 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     dist.init_process_group("gloo")
     bfloat = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    half = MixedPrecisionPolicy(reduce_dtype=torch.float16)
     found = {
         "DDP": verified(distributed()),
         "accumulated": verified(distributed(), passes=3),
@@ -99,6 +100,7 @@ if __name__ == "__main__":
         "FSDP2": verified(sharded()),
         "FSDP2, accumulated": verified(sharded(), passes=2),
         "FSDP2, bfloat16": verified(sharded(mp_policy=bfloat)),
+        "FSDP2, float16": verified(sharded(mp_policy=half)),
     }
     (folder / f"{dist.get_rank()}.json").write_text(json.dumps(found))
     leave()
