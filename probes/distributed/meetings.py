@@ -3,7 +3,7 @@
 A collective that one process begins and another does not is the worst that the probes could do to
 a training: it waits for ever, or it takes the numbers of another collective, which ends the
 process (Gloo), or goes on with wrong ones. It happens where `close` or `state_dict` is called on
-rank 0 alone, where processes make unequal numbers of updates, as with `model.join()`, or where one
+rank 0 alone, where processes make unequal numbers of updates, as with DDP's `join`, or where one
 has met an exception. So before each, every process says, in the key-value store by which they met,
 what it comes for. When all have said the same the collective begins; when one says something else,
 has left, or does not come in time, none does, and all are told why.

@@ -303,7 +303,7 @@ def _mesh_processes(parameters: Sequence[DTensor]) -> Processes:
 
 
 def may_join(model: torch.nn.Module) -> bool:
-    """Whether processes may run out of data before others, within `model.join()`."""
+    """Whether processes may run out of data before others, within DDP's `join`."""
     return bool(getattr(getattr(_undecorated(model), "_join_config", None), "enable", False))
 
 
