@@ -27,6 +27,7 @@ _ROUNDING = 1e-6
 # A gradient that is divided by a number differs from the quotient by rounding only, and clipping
 # hits that number in one of ten million updates.
 _DIVIDED = 1e-7
+_GROWN = 1.02  # rounding explains less, also of gradients in low precision
 # Below this factor clipping is rare, and a scale of the loss that was undone is likely.
 _SHRUNK = 1 / 200
 _LOW_PRECISION = 1.1  # what adding in low precision may do to a squared norm
@@ -126,7 +127,7 @@ class Judge:
             updates,
             unit_sq=updates.unit_sq * squares,
             total_sq=updates.total_sq * squares,
-            clip_factor=updates.clip_factor / factors,
+            clip_factor=self._clip_factors(updates.clip_factor / factors),
             samples=samples,
             share=share,
             u=u,
@@ -288,6 +289,14 @@ class Judge:
                 self._tell("shrunk", _SHRANK.format(factor))
         return factors
 
+    def _clip_factors(self, factors: Array) -> Array:
+        """Those that can be clipping's, which makes no gradient larger."""
+        with np.errstate(invalid="ignore"):
+            grown = factors > _GROWN
+        if grown.any():
+            self._tell("grown", _GREW.format(float(factors[grown][0])))
+        return np.where(grown, _NAN, factors)
+
     def _without_strangers(self, updates: Updates) -> Updates:
         """Leave out updates whose gradient is more than their units can have brought.
 
@@ -335,6 +344,10 @@ _WERE_DIVIDED = (
 _WERE_UNSCALED = (
     "gradients were divided by a power of two before the step, as by the scale of a loss; noise "
     "is that of the divided ones, the first by"
+)
+_GREW = (
+    "the optimizer found gradients {:.3g} times as large as the backward passes that were "
+    "measured had left them; mean_sq and noise are of these, without what was added"
 )
 _SHRANK = (
     "gradients were multiplied by factors such as {:.2g} between their passes and the step, which "

@@ -63,7 +63,12 @@ class Stage(Enum):
 
 
 class Recorder:
-    """Probes attached to a run; made by `us.attach`."""
+    """Probes attached to a run; made by `us.attach`.
+
+    In the training loop `observe` takes losses. Where units are not equal, `unit` declares each
+    before its backward pass; passes within `one_unit` are one, and those within `unmeasured` none.
+    `state_dict` goes into a checkpoint, and `close` ends the recording.
+    """
 
     def __init__(
         self,

@@ -373,6 +373,29 @@ def test_gradients_that_were_changed_between_passes_and_step_are_told_of(tmp_pat
     assert ["by more than one factor" in one for one in said] == [True]
 
 
+def enlarged(model, optimizer, recorder, twin):
+    """Gradients are another multiple than that of the losses."""
+    for _ in range(6):
+        for _ in range(3):
+            made = batch(4)
+            twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
+            (mean_loss(model, made) / 3).backward()
+        for p in model.parameters():
+            p.grad *= 2
+        optimizer.step()
+        optimizer.zero_grad()
+        twin.step()
+
+
+def test_gradients_that_grew_before_the_step_are_told_of(tmp_path):
+    recording, twin, said = recorded(tmp_path, enlarged, batch_size=12)
+    compare(recording, twin)
+    assert np.isnan(recording["clip_factor"]).all()
+    assert ["found gradients 2 times as large as the backward passes" in one for one in said] == [
+        True
+    ]
+
+
 def kept(model, optimizer, recorder, twin):
     """Gradients are not cleared after the step."""
     for _ in range(6):
