@@ -9,7 +9,8 @@ logarithms and by laws that are no logarithm ever. Late logarithms are
   fifth of the iterations are over, and where they turn broadly their slope grows like t^0.05 in
   the end at most. Without that bound a broad enough turn is any power below the first one: over
   three decades t^0.12 then was a logarithm to 0.2 % of its growth, however long it lasted;
-- ln t after a start that saturates within a fifth of the iterations.
+- ln t after a start that saturates within a fifth of the iterations;
+- powers of ln(1 + t/τ) whose slope grows like t^±0.05 in the end at most.
 
 Against them stand powers of t beyond the margin, and beside those that saturate, curves whose
 growth ends within the iterations. What is compared is how much of the curve each leaves
@@ -59,6 +60,10 @@ _WIDTHS = (1.0, 0.75, 0.5, 0.3, 0.15)
 # over, share of the iterations; and shares of the growth that they have.
 _BRIEF = 0.05
 _SHARES = (0.1, 0.2, 0.35, 0.5, 0.7)
+# Powers of ln(1 + t/τ): the largest τ, share of the iterations, and how far their slopes are from
+# flat in the end, shares of the margin.
+_UNITS = 0.1
+_BENDS = (-1.0, -0.5, 0.25, 0.5, 0.75, 1.0)
 # Growth that ends: exponents before, and when its slope begins to fall like e^(−t/t_e).
 _ENDING = (0.0, 0.25, 0.5, 1.0)
 _ENDS = np.geomspace(0.03, 0.4, 7)
@@ -264,7 +269,18 @@ def _late_logarithms(times: Array) -> list[tuple[str, Array]]:
         for start in starts
         for share in _SHARES
     ]
-    return shifted + turning + started
+    return shifted + turning + started + _logarithm_powers(times)
+
+
+def _logarithm_powers(times: Array) -> list[tuple[str, Array]]:
+    """[ln(1 + t/τ)]^q, whose slope grows like t^(q − 1)/ln(1 + T/τ) in the end, in words."""
+    found = []
+    for unit in np.geomspace(times[0], _UNITS * times[-1], 8):
+        log_time = np.log1p(times / unit)
+        for share in _BENDS:
+            q = 1 + share * MARGIN * log_time[-1]
+            found.append((f"log(1 + t/{number(unit)})^{number(q, 2)}", log_time**q))
+    return found
 
 
 def _ended(times: Array) -> list[tuple[str, Array]]:

@@ -26,7 +26,7 @@ from ultraslow.diffusion.laws.null import NULL_LAWS
 
 pytestmark = pytest.mark.slow
 
-SETS = 24  # a truth, noise, size of noise and spread of exponents
+SETS = 16  # a truth, noise, size of noise and spread of exponents
 SIZES = (0.0005, 0.005, 0.02)  # of the noise, shares of the growth
 SPREADS = (0.0, 0.04, 0.08)  # of exponents between seeds
 LEVEL = 0.95

@@ -446,8 +446,9 @@ def _conditions(shown: SpeakingArm, found: Judgement) -> tuple[str, ...]:
         f"late logarithms: log(t + τ) with τ up to {number(round(ONSET * shown.last))}; curves "
         f"that grow like t^{BEGINNINGS[0]:g} to t^{BEGINNINGS[-1]:g} at first, or begin with what "
         f"saturates, and are log t by about iteration {settled(shown.last)}",
-        "powers of log t, which rougher landscapes predict, grow between log t and t^p and are "
-        "left to P1'",
+        "powers of log t, which rougher landscapes predict, grow between log t and t^p: those "
+        f"whose slope in log t grows like t^±{MARGIN:g} at most in the end count as log t, others "
+        "are left to P1'",
         f"10^p = {number(power)} is what t^p without onset or bend adds in a decade for each 1 "
         "in the one before",
         *([_CAUSE] if found.word == SUPPORTED else []),

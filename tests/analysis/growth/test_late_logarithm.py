@@ -41,6 +41,32 @@ def test_no_power_beats_what_has_become_a_logarithm(settled, exponent, width):
     assert max(one(ending_within_the_margin(TIMES, exponent, settled, width))) < 0
 
 
+@pytest.mark.parametrize("start", [3.0, 60.0, 400.0])
+@pytest.mark.parametrize("size", [0.8, 3.0, 7.0])
+def test_no_power_beats_a_logarithm_with_a_start_that_saturates(start, size):
+    assert max(one(np.log(TIMES) + size * -np.expm1(-TIMES / start))) < 0
+
+
+@pytest.mark.parametrize("decades", [3, 4, 6])
+@pytest.mark.parametrize("power", [0.6, 1.4, 1.5])
+def test_no_power_beats_a_power_of_the_logarithm_that_ends_near_it(decades, power):
+    """The slope of (ln(1 + t))^q grows like t^((q − 1)/ln t): like t^0.07 at most here."""
+    times = np.geomspace(1, 10.0**decades, 20 * decades)
+    assert max(one(np.log1p(times) ** power, times)) < 0
+
+
+@pytest.mark.parametrize("exponent", [0.2, 0.4, 0.9])
+@pytest.mark.parametrize("end", [0.05, 0.15, 0.25])
+def test_growth_that_ends_beats_late_logarithms(exponent, end):
+    """Slopes t^q e^(−t/t_e), integrated by trapezia."""
+    fine = np.geomspace(1, LAST, 20_001)
+    slope = fine**exponent * np.exp(-fine / (end * LAST))
+    steps = (slope[1:] + slope[:-1]) / 2 * np.diff(np.log(fine))
+    curve = np.interp(np.log(TIMES), np.log(fine), np.append(0.0, steps.cumsum()))
+    faster, slower = one(curve)
+    assert slower > 0 > faster
+
+
 def test_what_turns_grows_no_faster_than_the_margin_in_the_end():
     times = np.geomspace(1, 1e5, 4001)
     curves = {name: curve for name, curve in module._late_logarithms(times) if "about" in name}
@@ -114,6 +140,7 @@ def test_the_advantage_is_that_of_explicit_generalized_least_squares():
     faster = [power(p, onset) for p in module._FASTER for onset in (0, 0.001, 0.01)]
     onsets = (0.0, *np.geomspace(0.001, 1 / 3, 6))
     slower = [power(p, onset) for p in module._SLOWER for onset in onsets]
+    slower += [curve for _, curve in module._ended(TIMES)]
     found = advantage(TIMES, table)
     for place, values in enumerate(table):
         least = [min(unexplained(values, c) for c in curves) for curves in (late, faster, slower)]
