@@ -403,10 +403,10 @@ def _arms_say(arms: Sequence[SpeakingArm], found: Judgement) -> list[str]:
         if word != found.word and alone[word]
     ]
     if found.together:
-        own = alone[CONTRADICTED]
-        if own:
-            enough = f"which is not enough among {len(arms)} arms; all together show it"
-            return [sentence(f"{_sizes(own)} alone would be {CONTRADICTED}, {enough}")]
+        if alone[CONTRADICTED]:
+            nearly = f"{_sizes(alone[CONTRADICTED])} alone would be {CONTRADICTED}"
+            few = f"which is not enough among {len(arms)} arms; all together show it"
+            return [sentence(f"{nearly}, {few}")]
         return [f"None of {len(arms)} arms shows this by itself, all together do."]
     if found.word == UNDECIDABLE:
         return [sentence("; ".join(decided)) if decided else f"None of {len(arms)} arms decides."]
