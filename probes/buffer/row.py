@@ -112,7 +112,7 @@ class RowReader:
         return max(self._tap.units, int(self._tap.making))
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """See what clipping made of the witnesses' gradients; unknown where a closure does.
+        """See what clipping made of the witnesses' gradients; again after a closure in the step.
 
         Arguments:
             optimizer: that is about to step, with some of them or all.
@@ -191,7 +191,7 @@ class RowReader:
         self._warn(self._optimizers.fault)
         self._rates = [r.detach().clone() if isinstance(r, Tensor) else r for r in rates]
         skipped, self.skipped = self.skipped + seen.discarded, 0
-        # The optimizer found another gradient where a closure made passes within the step, and
+        # The optimizer found another gradient where passes were made since, within the step, and
         # where passes that are no units have added to it.
         known = self._passes == self._tap.passes and not seen.added
         clipped_sq = self._clipped_sq if known else self._nothing().expand(WITNESSES)

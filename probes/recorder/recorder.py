@@ -124,7 +124,12 @@ class Recorder:
     def _follow(self, optimizers: Optimizers, stepped: Collection[int]) -> Followed:
         self._turns = Turns(len(optimizers.given), clock=optimizers.clock, stepped=stepped)
         self._followed = Followed(
-            optimizers, self._turns, self._before_step, self._after_step, warn=self._warn
+            optimizers,
+            self._turns,
+            begins=self._before_step,
+            closed=self._after_closure,
+            ends=self._after_step,
+            warn=self._warn,
         )
         for reason in optimizers.unknown():
             self._warn(reason)
@@ -466,6 +471,12 @@ class Recorder:
         if self._usable():
             self._work.interrupts.step_begins(STEP)
             self._stage = Stage.STEPPING
+            with self._work:
+                self._rows.before_step(optimizer)
+
+    def _after_closure(self, optimizer: torch.optim.Optimizer) -> None:
+        """A closure within its step has made its backward passes: the gradient is now known."""
+        if self._open:
             with self._work:
                 self._rows.before_step(optimizer)
 

@@ -12,7 +12,7 @@ from types import CodeType, FrameType
 
 import torch
 
-from .hearing import Handle, after_steps, before_steps, current, listening
+from .hearing import Handle, after_closures, after_steps, before_steps, current, listening
 from .optimizers import Optimizers
 from .turns import PATIENCE, Turns
 
@@ -28,6 +28,7 @@ class Followed:
         optimizers: Optimizers,
         turns: Turns,
         begins: Callable[[torch.optim.Optimizer], None],
+        closed: Callable[[torch.optim.Optimizer], None],
         ends: Callable[[bool], None],
         *,
         warn: Callable[[str], None],
@@ -38,18 +39,24 @@ class Followed:
             optimizers: of the run.
             turns: counts their steps.
             begins: called with an optimizer that is about to step.
+            closed: called with it when a closure within the step has ended.
             ends: called after it has, with whether the iteration has ended.
             warn: is told of steps that end no iteration.
         """
         self.optimizers = optimizers
         self.turns = turns
         self._begins = begins
+        self._closed = closed
         self._ends = ends
         self._warn = warn
         self._open: torch.optim.Optimizer | None = None
         self._depth = 0
         self._inner: set[int] = set()
-        self._handles: list[Handle] = [before_steps(self._before), after_steps(self._after)]
+        self._handles: list[Handle] = [
+            before_steps(self._before),
+            after_closures(self._after_closure),
+            after_steps(self._after),
+        ]
 
     def close(self) -> None:
         """Listen no longer."""
@@ -88,6 +95,10 @@ class Followed:
         self._open, self._depth, self._inner = optimizer, 0, set()
         self.optimizers.begins(optimizer)
         self._begins(optimizer)
+
+    def _after_closure(self, optimizer: torch.optim.Optimizer) -> None:
+        if optimizer is self._open:
+            self._closed(optimizer)
 
     def _after(self, optimizer: torch.optim.Optimizer) -> None:
         if optimizer is not self._open:

@@ -5,6 +5,9 @@ training. So one pair is registered in a process, at the first demand, and stays
 torch's own table, where later demands find it. Who listens is held weakly, in a tuple that is
 replaced and never changed.
 
+A closure that is given to a step is called within it, and makes its backward passes, and clips
+there perhaps: it is given on as one that tells when it has ended.
+
 A compiled step would trace what is called within it, and run that once. The hooks are kept out of
 the graph, which is cut there.
 """
@@ -44,12 +47,17 @@ def current() -> int:
 
 def before_steps(method: Listener) -> Handle:
     """Call a method before any optimizer steps, as long as its object lives."""
-    return _table().add(method, before=True)
+    return _table().add(method, "before")
 
 
 def after_steps(method: Listener) -> Handle:
     """Call a method after any optimizer has stepped, as long as its object lives."""
-    return _table().add(method, before=False)
+    return _table().add(method, "after")
+
+
+def after_closures(method: Listener) -> Handle:
+    """Call a method after any closure within a step, as long as its object lives."""
+    return _table().add(method, "closure")
 
 
 def listening() -> list[object]:
@@ -58,12 +66,11 @@ def listening() -> list[object]:
 
 
 class _Table:
-    """Who is called before and after steps."""
+    """Who is called before and after steps, and after closures within them."""
 
     def __init__(self) -> None:
         """Nobody yet."""
-        self._before: _References = ()
-        self._after: _References = ()
+        self._called: dict[str, _References] = {"before": (), "after": (), "closure": ()}
 
     def register(self) -> None:
         """Have torch call, for good."""
@@ -77,28 +84,44 @@ class _Table:
 
     def owners(self) -> list[object]:
         """Whose methods are called before steps."""
-        living = [reference() for reference in self._before]
+        living = [reference() for reference in self._called["before"]]
         return [getattr(method, "__self__", None) for method in living if method is not None]
 
-    def add(self, method: Listener, *, before: bool) -> Handle:
+    def add(self, method: Listener, when: str) -> Handle:
         """Add a listener; its handle takes it away."""
         reference = WeakMethod(method)
-        if before:
-            self._before = (*_living(self._before), reference)
-        else:
-            self._after = (*_living(self._after), reference)
+        self._called[when] = (*_living(self._called[when]), reference)
         return _Listening(self, reference)
 
     def drop(self, reference: "WeakMethod[Listener]") -> None:
         """Take a listener away."""
-        self._before = tuple(one for one in _living(self._before) if one is not reference)
-        self._after = tuple(one for one in _living(self._after) if one is not reference)
+        for when, references in self._called.items():
+            self._called[when] = tuple(one for one in _living(references) if one is not reference)
 
-    def _call_before(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
-        _call(self._before, optimizer)
+    def _call_before(
+        self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Call who listens; the arguments, where there is a closure among them, to hear it."""
+        _call(self._called["before"], optimizer)
+        self_, *given = args
+        if given and callable(given[0]):
+            return (self_, self._heard(optimizer, given[0]), *given[1:]), named
+        if callable(closure := named.get("closure")):
+            return args, {**named, "closure": self._heard(optimizer, closure)}
+        return None
+
+    def _heard(
+        self, optimizer: torch.optim.Optimizer, closure: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        def tell(*given: Any, **named: Any) -> Any:
+            result = closure(*given, **named)
+            _call(self._called["closure"], optimizer)
+            return result
+
+        return tell
 
     def _call_after(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
-        _call(self._after, optimizer)
+        _call(self._called["after"], optimizer)
 
 
 class _Listening:

@@ -479,16 +479,18 @@ def test_a_scaler_that_was_not_given_is_found(tmp_path, clip, fused):
     ]
 
 
-def within(model, optimizer, recorder, twin):
+def within(model, optimizer, recorder, twin, clip):
     """The last pass of an update is made by the step, as in Lightning's own optimization."""
     for _ in range(6):
         for index in range(3):
             made = batch(4)
             twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
 
-            def closure(made=made):
+            def closure(made=made, last=index == 2):
                 loss = mean_loss(model, made) / 3
                 loss.backward()
+                if last and clip:
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
                 return loss
 
             if index < 2:
@@ -498,10 +500,14 @@ def within(model, optimizer, recorder, twin):
         twin.step()
 
 
-def test_a_pass_within_the_step_leaves_clipping_unknown(tmp_path):
-    recording, twin, said = recorded(tmp_path, within, batch_size=12)
+@pytest.mark.parametrize("clip", [None, 1e-2])
+def test_clipping_is_read_after_a_pass_within_the_step(tmp_path, clip):
+    loop = partial(within, clip=clip)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=12)
     compare(recording, twin)
-    assert np.isnan(recording["clip_factor"]).all()
+    norms = recording["mean_sq"].sum("tensor")[1:] ** 0.5
+    expected = norms / norms if clip is None else clip / (norms + 1e-6)
+    np.testing.assert_allclose(recording["clip_factor"][1:], expected, rtol=1e-4)
     assert said == []
 
 

@@ -60,7 +60,7 @@ def optimizer_of(model):
 
 def options(updates=UPDATES):
     """Of a recording of every update."""
-    return {"schedule": range(updates + 1), "flush_seconds": 0.0, "quiet": True}
+    return {"schedule": range(updates + 1), "quiet": True}
 
 
 def dealt(samples, rank=0, world=1):

@@ -16,10 +16,6 @@ from accelerated import prepared, recorder  # noqa: E402
 
 from ultraslow.probes.hosts.accelerate import AccelerateRecorder  # noqa: E402
 
-pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:{message}") for message in (".*declared units hold",)
-]
-
 
 @pytest.fixture(autouse=True)
 def own_state():

@@ -19,10 +19,7 @@ from ultraslow.probes.hosts.transformers import TransformersRecorder  # noqa: E4
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}")
-    for message in (
-        ".*pin_memory. argument is set as true",
-        ".*declared units hold",
-    )
+    for message in (".*pin_memory. argument is set as true",)
 ]
 
 
