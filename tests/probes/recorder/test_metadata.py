@@ -9,7 +9,7 @@ from ultraslow.probes.recorder.metadata import attributes, coordinates
 
 def test_metadata_overrules_the_optimizer():
     optimizer = torch.optim.Adam(torch.nn.Linear(1, 1).parameters(), lr=0.01)
-    found = coordinates(optimizer, {"optimizer": "mine", "seed": 1, "note": "not a coordinate"})
+    found = coordinates([optimizer], {"optimizer": "mine", "seed": 1, "note": "not a coordinate"})
     expected = {"optimizer": "mine", "base_learning_rate": 0.01, "weight_decay": 0, "seed": 1}
     assert found == expected
 

@@ -125,7 +125,9 @@ def test_live_recordings_are_refused_with_the_remedy(tmp_path):
     for _ in range(2):
         with pytest.raises(FileExistsError, match="is labelled when it is closed"):
             label_recording(tmp_path / "run", {"seed": 3})
+        model(torch.ones(4, 3)).mean().backward()
         optimizer.step()
+        optimizer.zero_grad()
         recorder._flushes.now()
     program = (
         "import sys; from ultraslow.probes.storage.label import label_recording\n"
