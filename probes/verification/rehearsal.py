@@ -62,7 +62,8 @@ def _trained(
     updates: int,
     options: Mapping[str, Any],
 ) -> Found:
-    parameters = list(parameter_names(model).values())
+    named = parameter_names(model)
+    parameters = list(named.values())
     initial = [_exact(p) for p in parameters]
     fixed: dict[str, Any] = {"quiet": True, "close_on_sigterm": False, "flush_seconds": math.inf}
     fixed |= {"schedule": range(updates + 1)}
@@ -73,7 +74,7 @@ def _trained(
         with attach(model, optimizer, path, batch_size=batch_size, **options, **fixed) as recorder:
             processes = recorder._processes
             reference = Reference(parameters, processes, batch_size, lambda: recorder.iteration)
-            call = _called(step, _Told(recorder, reference))
+            call = _called(step, _Told(recorder, reference, list(named)))
             with reference.watching(), _counting_rows(model, rows):
                 for _ in range((updates + 1) * _PATIENCE):
                     made = -recorder.iteration
@@ -104,7 +105,8 @@ def _trained(
 class _Told:
     """The recorder as the step sees it: what it is told of units is heard by the reference too."""
 
-    def __init__(self, recorder: Recorder, reference: Reference) -> None:
+    def __init__(self, recorder: Recorder, reference: Reference, names: Sequence[str]) -> None:
+        self._names = names
         self._recorder = recorder
         self._reference = reference
 
@@ -114,6 +116,13 @@ class _Told:
     def unit(self, *, size: float, weight: float | None = None) -> None:
         self._reference.declare(size, weight)
         self._recorder.unit(size=size, weight=weight)
+
+    def gradients(self, gradients: Mapping[str, Tensor] | Sequence[Tensor | None]) -> None:
+        if isinstance(gradients, Mapping):
+            self._reference.give([gradients.get(name) for name in self._names])
+        else:
+            self._reference.give(gradients)
+        self._recorder.gradients(gradients)
 
     @contextmanager
     def one_unit(self) -> Iterator[None]:

@@ -295,6 +295,28 @@ def test_passes_that_are_one_unit_and_passes_that_are_none():
     assert digits(found)["tr Σ"] >= 6
 
 
+@pytest.mark.parametrize("by_name", [False, True])
+def test_gradients_that_no_backward_pass_makes_are_given(by_name):
+    training = Training(torch.optim.SGD)
+    named = dict(training.model.named_parameters())
+
+    def step(recorder):
+        total = [torch.zeros_like(p) for p in named.values()]
+        for _ in range(2):
+            found = torch.autograd.grad(training.loss() / 2, tuple(named.values()))
+            given = dict(reversed(list(zip(named, found, strict=True))))
+            recorder.gradients(given if by_name else found)
+            total = [a + b for a, b in zip(total, found, strict=True)]
+        for parameter, gradient in zip(named.values(), total, strict=True):
+            parameter.grad = gradient
+        training.optimizer.step()
+        training.optimizer.zero_grad()
+
+    found = training.verify(step)
+    assert found.passed, found
+    assert digits(found)["tr Σ"] >= 6
+
+
 def test_one_pass_an_update_has_no_noise_to_verify():
     found = Training(passes=1).verify()
     assert found.status == "unknown"
