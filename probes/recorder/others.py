@@ -134,14 +134,17 @@ class Others:
         )
         return False
 
-    def leave(self, iteration: int) -> None:
+    def leave(self, iteration: int) -> str:
         """Come to nothing more, and leave what there is; where this writes, enter what all have.
 
         Arguments:
             iteration: the last update of this process.
+
+        Returns:
+            How many updates are lost, in words; empty where none is, or another process knows.
         """
         if self._meetings is None:
-            return
+            return ""
         self._meetings.leave(f"stopped to record after iteration {iteration}")
         with suppress(RuntimeError):  # of a device, for one
             self.post(closes=False)
@@ -150,6 +153,9 @@ class Others:
                 found = [part for part in parts if part is not None]
                 if len(found) == len(parts):
                     self._flushes().join(found, iteration)
+        lost = len(self._flushes().buffer.rows) if self._writes else 0
+        last = f"what was measured after iteration {iteration - lost} is lost"
+        return f"was left live: {last}, {lost} updates" if lost else ""
 
     def _parts(self, patience: float) -> list[Part | None]:
         if self._meetings is None:

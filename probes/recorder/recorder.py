@@ -421,7 +421,7 @@ class Recorder:
             if self._processes.writes:
                 self._writer.write([])
             if not self._work.broken:
-                self._others.leave(self.iteration)
+                self._warn(self._others.leave(self.iteration))
             self._detach()
             if self._processes.writes:
                 self._writer.leave()

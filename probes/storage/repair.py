@@ -183,7 +183,7 @@ def _initial_faults(folder: Path) -> Iterator[str]:
     for file in initial.weight_files(folder):
         try:
             refuse_damaged(read_header(file))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             yield str(error).removeprefix("path: ")
     if not initial.weight_files(folder):
         yield f"no initial weights in {folder}: the run cannot be resumed"

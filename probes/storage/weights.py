@@ -4,9 +4,11 @@ Tensors are written one after the other, so that no second copy of the weights i
 That is why the header is written twice: the checksum of the values is known last.
 """
 
+import errno
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -117,10 +119,11 @@ def read_header(path: Path) -> WeightsFile:
 
     Raises:
         ValueError: when it is no file of weights.
+        OSError: when the disk refuses to read it.
     """
     types = {name: dtype for dtype, name in _TYPES.items()}
     try:
-        with safe_open(path, framework="pt") as file:
+        with _disk(path), safe_open(path, framework="pt") as file:
             told = file.metadata() or {}
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             found = {n: (types[s.get_dtype()], s.get_shape()) for n, s in slices.items()}
@@ -130,8 +133,34 @@ def read_header(path: Path) -> WeightsFile:
             for name, (dtype, shape) in found.items()
         }
         return WeightsFile(path, {name: rows[name] for name in whole}, told["sha256"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (
+        SafetensorError,
+        FileNotFoundError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+    ) as error:
         raise ValueError(f"path: {path} cannot be read as initial weights: {error}") from error
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """What the library says of a disk that refuses becomes an error of the disk.
+
+    Raises:
+        OSError: in place of a RuntimeError, and of a fault of the file where it cannot be read.
+    """
+    try:
+        yield
+    except SafetensorError:
+        with path.open("rb") as file:
+            while file.read(_BLOCK):
+                pass
+        raise
+    except RuntimeError as error:
+        told = f"initial weights cannot be read: {error}"
+        raise OSError(errno.EIO, told, str(path)) from error
 
 
 def refuse_damaged(source: WeightsFile) -> None:
@@ -165,7 +194,7 @@ def read_rows(sources: Sequence[WeightsFile], name: str, rows: Rows, target: Ten
     for source in sources:
         held = source.rows[name]
         stop = min(held.first + held.count, rows.first + rows.count)
-        with safe_open(source.path, framework="pt") as file:
+        with _disk(source.path), safe_open(source.path, framework="pt") as file:
             if not rows.shape:
                 target.copy_(file.get_tensor(name))
                 return

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 
@@ -5,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import ultraslow.probes.storage.weights as weights
 from ultraslow.probes.storage.weights import (
     Rows,
     read_header,
@@ -108,3 +110,24 @@ def test_other_files_are_refused(tmp_path):
     for name in ("w", "missing"):
         with pytest.raises(ValueError, match=f"{name} cannot be read as initial weights"):
             read_header(tmp_path / name)
+
+
+@pytest.mark.parametrize("failing", ["safe_open", "values"])
+def test_a_disk_that_refuses_is_an_error_of_the_disk(tmp_path, monkeypatch, failing):
+    """Whatever the library calls it, which maps files into memory by torch."""
+    path = tmp_path / "initial-00000-of-00001.safetensors"
+    with path.open("wb") as file:
+        write(file, {"w": torch.ones(3, 2)})
+    source = read_header(path)
+
+    def refuse(*_, **__):
+        raise RuntimeError("unable to mmap 24 bytes from file: Input/output error (5)")
+
+    monkeypatch.setattr(weights, "safe_open", refuse)
+    with pytest.raises(OSError, match="unable to mmap") as caught:
+        if failing == "safe_open":
+            read_header(path)
+        else:
+            read_rows([source], "w", source.rows["w"], torch.zeros(3, 2))
+    assert caught.value.errno == errno.EIO
+    assert caught.value.filename == str(path)
