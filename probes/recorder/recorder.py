@@ -36,12 +36,7 @@ from ultraslow.probes.buffer import (
     misfits,
     to_plain,
 )
-from ultraslow.probes.distributed import (
-    Meetings,
-    MissingError,
-    Termination,
-    wrapped_late,
-)
+from ultraslow.probes.distributed import Meetings, MissingError, Termination, wrapped_late
 from ultraslow.probes.gradients import AfterPass, GradientTap
 from ultraslow.probes.quantities import Quantities, Subject
 from ultraslow.probes.steps import STEP, Followed, Optimizers, Turns
@@ -124,12 +119,7 @@ class Recorder:
     def _follow(self, optimizers: Optimizers, stepped: Collection[int]) -> Followed:
         self._turns = Turns(len(optimizers.given), clock=optimizers.clock, stepped=stepped)
         self._followed = Followed(
-            optimizers,
-            self._turns,
-            begins=self._before_step,
-            closed=self._after_closure,
-            ends=self._after_step,
-            warn=self._warn,
+            optimizers, self._turns, self._before_step, self._after_step, warn=self._warn
         )
         for reason in optimizers.unknown():
             self._warn(reason)
@@ -466,17 +456,12 @@ class Recorder:
             with self._work:
                 self._flushes.now()
 
-    def _before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """An optimizer of the run is about to step."""
+    def _before_step(self, optimizer: torch.optim.Optimizer, within: bool) -> None:
+        """An optimizer of the run is about to step, or a closure within its step has ended."""
         if self._usable():
-            self._work.interrupts.step_begins(STEP)
-            self._stage = Stage.STEPPING
-            with self._work:
-                self._rows.before_step(optimizer)
-
-    def _after_closure(self, optimizer: torch.optim.Optimizer) -> None:
-        """A closure within its step has made its backward passes: the gradient is now known."""
-        if self._open:
+            if not within:
+                self._work.interrupts.step_begins(STEP)
+                self._stage = Stage.STEPPING
             with self._work:
                 self._rows.before_step(optimizer)
 

@@ -27,8 +27,7 @@ class Followed:
         self,
         optimizers: Optimizers,
         turns: Turns,
-        begins: Callable[[torch.optim.Optimizer], None],
-        closed: Callable[[torch.optim.Optimizer], None],
+        begins: Callable[[torch.optim.Optimizer, bool], None],
         ends: Callable[[bool], None],
         *,
         warn: Callable[[str], None],
@@ -38,15 +37,14 @@ class Followed:
         Arguments:
             optimizers: of the run.
             turns: counts their steps.
-            begins: called with an optimizer that is about to step.
-            closed: called with it when a closure within the step has ended.
+            begins: called with an optimizer that is about to step, and again when a closure
+                within its step has ended, with whether it is that.
             ends: called after it has, with whether the iteration has ended.
             warn: is told of steps that end no iteration.
         """
         self.optimizers = optimizers
         self.turns = turns
         self._begins = begins
-        self._closed = closed
         self._ends = ends
         self._warn = warn
         self._open: torch.optim.Optimizer | None = None
@@ -94,11 +92,11 @@ class Followed:
             return
         self._open, self._depth, self._inner = optimizer, 0, set()
         self.optimizers.begins(optimizer)
-        self._begins(optimizer)
+        self._begins(optimizer, False)
 
     def _after_closure(self, optimizer: torch.optim.Optimizer) -> None:
         if optimizer is self._open:
-            self._closed(optimizer)
+            self._begins(optimizer, True)
 
     def _after(self, optimizer: torch.optim.Optimizer) -> None:
         if optimizer is not self._open:
