@@ -401,15 +401,19 @@ def _check_seed(arguments: argparse.Namespace) -> None:
 def plan(parser: argparse.ArgumentParser) -> Run:
     """Plan runs that tell a power of t from a logarithm, from pilot runs or from numbers.
 
-    With PATH, the noise, the onset and the noise scale are those of the recordings; without, they
-    are the numbers given. Numbers beside a PATH are refused. The power is how often the verdict on
-    P1 will say `contradicted`, simulated through the fit and the rule that `ultraslow test` uses.
+    With PATH, the noise, the onset and the noise scale are those of the recordings, and the plan
+    is what decides P1 where they leave it open; without, they are the numbers given. Numbers
+    beside a PATH are refused. The power is how often the verdict on P1 will say `contradicted`,
+    simulated through the fit and the rule that `ultraslow test` uses.
 
     Example: ultraslow plan runs/pilot.nc --exponent 0.1
     """
     parser.add_argument("paths", nargs="*", metavar="PATH", help="pilot recordings; none: numbers")
     parser.add_argument(
-        "--exponent", type=float, default=0.1, metavar="P", help="of the power law (default: 0.1)"
+        "--exponent",
+        type=float,
+        metavar="P",
+        help="of a power law to tell from log t (default: that of the recordings; 0.1 of numbers)",
     )
     parser.add_argument(
         "--power", type=float, default=0.8, help="to be reached, from 0.5 to 1 (default: 0.8)"
@@ -457,12 +461,13 @@ def _plan(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.report import plan_numbers, plan_tables
 
     _check_seed(arguments)
-    asked = Question(arguments.exponent, arguments.power, arguments.level, arguments.draws)
+    exponent = math.nan if arguments.exponent is None else arguments.exponent
+    asked = Question(exponent, arguments.power, arguments.level, arguments.draws)
     try:
-        of = _recorded(arguments) if arguments.paths else _stated(arguments)
+        of, arms = _recorded(arguments) if arguments.paths else (_stated(arguments), 1)
         rng = np.random.default_rng(arguments.seed)
         with tqdm(desc="simulating", unit="length", **_BAR) as bar:
-            found = plan_runs(asked, of, rng=rng, advance=bar.update)
+            found = plan_runs(asked, of, rng=rng, arms=arms, advance=bar.update)
     except ValueError as error:
         raise CommandError(_by_option(str(error), arguments)) from error
     _say(arguments, plan_numbers(found), *plan_tables(found))
@@ -486,19 +491,20 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _recorded(arguments: argparse.Namespace) -> "Pilot":
-    from ultraslow.analysis.growth import fit_totals
-    from ultraslow.analysis.planning.pilot import pilot
+def _recorded(arguments: argparse.Namespace) -> tuple["Pilot", int]:
+    """The arm of the largest set of equal runs that P1's verdict is about."""
+    from ultraslow.analysis.predictions.growth import pilot_of
     from ultraslow.analysis.runs import some_runs
     from ultraslow.analysis.runs.load import load
+    from ultraslow.analysis.study import Study
 
     given = list(map(_flag, _given(arguments)))
     if given:  # a pilot has these numbers itself; which of the two is meant cannot be known
         raise CommandError(
             f"{', '.join(given)}: found beside PATH, expected either recordings or numbers"
         )
-    runs = some_runs(load(arguments.paths))
-    return pilot(runs, fit_totals(runs))
+    study = Study(some_runs(load(arguments.paths)), arguments.level)
+    return pilot_of(next(iter(study.sets.values())))
 
 
 def _stated(arguments: argparse.Namespace) -> "Pilot":

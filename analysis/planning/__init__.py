@@ -1,10 +1,11 @@
 """What a study has to be to decide.
 
 Contents:
-    plan   decades, seeds and batch sizes that decide with a given power
-    pilot  what is known beforehand, from recordings or stated
-    power  verdicts of simulated studies
-    advice what decides where P1 is undecided, which verdicts and plans both say
+    plan     decades, seeds and batch sizes that decide with a given power
+    pilot    what is known beforehand, from recordings or stated
+    power    verdicts of simulated studies
+    outlook  how often more seeds and longer runs would decide an arm
+    advice   what decides where P1 is undecided, which verdicts and plans both say
 """
 
 import lazy_loader

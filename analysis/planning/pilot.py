@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ultraslow.analysis.growth import (
     DETECTABLE,
+    DISQUALIFYING,
     Advantage,
     ArmCurves,
     NoiseModel,
@@ -43,7 +44,8 @@ class Pilot:
         batch_size: M, samples.
         noise_scale: B_simple, samples; NaN where unknown.
         source: where the numbers come from, in words.
-        found: what was found of the runs of its arm; None for numbers that were given.
+        found: what was found of the runs of its arm; None for numbers that were given, and where
+            nothing can be made of any run.
         ratio: ρ, how much the last decade of iterations added, mean of its arm.
     """
 
@@ -133,15 +135,29 @@ def pilot(runs: Mapping[str, xr.Dataset], fits: xr.Dataset) -> Pilot:
         noise_scale=run_noise_scale(run).interval.value,
         source=f"run {str(run['run'].values)[:60]}, one of {len(names)} of its arm",
         found=_found(fits.sel(node=names)),
-        ratio=float(np.exp(np.nanmean(np.log(fits["decade_ratio"].sel(node=names).values)))),
+        ratio=_mean_ratio(fits["decade_ratio"].sel(node=names).values),
     )
 
 
+def _mean_ratio(ratios: Array) -> float:
+    known = ratios[np.isfinite(ratios) & (ratios > 0)]
+    return float(np.exp(np.log(known).mean())) if known.size else math.nan
+
+
 def _found(fits: xr.Dataset) -> ArmCurves | None:
-    """What the runs say on P1, of those that can be used."""
-    kept = fits.sel(node=usable(fits)[0])
+    """What the runs say on P1: those that can be used, or else all that were fitted.
+
+    Runs that are too short for a verdict tell what longer ones will show.
+    """
+    nodes = usable(fits)[0] or fits["node"].values[_fitted(fits)].tolist()
+    kept = fits.sel(node=nodes)
     better = Advantage(kept["faster_advantage"].values, kept["slower_advantage"].values)
-    return ArmCurves(kept["exponent"].values, better)
+    return ArmCurves(kept["exponent"].values, better) if nodes else None
+
+
+def _fitted(fits: xr.Dataset) -> NDArray[np.bool_]:
+    clear = np.isfinite(fits["exponent"].values) & np.isfinite(fits["faster_advantage"].values)
+    return np.asarray(clear & ~np.isin(fits["status"].values, DISQUALIFYING))
 
 
 def _times(run: xr.Dataset) -> Array:

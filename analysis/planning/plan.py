@@ -7,21 +7,33 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ultraslow.analysis.growth import ADVANTAGE, DECADES, MARGIN, ONSET, SETTLED, SUPPORT
+from ultraslow.analysis.growth import ADVANTAGE, MARGIN, ONSET, SETTLED, SUPPORT
+from ultraslow.analysis.intervals import UNDECIDABLE
 from ultraslow.analysis.text import number, percent
 
-from .advice import state_of
+from .advice import Advice, advise, state_of
 from .pilot import Pilot
-from .power import Question, Shares, Simulations, check_question, exponent_error, record_times
+from .power import (
+    LONGEST,
+    Question,
+    Shares,
+    Simulations,
+    check_question,
+    exponent_error,
+    record_times,
+    training_lengths,
+)
 
 Array = NDArray[np.float64]
 
 # From four seeds on, intervals are taken across them; one run speaks of its own trajectory.
 PLANNED_SEEDS = (4, 6, 10)
 PER_DECADE = (25, 6, 12, 50)  # of records; first the default schedule's, which others stand beside
-_STEP = 0.25  # decades between the lengths considered
 _SURE = 3.1  # standard errors: 2.24 for half the error at level 0.95, and 0.84 for 80 % power
-_LONGEST = 8.0  # decades: no training goes on for longer
+_HOPELESS = 0.5  # of them: lengths whose asymptotic error leaves fewer are not simulated
+_USUAL = 0.1  # exponent that is asked about where nothing tells of one
+_CLEAR = 1.5  # margins beyond which an exponent that was found is asked about
+_FALLS = 0.05  # of the power: more than chance
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,7 @@ class Plan:
         records: ways of recording the cheapest option.
         batch_sizes: sizes that span the noise scale; empty where it is unknown.
         notes: what to know of it, in sentences.
+        advice: what decides recordings that leave P1 open; None for others, and for numbers.
     """
 
     question: Question
@@ -92,6 +105,7 @@ class Plan:
     records: tuple[Records, ...]
     batch_sizes: tuple[int, ...]
     notes: tuple[str, ...]
+    advice: Advice | None = None
 
     @property
     def cheapest(self) -> Option | None:
@@ -114,20 +128,22 @@ def plan_runs(
     of: Pilot,
     *,
     rng: np.random.Generator,
+    arms: int = 1,
     advance: Callable[[], None] | None = None,
 ) -> Plan:
-    """The runs that would tell t^p from a logarithm.
+    """The runs that would decide P1.
 
-    For each number of seeds at one batch size the shortest training, in steps of a quarter of a
-    decade, whose simulated power reaches what was asked. Sets of runs are judged as the verdict on
-    P1 judges them, by `growth.arm_words`. No training is shorter than the 2.5 decades that this
-    verdict asks for. Of recordings the plan says what they decide by themselves, or what decides
-    them, as the verdict does.
+    Of recordings that leave it open: what decides them, as the verdict says it. Where an exponent
+    is asked about, or nothing is open: for each number of seeds at one batch size the shortest
+    training, in steps of a quarter of a decade, from which on the simulated power to tell t^p from
+    a logarithm is what was asked. Sets of runs are judged as the verdict on P1 judges them, by
+    `growth.arm_words`. No training is shorter than the 2.5 decades that this verdict asks for.
 
     Arguments:
         question: exponent, power, level.
         of: the pilot.
         rng: source of random numbers.
+        arms: arms among which the verdict shares its error.
         advance: called after each length that was simulated.
 
     Returns:
@@ -138,58 +154,81 @@ def plan_runs(
             sets in after any training.
     """
     check_question(question)
-    if of.onset > 10**_LONGEST:
+    if of.onset > 10**LONGEST:
         raise ValueError(
-            f"onset: found {of.onset:g}, expected at most {10**_LONGEST:g}, the last iteration of "
+            f"onset: found {of.onset:g}, expected at most {10**LONGEST:g}, the last iteration of "
             "the longest training considered"
         )
-    simulate = Simulations(question, of, rng, advance)
-    options = tuple(_shortest(question, of, seeds, simulate) for seeds in PLANNED_SEEDS)
-    here = state_of(of, level=question.level)
-    notes = (
-        *([here] if here else []),
-        *_notes(of, question),
-        *_alarms(options, question),
-        *_log_laws(options, question, simulate),
-    )
-    found = Plan(question, of, options, (), _batch_sizes(of), notes)
-    best = found.cheapest
-    return replace(found, records=_records(question, of, best.last)) if best else found
+    word = state_of(of, level=1 - (1 - question.level) / arms)
+    advice = None
+    if of.found is not None and word in ("", UNDECIDABLE):
+        advice = advise(of, level=1 - (1 - question.level) / arms)
+    said = _said(of, word)
+    if math.isnan(question.exponent) and advice is None:
+        question = replace(question, exponent=_own_exponent(of))
+    if math.isnan(question.exponent):
+        found = Plan(question, of, (), (), _batch_sizes(of), (*said, *_of_pilot(of)), advice)
+        exponent, last = _own_exponent(of), advice.last if advice else 0
+    else:
+        simulate = Simulations(question, of, rng, advance)
+        options = _shortest(question, of, simulate)
+        notes = (
+            *said,
+            *_notes(question),
+            *_of_pilot(of),
+            *_alarms(options, question),
+            *_log_laws(options, question, simulate),
+            *_falling(simulate),
+        )
+        found = Plan(question, of, options, (), _batch_sizes(of), notes, advice)
+        exponent, last = question.exponent, found.cheapest.last if found.cheapest else 0
+    return replace(found, records=_records(of, last, exponent)) if last else found
 
 
-def training_lengths() -> list[int]:
-    """Last iterations considered, from the shortest that a verdict takes.
+def _said(of: Pilot, word: str) -> tuple[str, ...]:
+    """What the recordings say by themselves, where they decide."""
+    if of.found is None or word in ("", UNDECIDABLE):
+        return ()
+    return (f"these {of.found.exponents.size} seeds decide already: P1 is {word} by them",)
 
-    >>> training_lengths()[:2], training_lengths()[-1] <= 10**8
-    ([317, 563], True)
+
+def _own_exponent(of: Pilot) -> float:
+    """The mean exponent of the pilot, to two digits, where it lies clear of the margin."""
+    mean = float(of.found.exponents.mean()) if of.found is not None else math.nan
+    return round(mean, 2) if abs(mean) > _CLEAR * MARGIN else _USUAL
+
+
+def _shortest(question: Question, of: Pilot, simulate: Simulations) -> tuple[Option, ...]:
+    """For each number of seeds the first length from which on the power is enough.
+
+    One length may pass by chance: the next one has to as well.
     """
-    steps = int((_LONGEST - DECADES) / _STEP) + 1
-    return [math.ceil(10 ** (DECADES + _STEP * k)) for k in range(steps)]
-
-
-def _shortest(question: Question, of: Pilot, seeds: int, simulate: Simulations) -> Option:
-    """The first length with power enough, found by halving: power rises with the length."""
     able = training_lengths()
-    low, high = -1, _enough(question, of, seeds, able)
-    while simulate.power(seeds, able[high]) < question.power:
-        if high == len(able) - 1:
-            return Option(seeds, 0, 0, math.nan, math.nan, math.nan, math.nan, 0, 0)
-        low, high = high, min(high + 2, len(able) - 1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if simulate.power(seeds, able[middle]) < question.power:
-            low = middle
-        else:
-            high = middle
-    return _option(of, seeds, able[high], simulate.shares(seeds, able[high]))
+    start = _hopeful(question, of, able)
+    open_ones, found = set(PLANNED_SEEDS), dict[int, int]()
+    for place in range(start, len(able)):
+        for seeds in sorted(open_ones):
+            here = able[place : place + 2]
+            if all(simulate.power(seeds, last) >= question.power for last in here):
+                found[seeds] = able[place]
+        open_ones -= set(found)
+        if not open_ones:
+            break
+    return tuple(
+        _option(of, seeds, found[seeds], simulate.shares(seeds, found[seeds]))
+        if seeds in found
+        else Option(seeds, 0, 0, math.nan, math.nan, math.nan, math.nan, 0, 0)
+        for seeds in PLANNED_SEEDS
+    )
 
 
-def _enough(question: Question, of: Pilot, seeds: int, able: Sequence[int]) -> int:
-    """Where the asymptotic error, half as large again, suffices: a place to start from."""
+def _hopeful(question: Question, of: Pilot, able: Sequence[int]) -> int:
+    """The first length whose asymptotic error leaves hope, with the most seeds."""
     beyond = abs(question.exponent) - MARGIN
     for k, last in enumerate(able):
-        error = 1.5 * exponent_error(of, record_times(last), question.exponent)
-        if _SURE * math.hypot(error, of.seed_spread) <= beyond * math.sqrt(seeds):
+        error = exponent_error(of, record_times(last), question.exponent)
+        needed = _HOPELESS * _SURE * math.hypot(error, of.seed_spread)
+        if needed <= beyond * math.sqrt(max(PLANNED_SEEDS)):
             return k
     return len(able) - 1
 
@@ -202,7 +241,7 @@ def _option(of: Pilot, seeds: int, last: int, found: Sequence[Shares]) -> Option
     return Option(seeds, last, records, *shares, updates, updates * of.batch_size)
 
 
-def _records(question: Question, of: Pilot, last: int) -> tuple[Records, ...]:
+def _records(of: Pilot, last: int, exponent: float) -> tuple[Records, ...]:
     """Ways of recording a run of this length; the default schedule comes first."""
     count = record_times(last).size
     even = {
@@ -213,7 +252,7 @@ def _records(question: Question, of: Pilot, last: int) -> tuple[Records, ...]:
     designs = {f"{n} a decade": record_times(last, per_decade=n) for n in PER_DECADE}
     designs |= {name: np.unique(np.rint(times)) for name, times in even.items()}
     return tuple(
-        Records(name, times.size, exponent_error(of, times, question.exponent))
+        Records(name, times.size, exponent_error(of, times, exponent))
         for name, times in designs.items()
     )
 
@@ -226,8 +265,9 @@ def _batch_sizes(of: Pilot) -> tuple[int, ...]:
     return tuple(sorted({int(2 ** max(round(math.log2(size)), 0)) for size in wanted}))
 
 
-def _notes(of: Pilot, question: Question) -> tuple[str, ...]:
-    notes = [
+def _notes(question: Question) -> tuple[str, ...]:
+    """The legend: what the shares are, and the rule behind them."""
+    return (
         "the sample are seeds: one run speaks of its own trajectory only",
         "power: how often the verdict on P1 is contradicted, from seeds at one batch size: the "
         f"interval of their mean exponent lies beyond ±{MARGIN:g}, and powers of t fit better "
@@ -238,7 +278,12 @@ def _notes(of: Pilot, question: Question) -> tuple[str, ...]:
         f"±{MARGIN:g} at level {1 - SUPPORT * (1 - question.level):.4g}, and no power fits "
         "better; alarms: how often it is contradicted then, with the pilot's onset, and with an "
         "onset of 0",
-    ]
+    )
+
+
+def _of_pilot(of: Pilot) -> tuple[str, ...]:
+    """What is not known of the pilot, or costs power."""
+    notes = []
     if not of.seed_spread:
         notes.append("no spread of exponents between seeds was known or found; any adds to this")
     if not math.isfinite(of.noise_scale):
@@ -247,9 +292,28 @@ def _notes(of: Pilot, question: Question) -> tuple[str, ...]:
         )
     if of.noise.wanders:
         notes.append(
-            "the pilot's residuals wander like a random walk, which longer runs do not mend"
+            "the pilot's residuals wander like a random walk and grow with the run, so that a "
+            "longer run gains less than one whose noise stays as it is; the shares allow for it"
         )
     return tuple(notes)
+
+
+def _falling(simulate: Simulations) -> tuple[str, ...]:
+    """Where a longer training has less power, in words: a table would hide it."""
+    lengths = simulate.lengths()
+    for seeds in PLANNED_SEEDS:
+        powers = np.array([simulate.power(seeds, last) for last in lengths])
+        best = np.maximum.accumulate(powers)
+        if powers.size and (best - powers).max() > _FALLS:
+            least = int((best - powers).argmax())
+            peak = int(powers[:least].argmax())
+            return (
+                f"power falls with the length somewhere: with {seeds} seeds from "
+                f"{percent(powers[peak])} until iteration {number(lengths[peak])} to "
+                f"{percent(powers[least])} until {number(lengths[least])}, as late logarithms "
+                "and powers of a small exponent come to fit alike",
+            )
+    return ()
 
 
 def _alarms(options: Sequence[Option], question: Question) -> tuple[str, ...]:

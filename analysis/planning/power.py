@@ -15,6 +15,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.growth import (
+    DECADES,
+    DISQUALIFYING,
     EXPONENT_HIGH,
     EXPONENT_LOW,
     LEAST_SEEDS,
@@ -26,8 +28,6 @@ from ultraslow.analysis.growth import (
     curve_gradients,
     fit_growth,
     noise_covariance,
-    simulate_noise,
-    usable,
 )
 from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE
 from ultraslow.diffusion.recording import log_spaced
@@ -39,6 +39,9 @@ Rows = NDArray[np.bool_]
 
 # Sets of seeds drawn from the simulated fits: a share of 0.8 is then known to 0.6 %.
 _SETS = 4000
+_MOST_SEEDS = 40  # of a set
+LONGEST = 8.0  # decades: no training goes on for longer
+STEP = 0.25  # decades between the lengths considered
 
 
 def simulated(
@@ -56,33 +59,66 @@ def simulated(
     Returns:
         Distances along `series` and `iteration`.
     """
-    later = continued(of, times)
-    half = simulate_noise(later.noise, times, (draws + 1) // 2, rng=rng)
+    half = rng.standard_normal(((draws + 1) // 2, times.size))
     # Each noise with both signs: the mean of p̂ over the draws is then off in second order only.
-    noise = later.noise_share * np.concatenate([half, -half])[:draws]
+    return series(of, np.full(draws, exponent), times, np.concatenate([half, -half])[:draws])
+
+
+def series(of: Pilot, exponents: Array, times: Array, deviates: Array) -> xr.DataArray:
+    """Series of given noise that continue a pilot, in units of its growth.
+
+    The part until some iteration is what the same runs show by then.
+
+    Arguments:
+        of: the pilot.
+        exponents: p of each, shape (series,).
+        times: records, shape (time,), iterations.
+        deviates: independent normal numbers that the noise is made of, shape (series, time).
+
+    Returns:
+        Distances along `series` and `iteration`.
+    """
+    later = continued(of, times)
+    root = np.linalg.cholesky(noise_covariance(later.noise, times))
+    grown = np.stack([curve(of, p, times) for p in exponents])
     # The offset is free; without one a noisy series could start below 0 and mean no distance.
-    table = 10.0 + curve(of, exponent, times) + noise
+    table = 10.0 + grown + later.noise_share * deviates @ root.T
     return xr.DataArray(table, {"iteration": times}, ["series", "iteration"])
 
 
-def fitted_runs(distances: xr.DataArray) -> ArmCurves:
-    """What P1 reads off simulated series; exponents are NaN where it leaves a run out.
+@dataclass(frozen=True)
+class Fitted:
+    """What P1 reads off simulated series.
+
+    Attributes:
+        exponents: p̂, shape (series,); NaN where nothing could be fitted.
+        usable: whether P1 uses the run, shape (series,).
+        advantage: by how much powers fit better than late logarithms.
+    """
+
+    exponents: Array
+    usable: Rows
+    advantage: Advantage
+
+
+def fitted_series(distances: xr.DataArray) -> Fitted:
+    """What P1 reads off simulated series.
 
     Intervals within a run are asymptotic here, as the rule does not ask for them.
     """
     fits = fit_growth(distances, calibrate=False)
-    first, last = distances["iteration"].values[[0, -1]]
-    looked_at = fits[["exponent", "status", "reason"]].assign(
-        first=first, last=last, decades=math.log10(last / first)
-    )
-    nodes = np.arange(fits.sizes["series"])
-    known = looked_at.rename(series="node").assign_coords(node=nodes, run=("node", nodes))
-    kept, _ = usable(known)
     times = np.asarray(distances["iteration"].values, dtype=np.float64)
-    return ArmCurves(
-        known["exponent"].where(known["node"].isin(kept)).values,
-        advantage(times, np.asarray(distances.values)),
-    )
+    exponents = fits["exponent"].values
+    # As `growth.usable`, of all series at once.
+    clear = np.isfinite(exponents) & ~np.isin(fits["status"].values, DISQUALIFYING)
+    long = math.log10(times[-1] / times[0]) >= DECADES
+    return Fitted(exponents, clear & long, advantage(times, np.asarray(distances.values)))
+
+
+def fitted_runs(distances: xr.DataArray) -> ArmCurves:
+    """What P1 reads off simulated series; exponents are NaN where it leaves a run out."""
+    found = fitted_series(distances)
+    return ArmCurves(np.where(found.usable, found.exponents, np.nan), found.advantage)
 
 
 @dataclass(frozen=True)
@@ -111,15 +147,16 @@ def verdict_shares(
         seeds: S.
         spread: standard deviation of exponents between seeds.
         level: confidence level of the test.
-        rng: source of random numbers.
+        rng: source of random numbers; sets of fewer seeds are parts of those of more.
 
     Returns:
         Shares of the sets of S seeds.
     """
-    drawn = rng.integers(fitted.exponents.size, size=(_SETS, seeds))
-    exponents = fitted.exponents[drawn] + spread * rng.standard_normal((_SETS, seeds))
+    # Seed by seed, so that a set has the same first seeds however many there are.
+    drawn = rng.integers(fitted.exponents.size, size=(_MOST_SEEDS, _SETS)).T[:, :seeds]
+    own = spread * rng.standard_normal((_MOST_SEEDS, _SETS)).T[:, :seeds]
     better = Advantage(fitted.advantage.faster[drawn], fitted.advantage.slower[drawn])
-    words = set_words(ArmCurves(exponents, better), level=level).tolist()
+    words = set_words(ArmCurves(fitted.exponents[drawn] + own, better), level=level).tolist()
     return Shares(words.count(SUPPORTED) / _SETS, words.count(CONTRADICTED) / _SETS)
 
 
@@ -184,7 +221,8 @@ class Question:
     """What is to be told apart, and how surely.
 
     Attributes:
-        exponent: p of the power law to tell from the logarithm.
+        exponent: p of the power law to tell from the logarithm; NaN for what recordings leave
+            open.
         power: probability with which it shall be told.
         level: confidence level of the test.
         draws: series simulated for each law and length.
@@ -203,12 +241,13 @@ def check_question(question: Question) -> None:
         ValueError: when the exponent counts as log growth or lies beyond those that are fitted, or
             a number is out of range.
     """
-    if not (math.isfinite(question.exponent) and abs(question.exponent) > MARGIN):
+    exponent = question.exponent
+    if math.isinf(exponent) or abs(exponent) <= MARGIN:
         raise ValueError(
             f"exponent: found {question.exponent}, expected a number beyond ±{MARGIN:g}, within "
             "which verdicts take growth for that of log t"
         )
-    if not EXPONENT_LOW < question.exponent < EXPONENT_HIGH:
+    if not (math.isnan(exponent) or EXPONENT_LOW < exponent < EXPONENT_HIGH):
         raise ValueError(
             f"exponent: found {question.exponent:g}, expected a number between {EXPONENT_LOW:g} "
             f"and {EXPONENT_HIGH:g}, among which fits look for theirs"
@@ -225,8 +264,22 @@ def record_times(last: int, *, per_decade: int = 25) -> Array:
     return log_spaced(last, per_decade=per_decade)[1:].astype(np.float64)
 
 
+def training_lengths() -> list[int]:
+    """Last iterations considered, from the shortest that a verdict takes.
+
+    >>> training_lengths()[:2], training_lengths()[-1] <= 10**8
+    ([317, 563], True)
+    """
+    steps = int((LONGEST - DECADES) / STEP) + 1
+    return [math.ceil(10 ** (DECADES + STEP * k)) for k in range(steps)]
+
+
 class Simulations:
-    """How often sets of runs of a length come out how; each length is simulated once."""
+    """How often sets of runs of a length come out how.
+
+    All lengths are parts of the same simulated runs, so that their shares differ by what the
+    lengths are and not by chance.
+    """
 
     def __init__(
         self,
@@ -235,8 +288,14 @@ class Simulations:
         rng: np.random.Generator,
         advance: Callable[[], None] | None,
     ) -> None:
-        self._question, self._of, self._rng, self._advance = question, of, rng, advance
+        self._question, self._of, self._advance = question, of, advance
         self._fitted: dict[int, list[ArmCurves]] = {}
+        self._times = np.unique([*record_times(int(10**LONGEST)), *training_lengths()])
+        laws = [(of, question.exponent), (of, 0.0), (replace(of, onset=0.0), 0.0)]
+        self._runs = [
+            simulated(law, self._times, exponent, draws=question.draws, rng=rng)
+            for law, exponent in (laws if of.onset else laws[:2])
+        ]
 
     def power(self, seeds: int, last: int) -> float:
         """Share of sets of so many seeds of this length that contradict under the power law."""
@@ -252,20 +311,15 @@ class Simulations:
         ]
 
     def lengths(self) -> list[int]:
-        """Last iterations that were simulated, in order."""
+        """Last iterations that were looked at, in order."""
         return sorted(self._fitted)
 
     def _of_several(self, last: int) -> list[ArmCurves]:
         """Fitted series of each law."""
         if last not in self._fitted:
-            of, at_once = self._of, replace(self._of, onset=0.0)
-            found = [self._fits(of, last, self._question.exponent), self._fits(of, last, 0.0)]
-            found.append(self._fits(at_once, last, 0.0) if of.onset else found[1])
-            self._fitted[last] = found
+            kept = self._times <= last
+            found = [fitted_runs(runs.isel(iteration=kept)) for runs in self._runs]
+            self._fitted[last] = [*found, found[-1]][:3]
             if self._advance is not None:
                 self._advance()
         return self._fitted[last]
-
-    def _fits(self, of: Pilot, last: int, exponent: float) -> ArmCurves:
-        draws, times = self._question.draws, record_times(last)
-        return fitted_runs(simulated(of, times, exponent, draws=draws, rng=self._rng))

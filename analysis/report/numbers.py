@@ -16,7 +16,7 @@ from ultraslow.analysis.comparison import ArmLaws, LawFound
 from ultraslow.analysis.growth import LATE_GROWTH
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, run_noise_scale
-from ultraslow.analysis.planning import Plan
+from ultraslow.analysis.planning import Advice, Plan
 from ultraslow.analysis.runs import constant_rate, fitted_at, label, runs_of
 from ultraslow.analysis.scores import CriticalBatch, Gain, Ladder, Rung
 
@@ -236,5 +236,21 @@ def plan_numbers(found: Plan) -> dict[str, Any]:
             "records": [asdict(one) for one in found.records],
             "batch_sizes": list(found.batch_sizes),
             "notes": list(found.notes),
+            "advice": None if found.advice is None else _advised(found.advice),
         }
     )
+
+
+def _advised(way: Advice) -> dict[str, Any]:
+    """The advised design, and the share of studies that each design would decide."""
+    ahead = way.outlook
+    present = dict(zip(("seeds", "last"), ahead.present, strict=True))
+    design = {"seeds": way.seeds, "last": way.last} if way.seeds else None
+    return {
+        "present": present,
+        "design": design,
+        "chance": way.chance,
+        "seeds": list(ahead.seeds),
+        "lasts": list(ahead.lasts),
+        "decided": ahead.decided.tolist(),
+    }

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from ultraslow.analysis.comparison import ArmLaws, in_words, off_ends
 from ultraslow.analysis.growth import misfits
 from ultraslow.analysis.intervals import NOT_APPLICABLE, UNDECIDABLE, Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, NoiseScale
-from ultraslow.analysis.planning import Plan
+from ultraslow.analysis.planning import Advice, Pilot, Plan
+from ultraslow.analysis.planning.advice import PROMISED
 from ultraslow.analysis.runs import FITTED_SHARE, runs_of, unusable
 from ultraslow.analysis.scores import CriticalBatch, Gain, Ladder
 from ultraslow.analysis.text import (
@@ -479,27 +481,75 @@ _LAW_COLUMNS = (
 
 
 def plan_tables(found: Plan) -> list[Table]:
-    """Options of seeds and lengths, when to record, and what to know of both."""
+    """What decides, as options of seeds and lengths, when to record, and what to know of both."""
     asked, of = found.question, found.pilot
     lead = (
-        f"to tell t^{asked.exponent:g} from log t with {percent(asked.power)} power, "
-        f"level {asked.level:g}",
+        *(
+            (
+                f"to tell t^{asked.exponent:g} from log t with {percent(asked.power)} power, "
+                f"level {asked.level:g}",
+            )
+            if found.options
+            else ()
+        ),
         f"pilot: {of.source}; noise σ/D {number(of.noise_share)}, {of.noise}; "
         f"onset {number(of.onset)}; spread of p between seeds {number(of.seed_spread)}",
     )
-    options = Table(columns=_option_columns(found), rows=found.options)
-    best = found.cheapest
-    after = f" of {plural(best.seeds, 'run')} until iteration {number(best.last)}" if best else ""
-    usual = found.records[0].error if found.records else math.nan
+    columns = _option_columns(found)
+    options = [Table(columns=columns, rows=found.options)] if found.options else []
+    records = [_record_table(found)] if found.records else []
+    ahead = [] if found.advice is None else [_outlook_table(found.advice, found.pilot)]
+    notes = Table(notes=tuple(map(sentence, (*_advice(found), *found.notes))))
+    return [Table(lead=lead), *ahead, *options, *records, notes]
+
+
+def _record_table(found: Plan) -> Table:
+    best, way = found.cheapest, found.advice
+    seeds, last = (best.seeds, best.last) if best else (way.seeds, way.last) if way else (0, 0)
+    usual = found.records[0].error
     columns = (
         Column("records", lambda one: one.name, left=True),
         Column("count", lambda one: str(one.count)),
         Column("error of p", lambda one: number(one.error)),
         Column("relative", lambda one: fixed(one.error / usual)),
     )
-    records = Table(title=f"when to record each{after}", columns=columns, rows=found.records)
-    notes = Table(notes=tuple(map(sentence, (*_advice(found), *found.notes))))
-    return [Table(lead=lead), options, *([records] if found.records else []), notes]
+    title = f"when to record each of {plural(seeds, 'run')} until iteration {number(last)}"
+    return Table(title=title, columns=columns, rows=found.records)
+
+
+_ROWS = 7  # numbers of seeds that are shown
+
+
+def _outlook_table(way: Advice, of: Pilot) -> Table:
+    """The share of studies that each design decides, with the advised one among them."""
+    ahead = way.outlook
+    step = max(round(len(ahead.seeds) / _ROWS), 1)
+    shown = {*ahead.seeds[::step], ahead.seeds[-1], way.seeds}
+    rows = [
+        {"seeds": seeds, **{str(end): share for end, share in zip(ahead.lasts, row, strict=True)}}
+        for seeds, row in zip(ahead.seeds, ahead.decided.tolist(), strict=True)
+        if seeds in shown
+    ]
+    columns = (
+        Column("seeds", lambda row: str(row["seeds"])),
+        *(_entry(f"until {number(end)}", str(end), percent) for end in ahead.lasts),
+    )
+    count, last = ahead.present
+    there = f"{plural(count, 'seed')} until iteration {number(last)}"
+    where = f"batch size {of.batch_size}"
+    title = f"how many of 100 studies would decide P1 at {where}, where there are {there}"
+    notes = [f"what decides it: {way.in_words(where)}"]
+    notes += [f"advised is what decides in {percent(PROMISED)} or more"] if way.seeds else []
+    falls = (np.maximum.accumulate(ahead.decided, axis=1) - ahead.decided).max()
+    notes += [_LATER_LESS] if falls > _CHANCE else []
+    return Table(title=title, columns=columns, rows=rows, notes=tuple(map(sentence, notes)))
+
+
+_CHANCE = 0.05  # of a share, by which designs differ for no other reason
+_LATER_LESS = (
+    "some longer designs decide less often: late logarithms and powers of a small exponent come "
+    "to fit alike there"
+)
 
 
 def _option_columns(found: Plan) -> tuple[Column, ...]:
@@ -521,6 +571,8 @@ def _option_columns(found: Plan) -> tuple[Column, ...]:
 
 
 def _advice(found: Plan) -> list[str]:
+    if not found.options:
+        return []
     best = found.cheapest
     if best is None:
         return [

@@ -1,1 +1,1 @@
-from .log_growth import settled as settled, told_arm as told_arm
+from .log_growth import pilot_of as pilot_of, settled as settled, told_arm as told_arm

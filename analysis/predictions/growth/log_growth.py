@@ -46,7 +46,7 @@ from ultraslow.analysis.intervals import (
     Interval,
     t_interval,
 )
-from ultraslow.analysis.planning import continuation
+from ultraslow.analysis.planning import Pilot, advise
 from ultraslow.analysis.planning.pilot import pilot
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import Arm, arm_names, grouped
@@ -257,17 +257,27 @@ def _no_run(runs: Study, unusable: Mapping[str, str]) -> Missing:
     """That no run can be used, and the decades that there are."""
     reason = mostly_left_out(dict(unusable), len(runs.runs))
     decades = float(runs.fits["decades"].max())
-    short = decades < DECADES
-    have, need = (decades, DECADES) if short else (math.nan, math.nan)
-    return Missing(reason, shortage(runs.fits), have, need, "decades" if short else "")
+    if not decades < DECADES:
+        return Missing(reason, shortage(runs.fits))
+    arm, own = _most_seeds(runs)
+    way = _advised(own, str(arm), 1) if decades > 0 else Missing("", "")
+    if math.isfinite(way.need):
+        return replace(way, reason=reason)
+    return Missing(reason, way.needed or shortage(runs.fits), decades, DECADES, "decades")
+
+
+def _most_seeds(runs: Study) -> tuple[Arm, Study]:
+    """The arm of most runs, and these."""
+    arm = max(runs.arms, key=lambda arm: len(runs.arms[arm]))
+    return arm, runs.part(runs.arms[arm])
 
 
 def _without_arms(
     blank: Verdict, kept: Study, runs: Study, unusable: Mapping[str, str]
 ) -> Verdict:
     """Undecidable, as no arm has enough usable seeds."""
-    counts = {arm: len(nodes) for arm, nodes in kept.arms.items()}
-    arm, most = max(counts.items(), key=lambda item: item[1])
+    arm, own = _most_seeds(kept)
+    most = len(own.runs)
     reason = (
         f"The seeds are the sample, and no arm has {LEAST_SEEDS} that can be used: "
         f"{plural(most, 'seed')} at {arm}."
@@ -281,7 +291,12 @@ def _without_arms(
     few = 2 * most >= whole
     more = math.ceil(LEAST_SEEDS * whole / most) - whole
     tried = runs.fits.sel(node=_long_enough(runs, arm))
-    needed = f"{plural(more, 'more seed')} at {arm}" if few else shortage(tried)
+    way = Missing("", shortage(tried), most, math.ceil(whole / 2), "seeds")
+    if few:
+        way = Missing("", f"{plural(more, 'more seed')} at {arm}", most, LEAST_SEEDS, "seeds")
+    if few and most == whole:
+        advised = _advised(own, str(arm), 1)
+        way = advised if advised.needed else way
     clearest = max(kept.runs, key=lambda node: _distance(_within_run(kept.fits.sel(node=node))))
     fit = kept.fits.sel(node=clearest)
     effect = _within_run(fit)
@@ -289,14 +304,14 @@ def _without_arms(
         UNDECIDABLE,
         effect,
         reason=f"{reason} Within {effect.name} p = {effect}, which says nothing of the next.",
-        needed=needed,
+        needed=way.needed,
         meaning=f"{EFFECT}, {effect.name}",
         sample=kept.sample,
         assumptions=tuple(told_apart(dict(unusable))),
         span=(int(fit["first"]), int(fit["last"])),
-        have=most,
-        need=max(LEAST_SEEDS, math.ceil(whole / 2)),
-        unit="seeds",
+        have=way.have,
+        need=way.need,
+        unit=way.unit,
     )
 
 
@@ -366,11 +381,10 @@ def _rival(shown: SpeakingArm, said: ArmJudgement, word: str) -> str:
     power = "a power of t" if faster else "a law that saturates"
     if word == SUPPORTED:
         return "Neither a power of t nor a law that saturates fits better"
-    if word == CONTRADICTED or _distance(said.exponent) > MARGIN:
-        misses = f"the best late logarithm misses the curves {_farther(shown, faster)} {power}"
-        if word == CONTRADICTED:
-            return f"Even {misses}"
-        return f"But {misses}{', which may be chance' if ' farther ' in misses else ''}"
+    if word == CONTRADICTED:
+        return f"Even the best late logarithm misses the curves {_farther(shown, faster)} {power}"
+    if _distance(said.exponent) > MARGIN:
+        return _chance(shown, faster, power)
     if said.exponent.farthest < MARGIN:
         return "This counts as log t, but powers of t fit better than logarithms"
     ends = number(said.exponent.low, 2), number(said.exponent.high, 2)
@@ -381,13 +395,39 @@ def _rival(shown: SpeakingArm, said: ArmJudgement, word: str) -> str:
 
 
 def _farther(shown: SpeakingArm, faster: bool) -> str:
-    """Residuals of the best late logarithm over those of the best power, in the metric of A."""
-    better = shown.curves.advantage
-    ratio = math.exp(float((better.faster if faster else better.slower).mean()) / 2)
+    """By how much the best late logarithm misses the curves farther than the best power."""
+    ratio = _misses(shown, faster)
     if ratio >= 2:
         return f"{number(ratio, 2)} times as far as"
-    more = percent(abs(ratio - 1), 0 if abs(ratio - 1) >= 0.1 else 1)
-    return f"{more} {'farther' if ratio > 1 else 'less'} than"
+    return f"{percent(ratio - 1, 0 if ratio >= 1.1 else 1)} farther than"
+
+
+def _chance(shown: SpeakingArm, faster: bool, power: str) -> str:
+    """That a late logarithm fits as well as a power, or too nearly so."""
+    ratio = _misses(shown, faster)
+    if ratio >= 2:
+        return f"But the best late logarithm misses the curves {_farther(shown, faster)} {power}"
+    if ratio >= 1 + _ALIKE:
+        farther = _farther(shown, faster)
+        return (
+            f"But the best late logarithm misses the curves only {farther} {power}, which may be "
+            "chance"
+        )
+    if ratio > 1 - _ALIKE:
+        return f"But a late logarithm fits the curves as well as {power}"
+    less = percent(1 - ratio, 0)
+    return (
+        f"But a late logarithm fits the curves better than {power}: it misses them by {less} less"
+    )
+
+
+_ALIKE = 0.01  # of the misfit: a difference that nobody would name
+
+
+def _misses(shown: SpeakingArm, faster: bool) -> float:
+    """Residuals of the best late logarithm over those of the best power, in the metric of A."""
+    better = shown.curves.advantage
+    return math.exp(float((better.faster if faster else better.slower).mean()) / 2)
 
 
 def _arms_say(arms: Sequence[SpeakingArm], found: Judgement) -> list[str]:
@@ -492,15 +532,51 @@ def _advice(shown: SpeakingArm, found: Judgement, kept: Study) -> Missing:
     """What would decide, for the arm that the sentence is about."""
     if found.word != UNDECIDABLE:
         return Missing("", "")
-    own = kept.part(shown.nodes)
-    # Arms share the error of a contradiction.
-    level = 1 - (1 - kept.level) / len(found.arms)
-    way = continuation(pilot(own.runs, own.fits), level=level)
-    needed = way.in_words(shown.name, own.longer(way.last) if way.last else "")
-    count, last = way.present
-    if way.seeds and (way.seeds_first or not way.last):
-        return Missing("", needed, count, way.seeds, "seeds")
-    if not way.last:
+    return _advised(kept.part(shown.nodes), shown.name, len(found.arms))
+
+
+def _advised(own: Study, where: str, arms: int) -> Missing:
+    """What would decide an arm: so many seeds until such an iteration.
+
+    Arguments:
+        own: its runs.
+        where: its name.
+        arms: arms that share the error of a contradiction.
+    """
+    try:
+        of = pilot(own.runs, own.fits)
+    except ValueError:  # no run could be fitted
+        return Missing("", "")
+    if of.found is None:
+        return Missing("", "")
+    way = advise(of, level=1 - (1 - own.level) / arms)
+    needed = way.in_words(where, own.longer(way.last) if way.longer else "")
+    count, last = way.outlook.present
+    if not way.seeds:
         return Missing("", needed)
-    have, need = (math.log10(end / shown.first) for end in (last, way.last))
-    return Missing("", needed, have, need, "decades")
+    if way.longer:
+        return Missing("", needed, last, way.last, "iterations")
+    return Missing("", needed, count, way.seeds, "seeds")
+
+
+def pilot_of(study: Study) -> tuple[Pilot, int]:
+    """The arm that P1's verdict on a study is about, as a plan takes it.
+
+    Arguments:
+        study: the runs.
+
+    Returns:
+        The pilot, and the number of arms that share the error.
+
+    Raises:
+        ValueError: when no run could be fitted.
+    """
+    runs = study.distinct
+    kept = runs.part(usable(runs.fits)[0])
+    arms = speaking_arms(kept, runs) if kept.runs else []
+    if not arms:
+        _, own = _most_seeds(kept if kept.runs else runs)
+        return pilot(own.runs, own.fits), 1
+    found = judge({arm.name: arm.curves for arm in arms}, level=study.level)
+    own = kept.part(telling_arm(arms, found).nodes)
+    return pilot(own.runs, own.fits), len(arms)

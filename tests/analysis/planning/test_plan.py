@@ -13,10 +13,10 @@ from ultraslow.analysis.planning.plan import (
     PLANNED_SEEDS,
     Option,
     _alarms,
+    _falling,
     _log_laws,
-    _notes,
+    _of_pilot,
     plan_runs,
-    training_lengths,
 )
 from ultraslow.analysis.planning.power import (
     Question,
@@ -25,6 +25,7 @@ from ultraslow.analysis.planning.power import (
     record_times,
     set_words,
     simulated,
+    training_lengths,
 )
 from ultraslow.analysis.predictions.growth.log_growth import log_growth
 from ultraslow.analysis.report import plan_tables, printed
@@ -79,7 +80,7 @@ def test_batch_sizes_span_the_noise_scale(found):
     # 40, 126, 400, 1265, 4000 as powers of two.
     assert found.batch_sizes == (32, 128, 512, 1024, 4096)
     unknown = replace(PILOT, noise_scale=math.nan)
-    assert "batch sizes" in " ".join(_notes(unknown, Question(0.4)))
+    assert "batch sizes" in " ".join(_of_pilot(unknown))
 
 
 def test_the_legend_tells_the_whole_rule(found):
@@ -144,6 +145,16 @@ def test_options_that_would_leave_a_log_law_undecided_are_named():
     kept = replace(short, log_supported=0.8)
     assert _log_laws((kept,), question, Simulated(known)) == ()
     assert _log_laws((replace(short, last=0),), question, Simulated(known)) == ()
+
+
+def test_a_power_that_falls_with_the_length_is_told():
+    class Powers(Simulated):
+        def power(self, seeds, last):
+            return self.known[last]
+
+    assert _falling(Powers({1000: 0.5, 2000: 0.88, 4000: 0.85, 8000: 0.97})) == ()
+    (note,) = _falling(Powers({1000: 0.5, 2000: 0.9, 4000: 0.4, 8000: 0.95}))
+    assert "with 4 seeds from 90% until iteration 2000 to 40% until 4000" in note
 
 
 def test_what_a_plan_promises_is_what_the_verdict_does(found, single):
