@@ -1,5 +1,6 @@
 from .continuation import (
     chance_within as chance_within,
+    seeds_at_most as seeds_at_most,
     seeds_to_decide as seeds_to_decide,
 )
 from .contrast import (

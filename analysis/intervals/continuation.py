@@ -16,7 +16,6 @@ from scipy import stats
 from .interval import Interval, t_quantile
 
 ASSURED = 0.8  # chance of a decision that advice is for
-_MOST = 1000
 _GROWTH = 1.15
 
 
@@ -66,6 +65,15 @@ def chance_within(
     return float(stats.t.cdf(ends[1], freedom) - stats.t.cdf(ends[0], freedom))
 
 
+def seeds_at_most(count: int) -> int:
+    """The most seeds that are advised where there are so many: beyond, another study is cheaper.
+
+    >>> seeds_at_most(3), seeds_at_most(5)
+    (15, 21)
+    """
+    return 3 * count + 6
+
+
 def seeds_to_decide(chance: Callable[[int], float], count: int) -> int:
     """Fewest seeds whose chance of a decision suffices.
 
@@ -74,10 +82,10 @@ def seeds_to_decide(chance: Callable[[int], float], count: int) -> int:
         count: seeds that are there.
 
     Returns:
-        Their number, in steps of a few percent; 0 where a thousand do not suffice.
+        Their number, in steps of a few percent; 0 where `seeds_at_most` do not suffice.
     """
     seeds = count + max(count // 2, 1)  # with fewer the spread may change the ends again
-    while seeds <= _MOST:
+    while seeds <= seeds_at_most(count):
         if chance(seeds) >= ASSURED:
             return seeds
         seeds = max(seeds + 1, round(seeds * _GROWTH))

@@ -1,8 +1,9 @@
 """What decides an arm that P1 leaves undecided: so many seeds until such an iteration.
 
-One instruction: of all designs of up to `MOST_TIMES` as many iterations and `most_seeds`, the one
-with the fewest further updates whose simulated continuations are decided often enough (`outlook`).
-Where none is, that is said, and why. The verdict and `ultraslow plan` advise by this one function.
+One instruction: of all designs of up to `MOST_TIMES` as many iterations and `seeds_at_most`, the
+one with the fewest further updates whose simulated continuations are decided often enough
+(`outlook`). Where none is, that is said, and why. The verdict and `ultraslow plan` advise by this
+one function.
 """
 
 import math

@@ -28,7 +28,7 @@ from ultraslow.analysis.growth import (
     logarithm_onset,
     signed_root,
 )
-from ultraslow.analysis.intervals import UNDECIDABLE, t_quantile
+from ultraslow.analysis.intervals import UNDECIDABLE, seeds_at_most, t_quantile
 
 from .pilot import Pilot
 from .power import Fitted, fitted_series, record_times, series, set_words
@@ -46,11 +46,6 @@ _NEGLIGIBLE = 0.02  # of the truths: a law that is not simulated
 # freedom that it counts for: of a few seeds alone the spread may be ten times what it is.
 _USUAL_SPREAD, _USUAL_FREEDOM = 0.025, 4
 _WIDE = 0.05  # half-width of an interval of the mean exponent that says little
-
-
-def most_seeds(count: int) -> int:
-    """The most seeds that are considered where there are so many."""
-    return 3 * count + 6
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ def outlook(of: Pilot, *, level: float) -> Outlook:
         level: confidence level at which the arm is judged.
 
     Returns:
-        Shares of continuations of up to `MOST_TIMES` as many iterations and `most_seeds`.
+        Shares of continuations of up to `MOST_TIMES` as many iterations and `seeds_at_most`.
 
     Raises:
         ValueError: when nothing was found of any run.
@@ -89,7 +84,7 @@ def outlook(of: Pilot, *, level: float) -> Outlook:
     if found is None or not found.exponents.size:
         raise ValueError("of: found numbers alone, expected an arm of one run or more")
     count, last = found.exponents.size, int(of.times[-1])
-    seeds = tuple(range(max(count, LEAST_SEEDS), most_seeds(count) + 1))
+    seeds = tuple(range(max(count, LEAST_SEEDS), seeds_at_most(count) + 1))
     lasts = (last, *(_rounded_up(last * times) for times in _STEPS))
     truths = _Truths(of, seeds[-1], lasts)
     sets = [truths.until(until) for until in lasts]

@@ -273,7 +273,7 @@ def _notes(question: Question) -> tuple[str, ...]:
         f"interval of their mean exponent lies beyond ±{MARGIN:g}, and powers of t fit better "
         f"than late logarithms, at an error of {percent(ADVANTAGE)}. Late logarithms are "
         f"log(t + τ) with τ up to {percent(ONSET)} of the iterations, and curves that turn into "
-        f"log t by {percent(SETTLED)} of them",
+        f"log t by {percent(SETTLED)} of them, from t^0.3 or faster or from what saturates",
         "log kept: how often it is supported if the law is log t: the interval lies within "
         f"±{MARGIN:g} at level {1 - SUPPORT * (1 - question.level):.4g}, and no power fits "
         "better; alarms: how often it is contradicted then, with the pilot's onset, and with an "

@@ -11,13 +11,14 @@ from ultraslow.analysis.intervals import (
     SEEDS,
     UNDECIDABLE,
     Interval,
+    seeds_at_most,
     t_interval,
 )
 from ultraslow.analysis.runs import Span, arm_names, constant_rate, label, noise_free
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import first_of, number, plural
 
-from .means import MOST_SEEDS, Judged, Measure, Zone, judge, seeds_needed
+from .means import Judged, Measure, Zone, judge, seeds_needed
 from .verdict import Verdict
 
 
@@ -182,7 +183,7 @@ def more_seeds(
     count = seeds_needed(measures, level=level)
     if not count:
         return otherwise
-    needed = f"{count} seeds {where} in place of {have}"
+    needed = f"{count} seeds {where} (now {have})"
     return Missing("", needed, float(have), float(count), "seeds")
 
 
@@ -255,8 +256,14 @@ def named(mean: Interval, show: Callable[[float], float] = float) -> str:
 
 def many_seeds(have: int) -> Missing:
     """That no number of seeds that anybody would train decides."""
-    needed = f"more than {MOST_SEEDS} seeds an arm, as the mean may lie near a bound of its zone"
-    return Missing("", needed, float(have), float(MOST_SEEDS), "seeds")
+    return Missing("", _no_number(have))
+
+
+def _no_number(have: int, where: str = "an arm") -> str:
+    return (
+        f"nothing up to {seeds_at_most(have)} seeds {where}, as the mean may lie near a bound of "
+        "its zone"
+    )
 
 
 def until(iteration: float, last: float, where: str = "") -> Missing:
@@ -270,6 +277,20 @@ def until(iteration: float, last: float, where: str = "") -> Missing:
     wanted = float(math.ceil(iteration))
     needed = f"training on at the same rate until iteration {number(wanted)}{where}"
     return Missing("", needed, last, wanted, "iterations")
+
+
+def undecided_by_seeds(have: int, last: float, where: str = "an arm") -> Missing:
+    """That no number of seeds decides, and that longer runs are another question.
+
+    Arguments:
+        have: seeds that are there.
+        last: iteration that was reached.
+        where: of which runs there would be more, in words.
+    """
+    later = (
+        f"what runs beyond iteration {number(round(last))} would show cannot be told from these"
+    )
+    return Missing("", f"{_no_number(have, where)}; {later}")
 
 
 def few_seeds(study: Study, what: str) -> Missing:

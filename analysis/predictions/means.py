@@ -28,6 +28,7 @@ from ultraslow.analysis.intervals import (
     UNDECIDABLE,
     Interval,
     joint_level,
+    seeds_at_most,
     t_interval,
 )
 
@@ -41,7 +42,6 @@ _SURE = 0.8
 _SPARE = 1.25
 _DRAWS = 400
 _GRID = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 26, 32, 40, 50, 65, 80, 100)
-MOST_SEEDS = 100  # that anybody would train
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def seeds_needed(measures: Sequence[Measure], *, level: float) -> int:
 
     Returns:
         The least number of seeds an arm that decides in `_SURE` of the continuations, and a
-        quarter more; 0 where `MOST_SEEDS` do not.
+        quarter more; 0 where that is beyond `seeds_at_most`.
     """
     rng = np.random.default_rng(0)
     known = [_summary(measure) for measure in measures]
@@ -166,7 +166,7 @@ def seeds_needed(measures: Sequence[Measure], *, level: float) -> int:
     most = max(int(one.count.max()) for one in known)
     for more in _GRID:
         wanted = most + more
-        if wanted > MOST_SEEDS:
+        if math.ceil(_SPARE * wanted) > seeds_at_most(most):
             break
         longer = [_continued(*pair, wanted, rng) for pair in zip(known, true, strict=True)]
         found = _rule(longer, level)

@@ -16,15 +16,16 @@ from ultraslow.analysis.growth import DISQUALIFYING, Advantage, ArmCurves, advan
 from ultraslow.analysis.growth.decade_ratio import ratios
 from ultraslow.analysis.growth.fit import fitted_noise
 from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
+from ultraslow.analysis.intervals import seeds_at_most
 from ultraslow.analysis.planning.advice import PROMISED, advise
-from ultraslow.analysis.planning.outlook import MOST_TIMES, most_seeds
+from ultraslow.analysis.planning.outlook import MOST_TIMES
 from ultraslow.analysis.planning.pilot import Pilot, _noise_share, _seed_spread
 from ultraslow.analysis.planning.power import record_times, set_words
 from ultraslow.diffusion.laws import growth_regressor
 
 pytestmark = pytest.mark.slow
 
-SEEDS = most_seeds(5)
+SEEDS = seeds_at_most(5)
 SETS = 30  # of each case, of which the undecided are advised
 MOST = 12  # of them
 CASES = {  # seeds, last iteration, exponent, onset over the last iteration, noise, its size

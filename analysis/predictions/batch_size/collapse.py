@@ -29,6 +29,7 @@ from ultraslow.analysis.intervals import (
     Interval,
     chance_within,
     decide,
+    seeds_at_most,
     seeds_to_decide,
     t_interval,
 )
@@ -73,7 +74,6 @@ from .slope_law import slope_law
 EFFECT = "ratio of distances, largest over smallest batch size, last common decade"
 # A slope over one decade is known a few times less well than the distance itself.
 SLOPE_MARGIN = 0.25
-_MOST_SEEDS = 50  # beyond that longer runs may be the cheaper way to know a ratio better
 
 
 def collapse(study: Study) -> Verdict:
@@ -225,8 +225,12 @@ def _judge(
         reason += f"{_zone(SLOPE_MARGIN)} counts as equal."
     count = blank.sample.seeds
     seeds = 0 if in_rate and slopes is None else seeds_to_decide(_chance(found, slopes), count)
-    more = f"{seeds} seeds a batch size, not {count}"
-    needed = f"{more}, or {longer}" if seeds > _MOST_SEEDS else more if seeds else longer
+    needed = f"{seeds} seeds a batch size (now {count})" if seeds else longer
+    if not seeds and word == UNDECIDABLE and not (in_rate and slopes is None):
+        needed = (
+            f"nothing up to {seeds_at_most(count)} seeds a batch size, as the ratio may lie near "
+            f"the margin or changes yet: {longer} may tell"
+        )
     between = f"distances of equal runs differ by {found.spread:.2%} between seeds at most"
     return blank.decided(
         word,

@@ -258,6 +258,6 @@ def _needed(growth: Verdict, place: Place) -> tuple[str, float, float, str]:
         return growth.needed, growth.have, growth.need, growth.unit
     seeds = seeds_to_decide(place.chance, place.seeds)
     if seeds:
-        return f"{seeds} seeds a batch size, not {place.seeds}", place.seeds, seeds, "seeds"
+        return f"{seeds} seeds a batch size (now {place.seeds})", place.seeds, seeds, "seeds"
     beside = "a batch size between the huge one and the others, which bounds their trend"
     return f"{SEEDS} seeds at {beside}", math.nan, math.nan, ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ultraslow.analysis.intervals import Interval, chance_within, seeds_to_decide
+from ultraslow.analysis.intervals import Interval, chance_within, seeds_at_most, seeds_to_decide
 from ultraslow.analysis.runs import Span
 from ultraslow.analysis.runs.arms import called
 from ultraslow.analysis.scores import (
@@ -252,8 +252,13 @@ def seeds_or_else(
     count = min((gap.contrast.n for gap in gaps), default=0)
     seeds = seeds_to_decide(chance, count)
     if not seeds:
-        return otherwise, math.nan, math.nan
-    return f"{seeds} seeds at each batch size and learning rate, not {count}", count, seeds
+        most = seeds_at_most(count)
+        needed = (
+            f"nothing up to {most} seeds at each batch size and learning rate, as the gap may lie "
+            f"near the margin: {otherwise} may show a clearer one"
+        )
+        return needed, math.nan, math.nan
+    return f"{seeds} seeds at each batch size and learning rate (now {count})", count, seeds
 
 
 def chance_beyond(gap: Gap, seeds: int, *, level: float) -> float:

@@ -17,6 +17,7 @@ from ultraslow.analysis.intervals import (
     UNDECIDABLE,
     Interval,
     chance_within,
+    seeds_at_most,
     seeds_to_decide,
     unpaired,
 )
@@ -314,8 +315,12 @@ def _with_seeds(
     count = min(pair.score.n for pair in plain)
     seeds = seeds_to_decide(chance, count)
     if not seeds:
-        return replace(blank, needed="arms that differ more, such as batch sizes 4 times as large")
-    needed = f"{seeds} seeds an arm, not {count}"
+        needed = (
+            f"nothing up to {seeds_at_most(count)} seeds an arm: arms that differ more, such as "
+            "batch sizes 4 times as large, may show a clearer difference"
+        )
+        return replace(blank, needed=needed)
+    needed = f"{seeds} seeds an arm (now {count})"
     return replace(blank, needed=needed, have=count, need=seeds, unit="seeds")
 
 

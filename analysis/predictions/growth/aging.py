@@ -39,7 +39,7 @@ from ultraslow.analysis.predictions.evidence import (
     more_seeds,
     most_seen,
     mostly,
-    until,
+    undecided_by_seeds,
 )
 from ultraslow.analysis.predictions.means import Measure, Zone
 from ultraslow.analysis.predictions.verdict import Verdict, question
@@ -321,12 +321,12 @@ def _verdict(
 
 
 def _need(found: Sequence[_Collapse], level: float) -> Missing:
-    """More seeds, else longer runs: readings that are told apart differ more in later decades."""
+    """More seeds, where so many as anybody would train decide."""
     zone = Zone(-math.inf, -math.log1p(MARGIN), above=math.log(AGAINST))
     measures = [Measure(zone, [one.values[:, k] for one in found]) for k in range(_OTHERS)]
     last = min(one.end for one in found)
     have = min(one.seeds for one in found)
-    otherwise = until(10 * last, last)
+    otherwise = undecided_by_seeds(have, last)
     return more_seeds(measures, have, "an arm", level=level, otherwise=otherwise)
 
 

@@ -28,7 +28,7 @@ from ultraslow.analysis.predictions.evidence import (
     more_seeds,
     most_seen,
     over,
-    until,
+    undecided_by_seeds,
 )
 from ultraslow.analysis.predictions.means import Measure, Zone
 from ultraslow.analysis.predictions.verdict import Verdict, question
@@ -333,9 +333,9 @@ def _assumptions(
 
 
 def _needed(study: Study, share: Interval, compared: _Comparison) -> Missing:
-    """More seeds, else longer runs."""
-    last = compared.span[1]
-    otherwise = until(10 * last, last, " with and without noise")
+    """More seeds, where so many as anybody would train decide."""
+    where = "with and without noise"
+    otherwise = undecided_by_seeds(share.n, compared.span[1], where)
     if not math.isfinite(share.low):
         return otherwise
     still, noisy = _slopes(study, compared).T
@@ -345,5 +345,4 @@ def _needed(study: Study, share: Interval, compared: _Comparison) -> Missing:
         Measure(Zone(-math.inf, 0.0), [still - AT_REST * noisy]),
         Measure(Zone(0.0, math.inf), [still + AT_REST * noisy]),
     ]
-    where = "with and without noise"
     return more_seeds(measures, share.n, where, level=study.level, otherwise=otherwise)

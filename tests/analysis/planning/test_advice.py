@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from ultraslow.analysis.growth import Advantage, ArmCurves, NoiseModel
+from ultraslow.analysis.intervals import seeds_at_most
 from ultraslow.analysis.planning.advice import PROMISED, Advice, advise, state_of
-from ultraslow.analysis.planning.outlook import Outlook, most_seeds
+from ultraslow.analysis.planning.outlook import Outlook
 from ultraslow.analysis.planning.pilot import Pilot
 from ultraslow.analysis.planning.power import record_times
 
@@ -56,7 +57,7 @@ def test_noise_that_hides_all_decides_nowhere_and_says_why():
     way = advise(replace(arm(0.06, 0.5, faster=0.0, share=0.5), seed_spread=0.5), level=0.95)
     assert (way.seeds, way.last) == (0, 0)
     assert way.in_words("batch size 64").startswith(
-        f"nothing up to {most_seeds(4)} seeds at batch size 64 until iteration 10,000 ("
+        f"nothing up to {seeds_at_most(4)} seeds at batch size 64 until iteration 10,000 ("
     )
 
 

@@ -109,7 +109,7 @@ def test_more_seeds_are_advised_where_they_decide_and_no_others():
     rng = np.random.default_rng(1)
     inside = Measure(ZONE, [rng.normal(0.0, 0.1, 6)])
     count = seeds_needed([inside], level=0.95)
-    assert 6 < count <= 125
+    assert 6 < count <= 24
     assert seeds_needed([Measure(ZONE, [0.1 + 0.1 * SHAPE])], level=0.95) == 0
     assert seeds_needed([inside], level=0.95) == count
 
