@@ -17,6 +17,8 @@ from .interval import Interval, t_quantile
 
 ASSURED = 0.8  # chance of a decision that advice is for
 _GROWTH = 1.15
+# As many seeds more: where few are advised, those that are there agree by luck now and then.
+_SPARE = 1.25
 
 
 def chance_within(
@@ -75,7 +77,7 @@ def seeds_at_most(count: int) -> int:
 
 
 def seeds_to_decide(chance: Callable[[int], float], count: int) -> int:
-    """Fewest seeds whose chance of a decision suffices.
+    """Seeds whose chance of a decision suffices, and a quarter more.
 
     Arguments:
         chance: of a decision with so many seeds.
@@ -85,8 +87,8 @@ def seeds_to_decide(chance: Callable[[int], float], count: int) -> int:
         Their number, in steps of a few percent; 0 where `seeds_at_most` do not suffice.
     """
     seeds = count + max(count // 2, 1)  # with fewer the spread may change the ends again
-    while seeds <= seeds_at_most(count):
+    while math.ceil(_SPARE * seeds) <= seeds_at_most(count):
         if chance(seeds) >= ASSURED:
-            return seeds
+            return math.ceil(_SPARE * seeds)
         seeds = max(seeds + 1, round(seeds * _GROWTH))
     return 0

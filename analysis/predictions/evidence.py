@@ -21,6 +21,9 @@ from ultraslow.analysis.text import first_of, number, plural
 from .means import Judged, Measure, Zone, judge, seeds_needed
 from .verdict import Verdict
 
+# Seeds of runs that may have been too short: what is missing is about the length as well.
+LONG_SEEDS = "seeds with enough decades"
+
 
 def driven_by_noise(study: Study) -> tuple[Study, tuple[str, ...]]:
     """The runs whose updates have gradient noise, and a note on the others: no walk without it."""
@@ -262,7 +265,7 @@ def many_seeds(have: int) -> Missing:
 def _no_number(have: int, where: str = "an arm") -> str:
     return (
         f"nothing up to {seeds_at_most(have)} seeds {where}, as the mean may lie near a bound of "
-        "its zone"
+        "its zone, or between what is for the claim and what is against it"
     )
 
 
@@ -293,8 +296,14 @@ def undecided_by_seeds(have: int, last: float, where: str = "an arm") -> Missing
     return Missing("", f"{_no_number(have, where)}; {later}")
 
 
-def few_seeds(study: Study, what: str) -> Missing:
-    """That no arm has enough seeds with a usable number."""
+def few_seeds(study: Study, what: str, unit: str = "seeds") -> Missing:
+    """That no arm has enough seeds with a usable number.
+
+    Arguments:
+        study: the runs that have one.
+        what: the number, in words.
+        unit: what is counted; `LONG_SEEDS` where runs may have been too short.
+    """
     most = max(map(study.seeds, study.arms), default=0)
     return Missing(
         f"The seeds are the sample, and no arm has {SEEDS} with {what} "
@@ -302,7 +311,7 @@ def few_seeds(study: Study, what: str) -> Missing:
         f"{SEEDS} seeds or more at one batch size, with {what}",
         float(most),
         float(SEEDS),
-        "seeds",
+        unit,
     )
 
 

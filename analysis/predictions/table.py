@@ -1,7 +1,6 @@
 """Predictions against recordings: one verdict a prediction."""
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -26,6 +25,7 @@ from ultraslow.analysis.runs import FITTED_SHARE, some_runs
 from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import plural
 
+from .evidence import LONG_SEEDS
 from .verdict import Verdict
 
 # The test of each prediction in `diffusion.predictions`, in the order of their numbers.
@@ -49,8 +49,8 @@ TESTS: Mapping[str, Callable[[Study], Verdict]] = {
 
 # On scores, and on the landscape alone: these hold whatever is fitted.
 _NOT_ON_MOTION = ("P3", "P4", "H-a", "H-c")
-# A reason of this kind speaks of the phase though nothing was estimated.
-_ON_LENGTH = re.compile("decade|constant (learning )?rate")
+# What lacks these is about the phase though nothing was estimated.
+_OF_LENGTH = ("decades", "iterations", LONG_SEEDS)
 
 # Names and meanings of the columns, in the order of `_row`.
 COLUMNS = {
@@ -132,7 +132,7 @@ def in_phase(verdict: Verdict, study: Study) -> Verdict:
     entered = verdict.sample.batch_sizes or study.batch_sizes
     runs = study.where(lambda run: int(run["batch_size"].values) in entered)
     ends = sorted(runs.ends_of_phase.values())
-    about = math.isfinite(verdict.effect) or _ON_LENGTH.search(verdict.reason) is not None
+    about = math.isfinite(verdict.effect) or verdict.unit in _OF_LENGTH
     if not ends or verdict.prediction in _NOT_ON_MOTION or not about:
         return verdict
     noted = (

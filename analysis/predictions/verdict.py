@@ -26,7 +26,7 @@ class Verdict:
         span: first and last iteration that it speaks of; NaN where nothing was measured.
         have: how much there is of what is missing; NaN where nothing can be counted.
         need: how much of it would decide.
-        unit: of `have` and `need`: "seeds", "decades", "checkpoints".
+        unit: of `have` and `need`: "seeds", "decades", "iterations", "checkpoints".
         sample: what it rests on.
         assumptions: conditions that were checked, with what was found.
         reason: why this verdict, in one sentence.

@@ -205,6 +205,9 @@ def _unlike(kept: Study) -> Missing | None:
         return Missing(
             f"The runs share a constant learning rate only from iteration {first} to {last}.",
             kept.longer(max(100, 10 * first)),
+            float(last),
+            float(max(10**DECADES, 10 * first)),
+            "iterations",
         )
     return None
 

@@ -346,6 +346,9 @@ def _short(study: Study, claim: Claim) -> Missing | None:
         return Missing(
             f"The runs share a constant learning rate only from iteration {first} to {last}.",
             study.longer(max(int(10**DECADES), 10 * int(first))),
+            float(last),
+            float(max(10**DECADES, 10 * first)),
+            "iterations",
         )
     first, last = common_window(study.runs, clock=claim.clock)
     if last < 10 * first:
@@ -353,6 +356,9 @@ def _short(study: Study, claim: Claim) -> Missing | None:
             f"The runs share less than a decade of {claim.clock}: "
             f"{number(first)} to {number(last)}.",
             "longer runs of the smaller batch sizes at their learning rates",
+            math.log10(last / first) if last > first > 0 else 0.0,
+            1.0,
+            "decades",
         )
     return None
 

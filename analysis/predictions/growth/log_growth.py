@@ -259,6 +259,8 @@ def _no_run(runs: Study, unusable: Mapping[str, str]) -> Missing:
     decades = float(runs.fits["decades"].max())
     if not decades < DECADES:
         return Missing(reason, shortage(runs.fits))
+    if runs.ends_of_phase:  # how another training set would be learnt, none of these tell
+        return Missing(reason, shortage(runs.fits), decades, DECADES, "decades")
     arm, own = _most_seeds(runs)
     way = _advised(own, str(arm), 1) if decades > 0 else Missing("", "")
     if math.isfinite(way.need):

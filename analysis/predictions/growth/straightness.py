@@ -14,6 +14,7 @@ import xarray as xr
 from ultraslow.analysis.growth import DECADES
 from ultraslow.analysis.intervals import SEEDS, SUPPORTED
 from ultraslow.analysis.predictions.evidence import (
+    LONG_SEEDS,
     Arms,
     decided_by_arms,
     driven_by_noise,
@@ -77,7 +78,7 @@ def random_motion(study: Study) -> Verdict:
     falls = {name: course.fall for name, course in courses.items()}
     found = judge_arms(used, (ends, _HEIGHT), (falls, _FALL))
     if found is None:
-        return blank.lacking(few_seeds(used, _WHAT), known.sample)
+        return blank.lacking(few_seeds(used, _WHAT, LONG_SEEDS), known.sample)
     falling = found.judged.measure == 1
     span = reach(found.entered)
     return decided_by_arms(

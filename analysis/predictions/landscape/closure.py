@@ -15,6 +15,7 @@ from scipy import stats
 from ultraslow.analysis.growth import DECADES, signed_root
 from ultraslow.analysis.intervals import SEEDS, joint_level, t_interval
 from ultraslow.analysis.predictions.evidence import (
+    LONG_SEEDS,
     Arms,
     arm_titles,
     decided_by_arms,
@@ -125,7 +126,7 @@ def closure(study: Study) -> Verdict:
     found = judge_arms(_usable(long, mismatch), (mismatch, Zone.within(CLOSURE_MARGIN)))
     if found is None:
         what = f"{DECADES:g} decades of constant rate, usable radii, noise and a positive slope"
-        return blank.lacking(few_seeds(_usable(long, mismatch), what), known.sample)
+        return blank.lacking(few_seeds(_usable(long, mismatch), what, LONG_SEEDS), known.sample)
     short = left_out(noisy, long, f"less than {DECADES:g} decades of constant rate")
     blind = left_out(long, _usable(long, mismatch), "no usable radii, noise or positive slope")
     span = found.entered.last_decade
@@ -182,14 +183,18 @@ def _no_power(
     what = f"{DECADES:g} decades of growth by a power of ln t and {RADII} usable radii"
     full = asked.of_arms()
     if not full.runs:
-        return few_seeds(asked, what) if asked.runs else few_seeds(known.part([]), what)
+        return (
+            few_seeds(asked, what, LONG_SEEDS)
+            if asked.runs
+            else few_seeds(known.part([]), what, LONG_SEEDS)
+        )
     if not any(math.isfinite(gammas[name][0]) for name in full.runs):
-        return few_seeds(_usable(asked, products), what)
+        return few_seeds(_usable(asked, products), what, LONG_SEEDS)
     ends = [seen_after(run) for run in full.runs.values()]
     wanted = max((end for end in ends if math.isfinite(end)), default=math.nan)
     here = max(float(constant_rate(run).iteration[-1]) for run in full.runs.values())
     if not wanted > here:
-        return few_seeds(_usable(asked, products), what)
+        return few_seeds(_usable(asked, products), what, LONG_SEEDS)
     reason = (
         f"The distance has not yet gone on for {DECADES:g} decades after the iteration at which "
         "its power of ln t sets in."

@@ -45,11 +45,12 @@ def test_regions_that_the_interval_cannot_fit_in_have_no_chance():
     assert [chance_within(as_it_is, 4, low=low, level=LEVEL) for low in (0.1, 0.2)] == [1.0, 0.0]
 
 
-def test_the_fewest_seeds_are_looked_for():
-    assert seeds_to_decide(lambda seeds: float(seeds >= 7), 5) == 7
-    assert seeds_to_decide(lambda seeds: 1.0, 4) == 6
-    assert 18 <= seeds_to_decide(lambda seeds: float(seeds >= 18), 5) <= 21
-    assert seeds_to_decide(lambda seeds: float(seeds >= 22), 5) == 0
+def test_the_fewest_seeds_are_looked_for_and_a_quarter_more_advised():
+    assert seeds_to_decide(lambda seeds: float(seeds >= 7), 5) == 9
+    assert seeds_to_decide(lambda seeds: 1.0, 4) == 8
+    assert 16 <= seeds_to_decide(lambda seeds: float(seeds >= 13), 5) <= 21
+    # Three times those that there are, and six.
+    assert seeds_to_decide(lambda seeds: float(seeds >= 18), 5) == 0
     assert seeds_to_decide(lambda seeds: 0.5, 5) == 0
 
 
@@ -58,12 +59,13 @@ def decided(values):
     return found.low > MARGIN or found.high < MARGIN
 
 
-@pytest.mark.parametrize("true", [0.0, 0.14, 0.2])
 @pytest.mark.parametrize("seeds", [4, 5, 10])
-def test_advice_that_is_followed_decides(true, seeds):
+def test_advice_that_is_followed_decides(seeds):
+    """In four of five studies, over truths near the margin and far from it."""
     rng = np.random.default_rng(2)
     followed = []
-    while len(followed) < 100:
+    while len(followed) < 200:
+        true = rng.uniform(-0.2, 0.4)
         now = rng.normal(true, 0.1, seeds)
         if decided(now):
             continue
@@ -75,7 +77,6 @@ def test_advice_that_is_followed_decides(true, seeds):
             ),
             seeds,
         )
-        if not wanted:
-            continue
-        followed.append(decided([*now, *rng.normal(true, 0.1, wanted - seeds)]))
-    assert np.mean(followed) >= 0.8 - 2 * math.sqrt(0.16 / 100)
+        if wanted:
+            followed.append(decided([*now, *rng.normal(true, 0.1, wanted - seeds)]))
+    assert np.mean(followed) >= 0.8 - 2 * math.sqrt(0.16 / 200)

@@ -69,7 +69,7 @@ def test_a_difference_that_dies_out_decides_nothing(make):
     verdict = collapse(Study(runs))
     assert verdict.effect_low > 1.1
     assert verdict.verdict == "undecidable"
-    assert verdict.needed == "training on at the same rate until iteration 30,000"
+    assert verdict.needed.endswith("training on at the same rate until iteration 30,000 may tell")
 
 
 def test_a_ratio_near_the_margin_is_undecidable_and_says_how_many_seeds(make):
@@ -162,10 +162,10 @@ def test_ghost_batches_of_different_sizes_are_not_compared(make):
     ("extremes", "everywhere", "least", "most"),
     [
         # (mean, end) and all pairs as (centre, half width) in ln d; the margin is 0.1.
-        (((0.02, 0.10), (0.02, 0.10)), ((0.02, 0.10),), 7, 60),
-        (((0.20, 0.11), (0.20, 0.11)), ((0.20, 0.11),), 7, 60),
-        # The nearer to the margin, the more.
-        (((0.14, 0.11), (0.14, 0.11)), ((0.14, 0.11),), 60, 1000),
+        (((0.01, 0.095), (0.01, 0.095)), ((0.01, 0.095),), 9, 21),
+        (((0.20, 0.11), (0.20, 0.11)), ((0.20, 0.11),), 9, 21),
+        # The nearer to the margin, the more: beyond what is advised.
+        (((0.14, 0.11), (0.14, 0.11)), ((0.14, 0.11),), 0, 0),
         # On both sides of the margin, or beyond it on both sides: no number decides.
         (((0.11, 0.04), (-0.01, 0.11)), ((0.30, 0.01),), 0, 0),
         (((0.20, 0.01), (-0.20, 0.01)), ((0.20, 0.01),), 0, 0),

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from ultraslow.analysis.predictions.evidence import LONG_SEEDS
 from ultraslow.analysis.predictions.landscape.closure import (
     closed_loop,
     closure,
@@ -88,7 +89,7 @@ def test_what_is_missing_is_named(make, judge):
     assert "landscape scans" in found.needed
     few = Study(powers_of_log(make, 2.0, seeds=3, **landscape(0.5)))
     assert "3 seeds at most" in judge(few).reason
-    assert (judge(few).have, judge(few).need, judge(few).unit) == (3, 4, "seeds")
+    assert (judge(few).have, judge(few).need, judge(few).unit) == (3, 4, LONG_SEEDS)
 
 
 def powers_of_time(make, power=0.8, *, seeds=5, **more):
