@@ -409,12 +409,8 @@ def plan(parser: argparse.ArgumentParser) -> Run:
     Example: ultraslow plan runs/pilot.nc --exponent 0.1
     """
     parser.add_argument("paths", nargs="*", metavar="PATH", help="pilot recordings; none: numbers")
-    parser.add_argument(
-        "--exponent",
-        type=float,
-        metavar="P",
-        help="of a power law to tell from log t (default: that of the recordings; 0.1 of numbers)",
-    )
+    says = "of the power law (default: the pilot's, or 0.1)"
+    parser.add_argument("--exponent", type=float, default=math.nan, metavar="P", help=says)
     parser.add_argument(
         "--power", type=float, default=0.8, help="to be reached, from 0.5 to 1 (default: 0.8)"
     )
@@ -461,8 +457,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.report import plan_numbers, plan_tables
 
     _check_seed(arguments)
-    exponent = math.nan if arguments.exponent is None else arguments.exponent
-    asked = Question(exponent, arguments.power, arguments.level, arguments.draws)
+    asked = Question(arguments.exponent, arguments.power, arguments.level, arguments.draws)
     try:
         of, arms = _recorded(arguments) if arguments.paths else (_stated(arguments), 1)
         rng = np.random.default_rng(arguments.seed)

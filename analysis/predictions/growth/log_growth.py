@@ -573,7 +573,7 @@ def pilot_of(study: Study) -> tuple[Pilot, int]:
     Raises:
         ValueError: when no run could be fitted.
     """
-    runs = study.distinct
+    runs = study.drawn(LEAST_SEEDS)
     kept = runs.part(usable(runs.fits)[0])
     arms = speaking_arms(kept, runs) if kept.runs else []
     if not arms:
