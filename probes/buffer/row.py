@@ -214,6 +214,15 @@ class RowReader:
         self._begin_update()
         return row, seen.seconds
 
+    def corrected_rate(self) -> tuple[float, object] | None:
+        """The first rate of the last update and that of the optimizer, which did not use it.
+
+        None where it did.
+        """
+        rate = self._rates[0] if self._rates and self._optimizers.replaced else None
+        shown = self._optimizers.given[0].param_groups[0].get("lr")
+        return (rate, shown) if isinstance(rate, float) else None
+
     def _begin_update(self) -> None:
         self._clipped_sq = self._nothing().expand(WITNESSES)
         self._version, self._moved, self._divided = -1, False, False

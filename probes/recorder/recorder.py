@@ -499,6 +499,8 @@ class Recorder:
         self._quantities.update()
         if self.iteration == self._began + 1:
             self._warn(wrapped_late(self._model, self._parameters))
+            if self._began == 0 and (found := self._rows.corrected_rate()):
+                self._writer.began_at(found[0], shown=found[1])
         if self._schedule.due(self.iteration) or self._quantities.due(self.iteration):
             self._record()
 

@@ -73,6 +73,7 @@ class Optimizers:
         self._estimates: dict[int, float | Tensor] = {}
         self._within: dict[int, torch.optim.Optimizer] = {}  # that stepped in the pass, by tensor
         self._idle: set[int] = set()  # that found no gradient
+        self.replaced = False  # whether others have moved the weights in the last update
         self.fault = ""  # why rates of the last update are unknown, where optimizers do not tell
 
     @property
@@ -168,6 +169,7 @@ class Optimizers:
         """
         idle = seen and self._idle >= set(range(len(self.given)))
         found = [self._rate(slot, idle=idle) for slot in self._slots]
+        self.replaced = idle or bool(self._within)
         if idle and any(isinstance(rate, float) and math.isnan(rate) for rate in found):
             names = " and ".join(type(one).__name__ for one in self.given)
             self.fault = (

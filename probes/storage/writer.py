@@ -109,6 +109,18 @@ class RecordingWriter:
         self.fault = self.fault or f"the noise probe failed and was switched off: {why}"
         return self.fault
 
+    def began_at(self, rate: float, *, shown: object) -> None:
+        """Correct the rate of the first update, which the optimizer that was given did not use.
+
+        Arguments:
+            rate: that was used; NaN where it is unknown.
+            shown: by the optimizer; another one that is recorded is the user's, and stays.
+        """
+        if self.static.get("base_learning_rate") != shown:
+            return
+        rest = {key: value for key, value in self.static.items() if key != "base_learning_rate"}
+        self.static = rest if np.isnan(rate) else {**rest, "base_learning_rate": rate}
+
     def gradient_unknown(self, why: str) -> str:
         """Remember, and say, that the gradient of some update is unknown."""
         self.unknown = self.unknown or why

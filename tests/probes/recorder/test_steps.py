@@ -460,6 +460,30 @@ def test_weights_that_are_moved_by_hand_are_told_of_with_the_remedy(tmp_path):
             loop.stepped()
         run = loop.compare()
     assert np.isnan(run["learning_rate"][1:]).all()
+    assert "base_learning_rate" not in run.coords
+
+
+def test_rates_are_those_of_optimizers_within_the_pass(tmp_path):
+    def owner(model):
+        return torch.optim.SGD(model.parameters(), lr=0.0)
+
+    loop = Loop(owner, tmp_path / "run", batch_size=4)
+    for parameter in loop.model.parameters():
+        own = torch.optim.SGD([parameter], lr=0.1)
+
+        def step(parameter, own=own):
+            own.step()
+            parameter.grad = None
+
+        parameter.register_post_accumulate_grad_hook(step)
+    for _ in range(UPDATES):
+        loop.loss().backward()
+        loop.optimizers.step()
+        loop.stepped()
+    run = loop.compare(noise=False)
+    assert (run["learning_rate"].values[1:] == 0.1).all()
+    assert run["base_learning_rate"].item() == 0.1
+    assert events_of(run.attrs) == []
 
 
 @pytest.mark.parametrize("what", ["step", "whole"])
