@@ -206,10 +206,7 @@ class Recorder:
     def gradients(self, gradients: Mapping[str, Tensor] | Sequence[Tensor | None]) -> None:
         """Give the gradients of a unit that no backward pass adds to `.grad`.
 
-            found = torch.autograd.grad(loss / k, list(model.parameters()))
-            recorder.gradients(found)
-
-        Call it for each unit in place of its `backward`, also where they come from `torch.func`;
+        Call it for each unit in place of its `backward`, as where they come from `torch.func`;
         those of an update add up to its gradient. It keeps a copy of their sum until the step.
 
         Arguments:
@@ -539,8 +536,7 @@ class Recorder:
             self._warn(fault)
 
     def _gradient_unknown(self, why: str) -> None:
-        first = self.iteration == self._began + 1
-        late = wrapped_late(self._model, self._parameters) if first else ""
+        late = self.iteration == self._began + 1 and wrapped_late(self._model, self._parameters)
         told = self._writer.gradient_unknown(late or why)
         self._warn(late or told)
 
