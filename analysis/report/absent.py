@@ -1,13 +1,14 @@
 """What recordings lack, why, and how they come to hold it, and what happened to their runs."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 
 import xarray as xr
 
 from ultraslow.analysis.runs import measured_until
 from ultraslow.analysis.text import first_of, plural, printable
 from ultraslow.diffusion.predictions import lacking
-from ultraslow.diffusion.recording import ASKED_WITH, LABELS, events_of
+from ultraslow.diffusion.recording import ASKED_WITH, EVENTS, LABELS, events_of
 
 # Reasons that a recording gives itself, by attribute, and the fields they are about.
 _REASONS = {
@@ -40,20 +41,42 @@ def absences(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
         if name in keys
         for how in [_why(name, [runs[node] for node in nodes[name]])]
     ]
-    return (*lines, *_in_part(runs))
+    return (*lines, *in_part(runs))
 
 
-def events(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
-    """What happened to runs, as their recordings tell, a sentence each.
+def happened(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
+    """What happened to runs and to their recordings, a sentence each.
 
     Arguments:
         runs: recordings by node name.
     """
-    return tuple(
-        f"{_name(run)}, iteration {iteration}: {printable(text, _REASON_LENGTH)}"
-        for run in runs.values()
-        for iteration, text in events_of(run.attrs)
-    )
+    return (*_events(runs), *_holes(runs), *lost_distances(runs))
+
+
+def _events(runs: Mapping[str, xr.Dataset]) -> Iterator[str]:
+    for run in runs.values():
+        for iteration, text in events_of(run.attrs):
+            yield f"{_name(run)}, iteration {iteration}: {printable(text, _REASON_LENGTH)}"
+
+
+def _holes(runs: Mapping[str, xr.Dataset]) -> Iterator[str]:
+    """Stretches whose records were lost, as a repair or a resumed run has found."""
+    for run in runs.values():
+        try:
+            listed = json.loads(str(run.attrs.get("gaps", "[]")))
+        except (ValueError, RecursionError):
+            continue
+        for hole in listed[:EVENTS] if isinstance(listed, list) else []:
+            match hole:
+                case [int(before), int(after)] if before < 0:
+                    where = f"before iteration {after}"
+                case [int(before), int(after)]:
+                    where = f"after iteration {before} and before {after}"
+                case [int(before), None]:
+                    where = f"after iteration {before}"
+                case _:
+                    continue
+            yield f"{_name(run)}: no records {printable(where)}, they were lost"
 
 
 def lost_distances(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
@@ -92,8 +115,12 @@ def _reason(run: xr.Dataset, name: str) -> str:
     return printable(told[0], _REASON_LENGTH) if told else ""
 
 
-def _in_part(runs: Mapping[str, xr.Dataset]) -> list[str]:
-    """Reasons of recordings that hold the field nevertheless: of a part of the run."""
+def in_part(runs: Mapping[str, xr.Dataset]) -> list[str]:
+    """Reasons of recordings that hold the field nevertheless: of a part of the run.
+
+    Arguments:
+        runs: recordings by node name.
+    """
     lines = []
     for attribute, fields in _REASONS.items():
         for run in runs.values():

@@ -1,6 +1,6 @@
 """The parts of the report's page, from its first paragraph to the table of runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import fixed, number, percent, plural, sentence
 
 from . import data, figures, markup
+from .absent import happened, in_part
 from .markup import piece
 from .tables import (
     critical_in_words,
@@ -32,6 +33,8 @@ from .tables import (
     sized,
     whole_gain,
 )
+
+_FEW = 6  # events, up to which they are not folded
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
         _noise(found),
         _critical(found.critical),
         _loss(found),
+        _events(found.study.runs),
         _not_used(content["unusable"]),
         _provenance(found, content),
     ]
@@ -142,6 +146,16 @@ def _lacking(rows: list[dict[str, Any]]) -> Markup:
     """Predictions without a measurement, behind a line that opens; empty without any."""
     summary = f"{plural(len(rows), 'more prediction')} could not be tested: what is missing"
     return piece("drawer", summary, [piece("lacking", rows)]) if rows else Markup()
+
+
+def _events(runs: Mapping[str, xr.Dataset]) -> Markup:
+    """What happened to the runs, folded where it is much; empty where nothing did."""
+    told = [*happened(runs), *in_part(runs)]
+    listed = piece("lines", told) if told else Markup()
+    if len(told) > _FEW:
+        listed = piece("drawer", f"{plural(len(told), 'event')} of the runs", [listed])
+    lead = "What the recordings tell of their own course that a reader of the figures should know."
+    return _section("Events", lead, listed)
 
 
 def _not_used(bad: list[dict[str, Any]]) -> Markup:

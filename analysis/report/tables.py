@@ -35,7 +35,7 @@ from ultraslow.analysis.text import (
 )
 from ultraslow.diffusion.predictions import PREDICTIONS
 
-from .absent import absences, events, lost_distances
+from .absent import absences, happened
 from .markup import piece
 from .numbers import fit_rows, inputs, loss_rows, verdict_rows
 from .table import Column, Table
@@ -68,7 +68,7 @@ def recording_tables(runs: xr.DataTree) -> list[Table]:
         _entry("beside distance", "measured", _in_words, left=True),
     )
     states = [_state(row) for row in rows if row["written"]]
-    notes = (*_phase_note(rows), *states, *events(runs_of(runs)), *lost_distances(runs_of(runs)))
+    notes = (*_phase_note(rows), *states, *happened(runs_of(runs)))
     bad = Table(
         columns=(Column("", lambda item: f"not used: {item.source}", left=True),),
         rows=unusable(runs),

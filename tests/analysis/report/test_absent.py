@@ -1,8 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
 from ultraslow.analysis.report import tables
-from ultraslow.analysis.report.absent import absences
+from ultraslow.analysis.report.absent import absences, happened
 from ultraslow.analysis.report.table import printed
 
 ONE_UNIT = "every update had one unit"
@@ -56,3 +58,21 @@ def test_info_shows_them(make, tree, several):
     assert (
         f"no data_size in {'all 2' if several else 'this recording'} (for P6, H-a, H-b)" in shown
     )
+
+
+@pytest.mark.parametrize(
+    ("gaps", "told"),
+    [
+        ([[40, 80]], "after iteration 40 and before 80"),
+        ([[-1, 80]], "before iteration 80"),
+        ([[40, None]], "after iteration 40"),
+    ],
+)
+def test_holes_of_a_recording_are_told(make, gaps, told):
+    run = make(run="a", last=8).assign_attrs(gaps=json.dumps(gaps))
+    assert happened({"a": run}) == (f"a: no records {told}, they were lost",)
+
+
+@pytest.mark.parametrize("text", ["", "[", "7", "[7]", '["ab"]', "[" * 10**5, '[["a", 1]]', "{}"])
+def test_what_is_no_list_of_holes_is_none(make, text):
+    assert happened({"a": make(run="a", last=8).assign_attrs(gaps=text)}) == ()

@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 
@@ -109,6 +110,30 @@ def test_unusable_paths_are_named_with_their_faults(make, tree):
     page = sections.whole_page(found, content(found, tree, unusable=bad))
     assert "Not used" in headings(page)
     assert "bad.nc has zero bytes" in words(page)
+
+
+HOSTILE = "<script>alert(1)</script>\x1b[31m"
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_events_are_shown_and_folded_where_they_are_many(make, tree, count):
+    runs = sweep(make, [64], 1)
+    page = sections.whole_page(found := findings(runs), content(found, tree))
+    assert "Events" not in headings(page)
+    (run,) = runs.values()
+    run.attrs["events"] = json.dumps([[k, f"{k} {HOSTILE}"] for k in range(count)])
+    run.attrs["gaps"] = json.dumps([[2, 4], HOSTILE])
+    run["noise_left_out"] = "iteration", [0, 0, 0, 1, 2]
+    found = replace(found, study=Study(runs))
+    page = sections.whole_page(found, content(found, tree))
+    assert "Events" in headings(page)
+    assert "<script>" not in page
+    assert "\x1b" not in page
+    said = words(page)
+    assert "b64-s0, iteration 0: 0 &lt;script&gt;alert(1)&lt;/script&gt;�[31m" in said
+    assert "b64-s0: no records after iteration 2 and before 4, they were lost" in said
+    assert "b64-s0: the noise leaves out 3 of 8 updates" in said
+    assert (f"{count + 2} events of the runs" in said) == (count > 6)
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
