@@ -197,7 +197,7 @@ def _read(content: bytes, source: str) -> tuple[xr.Dataset, str]:
     if not content:
         raise RecordError(source, ["has zero bytes"])
     digest = checksum(content)
-    if digest is None:
+    if digest is None or _has_lost_its_seal(content):
         raise RecordError(source, ["is damaged: its bytes do not fit its checksum"])
     if faults := list(outside_faults(content)):
         raise RecordError(source, faults)
@@ -212,6 +212,15 @@ def _read(content: bytes, source: str) -> tuple[xr.Dataset, str]:
         records = _dataset(header)
     check(records, source)
     return records, digest
+
+
+def _has_lost_its_seal(content: bytes) -> bool:
+    """Whether what follows the content is as short as a seal, and none.
+
+    A block that a disk has lost at the end of a file may take the seal with the last values.
+    """
+    beyond = len(content) - len(_without_padding(content))
+    return 0 < beyond <= LENGTH and not content[-LENGTH:].startswith(MARK)
 
 
 def _declared(header: netCDF4.Dataset) -> dict[str, netCDF4.Variable]:
