@@ -4,9 +4,9 @@ import gc
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -190,6 +190,17 @@ def is_sharded(model: torch.nn.Module) -> bool:
     return any(isinstance(module, FSDPModule) for module in model.modules())
 
 
+def reshard(model: torch.nn.Module) -> None:
+    """Give a model of `fully_shard` the parameters that its optimizer has.
+
+    A forward pass leaves those of the outermost module gathered, also one that has only evaluated;
+    they are gathered anew where they are needed.
+    """
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
 def local(tensor: Tensor) -> Tensor:
     """The part of a tensor that this process holds."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
@@ -264,9 +275,20 @@ def was_wrapped(model: torch.nn.Module, parameters: Sequence[torch.nn.Parameter]
     """Whether a module was distributed since these parameters were read from it.
 
     `fully_shard` replaces the parameters; of those that are frozen or thawed nothing is replaced.
+    Where it had replaced them before, those that are gathered just now are still the model's.
     """
-    now = {id(parameter) for parameter in model.parameters()}
+    own = [tensor.sharded_param for tensor, _ in sharded_parameters(model)]
+    now = {id(parameter) for parameter in (*model.parameters(), *own)}
     return any(id(parameter) not in now for parameter in parameters) or within_wrapper(model)
+
+
+def sharded_parameters(model: torch.nn.Module) -> Iterator[tuple[Any, Any]]:
+    """What `fully_shard` knows of each parameter, with the group that it is gathered in."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            for group in module._get_fsdp_state()._fsdp_param_groups:
+                for parameter in group.fsdp_params:
+                    yield parameter, group
 
 
 def wrapped_late(model: torch.nn.Module, parameters: Sequence[torch.nn.Parameter]) -> str:

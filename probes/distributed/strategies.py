@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.tensor import DTensor
 
-from .processes import unwrapped
+from .processes import sharded_parameters, unwrapped
 
 _WHAT_WORKS = (
     "what can be recorded is DistributedDataParallel, also with ZeroRedundancyOptimizer, and "
@@ -140,10 +140,7 @@ def _refuse_tensor_parallel(model: torch.nn.Module) -> None:
     """Refuse weights that are cut over more processes than average gradients."""
     meshes = {
         id(parameter.sharded_param): group.mesh_info.mesh
-        for module in model.modules()
-        if isinstance(module, FSDPModule)
-        for group in module._get_fsdp_state()._fsdp_param_groups
-        for parameter in group.fsdp_params
+        for parameter, group in sharded_parameters(model)
     }
     for name, parameter in model.named_parameters():
         if not isinstance(parameter, DTensor):

@@ -27,7 +27,7 @@ from ultraslow.probes.buffer import Resume
 from ultraslow.probes.recorder.attach import attach, own_optimizers
 from ultraslow.probes.recorder.recorder import Recorder
 
-from .host import length, refuse_unknown, replaced, resharded, resumed, state_of, with_labels
+from .host import length, refuse_unknown, replaced, resumed, state_of, with_labels
 
 try:
     from accelerate.data_loader import DataLoaderDispatcher
@@ -131,7 +131,7 @@ class AccelerateRecorder(AbstractContextManager["AccelerateRecorder"]):
                 "give samples in an update over all processes"
             )
         return attach(
-            resharded(self._model),
+            self._model,
             self._optimizer,
             self._path,
             batch_size=self._batch_size or each * accelerator.gradient_accumulation_steps,

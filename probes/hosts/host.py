@@ -7,8 +7,6 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor
-from torch.distributed.fsdp import FSDPModule
-from torch.nn import Module
 
 from ultraslow.probes.recorder.attach import attach
 from ultraslow.probes.recorder.recorder import Recorder
@@ -78,18 +76,6 @@ def _tensors(batch: Any) -> Iterator[Tensor]:
     elif isinstance(batch, Collection) and not isinstance(batch, str | bytes):
         for part in batch:
             yield from _tensors(part)
-
-
-def resharded(model: Module) -> Module:
-    """A model with the parameters that its optimizer has.
-
-    A forward pass leaves those of the outermost module of `fully_shard` gathered, also one that
-    has only evaluated; they are gathered anew where they are needed.
-    """
-    for module in model.modules():
-        if isinstance(module, FSDPModule):
-            module.reshard()
-    return model
 
 
 def state_of(recorder: Recorder) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from .host import (
     Samples,
     length,
     refuse_unknown,
-    resharded,
     resumed,
     samples_of,
     state_of,
@@ -130,7 +129,7 @@ class LightningRecorder(Callback):
         each = self._size_of_batches(trainer, loader)
         options = {"resume": self._resume(trainer), **self._options}
         return attach(
-            resharded(trainer.strategy.model),
+            trainer.strategy.model,
             optimizers[0] if len(optimizers) == 1 else optimizers,
             self._path,
             batch_size=self._batch_size

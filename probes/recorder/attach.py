@@ -24,6 +24,7 @@ from ultraslow.probes.distributed import (
     parameter_names,
     processes_of,
     refuse_unseen,
+    reshard,
     unwrapped,
     warn_if_apart,
     within_wrapper,
@@ -160,6 +161,8 @@ def attach(
         FileNotFoundError: when there is nothing to resume.
         OSError: when w0 or the recording cannot be written, here or on another process.
     """
+    if isinstance(model, torch.nn.Module):
+        reshard(model)  # gathered by an evaluation, say
     given = own_optimizers(optimizer, model)
     check_types(model, given, path, scaler=scaler, flush_seconds=flush_seconds)
     scaler = scaler if scaler is not None and scaler.is_enabled() else None

@@ -19,6 +19,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Sampler
@@ -50,6 +51,9 @@ def without_trace() -> Iterator[Consumed]:
     """Whatever is trained within, all is as before afterwards, also after an exception."""
     consumed, memo = Consumed(), _Memo()
     living = gc.get_objects()
+    sharded = [one for one in living if issubclass(type(one), FSDPModule)]
+    for module in sharded:  # what a forward pass leaves gathered is no place to put weights back
+        module.reshard()
     restores = [memo.keep_object(one) for one in living if issubclass(type(one), _KINDS)]
     restores += [_kept_generator(one) for one in living if issubclass(type(one), _SOURCES)]
     tensors = [one for one in living if issubclass(type(one), Tensor) and id(one) not in memo]
@@ -60,6 +64,8 @@ def without_trace() -> Iterator[Consumed]:
         with _counting(consumed):
             yield consumed
     finally:
+        for module in sharded:
+            module.reshard()
         with torch.no_grad():
             for restore in restores:
                 restore()

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import xarray as xr
 from launches import torchrun
 
 from ultraslow.probes.distributed.processes import (
@@ -69,6 +70,70 @@ def test_a_process_that_leaves_does_not_shut_its_interpreter_down(tmp_path):
         "print('not reached')\n"
     )
     assert sorted(torchrun(script).split("\n")) == ["", "0 leaves", "1 leaves"]
+
+
+def test_an_evaluation_before_attaching_leaves_no_trace(tmp_path):
+    """A forward pass of `fully_shard` leaves gathered parameters, which no optimizer has."""
+    script = tmp_path / "evaluated_run.py"
+    script.write_text(EVALUATED)
+    torchrun(script, tmp_path)
+    (moved,) = torch.load(tmp_path / "moved.pt")
+    found = xr.load_dataset(tmp_path / "trained.nc")["distance_sq"].sum("tensor")
+    assert float(found[-1]) == pytest.approx(moved, rel=1e-5)
+    assert float(found[0]) == 0.0
+    assert xr.load_dataset(tmp_path / "untrained.nc")["iteration"].values.tolist() == [0]
+
+
+EVALUATED = """
+import sys
+import warnings
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+import ultraslow as us
+from ultraslow.probes.distributed.processes import leave
+
+warnings.filterwarnings("error", category=RuntimeWarning)
+dist.init_process_group("gloo")
+torch.manual_seed(5)
+mesh = init_device_mesh("cpu", (2,))
+model = torch.nn.Sequential(torch.nn.Linear(5, 3), torch.nn.Linear(3, 1))
+fully_shard(model[0], mesh=mesh)
+fully_shard(model, mesh=mesh)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+def evaluate():
+    with torch.no_grad():
+        model(torch.randn(4, 5))
+
+def step():
+    model(torch.randn(4, 5)).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+def step_and_evaluate():
+    step()
+    evaluate()
+
+evaluate()
+found = us.verify(step_and_evaluate, model, optimizer, batch_size=8, quiet=True)
+assert found.passed and "outside" not in found.sentence, found
+before = [p.detach().full_tensor() for p in model.parameters()]
+evaluate()
+with us.attach(model, optimizer, f"{sys.argv[1]}/untrained", batch_size=8):
+    evaluate()
+with us.attach(model, optimizer, f"{sys.argv[1]}/trained", batch_size=8):
+    for _ in range(3):
+        step()
+        evaluate()
+model[0].reshard(), model.reshard()
+after = [p.detach().full_tensor() for p in model.parameters()]
+if dist.get_rank() == 0:
+    squares = [float((x - y).square().sum()) for x, y in zip(before, after)]
+    torch.save([sum(squares)], f"{sys.argv[1]}/moved.pt")
+leave()
+"""
 
 
 class Others:
