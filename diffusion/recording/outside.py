@@ -3,7 +3,8 @@
 A file may name others: a link to an object of another file, values that lie in raw files, data
 sets that are put together of parts of others. The library follows all of them, whichever file that
 is, and waits where it is a pipe. Groups within the file, and links from one to another, may go
-round in a circle, which it follows for ever. No recording has any of these.
+round in a circle, which it follows for ever. No recording has any of these. Where a
+damaged text takes no room it goes through the texts of a heap for ever, too.
 
 They are looked for in the bytes by their structure (HDF5 File Format Specification 3.0, §III and
 §IV), so that none is missed for lying where nobody looks: whatever the library can follow is
@@ -24,6 +25,8 @@ _OTHER_LINK = re.compile(rb"\x01[\x08-\x0f\x18-\x1f][\x01\x40]")
 _VIRTUAL = re.compile(rb"\x04\x03(?=(.{8}))", re.DOTALL)
 _RAW = re.compile(rb"\x01\x00\x00\x00(?=.{4}(.{8}))", re.DOTALL)
 _HEAP = re.compile(rb"FRHP\x00.{2}(.{2})", re.DOTALL)
+_TEXTS = re.compile(rb"GCOL\x01\0\0\0(?=(.{8}))", re.DOTALL)
+_TEXT_HEADER = 16  # bytes of a heap of texts, and of each in it
 # Messages of a group in the header of an object.
 _GROUP = {0x02, 0x0A, 0x11}
 _CONTINUES = 0x10
@@ -56,6 +59,27 @@ def outside_faults(content: bytes) -> Iterator[str]:
         yield "has values that lie in other files, which are not read"
     if any(any(found[1]) for found in _HEAP.finditer(content)):
         yield "has names that are compressed, so that links to other files may be among them"
+    sizes = ((found.start(), found[1]) for found in _TEXTS.finditer(content))
+    if any(not _ends(content, at, int.from_bytes(size, "little")) for at, size in sizes):
+        yield "is damaged: the texts in it have no end"
+
+
+def _ends(content: bytes, start: int, size: int) -> bool:
+    """Whether a heap of texts (§III.E) is full of whole texts, or of those and one free place.
+
+    A text has a header with its number, not 0, and its length, and fills multiples of 8 bytes.
+    The free place has the number 0 and a length that includes the header. Where that is 0 the
+    library stays at it.
+    """
+    at, end = start + _TEXT_HEADER, start + size
+    if end > len(content):
+        return False
+    while at + _TEXT_HEADER <= end:
+        number, length = content[at : at + 2], int.from_bytes(content[at + 8 : at + 16], "little")
+        if not any(number):
+            return at + length == end
+        at += _TEXT_HEADER + -(-length // 8) * 8
+    return at <= end
 
 
 def _kind_of(content: bytes, start: int) -> int:

@@ -11,6 +11,7 @@ and the numbers of those that hung, crashed, took more than `MEMORY`, or were se
 import json
 import mmap
 import os
+import re
 import resource
 import signal
 import sys
@@ -28,7 +29,9 @@ SECONDS = 5
 WALL = 60  # seconds, on a machine that others use as well
 MEMORY = 2**30
 GUARD = 3 * 2**30  # of address space beside that of the start; the machine must live
-KINDS = ("bits", "bytes", "cut", "zeros", "swap")
+KINDS = ("bits", "bytes", "cut", "zeros", "swap", "aimed")
+# What structures begin with that have no checksum of their own.
+UNGUARDED = re.compile(rb"GCOL|TREE|FHDB|OHDR|HEAP|SNOD")
 CODES = {"refused": 1, "same": 2, "other": 3, "large": 4}
 
 
@@ -67,6 +70,11 @@ def damaged(content, kind, rng):
     elif kind == "bytes":
         at, length = int(rng.integers(size)), int(rng.choice([1, 2, 4, 8, 64]))
         new[at : at + length] = rng.bytes(len(new[at : at + length]))
+    elif kind == "aimed":  # at numbers of structures
+        found = [match.end() for match in UNGUARDED.finditer(content)]
+        at, length = int(rng.choice(found) + rng.integers(200)), int(rng.choice([1, 2, 4, 8]))
+        filled = [bytes(length), b"\xff" * length, rng.bytes(length)]
+        new[at : at + length] = filled[int(rng.integers(3))][: len(new[at : at + length])]
     elif kind == "cut":
         del new[int(rng.integers(size)) :]
     else:

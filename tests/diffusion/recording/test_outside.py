@@ -96,3 +96,24 @@ def test_random_bytes_seldom_look_like_anything():
 def test_other_files_are_none_of_its_business():
     assert list(outside_faults(b"CDF\x01" + bytes(100))) == []
     assert list(outside_faults(b"")) == []
+
+
+def test_texts_without_end_are_refused_and_whole_ones_are_not(tmp_path):
+    """A text of length 0 and number 0, at which the library would stay for ever."""
+    path = tmp_path / "texts.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("x", 90)
+        texts = file.createVariable("t", str, ("x",))
+        for index in range(90):
+            texts[index] = "a" * (97 * index % 300)
+    with netCDF4.Dataset(path, "a") as file:  # another program writes some anew
+        for index in range(0, 90, 2):
+            file["t"][index] = "b" * (31 * index % 400)
+    content = path.read_bytes()
+    assert list(outside_faults(content)) == []
+    first = content.index(b"GCOL\x01") + 16
+    for lost in (first, first + 8), (first, first + 200):
+        damaged = content[: lost[0]] + bytes(lost[1] - lost[0]) + content[lost[1] :]
+        assert list(outside_faults(damaged)) == ["is damaged: the texts in it have no end"]
+    too_long = content[: first - 8] + b"\xff" * 8 + content[first:]
+    assert list(outside_faults(too_long)) == ["is damaged: the texts in it have no end"]
