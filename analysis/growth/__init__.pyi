@@ -13,6 +13,7 @@ from .family import (
 )
 from .fit import (
     fit_growth as fit_growth,
+    fit_peaks as fit_peaks,
     fitted_noise as fitted_noise,
     growth_curve as growth_curve,
     thinned as thinned,
@@ -57,7 +58,10 @@ from .runs import (
 )
 from .settings import Progress as Progress
 from .shape import local_shape as local_shape
-from .status import check_curve as check_curve
+from .status import (
+    WEAK_SIGNAL as WEAK_SIGNAL,
+    check_curve as check_curve,
+)
 from .windows import (
     Misfit as Misfit,
     law_exponents as law_exponents,

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 
 from ultraslow.analysis.growth import (
     DECADES,
-    DISQUALIFYING,
     EXPONENT_HIGH,
     EXPONENT_LOW,
     LEAST_SEEDS,
     MARGIN,
+    WEAK_SIGNAL,
     Advantage,
     ArmCurves,
     advantage,
     arm_words,
     curve_gradients,
-    fit_growth,
+    fit_peaks,
     noise_covariance,
 )
 from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE
@@ -104,13 +104,12 @@ class Fitted:
 def fitted_series(distances: xr.DataArray) -> Fitted:
     """What P1 reads off simulated series.
 
-    Intervals within a run are asymptotic here, as the rule does not ask for them.
+    Exponents alone, as the rule asks for no intervals within a run.
     """
-    fits = fit_growth(distances, calibrate=False)
     times = np.asarray(distances["iteration"].values, dtype=np.float64)
-    exponents = fits["exponent"].values
-    # As `growth.usable`, of all series at once.
-    clear = np.isfinite(exponents) & ~np.isin(fits["status"].values, DISQUALIFYING)
+    exponents, signals = fit_peaks(times, np.asarray(distances.values))
+    # As `growth.usable`: at one rate nothing but a weak signal leaves a run out.
+    clear = np.isfinite(exponents) & (signals >= WEAK_SIGNAL)
     long = math.log10(times[-1] / times[0]) >= DECADES
     return Fitted(exponents, clear & long, advantage(times, np.asarray(distances.values)))
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ultraslow.analysis.growth.fit import fit_growth, fitted_noise, growth_curve
+from ultraslow.analysis.growth.fit import fit_growth, fit_peaks, fitted_noise, growth_curve
+from ultraslow.analysis.growth.status import WEAK_SIGNAL
 
 TIMES = np.geomspace(10, 1e5, 60)
 
@@ -298,3 +299,21 @@ def test_what_has_lost_a_part_of_its_range_is_calibrated_by_itself():
     own = fit_growth(series(values[0, 10:], TIMES[10:]), draws=200)
     assert cut.exponent_low.item() == own.exponent_low.item()
     assert cut.exponent_high.item() == own.exponent_high.item()
+
+
+@pytest.mark.parametrize("records", [40, 200])
+def test_peaks_alone_are_those_of_the_whole_fit(records):
+    times = np.unique(np.geomspace(1, 2e4, records).round())
+    rng = np.random.default_rng(3)
+    curves = np.stack([law(times, p) / law(times, p)[-1] for p in np.linspace(-1, 1, 12)])
+    values = curves + 0.02 * rng.standard_normal(curves.shape)
+    values[-2], values[-1] = rng.standard_normal(times.size), 1.0
+    table = xr.DataArray(values, {"iteration": times}, ["run", "iteration"])
+    whole = fit_growth(table, calibrate=False)
+    exponents, signals = fit_peaks(times, values)
+    np.testing.assert_array_equal(exponents, whole.exponent.values)
+    np.testing.assert_array_equal(signals, whole.signal.values)
+    assert np.isnan(exponents).sum() == 1
+    weak = ~(signals >= WEAK_SIGNAL)
+    np.testing.assert_array_equal(weak, whole.status.values == "weak_signal")
+    assert weak.sum() == 2
