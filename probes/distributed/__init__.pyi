@@ -25,7 +25,7 @@ from .processes import (
     parameter_names as parameter_names,
     part_like as part_like,
     processes_of as processes_of,
-    reshard as reshard,
+    resharded as resharded,
     unwrapped as unwrapped,
     within_wrapper as within_wrapper,
     wrapped_late as wrapped_late,

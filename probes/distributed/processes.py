@@ -190,15 +190,16 @@ def is_sharded(model: torch.nn.Module) -> bool:
     return any(isinstance(module, FSDPModule) for module in model.modules())
 
 
-def reshard(model: torch.nn.Module) -> None:
-    """Give a model of `fully_shard` the parameters that its optimizer has.
+def resharded(model: _T) -> _T:
+    """A model of `fully_shard` with the parameters that its optimizer has; others as they are.
 
     A forward pass leaves those of the outermost module gathered, also one that has only evaluated;
     they are gathered anew where they are needed.
     """
-    for module in model.modules():
+    for module in model.modules() if isinstance(model, torch.nn.Module) else ():
         if isinstance(module, FSDPModule):
             module.reshard()
+    return model
 
 
 def local(tensor: Tensor) -> Tensor:

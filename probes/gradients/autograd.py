@@ -91,6 +91,12 @@ def after_pass(callback: Callable[[], None]) -> None:
     torch.autograd.Variable._execution_engine.queue_callback(callback)
 
 
+_NO_SCRIPT = (
+    "torch.jit.script cannot compile the hook by which the probes hear forward passes: script a "
+    "new instance that has loaded the model's state_dict, or use torch.jit.trace or torch.export"
+)
+
+
 class _Ear:
     """A hook that tells of forward passes with gradients, what they are given.
 
@@ -110,6 +116,17 @@ class _Ear:
             return
         if (heard := self._method()) is not None:
             heard((*args, *kwargs.values()))
+
+    @property
+    def __name__(self) -> str:
+        """None; who asks is `torch.jit.script`, which compiles the hooks of a module by name."""
+        raise AttributeError(_NO_SCRIPT)
+
+    def __deepcopy__(self, memo: object) -> "_Ear":
+        return _Ear(self._deaf)
+
+    def _deaf(self, arguments: Sequence[object]) -> None:
+        """What a copy calls."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return getattr, (nullcontext(), "__exit__")

@@ -24,7 +24,7 @@ from ultraslow.probes.distributed import (
     parameter_names,
     processes_of,
     refuse_unseen,
-    reshard,
+    resharded,
     unwrapped,
     warn_if_apart,
     within_wrapper,
@@ -161,9 +161,7 @@ def attach(
         FileNotFoundError: when there is nothing to resume.
         OSError: when w0 or the recording cannot be written, here or on another process.
     """
-    if isinstance(model, torch.nn.Module):
-        reshard(model)  # gathered by an evaluation, say
-    given = own_optimizers(optimizer, model)
+    given = own_optimizers(optimizer, resharded(model))
     check_types(model, given, path, scaler=scaler, flush_seconds=flush_seconds)
     scaler = scaler if scaler is not None and scaler.is_enabled() else None
     check_descriptions(evaluation, landscape, metadata)

@@ -1,5 +1,6 @@
 """Optimizers that step within the backward pass, beside the same training with a step after it."""
 
+import copy
 import sys
 import warnings
 from contextlib import nullcontext
@@ -199,3 +200,22 @@ def on_each_process(folder):
 if __name__ == "__main__":
     warnings.simplefilter("error", RuntimeWarning)
     on_each_process(Path(sys.argv[1]))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_scripting_is_refused_with_the_remedy(tmp_path):
+    """The model and its copies; once the recording is closed nothing is in the way any more."""
+    model, fresh = network(), network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    inputs = torch.randn(2, 5)
+    with probes.attach(model, optimizer, tmp_path / "run", batch_size=2, quiet=True):
+        for one in (model, copy.deepcopy(model)):
+            with pytest.raises(AttributeError, match="new instance that has loaded"):
+                torch.jit.script(one)
+            assert torch.equal(one(inputs), model(inputs))
+        fresh.load_state_dict(model.state_dict())
+        for made in (torch.jit.script(fresh), torch.jit.trace(model, inputs)):
+            assert torch.equal(made(inputs), model(inputs))
+        exported = torch.export.export(model, (inputs,)).module()
+        assert torch.equal(exported(inputs), model(inputs))
+    assert torch.equal(torch.jit.script(model)(inputs), model(inputs))
