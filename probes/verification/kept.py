@@ -70,7 +70,9 @@ def without_trace() -> Iterator[Consumed]:
             for restore in restores:
                 restore()
         numbers()
-        consumed.tensors = sum(a != b for a, b in zip(versions, _versions(tensors), strict=True))
+        now = _versions(tensors)
+        written = [t for t, a, b in zip(tensors, versions, now, strict=True) if a != b]
+        consumed.tensors = sum(_place(one) not in memo.places for one in written)
 
 
 def _versions(tensors: Sequence[Tensor]) -> list[int]:
@@ -85,11 +87,26 @@ def _versions(tensors: Sequence[Tensor]) -> list[int]:
         ]
 
 
+def _place(tensor: Tensor) -> int:
+    """Where the memory begins that a tensor is a view of; 0 where it has none of its own."""
+    try:
+        with torch._C.DisableTorchFunctionSubclass(), torch.no_grad():
+            return local(tensor).untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return 0
+
+
 class _Memo:
-    """Copies, one for each object, however many refer to it."""
+    """Copies, one for each object, however many refer to it.
+
+    Attributes:
+        places: of tensors that are put back, and their views and detached ones with them, which
+            count what is written to them together.
+    """
 
     def __init__(self) -> None:
         """Begin without any."""
+        self.places: set[int] = set()
         self._restores: dict[int, Restore] = {}
 
     def __contains__(self, number: int) -> bool:
@@ -146,6 +163,7 @@ class _Memo:
             return lambda: tensor
         part = local(tensor.detach())
         copy = part.to("cpu", copy=True)
+        self.places.add(_place(part) or -1)
         own = None if isinstance(tensor, DTensor) else tensor.data
         gradient = self.keep(tensor.grad) if tensor.is_leaf else None
 

@@ -188,6 +188,20 @@ def test_tensors_of_the_program_that_move_are_told_of():
     assert "1 tensors outside" in training.verify(step).sentence
 
 
+def test_views_of_what_is_put_back_are_no_others():
+    """They are written to and put back with it, also those of modules that are garbage."""
+    training = Training()
+    (first, *_), left = training.model.parameters(), torch.nn.Linear(3, 2)
+    views = [first.detach(), left.weight.detach(), left.bias.detach().view(2, 1)]
+    left.itself = [left]  # garbage in a moment
+    del left
+    before = [view.clone() for view in views]
+    found = training.verify()
+    assert found.passed
+    assert "outside" not in found.sentence
+    assert all(map(torch.equal, views, before))
+
+
 def scaled(training, scaler):
     def step():
         for _ in range(2):
