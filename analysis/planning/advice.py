@@ -2,8 +2,9 @@
 
 One instruction: of all designs of up to `MOST_TIMES` as many iterations and `seeds_at_most`, the
 one with the fewest further updates whose simulated continuations are decided often enough
-(`outlook`). Where none is, that is said, and why. The verdict and `ultraslow plan` advise by this
-one function.
+(`outlook`). Where none is, the likeliest is named with its share, if it decides more often than
+not; else it is said that none does, and why. The verdict and `ultraslow plan` advise by this one
+function.
 """
 
 import math
@@ -16,6 +17,8 @@ from .outlook import Outlook, outlook
 from .pilot import Pilot
 
 PROMISED = 0.8  # share of studies that followed advice decides
+_WORTHWHILE = 0.5  # of studies: below it no design is named
+_ALIKE = 0.02  # of a share, by which designs differ by chance
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Advice:
 
     Attributes:
         outlook: what all designs would decide.
-        seeds: runs in all; 0 where no design decides often enough.
+        seeds: runs in all; 0 where no design decides more often than not.
         last: iteration until which all of them train; 0 likewise.
         chance: of a decision, by the advised design; of the best one where none suffices.
     """
@@ -33,6 +36,11 @@ class Advice:
     seeds: int
     last: int
     chance: float
+
+    @property
+    def promised(self) -> bool:
+        """Whether the design decides as often as advice promises."""
+        return bool(self.seeds) and self.chance >= PROMISED
 
     @property
     def longer(self) -> bool:
@@ -55,12 +63,13 @@ class Advice:
                 f"{self.outlook.obstacle}"
             )
         later = longer or f"training on at the same rate until iteration {number(self.last)}"
-        if self.seeds == count:
-            return later
-        seeds = f"{plural(self.seeds, 'seed')} at {where} (now {count})"
-        if not self.longer:
-            return seeds
-        return f"{seeds}, and {later} in all of them"
+        told = later
+        if self.seeds != count:
+            told = f"{plural(self.seeds, 'seed')} at {where} (now {count})"
+            told += f", and {later} in all of them" if self.longer else ""
+        return (
+            told if self.promised else f"{told}, which decides {percent(self.chance)} of studies"
+        )
 
 
 def advise(of: Pilot, *, level: float) -> Advice:
@@ -71,22 +80,36 @@ def advise(of: Pilot, *, level: float) -> Advice:
         level: confidence level at which the arm is judged.
 
     Returns:
-        The design that takes the fewest further updates.
+        The design that takes the fewest further updates of those that decide often enough.
 
     Raises:
         ValueError: when nothing was found of any run.
     """
-    ahead = outlook(of, level=level)
+    return advised_by(outlook(of, level=level))
+
+
+def advised_by(ahead: Outlook) -> Advice:
+    """What is advised where designs decide so often.
+
+    Arguments:
+        ahead: shares that each design decides.
+
+    Returns:
+        The design that takes the fewest further updates of those that decide often enough: as
+        often as is promised, or hardly more rarely than the likeliest.
+    """
     count, last = ahead.present
     cost = {
         (seeds * until - count * last, seeds, until): float(ahead.decided[row, column])
         for row, seeds in enumerate(ahead.seeds)
         for column, until in enumerate(ahead.lasts)
     }
-    able = [design for design, chance in cost.items() if chance >= PROMISED and design[0] > 0]
-    if not able:
-        return Advice(ahead, 0, 0, max(cost.values()))
-    design = min(able)
+    further = {design: chance for design, chance in cost.items() if design[0] > 0}
+    best = max(further.values())
+    if best < _WORTHWHILE:
+        return Advice(ahead, 0, 0, best)
+    enough = PROMISED if best >= PROMISED else best - _ALIKE
+    design = min(design for design, chance in further.items() if chance >= enough)
     return Advice(ahead, design[1], design[2], cost[design])
 
 

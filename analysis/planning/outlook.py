@@ -11,7 +11,8 @@ References:
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from ultraslow.analysis.growth import (
     MARGIN,
     Advantage,
     ArmCurves,
+    NoiseModel,
     logarithm_onset,
     signed_root,
 )
@@ -41,6 +43,7 @@ _TRUTHS = 800  # a share of 0.8 is then known to 1.4 %
 _SERIES = 200  # of each law, from which the runs of all truths are taken
 _NEAR = 10  # places among these, in the order of their exponents, that stand for one another
 _INSIDE = 0.1  # of the ends between which exponents are fitted
+_NOISE_KNOWN = 0.2  # its size, of a few runs whose records depend on each other
 _NEGLIGIBLE = 0.02  # of the truths: a law that is not simulated
 # The spread of exponents between seeds, as arms of image classifiers have it, and the degrees of
 # freedom that it counts for: of a few seeds alone the spread may be ten times what it is.
@@ -83,7 +86,26 @@ def outlook(of: Pilot, *, level: float) -> Outlook:
     found = of.found
     if found is None or not found.exponents.size:
         raise ValueError("of: found numbers alone, expected an arm of one run or more")
-    count, last = found.exponents.size, int(of.times[-1])
+    curves = (found.exponents, found.advantage.faster, found.advantage.slower)
+    numbers = tuple(np.asarray(values).tobytes() for values in (of.times, *curves))
+    shape = (of.noise, of.noise_share, of.onset, of.ratio)
+    return _outlook(_Design((*numbers, *shape), of), level)
+
+
+@dataclass(frozen=True)
+class _Design:
+    """A pilot, equal to another where all that an outlook follows from is."""
+
+    numbers: tuple[bytes | NoiseModel | float, ...]
+    of: Pilot = field(compare=False)
+
+
+# The verdict and the plan ask for the same arm.
+@lru_cache(maxsize=32)
+def _outlook(design: _Design, level: float) -> Outlook:
+    of = design.of
+    assert of.found is not None
+    count, last = of.found.exponents.size, int(of.times[-1])
     seeds = tuple(range(max(count, LEAST_SEEDS), seeds_at_most(count) + 1))
     lasts = (last, *(_rounded_up(last * times) for times in _STEPS))
     truths = _Truths(of, seeds[-1], lasts)
@@ -170,14 +192,25 @@ class _Truths:
         ]
 
     def _likelihood(self, fits: Fitted, faster: bool) -> tuple[float, float]:
-        """Log-densities of the means of p̂ and √|A| that were found, under one law."""
+        """Log-densities of the means of p̂, and of √|A| at that p̂, that were found, under one law.
+
+        Noise that raises p̂ raises A of the powers above the logarithm as well: alone they would
+        count the same deviation twice. How far apart laws are in √|A| goes with the inverse of the
+        noise, which is known to `_NOISE_KNOWN`.
+        """
         found, count = self._found, self._found.exponents.size
         sides = [of.faster if faster else of.slower for of in (found.advantage, fits.advantage)]
-        pairs = [(found.exponents, fits.exponents), tuple(map(signed_root, sides))]
+        seen, simulated = (
+            np.stack([exponents, signed_root(side)])
+            for exponents, side in zip((found.exponents, fits.exponents), sides, strict=True)
+        )
+        covariance = np.cov(simulated)
+        along = np.array([[1.0, 0.0], [-covariance[0, 1] / covariance[0, 0], 1.0]])
+        unsure = (0.0, _NOISE_KNOWN * float(simulated[1].mean()))
         densities = []
-        for seen, simulated in pairs:
-            variance = (simulated.var() + (seen.var(ddof=1) if count > 1 else 0.0)) / count
-            off = float(seen.mean() - simulated.mean())
+        for own, drawn, error in zip(along @ seen, along @ simulated, unsure, strict=True):
+            variance = (drawn.var() + (own.var(ddof=1) if count > 1 else 0.0)) / count + error**2
+            off = float(own.mean() - drawn.mean())
             densities.append(float(stats.norm.logpdf(off, scale=math.sqrt(variance))))
         return densities[0], densities[1]
 

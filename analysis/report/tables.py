@@ -539,7 +539,7 @@ def _outlook_table(way: Advice, of: Pilot) -> Table:
     where = f"batch size {of.batch_size}"
     title = f"how many of 100 studies would decide P1 at {where}, where there are {there}"
     notes = [f"what decides it: {way.in_words(where)}"]
-    notes += [f"advised is what decides in {percent(PROMISED)} or more"] if way.seeds else []
+    notes += [f"advised is what decides in {percent(PROMISED)} or more"] if way.promised else []
     falls = (np.maximum.accumulate(ahead.decided, axis=1) - ahead.decided).max()
     notes += [_LATER_LESS] if falls > _CHANCE else []
     return Table(title=title, columns=columns, rows=rows, notes=tuple(map(sentence, notes)))

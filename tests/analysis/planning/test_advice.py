@@ -6,7 +6,7 @@ import pytest
 
 from ultraslow.analysis.growth import Advantage, ArmCurves, NoiseModel
 from ultraslow.analysis.intervals import seeds_at_most
-from ultraslow.analysis.planning.advice import PROMISED, Advice, advise, state_of
+from ultraslow.analysis.planning.advice import PROMISED, Advice, advise, advised_by, state_of
 from ultraslow.analysis.planning.outlook import Outlook
 from ultraslow.analysis.planning.pilot import Pilot
 from ultraslow.analysis.planning.power import record_times
@@ -61,6 +61,26 @@ def test_noise_that_hides_all_decides_nowhere_and_says_why():
     )
 
 
+@pytest.mark.parametrize(
+    ("decided", "design"),
+    [
+        ([[0.0, 0.5], [0.3, 0.81], [0.7, 0.95]], (5, 2000, 0.81)),
+        # None decides four of five: the cheapest of the likeliest.
+        ([[0.0, 0.5], [0.3, 0.76], [0.7, 0.77]], (5, 2000, 0.76)),
+        ([[0.0, 0.5], [0.3, 0.6], [0.7, 0.6]], (6, 1000, 0.7)),
+        # 0.8 is kept where the best exceeds it by chance.
+        ([[0.0, 0.5], [0.3, 0.795], [0.7, 0.805]], (6, 2000, 0.805)),
+        ([[0.0, 0.1], [0.3, 0.3], [0.2, 0.49]], (0, 0, 0.49)),
+        # What there is costs nothing and decides nothing.
+        ([[0.9, 0.1], [0.3, 0.3], [0.2, 0.4]], (0, 0, 0.4)),
+    ],
+)
+def test_without_a_sure_design_the_likeliest_is_named(decided, design):
+    way = advised_by(ahead(decided))
+    assert (way.seeds, way.last, way.chance) == design
+    assert way.promised == (way.chance >= PROMISED)
+
+
 def test_an_instruction_is_one_sentence_with_its_numbers():
     both = Advice(ahead(np.eye(3, 2)), 5, 2000, 1.0)
     assert both.in_words("x") == (
@@ -72,6 +92,9 @@ def test_an_instruction_is_one_sentence_with_its_numbers():
     )
     assert replace(both, seeds=4).in_words("x", "longer runs") == "longer runs"
     assert replace(both, last=1000).in_words("x") == "5 seeds at x (now 4)"
+    assert replace(both, last=1000, chance=0.771).in_words("x") == (
+        "5 seeds at x (now 4), which decides 77% of studies"
+    )
     assert replace(both, seeds=0, last=0, chance=0.31).in_words("x") == (
         "nothing up to 6 seeds at x until iteration 2000 (31% of such studies would be decided), "
         "as all is noise"

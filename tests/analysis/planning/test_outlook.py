@@ -87,3 +87,10 @@ def test_why_the_largest_design_decides_no_more_is_told():
 def test_numbers_alone_have_no_outlook():
     with pytest.raises(ValueError, match="found numbers alone"):
         outlook(replace(arm(0.4, 0.1), found=None), level=0.95)
+
+
+def test_one_design_is_simulated_once(clear):
+    of = arm(0.4, 0.2)
+    assert outlook(replace(of, source="another name", batch_size=7), level=0.95) is clear
+    assert outlook(replace(of, ratio=1.01), level=0.95) is not clear
+    assert outlook(of, level=0.99) is not clear
