@@ -19,7 +19,7 @@ from ultraslow.probes.gradients import (
     unscaled,
     witnesses,
 )
-from ultraslow.probes.norms import square, squares
+from ultraslow.probes.norms import SquaresAgain, square
 from ultraslow.probes.steps import Optimizers
 
 from .averaged import Projections
@@ -92,7 +92,11 @@ class RowReader:
         self._tell_unknown = tell_unknown
         self._heard = heard
         self._witnesses = witnesses([p.numel() for p in parameters], optimizers.tensor_slots)
-        self._clipped_sq = self._nothing().expand(WITNESSES)
+        self._squares_again = SquaresAgain([local(self._parameters[i]) for i in self._witnesses])
+        device = self._parameters[0].device
+        self._places = torch.tensor(self._witnesses, device=device)  # travels to the device once
+        self._nothing = torch.full((), torch.nan, dtype=torch.float64, device=device)
+        self._clipped_sq = self._nothing.expand(WITNESSES)
         self._passes = 0  # that had ended when the step began
         self._looks = _LOOKS
         self._projections: Projections | None = None
@@ -119,21 +123,24 @@ class RowReader:
         """
         self._undo_scale(optimizer)
         self._passes, self._tap.cleared = self._tap.passes, 0
-        owned = self._optimizers.owned(optimizer)
-        mine = [i for i in self._witnesses if i in owned]
-        gradients = {i: self._parameters[i].grad for i in mine if self.units}
-        seen = {i: local(g) for i, g in gradients.items() if g is not None}
-        scale_sq = unscaled(optimizer) ** 2
-        found = dict(zip(seen, (squares(list(seen.values())) / scale_sq).unbind(), strict=True))
-        nothing = self._nothing()
-        found = {i: value.to(nothing) for i, value in found.items()}
-        others = self._clipped_sq.unbind()
-        rows = zip(self._witnesses, others, strict=True)
-        self._clipped_sq = torch.stack(
-            [found.get(i, nothing) if i in owned else other for i, other in rows]
-        )
+        if self._tap.measures:
+            self._clipped_sq = self._read_clipped(optimizer)
         if self._projections is not None and self._averaged is None:
             self._averaged = self._read_averaged(self._projections, unscaled(optimizer))
+
+    def _read_clipped(self, optimizer: torch.optim.Optimizer) -> Tensor:
+        """Squares of the witnesses' gradients `(witness,)`; NaN where there is none."""
+        owned = self._optimizers.owned(optimizer)
+        mine = {place: i for place, i in enumerate(self._witnesses) if i in owned}
+        gradients = {place: self._parameters[i].grad for place, i in mine.items() if self.units}
+        seen = {place: local(g) for place, g in gradients.items() if g is not None}
+        values = self._squares_again(list(seen.values())) / unscaled(optimizer) ** 2
+        values = values.to(self._nothing)
+        if len(seen) == WITNESSES:
+            return values
+        found = dict.fromkeys(mine, self._nothing) | dict(zip(seen, values.unbind(), strict=True))
+        others = enumerate(self._clipped_sq.unbind())
+        return torch.stack([found.get(place, other) for place, other in others])
 
     def _pass_ended(self, projections: Projections) -> None:
         scale = scale_of(self._scaler)
@@ -194,7 +201,7 @@ class RowReader:
         # The optimizer found another gradient where passes were made since, within the step, and
         # where passes that are no units have added to it.
         known = self._passes == self._tap.passes and not seen.added
-        clipped_sq = self._clipped_sq if known else self._nothing().expand(WITNESSES)
+        clipped_sq = self._clipped_sq if known else self._nothing.expand(WITNESSES)
         averaged, self._averaged = self._averaged, None
         shares = self._units.take(seen.units, seen.lost, seen.inputs)
         if self._tap.measures and (reason := unknown or self._unknown(seen.units)):
@@ -204,7 +211,7 @@ class RowReader:
         row = Row(
             unit_sq=seen.unit_sq,
             total_sq=seen.total_sq if averaged is None else averaged[0],
-            clip=torch.stack([self._of_witnesses(seen.total_sq), clipped_sq]),
+            clip=torch.stack([seen.total_sq.index_select(0, self._places), clipped_sq]),
             shares=shares,
             learning_rate=self._rates[0],
             loss_scale=float("nan") if scale is None else scale.double(),
@@ -224,7 +231,7 @@ class RowReader:
         return (rate, shown) if isinstance(rate, float) else None
 
     def _begin_update(self) -> None:
-        self._clipped_sq = self._nothing().expand(WITNESSES)
+        self._clipped_sq = self._nothing.expand(WITNESSES)
         self._version, self._moved, self._divided = -1, False, False
 
     def _unknown(self, units: float) -> str:
@@ -297,13 +304,6 @@ class RowReader:
         zero = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
         share = processes.copies / processes.size
         return {"group_learning_rate": torch.stack([zero + rate for rate in rates]) * share}
-
-    def _of_witnesses(self, squares: Tensor) -> Tensor:
-        return torch.stack([squares[i] for i in self._witnesses])  # no index travels to the device
-
-    def _nothing(self) -> Tensor:
-        device = self._parameters[0].device
-        return torch.full((), torch.nan, dtype=torch.float64, device=device)
 
 
 def _without_gradient(seen: Seen) -> Seen:

@@ -34,7 +34,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from ultraslow.probes.distributed import local
-from ultraslow.probes.norms import square, squares
+from ultraslow.probes.norms import SquaresAgain, square
 from ultraslow.probes.steps import Handle, before_steps, current
 
 from .autograd import (
@@ -115,8 +115,8 @@ class GradientTap:
         self._few = {i for i, p in enumerate(parameters) if p.is_cpu and p.nbytes <= SMALL}
         self._squares: dict[int, Tensor] = {}
         self._small: dict[int, Tensor] = {}  # copies, to be squared
-        self._unit_sq = self._total_sq = self._zero
-        self._pass_sq = self._zero  # `(tensor,)`, of the last pass
+        self._squares_again = SquaresAgain([local(p) for p in parameters])
+        self._unit_sq = self._total_sq = self._pass_sq = self._zero  # the last `(tensor,)`
         self._took: Collection[int] = ()  # the tensors that took part in it
         self._discarded = self._lost = 0
         self._seconds = 0.0
@@ -158,7 +158,7 @@ class GradientTap:
     def adopt(self, scale: Callable[[], Tensor | None], turn: Callable[[], object]) -> None:
         """Take note of a loss scale that was in force in this update."""
         self._scale, self._turn, self._now = scale, turn, turn()
-        self.rescale(self._scale_sq())
+        self._unit_sq, self._total_sq = map(self._unscaled, (self._unit_sq, self._total_sq))
 
     def rescale(self, scale_sq: Tensor | float) -> None:
         """Divide what was seen of this update by a squared loss scale."""
@@ -187,7 +187,7 @@ class GradientTap:
         self._count_unit(self._contribution())
         # Beside those of backward passes they cannot be added up.
         total_sq = self._zero + nan if mixed else self._squares_of(self._given, {})
-        self._total_sq = (total_sq / self._scale_sq()).expand(len(self._parameters))
+        self._total_sq = self._unscaled(total_sq).expand(len(self._parameters))
         self.ended()
 
     @contextmanager
@@ -408,7 +408,7 @@ class GradientTap:
 
     def _contribution(self) -> Tensor:
         """Squared norms of a unit's part in the reduced gradient."""
-        return self._pass_sq / self.processes**2
+        return self._pass_sq / self.processes**2 if self.processes > 1 else self._pass_sq
 
     def _end_joined(self) -> None:
         """End a unit of several passes."""
@@ -431,7 +431,7 @@ class GradientTap:
             self._left[index] = (id(gradient), gradient._version)
 
     def _count_unit(self, pass_sq: Tensor) -> None:
-        self._unit_sq = self._unit_sq + pass_sq / self._scale_sq()
+        self._unit_sq = self._unit_sq + self._unscaled(pass_sq)
         self.units += 1
 
     def _read_total(self) -> None:
@@ -441,7 +441,7 @@ class GradientTap:
         gone = {i: self._gone(i) for i in self._took if i not in gradients}
         self._missing = any(found is None for found in gone.values())
         known = {i: found for i, found in gone.items() if found is not None}
-        self._total_sq = self._squares_of(gradients, known) / self._scale_sq()
+        self._total_sq = self._unscaled(self._squares_of(gradients, known))
         self._version = self._versions()
 
     def _gone(self, index: int) -> Tensor | None:
@@ -462,14 +462,14 @@ class GradientTap:
         except Exception as error:
             self._fail(error)
 
-    def _scale_sq(self) -> Tensor | float:
+    def _unscaled(self, squares: Tensor) -> Tensor:
         scale = self._scale()
-        return 1.0 if scale is None else scale.double().square()
+        return squares if scale is None else squares / scale.double().square()
 
     def _squares_of(self, gradients: Mapping[int, Tensor], known: Mapping[int, Tensor]) -> Tensor:
         """`(tensor,)`: squared norms of gradients, then those that are known, 0 of all others."""
         places = sorted(gradients)
-        values = squares([gradients[index] for index in places])
+        values = self._squares_again([gradients[index] for index in places])
         if len(places) == len(self._parameters):
             return values
         return self._stack({**known, **dict(zip(places, values.unbind(), strict=True))})

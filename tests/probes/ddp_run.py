@@ -99,8 +99,8 @@ def broken(path, *, rank, world):
     ) as recorder:
         for update in range(8):
             with patch(
-                "ultraslow.probes.gradients.hooks.squares",
-                rank and update == 4 and fail or hooks.squares,
+                "ultraslow.probes.gradients.hooks.SquaresAgain.__call__",
+                rank and update == 4 and fail or hooks.SquaresAgain.__call__,
             ):
                 loss = model(torch.randn(4, 1, 8, 8)).square().mean()
                 loss.backward()
@@ -109,7 +109,7 @@ def broken(path, *, rank, world):
             optimizer.zero_grad()
 
 
-def fail(_):
+def fail(*_):
     raise OSError("gone")
 
 

@@ -3,9 +3,12 @@ import torch
 
 from ultraslow.probes.norms import (
     _FEW,
+    _KEPT,
     _MINOR,
+    _SHORT_ROW,
     BLOCK,
     ROW,
+    SquaresAgain,
     _flatten,
     square,
     squared_distances,
@@ -168,3 +171,23 @@ def test_a_step_that_diverged_is_not_finite_for_its_tensor_alone():
     weights[0][1] = torch.inf
     assert squared_steps(weights, previous).tolist() == [torch.inf, 0.0]
     assert torch.isnan(squared_steps(weights, previous)[0])  # from one infinity to the next
+
+
+def test_squares_in_memory_that_is_kept_are_those_of_the_tensors():
+    """Also where the values are laid out otherwise, are others, or of another shape or type."""
+    shapes = [(40, 30), (7,), (_SHORT_ROW,), (3, 2, _SHORT_ROW + 1), (1,)]
+    kept = SquaresAgain([torch.empty(shape) for shape in shapes])
+    for scale in (1.0, 1e-25, 1e25, 0.0):
+        tensors = [scale * torch.randn(shape) for shape in shapes]
+        tensors[0] = tensors[0].T.contiguous().T
+        expected = torch.stack([t.double().square().sum() for t in tensors])
+        torch.testing.assert_close(kept(tensors), expected, rtol=1e-13, atol=0)
+        others = [tensors[3], tensors[1].bfloat16()]
+        torch.testing.assert_close(kept(others), squares(others), rtol=0, atol=0)
+    assert torch.isnan(kept([torch.full(shape, torch.nan) for shape in shapes])).all()
+    assert kept([]).shape == (0,)
+
+
+def test_no_memory_is_kept_for_a_network_whose_arithmetic_takes_longer():
+    tensors = [torch.randn(_KEPT), torch.randn(3)]
+    assert torch.equal(SquaresAgain(tensors)(tensors), squares(tensors))

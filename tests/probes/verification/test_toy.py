@@ -73,10 +73,10 @@ def test_what_cannot_be_verified_is_refused(options, error, message):
 
 
 def test_where_the_probe_fails_nothing_is_claimed(monkeypatch):
-    def fail(_):
+    def fail(*_):
         raise OSError("gone")
 
-    monkeypatch.setattr("ultraslow.probes.gradients.hooks.squares", fail)
+    monkeypatch.setattr("ultraslow.probes.gradients.hooks.SquaresAgain.__call__", fail)
     with pytest.warns(RuntimeWarning, match="noise probe failed"):
         found = verify(updates=20)
     assert not found.passed
