@@ -85,6 +85,7 @@ def _input(name: str, run: xr.Dataset) -> dict[str, Any]:
         "sha256": attrs.pop("sha256", ""),
         "state": attrs.pop("state", ""),
         "written": attrs.pop("written", ""),
+        "unwritten": attrs.pop("unwritten", ""),
         "batch_size": int(run["batch_size"].values),
         "learning_rate": stretch.rate,
         **{field: label(run, field, None) for field in _LABELS},

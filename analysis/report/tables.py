@@ -102,6 +102,7 @@ def _state(row: Mapping[str, Any]) -> str:
     """What goes on in a live folder; age tells a run that records from one that hangs."""
     line, written = f"{row['run']}: {row['state']}", row["written"]
     line += ", not closed" if row["state"] in ("killed", "left") else ""
+    line += f"; {row['unwritten']}" if row.get("unwritten") else ""
     try:
         seconds = (datetime.now(UTC) - datetime.fromisoformat(written)).total_seconds()
     except (ValueError, TypeError):

@@ -27,6 +27,7 @@ from ultraslow.diffusion.recording import (
     read_file,
     segments_of,
     state_of,
+    unwritten,
 )
 
 _NODE_LENGTH = 60
@@ -61,7 +62,8 @@ def load(
         run's own name is its `run` coordinate. Each node has the attributes `path`; `sha256`, of
         the file, or of the joined digests of a live folder's segments; and `state`: `closed`,
         or what `diffusion.recording.state_of` tells of a live folder, with `written`, the time of
-        its last segment. The tree has `unusable`.
+        its last segment, and `unwritten`, what a killed run lost, in words. The tree has
+        `unusable`.
 
     Raises:
         RecordError: when nothing is usable, with all faults.
@@ -157,6 +159,7 @@ def _read_live(folder: Path, segments: Sequence[Path]) -> tuple[xr.Dataset, tupl
         sha256=hashlib.sha256("".join(digests).encode()).hexdigest(),
         state=state_of(folder),
         written=_written(segments[-1]),
+        unwritten=unwritten(folder),
     )
     return joined, tuple(left_out)
 

@@ -21,7 +21,13 @@ from .labels import (
     as_label as as_label,
     parsed_label as parsed_label,
 )
-from .lease import Lease as Lease, TakenOver as TakenOver, state_of as state_of
+from .lease import (
+    HELD_UPDATES as HELD_UPDATES,
+    Lease as Lease,
+    TakenOver as TakenOver,
+    state_of as state_of,
+    unwritten as unwritten,
+)
 from .netcdf import (
     SUFFIX as SUFFIX,
     closed_file as closed_file,

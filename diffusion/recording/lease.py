@@ -7,9 +7,10 @@ foreign lease before its next write and stops.
 
 The file holds a JSON object: `host` and `pid` of the process that records, `started` (the kernel's
 time of its start, which tells it from a later process of the same number), `machine` (which
-containers of one machine and machines of one name do not share) and a `token` that no other lease
-has. It comes from a folder that others may write to, so little of it is read and nothing in it is
-believed but what can be looked up on this machine.
+containers of one machine and machines of one name do not share), a `token` that no other lease
+has, and `flush_seconds`, about how far what is on disk lies behind. It comes from a folder that
+others may write to, so little of it is read and nothing in it is believed but what can be looked
+up on this machine.
 """
 
 import gc
@@ -25,6 +26,9 @@ from .errors import escaped
 
 NAME = "lease.json"
 _WRITING = 0.2  # seconds that it takes at most to write a lease that was made
+# Updates that a recorder holds at most until it writes them.
+HELD_UPDATES = 256
+_LONG = 1e6  # seconds; those who ask for more write when so many updates are held
 _LENGTH = 4096  # characters; a lease has some 150
 
 
@@ -33,11 +37,17 @@ class TakenOver(Exception):
 
 
 class Lease:
-    """The right to write to a live folder."""
+    """The right to write to a live folder.
+
+    Attributes:
+        flush_seconds: about how much time may be lost when the process is killed; 0 where nobody
+            has told.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Name the file; nothing is created yet."""
         self.path = folder / NAME
+        self.flush_seconds = 0.0
         self._token = ""
         self._process = 0
 
@@ -62,7 +72,8 @@ class Lease:
         try:
             with self.path.open("x") as file:
                 made = True
-                file.write(json.dumps(asdict(this_process(token))))
+                owner = this_process(token, self.flush_seconds)
+                file.write(json.dumps(asdict(owner)))
             mine = owner_of(written(self.path)).token == token
         except FileExistsError:
             mine = False
@@ -154,6 +165,23 @@ def state_of(folder: Path) -> str:
     return "live" if owner.lives else "killed"
 
 
+def unwritten(folder: Path) -> str:
+    """What a process that was killed had not written yet, in words; empty where none was killed.
+
+    The moment of its end stands nowhere, so the most that it can be is told.
+
+    Arguments:
+        folder: with segments.
+    """
+    if state_of(folder) != "killed":
+        return ""
+    seconds = owner_of(written(folder / NAME)).flush_seconds
+    # One more may be made while those that are held are on their way to the disk.
+    most = f"up to {HELD_UPDATES + 1} updates"
+    span = f" of its last {seconds:g} s or so" if seconds else ""
+    return f"{most}{span} are lost"
+
+
 @dataclass(frozen=True)
 class Owner:
     """A process that records, as its lease names it.
@@ -164,6 +192,7 @@ class Owner:
         started: when it started, in the kernel's words; empty where there are none.
         machine: the machine since its last start, and the container.
         token: of the lease.
+        flush_seconds: about how much time may be lost when it is killed; 0 where it is unknown.
     """
 
     host: str = ""
@@ -171,6 +200,7 @@ class Owner:
     started: str = ""
     machine: str = ""
     token: str = ""
+    flush_seconds: float = 0.0
 
     @property
     def here(self) -> bool:
@@ -185,9 +215,10 @@ class Owner:
         )
 
 
-def this_process(token: str) -> Owner:
+def this_process(token: str, flush_seconds: float = 0.0) -> Owner:
     """The owner that this process is."""
-    return Owner(socket.gethostname(), os.getpid(), _started(os.getpid()), _machine(), token)
+    host, pid = socket.gethostname(), os.getpid()
+    return Owner(host, pid, _started(pid), _machine(), token, flush_seconds)
 
 
 def written(path: Path) -> str | None:
@@ -205,9 +236,9 @@ def owner_of(text: str | None) -> Owner:
     """The owner that a lease names; nobody where it was cut off by a crash.
 
     >>> owner_of('{"host": "a", "pid": 3, "token": "t"}')
-    Owner(host='a', pid=3, started='', machine='', token='t')
+    Owner(host='a', pid=3, started='', machine='', token='t', flush_seconds=0.0)
     >>> owner_of('{"host": "a", "pi')
-    Owner(host='', pid=0, started='', machine='', token='')
+    Owner(host='', pid=0, started='', machine='', token='', flush_seconds=0.0)
     """
     try:
         told = json.loads(text or "{}")
@@ -216,9 +247,11 @@ def owner_of(text: str | None) -> Owner:
     if not isinstance(told, dict):
         return Owner()
     words = {name: told.get(name) for name in ("host", "started", "machine", "token")}
-    pid = told.get("pid")
+    pid, seconds = told.get("pid"), told.get("flush_seconds")
+    known = isinstance(seconds, float | int) and 0 <= seconds < _LONG
     return Owner(
         pid=pid if isinstance(pid, int) and 0 < pid < 2**31 else 0,
+        flush_seconds=float(seconds or 0.0) if known else 0.0,
         **{name: word if isinstance(word, str) else "" for name, word in words.items()},
     )
 

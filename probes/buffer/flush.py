@@ -9,12 +9,13 @@ from contextlib import suppress
 
 import numpy as np
 
+from ultraslow.diffusion.recording import HELD_UPDATES
 from ultraslow.probes.distributed import Processes
 
 from .buffer import Buffer, InFlight, Part, Reduced
 
 # Rows held on the device between flushes: 256 × (2·161 + 11) × 8 bytes = 0.7 MB for ResNet-50.
-_ROWS = 256
+_ROWS = HELD_UPDATES
 # The first flush comes early, to show a recording; later ones are `seconds` apart.
 _FIRST_ROWS = 4
 _TICK = 1e-9  # seconds; a clock may stand still between two flushes

@@ -198,7 +198,7 @@ def _optimizers(
 def _begun(
     setup: RunSetup,
     quantities: Quantities,
-    make: Callable[..., Recorder],
+    make: partial[Recorder],
     resume: Resume | None,
     *,
     overwrite: bool,
@@ -206,6 +206,7 @@ def _begun(
 ) -> Recorder:
     """The recorder of a recording that is opened; where one fails, nothing is left behind."""
     meetings = gather(setup.processes, _what(setup))
+    setup.store.lease.flush_seconds = float(make.keywords["flush_seconds"])
     start = begin(setup, resume, overwrite=overwrite)
     try:
         begun = _with_quantities(setup, start, quantities)

@@ -16,7 +16,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.diffusion.recording import SCALARS, RecordError, events_of
+from ultraslow.diffusion.recording import SCALARS, RecordError, events_of, unwritten
 from ultraslow.probes.buffer import Resume, State, empty_window, from_plain, from_records
 from ultraslow.probes.distributed import Processes, fail_together
 from ultraslow.probes.norms import squared_distances
@@ -34,6 +34,7 @@ from .compatibility import (
     warn,
     warn_of_other_weights,
 )
+from .outlook import say
 
 _T = TypeVar("_T")
 _LATE_FIELDS = ("noise_left_out",)  # recordings of earlier versions do without
@@ -233,6 +234,7 @@ def _found(setup: RunSetup, resume: Any) -> Start | None:
         if resume is True:
             return None
         raise FileNotFoundError(f"path: found no recording at {store.folder} to resume")
+    lost = unwritten(store.folder)
     store.open(resume=True)
     records = _readable(store)
     if records is None:
@@ -245,7 +247,19 @@ def _found(setup: RunSetup, resume: Any) -> Start | None:
         last = int(records["iteration"][-1])
         state = from_records(records, last if resume is True else resume)
     refuse_other_initial(store.folder, state, initial.identity(store.folder))
+    _tell_of_end(store.folder, records, state.iteration, lost)
     return _continued(setup, state, records, whole=isinstance(resume, State))
+
+
+def _tell_of_end(folder: Path, records: xr.Dataset, iteration: int, lost: str) -> None:
+    """Tell how an earlier part of the run ended, beyond the iteration that it goes on from."""
+    last = int(records["iteration"][-1])
+    if lost:
+        told = f"an earlier process was killed after its record of iteration {last}: {lost}"
+        say(folder, f"{told}; this one goes on from iteration {iteration}")
+    for at, text in events_of(records.attrs):
+        if at > iteration:
+            say(folder, f"an earlier part of the run came to iteration {at}: {text}")
 
 
 def _readable(store: SegmentStore) -> xr.Dataset | None:

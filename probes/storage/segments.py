@@ -135,6 +135,20 @@ class SegmentStore:
         """
         _write_whole(self.file, records, permit=self.lease.check)
 
+    def tell(self, attributes: Mapping[str, str]) -> None:
+        """Add attributes to a live recording, whose last segment has those that count.
+
+        Raises:
+            TakenOver: when another process records here now.
+            OSError, RecordError: when the disk refuses, or the segment is damaged.
+        """
+        segments = [] if self.file.exists() else self.segments()
+        if segments:
+            records = read_file(segments[-1])[0]
+            if records.attrs != {**records.attrs, **attributes}:
+                told = records.assign_attrs(attributes)
+                _write_whole(segments[-1], told, permit=self.lease.check)
+
     def cut(self, last: int) -> None:
         """Make a closed recording live again and set aside the records after an iteration.
 

@@ -189,7 +189,10 @@ class RecordingWriter:
         self.leave()
 
     def leave(self) -> None:
-        """Give the recording back as it is."""
+        """Give the recording back as it is, with what happened after its last records."""
+        if not self.lost:
+            with suppress(Exception):  # whatever it is, it was warned of
+                self.store.tell(self._told_events())
         with suppress(OSError):
             self.store.close()
 

@@ -1,10 +1,13 @@
 """A training that ends without closing its recording.
 
-python exit_run.py FOLDER clean|short|exception|parted [RANK]
+python exit_run.py FOLDER clean|short|exception|parted|killed [RANK]
 
-Of two processes each is told its rank; `parted` destroys the process group at the end.
+Of two processes each is told its rank; `parted` destroys the process group at the end, and with
+`killed` rank 1 is, after ten updates.
 """
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -26,7 +29,9 @@ if __name__ == "__main__":
     recorder = probes.attach(
         model, optimizer, folder / "run", batch_size=8, schedule=range(10**6), flush_seconds=1e9
     )
-    for _ in range(2 if end == "short" else 20):  # of two nothing is flushed
+    for made in range(2 if end == "short" else 20):  # of two nothing is flushed
+        if end == "killed" and made == 10 and sys.argv[3] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
         optimizer.zero_grad()
         model(torch.randn(4, 4)).square().mean().backward()
         optimizer.step()

@@ -12,6 +12,7 @@ import torch
 from ultraslow import probes
 
 SCRIPT = Path(__file__).parent / "fault_run.py"
+CHAINS = SCRIPT.with_name("chain_run.py")
 SOURCE = Path(__file__).parents[2] / "src"
 # Before the first flush, which comes early, four updates wait.
 FIRST_ROWS = 4
@@ -25,6 +26,19 @@ def kills(folder, *, trials, processes, victim, seed=1):
         capture_output=True,
         text=True,
         timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)
+
+
+def chains(folder, *, count, processes, seed):
+    """What `chain_run.py` tells of so many chains of killed runs."""
+    done = subprocess.run(
+        [sys.executable, CHAINS, folder, *map(str, (count, processes, seed))],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        timeout=1700,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout)

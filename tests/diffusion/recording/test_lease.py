@@ -17,6 +17,7 @@ from ultraslow.diffusion.recording.lease import (
     owner_of,
     state_of,
     this_process,
+    unwritten,
     written,
 )
 
@@ -227,3 +228,32 @@ def test_of_two_that_find_a_stale_lease_one_gets_it(tmp_path):
     for process in processes:
         process.communicate("\n")
     assert sorted(answers) == ["got", "refused", "refused", "refused"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (60.0, "up to 257 updates of its last 60 s or so are lost"),
+        (0.5, "up to 257 updates of its last 0.5 s or so are lost"),
+        (1e9, "up to 257 updates are lost"),  # as many wait at most, however long that takes
+        (0.0, "up to 257 updates are lost"),
+        (float("nan"), "up to 257 updates are lost"),
+        (10**400, "up to 257 updates are lost"),
+        ("soon", "up to 257 updates are lost"),
+    ],
+)
+def test_what_a_killed_process_had_not_written_is_told(tmp_path, seconds, told):
+    owner = {**asdict(this_process("token", 60.0)), "flush_seconds": seconds}
+    (tmp_path / NAME).write_text(json.dumps(owner))
+    assert unwritten(tmp_path) == ""  # it lives
+    (tmp_path / NAME).write_text(json.dumps({**owner, "started": "1"}))
+    assert unwritten(tmp_path) == told
+
+
+def test_a_lease_tells_how_far_the_disk_lies_behind(tmp_path):
+    lease = Lease(tmp_path)
+    lease.flush_seconds = 30.0
+    lease.acquire()
+    assert owner_of(written(tmp_path / NAME)).flush_seconds == 30.0
+    lease.release()
+    assert unwritten(tmp_path) == ""  # given back, so that nothing was cut off

@@ -16,7 +16,7 @@ import xarray as xr
 from faults import SOURCE, assert_at_most_one_flush_lost, kills, run
 
 from ultraslow import probes
-from ultraslow.diffusion.recording import read_file
+from ultraslow.diffusion.recording import events_of, read_file
 from ultraslow.probes.storage.segments import SegmentStore
 
 
@@ -354,6 +354,27 @@ def test_processes_that_have_parted_close_without_a_collective(tmp_path):
     records = read_file(tmp_path / "run.nc")[0]
     assert records["iteration"].values.tolist() == list(range(21))
     assert not (tmp_path / "run" / "lease.json").exists()
+
+
+def test_updates_that_a_dead_process_took_along_are_counted_in_the_recording(tmp_path, capfd):
+    """Rank 0 still knows how many there were; `info` and the next start tell it."""
+    codes, said = ended(tmp_path, "killed", count=2)
+    assert codes[1] == -signal.SIGKILL
+    assert codes[0] != 0, said
+    records = SegmentStore(tmp_path / "run").read()
+    last = int(records["iteration"][-1])
+    ((at, text),) = events_of(records.attrs)
+    assert at == 10
+    assert text == (
+        f"was left live: what was measured after iteration {last} is lost, {10 - last} updates"
+    )
+    assert 10 - last > 0
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    resumed = probes.attach(model, optimizer, tmp_path / "run", batch_size=8, resume=0)
+    assert f"an earlier part of the run came to iteration 10: {text}" in capfd.readouterr().err
+    resumed._leave()
 
 
 def test_a_loop_that_goes_on_after_interrupts_has_every_record_under_its_own_number(tmp_path):
