@@ -3,7 +3,8 @@
 Arms of known law are fitted and judged at a first length; those that the rule leaves undecided are
 advised, and the same seeds train on, or further seeds are trained, as the advice says. The noise
 goes on as it began. What is advised is simulated under what was found, and what is followed under
-the truth: nothing here is the planner's own but the numbers it names.
+the truth: nothing here is the planner's own but the numbers it names. What was found
+stands in advice_table.md.
 """
 
 from typing import NamedTuple
