@@ -31,7 +31,7 @@ _GROWN = 1.02  # rounding explains less, also of gradients in low precision
 # Below this factor clipping is rare, and a scale of the loss that was undone is likely.
 _SHRUNK = 1 / 200
 _LOW_PRECISION = 1.1  # what adding in low precision may do to a squared norm
-_OF_SAMPLES = {"more", "rows"}  # what is told also where noise is not measured
+_OF_SAMPLES = {"more", "rows", "one"}  # what is told also where noise is not measured
 
 _DECLARE = (
     "declare each unit before its backward pass with Recorder.unit(size=its samples, weight=what "
@@ -50,10 +50,15 @@ class UnitHistory:
         stretch: how many updates have had that number in a row.
         measure: what counts samples, "rows" or "tokens"; empty while it is not known.
         unit_rows: rows of a unit in the last update.
+        unit_tokens: tokens of a unit in the last update.
         doubted: whether an update had rows of which the batch size is a multiple, or the reverse.
+        varied: whether rows have differed among units, while nothing counts samples.
+        exceeded: whether rows were more than the batch size, while nothing counts samples.
         largest: most samples of an update.
         smallest: fewest.
         divided: updates whose gradients were divided by their number of units before the step.
+        smaller: updates before the first of these whose gradients were multiplied by less.
+        undivided: whether gradients were multiplied by more.
         shrunk: updates in a row whose gradients shrank more than clipping makes them.
     """
 
@@ -63,10 +68,15 @@ class UnitHistory:
     stretch: int = 0
     measure: str = ""
     unit_rows: float = 0.0
+    unit_tokens: float = 0.0
     doubted: bool = False
+    varied: bool = False
+    exceeded: bool = False
     largest: float = 0.0
     smallest: float = math.inf
     divided: int = 0
+    smaller: int = 0
+    undivided: bool = False
     shrunk: int = 0
 
     @property
@@ -175,34 +185,49 @@ class Judge:
         if sums.sized:
             found = self._declared(sums)
         else:
-            self._learn_measure(sums)
+            changed = self._learn_measure(sums)
             measured = self.history.measure and np.isfinite(getattr(sums, self.history.measure))
-            found = self._seen(sums) if measured else self._counted(sums)
+            found = self._seen(sums) if measured else self._counted(sums, changed)
             if sums.joint and not found.reason:
                 found = _left_out(found.samples, "joint", _JOINT)
         if found.reason and n == 1:  # of one unit no noise could be told anyway
             return found._replace(reason="", u=1.0, v=_NAN, share=1.0)
         return found
 
-    def _learn_measure(self, sums: UnitShares) -> None:
+    def _learn_measure(self, sums: UnitShares) -> bool:
         """Whether rows or tokens of the inputs count samples, as they add up to the batch size.
 
         Where the one is a multiple of the other, update by update of like units, the batch size
-        may be meant as the largest, or be a mistake.
+        may be meant as the largest, or be a mistake. What varies and was more than the batch size
+        is equal to it by accident, as nodes of graphs may be.
+
+        Returns:
+            Whether units differ in their tokens, among each other or from those before.
         """
         known, whole = self.history, self._batch_size
         if known.measure or not np.isfinite(sums.rows):
-            return
-        rows, unit_rows = sums.rows, sums.rows / sums.units
+            return False
+        rows, unit_rows, unit_tokens = sums.rows, sums.rows / sums.units, sums.tokens / sums.units
         like = known.unit_rows in (0.0, unit_rows)
+        even = _even(sums, "rows")
+        measure = ""
         if rows == whole:
-            measure = "rows"
-        else:  # texts are often shifted by one token
-            measure = "tokens" if abs(sums.tokens - whole) < 0.01 * whole else ""
+            measure = "" if known.varied and known.exceeded else "rows"
+        elif not known.varied and abs(sums.tokens - whole) < 0.01 * whole:
+            measure = "tokens"  # texts are often shifted by one token
         doubted = known.doubted or (
-            like and _even(sums, "rows") and not (whole % rows and rows % whole)
+            like and even and not known.varied and not (whole % rows and rows % whole)
         )
-        self.history = replace(known, measure=measure, unit_rows=unit_rows, doubted=doubted)
+        self.history = replace(
+            known,
+            measure=measure,
+            unit_rows=unit_rows,
+            unit_tokens=unit_tokens,
+            doubted=doubted,
+            varied=known.varied or not (measure or (even and like)),
+            exceeded=known.exceeded or (rows > whole and not measure),
+        )
+        return not (_even(sums, "tokens") and known.unit_tokens in (0.0, unit_tokens))
 
     def _declared(self, sums: UnitShares) -> _Units:
         n = sums.units
@@ -233,7 +258,7 @@ class Judge:
             return _left_out(samples, "uneven", told)
         return _Units(samples, 1.0, 1.0 / sums.units, 1.0 / samples)
 
-    def _counted(self, sums: UnitShares) -> _Units:
+    def _counted(self, sums: UnitShares, changed: bool) -> _Units:
         """Equal units of as many samples as in the usual updates, which hold the batch size."""
         n, whole, usual = sums.units, self._batch_size, self.history.usual
         if self.history.doubted and np.isfinite(sums.rows):
@@ -245,12 +270,32 @@ class Judge:
             )
             self._tell("rows", told)
             return _left_out(sums.rows, "rows", told)
+        if (self.history.varied or changed) and np.isfinite(sums.rows):
+            return self._varying(sums)
         if n != usual:
             return _left_out(whole * n / usual, "short", self._short(n))
         if whole % n:
             told = f"batch_size is {whole:g}, which {n:g} equal units cannot share; {_DECLARE}"
             self._tell("remainder", told)
         return _Units(whole, 1.0, 1.0 / n, 1.0 / whole)
+
+    def _varying(self, sums: UnitShares) -> _Units:
+        """An update in a run whose inputs vary, while nothing says that they count samples.
+
+        Rows that vary and were never more than the largest batch may be samples. Others are none.
+        """
+        n, known = sums.units, self.history
+        by_rows = known.varied and not known.exceeded
+        samples = sums.rows if by_rows else self._batch_size * n / known.usual
+        counted = f"samples are counted by {'rows' if by_rows else 'batch_size'}"
+        told = (
+            f"the sizes of inputs vary, {sums.rows:g} rows in this update, and "
+            f"batch_size is {self._batch_size:g}: {counted}, and as nobody knows what each unit "
+            f"was multiplied by, such updates are left out of the noise: {_DECLARE}"
+        )
+        if n == 1 and by_rows:
+            self._tell("one", f"the rows of inputs vary: {counted}; {_DECLARE}")
+        return _left_out(samples, "uneven", told)
 
     def _regular(self, samples: float) -> bool:
         """Whether the last update, of so many samples, is no remainder."""
@@ -268,18 +313,21 @@ class Judge:
     def _divisions(self, updates: Updates) -> Array:
         """What gradients were multiplied by after their passes, where that is no clipping.
 
-        It is one over the number of units of a process; and once that was seen three times,
-        smaller factors are that and clipping. Scales of a loss are powers of two.
+        It is one over the number of units of a process. Once that was seen, smaller factors are
+        that and clipping; but where larger ones were seen as well, one hit may be an accident.
+        Scales of a loss are powers of two.
         """
         factors = np.ones(len(updates))
         pairs = zip(updates.units.tolist(), updates.clip_factor.tolist(), strict=True)
         for at, (n, factor) in enumerate(pairs):
             share = self.history.processes / n if n > 1 else 1.0
             exact = abs(factor - share) < _DIVIDED * share
-            if share < 1.0 and (exact or (self.history.divided >= 3 and factor < share)):
+            known = self._with_division(factor, share, exact) if share < 1.0 else self.history
+            self.history = known
+            sure = known.divided >= (3 if known.undivided else 1)
+            if share < 1.0 and (exact or (sure and factor < share)):
                 factors[at] = share
-                self.history = replace(self.history, divided=self.history.divided + exact)
-                self._tell("divided", _WERE_DIVIDED)
+                self._tell("divided", _WERE_DIVIDED + _before(known.smaller))
             elif factor < _SHRUNK and _is_power(factor):
                 factors[at] = factor
                 self._tell("unscaled", f"{_WERE_UNSCALED} {1 / factor:.0f}")
@@ -288,6 +336,17 @@ class Judge:
             if self.history.shrunk == _STRETCH:
                 self._tell("shrunk", _SHRANK.format(factor))
         return factors
+
+    def _with_division(self, factor: float, share: float, exact: bool) -> UnitHistory:
+        """What is known of divisions after an update of several units on a process."""
+        known = self.history
+        smaller = factor < share and not exact and not known.divided
+        return replace(
+            known,
+            divided=known.divided + exact,
+            smaller=known.smaller + smaller,
+            undivided=known.undivided or (factor > share and not exact),
+        )
 
     def _clip_factors(self, factors: Array) -> Array:
         """Those that can be clipping's, which makes no gradient larger."""
@@ -321,6 +380,17 @@ def _even(sums: UnitShares, measure: str) -> bool:
     """Whether all forward passes had inputs of one size: Σ r·Σ 1/r = N² then and only then."""
     product = getattr(sums, measure) * getattr(sums, f"over_{measure}")
     return bool(abs(product - sums.forwards**2) < _ROUNDING * sums.forwards**2)
+
+
+def _before(smaller: int) -> str:
+    """What to say of clipped updates before the first that showed a division."""
+    if not smaller:
+        return ""
+    return (
+        f". This shows first in an update that is not clipped: the {smaller} clipped ones before "
+        "it were taken as not divided, so |G|², tr Σ and mean_sq of records up to here are too "
+        "large, by up to the square of that number, and clip_factor too small: divide the losses"
+    )
 
 
 def _left_out(samples: float, reason: str, told: str) -> _Units:

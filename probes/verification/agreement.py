@@ -14,6 +14,7 @@ from .reference import Reference, Truth
 
 # Relative differences at most: of weights; of gradients in 32 bits or more; in 16 bits.
 _OF_WEIGHTS, _OF_GRADIENTS, _OF_HALVES = 1e-5, 1e-3, 3e-2
+_NEAR = 0.02  # a factor that is larger than 1/n by more is no division by n
 _EXACT = 1e-15  # what 64 bits cannot tell from 0
 
 
@@ -97,6 +98,7 @@ class Found:
         truths: gradient and noise of each update.
         made: updates that the last call of the step made.
         rows: of the model's inputs in an update of all processes; NaN where they tell nothing.
+        parts: rows of each forward pass of the last update on this process.
         reference: what saw the backward passes.
         rounded: whether gradients are of 16 bits, or are changed while they are reduced.
         said: by the recorder.
@@ -108,6 +110,7 @@ class Found:
     truths: list[Truth]
     made: int
     rows: list[float]
+    parts: tuple[int, ...]
     reference: Reference
     rounded: bool
     said: tuple[str, ...]
@@ -121,7 +124,7 @@ def judged(found: Found, consumed: Consumed) -> Rehearsal:
     return Rehearsal(
         rows=rows,
         status=status,
-        sentence=" ".join([sentence, *_remarks(consumed)]),
+        sentence=" ".join([sentence, *_about_rows(found), *_remarks(consumed)]),
         updates=len(found.truths),
         units=units,
         warnings=found.said,
@@ -215,6 +218,8 @@ def _said(found: Found, rows: Sequence[Agreement]) -> tuple[str, str]:
         but = f", except for {', '.join(unknown)}, which are unknown" if unknown else ""
         said = found.said[0].rstrip(".")
         return "warned", f"Recorded and computed agree{but}; but the recorder warns: {said}."
+    if odd := _odd_factors(found):
+        return "warned", odd
     if found.reference.unseen:
         digits = by_name["‖w − w₀‖²"].digits
         return "unknown", (
@@ -242,14 +247,47 @@ def _odd_rows(found: Found) -> str:
     )
 
 
+def _odd_factors(found: Found) -> str:
+    """What to say where gradients may have been divided, and clipped, before each step."""
+    if not all(t.passes > 1 and t.shrunk * t.passes < 1 + _NEAR for t in found.truths):
+        return ""
+    n = found.truths[-1].passes
+    return (
+        f"Recorded and computed agree; but gradients shrank to {found.truths[-1].shrunk:.3g} of "
+        f"the sum of their {n} passes before each step. If clipping did that, all is right; if "
+        f"they were divided by {n} and then clipped, |G|² and tr Σ are {n * n} times too large: "
+        "divide the losses instead."
+    )
+
+
+def _about_rows(found: Found) -> Iterator[str]:
+    """What the model's inputs tell of samples that were not declared."""
+    if not found.truths or found.truths[-1].declared or math.isnan(found.rows[-1]):
+        return
+    if len(set(found.parts)) > 1:
+        *first, last = map(str, found.parts)
+        yield (
+            f"The forward passes of the last update had {', '.join(first)} and {last} rows; where "
+            "rows are samples, declare each unit with Recorder.unit."
+        )
+    rows, whole = found.rows[-1], found.reference.batch_size
+    if rows and rows != whole and whole % rows and rows % whole:
+        yield f"The model was given {rows:g} rows in the last update, batch_size is {whole:g}."
+
+
 def _right(found: Found, digits: Mapping[str, int]) -> str:
     distance = digits["‖w − w₀‖²"]
     noise = min(digits["|G|²"], digits["tr Σ"], digits["‖g‖²"])
     processes = f" on {found.processes.size} processes" if found.processes.size > 1 else ""
+    last = found.truths[-1]
+    given = (
+        f", if each of the {last.passes} losses was divided by {last.passes} (of losses that are "
+        f"added up tr Σ is {last.passes**2} times that of their mean)"
+    )
     return (
         f"Right to {min(noise, distance)} digits: the distance to {distance}, the gradient and "
-        f"its noise to {noise}, in {len(found.truths)} updates of {found.truths[-1].units} "
-        f"units{processes}."
+        f"its noise to {noise}, in {len(found.truths)} updates of {last.units} "
+        f"units{processes}{given * (last.passes > 1 and not last.declared)}."
     )
 
 
@@ -275,6 +313,14 @@ def _remedy(found: Found, rows: Mapping[str, Agreement]) -> str:
         )
     if found.said:
         return f"The recorder warns: {found.said[0]}."
+    n = found.truths[-1].passes
+    off = rows["‖g‖²"].recorded / rows["‖g‖²"].computed if rows["‖g‖²"].computed else math.nan
+    if n > 1 and abs(off / n**2 - 1) < _OF_GRADIENTS:
+        return (
+            f"Gradients were divided by the {n} passes before they were clipped, which the "
+            f"recorder cannot tell from clipping, so noise is {n * n} times too large: divide the "
+            "losses instead."
+        )
     return (
         "Gradients or weights change in a way that the probes do not see; please report it with "
         "this table."

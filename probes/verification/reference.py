@@ -13,6 +13,7 @@ Big = ‖Σ h‖². From E S = Σa²·|G|² + v·tr Σ and E Big = (Σa)²·|G|�
 |G|² and tr Σ.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ class Truth:
         samples: in the update.
         declared: whether they are those of declared units.
         scale: what `noise_trace` is a small difference of.
+        passes: backward passes on this process.
+        shrunk: what gradients were multiplied by between their passes and clipping, or the step
+            where none was seen; NaN where unknown. A division by the passes is not among it.
     """
 
     mean_sq: Tensor
@@ -52,6 +56,8 @@ class Truth:
     samples: float
     declared: bool
     scale: float
+    passes: int = 0
+    shrunk: float = torch.nan
 
 
 class _Update:
@@ -64,7 +70,7 @@ class _Update:
         self.open: list[Tensor] = []  # the unit that several passes make
         self.declared: list[tuple[float, float | None]] = []
         self.units = 0
-        self.used_sq = torch.nan  # of the gradient that the optimizer was given
+        self.used_sq = torch.nan  # of the gradient that the optimizer, or clipping, was given
 
     def close_unit(self) -> None:
         """What is open is a unit."""
@@ -162,6 +168,11 @@ class Reference:
     def watching(self) -> Iterator[None]:
         """See every backward pass and every scaling of a loss."""
         backward, scale = torch.autograd.backward, torch.amp.GradScaler.scale
+        clip = torch.nn.utils.clip_grad_norm_
+
+        def clipping(*arguments: Any, **options: Any) -> Any:
+            self._see_used()
+            return clip(*arguments, **options)
 
         @torch.compiler.disable
         def watched(tensors: Any, *arguments: Any, **options: Any) -> None:
@@ -175,16 +186,19 @@ class Reference:
         with (
             patch.object(torch.autograd, "backward", watched),
             patch.object(torch.amp.GradScaler, "scale", scaling),
+            patch.object(torch.nn.utils, "clip_grad_norm_", clipping),
             self._seeing_scatters(),
         ):
-            handle = register_optimizer_step_pre_hook(self._see_step)
+            handle = register_optimizer_step_pre_hook(self._see_used)
             try:
                 yield
             finally:
                 handle.remove()
 
-    def _see_step(self, *_: object) -> None:
-        """An optimizer is about to step with the gradients that there are."""
+    def _see_used(self, *_: object) -> None:
+        """Clipping, or else an optimizer, is about to use the gradients that there are."""
+        if not math.isnan(self._current().used_sq):
+            return
         found = [p.grad for p in self.parameters if p.grad is not None]
         if found and not self.processes.sharded:
             squares = [float(one.detach().double().square().sum()) for one in found]
@@ -317,8 +331,9 @@ class Reference:
         self._update, self._next = self._next or self._nothing(), None
         self._before = self._committed()
         unit_sq, mean_sq = self._everywhere(update.unit_sq), self._mean_sq(update)
-        divided = self._division(update, float(mean_sq.sum())) ** 2
-        unit_sq, mean_sq = unit_sq * divided, mean_sq * divided
+        used = self._used(update, float(mean_sq.sum()))
+        divided = _division(update.units, used)
+        unit_sq, mean_sq = unit_sq * divided**2, mean_sq * divided**2
         counts = [*update.weights(), update.units, sum(size for size, _ in update.declared)]
         share, u, v, units, samples = self._everywhere(torch.tensor(counts).double()).tolist()
         if all(weight is None for _, weight in update.declared):
@@ -336,13 +351,13 @@ class Reference:
             samples=samples,
             declared=bool(update.declared),
             scale=share**2 * float(unit_sq.sum()) / (apart * v) if known else 0.0,
+            passes=update.units,
+            shrunk=used / divided,
         )
 
-    def _division(self, update: _Update, mean_sq: float) -> float:
-        """1/n where a loop divides gradients, not losses, by its n passes; else 1."""
-        n = update.units
-        used = (update.used_sq / mean_sq) ** 0.5 if mean_sq > 0 else torch.nan
-        return 1 / n if n > 1 and abs(used * n - 1) < _ROUNDING else 1.0
+    def _used(self, update: _Update, mean_sq: float) -> float:
+        """What gradients were multiplied by before they were used; NaN where unknown."""
+        return (update.used_sq / mean_sq) ** 0.5 if mean_sq > 0 else torch.nan
 
     def _mean_sq(self, update: _Update) -> Tensor:
         if self.processes.sharded:
@@ -353,3 +368,8 @@ class Reference:
     def _everywhere(self, values: Tensor) -> Tensor:
         """The sum over processes, on the host; `values` stay."""
         return self.processes.add(values.to(self.parameters[0].device, copy=True)).cpu()
+
+
+def _division(passes: int, used: float) -> float:
+    """1/n where a loop divides gradients, not losses, by its n passes; else 1."""
+    return 1 / passes if passes > 1 and abs(used * passes - 1) < _ROUNDING else 1.0

@@ -68,7 +68,7 @@ def _trained(
     fixed: dict[str, Any] = {"quiet": True, "close_on_sigterm": False, "flush_seconds": math.inf}
     fixed |= {"schedule": range(updates + 1)}
     distances, truths = [], []
-    rows, seen = list[int](), list[float]()
+    rows, seen, parts = list[int](), list[float](), tuple[int, ...]()
     with tempfile.TemporaryDirectory() as folder, _hearing() as said:
         path = Path(folder) / "verification"
         with attach(model, optimizer, path, batch_size=batch_size, **options, **fixed) as recorder:
@@ -84,6 +84,7 @@ def _trained(
                         truths.append(reference.end_update())
                         distances.append(_distance_sq(parameters, initial, processes))
                         seen.append(math.nan if reference.merged else float(sum(rows)))
+                        parts = tuple(rows)
                         rows.clear()
                     if made > 1 or len(truths) == updates:
                         break
@@ -96,6 +97,7 @@ def _trained(
         truths=truths,
         made=made,
         rows=processes.add(everywhere).tolist(),
+        parts=parts,
         reference=reference,
         rounded=_is_rounded(model, parameters),
         said=tuple(said),

@@ -67,12 +67,45 @@ def test_rows_or_tokens_count_samples_once_they_have_been_the_batch_size(tokens)
 
 
 def test_rows_that_are_nodes_of_graphs_are_no_samples():
-    """They vary, and now and then are a multiple of the batch size."""
-    rows = [(37, 41), (52, 44), (33, 29), (50, 51)]
+    """They vary, and now and then are a multiple of the batch size, or the batch size."""
+    rows = [(37, 41), (52, 44), (33, 29), (50, 51), (15, 17), (16, 16)]
     found, one = judge([seen(2, *pair) for pair in rows], batch_size=32)
-    assert found.samples.tolist() == [32] * 4
+    assert found.samples.tolist() == [32] * 6
+    assert found.left_out.all()
+    assert ["counted by batch_size" in text and "unit(size" in text for text in one.told()] == [
+        True
+    ]
+
+
+def test_rows_that_vary_below_the_batch_size_are_samples_whose_units_must_be_declared():
+    rows = [(5, 28, 13), (29, 10, 12), (10, 10, 10), (8, 9, 13), (29, 29, 28)]
+    found, one = judge([seen(3, *three) for three in rows], batch_size=87)
+    assert found.samples.tolist() == [sum(three) for three in rows]
+    assert found.left_out.all()
+    assert ["counted by rows" in text and "unit(size" in text for text in one.told()] == [True]
+
+
+def test_totals_that_vary_from_update_to_update_are_left_out_once_they_do():
+    found, one = judge([seen(2, n, n) for n in (10, 10, 13, 10, 10)], batch_size=32)
+    assert found.left_out.tolist() == [False, False, True, True, True]
+    assert found.samples.tolist() == [32, 32, 26, 20, 20]
+    assert len(one.told()) == 1
+
+
+def test_of_one_unit_rows_that_vary_are_told_of_where_they_are_counted():
+    found, one = judge([seen(1, n) for n in (10, 13, 12)], batch_size=32)
+    assert found.samples.tolist() == [32, 13, 12]
     assert not found.left_out.any()
-    assert one.told() == []
+    assert ["samples are counted by rows" in text for text in one.told()] == [True]
+
+
+def test_rows_that_are_the_length_of_a_sequence_stay_counted_when_an_epoch_ends_short():
+    """Inputs (length, sequence): of 35 by 20, and once 35 by 7."""
+    shares = [seen(2, 35, 35, tokens=n) for n in (20, 20, 7, 20, 20, 20)]
+    found, one = judge(shares, batch_size=40)
+    assert found.left_out.tolist() == [False, False, True, True, False, False]
+    assert found.samples.tolist() == [40] * 6
+    assert len(one.told()) == 1
 
 
 def test_a_batch_size_that_is_a_multiple_of_the_rows_is_doubted():
@@ -116,6 +149,19 @@ def test_gradients_that_are_divided_by_the_passes_of_a_process(processes):
     assert len(one.told()) == 1
 
 
+def test_one_unclipped_update_tells_of_all_that_gradients_are_divided():
+    factors = [0.1, 0.2, 0.25, 0.05, 0.25, 0.2]
+    found, one = judge([counted(4)] * 6, clip_factor=factors)
+    np.testing.assert_allclose(found.clip_factor, [0.1, 0.2, 1, 0.2, 1, 0.8])
+    np.testing.assert_allclose(found.unit_sq[:, 0], [1, 1] + [1 / 16] * 4)
+    assert ["the 2 clipped ones before" in text for text in one.told()] == [True]
+
+
+def test_one_update_among_others_that_are_clipped_less_may_have_met_the_factor_by_accident():
+    found, _ = judge([counted(4)] * 4, clip_factor=[0.1, 0.5, 0.25, 0.1])
+    np.testing.assert_allclose(found.clip_factor, [0.1, 0.5, 1, 0.1])
+
+
 def test_one_unit_is_not_divided():
     found, one = judge([counted(1)] * 3, clip_factor=1.0)
     assert (found.unit_sq == 1).all()
@@ -145,13 +191,15 @@ def test_another_number_of_processes_begins_anew():
 
 def any_update():
     units = int(RNG.choice([1, 2, 4, 4, 4, 8]))
-    kind = RNG.integers(5)
+    kind = RNG.integers(6)
     if kind == 0:
         return counted(units)
     if kind == 1:
         return UnitShares(units, 1.0, 1 / units, 1 / 16, 16, units, units)
     if kind == 2:
         return UnitShares(float("nan"), float("nan"), float("nan"))
+    if kind == 3:
+        return seen(units, *RNG.choice([2, 2, 3], size=units).tolist())
     return seen(units, *[int(RNG.choice([4, 4, 3]))] * units)
 
 

@@ -252,6 +252,18 @@ def test_units_that_are_weighted_by_tokens(tmp_path):
     assert said == []
 
 
+@pytest.mark.parametrize("most", [24, 23])
+def test_units_that_are_weighted_by_tokens_and_not_declared_are_left_out(tmp_path, most):
+    """Whether the largest batch comes, or not; rows are samples all the same."""
+
+    def undeclared(model, optimizer, _, twin):
+        tokens(model, optimizer, situations.Absent(), twin)
+
+    recording, twin, said = recorded(tmp_path, undeclared, batch_size=most)
+    compare(recording, twin, left_out=range(6))
+    assert ["Recorder.unit(size=" in one for one in said] == [True]
+
+
 def penalty(model):
     return sum(p.square().sum() for p in model.parameters())
 

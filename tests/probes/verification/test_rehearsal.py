@@ -272,6 +272,70 @@ def test_gradients_that_are_divided_instead_of_losses():
     assert all(row.passed for row in found.rows)
 
 
+def summed_by_token(training, sizes, recorder=None):
+    """An update of losses that are summed over rows and divided by all rows of the update."""
+    for size in sizes:
+        if recorder is not None:
+            recorder.unit(size=size, weight=size / sum(sizes))
+        (training.loss(size) * size / sum(sizes)).backward()
+    training.commit()
+
+
+def test_units_of_unequal_rows_are_named_and_left_out_or_declared():
+    training, turns = Training(), iter([(5, 28, 13), (8, 6, 9), (7, 29, 20)] * 2)
+    found = training.verify(lambda: summed_by_token(training, next(turns)), batch_size=87)
+    assert found.status == "warned"
+    assert "Recorder.unit" in found.sentence
+    assert "had 7, 29 and 20 rows" in found.sentence
+    rows = {row.quantity: row for row in found.rows}
+    assert rows["samples"].recorded == 56
+    assert math.isnan(rows["tr Σ"].recorded)
+    found = training.verify(
+        lambda recorder: summed_by_token(training, next(turns), recorder), batch_size=87
+    )
+    assert found.passed, found
+    assert "if each" not in found.sentence
+
+
+def divided_then_clipped(training, clip):
+    for _ in range(3):
+        training.loss().backward()
+    for parameter in training.model.parameters():
+        parameter.grad /= 3
+    clip(training.model.parameters(), 0.1)
+    training.optimizer.step()
+    training.optimizer.zero_grad()
+
+
+def test_gradients_that_are_divided_and_then_clipped_are_seen_where_clipping_begins():
+    training = Training(passes=3)
+    clip = lambda *arguments: torch.nn.utils.clip_grad_norm_(*arguments)  # noqa: E731
+    found = training.verify(lambda: divided_then_clipped(training, clip))
+    assert found.status == "wrong"
+    assert "9 times too large: divide the losses" in found.sentence
+    noise = found.rows[3]
+    assert noise.recorded == pytest.approx(9 * noise.computed, rel=1e-4)
+
+
+def test_a_clipping_of_ones_own_may_hide_a_division():
+    training = Training(passes=3)
+
+    def clip(parameters, most):
+        listed = list(parameters)
+        norm = torch.stack([p.grad.norm() for p in listed]).norm()
+        for one in listed:
+            one.grad *= most / norm
+
+    found = training.verify(lambda: divided_then_clipped(training, clip))
+    assert found.status == "warned"
+    assert "if they were divided by 3 and then clipped" in found.sentence
+
+
+def test_what_is_taken_for_granted_of_losses_is_in_the_sentence():
+    assert "if each of the 3 losses was divided by 3" in Training(passes=3).verify().sentence
+    assert "if each" not in Training(passes=2).verify(batch_size=4).sentence  # and not right
+
+
 def test_updates_of_several_sizes_are_declared_or_left_out():
     training, turn = Training(), iter([2, 4, 3] * 2)
 
