@@ -248,7 +248,8 @@ class Study:
         if not kept.runs:
             absent = _absent(self.distinct.runs.values(), fields)
             listed = " and ".join(SOURCES[name] for name in absent)
-            reason = f"No run recorded {', '.join(absent)}."
+            apart = len(absent) > 1 and all(_recorded(self.runs, name) for name in absent)
+            reason = f"No run recorded {', '.join(absent)}{' together' if apart else ''}."
             return self.distinct, Missing(reason, f"runs recorded with {listed}")
         return kept, kept.unlike
 
@@ -275,6 +276,10 @@ def _holds(run: xr.Dataset, fields: Sequence[str]) -> bool:
 
 def _some_finite(values: xr.DataArray) -> bool:
     return bool(np.isfinite(values.values).any()) if values.dtype.kind == "f" else values.size > 0
+
+
+def _recorded(runs: dict[str, xr.Dataset], name: str) -> bool:
+    return any(_holds(run, [name]) for run in runs.values())
 
 
 def _absent(runs: Iterable[xr.Dataset], fields: Sequence[str]) -> list[str]:

@@ -47,6 +47,8 @@ from ultraslow.analysis.text import number, plural
 
 from .family import EXPONENT_HIGH, EXPONENT_LOW
 from .late_logarithm import MARGIN as MARGIN, Advantage
+from .noise_models import WALKS
+from .status import WEAK_SIGNAL
 
 Array = NDArray[np.float64]
 
@@ -288,9 +290,29 @@ def _shortcoming(fit: xr.Dataset) -> str:
         )
     if decades < DECADES:
         return f"{decades:.2f} decades of constant learning rate, {DECADES} needed"
+    if str(fit["status"].values) == _VAGUE:
+        return _vague(fit)
     if not math.isfinite(float(fit["exponent"])) or str(fit["status"].values) in DISQUALIFYING:
         return str(fit["reason"].values)
     return ""
+
+
+def _vague(fit: xr.Dataset) -> str:
+    """That a run does not grow, or wobbles; alike for all runs of which the same is true."""
+    begin, end = number(int(fit["first"])), number(int(fit["last"]))
+    if _wobbles(fit):
+        return (
+            f"the distance wobbles like a random walk over iterations {begin} to {end}, which "
+            f"hides the shape of its growth (less than {WEAK_SIGNAL:g} standard errors from 0)"
+        )
+    return (
+        f"from iteration {begin} on, up to {end}, the weights do not move beyond their noise "
+        f"(growth less than {WEAK_SIGNAL:g} standard errors from 0)"
+    )
+
+
+def _wobbles(fit: xr.Dataset) -> bool:
+    return str(fit.get("noise_kind", xr.DataArray("")).values) in WALKS
 
 
 def mostly_left_out(left_out: dict[str, str], total: int) -> str:
@@ -336,9 +358,11 @@ def shortage(fits: xr.Dataset) -> str:
             f"a larger training set, not fitted before iteration {number(math.ceil(last))}: this "
             f"one is by iteration {number(reached)}, and longer runs would not change that"
         )
-    weak = int(fits["status"].isin([_VAGUE]).sum())
-    if 2 * weak > fits.sizes["node"]:
-        return "distances that grow clear of their noise: longer runs, or windows of more records"
+    weak = [node for node in fits["node"].values if fits["status"].sel(node=node) == _VAGUE]
+    if 2 * len(weak) > fits.sizes["node"]:
+        if 2 * sum(_wobbles(fits.sel(node=node)) for node in weak) > len(weak):
+            return "longer runs, whose growth is clear of the wobble; more records would not help"
+        return "runs whose weights move on: longer ones, or at a higher learning rate"
     if last <= int(fits["last"].min()):
         return f"more records in the phase of constant learning rate, up to iteration {reached}"
     return (

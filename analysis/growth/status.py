@@ -235,13 +235,19 @@ def assess(fit: FitOutcome) -> Assessment:
 
 
 def _findings(fit: FitOutcome) -> list[Assessment | None]:
-    return [_weak(fit), _rate(fit), _unbounded(fit), _edge(fit), _wandering(fit)]
+    weak = _weak(fit)
+    if weak is not None:  # the rest follows: what does not grow has no exponent and no onset
+        return [weak, _rate(fit)]
+    return [_rate(fit), _unbounded(fit), _edge(fit), _wandering(fit)]
 
 
 def _weak(fit: FitOutcome) -> Assessment | None:
     if fit.signal >= WEAK_SIGNAL:
         return None
-    text = f"growth is {fit.signal:.1f} standard errors from 0, too little to tell its shape"
+    far = f"growth is {fit.signal:.1f} standard errors from 0"
+    text = f"{far}, too little to tell its shape"
+    if fit.wanders:
+        text = f"{far}, as the series wobbles like a random walk, which hides its shape"
     return Assessment("weak_signal", text)
 
 

@@ -444,7 +444,8 @@ def law_tables(found: Sequence[ArmLaws], note: str, *, level: float) -> list[Tab
         "a decade ahead, half a decade: forecast over actual distance, less 1, of laws fitted to "
         "each seed up to a tenth or a third of its iterations; below 0 the forecast is too short",
         "survives: not refuted, as some constants of the law (its onset, its exponent) forecast "
-        "the distance from up to three origins as well as seeds differ. The true law survives in "
+        "the distance from up to three origins as well as seeds differ, or, where no law does, to "
+        "within the part of the distance that the column names. The true law survives in "
         f"{percent(level)} of studies or more. One whose constants the beginning does not tell "
         "survives as well, and can be far off when it is fitted to the beginning alone",
     )
@@ -453,7 +454,7 @@ def law_tables(found: Sequence[ArmLaws], note: str, *, level: float) -> list[Tab
         Table(
             title=f"{arm.arm}: iterations {arm.first} to {arm.last}, "
             f"{plural(len(arm.runs), 'seed')}",
-            columns=_LAW_COLUMNS,
+            columns=_law_columns(arm.tolerance),
             rows=arm.laws,
             notes=(sentence(in_words(arm)), *_with_gaps(arm)),
         )
@@ -471,14 +472,18 @@ def _with_gaps(arm: ArmLaws) -> tuple[str, ...]:
 
 
 _SURVIVES = {True: "yes", False: "no", None: NONE}
-_LAW_COLUMNS = (
-    Column("law", lambda own: own.law, left=True),
-    Column("survives", lambda own: _SURVIVES[own.survives], left=True),
-    Column("a decade ahead", lambda own: signed_percent(own.decade.value)),
-    Column("interval", lambda own: off_ends(own.decade) or NONE, tied=True),
-    Column("half a decade", lambda own: signed_percent(own.half_decade.value)),
-    Column("interval", lambda own: off_ends(own.half_decade) or NONE, tied=True),
-)
+
+
+def _law_columns(tolerance: float) -> tuple[Column, ...]:
+    within = f" to within {percent(tolerance)}" if tolerance else ""
+    return (
+        Column("law", lambda own: own.law, left=True),
+        Column(f"survives{within}", lambda own: _SURVIVES[own.survives], left=True),
+        Column("a decade ahead", lambda own: signed_percent(own.decade.value)),
+        Column("interval", lambda own: off_ends(own.decade) or NONE, tied=True),
+        Column("half a decade", lambda own: signed_percent(own.half_decade.value)),
+        Column("interval", lambda own: off_ends(own.half_decade) or NONE, tied=True),
+    )
 
 
 def plan_tables(found: Plan) -> list[Table]:

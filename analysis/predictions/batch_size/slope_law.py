@@ -127,6 +127,9 @@ def slope_law(study: Study) -> SlopeLaw:
         The exponents that the arms identify, and why others are not.
     """
     noisy = study.where(_by_sampling)
+    if study.runs and not noisy.runs:
+        reason = "no run has the noise of its batches alone"
+        return SlopeLaw(reason=reason, needed="arms below the full batch without added noise")
     warm = without_short(noisy, short_of_noise(noisy))
     known, missing = warm.comparable("distance_sq", "learning_rate")
     if missing is not None:

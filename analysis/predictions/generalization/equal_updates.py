@@ -24,6 +24,7 @@ from .gaps import (
     sample_of,
     seeds_or_else,
     setting,
+    training_set,
     tuning_notes,
     without_value,
 )
@@ -86,8 +87,14 @@ def generalization(study: Study) -> Verdict:
     return _judge(blank, given, _gaps(given), _gaps(joint))
 
 
-def without_scores(blank: Verdict, study: Study) -> Verdict | None:
-    """The verdict on sets that cannot be compared: no evaluation, unlike runs, one batch size."""
+def without_scores(blank: Verdict, study: Study, *, full: bool = False) -> Verdict | None:
+    """The verdict on sets that cannot be compared: no evaluation, unlike runs, one batch size.
+
+    Arguments:
+        blank: the verdict so far.
+        study: the runs.
+        full: whether the other batch size has to be the whole training set.
+    """
     scored = study.scored
     if not scored.runs:
         reason = f"No run holds a held-out value ({' or '.join(METRICS)})."
@@ -100,13 +107,24 @@ def without_scores(blank: Verdict, study: Study) -> Verdict | None:
         (only,) = scored.batch_sizes
         missing = Missing(
             f"Only batch size {only} was run{also}.",
-            f"batch size {4 * only} as well, {TUNING_SEEDS} seeds at three learning rates each",
+            f"{_another_size(scored, only, full=full)} as well, {TUNING_SEEDS} seeds at three "
+            "learning rates each",
             1,
             2,
             "batch sizes",
         )
         return blank.lacking(missing, _unjudged(scored))
     return None
+
+
+def _another_size(scored: Study, only: int, *, full: bool) -> str:
+    """A batch size to compare the only one with; none is larger than the training set."""
+    whole = training_set(scored)
+    if 1 < whole <= only:
+        return f"batch size {max(only // 4, 1)} (none is larger than the {whole} training samples)"
+    if not full:
+        return f"batch size {min(4 * only, whole or 4 * only)}"
+    return f"the full batch of {whole} samples" if whole else "the full batch, with `data_size`"
 
 
 def too_few_seeds(blank: Verdict, study: Study) -> Verdict:
@@ -225,7 +243,13 @@ def _undecided(
         )
     worst = max(updates, key=lambda gap: gap.contrast.high)
     most = max(epochs, key=lambda gap: gap.contrast.high)
-    larger = f"batch size {4 * given.larger[-1]}, {TUNING_SEEDS} seeds at three learning rates"
+    largest, whole = given.larger[-1], given.whole
+    larger = (
+        f"runs of {10 * given.iterations} iterations at every batch size"
+        if 0 < whole <= largest
+        else f"batch size {min(4 * largest, whole or 4 * largest)}, {TUNING_SEEDS} seeds at three "
+        "learning rates"
+    )
     if all(gap.contrast.high < gap.margin for gap in epochs):
         reason = f"There is no gap to close: after as many samples {given.told(most)}."
         return replace(blank, reason=reason, needed=larger)

@@ -45,7 +45,7 @@ def full_batch(study: Study) -> Verdict:
         assumptions.
     """
     blank = question("H-a", EFFECT)
-    missing = without_scores(blank, study)
+    missing = without_scores(blank, study, full=True)
     if missing is not None:
         return missing
     kept = study.scored

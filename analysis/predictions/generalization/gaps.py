@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ultraslow.analysis.intervals import Interval, chance_within, seeds_at_most, seeds_to_decide
-from ultraslow.analysis.runs import Span
+from ultraslow.analysis.runs import Span, label
 from ultraslow.analysis.runs.arms import called
 from ultraslow.analysis.scores import (
     MARGINS,
@@ -97,6 +97,7 @@ class Setting:
         iterations: length of its training, iterations.
         margin: largest gap that counts as none.
         level: confidence level of gaps.
+        whole: samples of the training set; 0 where nobody recorded them.
     """
 
     trainings: Sequence[ScoredRun]
@@ -105,6 +106,7 @@ class Setting:
     iterations: int
     margin: float
     level: float
+    whole: int = 0
 
     @property
     def end(self) -> Span:
@@ -147,10 +149,21 @@ def setting(study: Study) -> Setting | None:
     found = trainings(study.runs, metric)
     base = min(one.batch_size for one in found)
     for last in sorted({one.last for one in found if one.batch_size == base}, reverse=True):
-        tried = Setting(found, metric, base, max(last, 1), MARGINS[metric], study.level)
+        margin, whole = MARGINS[metric], training_set(study)
+        tried = Setting(found, metric, base, max(last, 1), margin, study.level, whole)
         if tried.tuned(base, last) is not None:
             return tried
     return None
+
+
+def training_set(study: Study) -> int:
+    """Samples of the training set; 0 where no run recorded them.
+
+    Arguments:
+        study: runs on equal data.
+    """
+    sizes = [int(str(label(run, "data_size", 0))) for run in study.runs.values()]
+    return max(sizes, default=0)
 
 
 def most_seeds(study: Study, batch_size: int) -> int:

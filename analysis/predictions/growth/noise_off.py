@@ -219,7 +219,8 @@ def _missing_arm(known: Study, folder: Study) -> Missing | None:
     free = {name: noise_free(run) for name, run in known.runs.items()}
     noisy = known.where(lambda run: not whole_batch(run))
     if not noisy.runs:
-        reason = "All runs are noise-free." if all(free.values()) else _UNKNOWN.format("The")
+        count = plural(len(free), "run")
+        reason = f"No run has noise to compare with: all are at the full batch ({count})."
         return Missing(reason, f"a noisy arm of {SEEDS} seeds", 0.0, float(SEEDS), "seeds")
     if any(said is True for said in free.values()):
         return None

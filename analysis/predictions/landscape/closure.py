@@ -53,9 +53,6 @@ CLOSURE_MARGIN = math.log(3.0)
 # curvature, and no measurement.
 _SMOOTH = 0.1
 _ROUNDING = 1e-9
-# Ratios from two powers of ten on are told in words as well.
-_LARGE = 2.0
-_COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def closed_loop(study: Study) -> Verdict:
@@ -213,24 +210,10 @@ def _closure_reason(found: Arms, span: Span) -> str:
     factor = number(math.exp(CLOSURE_MARGIN))
     ratio = found.mean.mapped(math.exp)
     return (
-        f"At {found.name} the distance grows {ratio} times{in_powers(ratio.value)} as fast as "
+        f"At {found.name} the distance grows {ratio} times as fast as "
         f"temperature over landscape strength say {over(span)}, where a factor of {factor} either "
         f"way counts as agreement.{found.others}"
     )
-
-
-def in_powers(ratio: float) -> str:
-    """A large ratio in powers of ten; empty for others.
-
-    >>> in_powers(12_097.0), in_powers(0.0002), in_powers(30.0)
-    (' (four powers of ten)', ' (four powers of ten less)', '')
-    """
-    power = math.log10(ratio)
-    if not abs(power) >= _LARGE:
-        return ""
-    count = round(abs(power))
-    word = _COUNTS[count] if count < len(_COUNTS) else str(count)
-    return f" ({word} powers of ten{' less' if power < 0 else ''})"
 
 
 def landscape_exponent(found: Mapping[str, list[LossScan]]) -> tuple[float, bool]:

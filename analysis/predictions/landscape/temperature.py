@@ -100,6 +100,8 @@ def activation(study: Study) -> Verdict:
     """
     blank = question("P5", EFFECT)
     warm = study.where(lambda run: not whole_batch(run))
+    if study.runs and not warm.runs:
+        return blank.lacking(_without_noise(study), study.sample)
     known, missing = warm.comparable("distance_sq", "learning_rate")
     if missing is not None:
         return blank.lacking(missing, known.sample)
@@ -202,6 +204,19 @@ def _growing(grid: _Grid) -> _Grid:
     ]
     kept = [n for arm, names in grid.study.arms.items() if arm not in rest for n in names]
     return replace(grid, study=grid.study.part(kept))
+
+
+def _without_noise(study: Study) -> Missing:
+    size = study.batch_sizes[0]
+    return Missing(
+        f"All {plural(len(study.runs), 'run')} see the whole training set in each update, so that "
+        "none has a temperature.",
+        f"arms at batch sizes below {size} whose temperatures differ by a factor of {RANGE:g} or "
+        f"more, {SEEDS} seeds each, at a constant rate for {DECADES:g} decades",
+        0.0,
+        float(SEEDS),
+        "seeds",
+    )
 
 
 def _missing(known: Study, long: Study, grid: _Grid, grown: _Grid) -> Missing:

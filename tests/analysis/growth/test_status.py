@@ -48,9 +48,20 @@ def test_each_finding_has_its_status(change, status, words):
 
 
 def test_the_gravest_finding_gives_the_status_and_all_give_reasons():
-    found = assess(SOUND._replace(signal=1.0, low=-np.inf, wanders=True))
-    assert found.status == "weak_signal"
+    found = assess(SOUND._replace(onset=999.0, low=-np.inf, wanders=True))
+    assert found.status == "p_unbounded"
     assert found.reason.count(";") == 2
+
+
+def test_what_does_not_grow_says_only_that():
+    found = assess(SOUND._replace(signal=1.0, low=-np.inf, onset=999.0))
+    assert found == (
+        "weak_signal",
+        "growth is 1.0 standard errors from 0, too little to tell its shape",
+    )
+    wobbles = assess(SOUND._replace(signal=2.6, low=-np.inf, wanders=True))
+    assert wobbles.status == "weak_signal" and "wobbles like a random walk" in wobbles.reason
+    assert ";" not in wobbles.reason and "too little" not in wobbles.reason
 
 
 def test_rounding_of_an_exact_curve_is_no_random_walk():

@@ -5,6 +5,7 @@ import pytest
 
 from ultraslow.analysis.intervals.contrast import Interval
 from ultraslow.analysis.predictions.generalization.equal_updates import Gaps, generalization
+from ultraslow.analysis.predictions.generalization.full_batch import full_batch
 from ultraslow.analysis.predictions.generalization.gaps import Gap
 from ultraslow.analysis.scores.tuning import Tuned
 from ultraslow.analysis.study import Study
@@ -81,7 +82,8 @@ def test_without_any_gap_there_is_nothing_to_close(train):
     found = generalization(Study(study(train, gaps={1024: 0.0}, epoch_gaps={1024: 0.0})))
     assert found.verdict == "undecidable"
     assert "no gap to close" in found.reason
-    assert found.needed == "batch size 4096, 5 seeds at three learning rates"
+    # 1024 are all the samples there are.
+    assert found.needed == "runs of 40960 iterations at every batch size"
 
 
 def test_noise_beyond_the_margin_asks_for_seeds(train):
@@ -117,6 +119,21 @@ def test_a_missing_arm_is_named_and_decides_nothing(train, options, words):
     assert found.verdict == "undecidable"
     assert words in found.reason
     assert found.needed
+
+
+@pytest.mark.parametrize(
+    ("size", "data", "one", "full"),
+    [
+        (64, 50_000, "batch size 256 as", "the full batch of 50000 samples as"),
+        (64, 100, "batch size 100 as", "the full batch of 100 samples as"),
+        (64, 64, "batch size 16 (none is larger", "batch size 16 (none is larger"),
+    ],
+)
+def test_no_batch_larger_than_the_data_is_asked_for(train, size, data, one, full):
+    runs = study(train, gaps={}, epoch_gaps={}, sizes=(size,))
+    runs = {name: run.assign_coords(data_size=data) for name, run in runs.items()}
+    assert generalization(Study(runs)).needed.startswith(one)
+    assert full_batch(Study(runs)).needed.startswith(full)
 
 
 def test_runs_that_were_not_evaluated_are_undecidable(make):

@@ -77,7 +77,9 @@ def test_missing_arms_are_named(make):
     # The arm that has the seeds is to be paired, and not the first one.
     assert "learning rate 0.05" in noise_off(Study(few | more)).needed
     assert "of which 4 are needed as well" in noise_off(Study(few)).needed
-    assert noise_off(Study(still)).reason == "All runs are noise-free."
+    assert noise_off(Study(still)).reason == (
+        "No run has noise to compare with: all are at the full batch (4 runs)."
+    )
     assert noise_off(Study({"r": make()})).reason == "No run recorded data_size."
 
 

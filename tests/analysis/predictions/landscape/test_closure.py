@@ -5,7 +5,6 @@ from ultraslow.analysis.predictions.evidence import LONG_SEEDS
 from ultraslow.analysis.predictions.landscape.closure import (
     closed_loop,
     closure,
-    in_powers,
     landscape_exponent,
 )
 from ultraslow.analysis.predictions.landscape.roughness import scans_of
@@ -141,14 +140,6 @@ def test_a_late_logarithm_is_told_until_when_to_train(make):
     assert (found.have, found.unit) == (3000.0, "iterations")
     assert found.need == pytest.approx(1.25 * 30 * 10**2.5, rel=0.1)
     assert "until iteration" in found.needed
-
-
-@pytest.mark.parametrize(
-    ("ratio", "words"),
-    [(12_097.0, " (four powers of ten)"), (0.004, " (two powers of ten less)"), (30.0, "")],
-)
-def test_large_ratios_are_told_in_words(ratio, words):
-    assert in_powers(ratio) == words
 
 
 @pytest.mark.parametrize(
