@@ -284,17 +284,21 @@ class Judge:
 
         Rows that vary and were never more than the largest batch may be samples. Others are none.
         """
-        n, known = sums.units, self.history
+        n, whole, known = sums.units, self._batch_size, self.history
         by_rows = known.varied and not known.exceeded
-        samples = sums.rows if by_rows else self._batch_size * n / known.usual
-        counted = f"samples are counted by {'rows' if by_rows else 'batch_size'}"
+        samples = sums.rows if by_rows else whole * n / known.usual
+        while_less = "rows, as long as these are no more than that"
+        counted = f"samples are counted by {while_less if by_rows else 'batch_size'}"
         told = (
             f"the sizes of inputs vary, {sums.rows:g} rows in this update, and "
-            f"batch_size is {self._batch_size:g}: {counted}, and as nobody knows what each unit "
+            f"batch_size is {whole:g}: {counted}; as nobody knows what each unit "
             f"was multiplied by, such updates are left out of the noise: {_DECLARE}"
         )
         if n == 1 and by_rows:
-            self._tell("one", f"the rows of inputs vary: {counted}; {_DECLARE}")
+            self._tell(
+                "one",
+                f"the rows of inputs vary, and batch_size is {whole:g}: {counted}; {_DECLARE}",
+            )
         return _left_out(samples, "uneven", told)
 
     def _regular(self, samples: float) -> bool:
