@@ -31,4 +31,4 @@ from .processes import (
     wrapped_late as wrapped_late,
 )
 from .sigterm import Termination as Termination
-from .strategies import refuse_unseen as refuse_unseen, warn_if_apart as warn_if_apart
+from .strategies import refuse_one_path as refuse_one_path, refuse_unseen as refuse_unseen

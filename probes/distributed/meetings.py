@@ -210,14 +210,8 @@ def gather(processes: Processes, what: str, *, patience: float = _ATTACH) -> Mee
     if processes.size == 1:
         return None
     named = hashlib.sha256(str(processes.ranks).encode()).hexdigest()[:16]
-    store = dist.PrefixStore(f"ultraslow {named}", dist.distributed_c10d._get_default_store())
-    # A process that comes when others have given up begins anew, as they do when they try again.
-    turn = bytes(store.compare_set("turn", "", "0")).decode()
-
-    def next_turn() -> None:
-        store.compare_set("turn", turn, str(int(turn) + 1))
-
-    meetings = Meetings(dist.PrefixStore(turn, store), size=processes.size, rank=processes.rank)
+    store, next_turn = _turn(named)
+    meetings = Meetings(store, size=processes.size, rank=processes.rank)
     try:
         meetings.meet(what, patience=patience, before_end=next_turn)
     except MissingError as error:
@@ -226,3 +220,45 @@ def gather(processes: Processes, what: str, *, patience: float = _ATTACH) -> Mee
             "one of them takes long to come there, call torch.distributed.barrier() before"
         ) from None
     return meetings
+
+
+def said_by_all(
+    what: str,
+    words: str,
+    *,
+    patience: float = _ATTACH,
+    notice: Callable[[str], None] = lambda _: None,
+) -> list[str]:
+    """What all processes of the program say of one thing; of those that come to it in time.
+
+    Arguments:
+        what: they come for, the same on all.
+        words: of this one.
+        patience: seconds to wait for the others.
+        notice: is told when that takes long.
+    """
+    size, rank = dist.get_world_size(), dist.get_rank()
+    try:
+        store, next_turn = _turn(what)
+        store.set(f"words/{rank}", words)
+        with suppress(MissingError):
+            meetings = Meetings(store, size=size, rank=rank)
+            meetings.meet(what, patience=patience, notice=notice, before_end=next_turn)
+        keys = [f"words/{other}" for other in range(size)]
+        return [bytes(store.get(key)).decode() for key in keys if store.check([key])]
+    except RuntimeError:  # the store is gone
+        return [words]
+
+
+def _turn(name: str) -> tuple[dist.Store, Callable[[], None]]:
+    """A store for one meeting of this name, and what has the next one begin anew.
+
+    A process that comes when others have given up begins anew, as they do when they try again.
+    """
+    store = dist.PrefixStore(f"ultraslow {name}", dist.distributed_c10d._get_default_store())
+    turn = bytes(store.compare_set("turn", "", "0")).decode()
+
+    def next_turn() -> None:
+        store.compare_set("turn", turn, str(int(turn) + 1))
+
+    return dist.PrefixStore(turn, store), next_turn

@@ -8,7 +8,8 @@ recorded. Libraries are recognised by the names of their modules and not importe
 import gc
 import sys
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import torch.distributed as dist
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.tensor import DTensor
 
+from .meetings import said_by_all
 from .processes import sharded_parameters, unwrapped
 
 _WHAT_WORKS = (
@@ -85,25 +87,43 @@ def refuse_unseen(model: object, optimizer: object) -> None:
         )
 
 
-def warn_if_apart(folder: Path, model: torch.nn.Module, *, told: bool) -> None:
-    """Warn where several processes run and the model does not tell that they train together.
+def refuse_one_path(
+    folder: Path, model: torch.nn.Module, *, told: bool, notice: Callable[[], None]
+) -> None:
+    """Ask about several processes whose model does not tell whether they train together.
+
+    Those that would record at one path are refused, all of them; else there is a warning. It may
+    take half a minute, where some do not record.
 
     Arguments:
         folder: of the recording.
         model: as it was given.
         told: whether the user has said which processes train together, or that none do.
+        notice: called when the others are waited for.
+
+    Raises:
+        ValueError: on all processes, where several of them give one path.
     """
     if told or not dist.is_initialized() or dist.get_world_size() == 1:
         return
-    if unwrapped(model) is model and not any(isinstance(p, DTensor) for p in model.parameters()):
-        warnings.warn(
-            f"recording {folder}: {dist.get_world_size()} processes run and the model is not "
-            "wrapped, so that what this process sees is recorded as the whole; where gradients "
-            "are averaged by hand, attach with processes=True, where each process trains a model "
-            "of its own, with processes=False",
-            RuntimeWarning,
-            stacklevel=4,
+    if unwrapped(model) is not model or any(isinstance(p, DTensor) for p in model.parameters()):
+        return
+    words = str(folder.resolve())
+    given = Counter(said_by_all("`attach` a bare model", words, notice=lambda _: notice()))
+    path, most = given.most_common(1)[0]
+    if most > 1:
+        raise ValueError(
+            f"path: {most} processes of one group record at one path, {path}; pass processes=True "
+            "if you average gradients yourself, processes=False and a path for each rank if not"
         )
+    warnings.warn(
+        f"recording {folder}: {dist.get_world_size()} processes run and the model is not "
+        "wrapped, so that what this process sees is recorded as the whole; where gradients "
+        "are averaged by hand, attach with processes=True, where each process trains a model "
+        "of its own, with processes=False",
+        RuntimeWarning,
+        stacklevel=4,
+    )
 
 
 def _within(optimizer: Any) -> Iterator[object]:

@@ -23,10 +23,10 @@ from ultraslow.probes.distributed import (
     local,
     parameter_names,
     processes_of,
+    refuse_one_path,
     refuse_unseen,
     resharded,
     unwrapped,
-    warn_if_apart,
     within_wrapper,
 )
 from ultraslow.probes.gradients import GradientTap, ShardedTap, scale_of, turn_of
@@ -248,7 +248,13 @@ def _setup(
         settings: of the probes that need some, by name; None for one that was not asked for.
     """
     store, subject = SegmentStore(path), _subject(model, processes_of(model, processes))
-    warn_if_apart(store.folder, model, told=processes is not None)
+    asks = partial(
+        say,
+        store.folder,
+        "asks the other processes where they record, as the model is "
+        "not wrapped; with processes= it would not wait for them",
+    )
+    refuse_one_path(store.folder, model, told=processes is not None, notice=asks)
     chosen = {"distance": None, **dict.fromkeys(("noise",) if probes is None else probes)}
     chosen |= {name: given for name, given in settings.items() if given is not None}
     quantities = quantities_of(subject, chosen)

@@ -76,6 +76,22 @@ class Case:
             self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01)
         self.attach(probes=["noise"] if self.rank else [])
 
+    def bare(self, *names):
+        """Attach a model that tells nothing of the others, at a path of each process."""
+        self.model = self.model.module
+        with attach(self.model, self.optimizer, self.folder / names[self.rank]) as recorder:
+            update(self.model, self.optimizer, recorder)
+
+    def bare_at_one_path(self):
+        self.bare("own", "own")
+
+    def bare_at_own_paths(self):
+        self.bare("first", "second")
+
+    def bare_on_one(self):
+        if self.rank == 0:
+            self.bare("alone")
+
     def closed_by_one(self):
         """The other goes on without, to a collective of its own."""
         self.attach(flush_seconds=1e9)
@@ -155,7 +171,9 @@ if __name__ == "__main__":
         world_size=2,
         timeout=timedelta(seconds=60),
     )
-    meetings.gather.__kwdefaults__["patience"] = others.PATIENCE = SHORT
+    others.PATIENCE = SHORT
+    meetings.gather.__kwdefaults__["patience"] = 2 * SHORT
+    meetings.said_by_all.__kwdefaults__["patience"] = 2 * SHORT
     others.LONG, others._PARTS = 2 * SHORT, SHORT
     found = {}
     for name in names:

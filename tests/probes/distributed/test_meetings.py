@@ -21,6 +21,9 @@ CASES = (
     "attached_by_one",
     "attached_again",
     "attached_to_another",
+    "bare_at_one_path",
+    "bare_at_own_paths",
+    "bare_on_one",
     "closed_by_one",
     "closed_late",
     "joined_with_flushes",
@@ -166,8 +169,26 @@ def test_attaching_can_be_tried_again(cases):
 def test_attaching_for_different_probes_names_both(cases):
     for rank in (0, 1):
         said = told(cases, "attached_to_another", rank)
-        assert "process 0 came to `attach` 2 tensors of 10 weights with distance, " in said
+        assert "process 0 came to `attach` 2 tensors of 10 weights with distance" in said
         assert "process 1 came to `attach` 2 tensors of 10 weights with distance, noise" in said
+
+
+def test_processes_that_do_not_say_whether_they_train_together_are_refused_one_path(cases):
+    for rank in (0, 1):
+        said = told(cases, "bare_at_one_path", rank)
+        assert "ValueError: path: 2 processes of one group record at one path" in said
+        assert "pass processes=True if you average gradients yourself" in said
+        assert cases[1][rank]["bare_at_one_path"]["seconds"] < 10
+    assert not (cases[0] / "bare_at_one_path" / "own").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "paths"), [("bare_at_own_paths", ("first", "second")), ("bare_on_one", ("alone",))]
+)
+def test_those_with_paths_of_their_own_and_one_alone_are_warned_and_record(cases, name, paths):
+    for rank, path in enumerate(paths):
+        assert "2 processes run and the model is not wrapped" in told(cases, name, rank)
+        assert (cases[0] / name / path / "run.nc").exists()
 
 
 def test_closing_on_one_process_alone_leaves_the_recording_live_and_says_so(cases):
