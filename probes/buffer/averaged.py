@@ -4,6 +4,10 @@ When the pass has ended each process has its own gradient g_r; when the optimize
 the same a = c·m, the mean m = Σ g_r/W, shrunk by clipping to c ≤ 1. Projections of a few tensors
 on random signs tell c, and whether the gradients were averaged at all: they are linear, so those
 of m are the mean of those of the g_r, which are added with everything else at the next flush.
+
+Where gradients are added up, a = c·Σ g_r, an update that was clipped little tells by a factor above
+1; what losses were divided by it does not tell, so weights of all units must be declared. A sum
+that was always clipped to below the mean is taken for a clipped mean.
 """
 
 from collections.abc import Sequence
@@ -27,13 +31,15 @@ class Averages(NamedTuple):
 
     Arguments:
         clip_factor: c `(update,)`; NaN where it is not known.
-        fault: why the gradient of an update is none of the mean's; empty where it is.
-        known: where it is the mean, times c `(update,)`.
+        fault: why the gradient of an update is not known; empty where it is.
+        known: where it is the mean, times c, or a sum whose weights were declared `(update,)`.
+        added: whether gradients are added up over processes.
     """
 
     clip_factor: Array
     fault: str
     known: NDArray[np.bool_]
+    added: bool
 
 
 class Projections:
@@ -94,12 +100,65 @@ def _dense(gradient: Tensor) -> Tensor:
     return gradient.detach().to_dense() if gradient.is_sparse else gradient.detach()
 
 
-def averages(columns: Array, size: int) -> Averages:
+def averages(
+    columns: Array,
+    size: int,
+    *,
+    units: Array | None = None,
+    weighted: NDArray[np.bool_] | None = None,
+    added: bool = False,
+) -> Averages:
     """What means over processes of the projections tell.
 
     Arguments:
         columns: m, a and a², each averaged over processes `(update, 3, projection)`.
         size: number of processes, W.
+        units: of all processes `(update,)`; one on each when None.
+        weighted: whether the weights of all were declared `(update,)`; of none when None.
+        added: whether earlier updates have shown that gradients are added up.
+    """
+    factor, apart, turned = _factors(columns)
+    with np.errstate(invalid="ignore"):
+        alone = ~(apart | turned)
+        above, within = factor > 1 + _ROUNDING, factor <= size * (1 + _ROUNDING)
+    summed = alone & (added | (alone & above & within).any())
+    more = alone & above & ~within
+    weights = np.zeros(len(columns), dtype=bool) if weighted is None else weighted
+    told = np.isfinite(factor)
+    known = told & alone & ~more & (~summed | weights)
+    undeclared = summed & told & ~more & ~weights
+    fault = ""
+    if apart.any():
+        fault = "gradients differ between processes when the optimizer steps, and are not averaged"
+    elif more.any():
+        fault = (
+            f"gradients are {float(factor[more][0]):.3g} times their mean over {size} processes "
+            "when the optimizer steps, neither their mean nor their sum"
+        )
+    elif undeclared.any():
+        count = size if units is None else units[undeclared][0]
+        fault = (
+            f"gradients are added up over the {size} processes: right if each loss was divided "
+            f"by {count:g}; say so by Recorder.unit(size, weight=1/{count:g}) before each "
+            "backward pass"
+        )
+    elif turned.any():
+        fault = (
+            "gradients are another vector than their mean over processes when the optimizer "
+            "steps, as after clipping by value"
+        )
+    if fault:
+        fault = f"processes: {fault}; the noise of such updates is not recorded"
+    clip_factor = np.where(summed, factor / size, factor)
+    return Averages(
+        np.where(known, clip_factor, np.nan), fault, known, added or bool(summed.any())
+    )
+
+
+def _factors(columns: Array) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
+    """By what the mean was multiplied, whether processes differ, and whether it is no multiple.
+
+    Each `(update,)`; the factor is NaN where no tensor took part.
     """
     mean, used, used_sq = (columns[:, i].reshape(len(columns), -1, DRAWS) for i in range(3))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -114,24 +173,6 @@ def averages(columns: Array, size: int) -> Averages:
     factor = np.take_along_axis(np.where(told, factors, np.nan), first, axis=1)
     with np.errstate(invalid="ignore"):
         uneven = (told & ~(np.abs(factors - factor) <= _ROUNDING * factor)).any(axis=1)
-        apart = (told & ~alike).any(axis=1)
-        turned = (told & alike & ~along).any(axis=1) | (uneven & ~apart)
-        added = ~apart & ~turned & (factor[:, 0] > 1 + _ROUNDING)
-    known = told.any(axis=1) & ~(apart | turned | added)
-    fault = ""
-    if apart.any():
-        fault = "gradients differ between processes when the optimizer steps, and are not averaged"
-    elif added.any():
-        ratio = float(factor[added][0, 0])
-        fault = (
-            f"gradients are {ratio:.3g} times their mean over {size} processes when the optimizer "
-            "steps; average them, or divide those that are added up by the number of processes"
-        )
-    elif turned.any():
-        fault = (
-            "gradients are another vector than their mean over processes when the optimizer "
-            "steps, as after clipping by value"
-        )
-    if fault:
-        fault = f"processes: {fault}; the noise of such updates is not recorded"
-    return Averages(np.where(known, factor[:, 0], np.nan), fault, known)
+    apart = (told & ~alike).any(axis=1)
+    turned = (told & alike & ~along).any(axis=1) | (uneven & ~apart)
+    return factor[:, 0], apart, turned

@@ -24,7 +24,7 @@ from torch import Tensor
 from ultraslow.probes.distributed import Processes
 from ultraslow.probes.gradients import WITNESSES
 
-from .averaged import averages
+from .averaged import Averages, averages
 from .units import UNIT_COLUMNS, UnitShares
 from .window import Array, Snapshot, Updates, Values
 
@@ -63,12 +63,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Reduced:
-    """Everything that waited, on the host and summed over processes; `fault` is to be told."""
+    """Everything that waited, on the host and summed over processes; `fault` is to be told.
+
+    `added` says that the training loop adds gradients up over processes.
+    """
 
     updates: Updates
     snapshots: list[Snapshot]
     update_seconds: float
     fault: str = ""
+    added: bool = False
 
 
 @dataclass(frozen=True)
@@ -321,8 +325,12 @@ class InFlight:
         host: Array = self.host.numpy()
         return host
 
-    def land(self) -> Reduced:
-        """The updates, the snapshots, and the mean time of an update."""
+    def land(self, *, added: bool = False) -> Reduced:
+        """The updates, the snapshots, and the mean time of an update.
+
+        Arguments:
+            added: whether earlier updates have shown that gradients are added up over processes.
+        """
         rows, *measured, total = np.split(self.wait(), np.cumsum(self.lengths)[:-1])
         count = len(self.buffer.rows)
         mean_seconds = float(total[0]) / self.size / max(count, 1)
@@ -330,8 +338,10 @@ class InFlight:
         table = rows.reshape(count, len(rows) // count if count else columns)
         updates, fault = self._updates(table[:, :columns]), ""
         if table.shape[1] > columns:
-            updates, fault = _before_clipping(updates, table[:, columns:], self.size)
-        return Reduced(updates, self._snapshots(measured), mean_seconds, fault)
+            found = _projected(updates, table[:, columns:], self.size, added=added)
+            updates, fault = _before_clipping(updates, found, self.size), found.fault
+            added = found.added
+        return Reduced(updates, self._snapshots(measured), mean_seconds, fault, added)
 
     def _updates(self, rows: Array) -> Updates:
         tensors = self.buffer.tensors
@@ -375,23 +385,31 @@ class InFlight:
         ]
 
 
-def _before_clipping(updates: Updates, columns: Array, size: int) -> tuple[Updates, str]:
+def _projected(updates: Updates, columns: Array, size: int, *, added: bool) -> Averages:
+    """What projections tell of gradients that were averaged, or added up, by hand."""
+    units = updates.sums[:, UNIT_COLUMNS.index("units")]
+    weighted = updates.sums[:, UNIT_COLUMNS.index("weighted")] == units
+    projections = columns.reshape(len(columns), 3, -1)
+    return averages(projections, size, units=units, weighted=weighted, added=added)
+
+
+def _before_clipping(updates: Updates, found: Averages, size: int) -> Updates:
     """Updates whose gradients were averaged by hand, with Big as it was before clipping.
 
-    Where the gradient is not that of the mean it is unknown, as is the update's number of units.
+    Where they were added up, S lacks that the taps divide by the number of processes. Where the
+    gradient is neither it is unknown, as is the update's number of units.
     """
-    found = averages(columns.reshape(len(columns), 3, -1), size)
     with np.errstate(invalid="ignore", divide="ignore"):
         total_sq = updates.total_sq / found.clip_factor[:, None] ** 2
-    known = replace(
+    return replace(
         updates,
+        unit_sq=updates.unit_sq * (size**2 if found.added else 1),
         total_sq=total_sq,
         units=np.where(found.known, updates.units, 0.0),
         sums=np.where(found.known[:, None], updates.sums, 0.0),
         clip_factor=found.clip_factor,
         uneven_clipping=np.zeros(len(updates), dtype=bool),  # of which the fault tells
     )
-    return known, found.fault
 
 
 def _sent(vector: Tensor, processes: Processes) -> tuple[Tensor, torch.cuda.Event | None]:

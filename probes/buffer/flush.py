@@ -86,6 +86,7 @@ class Flushes:
         self._meet = meet
         self._pace = _Pace(flush_seconds)
         self._flight: InFlight | None = None
+        self._added = False  # whether the training loop adds gradients up over processes
 
     def when_due(self) -> None:
         """End the flush that is under way, and begin one where it is due."""
@@ -167,7 +168,8 @@ class Flushes:
             self._enter(self._arrived(flight))
 
     def _arrived(self, flight: InFlight) -> Reduced:
-        reduced = flight.land()
+        reduced = flight.land(added=self._added)
+        self._added = reduced.added
         self._pace.adapt(reduced.update_seconds)
         if self._processes.writes:
             self._warn(reduced.fault)

@@ -21,6 +21,9 @@ from .outlook import say
 # Seconds that the process that writes waits for what the others leave at their end, and after an
 # exception.
 _PARTS, _HASTE = 8.0, 1.0
+_EQUAL = (
+    "; give each process as many batches, as DistributedSampler does, in place of DDP's `join`"
+)
 
 
 class Others:
@@ -66,11 +69,15 @@ class Others:
             MissingError: where they do not.
         """
         if self._meetings is not None:
-            self._meetings.meet(
-                f"{what} after iteration {iteration}",
-                patience=PATIENCE if may_join(self._model) else LONG,
-                notice=partial(say, self._folder),
-            )
+            joins = may_join(self._model)
+            try:
+                self._meetings.meet(
+                    f"{what} after iteration {iteration}",
+                    patience=PATIENCE if joins else LONG,
+                    notice=partial(say, self._folder),
+                )
+            except MissingError as error:
+                raise MissingError(f"{error}{_EQUAL if joins else ''}") from None
 
     def come_to_close(self, iteration: int, *, waits: bool) -> bool:
         """Whether all processes have come to close after the same update.
@@ -126,11 +133,12 @@ class Others:
         last = self._flushes().join(found, iteration)
         if all(part.closes for part in found) and last == max(made):
             return True
-        listed = ", ".join(map(str, made[:8]))
+        pairs = zip(made[:8], found, strict=False)
+        listed = ", ".join(str(n) if part.closes else f"at least {n}" for n, part in pairs)
         self._warn(
             f"was left live: processes have made unequal numbers of updates ({listed}), or one of "
             f"them has stopped ({self.missing}); it is recorded up to iteration {last}, from "
-            "which another run can go on"
+            f"which another run can go on{_EQUAL if may_join(self._model) else ''}"
         )
         return False
 

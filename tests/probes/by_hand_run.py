@@ -37,7 +37,18 @@ def within_pass(parameter):
     mean(parameter.grad)
 
 
-def run(path, *, ddp=False, reduce=mean, clip=None, microbatches=1, hooked=False, **options):
+def run(
+    path,
+    *,
+    ddp=False,
+    divided=1,
+    weight=None,
+    reduce=mean,
+    clip=None,
+    microbatches=1,
+    hooked=False,
+    **options,
+):
     """Train, and return the weights."""
     model = network()
     wrapped = DistributedDataParallel(model) if ddp else model
@@ -53,7 +64,9 @@ def run(path, *, ddp=False, reduce=mean, clip=None, microbatches=1, hooked=False
                 waits = ddp and index + 1 < microbatches
                 with wrapped.no_sync() if waits else nullcontext():
                     loss = wrapped(torch.randn(4, 6, generator=generator)).square().mean()
-                    (loss / microbatches).backward()
+                    if weight is not None:
+                        recorder.unit(size=4, weight=weight)
+                    (loss / microbatches / divided).backward()
                 recorder.observe(loss=loss)
             for parameter in model.parameters() if not (ddp or hooked) else ():
                 reduce(parameter.grad)
@@ -68,6 +81,10 @@ def by_norm(parameters):
     torch.nn.utils.clip_grad_norm_(parameters, 0.1)
 
 
+def lightly(parameters):
+    torch.nn.utils.clip_grad_norm_(parameters, 0.3)
+
+
 def by_value(parameters):
     torch.nn.utils.clip_grad_value_(parameters, 0.02)
 
@@ -79,6 +96,10 @@ if __name__ == "__main__":
     run(folder / "ddp", ddp=True, clip=by_norm, microbatches=2)
     run(folder / "hand", clip=by_norm, microbatches=2, **hand)
     run(folder / "ddp-plain", ddp=True)
+    summed = {"reduce": added, "divided": 2, **hand}
+    run(folder / "summed", clip=lightly, microbatches=2, weight=1 / 4, **summed)
+    run(folder / "ddp-lightly", ddp=True, clip=lightly, microbatches=2)
+    run(folder / "undivided", reduce=added, weight=1.0, **hand)
     run(folder / "hooked", hooked=True, processes=dist.new_group([0, 1]))
     told = {}
     for name, options in (

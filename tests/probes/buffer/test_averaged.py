@@ -60,7 +60,11 @@ def test_a_tensor_that_took_no_part_tells_nothing_and_spoils_nothing():
     ("change", "why"),
     [
         (lambda gradients: gradients, "are not averaged"),
-        (lambda gradients: mean(gradients, 3.0), "3 times their mean over 3 processes"),
+        (
+            lambda gradients: mean(gradients, 3.0),
+            "are added up over the 3 processes: right if each loss was divided by 3",
+        ),
+        (lambda gradients: mean(gradients, 5.0), "5 times their mean over 3 processes"),
         (
             lambda gradients: [[np.clip(g, -0.1, 0.1) for g in own] for own in mean(gradients)],
             "another vector",
@@ -87,3 +91,17 @@ def test_signs_are_drawn_apart_from_the_training():
     before = torch.get_rng_state()
     Projections([torch.zeros(7)])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("clipped", [1.0, 0.7, 0.1])
+def test_a_declared_sum_is_known_also_where_it_was_clipped_to_below_the_mean(clipped):
+    parts = [(drawn(seed), PROCESSES * c) for seed, c in ((0, clipped), (1, 1.0))]
+    rows = np.concatenate([columns(gradients, mean(gradients, c)) for gradients, c in parts])
+    weighted = np.array([True, True])
+    found = averages(rows, PROCESSES, weighted=weighted)
+    np.testing.assert_allclose(found.clip_factor, [clipped, 1.0], rtol=1e-5)
+    assert found.added
+    assert found.fault == ""
+    later = averages(rows[:1], PROCESSES, weighted=weighted[:1], added=True)
+    np.testing.assert_allclose(later.clip_factor, [clipped], rtol=1e-5)
+    assert not averages(rows, PROCESSES).known.any()

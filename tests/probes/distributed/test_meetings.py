@@ -208,7 +208,9 @@ def test_one_that_closes_later_than_the_other_waits_finds_what_that_has_left(cas
 )
 def test_unequal_updates_are_named_and_what_all_have_made_is_recorded(cases, name):
     assert iterations(cases, name, closed=False) == list(range(8))
-    assert "processes have made unequal numbers of updates (7, " in told(cases, name)
+    made = "(7, at least 7)" if name == "joined_with_flushes" else "(7, "
+    assert f"processes have made unequal numbers of updates {made}" in told(cases, name)
+    assert "give each process as many batches, as DistributedSampler does" in told(cases, name)
     assert "recorded up to iteration 7, from which another run can go on" in told(cases, name)
 
 
