@@ -5,9 +5,9 @@ the same a = c·m, the mean m = Σ g_r/W, shrunk by clipping to c ≤ 1. Project
 on random signs tell c, and whether the gradients were averaged at all: they are linear, so those
 of m are the mean of those of the g_r, which are added with everything else at the next flush.
 
-Where gradients are added up, a = c·Σ g_r, an update that was clipped little tells by a factor above
-1; what losses were divided by it does not tell, so weights of all units must be declared. A sum
-that was always clipped to below the mean is taken for a clipped mean.
+Where gradients are added up, a = c·Σ g_r, an update that was clipped little tells by a factor
+above 1; what losses were divided by it does not tell, so weights of all units must be declared. A
+sum that was always clipped to below the mean is taken for a clipped mean.
 """
 
 from collections.abc import Sequence
