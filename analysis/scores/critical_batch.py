@@ -9,6 +9,7 @@ Iterations to a target loss, and the loss that runs of several batch sizes can b
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -284,12 +285,18 @@ def _more(steps: Mapping[int, _Steps], table: Mapping[int, _Steps]) -> str:
     """What would complete a table that is too small, an instruction."""
     lacking = SIZES - len(table)
     if lacking <= 0:
-        return f"the same {SEEDS} seeds at every batch size and learning rate"
+        arms = [(size, rate, seeds) for size in table for rate, seeds in table[size].items()]
+        common = _commonest(arms)
+        if len(common) < SEEDS:
+            return f"the same {SEEDS} seeds at every batch size and learning rate"
+        parts = [_seeds_at(*arm, common) for arm in arms if not {*common} <= {*arm[2]}]
+        return first_of(parts, _NAMED)
     most = {s: max(map(len, rates.values())) for s, rates in steps.items() if s not in table}
     few = sorted((size for size in most if most[size] < SEEDS), key=lambda size: -most[size])
-    parts = [
-        f"{plural(SEEDS - most[size], 'more seed')} at batch size {size}" for size in few[:lacking]
-    ]
+    nearest = [(size, *_nearest(steps[size])) for size in few[:lacking]]
+    arms = [(size, rate, seeds) for size in table for rate, seeds in table[size].items()]
+    common = _commonest([*arms, *nearest])
+    parts = [_seeds_at(*arm, common) for arm in nearest]
     slow = [str(size) for size in most if most[size] >= SEEDS][: lacking - len(parts)]
     if slow:
         parts.append(f"longer training at batch size {' and '.join(slow)}, or a higher target")
@@ -297,6 +304,35 @@ def _more(steps: Mapping[int, _Steps], table: Mapping[int, _Steps]) -> str:
     if lacking > 0:
         parts.append(f"{SEEDS} seeds at {plural(lacking, 'more batch size')}")
     return ", and ".join(parts)
+
+
+def _nearest(rates: _Steps) -> tuple[float, dict[object, float]]:
+    """The rate of a batch size with most seeds, all of which reached the target soonest."""
+
+    def lacks(rate: float) -> tuple[int, float, float]:
+        values = list(rates[rate].values())
+        return -len(values), sum(map(math.isnan, values)), float(np.mean(values))
+
+    rate = min(rates, key=lacks)
+    return rate, rates[rate]
+
+
+def _commonest(arms: Sequence[tuple[int, float, Mapping[object, float]]]) -> list[object]:
+    """The seeds, `SEEDS` at most, that most arms of batch size, rate and seeds have."""
+    counts = Counter(seed for _, _, seeds in arms for seed in seeds)
+    ranked = sorted(counts, key=lambda seed: (-counts[seed], str(seed)))
+    return ranked[:SEEDS]
+
+
+def _seeds_at(
+    size: int, rate: float, seeds: Mapping[object, float], common: Sequence[object]
+) -> str:
+    """The seeds that an arm lacks, by their labels where other arms have them."""
+    new = [str(seed) for seed in common if seed not in seeds]
+    lacking = max(len(new), SEEDS - len(seeds))
+    where = f"{plural(lacking, 'more seed')} at batch size {size} and learning rate {number(rate)}"
+    named = len(common) == SEEDS and new
+    return f"{where} (seed{'s' if len(new) > 1 else ''} {', '.join(new)})" if named else where
 
 
 def _shared(table: Mapping[int, _Steps]) -> list[object]:

@@ -290,7 +290,11 @@ def test_programs_get_the_numbers(record, capsys):
     ("options", "arguments", "words"),
     [
         ({"sizes": (64, 256)}, [], "and those that do are 64, 256"),
-        ({"seeds": 2}, [], "Would give one: 2 more seeds at batch size 64, and 2 more seeds at"),
+        (
+            {"seeds": 2},
+            [],
+            "Would give one: 2 more seeds at batch size 64 and learning rate 0.01, and 2 more",
+        ),
         (
             {},
             ["--target", "0.01"],

@@ -38,7 +38,7 @@ from ultraslow.analysis.runs import (
     positive_slope,
 )
 from ultraslow.analysis.study import Missing, Study
-from ultraslow.analysis.text import number
+from ultraslow.analysis.text import number, plural
 
 from .powers import LATEST, log_power, power_advantage, seen_after
 from .roughness import RADII, RANDOM, LossScan, exponent, outer_half, scans_of
@@ -53,6 +53,9 @@ CLOSURE_MARGIN = math.log(3.0)
 # curvature, and no measurement.
 _SMOOTH = 0.1
 _ROUNDING = 1e-9
+# ln of how many times the squares that the best power of t leaves, the best power of ln t leaves,
+# from which on single runs are told to go like powers of t.
+_CLEAR = math.log(2.0)
 
 
 def closed_loop(study: Study) -> Verdict:
@@ -179,6 +182,8 @@ def _no_power(
     """What the runs lack that could have a power of ln t: seeds, radii or iterations."""
     what = f"{DECADES:g} decades of growth by a power of ln t and {RADII} usable radii"
     full = asked.of_arms()
+    if not full.runs and asked.runs and min(asked.each(power_advantage).values()) > _CLEAR:
+        return _more_like_powers(asked)
     if not full.runs:
         return (
             few_seeds(asked, what, LONG_SEEDS)
@@ -197,6 +202,21 @@ def _no_power(
         "its power of ln t sets in."
     )
     return replace(until(1.25 * wanted, here), reason=reason)
+
+
+def _more_like_powers(few: Study) -> Missing:
+    """That seeds go like powers of t, so that more of them would hardly have a power of ln t."""
+    least = math.exp(min(few.each(power_advantage).values()))
+    seeds = max(map(few.seeds, few.arms))
+    last = reach(few)[1]
+    return Missing(
+        f"Up to iteration {number(last)} the distance grows like a power of t in "
+        f"{plural(len(few.runs), 'run')}: powers of ln t that set in by iteration "
+        f"{number(round(LATEST * last))} leave {number(least, 2)} times its squared misfit or "
+        f"more. {SEEDS} seeds at one batch size are needed to say so of all (now {seeds}).",
+        "runs whose distance grows like a power of ln t; more seeds are unlikely to change that "
+        "of these",
+    )
 
 
 def _product_reason(found: Arms) -> str:

@@ -173,6 +173,23 @@ def test_what_is_missing_is_said(make, options, words, needed):
     assert str(found).startswith("no critical batch size")
 
 
+def test_the_seeds_that_an_arm_lacks_are_named_and_adding_them_gives_one(make):
+    runs = sweep(make, sizes=(64, 256, 1024), factors=(1.0, 2.0))
+    whole = dict(runs)
+    for seed in range(4):
+        del runs[f"1024-2.0-{seed}"]
+    del runs["1024-1.0-2"]
+    found = critical_batch(runs, target=0.8)
+    assert found.needed == "1 more seed at batch size 1024 and learning rate 0.4 (seed 2)"
+    # Another seed is none that the others have.
+    runs["other"] = training(make, size=1024, seed=7)
+    found = critical_batch(runs, target=0.8)
+    assert found.reason.startswith("3 seeds are shared")
+    assert found.needed == "1 more seed at batch size 1024 and learning rate 0.4 (seed 2)"
+    runs["1024-1.0-2"] = whole["1024-1.0-2"]
+    assert critical_batch(runs, target=0.8).status != "missing"
+
+
 def test_runs_of_another_set_do_not_stand_in_the_way(make):
     alone = critical_batch(sweep(make))
     decayed = sweep(make, sizes=(64, 256), weight_decay=5e-4)

@@ -110,6 +110,16 @@ def test_where_growth_is_a_power_of_time_nothing_is_asked(make, power):
     assert found.span == (1.0, 3000.0)
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_no_more_seeds_are_asked_for_where_few_go_like_powers_of_time(make, seeds):
+    runs = dict(list(powers_of_time(make, **landscape(0.5)).items())[:seeds])
+    found = closed_loop(Study(runs))
+    assert found.verdict == "undecidable" and f"(now {seeds})" in found.reason
+    assert "more seeds are unlikely" in found.needed
+    logarithms = closed_loop(Study(powers_of_log(make, 2.0, seeds=seeds, **landscape(0.5))))
+    assert logarithms.needed.startswith("4 seeds or more")
+
+
 def test_arms_of_powers_are_named_and_the_others_judged(make):
     runs = powers_of_log(make, 2.0, **landscape(1.8))
     others = powers_of_time(make, batch_size=256, **landscape(0.5))
