@@ -353,11 +353,28 @@ def _growth(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
     exponent = found.arms[shown.name].exponent
     span = f"Over iterations {number(shown.first)} to {number(shown.last)}"
     log = found.word == SUPPORTED
-    grew = f"the distance at {shown.name} grew like {'log t' if log else 't^p'}"
+    grew = {
+        SUPPORTED: f"the distance at {shown.name} grew like {_logarithm(shown)}",
+        CONTRADICTED: f"the distance at {shown.name} grew like t^p",
+        UNDECIDABLE: f"t^p fitted to the distance at {shown.name} comes out",
+    }[found.word]
     beyond = "0.5 diffusion" if exponent.value > 0 else "below 0 growth ends"
     scale = f"up to ±{MARGIN:g} is log t" if log else f"0 is log t, {beyond}"
     decade = _last_decade(shown, exponent, level=level)
     return f"{span} {grew} with p = {exponent} ({scale}); {decade}"
+
+
+def _logarithm(shown: SpeakingArm) -> str:
+    """The law of an arm that counts as log t, with the iteration from which its slope shows it."""
+    onset = round(shown.onset)
+    begins = _BEGUN * onset
+    if begins <= shown.last / 100:  # all of the last two decades are logarithmic
+        return "log t"
+    since = f", log t from about iteration {number(begins)} on," if begins < shown.last else ""
+    return f"log(t + {number(onset)}){since}"
+
+
+_BEGUN = 10  # onsets after which log(t + τ) grows within 10 % as log t does
 
 
 def _last_decade(shown: SpeakingArm, exponent: Interval, *, level: float) -> str:
@@ -371,7 +388,7 @@ def _last_decade(shown: SpeakingArm, exponent: Interval, *, level: float) -> str
     if exponent.contains(0.0) and expected > _AS_MUCH:
         law = f"log(t + {number(round(shown.onset))}), with the onset that was fitted,"
         return f"{added}, where {law} adds {fixed(expected)} times"
-    return f"{added}, where a logarithm past its onset adds as much"
+    return f"{added}; a logarithm past its onset adds 1 time as much, diffusion 3.16 times"
 
 
 _AS_MUCH = 1.05  # ρ below which a logarithm adds as much in both decades, to the eye
@@ -384,7 +401,12 @@ def _rival(shown: SpeakingArm, said: ArmJudgement, word: str) -> str:
     if word == SUPPORTED:
         return "Neither a power of t nor a law that saturates fits better"
     if word == CONTRADICTED:
-        return f"Even the best late logarithm misses the curves {_farther(shown, faster)} {power}"
+        chance = said.better[0 if faster else 1]
+        farther = _farther(shown, faster)
+        told = f"Even the best late logarithm misses the curves {farther} {power}"
+        if chance >= _RARE:
+            return told
+        return f"{told}, which chance would do in {_rarely(chance)} of studies"
     if _distance(said.exponent) > MARGIN:
         return _chance(shown, faster, power)
     if said.exponent.farthest < MARGIN:
@@ -394,6 +416,14 @@ def _rival(shown: SpeakingArm, said: ArmJudgement, word: str) -> str:
     if not said.exponent.contains(0.0):
         log = f"those up to t^{number(math.copysign(MARGIN, said.exponent.value))} count as log t"
     return f"All laws from t^{ends[0]} to t^{ends[1]} are possible, and {log}"
+
+
+_RARE = 0.05  # chances that a sentence tells; those of arms that show it together are larger
+
+
+def _rarely(chance: float) -> str:
+    """A small chance, as a share."""
+    return "fewer than 0.1%" if chance < 0.001 else percent(chance, 1)
 
 
 def _farther(shown: SpeakingArm, faster: bool) -> str:

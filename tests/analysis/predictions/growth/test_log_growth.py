@@ -218,9 +218,10 @@ def test_one_arm_carries_a_contradiction(make):
     assert re.fullmatch(
         r"Over iterations 1 to 3000 the distance at batch size 256 grew like t\^p with p = 0\.305 "
         r"\[0\.\d+, 0\.\d+\] \(0 is log t, 0\.5 diffusion\); its last decade added (1|2)\.\d\d "
-        r"times \[1\.\d\d, 2\.\d\d\] as much as the one before, where a logarithm past its onset "
-        r"adds as much\. Even the best late logarithm misses the curves \d\.\d times as far as a "
-        r"power of t\. Batch size 256 shows this by itself; batch size 64 alone "
+        r"times \[1\.\d\d, 2\.\d\d\] as much as the one before; a logarithm past its onset adds 1 "
+        r"time as much, diffusion 3\.16 times\. Even the best late logarithm misses the curves "
+        r"\d\.\d times as far as a power of t, which chance would do in (fewer than )?0\.\d% of "
+        r"studies\. Batch size 256 shows this by itself; batch size 64 alone "
         r"would be supported\.",
         verdict.reason,
     )
@@ -270,7 +271,8 @@ def test_the_ratio_of_residuals_is_told(make):
     fits = fitted(runs, POWER, better=better)
     fits["faster_advantage"][:] = better[0] + np.array([-0.1, 0.1, -0.05, 0.05])
     verdict = log_growth(Study(runs, fitted=fits))
-    assert "misses the curves 3 times as far as a power of t." in verdict.reason
+    told = "misses the curves 3 times as far as a power of t, which chance would do in "
+    assert told in verdict.reason
     for ratio, told in (
         (1.034, "misses the curves only 3.4% farther than a power of t, which may be chance."),
         (1.004, "But a late logarithm fits the curves as well as a power of t."),
@@ -293,11 +295,22 @@ def test_beside_a_logarithm_with_an_onset_stands_what_that_logarithm_adds(make):
     ) in reason
 
 
+def test_a_logarithm_that_sets_in_late_is_one_from_then_on(make):
+    fits = fitted(runs := arms(make, 4), LOGARITHM)
+    for onset, told in (
+        (2.0, "the distance at batch size 64 grew like log t with p = "),
+        (200.0, "grew like log(t + 200), log t from about iteration 2000 on, with p = "),
+        (400.0, "grew like log(t + 400) with p = "),
+    ):
+        fits["onset"][:] = onset
+        assert told in log_growth(Study(runs, fitted=fits)).reason
+
+
 def test_what_saturates_is_called_so(make):
     verdict = verdict_of(arms(make, 4), [-p for p in POWER], better=SLOWER, ratio=0.5)
     assert "with p = −0.305 [" in verdict.reason
     assert "(0 is log t, below 0 growth ends)" in verdict.reason
-    assert " times as far as a law that saturates." in verdict.reason
+    assert " times as far as a law that saturates, which chance would do in " in verdict.reason
 
 
 def near(sizes):
@@ -337,7 +350,7 @@ def test_a_wide_arm_does_not_block_support_and_a_leaning_one_does(make):
     wider = arms(make, 4, sizes=(64, 256, 1024))
     leaning = verdict_of(wider, [*LOGARITHM, *POWER, 0.0, 1.0, -1.0, 0.5])
     assert leaning.verdict == "undecidable"
-    assert "the distance at batch size 256 grew" in leaning.reason
+    assert "t^p fitted to the distance at batch size 256 comes out with p = " in leaning.reason
     assert "better than a power of t: it misses them by 87% less." in leaning.reason
     assert leaning.reason.endswith("Batch size 64 alone would be supported.")
 
