@@ -467,8 +467,7 @@ def _with_gaps(arm: ArmLaws) -> tuple[str, ...]:
     if not arm.left_out:
         return ()
     count = plural(len(arm.left_out), "run")
-    why = "as the distance has gaps or diverges"
-    return (f"{count} left out, {why}: {first_of(arm.left_out)}.",)
+    return (f"{count} left out, as distances have gaps or diverge: {first_of(arm.left_out)}.",)
 
 
 _SURVIVES = {True: "yes", False: "no", None: NONE}
