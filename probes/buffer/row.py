@@ -115,6 +115,11 @@ class RowReader:
         """Units of the update in the making, one at least once there is such an update."""
         return max(self._tap.units, int(self._tap.making))
 
+    @property
+    def begun(self) -> int:
+        """The version of all weights at the update's first backward pass; −1 before it."""
+        return self._version
+
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
         """See what clipping made of the witnesses' gradients; again after a closure in the step.
 
@@ -296,7 +301,8 @@ class RowReader:
         if new := self._optimizers.newcomers():
             self._warn(
                 f"optimizer: {new} parameters began to train after the probes were attached and "
-                "are not recorded"
+                "are not recorded: move the line that unfreezes them (requires_grad_ or "
+                "add_param_group) before us.attach, or attach anew after it"
             )
         if self._optimizers.slots == 1:
             return {}

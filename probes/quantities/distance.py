@@ -17,6 +17,7 @@ class Distance(Quantity):
 
     fields = ("distance_sq", "weight_sq")
     called = "distance probe"
+    of_weights = True
 
     def snapshot(self, iteration: int) -> Values:
         """Both, each `(tensor,)`."""

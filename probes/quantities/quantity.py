@@ -70,6 +70,9 @@ class Quantity:
     at_close: ClassVar[bool] = False
     """Whether it is measured, on the host, at the last iteration whatever its schedule says."""
 
+    of_weights: ClassVar[bool] = False
+    """Whether it is of the weights alone and read again where they change after the step."""
+
     schedule: Schedule | None = None  # iterations of its own; None to measure at every record
     failed = ""  # why it was switched off
 
@@ -202,6 +205,14 @@ class Quantities:
             else quantity.nothing()
             for name, quantity in self._all.items()
             if record or quantity.schedule is None
+        )
+
+    def again(self, iteration: int) -> Values:
+        """What a record holds of the weights alone, from those of this moment."""
+        return _merged(
+            self._measured(name, iteration)
+            for name, quantity in self._all.items()
+            if quantity.of_weights
         )
 
     def at_close(self, iteration: int) -> Record:

@@ -39,6 +39,7 @@ class WeightSketch(Quantity):
 
     fields = ("sketch",)
     called = "trajectory probe"
+    of_weights = True
 
     def __init__(self, subject: Subject, settings: Any = None) -> None:
         """Place this process's weights among all."""

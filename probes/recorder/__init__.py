@@ -9,4 +9,5 @@ Contents:
     metadata       what a recording says of its run
     others         the other processes, which come to things together, or end apart
     outlook        which predictions a run can serve, in a line on standard error
+    changed        weights that the loop changes after the step, read again
 """

@@ -42,6 +42,7 @@ from ultraslow.probes.quantities import Quantities, Subject
 from ultraslow.probes.steps import STEP, Followed, Optimizers, Turns
 from ultraslow.probes.storage import RecordingWriter, SegmentStore, import_pools
 
+from .changed import ChangedWeights
 from .others import Others
 from .outlook import Notices, OneUnit
 from .start import Start
@@ -86,15 +87,13 @@ class Recorder:
         past = start.state
         self.iteration = self._began = past.iteration
         self._process = os.getpid()
-        self._model = model
+        self._model, self._quantities, self._writer = model, quantities, writer
         self._names, self._parameters = zip(*subject.parameters.items(), strict=True)
         self._processes = subject.processes
-        self._quantities = quantities
-        self._writer = writer
         self._batch_size, self._schedule = batch_size, schedule
         kept = Notices(writer.store.folder, lambda text: writer.note(self.iteration, text))
         self._warn = kept.warn
-        self._alone = alone
+        self._alone, self._changed = alone, ChangedWeights(subject, quantities, self._warn)
         self._units = DeclaredUnits(self._warn)
         self._stage = Stage.BETWEEN
         self._stopped = self._apart = False  # by itself, and what all have is joined at the end
@@ -241,6 +240,7 @@ class Recorder:
             raise RuntimeError(f"state_dict: {error}; call it on every process") from None
         with self._work:
             self._quantities.hold()
+            self._changed.closes(self._flushes.buffer)
             # No record: it brings what was added up so far to the host.
             self._flushes.buffer.snapshots.append(self._snapshot(record=False))
             reduced = self._flushes.collect()
@@ -341,6 +341,7 @@ class Recorder:
         if not self._usable():
             return
         with self._work:
+            self._changed.closes(self._flushes.buffer)
             if self._recorded != self.iteration and self._between():
                 self._record()
             together = self._others.come_to_close(self.iteration, waits=waits)
@@ -451,6 +452,7 @@ class Recorder:
         """Bring to disk what one process can without the others, at any moment."""
         if self._processes.size == 1 and self._open:
             with self._work:
+                self._changed.closes(self._flushes.buffer)
                 self._flushes.now()
 
     def _before_step(self, optimizer: torch.optim.Optimizer, within: bool) -> None:
@@ -460,6 +462,7 @@ class Recorder:
                 self._work.interrupts.step_begins(STEP)
                 self._stage = Stage.STEPPING
             with self._work:
+                self._changed.step_begins(self._flushes.buffer, self._rows.begun)
                 self._rows.before_step(optimizer)
 
     def _after_step(self, over: bool) -> None:
@@ -511,6 +514,7 @@ class Recorder:
                 return
         with self._work, self._rows.paused():
             self._flushes.buffer.snapshots.append(self._snapshot())
+            self._changed.recorded(self.iteration)
         self._recorded = self.iteration
 
     def _snapshot(self, *, record: bool = True) -> Snapshot:

@@ -123,7 +123,9 @@ class Followed:
             self._warn(
                 f"{type(optimizer).__name__}, which was not given to attach, moves "
                 f"{len(self.optimizers.owned(optimizer))} of the recorded tensors, and its steps "
-                "end no iteration; give all optimizers: attach(model, [first, second], …)"
+                "end no iteration: give all optimizers that there are, attach(model, [first, "
+                "second], …); one that is made later ends iterations where it owns all tensors "
+                "of an optimizer that was given, else close the recorder and attach anew"
             )
         return numbers
 

@@ -212,7 +212,8 @@ def _said(found: Found, rows: Sequence[Agreement]) -> tuple[str, str]:
     if off:
         return "wrong", f"Wrong: {', '.join(off)}. {_remedy(found, by_name)}"
     if odd := _odd_rows(found):
-        return "warned", odd
+        also = f" The recorder also warns: {found.said[0].rstrip('.')}." if found.said else ""
+        return "warned", odd + also
     if found.said:
         unknown = [row.quantity for row in rows if math.isnan(row.error)]
         but = f", except for {', '.join(unknown)}, which are unknown" if unknown else ""
@@ -320,6 +321,15 @@ def _remedy(found: Found, rows: Mapping[str, Agreement]) -> str:
             f"Gradients were divided by the {n} passes before they were clipped, which the "
             f"recorder cannot tell from clipping, so noise is {n * n} times too large: divide the "
             "losses instead."
+        )
+    distance = rows["‖w − w₀‖²"]
+    if not distance.passed and all(
+        r.passed or math.isnan(r.error) for r in rows.values() if r is not distance
+    ):
+        return (
+            f"Weights change after optimizer.step(): ‖w − w₀‖² was {distance.recorded:.3g} "
+            f"after it and {distance.computed:.3g} when your step returned. Make the change, as "
+            "clipping or a projection, in optimizer.register_step_post_hook(…)."
         )
     return (
         "Gradients or weights change in a way that the probes do not see; please report it with "

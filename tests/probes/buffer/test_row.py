@@ -94,6 +94,7 @@ def test_groups_that_come_and_go_leave_as_many_rates():
         assert rows.group_rates(Processes())["group_learning_rate"].tolist() == [0.1, 0.1]
     (once,) = filter(None, told)
     assert "1 parameters began to train after" in once
+    assert "requires_grad_" in once
     del optimizer.param_groups[1:]
     np.testing.assert_equal(
         rows.group_rates(Processes())["group_learning_rate"].numpy(), [0.1, np.nan]

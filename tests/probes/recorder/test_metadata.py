@@ -2,9 +2,10 @@ import json
 import subprocess
 import sys
 
+import pytest
 import torch
 
-from ultraslow.probes.recorder.metadata import attributes, coordinates
+from ultraslow.probes.recorder.metadata import attributes, coordinates, described
 
 
 def test_metadata_overrules_the_optimizer():
@@ -44,3 +45,13 @@ def test_the_commit_is_that_of_the_folder_or_else_of_the_program(tmp_path):
     assert commit("known.py", inside) == commit("other.py", inside) == head.stdout.strip()
     assert commit("known.py", outside) == head.stdout.strip()
     assert commit("other.py", outside) == ""
+
+
+def test_a_key_that_is_nearly_a_label_is_told():
+    with pytest.warns(RuntimeWarning, match=r"'seeds' is no label .*\(seed\?\)"):
+        described({"seeds": 1}, {})
+
+
+@pytest.mark.filterwarnings("error")
+def test_other_keys_and_those_beside_the_label_are_not():
+    described({"seeds": [1, 2], "note": 1, "data_dir": "d", "git": "a"}, {"seed": 1})
