@@ -590,11 +590,10 @@ def _advice(found: Plan) -> list[str]:
     )
     if not found.batch_sizes:
         return [text]
-    listed = ", ".join(map(str, found.batch_sizes))
     total = number(best.updates * len(found.batch_sizes))
     sizes = (
         f"batch sizes from a tenth of the noise scale {number(found.pilot.noise_scale)} to ten "
-        f"times it, where drift and noise change places: {listed} ({total} updates for all), and "
-        "the full batch"
+        f"times it, where drift and noise change places: {', '.join(map(str, found.batch_sizes))} "
+        f"({total} updates for all), and the full batch"
     )
     return [text, sizes]

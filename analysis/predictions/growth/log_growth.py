@@ -8,7 +8,7 @@ exponents of groups of tensors: the whole distance may hide tensors that grow by
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -23,8 +23,6 @@ from ultraslow.analysis.growth import (
     MARGIN,
     ONSET,
     SETTLED,
-    Advantage,
-    ArmCurves,
     ArmJudgement,
     Judgement,
     fit_tensors,
@@ -52,6 +50,8 @@ from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import Arm, arm_names, grouped
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import fixed, number, percent, plural, sentence
+
+from .speaking import SpeakingArm, clear_of_zero, long_enough, speaking_arms, telling_arm
 
 
 def group_exponents(study: Study) -> tuple[str, ...]:
@@ -148,92 +148,6 @@ def log_growth(study: Study) -> Verdict:
     )
 
 
-@dataclass(frozen=True)
-class SpeakingArm:
-    """An arm with enough usable runs to speak on P1.
-
-    Attributes:
-        name: in words, told apart from all others that speak.
-        batch_size: M, samples.
-        nodes: its usable runs.
-        curves: what was found of them.
-        ratios: ρ of each, how much the last decade added compared with the one before.
-        onset: τ, mean of the fits, iterations.
-        first: iteration at which the constant rate of all of them begins.
-        last: iteration at which it ends.
-    """
-
-    name: str
-    batch_size: int
-    nodes: tuple[str, ...]
-    curves: ArmCurves
-    ratios: NDArray[np.float64]
-    onset: float
-    first: int
-    last: int
-
-    @property
-    def short(self) -> str:
-        """Its name in a list of arms."""
-        return self.name.removeprefix("batch size ")
-
-
-def speaking_arms(kept: Study, runs: Study) -> list[SpeakingArm]:
-    """The arms that speak on P1.
-
-    Arguments:
-        kept: the runs whose fits can be used.
-        runs: all runs.
-
-    Returns:
-        Arms of `LEAST_SEEDS` usable runs or more that are at least half of those long enough:
-        fits that fail may do so where p is large or small, and a short run fails whatever p is.
-    """
-    members = {
-        arm: nodes
-        for arm, nodes in kept.arms.items()
-        if len(nodes) >= max(LEAST_SEEDS, len(_long_enough(runs, arm)) / 2)
-    }
-    # Told apart from each other alone: an arm that says nothing lengthens no name.
-    words = arm_names({node: kept.runs[node] for nodes in members.values() for node in nodes})
-    return [_speaking(arm, nodes, words[nodes[0]], kept) for arm, nodes in members.items()]
-
-
-def _speaking(arm: Arm, nodes: Sequence[str], which: str, kept: Study) -> SpeakingArm:
-    fits = kept.fits.sel(node=nodes)
-    better = Advantage(fits["faster_advantage"].values, fits["slower_advantage"].values)
-    return SpeakingArm(
-        f"batch size {arm.batch_size} ({which})" if which else str(arm),
-        arm.batch_size,
-        tuple(nodes),
-        ArmCurves(fits["exponent"].values, better),
-        fits["decade_ratio"].values,
-        float(fits["onset"].mean()),
-        int(fits["first"].max()),
-        int(fits["last"].min()),
-    )
-
-
-def _long_enough(runs: Study, arm: Arm) -> list[str]:
-    """Runs of an arm whose constant rate lasts long enough."""
-    return [node for node in runs.arms[arm] if runs.fits["decades"].sel(node=node) >= DECADES]
-
-
-def telling_arm(arms: Sequence[SpeakingArm], found: Judgement) -> SpeakingArm:
-    """The arm that sentence and picture are about: of those that carry the word, the clearest."""
-
-    def clearness(arm: SpeakingArm) -> tuple[bool, float]:
-        exponent = found.arms[arm.name].exponent
-        if found.word == CONTRADICTED:
-            return True, _distance(exponent)
-        if found.word == SUPPORTED:
-            return True, -exponent.farthest
-        # An arm beyond the margin blocks support, however wide others are.
-        return _distance(exponent) > MARGIN, exponent.farthest
-
-    return max((arm for arm in arms if arm.name in found.carrying), key=clearness)
-
-
 def told_arm(study: Study) -> tuple[SpeakingArm, str] | None:
     """The arm that P1's sentence on a study is about, and its word; None where no arm speaks."""
     runs = study.drawn(LEAST_SEEDS)
@@ -243,11 +157,6 @@ def told_arm(study: Study) -> tuple[SpeakingArm, str] | None:
         return None
     found = judge({arm.name: arm.curves for arm in arms}, level=study.level)
     return telling_arm(arms, found), found.word
-
-
-def _distance(exponent: Interval) -> float:
-    """How far an interval keeps clear of 0; below 0 where it holds 0."""
-    return max(exponent.low, -exponent.high)
 
 
 # Where nothing speaks.
@@ -284,7 +193,7 @@ def _without_arms(
         f"The seeds are the sample, and no arm has {LEAST_SEEDS} that can be used: "
         f"{plural(most, 'seed')} at {arm}."
     )
-    whole = len(_long_enough(runs, arm))
+    whole = len(long_enough(runs, arm))
     if most >= LEAST_SEEDS:
         reason = f"Of {whole} seeds at {arm} only {most} can be used, fewer than half."
     if unusable:
@@ -292,14 +201,16 @@ def _without_arms(
     # Of further seeds the same share fails; where it is most of them, other runs are needed.
     few = 2 * most >= whole
     more = math.ceil(LEAST_SEEDS * whole / most) - whole
-    tried = runs.fits.sel(node=_long_enough(runs, arm))
+    tried = runs.fits.sel(node=long_enough(runs, arm))
     way = Missing("", shortage(tried), most, math.ceil(whole / 2), "seeds")
     if few:
         way = Missing("", f"{plural(more, 'more seed')} at {arm}", most, LEAST_SEEDS, "seeds")
     if few and most == whole:
         advised = _advised(own, str(arm), 1)
         way = advised if advised.needed else way
-    clearest = max(kept.runs, key=lambda node: _distance(_within_run(kept.fits.sel(node=node))))
+    clearest = max(
+        kept.runs, key=lambda node: clear_of_zero(_within_run(kept.fits.sel(node=node)))
+    )
     fit = kept.fits.sel(node=clearest)
     effect = _within_run(fit)
     return blank.decided(
@@ -407,7 +318,7 @@ def _rival(shown: SpeakingArm, said: ArmJudgement, word: str) -> str:
         if chance >= _RARE:
             return told
         return f"{told}, which chance would do in {_rarely(chance)} of studies"
-    if _distance(said.exponent) > MARGIN:
+    if clear_of_zero(said.exponent) > MARGIN:
         return _chance(shown, faster, power)
     if said.exponent.farthest < MARGIN:
         return "This counts as log t, but powers of t fit better than logarithms"
