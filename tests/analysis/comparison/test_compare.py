@@ -117,7 +117,7 @@ def test_a_run_that_diverges_late_is_left_out_where_three_others_go_on(make):
     runs["s2"]["distance_sq"][-4:] *= 1e9
     (found,) = arms_compared(Study(runs, 0.95))
     assert replace(found, left_out=()) == alone and found.left_out == ("s2",)
-    assert "diverges: s2." in law_tables([found], "", level=0.95)[1].terminal()
+    assert "diverge: s2." in law_tables([found], "", level=0.95)[1].terminal()
     runs["s2"]["distance_sq"][-2:] = np.inf
     assert arms_compared(Study(runs, 0.95)) == [alone]
     # Of three all are compared until the first diverges.
