@@ -175,7 +175,7 @@ SHORT = {
     ),
     "short": ({"records": np.arange(9)}, "the runs share no decade"),
     "no rate": ({"learning_rate": None}, "no run recorded learning_rate"),
-    "full batch": ({"data_size": 64}, "no run recorded"),
+    "full batch": ({"data_size": 64}, "no run has the noise of its batches alone"),
 }
 
 
