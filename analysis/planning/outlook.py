@@ -181,6 +181,7 @@ class _Truths:
         # The exponent of a power is free: any in an interval of one is as likely as another.
         likely = np.array([power[1], logarithm[0] + logarithm[1]])
         shares = np.exp(likely - likely.max())
+        shares[shares <= _NEGLIGIBLE * shares.sum()] = 0.0  # the others hold all truths
         edges = np.concatenate([[0.0], np.cumsum(shares / shares.sum())])
         places = (np.arange(_TRUTHS) + 0.5) / _TRUTHS
         return [
@@ -188,7 +189,7 @@ class _Truths:
             for low, high, law, centre, fits in zip(
                 edges[:-1], edges[1:], laws, centres, now, strict=True
             )
-            if (rows := (places > low) & (places <= high)).mean() > _NEGLIGIBLE
+            if (rows := (places > low) & (places <= high)).any()
         ]
 
     def _likelihood(self, fits: Fitted, faster: bool) -> tuple[float, float]:
@@ -243,7 +244,7 @@ class _Truths:
         if last == self._last and math.log10(last / self._of.times[0]) >= DECADES:
             return self._beside()
         shape = self._jitter.shape
-        exponents, faster, slower = np.empty((3, *shape))
+        exponents, faster, slower = np.full((3, *shape), np.nan)
         for rows, law, wanted in self._kinds:
             own = np.quantile(wanted, (np.arange(_SERIES) + 0.5) / _SERIES)
             fits = self._fits(law, own, last)
