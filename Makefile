@@ -15,8 +15,8 @@ help:  ## list the targets
 demo: .venv/demo  ## install, train a small distributed sweep, fit, test, report (3 minutes)
 	@$(BIN)/ultraslow demo
 
-test: .venv/test  ## install what the tests need and run them
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet
+test: .venv/test  ## install what the tests need and run them, on two cores
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
 
 slow: .venv/test  ## run the slow tests of the packages as well (trainings of every recipe, jobs)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -m slow --ignore tests/statistics

@@ -11,6 +11,7 @@ from .meetings import (
     PATIENCE as PATIENCE,
     Meetings as Meetings,
     MissingError as MissingError,
+    StoreGoneError as StoreGoneError,
     gather as gather,
 )
 from .processes import (

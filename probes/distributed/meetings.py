@@ -38,6 +38,13 @@ class MissingError(RuntimeError):
     """Not all processes have come, or not for the same thing."""
 
 
+class StoreGoneError(MissingError):
+    """Nobody can be met: the store is gone, as where torchrun was killed and its processes go on.
+
+    It is gone for all of them, so that they still do the same.
+    """
+
+
 class Meetings:
     """One process's part in the meetings of those that record one run."""
 
@@ -58,6 +65,7 @@ class Meetings:
             clock: tells seconds.
         """
         self.ended = ""  # why there are no more
+        self.gone = ""  # why nobody can be met
         self._store = store
         self._size = size
         self._rank = rank
@@ -85,15 +93,19 @@ class Meetings:
             before_end: called by those that may end the meeting, before they do.
 
         Raises:
+            StoreGoneError: where the store cannot be reached, now or at a meeting before.
             MissingError: on all processes, where one comes for something else, has left, or does
                 not come in time; there are no more meetings then.
         """
+        if self.gone:
+            raise StoreGoneError(self.gone)
         end = self.ended
         if not end:
             try:
                 end = self._end_of(what, patience, notice, before_end)
             except RuntimeError as error:
-                end = f"the store by which the processes met cannot be reached ({error})"
+                self.gone = f"the store by which the processes met cannot be reached ({error})"
+                raise StoreGoneError(self.gone) from None
         if end != _GO:
             self.ended = end
             raise MissingError(end)

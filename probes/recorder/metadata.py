@@ -4,10 +4,8 @@ import json
 import platform
 import subprocess
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from importlib.metadata import version
 from numbers import Real
 from pathlib import Path
@@ -15,11 +13,8 @@ from typing import Any
 
 import torch
 
-from ultraslow.diffusion.recording import LABELS, SCALARS, as_label
+from ultraslow.diffusion.recording import SCALARS, as_label
 
-_NEAR = (
-    0.85  # likeness from which on a key of the metadata is a label misspelled: seeds, batchsize
-)
 _VERSIONS = ("ultraslow", "torch", "numpy", "xarray", "netCDF4")
 # Where the argument of `attach` has another name than the label.
 _ARGUMENTS = {"model": "model_name"}
@@ -54,11 +49,6 @@ def described(metadata: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
             raise ValueError(
                 f"{argument}: found {own!r}, and {found[name]!r} in metadata; give one of them"
             )
-    for name in metadata:
-        near = get_close_matches(str(name).lower(), LABELS, n=1, cutoff=_NEAR)
-        if name not in SCALARS and near and near[0] not in found:
-            told = f"metadata: {name!r} is no label and is kept as a note ({near[0]}?)"
-            warnings.warn(told, RuntimeWarning, stacklevel=3)
     return found
 
 

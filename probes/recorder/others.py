@@ -14,7 +14,14 @@ from pathlib import Path
 import torch
 
 from ultraslow.probes.buffer import Flushes, Part
-from ultraslow.probes.distributed import LONG, PATIENCE, Meetings, MissingError, may_join
+from ultraslow.probes.distributed import (
+    LONG,
+    PATIENCE,
+    Meetings,
+    MissingError,
+    StoreGoneError,
+    may_join,
+)
 
 from .outlook import say
 
@@ -60,10 +67,13 @@ class Others:
     @property
     def missing(self) -> str:
         """Why they come to nothing together any more; empty while they do."""
-        return "" if self._meetings is None else self._meetings.ended
+        return "" if self._meetings is None else self._meetings.ended or self._meetings.gone
 
     def meet(self, what: str, iteration: int) -> None:
         """Return when all processes have come to this after the same update.
+
+        Where the store by which they meet is gone the collective itself is all that they share: it
+        goes on as the training's own do.
 
         Raises:
             MissingError: where they do not.
@@ -76,6 +86,8 @@ class Others:
                     patience=PATIENCE if joins else LONG,
                     notice=partial(say, self._folder),
                 )
+            except StoreGoneError:
+                return
             except MissingError as error:
                 raise MissingError(f"{error}{_EQUAL if joins else ''}") from None
 

@@ -47,11 +47,6 @@ def test_the_commit_is_that_of_the_folder_or_else_of_the_program(tmp_path):
     assert commit("other.py", outside) == ""
 
 
-def test_a_key_that_is_nearly_a_label_is_told():
-    with pytest.warns(RuntimeWarning, match=r"'seeds' is no label .*\(seed\?\)"):
-        described({"seeds": 1}, {})
-
-
 @pytest.mark.filterwarnings("error")
 def test_other_keys_and_those_beside_the_label_are_not():
     described({"seeds": [1, 2], "note": 1, "data_dir": "d", "git": "a"}, {"seed": 1})
