@@ -23,7 +23,7 @@ from .noise_models import noise_covariance
 Array = NDArray[np.float64]
 
 DECADES = 2.2  # that records must span: two, and half a mean at each end
-_HALF = 0.1  # decades to both sides over which the distance is averaged
+HALF_WIDTH = 0.1  # decades to both sides over which the distance is averaged
 _POINTS = 21  # of that average
 _FLOOR = 1e-3  # of d(T): growth below this is none
 
@@ -169,7 +169,7 @@ def decade_middles(times: Array) -> Array:
     Returns:
         Iterations, shape (3,).
     """
-    return np.asarray(float(times[-1]) * 10.0 ** (-_HALF - np.arange(3.0)))
+    return np.asarray(float(times[-1]) * 10.0 ** (-HALF_WIDTH - np.arange(3.0)))
 
 
 def logarithm_ratio(last: float, onset: float) -> float:
@@ -217,8 +217,8 @@ def averages(times: Array, decades: Array) -> Array:
         Weights, shape (mean, time).
     """
     clock = np.log10(times)
-    middles = clock[-1] - _HALF - decades
-    places = middles[:, None] + np.linspace(-_HALF, _HALF, _POINTS)
+    middles = clock[-1] - HALF_WIDTH - decades
+    places = middles[:, None] + np.linspace(-HALF_WIDTH, HALF_WIDTH, _POINTS)
     weights = np.stack([np.interp(places, clock, row) for row in np.eye(times.size)], axis=-1)
     return np.asarray(weights.mean(axis=1))
 

@@ -41,6 +41,7 @@ from ultraslow.analysis.intervals import (
     Interval,
     joint_level,
     t_interval,
+    t_quantile,
 )
 from ultraslow.analysis.runs import fitted_by
 from ultraslow.analysis.text import number, plural
@@ -187,7 +188,7 @@ def _mean(exponents: Array, level: float, name: str) -> Interval:
     found = t_interval(exponents, level=level, name=name)
     low = -math.inf if exponents.min() <= EXPONENT_LOW else found.low
     high = math.inf if exponents.max() >= EXPONENT_HIGH else found.high
-    half = stats.t.isf((1 - level) / 2, exponents.size - 1) * _least_error(exponents)
+    half = t_quantile(exponents.size - 1, level) * float(_least_error(exponents))
     low, high = min(low, found.value - half), max(high, found.value + half)
     return replace(found, low=low, high=high)
 

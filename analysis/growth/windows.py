@@ -24,13 +24,12 @@ from ultraslow.analysis.intervals import Interval, joint_level, t_interval
 from ultraslow.analysis.text import between
 from ultraslow.diffusion.laws import growth_regressor
 
-from .decade_ratio import averages, fitted_records
+from .decade_ratio import HALF_WIDTH, averages, fitted_records
 from .rule import DISQUALIFYING, LEAST_SEEDS, MARGIN
 
 Array = NDArray[np.float64]
 
 STEP = 0.5  # decades between windows
-_MEAN = 0.2  # decades over which the distance is averaged
 _FLOOR = 1e-3  # of d(T): growth below this is none
 
 
@@ -50,7 +49,7 @@ def local_exponents(times: Array, values: Array) -> Array:
     array([[0. , 0. , 0. , 0. ],
            [0.5, 0.5, 0.5, 0.5]])
     """
-    spare = np.log10(times[-1] / times[0]) - _MEAN if times.size > 1 else 0.0
+    spare = np.log10(times[-1] / times[0]) - 2 * HALF_WIDTH if times.size > 1 else 0.0
     count = int(np.floor(spare / STEP + 1e-9)) - 1
     if count < 1:
         return np.empty((*values.shape[:-1], 0))
