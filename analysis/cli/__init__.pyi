@@ -1,0 +1,9 @@
+from .batch_sizes import batch as batch, noise as noise
+from .planning import plan as plan, simulate as simulate
+from .recordings import (
+    compare as compare,
+    fit as fit,
+    info as info,
+    report as report,
+    test as test,
+)

@@ -1,0 +1,216 @@
+"""Commands that say what is in recordings, fit them and test predictions on them."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ultraslow.diffusion.cli import CommandError, Run, main
+from ultraslow.diffusion.recording import escaped
+
+from .shared import add_json, add_level, add_paths, advance, check_output, load_all, save, say
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def info(parser: argparse.ArgumentParser) -> Run:
+    """Say what is in recordings: records, iterations, what was measured, faults, what they lack.
+
+    Example: ultraslow info runs/
+    """
+    add_paths(parser)
+    add_json(parser)
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="first rebuild each PATH from its sound parts, as `ultraslow repair` does",
+    )
+    return _info
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.report import recording_tables
+
+    # Repairing is the recorder's business, reached through the command and not by an import.
+    if arguments.repair and (status := main(["repair", *arguments.paths])):
+        return status
+    used, bad, lacks = recording_tables(load_all(arguments.paths, report_unusable=False))
+    found = {"recordings": used.json(), "unusable": bad.json(), "lacking": list(lacks.notes)}
+    say(arguments, found, used, bad, lacks)
+    return 0
+
+
+def fit(parser: argparse.ArgumentParser) -> Run:
+    """Fit growth laws to the distance of each run and print the exponents.
+
+    Example: ultraslow fit runs/*.nc --tensors --output fits.nc
+    """
+    add_paths(parser)
+    add_level(parser)
+    parser.add_argument("--tensors", action="store_true", help="fit each tensor as well")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the fits as NetCDF")
+    add_json(parser)
+    return _fit
+
+
+def _fit(arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.growth import fit_tensors
+    from ultraslow.analysis.report import exponent_table
+    from ultraslow.analysis.report.absent import lost_distances
+    from ultraslow.analysis.report.table import Table
+    from ultraslow.analysis.runs import runs_of
+    from ultraslow.analysis.study import Study
+
+    if arguments.output is not None:
+        check_output(arguments.output)
+    runs = runs_of(load_all(arguments.paths))
+    level = arguments.level
+    found = [Study(runs, level, advance("fitting")).fits]
+    if arguments.tensors:
+        found += [fit_tensors(runs, level=level, progress=advance("fitting tensors"))]
+    if arguments.output is not None:
+        save(found, arguments.output)
+    fits, *tensors = map(exponent_table, found)
+    content = {"fits": fits.json(), "tensors": tensors[0].json() if tensors else []}
+    say(arguments, content, fits, *tensors, Table(notes=lost_distances(runs)))
+    return _tell_unfit(runs, fits.json(), judged=False)
+
+
+def test(parser: argparse.ArgumentParser) -> Run:
+    """Test the predictions of ultra-slow diffusion on recorded runs.
+
+    Example: ultraslow test runs/
+    """
+    add_paths(parser)
+    add_level(parser)
+    parser.add_argument(
+        "--ladder",
+        action="store_true",
+        help="compare the rungs of a ladder of recipes instead: runs with metadata `rung`",
+    )
+    add_json(parser)
+    return _test
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.predictions import verdicts_on
+    from ultraslow.analysis.report import fit_rows, verdict_rows, verdict_tables
+    from ultraslow.analysis.runs import runs_of
+    from ultraslow.analysis.study import Study
+
+    runs = runs_of(load_all(arguments.paths))
+    if arguments.ladder:
+        return _compare_rungs(runs, arguments)
+    study = Study(runs, arguments.level, advance("fitting"))
+    verdicts = verdicts_on(study)
+    say(arguments, {"verdicts": verdict_rows(verdicts)}, *verdict_tables(verdicts))
+    return _tell_unfit(runs, fit_rows(study.fits))
+
+
+def _compare_rungs(runs: "dict[str, xr.Dataset]", arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.report import ladder_rows, ladder_table
+    from ultraslow.analysis.scores import ladders
+
+    found = ladders(runs, level=arguments.level)
+    if not found:
+        raise CommandError(
+            "--ladder: found no run with the metadata `rung` and a held-out accuracy or loss"
+        )
+    say(arguments, {"ladders": ladder_rows(found)}, *map(ladder_table, found))
+    return 0
+
+
+def compare(parser: argparse.ArgumentParser) -> Run:
+    """Compare laws of growth by what they forecast: which survive, and how far each is off.
+
+    Each law is fitted to the beginning of the runs and says how far the weights will be half a
+    decade and a decade of iterations later. Laws are told apart by arms of three seeds or more
+    with two decades of iterations at a constant learning rate.
+
+    Example: ultraslow compare runs/
+    """
+    add_paths(parser)
+    add_level(parser)
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the laws as NetCDF")
+    add_json(parser)
+    return _compare
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.comparison import arms_compared, as_dataset
+    from ultraslow.analysis.report import law_rows, law_tables
+    from ultraslow.analysis.runs import runs_of
+    from ultraslow.analysis.study import Study
+
+    if arguments.output is not None:
+        check_output(arguments.output)
+    study = Study(runs_of(load_all(arguments.paths)), arguments.level)
+    found = arms_compared(study, progress=advance("comparing laws"))
+    if arguments.output is not None:
+        save(
+            [as_dataset(found, level=study.level).assign_attrs(note=study.note)], arguments.output
+        )
+    content = {"arms": law_rows(found), "level": study.level, "note": study.note}
+    say(arguments, content, *law_tables(found, study.note, level=study.level))
+    untold = [arm for arm in found if not arm.laws]
+    for arm in untold:
+        print(escaped(f"not compared: {arm.arm}: {arm.reason}"), file=sys.stderr)
+    return 2 if len(untold) == len(found) else 0
+
+
+def report(parser: argparse.ArgumentParser) -> Run:
+    """Write a diagnostic page about recorded runs, and its numbers as JSON beside it.
+
+    Example: ultraslow report runs/ --output report.html
+    """
+    add_paths(parser)
+    add_level(parser)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("report.html"),
+        metavar="FILE",
+        help="page to write (default: report.html); the JSON file takes its name",
+    )
+    return _report
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.report import printed, verdict_tables
+    from ultraslow.analysis.report.report import report as write_report
+    from ultraslow.analysis.runs import runs_of
+
+    check_output(arguments.output)
+    if arguments.output.suffix in (".json", ".nc"):
+        raise CommandError(
+            f"--output: found {arguments.output}, expected a page's name: its numbers get the "
+            "same name ending in .json"
+        )
+    runs = load_all(arguments.paths)
+    progress = advance("fitting")
+    page = write_report(runs, arguments.output, level=arguments.level, progress=progress)
+    print(printed(verdict_tables(page.verdicts)))
+    print(f"\nreport: {page.path}\nnumbers: {page.numbers}")
+    return _tell_unfit(runs_of(runs), json.loads(page.numbers.read_text())["fits"])
+
+
+def _tell_unfit(
+    runs: "Mapping[str, xr.Dataset]", fits: Sequence[Mapping[str, Any]], *, judged: bool = True
+) -> int:
+    """Name recordings without a fit, but for rungs no verdict counts; status 2 with no other."""
+    from ultraslow.analysis.runs.arms import upper_rungs
+    from ultraslow.analysis.text import first_of, plural
+
+    rungs = {node for above in upper_rungs(runs).values() for node in above if judged}
+    fits = [row for row in fits if row["node"] not in rungs]
+    unfit: dict[str, list[str]] = {}
+    for row in (row for row in fits if row["exponent"] is None):
+        source = str(runs[row["node"]].attrs.get("path", row["node"]))
+        unfit.setdefault(row["reason"], []).append(source)
+    for reason, sources in unfit.items():
+        count = f"{plural(len(sources), 'recording')}, " if len(sources) > 1 else ""
+        print(escaped(f"not fitted: {count}{first_of(sources)}: {reason}"), file=sys.stderr)
+    return 2 if sum(map(len, unfit.values())) == len(fits) else 0

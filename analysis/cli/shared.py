@@ -1,0 +1,126 @@
+"""What the commands share: arguments, recordings read, files written, answers printed."""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ultraslow.diffusion.cli import CommandError
+from ultraslow.diffusion.recording import escaped
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from ultraslow.analysis.report.table import Table
+
+
+# Progress bars stand on standard error, show up after a second and only in a terminal.
+BAR: dict[str, Any] = {"delay": 1, "leave": False, "disable": None}
+
+
+def add_paths(parser: argparse.ArgumentParser) -> None:
+    """The recordings that a command reads."""
+    text = "recordings, folders that hold some, folders of live runs, or globs"
+    parser.add_argument("paths", nargs="+", metavar="PATH", help=text)
+
+
+def add_level(parser: argparse.ArgumentParser, of: str = "the intervals") -> None:
+    """The option `--level`."""
+    parser.add_argument(
+        "--level",
+        type=_level,
+        default=0.95,
+        metavar="L",
+        help=f"confidence level of {of}, from 0.8 to 0.99 (default: 0.95)",
+    )
+
+
+def _level(text: str) -> float:
+    try:
+        level = float(text)
+    except ValueError:
+        level = math.nan
+    if not 0.8 <= level <= 0.99:
+        raise argparse.ArgumentTypeError(f"found {text}, expected a number from 0.8 to 0.99")
+    return level
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option `--json`."""
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def load_all(paths: list[str], *, report_unusable: bool = True) -> "xr.DataTree":
+    """The recordings at some paths; what is none is named on standard error if so asked."""
+    from tqdm import tqdm
+
+    from ultraslow.analysis.runs import unusable
+    from ultraslow.analysis.runs.load import load
+
+    runs = load(paths, progress=partial(tqdm, desc="reading", **BAR))
+    for item in unusable(runs) if report_unusable else ():
+        said = f"not used: {item.source}: {'; '.join(item.faults)}"
+        print(escaped(said), file=sys.stderr)
+    return runs
+
+
+def advance(title: str) -> Callable[[int, int], None]:
+    """A progress bar, moved on by numbers of series."""
+    from tqdm import tqdm
+
+    bar = tqdm(desc=title, unit="series", **BAR)
+
+    def move(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done)
+        if bar.n >= total:
+            bar.close()
+
+    return move
+
+
+def check_output(path: Path) -> None:
+    """Refuse a name that cannot be written, and above all one that a recording has."""
+    from ultraslow.analysis.runs.load import load
+    from ultraslow.diffusion.recording import RecordError
+
+    if path.is_file():
+        try:
+            load(path)
+        except (RecordError, OSError):
+            return  # what is there is no recording, and may be replaced
+        raise CommandError(f"--output: {path} is a recording, expected another name")
+    if path.is_dir():
+        raise CommandError(f"--output: found the folder {path}, expected a file name")
+    if not path.absolute().parent.is_dir():
+        raise CommandError(f"--output: the folder {path.absolute().parent} does not exist")
+
+
+def save(found: "Sequence[xr.Dataset]", path: Path) -> None:
+    """Fits of whole runs, and of tensors where there are some, as groups of a file."""
+    from ultraslow.diffusion.recording import write_groups
+
+    try:
+        write_groups(dict(zip(("/", "/tensors"), found, strict=False)), path)
+    except OSError as error:
+        raise CommandError(f"--output: {path} cannot be written: {error.strerror}") from error
+
+
+def say(arguments: argparse.Namespace, content: object, *tables: "Table") -> None:
+    """Print JSON for programs, or tables for people."""
+    from ultraslow.analysis.report import printed
+
+    if arguments.json:
+        print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print(printed(tables))
+
+
+def check_seed(arguments: argparse.Namespace) -> None:
+    """Refuse a seed below 0."""
+    if arguments.seed < 0:
+        raise CommandError(f"--seed: found {arguments.seed}, expected 0 or more")
