@@ -22,21 +22,27 @@ Array = NDArray[np.float64]
 
 # Projections of each tensor.
 DRAWS = 4
-# Relative differences that rounding explains, of gradients in bfloat16 too.
-_ROUNDING = 0.02
+# Relative differences that rounding explains, of gradients in bfloat16 too, and in float32 alone.
+_ROUNDING, _FINE = 0.02, 1e-4
+# A change of the mean's length is rounding where it is no larger than so many times the change
+# across it.
+_ACROSS = 3.0
 
 
 class Averages(NamedTuple):
     """What the projections tell of updates.
 
     Arguments:
-        clip_factor: c `(update,)`; NaN where it is not known.
+        clip_factor: c `(update,)`; NaN where it is not known, as where the mean was changed a
+            little by something else than a factor.
+        multiple: what the mean was multiplied by, but for rounding `(update,)`.
         fault: why the gradient of an update is not known; empty where it is.
         known: where it is the mean, times c, or a sum whose weights were declared `(update,)`.
         added: whether gradients are added up over processes.
     """
 
     clip_factor: Array
+    multiple: Array
     fault: str
     known: NDArray[np.bool_]
     added: bool
@@ -117,7 +123,7 @@ def averages(
         weighted: whether the weights of all were declared `(update,)`; of none when None.
         added: whether earlier updates have shown that gradients are added up.
     """
-    factor, apart, turned = _factors(columns)
+    factor, across, apart, turned = _factors(columns)
     with np.errstate(invalid="ignore"):
         alone = ~(apart | turned)
         above, within = factor > 1 + _ROUNDING, factor <= size * (1 + _ROUNDING)
@@ -149,16 +155,22 @@ def averages(
         )
     if fault:
         fault = f"processes: {fault}; the noise of such updates is not recorded"
-    clip_factor = np.where(summed, factor / size, factor)
-    return Averages(
-        np.where(known, clip_factor, np.nan), fault, known, added or bool(summed.any())
-    )
+    multiple = np.where(known, np.where(summed, factor / size, factor), np.nan)
+    with np.errstate(invalid="ignore"):
+        is_rounding = np.abs(multiple - 1) <= _ACROSS * across
+        unclear = (across > _FINE) | (multiple > 1 + _FINE)
+    clip_factor = np.where(unclear, np.nan, multiple)
+    multiple = np.where(is_rounding, 1.0, multiple)
+    return Averages(clip_factor, multiple, fault, known, added or bool(summed.any()))
 
 
-def _factors(columns: Array) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
-    """By what the mean was multiplied, whether processes differ, and whether it is no multiple.
+def _factors(columns: Array) -> tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_]]:
+    """What the mean became by the step.
 
-    Each `(update,)`; the factor is NaN where no tensor took part.
+    Returns:
+        By what it was multiplied; by how much of its length it was changed across, at most;
+        whether processes differ; and whether it is no multiple. Each `(update,)`; the factor is
+        NaN where no tensor took part.
     """
     mean, used, used_sq = (columns[:, i].reshape(len(columns), -1, DRAWS) for i in range(3))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -174,5 +186,7 @@ def _factors(columns: Array) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_
     with np.errstate(invalid="ignore"):
         uneven = (told & ~(np.abs(factors - factor) <= _ROUNDING * factor)).any(axis=1)
     apart = (told & ~alike).any(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        across = np.sqrt(np.where(told, rest / scale, 0.0).max(axis=1))
     turned = (told & alike & ~along).any(axis=1) | (uneven & ~apart)
-    return factor[:, 0], apart, turned
+    return factor[:, 0], across, apart, turned

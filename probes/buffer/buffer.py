@@ -30,8 +30,9 @@ from .window import Array, Snapshot, Updates, Values
 
 # Columns of a row beside the squares of S and Big: see `Buffer._rows`.
 _COLUMNS = 5 + len(UNIT_COLUMNS) + 2 * WITNESSES
-# Squares of two witnesses that were clipped by one factor differ by rounding only.
-_ONE_FACTOR = 1.02
+# Squares of two witnesses that were clipped by one factor differ by rounding only; the second is
+# of gradients in low precision.
+_ONE_FACTOR, _COARSE = 1.0001, 1.02
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ class Buffer:
     """Updates and snapshots since the last flush.
 
     `losses` has one more entry than there are updates: the last is of the update in the making.
+    `coarse` says whether gradients are in less than single precision.
     """
 
     device: torch.device
@@ -128,6 +130,13 @@ class Buffer:
     rows: list[Row] = field(default_factory=list)
     losses: list[list[Tensor]] = field(default_factory=lambda: [[]])
     snapshots: list[Snapshot] = field(default_factory=list)
+    coarse: bool = False
+
+    @classmethod
+    def of(cls, weights: Sequence[Tensor]) -> "Buffer":
+        """What waits of a run of these weights, which is nothing yet."""
+        coarse = any(one.dtype.itemsize < torch.float32.itemsize for one in weights)
+        return cls(weights[0].device, len(weights), coarse=coarse)
 
     def add(self, row: Row) -> None:
         """Append a committed update."""
@@ -165,7 +174,7 @@ class Buffer:
 
     def emptied(self) -> "Buffer":
         """What waits after a flush: nothing but the losses of the update in the making."""
-        return Buffer(self.device, self.tensors, losses=self.losses[-1:])
+        return replace(self, rows=[], losses=self.losses[-1:], snapshots=[])
 
     def depart(self, processes: Processes, *, seconds: float) -> "InFlight":
         """Begin to sum over processes and to copy to the host.
@@ -235,7 +244,7 @@ class Buffer:
         at = [snapshot.iteration for snapshot in kept]
         total: Array = np.sum([part.of(rows, at) for part in parts], axis=0)
         losses = self.losses[: rows + 1]
-        return Buffer(self.device, self.tensors, self.rows[:rows], losses, kept), total
+        return replace(self, rows=self.rows[:rows], losses=losses, snapshots=kept), total
 
     def _rows(self, processes: Processes) -> Tensor:
         """`(update, column)`: S, Big, clip, loss, unit shares, learning rate, loss scale."""
@@ -347,7 +356,8 @@ class InFlight:
         tensors = self.buffer.tensors
         rest = rows[:, 2 * tensors + 2 * WITNESSES :].T
         loss_sum, losses, nonfinite, *sums, rate, scale = rest
-        clip_factor, uneven = _clipping(rows[:, 2 * tensors :][:, : 2 * WITNESSES])
+        squares = rows[:, 2 * tensors :][:, : 2 * WITNESSES]
+        clip_factor, uneven = _clipping(squares, coarse=self.buffer.coarse)
         unknown = np.full(len(rows), np.nan)  # what units hold is judged where the past is known
         return Updates(
             unit_sq=rows[:, :tensors],
@@ -400,7 +410,7 @@ def _before_clipping(updates: Updates, found: Averages, size: int) -> Updates:
     gradient is neither it is unknown, as is the update's number of units.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        total_sq = updates.total_sq / found.clip_factor[:, None] ** 2
+        total_sq = updates.total_sq / found.multiple[:, None] ** 2
     return replace(
         updates,
         unit_sq=updates.unit_sq * (size**2 if found.added else 1),
@@ -428,19 +438,23 @@ def _sent(vector: Tensor, processes: Processes) -> tuple[Tensor, torch.cuda.Even
         return host, stream.record_event()
 
 
-def _clipping(squares: Array) -> tuple[Array, NDArray[np.bool_]]:
+def _clipping(squares: Array, *, coarse: bool) -> tuple[Array, NDArray[np.bool_]]:
     """The clip factor of the witnesses that tell one, NaN where these differ; and where they do.
 
     Arguments:
         squares: of the witnesses before clipping, then after it `(update, 2·witness)`.
+        coarse: whether gradients are in low precision.
     """
+    margin = _COARSE if coarse else _ONE_FACTOR
     ratios = _ratio(squares[:, WITNESSES:], squares[:, :WITNESSES])
     told = np.isfinite(ratios).argmax(axis=1)  # a tensor that took no part tells nothing
     first = np.take_along_axis(ratios, told[:, None], axis=1)
     with np.errstate(invalid="ignore"):
-        far = (ratios > first * _ONE_FACTOR) | (ratios * _ONE_FACTOR < first)
+        far = (ratios > first * margin) | (ratios * margin < first)
+        rounded = (first > 1.0) & (first < margin)  # no clipping makes gradients larger
     uneven: NDArray[np.bool_] = np.any(far, axis=1)
-    return np.where(uneven, np.nan, np.sqrt(first[:, 0])), uneven
+    factors = np.sqrt(np.where(rounded, 1.0, first)[:, 0])
+    return np.where(uneven, np.nan, factors), uneven
 
 
 def _ratio(above: Array, below: Array) -> Array:

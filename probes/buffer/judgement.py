@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .units import UnitShares
+from .units import UNIT_COLUMNS, UnitShares
 from .window import Updates
 
 Array = NDArray[np.float64]
@@ -27,10 +27,11 @@ _ROUNDING = 1e-6
 # A gradient that is divided by a number differs from the quotient by rounding only, and clipping
 # hits that number in one of ten million updates.
 _DIVIDED = 1e-7
-_GROWN = 1.02  # rounding explains less, also of gradients in low precision
+_GROWN = 1.0001  # rounding explains less
 # Below this factor clipping is rare, and a scale of the loss that was undone is likely.
 _SHRUNK = 1 / 200
 _LOW_PRECISION = 1.1  # what adding in low precision may do to a squared norm
+_CHANGES = UNIT_COLUMNS.index("changes")
 _OF_SAMPLES = {"more", "rows", "one"}  # what is told also where noise is not measured
 
 _DECLARE = (
@@ -129,20 +130,20 @@ class Judge:
         """Updates with what is determined of their units."""
         if not len(updates):
             return updates
-        factors = self._divisions(updates)
+        factors, unknown = self._divisions(updates)
         units = [self._of(UnitShares(*row)) for row in updates.sums.tolist()]
         samples, share, u, v = np.array([one[:4] for one in units]).T
-        squares = factors[:, None] ** 2
+        squares = np.where(unknown, _NAN, factors)[:, None] ** 2
         judged = replace(
             updates,
             unit_sq=updates.unit_sq * squares,
             total_sq=updates.total_sq * squares,
-            clip_factor=self._clip_factors(updates.clip_factor / factors),
+            clip_factor=self._clip_factors(np.where(unknown, _NAN, updates.clip_factor) / factors),
             samples=samples,
             share=share,
             u=u,
             v=v,
-            left_out=np.array([bool(one.reason) for one in units]),
+            left_out=np.array([bool(one.reason) for one in units]) | unknown,
         )
         return self._without_strangers(judged)
 
@@ -314,18 +315,29 @@ class Judge:
             f"{_DECLARE}"
         )
 
-    def _divisions(self, updates: Updates) -> Array:
+    def _divisions(self, updates: Updates) -> tuple[Array, NDArray[np.bool_]]:
         """What gradients were multiplied by after their passes, where that is no clipping.
 
         It is one over the number of units of a process. Once that was seen, smaller factors are
         that and clipping; but where larger ones were seen as well, one hit may be an accident.
-        Scales of a loss are powers of two.
+        Scales of a loss are powers of two. Before anything of the kind was seen, gradients that
+        were changed twice, to less than that share, may have been divided and clipped.
+
+        Returns:
+            The factors `(update,)`, and where they are not known.
         """
-        factors = np.ones(len(updates))
-        pairs = zip(updates.units.tolist(), updates.clip_factor.tolist(), strict=True)
-        for at, (n, factor) in enumerate(pairs):
+        factors, unknown = np.ones(len(updates)), np.zeros(len(updates), dtype=bool)
+        changes = updates.sums[:, _CHANGES] / self.history.processes
+        columns = (updates.units, updates.clip_factor, changes)
+        for at, (n, factor, changed) in enumerate(np.stack(columns, axis=1).tolist()):
             share = self.history.processes / n if n > 1 else 1.0
             exact = abs(factor - share) < _DIVIDED * share
+            twice = changed > 1.5 and factor < (share if share < 1.0 else _SHRUNK)
+            if twice and not (exact or self.history.divided or self.history.undivided):
+                unknown[at] = not _is_power(factor)
+            if unknown[at]:
+                self._tell("twice", _TWICE.format(factor))
+                continue
             known = self._with_division(factor, share, exact) if share < 1.0 else self.history
             self.history = known
             sure = known.divided >= (3 if known.undivided else 1)
@@ -339,7 +351,7 @@ class Judge:
             self.history = replace(self.history, shrunk=self.history.shrunk + 1 if shrunk else 0)
             if self.history.shrunk == _STRETCH:
                 self._tell("shrunk", _SHRANK.format(factor))
-        return factors
+        return factors, unknown
 
     def _with_division(self, factor: float, share: float, exact: bool) -> UnitHistory:
         """What is known of divisions after an update of several units on a process."""
@@ -420,7 +432,7 @@ _WERE_UNSCALED = (
     "is that of the divided ones, the first by"
 )
 _GREW = (
-    "the optimizer found gradients {:.3g} times as large as the backward passes that were "
+    "the optimizer found gradients {:.6g} times as large as the backward passes that were "
     "measured had left them; mean_sq and noise are of these, without what was added"
 )
 _SHRANK = (
@@ -428,6 +440,12 @@ _SHRANK = (
     "is little for clipping. Where losses are scaled or not divided by the number of passes, |G|² "
     "and tr Σ are too large by the square of that: divide the losses, or scale them by a "
     "torch.amp.GradScaler"
+)
+_TWICE = (
+    "gradients were changed twice between their passes and the step, as by a division and by "
+    "clipping, to {:.2g} of what they were; as nobody knows by how much each, such updates are "
+    "left out of the noise and of mean_sq until one that is not clipped tells: divide the losses, "
+    "not the gradients"
 )
 _STRANGERS = (
     "the gradient of an update was larger than its backward passes can have made it, so something "

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
+from math import nan
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from ultraslow.probes.gradients import (
     stepping_scaler,
     turn_of,
     unscaled,
+    unscaling_counts,
     witnesses,
 )
 from ultraslow.probes.norms import SquaresAgain, square
@@ -98,6 +100,7 @@ class RowReader:
         self._nothing = torch.full((), torch.nan, dtype=torch.float64, device=device)
         self._clipped_sq = self._nothing.expand(WITNESSES)
         self._passes = 0  # that had ended when the step began
+        self._changes = nan  # of gradients between their passes and the step
         self._looks = _LOOKS
         self._projections: Projections | None = None
         self._averaged: tuple[Tensor, Tensor] | None = None  # squares, projections
@@ -129,6 +132,7 @@ class RowReader:
         self._undo_scale(optimizer)
         self._passes, self._tap.cleared = self._tap.passes, 0
         if self._tap.measures:
+            self._changes = self._read_changes()
             self._clipped_sq = self._read_clipped(optimizer)
         if self._projections is not None and self._averaged is None:
             self._averaged = self._read_averaged(self._projections, unscaled(optimizer))
@@ -146,6 +150,11 @@ class RowReader:
         found = dict.fromkeys(mine, self._nothing) | dict(zip(seen, values.unbind(), strict=True))
         others = enumerate(self._clipped_sq.unbind())
         return torch.stack([found.get(place, other) for place, other in others])
+
+    def _read_changes(self) -> float:
+        """How often gradients were changed since their passes, but for undoing a known scale."""
+        undone = scale_of(self._scaler) is not None and unscaling_counts()
+        return nan if self._projections is not None else max(self._tap.changes() - undone, 0.0)
 
     def _pass_ended(self, projections: Projections) -> None:
         scale = scale_of(self._scaler)
@@ -209,6 +218,7 @@ class RowReader:
         clipped_sq = self._clipped_sq if known else self._nothing.expand(WITNESSES)
         averaged, self._averaged = self._averaged, None
         shares = self._units.take(seen.units, seen.lost, seen.inputs)
+        shares = replace(shares, changes=self._changes if known else nan)
         if self._tap.measures and (reason := unknown or self._unknown(seen.units)):
             self._tell_unknown(reason)
             seen, shares = _without_gradient(seen), replace(shares, units=0.0)

@@ -30,6 +30,8 @@ class UnitShares:
         tokens: Σ of the first two dimensions' product, for inputs that may count tokens.
         over_tokens: Σ of its inverse.
         joint: passes that are none of their own: a second one after one forward pass.
+        changes: times that gradients were changed between the last pass and the step; NaN where
+            that is not known.
     """
 
     units: float
@@ -45,6 +47,7 @@ class UnitShares:
     tokens: float = _NAN
     over_tokens: float = _NAN
     joint: float = 0.0
+    changes: float = _NAN
 
     def columns(self) -> tuple[float, ...]:
         """The sums in their order."""

@@ -90,6 +90,12 @@ class Updates:
         """Whether the noise probe failed on some process."""
         return bool(np.isnan(self.units).any())
 
+    @property
+    def unseen(self) -> NDArray[np.bool_]:
+        """Those left out whose gradient is not known, let alone whether it is finite."""
+        found: NDArray[np.bool_] = self.left_out & np.isnan(self.total_sq).all(axis=1)
+        return found
+
     def part(self, start: int, stop: int) -> "Updates":
         """The updates from position `start` up to `stop`."""
         return Updates(**{name: value[start:stop] for name, value in vars(self).items()})
@@ -138,7 +144,7 @@ class Window:
         if len(updates) == 0:
             return self
         noise, totals, finite = _estimates(updates)
-        seen = updates.units > 0  # by a probe that had not failed
+        seen = (updates.units > 0) & ~updates.unseen  # by a probe that had not failed
         return Window(
             noise=add_rows(self.noise, noise),
             mean_sq=add_rows(self.mean_sq, updates.total_sq[finite]),

@@ -7,5 +7,6 @@ from .scaling import (
     stepping_scaler as stepping_scaler,
     turn_of as turn_of,
     unscaled as unscaled,
+    unscaling_counts as unscaling_counts,
     witnesses as witnesses,
 )

@@ -107,7 +107,7 @@ class GradientTap:
         self._measures = measure
         self._silent = not measure
         self._fresh = True  # whether there was no gradient before this pass
-        self._version: dict[int, int] = {}  # of one gradient when the last pass had ended
+        self._version: dict[int, tuple[int, int]] = {}  # of one gradient after the last pass
         self._places = {id(parameter): index for index, parameter in enumerate(parameters)}
         self._stepped: dict[int, Tensor] = {}  # squares of gradients that were used in this pass
         self._missing = False  # whether others are gone
@@ -154,6 +154,19 @@ class GradientTap:
         self._fresh_inputs = []
         self._reset()
         return seen
+
+    def changes(self) -> float:
+        """How often the first gradient that there is was changed since the last pass has ended.
+
+        Dividing is one change, and clipping another; a new tensor in its place is one as well.
+        What is written to `.data` is not seen.
+        """
+        now = self._versions()
+        if not self.units or now.keys() != self._version.keys():
+            return nan
+        pairs = ((self._version[index], found) for index, found in now.items())
+        found = [b[1] - a[1] if a[0] == b[0] else 1 + b[1] for a, b in pairs]
+        return float(found[0]) if found else nan
 
     def adopt(self, scale: Callable[[], Tensor | None], turn: Callable[[], object]) -> None:
         """Take note of a loss scale that was in force in this update."""
@@ -363,9 +376,10 @@ class GradientTap:
             return False
         return not any(bool(gradient.any()) for _, gradient in self._gradients())
 
-    def _versions(self) -> dict[int, int]:
-        """How often the first gradient that there is was changed."""
-        return {index: gradient._version for index, gradient in islice(self._gradients(), 1)}
+    def _versions(self) -> dict[int, tuple[int, int]]:
+        """Which the first gradient is that there is, and how often it was changed."""
+        first = islice(self._gradients(), 1)
+        return {index: (id(gradient), local(gradient)._version) for index, gradient in first}
 
     def _gradients(self) -> Iterator[tuple[int, Tensor]]:
         return ((i, p.grad) for i, p in enumerate(self._parameters) if p.grad is not None)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -53,6 +54,15 @@ def unscaled(optimizer: torch.optim.Optimizer) -> Tensor | float:
     """
     scale = getattr(optimizer, "grad_scale", None)
     return 1.0 if scale is None else scale
+
+
+@cache
+def unscaling_counts() -> bool:
+    """Whether a tensor tells, in its version, that a scaler has divided it; that is torch's."""
+    one = torch.ones(1)
+    before = one._version
+    torch._amp_foreach_non_finite_check_and_unscale_([one], torch.zeros(1), torch.ones(1))
+    return one._version > before
 
 
 def witnesses(sizes: Sequence[int], groups: Sequence[int]) -> tuple[int, ...]:

@@ -310,7 +310,7 @@ class Recorder:
 
     def _flushes_of(self, subject: Subject, flush_seconds: float) -> Flushes:
         return Flushes(
-            Buffer(subject.initial[0].device, len(subject.initial)),
+            Buffer.of(subject.initial),
             processes=subject.processes,
             flush_seconds=flush_seconds,
             enter=lambda reduced: self._write(reduced.updates, reduced.snapshots),

@@ -80,6 +80,27 @@ def test_what_is_no_multiple_of_the_mean_is_told_of(change, why):
     assert why in found.fault
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_a_mean_that_was_changed_a_little_beside_a_factor_has_no_clip_factor(seed, factor):
+    """As by reduction in low precision, or by noise that is added; its length stays known."""
+    gradients, rng = drawn(seed), np.random.default_rng(seed)
+    used = mean(gradients, factor)
+    noise = [4e-3 * factor * rng.normal(size=50) for _ in used[0]]
+    used = [[one + other for one, other in zip(own, noise, strict=True)] for own in used]
+    found = averages(columns(gradients, used), PROCESSES)
+    assert found.known.all()
+    assert np.isnan(found.clip_factor).all()
+    np.testing.assert_allclose(found.multiple, factor, rtol=0.02)
+
+
+def test_a_mean_that_was_multiplied_by_more_than_1_was_not_clipped():
+    gradients = drawn()
+    found = averages(columns(gradients, mean(gradients, 1.01)), PROCESSES)
+    assert np.isnan(found.clip_factor).all()
+    np.testing.assert_allclose(found.multiple, 1.01, rtol=1e-6)
+
+
 def test_without_a_gradient_nothing_is_known():
     found = averages(np.full((2, 3, 2 * DRAWS), np.nan), PROCESSES)
     assert not found.known.any()

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -50,7 +51,7 @@ def reduce(buffer):
 
 def row(unit_sq, total_sq, *, units=2, learning_rate=0.5, skipped=0):
     shares = UnitShares(units, float(units), float(units))
-    clip = vector(4.0, 8.0, 0.0, 1.0, 2.01, 0.0).reshape(2, 3)
+    clip = vector(4.0, 8.0, 0.0, 1.0, 2.0001, 0.0).reshape(2, 3)
     return Row(vector(*unit_sq), vector(*total_sq), clip, shares, learning_rate, 8.0, skipped)
 
 
@@ -109,12 +110,21 @@ def test_a_loss_is_one_value():
 
 
 @pytest.mark.parametrize(
-    ("after", "factor"),
-    [((1, 2, 4), 0.5), ((1, 2.03, 4), 0.5), ((1, 2.1, 4), np.nan), ((1, 2, 3.9), np.nan)],
+    ("after", "factor", "in_half"),
+    [
+        ((1, 2, 4), 0.5, 0.5),
+        ((1, 2.0001, 4), 0.5, 0.5),
+        ((1, 2.03, 4), np.nan, 0.5),
+        ((1, 2.1, 4), np.nan, np.nan),
+        ((1, 2, 3.9), np.nan, np.nan),
+        ((4.04, 8.08, 16.16), math.sqrt(1.01), 1.0),
+    ],
 )
-def test_clipping_by_several_factors_is_noticed(after, factor):
-    """Squares of three witnesses; those of one factor may differ by 2 %."""
-    buffer = Buffer(torch.device("cpu"), 2)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_clipping_by_several_factors_is_noticed(after, factor, in_half, dtype):
+    """Squares of three witnesses; those of one factor differ by rounding."""
+    factor = factor if dtype == torch.float32 else in_half
+    buffer = Buffer.of([torch.zeros(1), torch.zeros(1, dtype=dtype)])
     buffer.add(replace(row((1, 2), (3, 4)), clip=vector(4, 8, 16, *after).reshape(2, 3)))
     found = reduce(buffer).updates
     assert found.clip_factor.tolist() == pytest.approx([factor], nan_ok=True)

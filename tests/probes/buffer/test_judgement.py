@@ -162,6 +162,50 @@ def test_one_update_among_others_that_are_clipped_less_may_have_met_the_factor_b
     np.testing.assert_allclose(found.clip_factor, [0.1, 0.5, 1, 0.1])
 
 
+def changed(units, changes):
+    return replace(counted(units), changes=changes)
+
+
+def test_what_was_changed_twice_is_left_out_until_an_unclipped_update_tells():
+    """Divided by 4 and clipped; each change is counted on every process."""
+    shares = [changed(4, c) for c in (2, 2, 1, 2, 2)]
+    found, one = judge(shares, clip_factor=[0.1, 0.2, 0.25, 0.05, 0.2])
+    assert found.left_out.tolist() == [True, True, False, False, False]
+    np.testing.assert_allclose(found.clip_factor, [np.nan, np.nan, 1, 0.2, 0.8])
+    np.testing.assert_allclose(found.unit_sq[:, 0], [np.nan] * 2 + [1 / 16] * 3)
+    np.testing.assert_allclose(found.total_sq[:, 0], [np.nan] * 2 + [1 / 16] * 3)
+    assert found.samples.tolist() == [16] * 5
+    told = one.told()
+    assert ["changed twice" in text for text in told] == [True, False]
+    assert "clipped ones before" not in told[1]
+
+
+@pytest.mark.parametrize(("changes", "factor"), [(1, 0.1), (2, 0.3), (2, 2.0**-3), (np.nan, 0.1)])
+def test_clipping_alone_is_left_in(changes, factor):
+    found, one = judge([changed(4, changes)] * 3, clip_factor=factor)
+    assert not found.left_out.any()
+    np.testing.assert_allclose(found.clip_factor, factor if factor != 0.125 else 0.125)
+    assert one.told() == []
+
+
+def test_once_an_update_was_clipped_less_than_a_division_would_changes_do_not_count():
+    found, _ = judge([changed(4, 2)] * 3, clip_factor=[0.1, 0.5, 0.1])
+    assert found.left_out.tolist() == [True, False, False]
+    np.testing.assert_allclose(found.clip_factor, [np.nan, 0.5, 0.1])
+
+
+def test_a_scale_that_was_undone_before_clipping_is_left_out():
+    found, _ = judge([changed(2, 4)] * 2, clip_factor=1e-4, processes=2)
+    assert found.left_out.all()
+
+
+@pytest.mark.parametrize(("factor", "known"), [(1.00004, True), (1.004, False), (1.3, False)])
+def test_gradients_that_grew_were_not_clipped(factor, known):
+    found, one = judge([counted(4)], clip_factor=factor)
+    assert np.isfinite(found.clip_factor).tolist() == [known]
+    assert [f"{factor} times as large" in text for text in one.told()] == [True] * (not known)
+
+
 def test_one_unit_is_not_divided():
     found, one = judge([counted(1)] * 3, clip_factor=1.0)
     assert (found.unit_sq == 1).all()
@@ -206,6 +250,7 @@ def any_update():
 def test_it_does_not_matter_how_updates_are_cut_up():
     for _ in range(50):
         shares = [any_update() for _ in range(30)]
+        shares = [replace(one, changes=float(RNG.choice([1, 2]))) for one in shares]
         factors = RNG.choice([1.0, 0.25, 0.1, 2.0**-10, 1e-4], size=30)
         whole, _ = judge(shares, clip_factor=factors)
         history, start = UnitHistory(), 0

@@ -425,7 +425,7 @@ def test_gradients_that_were_not_cleared_are_told_of(tmp_path):
     assert ["or it was not cleared before" in one for one in said] == [True]
 
 
-def divided(model, optimizer, recorder, twin, *, by=3, clip=None):
+def divided(model, optimizer, recorder, twin, *, by=3, clip=None, added=0.0, unseen=False):
     """Losses are not divided, or scaled; the gradients are, before the step."""
     for _ in range(12):
         for _ in range(3):
@@ -433,7 +433,9 @@ def divided(model, optimizer, recorder, twin, *, by=3, clip=None):
             twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
             (mean_loss(model, made) * by / 3).backward()
         for p in model.parameters():
-            p.grad /= by
+            gradient = p.grad.data if unseen else p.grad
+            gradient /= by
+            gradient += added * torch.randn(p.shape) if added else 0.0
         if clip:
             torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
@@ -452,10 +454,49 @@ def test_gradients_that_are_divided_after_all_passes(tmp_path, by, words):
     assert [words in one for one in said] == [True]
 
 
-def test_a_loss_whose_scale_clipping_hides_is_told_of(tmp_path):
+def test_a_loss_whose_scale_clipping_hides_is_left_out(tmp_path):
     loop = partial(divided, by=1024, clip=0.01)
+    recording, _, said = recorded(tmp_path, loop, batch_size=12)
+    assert ["changed twice between their passes and the step" in one for one in said] == [True]
+    assert recording["noise_left_out"][1:].values.tolist() == [1] * 12
+    for name in ("mean_sq", "noise_trace", "clip_factor"):
+        assert np.isnan(recording[name]).all()
+    assert recording["units"][1:].values.tolist() == [3] * 12
+    assert recording["nonfinite_gradients"].sum() == 0
+    assert recording["samples"].values.tolist() == [12 * n for n in range(13)]
+
+
+def test_the_same_is_told_of_where_the_changes_cannot_be_seen(tmp_path):
+    loop = partial(divided, by=1024, clip=0.01, unseen=True)
     _, _, said = recorded(tmp_path, loop, batch_size=12)
     assert ["which is little for clipping" in one for one in said] == [True]
+
+
+def test_divided_gradients_are_left_out_while_clipping_hides_it(tmp_path):
+    """The first updates are clipped; from the first on that is not, all are known."""
+    loop = partial(divided, clip=0.46)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=12)
+    left = recording["noise_left_out"].values[1:].astype(bool)
+    first = int(np.argmin(left))
+    assert 0 < first < 11
+    assert left.tolist() == [True] * first + [False] * (12 - first)
+    gradient_sq, noise = (np.where(left, np.nan, one) for one in twin.estimates())
+    for name, known in (("gradient_sq", gradient_sq), ("noise_trace", noise)):
+        found = recording[name].sum("tensor", skipna=False).values[1:]
+        np.testing.assert_allclose(found, known, rtol=1e-5)
+    assert [one.split(": ", 1)[1][:23] for one in said] == [
+        "gradients were changed ",
+        "gradients were divided ",
+    ]
+
+
+def test_noise_that_is_added_to_gradients_leaves_no_clip_factor(tmp_path):
+    """A little of it, which changes squared norms by parts in a thousand."""
+    loop = partial(divided, by=1, added=1e-3)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=12)
+    compare(recording, twin)
+    assert np.isnan(recording["clip_factor"]).all()
+    assert ["clip_factor is not recorded" in one for one in said] == [True]
 
 
 def scaled(model, optimizer, recorder, twin, *, clip=False):
