@@ -16,6 +16,7 @@ Contents:
     study        recordings that may be tested together
     predictions  the verdicts
     report       the page, its figures and tables
+    importers    curves that other programs logged, as recordings
     text         numbers in words
     cli          the commands from `info` and `fit` to `plan` and `simulate`
 """

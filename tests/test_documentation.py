@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,7 @@ def test_no_other_page_has_something_to_type():
             COMPARING,
             VERIFYING,
             (ROOT / "docs" / "hosts.md").read_text(),  # run by tests/probes/hosts
+            (ROOT / "docs" / "importing.md").read_text(),  # run by tests/analysis/importers
             (ROOT / "CONTRIBUTING.md").read_text(),
         ):
             assert not blocks("python", text) + blocks("", text), path
@@ -195,7 +197,9 @@ def test_make_targets_and_commands_that_are_named_exist():
     for target in set(re.findall(r"^make ([a-z]+) +#", text, re.M)):
         assert re.search(rf"^{target}:.*##", makefile, re.M), target
     told = [words.split()[0] for path in PAGES for words in commands(path.read_text())]
-    assert {word for word in told if not word.startswith("-")} <= set(cli.commands())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = project["entry-points"][cli.GROUP]
+    assert {word for word in told if not word.startswith("-")} <= set(listed)
 
 
 def leads_somewhere(name):
@@ -238,7 +242,7 @@ def test_names_in_backticks_lead_to_something():
         text = path.read_text()
         text = text.split("### The house")[0] if path.name == "CHANGELOG.md" else text
         for name in re.findall(r"`([a-z_]+(?:\.\w+)+)(?:\([^`]*)?`", text):
-            is_file = re.search(r"\.(py|pyi|json|nc|html|toml|txt|md)$", name)
+            is_file = re.search(r"\.(py|pyi|json|csv|nc|html|toml|txt|md)$", name)
             if name not in no_modules and not is_file:
                 assert any(map(leads_somewhere, readings(name))), f"{path}: {name}"
 

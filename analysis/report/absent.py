@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import xarray as xr
 
@@ -16,6 +17,7 @@ _REASONS = {
     "line_loss_absent": ("line_loss",),
 }
 _REASON_LENGTH = 400
+_ORIGIN_LENGTH = 1000
 
 
 def absences(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
@@ -50,7 +52,7 @@ def happened(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
     Arguments:
         runs: recordings by node name.
     """
-    return (*_events(runs), *_holes(runs), *lost_distances(runs))
+    return (*_events(runs), *_holes(runs), *lost_distances(runs), *_origins(runs))
 
 
 def _events(runs: Mapping[str, xr.Dataset]) -> Iterator[str]:
@@ -77,6 +79,39 @@ def _holes(runs: Mapping[str, xr.Dataset]) -> Iterator[str]:
                 case _:
                     continue
             yield f"{_name(run)}: no records {printable(where)}, they were lost"
+
+
+def _origins(runs: Mapping[str, xr.Dataset]) -> Iterator[str]:
+    """Of runs that another program logged: the file, its columns, and what is taken for granted.
+
+    What is the same for several of them is said once.
+    """
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for run in runs.values():
+        origin = origin_of(run)
+        if not origin:
+            continue
+        columns = origin.get("columns")
+        taken = columns.items() if isinstance(columns, dict) else ()
+        told = ", ".join(f"{role} from {name}" for role, name in taken)
+        assumed = origin.get("assumptions")
+        listed = list(map(str, assumed)) if isinstance(assumed, list) else []
+        alike.setdefault((told, *listed), []).append(
+            f"{_name(run)} from {origin.get('file')} ({origin.get('used')} of "
+            f"{origin.get('rows')} rows, sha256 {str(origin.get('sha256'))[:12]})"
+        )
+    for (told, *others), files in alike.items():
+        yield printable(f"imported: {first_of(files)}: {told}", _ORIGIN_LENGTH)
+        yield from (printable(f"assumed there: {one}", _ORIGIN_LENGTH) for one in others)
+
+
+def origin_of(run: xr.Dataset) -> dict[str, Any]:
+    """Where an imported recording comes from, as its attribute has it; empty for others."""
+    try:
+        found = json.loads(str(run.attrs.get("origin", "{}")))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def lost_distances(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
@@ -112,6 +147,8 @@ def _why(name: str, runs: list[xr.Dataset]) -> str:
 def _reason(run: xr.Dataset, name: str) -> str:
     found = [attribute for attribute, fields in _REASONS.items() if name in fields]
     told = [str(run.attrs[attribute]) for attribute in found if attribute in run.attrs]
+    if not told and name not in LABELS and (origin := origin_of(run)):
+        return printable(f"it is not in what {origin.get('file')} holds of it", _REASON_LENGTH)
     return printable(told[0], _REASON_LENGTH) if told else ""
 
 

@@ -92,7 +92,7 @@ def _input(name: str, run: xr.Dataset) -> dict[str, Any]:
         "records": iteration.size,
         "last_iteration": int(iteration[-1]),
         "tensors": run.sizes["tensor"],
-        "weights": int(run["tensor_size"].values.sum()),
+        "weights": int(run["tensor_size"].values.sum()) or None,
         "constant_rate_decades": stretch.decades,
         "fitted": fitted_at(run) or None,
         "measured": sorted(map(str, run.data_vars)),

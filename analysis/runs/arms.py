@@ -311,8 +311,8 @@ def setting_in_words(name: str, value: str) -> str:
     ('50,000 samples', 'ghost batches of 32')
     """
     title = name.replace("_", " ")
-    if not value:
-        return f"unknown {title}"
+    if not value or (name == "weights" and not _value(value)):
+        return f"unknown {'number of weights' if name == 'weights' else title}"
     if name in ("model", "data", "optimizer"):
         return _OPTIMIZERS.get(value, value)
     if name == "weights":

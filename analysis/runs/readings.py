@@ -521,7 +521,7 @@ def measured_temperature(run: xr.Dataset, span: Span) -> float:
     """
     trace = window_mean(run, "noise_trace", span)
     shares = scaling.noise_factor(int(run["batch_size"].values), _data_size(run))
-    weights = float(run["tensor_size"].sum())
+    weights = float(run["tensor_size"].sum()) or math.nan
     variance = trace * float(shares) / weights + injected_noise(run) ** 2
     return constant_rate(run).rate * variance / (2 * (1 - momentum(run)))
 

@@ -16,6 +16,7 @@ Contents:
     Landscape        the loss around the weights at checkpoints
     verify           compare what is recorded with the truth, in your own training or on a toy
     load             read recordings
+    import_runs      recordings of curves that other programs logged
     RecordError      what is wrong with one, with all its faults
     fit_growth       fit the growth family to a distance
     growth_curve     the fitted curve at any iteration

@@ -1,0 +1,168 @@
+"""The command `import`."""
+
+import argparse
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ultraslow.analysis.text import first_of, number, plural
+from ultraslow.diffusion.cli import CommandError, Run
+from ultraslow.diffusion.recording import SCALARS, escaped, parsed_label
+
+if TYPE_CHECKING:
+    from .importing import Request
+    from .packing import Imported
+
+_COLUMNS = {
+    "iteration": "of the updates",
+    "distance": "of the distance from the initial weights",
+    "norm": "of the norm of the weights; with --cosine it gives the distance",
+    "cosine": "of the cosine to the initial weights",
+    "loss": "of the training loss",
+    "by": "that tells the runs of one file apart",
+}
+_WORDS = {
+    "--learning-rate": (
+        "RATE",
+        "a number, a schedule, a column, or a file with columns of iterations and rates",
+    ),
+    "--batch-size": ("N", "samples in an update, or a column"),
+    "--where": ("CONDITION", "use these rows only, as 'it1 == 0'"),
+}
+
+
+def import_command(parser: argparse.ArgumentParser) -> Run:
+    """Make recordings of curves that other programs logged: CSV, JSON, TensorBoard, W&B.
+
+    Columns are told by their names; what becomes of which is printed before anything is written,
+    and kept in the recording, where `ultraslow info` shows it. A learning rate that is not in the
+    file is a number, or a schedule: cyclic:LOW,HIGH,UP,DOWN; cosine:HIGH,LAST[,LOW];
+    linear:HIGH,LAST[,LOW]; steps:RATE,AFTER:RATE,…; any of them behind warmup:LENGTH+.
+
+    Example: ultraslow import metrics.csv --output runs/ --batch-size 512
+    """
+    text = "CSV or JSON files, event files of TensorBoard, or folders of logs"
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write recordings")
+    for role, what in _COLUMNS.items():
+        parser.add_argument(f"--{role}", default="", metavar="COLUMN", help=f"column {what}")
+    for option, (placeholder, what) in _WORDS.items():
+        parser.add_argument(option, default="", metavar=placeholder, help=what)
+    parser.add_argument("--weights", type=int, default=0, metavar="N", help="how many there are")
+    parser.add_argument(
+        "--initial-norm",
+        type=float,
+        default=math.nan,
+        metavar="W",
+        help="norm of the initial weights, where the log does not begin with it",
+    )
+    parser.add_argument(
+        "--label",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="labels of the runs, as seed=1 optimizer=adamw",
+    )
+    parser.add_argument(
+        "--restarted",
+        action="store_true",
+        help="where the steps of a log begin anew, the last start counts",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace recordings")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be made")
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    return _import
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from .importing import imported, targets, write_all
+
+    if arguments.output is None and not arguments.dry_run:
+        raise CommandError("--output: found none, expected a folder (or --dry-run)")
+    request = _request(arguments)
+    try:
+        found = imported(arguments.files, request)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    folder = arguments.output or Path()
+    files = list(targets(found, folder))
+    if arguments.json:
+        _print_json(found, files)
+    else:
+        print(escaped("\n".join(_told(found)), lines=True))
+    if arguments.dry_run:
+        return 0
+    write_all(found, folder, overwrite=arguments.overwrite)
+    if not arguments.json:
+        for path, one in zip(files, found, strict=True):
+            print(escaped(f"{path}: {_in_short(one)}"))
+    return 0
+
+
+def _request(arguments: argparse.Namespace) -> "Request":
+    from .importing import Request
+
+    columns = {role: getattr(arguments, role) for role in _COLUMNS}
+    try:
+        return Request(
+            {role: name for role, name in columns.items() if name},
+            arguments.learning_rate,
+            arguments.batch_size,
+            arguments.weights,
+            arguments.initial_norm,
+            arguments.where,
+            dict(map(_label, arguments.label)),
+            arguments.restarted,
+        )
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def _label(text: str) -> tuple[str, str | int | float]:
+    name, equals, value = text.partition("=")
+    if not equals or name not in SCALARS or name == "batch_size":
+        known = [one for one in SCALARS if one != "batch_size"]
+        raise CommandError(f"--label: found {text!r}, expected NAME=VALUE of {', '.join(known)}")
+    return name, parsed_label(name, value)
+
+
+def _told(found: "Sequence[Imported]") -> Iterator[str]:
+    """What is made of the files; what is the same for several of them once."""
+    alike: dict[tuple[str, ...], dict[str, str]] = {}
+    for one in found:
+        source = f"{one.sheet.source}: {one.origin['format']}, {plural(one.origin['rows'], 'row')}"
+        alike.setdefault(tuple(_taken(one)), {})[one.sheet.source] = source
+    for lines, sources in alike.items():
+        yield from sources.values()
+        yield from lines
+    for one in found:
+        for reason, count in one.origin["left_out"].items():
+            yield f"{one.name}: {plural(count, 'row')} left out {reason}"
+
+
+def _taken(one: "Imported") -> Iterator[str]:
+    """Which column is what, which ones are not used, and what is taken for granted."""
+    for role, name in one.origin["columns"].items():
+        yield f"  {role.replace('_', ' '):<20} {name}"
+    rest = [name for name in one.sheet.columns if name not in one.columns.used()]
+    if rest:
+        yield f"  {'not used':<20} {first_of(rest, 8)}"
+    for text in one.origin["assumptions"]:
+        yield f"  assumed: {text}"
+
+
+def _in_short(one: "Imported") -> str:
+    iteration = one.records["iteration"].values
+    span = f"iterations {number(iteration[0])} to {number(iteration[-1])}"
+    return f"{plural(iteration.size, 'record')}, {span}"
+
+
+def _print_json(found: "Sequence[Imported]", files: Sequence[Path]) -> None:
+    rows: list[Mapping[str, object]] = [
+        {"file": str(path), "run": one.name, **one.origin}
+        for path, one in zip(files, found, strict=True)
+    ]
+    print(json.dumps({"runs": rows}, indent=2, ensure_ascii=False, default=str))

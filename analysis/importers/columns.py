@@ -1,0 +1,331 @@
+"""Which column is what: as a person said, or by the names that programs give.
+
+Names are compared in small letters, with one underscore for whatever is no letter or digit. Of
+names on one line of the table any may be meant, so that two columns of them are ambiguous; of
+lines the first that a file has counts.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ultraslow.diffusion.recording import FIELDS, SCALARS
+
+from .sheet import Cell, Sheet, is_absent, shown
+
+Names = tuple[tuple[str, ...], ...]
+
+# What a column may be, and what it is called by programs.
+KNOWN: Mapping[str, Names] = {
+    "iteration": (
+        ("iteration", "iterations"),
+        ("global_step", "trainer_global_step", "train_global_step"),
+        ("update", "updates", "num_updates", "optimizer_step", "optimizer_steps"),
+        ("step", "steps", "iter", "iters", "train_step", "training_step"),
+        ("it0", "it", "t"),
+        ("_step",),
+    ),
+    "distance": (
+        (
+            "distance",
+            "weight_distance",
+            "weights_distance",
+            "parameter_distance",
+            "distance_to_init",
+            "distance_from_init",
+            "distance_to_initialization",
+            "distance_from_initialization",
+            "dist",
+            "dist_to_init",
+            "dist_from_init",
+            "init_distance",
+            "l2_to_init",
+            "l2_from_init",
+            "l2_distance",
+            "l2_dist",
+            "euclidean_distance",
+            "euclidian_distance",
+            "w_dist",
+        ),
+        ("distance_sq", "squared_distance", "distance_squared", "l2_to_init_sq"),
+    ),
+    "norm": (
+        (
+            "norm",
+            "weight_norm",
+            "weights_norm",
+            "w_norm",
+            "param_norm",
+            "params_norm",
+            "parameter_norm",
+            "l2_norm",
+            "wn",
+            "wn_total",
+            "wn_hidden",
+            "wn_embed",
+        ),
+    ),
+    "cosine": (
+        (
+            "cosine",
+            "cos",
+            "cos_sim",
+            "cosine_similarity",
+            "cos_init",
+            "cos_to_init",
+            "cosine_init",
+            "cosine_to_init",
+        ),
+    ),
+    "learning_rate": (
+        ("learning_rate", "lr"),
+        ("train_lr", "train_learning_rate", "optimizer_lr"),
+        (r"lr_(sgd|adam|adamw|rmsprop|lion|muon|lamb|lars|adafactor|adagrad)(_pg1)?",),
+    ),
+    "loss": (
+        ("loss",),
+        ("train_loss", "training_loss", "loss_train", "train_train_loss"),
+        ("train_loss_step", "loss_step", "training_loss_step"),
+    ),
+    "batch_size": (("batch_size",), ("global_batch_size", "total_batch_size")),
+    "samples": (("samples", "samples_seen", "examples_seen", "consumed_samples"),),
+    "epoch": (("epoch", "epochs"), ("train_epoch",)),
+    "by": (("run", "run_name", "run_id"),),
+    "weights": (("weights", "num_parameters", "num_params", "n_params"),),
+}
+HELD_OUT: Mapping[str, Names] = {
+    "accuracy": (
+        ("held_out_accuracy",),
+        ("val_acc", "val_accuracy", "valid_acc", "valid_accuracy", "validation_accuracy"),
+        ("eval_acc", "eval_accuracy"),
+        ("test_acc", "test_accuracy"),
+    ),
+    "loss": (
+        ("held_out_loss",),
+        ("val_loss", "valid_loss", "validation_loss"),
+        ("eval_loss",),
+        ("test_loss",),
+    ),
+}
+SQUARED = {"distance_sq", "squared_distance", "distance_squared", "l2_to_init_sq"}
+# Without these a run has no motion or no time: what is meant by them has to be sure.
+_SURE = ("iteration", "distance")
+# Totals of a recording as columns, by which a file that this program wrote is known.
+_OWN = {"iteration", "distance_sq", "weight_sq", "overlap"}
+_SCOPES = re.compile(r"^(ultraslow|scalars?)_(?=.)")
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """What each column of a file is taken for.
+
+    Attributes:
+        of: from role, one of `KNOWN`, to the name of the column.
+        held_out: from quantity, `accuracy` or `loss`, to the name of the column.
+        copied: columns that are fields of a recording, by the name of the field.
+        labels: columns that say of the whole run what their name says.
+        said: roles that a person named the column of.
+        notes: what could have been taken otherwise, in sentences.
+    """
+
+    of: Mapping[str, str] = field(default_factory=dict)
+    held_out: Mapping[str, str] = field(default_factory=dict)
+    copied: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def used(self) -> set[str]:
+        """All columns that something is taken from."""
+        return {*self.of.values(), *self.held_out.values(), *self.copied, *self.labels}
+
+    @property
+    def motion(self) -> tuple[str, ...]:
+        """The columns that tell where the weights are."""
+        roles = [self.of[role] for role in ("distance", "norm", "cosine") if role in self.of]
+        return (*roles, *(name for name in self.copied if name in _OWN and name != "iteration"))
+
+
+def plain(name: str) -> str:
+    """A name in small letters with underscores.
+
+    >>> plain("train/Loss"), plain("lr-AdamW"), plain("_step"), plain("ultraslow/distance")
+    ('train_loss', 'lr_adamw', '_step', 'distance')
+    """
+    lowered = re.sub(r"[^0-9a-z]+", "_", name.strip().lower())
+    return _SCOPES.sub("", lowered.rstrip("_") or lowered)
+
+
+def mapped(sheet: Sheet, said: Mapping[str, str]) -> ColumnMap:
+    """What the columns of a file are: as said, the others by their names.
+
+    Arguments:
+        sheet: the file.
+        said: from role to the column that a person named.
+
+    Raises:
+        RecordError: when a named column is missing, or iterations and distances are ambiguous or
+            not found.
+    """
+    for role, name in said.items():
+        sheet.column(name, option_of(role))
+    if set(sheet.columns) >= _OWN and not set(said) & {"distance", "norm", "cosine"}:
+        return _own(sheet, said)
+    taken = set(said.values())
+    of, notes = dict(said), list[str]()
+    for role, names in KNOWN.items():
+        if role in said or _is_answered(role, of):
+            continue
+        free = [name for name in sheet.columns if name not in taken and _may_be(sheet, name)]
+        found, others = _candidates(names, free)
+        if len(found) > 1:
+            notes.append(_ambiguous(sheet, role, found, of))
+        elif found:
+            of[role] = found[0]
+            taken.add(found[0])
+            if others:
+                notes.append(f"{role}: {shown(found[0])} is taken, and not {_listed(others)}")
+    held_out = _held_out(sheet, taken, notes)
+    labels = tuple(
+        name for name in sheet.columns if name in SCALARS and name not in ("run", "batch_size")
+    )
+    if "iteration" not in of:
+        raise sheet.fault(
+            f"found no column of iterations among {_listed(list(sheet.columns))}; --iteration "
+            "names it"
+        )
+    return ColumnMap(of, held_out, (), labels, tuple(said), tuple(notes))
+
+
+def option_of(role: str) -> str:
+    """The option that names the column of a role.
+
+    >>> option_of("learning_rate")
+    '--learning-rate'
+    """
+    return f"--{role.replace('_', '-')}"
+
+
+def _own(sheet: Sheet, said: Mapping[str, str]) -> ColumnMap:
+    """The columns of a file that holds the totals of recordings, by the names of their fields."""
+    fields = [
+        name
+        for name in sheet.columns
+        if name in FIELDS and "iteration" in FIELDS[name].dims and name not in said.values()
+    ]
+    of = {"iteration": "iteration", **{role: name for role, name in said.items()}}
+    roles = (("run", "by"), ("weights", "weights"), ("batch_size", "batch_size"))
+    of |= {role: name for name, role in roles if name in sheet.columns and role not in of}
+    held_out = {
+        quantity: f"held_out_{quantity}"
+        for quantity in HELD_OUT
+        if f"held_out_{quantity}" in sheet.columns
+    }
+    labels = tuple(name for name in sheet.columns if name in SCALARS and name not in of.values())
+    copied = tuple(name for name in fields if name not in of.values())
+    return ColumnMap(of, held_out, copied, labels, tuple(said))
+
+
+def _may_be(sheet: Sheet, name: str) -> bool:
+    """Whether a column has anything in it."""
+    return any(not is_absent(cell) for cell in sheet.columns[name])
+
+
+def _candidates(names: Names, columns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Columns of the first line of names that has any, and those of later lines."""
+    matches = [
+        [column for column in columns if any(re.fullmatch(one, plain(column)) for one in line)]
+        for line in names
+    ]
+    kept = [found for found in matches if found]
+    return (kept[0], [one for found in kept[1:] for one in found]) if kept else ([], [])
+
+
+def _is_answered(role: str, of: Mapping[str, str]) -> bool:
+    """Whether a role is of no use beside those that are taken."""
+    if role == "distance":
+        return "norm" in of or "cosine" in of  # it is what a person wants them for
+    return role == "cosine" and "distance" in of
+
+
+def _ambiguous(sheet: Sheet, role: str, found: Sequence[str], of: Mapping[str, str]) -> str:
+    """That a role is left open; an error for what nothing can be said without."""
+    text = f"{_listed(found)} may each be the {role.replace('_', ' ')}"
+    without = role in ("norm", "cosine") and "distance" not in of
+    partner = {"norm": "cosine", "cosine": "norm"}.get(role, "")
+    if role in _SURE or (
+        without and (partner in of or _candidates(KNOWN[partner], list(sheet.columns))[0])
+    ):
+        raise sheet.fault(f"{text}; {option_of(role)} names one")
+    return f"{text}, so none is taken; {option_of(role)} names one"
+
+
+def _held_out(sheet: Sheet, taken: set[str], notes: list[str]) -> dict[str, str]:
+    found_of = {}
+    for quantity, names in HELD_OUT.items():
+        free = [name for name in sheet.columns if name not in taken and _may_be(sheet, name)]
+        found, others = _candidates(names, free)
+        if len(found) > 1:
+            notes.append(f"{_listed(found)} may each be the held-out {quantity}; none is taken")
+        elif found:
+            found_of[quantity] = found[0]
+            taken.add(found[0])
+            if others:
+                notes.append(
+                    f"held-out {quantity}: {shown(found[0])} is taken, and not {_listed(others)}"
+                )
+    return found_of
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    listed = ", ".join(map(shown, names[:most]))
+    return listed + (", …" if len(names) > most else "")
+
+
+def long_form(sheet: Sheet) -> Sheet:
+    """A chart that Weights & Biases exported, with a column of runs; other sheets as they are.
+
+    Its columns are called `RUN - METRIC`, beside each the lowest and highest value of the points
+    that it was thinned out from, `RUN - METRIC__MIN` and `__MAX`; those are left out.
+    """
+    step, *others = sheet.columns
+    wide = [name for name in others if " - " in name and not name.endswith(("__MIN", "__MAX"))]
+    bounds = [name for name in others if name.endswith(("__MIN", "__MAX"))]
+    if not wide or plain(step) not in ("step", "global_step", "trainer_global_step", "epoch"):
+        return sheet
+    if len(wide) + len(bounds) < len(others):
+        return sheet
+    runs: dict[str, dict[str, str]] = {}
+    for name in wide:
+        run, metric = name.rsplit(" - ", 1)
+        runs.setdefault(run, {})[metric] = name
+    metrics = list(dict.fromkeys(metric for own in runs.values() for metric in own))
+    columns: dict[str, list[Cell]] = {step: [], "run": [], **{metric: [] for metric in metrics}}
+    lines: list[int] = []
+    for run, own in runs.items():
+        cells = {metric: sheet.columns[name] for metric, name in own.items()}
+        for row, line in enumerate(sheet.lines):
+            here = {metric: values[row] for metric, values in cells.items()}
+            if all(is_absent(cell) for cell in here.values()):
+                continue
+            columns[step].append(sheet.columns[step][row])
+            columns["run"].append(run)
+            for metric in metrics:
+                columns[metric].append(here.get(metric))
+            lines.append(line)
+    if not lines:
+        raise sheet.fault("the runs in it have no values")
+    thinned = any(
+        not is_absent(low) and low != value
+        for name in wide
+        if f"{name}__MIN" in sheet.columns
+        for low, value in zip(sheet.columns[f"{name}__MIN"], sheet.columns[name], strict=True)
+    )
+    said = ("its points are means of several: the chart was smoothed or thinned out",)
+    return replace(
+        sheet,
+        columns=columns,
+        lines=lines,
+        kind="a chart that Weights & Biases exported",
+        notes=(*sheet.notes, *(said if thinned else ())),
+    )

@@ -1,0 +1,168 @@
+"""CSV files and their relatives: which character separates cells, and the rows.
+
+Cells are separated by commas, semicolons, tabs, bars or blanks. What separates them is what gives
+every row as many cells as the first, and more than one.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from itertools import islice
+
+from ultraslow.diffusion.recording import RecordError
+
+from .sheet import Cell, Sheet, as_number, shown
+
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
+_LOOKED_AT = 50  # rows that tell the delimiter
+_LONGEST = 1_000_000  # characters of a cell
+# TensorBoard's page draws so many points of a longer curve at random, and lets those be saved.
+SAMPLED = (1000, 10_000)
+_FROM_PAGE = ["wall time", "step", "value"]
+
+
+def delimited_sheet(text: str, source: str, name: str, sha256: str) -> Sheet:
+    """The rows of a CSV file.
+
+    Arguments:
+        text: its content.
+        source: its path.
+        name: of the run in it.
+        sha256: of its bytes.
+
+    Raises:
+        RecordError: when it has no header and rows, or a row of another number of cells.
+    """
+    csv.field_size_limit(_LONGEST)
+    skipped, body = _without_comments(text)
+    delimiter = _delimiter(body, source)
+    table = _Table(body, delimiter, source, skipped)
+    header, first = _header(table.rows[0]), 1
+    notes: list[str] = []
+    if all(as_number(cell) is not None for cell in header):
+        header, first = [f"column{k + 1}" for k in range(len(header))], 0
+        notes.append("the first row names no columns; they are called column1, column2, …")
+    _check_names(header, source)
+    rows, lines = table.rows[first:], table.lines[first:]
+    if rows and len(rows[-1]) < len(header) and not text.endswith(("\n", "\r")):
+        notes.append(f"{table.place_of(lines[-1])} is cut off in its middle, and left out")
+        rows, lines = rows[:-1], lines[:-1]
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != len(header):
+            raise RecordError(
+                source,
+                [f"line {line}: found {len(row)} cells, expected {len(header)} as in the header"],
+            )
+    if not rows:
+        raise RecordError(source, ["holds a header and no row"])
+    if [one.lower() for one in header] == _FROM_PAGE and len(rows) in SAMPLED:
+        notes.append(sampled(len(rows)))
+    columns: dict[str, Sequence[Cell]] = dict(
+        zip(header, map(list, zip(*rows, strict=True)), strict=True)
+    )
+    kind = f"CSV, cells between {_DELIMITERS[delimiter]}"
+    commas = delimiter != ","
+    return Sheet(
+        source, name, sha256, kind, columns, lines, notes=tuple(notes), decimal_commas=commas
+    )
+
+
+def sampled(count: int) -> str:
+    """What a curve of so many points may be, that was saved from TensorBoard's page."""
+    return (
+        f"it holds {count} points, as many as TensorBoard's page draws of a longer curve, at "
+        "random; the event file has all of them"
+    )
+
+
+def _without_comments(text: str) -> tuple[int, str]:
+    """How many lines begin with # before the rows, and the rest; the last of them may be names."""
+    lines = text.split("\n")
+    count = 0
+    while count < len(lines) and lines[count].startswith("#"):
+        count += 1
+    if not count:
+        return 0, text
+    # numpy.savetxt writes the header behind a mark.
+    header = lines[count - 1].lstrip("# \t")
+    body = "\n".join(lines[count:])
+    cells = re.split(r"[,;\t| ]+", header.strip())
+    below = re.split(r"[,;\t| ]+", body.split("\n", 1)[0].strip())
+    if len(cells) == len(below) and not any(as_number(cell) is not None for cell in cells):
+        return count - 1, f"{header}\n{body}"
+    return count, body
+
+
+class _Table:
+    """The rows of a text and the line that each begins at; empty lines are none."""
+
+    def __init__(self, text: str, delimiter: str, source: str, skipped: int) -> None:
+        self.rows: list[list[str]] = []
+        self.lines: list[int] = []
+        reader = csv.reader(
+            io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
+        )
+        before = 0
+        try:
+            for row in reader:
+                if any(cell.strip() for cell in row):
+                    cells = row if delimiter != " " else [cell for cell in row if cell]
+                    self.rows.append(cells)
+                    self.lines.append(before + 1 + skipped)
+                before = reader.line_num
+        except csv.Error as error:
+            raise RecordError(
+                source, [f"line {reader.line_num + skipped}: {error}, expected a CSV file"]
+            ) from error
+
+    @staticmethod
+    def place_of(line: int) -> str:
+        """A line in words."""
+        return f"line {line}"
+
+
+def _delimiter(text: str, source: str) -> str:
+    head = [line for line in islice(text.splitlines(), 10 * _LOOKED_AT) if line.strip()]
+    sample = "\n".join(head[:_LOOKED_AT])
+    if not sample:
+        raise RecordError(source, ["holds no rows"])
+    scores = {one: _cells(sample, one) for one in _DELIMITERS}
+    best = max(scores, key=scores.__getitem__)
+    if scores[best] < 2:
+        raise RecordError(
+            source,
+            [
+                f"line 1: found {shown(head[0])}, expected the names of two columns or more, "
+                "between commas, semicolons, tabs, bars or blanks"
+            ],
+        )
+    return best
+
+
+def _cells(sample: str, delimiter: str) -> float:
+    """Cells of a row, where all rows have as many; less where some have another number."""
+    try:
+        rows = list(csv.reader(io.StringIO(sample), delimiter=delimiter, skipinitialspace=True))
+    except csv.Error:
+        return 0.0
+    counts = [len([cell for cell in row if cell or delimiter != " "]) for row in rows if row]
+    width = counts[0]
+    same = sum(count == width for count in counts) / len(counts)
+    # A header of one cell is of another delimiter; blanks separate words within cells, too.
+    preferred = 1.0 if delimiter != " " else 0.5
+    return 0.0 if width < 2 else width * same**2 * preferred if same > 0.5 else 1.0 + same
+
+
+def _header(cells: Sequence[str]) -> list[str]:
+    """Names of columns; a first one without a name is the index that pandas writes."""
+    stripped = [cell.strip() for cell in cells]
+    return [cell or ("index" if k == 0 else f"column{k + 1}") for k, cell in enumerate(stripped)]
+
+
+def _check_names(header: Sequence[str], source: str) -> None:
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise RecordError(
+            source, [f"line 1: two columns are called {shown(twice[0])}, expected other names"]
+        )

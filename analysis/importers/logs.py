@@ -1,0 +1,231 @@
+"""Logs in JSON: one object a line, the trainer's state of Hugging Face, TensorBoard's downloads.
+
+Objects of one log need not have the same keys: what an object lacks was not logged there.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ultraslow.diffusion.recording import RecordError
+
+from .delimited import SAMPLED, sampled
+from .sheet import Cell, Sheet, shown
+
+# Lines that are about the whole run: settings before it, and what came of it.
+_SETTINGS = ("_meta", "_config", "config", "_settings", "args", "hparams")
+_SUMMARIES = ("_summary", "summary", "_final")
+_HISTORY = "log_history"  # of Hugging Face's trainer_state.json
+_TRIPLE = 3  # wall time, step and value, as TensorBoard's page saves them
+_LEVELS = 4  # objects in objects that become columns a/b/c
+_CELLS = 50_000_000  # of rows of which each has keys of its own
+
+
+def log_sheet(text: str, source: str, name: str, sha256: str) -> Sheet:
+    """The rows of a JSON file.
+
+    Arguments:
+        text: its content.
+        source: its path.
+        name: of the run in it.
+        sha256: of its bytes.
+
+    Raises:
+        RecordError: when it is no JSON, or none that holds rows.
+    """
+    stripped = text.strip()
+    if "\n" in stripped and stripped.startswith("{"):
+        try:
+            whole = json.loads(stripped)
+        except (ValueError, RecursionError):
+            return _lines(text, source, name, sha256)
+        return _document(whole, source, name, sha256)
+    return _document(_parsed(stripped, source, 1), source, name, sha256)
+
+
+def _parsed(text: str, source: str, line: int) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        found = f"found {shown(text)}, which is no JSON ({error})"
+        raise RecordError(source, [f"line {line}: {found}"]) from error
+    except RecursionError as error:
+        raise RecordError(source, [f"line {line}: JSON is nested too deeply"]) from error
+
+
+def _lines(text: str, source: str, name: str, sha256: str) -> Sheet:
+    rows: list[dict[str, Cell]] = []
+    places: list[int] = []
+    settings: dict[str, Any] = {}
+    notes: list[str] = []
+    found = [(k + 1, line) for k, line in enumerate(text.split("\n")) if line.strip()]
+    for place, line in found:
+        try:
+            entry = _parsed(line, source, place)
+        except RecordError:
+            if place != found[-1][0] or text.endswith("\n") or len(found) < 2:
+                raise
+            notes.append(f"line {place} is cut off in its middle, and left out")
+            continue
+        if not isinstance(entry, dict):
+            raise RecordError(
+                source, [f"line {place}: found {shown(line)}, expected an object as {{…}}"]
+            )
+        about, summary = _about_run(entry)
+        settings |= about
+        if about or summary:
+            continue
+        rows.append(_flat(entry))
+        places.append(place)
+    return _sheet(
+        rows,
+        places,
+        source,
+        name,
+        sha256,
+        kind="JSON, an object a line",
+        place="line",
+        settings=settings,
+        notes=notes,
+    )
+
+
+def _about_run(entry: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Settings in an object that is no row, and whether it is a summary."""
+    if len(entry) == 1:
+        key, value = next(iter(entry.items()))
+        if key in _SETTINGS and isinstance(value, dict):
+            return value, False
+        if key in _SUMMARIES and isinstance(value, dict):
+            return {}, True
+    return {}, False
+
+
+def _document(whole: Any, source: str, name: str, sha256: str) -> Sheet:
+    if isinstance(whole, dict) and isinstance(whole.get(_HISTORY), list):
+        settings = {key: value for key, value in whole.items() if _is_cell(value)}
+        return _entries(
+            whole[_HISTORY],
+            source,
+            name,
+            sha256,
+            settings=settings,
+            kind="the trainer's state of Hugging Face",
+        )
+    if isinstance(whole, list) and whole and all(_is_triple(one) for one in whole):
+        rows: list[dict[str, Cell]] = [
+            {"Wall time": one[0], "Step": one[1], "Value": one[2]} for one in whole
+        ]
+        notes = [sampled(len(rows))] if len(rows) in SAMPLED else []
+        return _sheet(
+            rows,
+            range(1, len(rows) + 1),
+            source,
+            name,
+            sha256,
+            notes=notes,
+            kind="a curve that TensorBoard's page saved",
+            place="entry",
+            settings={},
+        )
+    if isinstance(whole, list):
+        return _entries(whole, source, name, sha256, settings={}, kind="JSON, a list of objects")
+    if isinstance(whole, dict):
+        columns = {key: value for key, value in whole.items() if isinstance(value, list)}
+        if columns and len({len(value) for value in columns.values()}) == 1:
+            rows = [
+                dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
+            ]
+            settings = {key: value for key, value in whole.items() if _is_cell(value)}
+            return _entries(
+                rows, source, name, sha256, settings=settings, kind="JSON, a list a column"
+            )
+        about, _ = _about_run(whole)
+        if not about:
+            return _entries([whole], source, name, sha256, settings={}, kind="JSON, one object")
+    raise RecordError(
+        source,
+        [
+            "found JSON that holds no rows, expected an object a line, a list of objects, or "
+            "`log_history` as in trainer_state.json"
+        ],
+    )
+
+
+def _entries(
+    entries: Sequence[Any],
+    source: str,
+    name: str,
+    sha256: str,
+    *,
+    settings: Mapping[str, Any],
+    kind: str,
+) -> Sheet:
+    rows = []
+    for place, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise RecordError(
+                source, [f"entry {place + 1}: found {shown(entry)}, expected an object"]
+            )
+        rows.append(_flat(entry))
+    return _sheet(
+        rows,
+        range(1, len(rows) + 1),
+        source,
+        name,
+        sha256,
+        kind=kind,
+        place="entry",
+        settings=settings,
+        notes=(),
+    )
+
+
+def _sheet(
+    rows: Sequence[Mapping[str, Cell]],
+    lines: Sequence[int],
+    source: str,
+    name: str,
+    sha256: str,
+    *,
+    kind: str,
+    place: str,
+    settings: Mapping[str, Any],
+    notes: Sequence[str],
+) -> Sheet:
+    if not rows:
+        raise RecordError(source, ["holds no rows"])
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    if len(names) * len(rows) > _CELLS:
+        raise RecordError(
+            source,
+            [f"found {len(rows)} rows of {len(names)} columns, expected {_CELLS} cells at most"],
+        )
+    columns: dict[str, Sequence[Cell]] = {
+        column: [row.get(column) for row in rows] for column in names
+    }
+    return Sheet(source, name, sha256, kind, columns, list(lines), place, settings, tuple(notes))
+
+
+def _flat(entry: Mapping[str, Any], above: str = "", levels: int = _LEVELS) -> dict[str, Cell]:
+    """An object whose objects became columns a/b; lists are no cells, and left out."""
+    found: dict[str, Cell] = {}
+    for key, value in entry.items():
+        name = f"{above}{key}"
+        if isinstance(value, dict) and levels:
+            found |= _flat(value, f"{name}/", levels - 1)
+        elif _is_cell(value):
+            found[name] = value
+    return found
+
+
+def _is_cell(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def _is_triple(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == _TRIPLE
+        and all(isinstance(one, int | float) or one is None for one in value)
+    )

@@ -1,0 +1,379 @@
+"""From the rows of a run to its recording: distances, windows, labels, and where all comes from.
+
+Nothing is added that was not measured or said: what a file lacks is absent, or NaN where a
+recording has to have it; sizes that nobody knows are 0. The attribute `origin` tells the file, the
+columns, the rows that were left out, and what was taken for granted.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ultraslow.diffusion.recording import (
+    EVENTS,
+    FIELDS,
+    NAME_LENGTH,
+    SCALARS,
+    check,
+    events_of,
+    pack,
+    parsed_label,
+)
+
+from .columns import SQUARED, ColumnMap, plain
+from .rates import LoggedRate, Rate, told
+from .sheet import Array, Numbers, Rows, Sheet, is_absent, shown
+from .stitching import Stitched
+
+# A cosine beyond 1 by more than float32 rounds is none.
+_ROUNDING = 1e-5
+_FLOAT32 = 1.2e-7
+_PERCENT = 1.5  # an accuracy above is one in percent
+_SETTINGS = 50_000  # characters of settings that are kept
+
+ORIGIN = "origin"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a person says of runs, beside which columns are what.
+
+    Attributes:
+        rate: the learning rate; None where a column has it, or nobody knows.
+        batch_size: samples in an update; 0 where nobody knows.
+        weights: how many there are; 0 where nobody knows.
+        initial_norm: norm of the initial weights; NaN where the log has it, or nobody knows.
+        labels: further labels by name.
+    """
+
+    rate: Rate | None = None
+    batch_size: int = 0
+    weights: int = 0
+    initial_norm: float = float("nan")
+    labels: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A recording that was made of rows.
+
+    Attributes:
+        name: of the run.
+        sheet: the file it comes from.
+        columns: which column is what.
+        records: the recording.
+        origin: where it comes from, as its attribute has it.
+    """
+
+    name: str
+    sheet: Sheet
+    columns: ColumnMap
+    records: xr.Dataset
+    origin: Mapping[str, Any]
+
+
+def packed(
+    name: str,
+    sheet: Sheet,
+    rows: Rows,
+    columns: ColumnMap,
+    found: Stitched,
+    said: Said,
+    left_out: Mapping[str, int],
+) -> Imported:
+    """The recording of one run.
+
+    Arguments:
+        name: of the run.
+        sheet: the file.
+        rows: places of its rows.
+        columns: which column is what.
+        found: its rows, one for each step.
+        said: what a person says of it.
+        left_out: rows of the file that conditions left out, by reason.
+
+    Raises:
+        RecordError: when nothing is measured, or values contradict each other.
+        ValueError: for a label that is none.
+    """
+    assumed: list[str] = []
+    motion = _motion(sheet, columns, found, said, assumed)
+    keep = _records(columns, found)
+    if not keep.any():
+        raise sheet.fault(f"run {shown(name)}: no row has a number beside its step")
+    iteration = found.iteration[keep]
+    values: dict[str, Any] = {
+        "iteration": iteration,
+        "tensor": ["weights"],
+        **{key: value[keep][:, None] for key, value in motion.items()},
+        **_copied(columns, found, keep),
+        **_training(columns, found, keep, said, assumed),
+        **_held_out(columns, found, keep, assumed),
+        **_labels(sheet, rows, columns, said, assumed),
+        "run": name[:NAME_LENGTH],
+    }
+    origin = _origin(sheet, columns, found, said, assumed, left_out)
+    attributes = {ORIGIN: json.dumps(origin, default=str, ensure_ascii=False)}
+    if found.events:
+        attributes["events"] = json.dumps([list(event) for event in found.events[:EVENTS]])
+    records = xr.Dataset.from_dict(pack(values, attributes))
+    check(records, sheet.source)
+    assert not found.events or events_of(records.attrs)
+    return Imported(name, sheet, columns, records, origin)
+
+
+def _records(columns: ColumnMap, found: Stitched) -> NDArray[np.bool_]:
+    """Steps that become records: those with the weights' place or a held-out score; or all."""
+    named = [*columns.motion, *columns.held_out.values()]
+    if not columns.motion:
+        named = list(found.columns)
+    logged = [found.columns[name].logged for name in named if name in found.columns]
+    return np.asarray(np.logical_or.reduce(logged)) if logged else np.zeros(0, dtype=bool)
+
+
+def _motion(
+    sheet: Sheet, columns: ColumnMap, found: Stitched, said: Said, assumed: list[str]
+) -> dict[str, Array]:
+    """Squared distance, squared norm and overlap at each step, NaN where they are not known."""
+    unknown = np.full(found.iteration.size, np.nan)
+    if columns.copied:
+        return {
+            name: found.columns[name].values if name in columns.copied else unknown
+            for name in ("distance_sq", "weight_sq", "overlap")
+        }
+    norm = _of(columns, found, "norm")
+    if "distance" in columns.of:
+        squares = _squares(sheet, columns, found)
+    elif norm is not None and "cosine" in columns.of:
+        squares = _from_cosine(sheet, columns, found, norm.values, said, assumed)
+    else:
+        squares = unknown
+        assumed.append("the file has no distance from the initial weights")
+    weight_sq = unknown if norm is None else norm.values**2
+    start = _initial_norm(found, weight_sq, said)
+    overlap = (weight_sq + start**2 - squares) / 2
+    return {"distance_sq": squares, "weight_sq": weight_sq, "overlap": overlap}
+
+
+def _of(columns: ColumnMap, found: Stitched, role: str) -> Numbers | None:
+    return found.columns[columns.of[role]] if role in columns.of else None
+
+
+def _squares(sheet: Sheet, columns: ColumnMap, found: Stitched) -> Array:
+    name = columns.of["distance"]
+    values = found.columns[name].values
+    if np.any(values < 0):
+        at = int(np.argmax(values < 0))
+        raise sheet.fault(
+            f"step {found.iteration[at]}, column {shown(name)}: found {values[at]:.6g}, expected "
+            "a distance of 0 or more"
+        )
+    if found.iteration[0] == 0 and values[0] > 0:
+        raise sheet.fault(
+            f"column {shown(name)}: found {values[0]:.6g} at step 0, where the distance from the "
+            "initial weights is 0; is it another distance?"
+        )
+    return values if plain(name) in SQUARED else values**2
+
+
+def _initial_norm(found: Stitched, weight_sq: Array, said: Said) -> float:
+    if np.isfinite(said.initial_norm):
+        return said.initial_norm
+    return float(np.sqrt(weight_sq[0])) if found.iteration[0] == 0 else float("nan")
+
+
+def _from_cosine(
+    sheet: Sheet, columns: ColumnMap, found: Stitched, norm: Array, said: Said, assumed: list[str]
+) -> Array:
+    """‖w − w0‖² = w² + w0² − 2·w·w0·cos, with w and w0 the norms now and at first."""
+    named = [columns.of[role] for role in ("norm", "cosine")]
+    cosine = found.columns[named[1]].values
+    start = _initial_norm(found, norm**2, said)
+    if not np.isfinite(start):
+        raise sheet.fault(
+            f"the norm at step 0 is not in {shown(named[0])} (the first step is "
+            f"{found.iteration[0]}); --initial-norm tells it"
+        )
+    beyond = np.abs(cosine) > 1 + _ROUNDING
+    if beyond.any():
+        at = int(np.argmax(beyond))
+        raise sheet.fault(
+            f"step {found.iteration[at]}, column {shown(named[1])}: found {cosine[at]:.6g}, "
+            "expected a cosine from -1 to 1"
+        )
+    if found.iteration[0] == 0 and abs(cosine[0] - 1) > _ROUNDING:
+        raise sheet.fault(
+            f"column {shown(named[1])}: found {cosine[0]:.6g} at step 0, where the cosine to the "
+            "initial weights is 1; is it another cosine?"
+        )
+    squares = norm**2 + start**2 - 2 * norm * start * cosine
+    first = f"{said.initial_norm:g}" if np.isfinite(said.initial_norm) else "its value at step 0"
+    assumed.append(
+        f"d² = w² + w0² − 2·w·w0·cos with w = {shown(named[0])}, w0 = {first} and "
+        f"cos = {shown(named[1])}, which holds if both are of the same tensors; where the cosine "
+        f"was a float32, distances below {np.sqrt(2 * _FLOAT32):.1g}·w0 are rounding"
+    )
+    squares = np.where(found.iteration == 0, 0.0, squares)
+    return np.asarray(np.where(squares < 0, 0.0, squares))
+
+
+def _copied(
+    columns: ColumnMap, found: Stitched, keep: NDArray[np.bool_]
+) -> dict[str, NDArray[Any]]:
+    """Fields of a recording that a file has under their names."""
+    values: dict[str, NDArray[Any]] = {}
+    for name in columns.copied:
+        if name in ("distance_sq", "weight_sq", "overlap", "iteration"):
+            continue
+        own = found.columns[name]
+        if not own.logged.any() or (FIELDS[name].dtype == "i8" and not own.logged[keep].all()):
+            continue
+        value: NDArray[Any] = own.values[keep]
+        value = value.astype(np.int64) if FIELDS[name].dtype == "i8" else value
+        values[name] = value[:, None] if "tensor" in FIELDS[name].dims else value
+    return values
+
+
+def _training(
+    columns: ColumnMap, found: Stitched, keep: NDArray[np.bool_], said: Said, assumed: list[str]
+) -> dict[str, Array]:
+    """Learning rate with its sum, loss as the mean since the record before, samples, epochs."""
+    iteration = found.iteration[keep]
+    values: dict[str, Array] = {}
+    rate = said.rate
+    logged = _of(columns, found, "learning_rate")
+    if rate is None and logged is not None and np.isfinite(logged.values).any():
+        known = np.isfinite(logged.values)
+        rate = LoggedRate(found.iteration[known].astype(np.float64), logged.values[known])
+    if rate is not None:
+        values |= {
+            "learning_rate": rate.at(iteration),
+            "learning_rate_sum": rate.summed(iteration),
+        }
+        assumed.append(told(rate))
+    loss = _of(columns, found, "loss")
+    if loss is not None and loss.logged.any():
+        values["loss"] = _window_means(loss, keep)
+        thinner = int(loss.logged.sum()) > int((loss.logged & keep).sum())
+        assumed.append(
+            "the loss of a record is the mean of those that were logged since the one before"
+            if thinner
+            else "the loss is what was logged at the record, of one update or of several"
+        )
+    for role in ("samples", "epoch"):
+        own = _of(columns, found, role)
+        if own is not None and own.logged.any():
+            values[role] = own.values[keep]
+    return values
+
+
+def _window_means(column: Numbers, keep: NDArray[np.bool_]) -> Array:
+    """Means over the steps after each record up to the next, NaN where nothing was logged."""
+    ends = np.flatnonzero(keep)
+    window = np.searchsorted(ends, np.arange(keep.size))
+    inside = column.logged & np.isfinite(column.values) & (window < ends.size)
+    count = np.bincount(window[inside], minlength=ends.size)
+    total = np.bincount(window[inside], weights=column.values[inside], minlength=ends.size)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _held_out(
+    columns: ColumnMap, found: Stitched, keep: NDArray[np.bool_], assumed: list[str]
+) -> dict[str, Any]:
+    scores = {}
+    for quantity, name in columns.held_out.items():
+        values = found.columns[name].values[keep]
+        if quantity == "accuracy" and np.nanmax(values, initial=0.0) > _PERCENT:
+            values = values / 100
+            assumed.append(f"{shown(name)} is in percent, as it has values above {_PERCENT}")
+        scores[quantity] = values
+    if not scores:
+        return {}
+    return {"metric": list(scores), "held_out": np.stack(list(scores.values()), axis=1)}
+
+
+def _labels(
+    sheet: Sheet, rows: Rows, columns: ColumnMap, said: Said, assumed: list[str]
+) -> dict[str, str | int | float]:
+    """What a run is grouped by: as said, as columns have it, or as the file's settings do."""
+    found: dict[str, str | int | float] = {}
+    for name, value in sheet.settings.items():
+        label = {"lr": "base_learning_rate"}.get(name, name)
+        if label not in SCALARS or label in ("run", "world_size") or is_absent(value):
+            continue
+        try:
+            found[label] = parsed_label(label, str(value))
+        except (ValueError, TypeError):
+            assumed.append(f"{shown(name)} of the file's settings is no {label}: {shown(value)}")
+    for name in columns.labels:
+        own = _constant(sheet, rows, name)
+        if own is not None:
+            found[name] = parsed_label(name, own)
+    if "batch_size" in columns.of:
+        found["batch_size"] = _whole(sheet, rows, columns.of["batch_size"], "--batch-size")
+    sizes = {"tensor_size": said.weights}
+    if "weights" in columns.of and not said.weights:
+        sizes["tensor_size"] = _whole(sheet, rows, columns.of["weights"], "--weights")
+    if said.batch_size:
+        found["batch_size"] = said.batch_size
+    if "batch_size" not in found:
+        raise sheet.fault("--batch-size: the file does not tell it, expected samples in an update")
+    weights: dict[str, Any] = {"tensor_size": [sizes["tensor_size"]]}
+    return {**found, **said.labels, **weights}
+
+
+def _constant(sheet: Sheet, rows: Rows, name: str) -> str | None:
+    """The one value of a column in the rows of a run; None without any."""
+    cells = [sheet.columns[name][row] for row in rows]
+    values = list(dict.fromkeys(str(cell).strip() for cell in cells if not is_absent(cell)))
+    if len(values) > 1:
+        raise sheet.fault(
+            f"column {shown(name)}: found {shown(values[0])} and {shown(values[1])} in one run, "
+            f"expected one value; --by {name} makes two runs of them"
+        )
+    return values[0] if values else None
+
+
+def _whole(sheet: Sheet, rows: Rows, name: str, option: str) -> int:
+    found = _constant(sheet, rows, name)
+    try:
+        number = float(found or 0)
+    except ValueError:
+        number = float("nan")
+    if not (number >= 0 and number.is_integer()):
+        raise sheet.fault(
+            f"{option}: found {shown(found)} in column {shown(name)}, expected a whole number"
+        )
+    return int(number)
+
+
+def _origin(
+    sheet: Sheet,
+    columns: ColumnMap,
+    found: Stitched,
+    said: Said,
+    assumed: Sequence[str],
+    left_out: Mapping[str, int],
+) -> dict[str, Any]:
+    settings = dict(sheet.settings)
+    fits = settings and len(json.dumps(settings, default=str)) <= _SETTINGS
+    return {
+        "file": sheet.source.replace("\\", "/").rsplit("/", 1)[-1],
+        "sha256": sheet.sha256,
+        "format": sheet.kind,
+        "columns": {
+            **columns.of,
+            **{f"held-out {quantity}": name for quantity, name in columns.held_out.items()},
+            **{name: name for name in (*columns.copied, *columns.labels)},
+        },
+        "rows": len(sheet.lines),
+        "used": found.used,
+        "left_out": {**left_out, **found.left_out},
+        "assumptions": list(dict.fromkeys([*assumed, *sheet.notes, *columns.notes])),
+        **({"settings": settings} if fits else {}),
+    }

@@ -1,0 +1,206 @@
+"""Rows of one run in the order of its updates: resumed logs stitched, rows of one step joined.
+
+A log whose steps go back is that of a run that was resumed from a checkpoint: what it wrote after
+the checkpoint, before it ended, never happened to the weights that went on, so the later part
+counts. Where steps begin anew, or stand twice with different values, two runs may be mixed; that
+is never guessed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .sheet import Array, Numbers, Rows, Sheet, is_absent, numbers, shown
+
+# Steps that fall this often are in no order at all, as many workers write them, and are sorted.
+_DISORDER = 10
+_DISORDER_SHARE = 0.05
+_LARGEST = 2.0**62
+_SUGGESTED = 3  # columns that a message names
+_MOSTLY = 0.2  # of the rows, that one value has to have to be suggested
+
+
+@dataclass(frozen=True, eq=False)
+class Stitched:
+    """The rows of a run, one for each step.
+
+    Attributes:
+        iteration: steps, shape (step,), increasing.
+        columns: numbers of each column at them.
+        used: rows of the file that they come from.
+        left_out: how many rows are not used, by reason.
+        events: what happened, with the step it happened at.
+    """
+
+    iteration: Rows
+    columns: Mapping[str, Numbers]
+    used: int
+    left_out: Mapping[str, int]
+    events: tuple[tuple[int, str], ...]
+
+
+def stitched(
+    sheet: Sheet,
+    rows: Rows,
+    columns: Sequence[str],
+    *,
+    iteration: str,
+    restarted: bool = False,
+) -> Stitched:
+    """The rows of one run, one for each step, in their order.
+
+    Arguments:
+        sheet: the file.
+        rows: places of the rows of this run, in the order of the file.
+        columns: names of the columns of numbers that are used.
+        iteration: name of the column of steps.
+        restarted: whether a log whose steps begin anew is one of a run that was started again,
+            of which the last start counts.
+
+    Raises:
+        RecordError: for steps that are no whole numbers, for rows of one step that contradict
+            each other, and for steps that begin anew.
+    """
+    left_out: dict[str, int] = {}
+    rows, steps = _with_steps(sheet, rows, iteration, left_out)
+    held = {name: numbers(sheet, name, rows=rows) for name in columns}
+    kept, events = _in_order(sheet, rows, steps, held, restarted=restarted)
+    if kept.size < rows.size:
+        left_out["of a part that a later one takes the place of"] = int(rows.size - kept.size)
+    order = kept[np.argsort(steps[kept], kind="stable")]
+    merged = _joined(
+        sheet,
+        rows[order],
+        steps[order],
+        {name: Numbers(one.values[order], one.logged[order]) for name, one in held.items()},
+    )
+    return Stitched(np.unique(steps[order]), merged, int(order.size), left_out, events)
+
+
+def _with_steps(
+    sheet: Sheet, rows: Rows, iteration: str, left_out: dict[str, int]
+) -> tuple[Rows, Rows]:
+    """The rows that have a step, and their steps."""
+    found = numbers(sheet, iteration, "--iteration", rows)
+    if not found.logged.all():
+        left_out[f"without a number in {shown(iteration)}"] = int((~found.logged).sum())
+    rows, steps = rows[found.logged], found.values[found.logged]
+    bad = ~((steps >= 0) & (steps < _LARGEST) & (steps == np.floor(steps)))
+    if bad.any():
+        at = int(np.argmax(bad))
+        cell = sheet.columns[iteration][int(rows[at])]
+        raise sheet.fault(
+            f"{sheet.at(int(rows[at]), iteration)}: found {shown(cell)}, expected a number of "
+            "updates: a whole number of 0 or more"
+        )
+    if not rows.size:
+        raise sheet.fault(f"no row has a number in {shown(iteration)}")
+    return rows, steps.astype(np.int64)
+
+
+def _in_order(
+    sheet: Sheet, rows: Rows, steps: Rows, held: Mapping[str, Numbers], *, restarted: bool
+) -> tuple[Rows, tuple[tuple[int, str], ...]]:
+    """Places of the rows that count, and what happened to the run."""
+    falls = np.flatnonzero(np.diff(steps) < 0) + 1
+    every = np.arange(steps.size)
+    if not falls.size:
+        return every, ()
+    if falls.size > max(_DISORDER, _DISORDER_SHARE * steps.size):
+        return every, (
+            (int(steps.min()), "the rows of its log were in no order, and were sorted"),
+        )
+    alive = np.ones(steps.size, dtype=bool)
+    events = []
+    for at, end in zip(falls.tolist(), [*falls[1:].tolist(), steps.size], strict=True):
+        start, before = int(steps[at:end].min()), int(steps[at - 1])
+        earlier = alive[:at] & (steps[:at] >= start)
+        if earlier.sum() == alive[:at].sum() and not restarted:
+            raise sheet.fault(
+                f"steps begin anew, with {start} after {before} at {sheet.at(int(rows[at]))}: "
+                + _remedy(sheet, rows, steps, held, "one run started again: --restarted")
+            )
+        alive[:at] &= ~earlier
+        events.append(
+            (
+                start,
+                f"its log goes back here from {before} ({sheet.at(int(rows[at]))}), as of a "
+                "resumed run; the later rows count",
+            )
+        )
+    return every[alive], tuple(events)
+
+
+def _joined(
+    sheet: Sheet, rows: Rows, steps: Rows, held: Mapping[str, Numbers]
+) -> dict[str, Numbers]:
+    """Columns with one value a step.
+
+    Raises:
+        RecordError: when two rows of a step have different ones.
+    """
+    unique, first = np.unique(steps, return_index=True)
+    place = np.searchsorted(unique, steps)
+    merged = {}
+    for name, column in held.items():
+        values, logged = np.full(unique.size, np.nan), np.zeros(unique.size, dtype=bool)
+        given = np.flatnonzero(column.logged)
+        values[place[given]] = column.values[given]
+        logged[place[given]] = True
+        other = given[~_same(values[place[given]], column.values[given])]
+        if other.size:
+            early = int(other[0])
+            late = int(given[place[given] == place[early]][-1])
+            raise sheet.fault(
+                f"{sheet.at(int(rows[early]))} and {sheet.at(int(rows[late]))} are both of step "
+                f"{int(steps[early])}, with {column.values[early]:.6g} and "
+                f"{column.values[late]:.6g} in {shown(name)}: "
+                + _remedy(sheet, rows, steps, held, "")
+            )
+        merged[name] = Numbers(values, logged)
+    return merged
+
+
+def _same(one: Array, other: Array) -> NDArray[np.bool_]:
+    return np.asarray((one == other) | (np.isnan(one) & np.isnan(other)))
+
+
+def _remedy(
+    sheet: Sheet, rows: Rows, steps: Rows, held: Mapping[str, Numbers], otherwise: str
+) -> str:
+    """How runs that are mixed are told apart: columns that do it, or the options that could."""
+    apart, parts = [], []
+    for name, cells in sheet.columns.items():
+        if name in held:
+            continue
+        texts = np.array([str(cells[row]) for row in rows])
+        if any(is_absent(cells[row]) for row in rows) or np.array_equal(texts, steps.astype(str)):
+            continue
+        values, counts = np.unique(texts, return_counts=True)
+        increasing = {
+            value: bool(np.all(np.diff(steps[texts == value]) > 0))
+            for value in values[np.argsort(-counts)][:_DISORDER]
+        }
+        if 1 < values.size <= min(_DISORDER, rows.size // 2) and all(increasing.values()):
+            apart.append(f"--by {shown(name)}")
+        most = str(values[np.argmax(counts)])
+        others = np.sort(counts)[-2] if counts.size > 1 else 0
+        alone = counts.max() > max(_MOSTLY * rows.size, others)
+        if alone and counts.size > 1 and increasing[most]:
+            plain = name if name.isidentifier() else f"`{name}`"
+            quoted = most if _is_number(most) else f'"{most}"'
+            parts.append(f"--where '{plain} == {quoted}'")
+    found = [*apart[:_SUGGESTED], *parts[:_SUGGESTED]] or ["--by COLUMN", "--where CONDITION"]
+    return (
+        f"two runs, or rows of another kind? {' or '.join([*found, *filter(None, [otherwise])])}"
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

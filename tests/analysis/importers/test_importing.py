@@ -1,0 +1,223 @@
+import json
+import os
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import ultraslow as us
+from ultraslow.analysis.growth import fit_totals
+from ultraslow.analysis.runs import runs_of
+from ultraslow.diffusion.recording import RecordError, check
+
+ROOT = Path(__file__).parents[3]
+
+
+def table(columns, delimiter=","):
+    rows = zip(*columns.values(), strict=True)
+    lines = [delimiter.join(columns), *(delimiter.join(map(str, row)) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def only(tree):
+    (name,) = tree.children
+    return tree[name].to_dataset()
+
+
+def test_a_curve_becomes_a_recording_that_is_read_fitted_and_tested(run, write, tmp_path, capsys):
+    steps = np.unique(np.geomspace(1, 10_000, 80).astype(int))
+    distance = 1 + np.log(steps) + 0.01 * np.random.default_rng(0).standard_normal(steps.size)
+    log = write("a-run.csv", table({"step": steps, "dist": distance, "lr": [0.1] * steps.size}))
+    folder = tmp_path / "runs"
+    assert run("import", log, "--output", folder, "--batch-size", 32) == 0
+    told = capsys.readouterr().out
+    assert "distance             dist" in told
+    assert f"{folder / 'a-run.nc'}: {steps.size} records, iterations 1 to 10,000" in told
+    assert run("info", folder) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "imported: a-run from a-run.csv" in told
+    assert "no sketch in this recording (for P8): it is not in what a-run.csv holds of it" in told
+    assert run("fit", folder, "--json") == 0
+    (fit,) = json.loads(capsys.readouterr().out)["fits"]
+    assert fit["exponent_low"] < 0 < fit["exponent_high"]
+    assert abs(fit["exponent"]) < 0.1
+    assert run("test", folder) == 0
+    assert "P1" in capsys.readouterr().out
+
+
+def test_distances_of_norm_and_cosine_are_those_of_the_weights(write, walk):
+    log = write("log.csv", table({name: walk[name] for name in ("step", "norm", "cosine")}))
+    found = only(us.import_runs(log, batch_size=8, learning_rate=0.1))
+    np.testing.assert_allclose(found["distance_sq"][:, 0] ** 0.5, walk["distance"], atol=1e-7)
+    np.testing.assert_allclose(found["weight_sq"][:, 0], walk["norm"] ** 2)
+    np.testing.assert_allclose(found["overlap"][:, 0], walk["overlap"], atol=1e-9)
+    assert "which holds if both are of the same tensors" in found.attrs["origin"]
+
+
+def test_norm_beside_distance_gives_the_overlap(write, walk):
+    log = write("log.csv", table({name: walk[name] for name in ("step", "norm", "distance")}))
+    found = only(us.import_runs(log, batch_size=8))
+    np.testing.assert_allclose(found["overlap"][:, 0], walk["overlap"], atol=1e-9)
+
+
+def test_what_was_not_measured_is_not_there(write):
+    log = write("log.csv", "step,distance\n0,0\n1,1\n2,1.5\n")
+    found = only(us.import_runs(log, batch_size=8))
+    check(found)
+    assert np.isnan(found["weight_sq"]).all()
+    assert np.isnan(found["overlap"]).all()
+    assert found["tensor_size"].values.tolist() == [0]
+    assert set(found.data_vars) == {"distance_sq", "weight_sq", "overlap"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"where": "it1 == 0"},
+        {"where": "not it1 > 0 and it0 < 1000"},
+    ],
+)
+def test_pairs_of_checkpoints_are_told_apart(write, options):
+    pairs = [(k, 0, k**0.5) for k in (1, 2, 3)] + [(k - 1, k, 0.1) for k in (1, 2, 3)]
+    text = "it0,it1,euclidian_distance\n" + "".join(f"{a},{b},{c}\n" for a, b, c in pairs)
+    log = write("pairs.csv", text)
+    with pytest.raises(
+        RecordError,
+        match=r"steps begin anew, with 0 after 3 at line 5.*--where "
+        r"'it1 == 0'",
+    ):
+        us.import_runs(log, batch_size=1)
+    found = only(us.import_runs(log, batch_size=1, **options))
+    np.testing.assert_allclose(found["distance_sq"][:, 0], [1, 2, 3])
+    origin = json.loads(found.attrs["origin"])
+    assert (origin["rows"], origin["used"]) == (6, 3)
+    assert list(origin["left_out"].values()) == [3]
+
+
+def test_runs_of_one_file_are_told_apart(write):
+    rows = [(seed, step, seed + step) for step in range(1, 5) for seed in (1, 2)]
+    log = write(
+        "seeds.csv", "seed,step,distance\n" + "".join(f"{a},{b},{c}\n" for a, b, c in rows)
+    )
+    with pytest.raises(RecordError, match=r"both of step 1.*--by 'seed'"):
+        us.import_runs(log, batch_size=1)
+    found = us.import_runs(log, batch_size=1, by="seed")
+    assert list(found.children) == ["seeds-seed-1", "seeds-seed-2"]
+    for seed, node in enumerate(found.children.values(), start=1):
+        assert int(node["seed"]) == seed
+        np.testing.assert_allclose(node["distance_sq"][:, 0] ** 0.5, np.arange(1, 5) + seed)
+
+
+def test_labels_come_from_words_and_settings(write):
+    lines = [
+        {"_meta": {"seed": 3, "optimizer": "adamw", "lr": 0.01, "weight_decay": 0.1, "p": 97}}
+    ]
+    lines += [{"step": k, "distance": k, "batch_size": 16} for k in range(3)]
+    log = write("log.jsonl", "\n".join(map(json.dumps, lines)))
+    found = only(us.import_runs(log, labels={"data": "digits", "seed": 4}))
+    assert (int(found["seed"]), str(found["data"].values)) == (4, "digits")
+    assert float(found["base_learning_rate"]) == 0.01
+    assert int(found["batch_size"]) == 16
+    assert json.loads(found.attrs["origin"])["settings"]["p"] == 97
+
+
+def test_existing_recordings_stay_unless_replaced(write, tmp_path):
+    log = write("one.csv", "step,distance\n1,1\n2,2\n")
+    us.import_runs(log, tmp_path / "runs", batch_size=8)
+    before = (tmp_path / "runs" / "one.nc").read_bytes()
+    with pytest.raises(FileExistsError, match="overwrite"):
+        us.import_runs(log, tmp_path / "runs", batch_size=16)
+    assert (tmp_path / "runs" / "one.nc").read_bytes() == before
+    us.import_runs(log, tmp_path / "runs", batch_size=16, overwrite=True)
+    assert int(only(us.load(tmp_path / "runs"))["batch_size"]) == 16
+    assert os.listdir(tmp_path / "runs") == ["one.nc"]
+
+
+def test_one_bad_file_among_many_leaves_nothing(run, write, tmp_path, capsys):
+    good = write("good.csv", "step,distance\n1,1\n2,2\n")
+    bad = write("bad.csv", "step,distance\n1,1\n2,two\n")
+    folder = tmp_path / "runs"
+    assert run("import", good, bad, "--output", folder, "--batch-size", 8) == 2
+    assert not folder.exists()
+    said = capsys.readouterr().err
+    assert f"{bad}: line 3, column 'distance': found 'two', expected a number" in said
+
+
+def test_a_dry_run_writes_nothing(run, write, tmp_path, capsys):
+    log = write("log.csv", "step,distance,other\n1,1,1\n2,2,2\n")
+    folder = tmp_path / "runs"
+    words = ("import", log, "--output", folder, "--batch-size", 8, "--dry-run")
+    assert run(*words) == 0
+    assert "not used             other" in capsys.readouterr().out
+    assert run(*words, "--json") == 0
+    (made,) = json.loads(capsys.readouterr().out)["runs"]
+    assert made["columns"] == {"iteration": "step", "distance": "distance"}
+    assert not folder.exists()
+
+
+def test_losses_between_records_are_averaged_and_scores_get_records(write):
+    rows = ["step,distance,loss,val_acc"]
+    rows += [
+        f"{k},{k / 10 if k % 4 == 0 else ''},{k},{95 if k == 6 else ''}" for k in range(1, 13)
+    ]
+    found = only(us.import_runs(write("log.csv", "\n".join(rows)), batch_size=8))
+    assert found["iteration"].values.tolist() == [4, 6, 8, 12]
+    np.testing.assert_allclose(found["loss"], [2.5, 5.5, 7.5, 10.5])
+    np.testing.assert_allclose(found["held_out"][:, 0], [np.nan, 0.95, np.nan, np.nan])
+    assert found["metric"].values.tolist() == ["accuracy"]
+    assert "percent" in found.attrs["origin"]
+
+
+def test_the_fit_is_that_of_the_recording_it_was_printed_from(make, write):
+    own = make(last=3000)
+    distance = own["distance_sq"].sum("tensor") ** 0.5
+    columns = {
+        "step": own["iteration"].values,
+        "distance": distance.values,
+        "lr": own["learning_rate"].values,
+    }
+    tree = us.import_runs(write("log.csv", table(columns)), batch_size=64)
+    fits = [fit_totals(runs_of(one)) for one in (tree, xr.DataTree.from_dict({"log": own}))]
+    for name in ("exponent", "exponent_low", "exponent_high", "slope", "decade_ratio"):
+        np.testing.assert_allclose(fits[0][name], fits[1][name], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--label", "sed=1"), "--label: found 'sed=1', expected NAME=VALUE of run,"),
+        (("--learning-rate", "cyclic:1,2"), "expected cyclic:LOW,HIGH,UP,DOWN"),
+        (
+            ("--learning-rate", "lrr"),
+            "--learning-rate: there is no column 'lrr'; there are 'step'",
+        ),
+        (("--batch-size", "0"), "expected a number of samples, >= 1"),
+        (("--where", "step = 1"), "equality is written =="),
+        (("--where", "__import__('os')"), "expected comparisons of columns"),
+        (("--distance", "dist"), "--distance: there is no column 'dist'"),
+    ],
+)
+def test_requests_that_cannot_be_met_say_why(run, write, tmp_path, capsys, words, said):
+    log = write("log.csv", "step,distance\n1,1\n2,2\n")
+    size = () if "--batch-size" in words else ("--batch-size", "8")
+    assert run("import", log, "--output", tmp_path / "runs", *size, *words) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_page_runs_as_it_stands(run, tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "importing.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    Path("metrics.csv").write_text("step,distance\n1,1\n2,2\n")
+    Path("dist.csv").write_text("it0,it1,distance\n1,0,1\n2,0,2\n")
+    asked = re.findall(r"^ultraslow (.*)$", page, re.M)
+    assert len(asked) == 1
+    for words in asked:
+        assert run(*shlex.split(words)) == 0
+    (python,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    found = {}
+    exec(python, found)
+    assert found["runs"]["dist"]["iteration"].values.tolist() == [1, 2]
