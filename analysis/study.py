@@ -23,6 +23,7 @@ from ultraslow.analysis.runs import (
     rungs_in_words,
     seeds,
     setting_differences,
+    traits,
 )
 from ultraslow.analysis.runs.arms import arm, by_arm
 from ultraslow.analysis.scores import has, metric_of, once
@@ -197,7 +198,7 @@ class Study:
 
     def drawn(self, enough: int) -> "Study":
         """As `distinct`, where so many seeds of an arm speak without those that ended early."""
-        return self.part(draws(self.runs, enough=enough))
+        return self.part(draws(self.runs, enough=enough, known=self.each(traits)))
 
     def of_arms(self, count: int = SEEDS) -> "Study":
         """The runs of arms of so many seeds, arm by arm."""
@@ -266,7 +267,7 @@ class Study:
         return " ".join(filter(None, [above, *told]))
 
     def _of_set(self, name: str, part: "Study") -> str:
-        said = counted_in_words(part.runs)
+        said = counted_in_words(part.runs, part.each(traits))
         return f"In the set {name}: {said}" if said and len(self.sets) > 1 else said
 
 

@@ -14,7 +14,7 @@ from .arms import (
     setting_of as setting_of,
     some_runs as some_runs,
 )
-from .distinct import counted_in_words as counted_in_words, draws as draws
+from .distinct import counted_in_words as counted_in_words, draws as draws, traits as traits
 from .load import unusable as unusable
 from .names import arm_names as arm_names
 from .readings import (

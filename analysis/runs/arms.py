@@ -141,15 +141,22 @@ def setting_key(run: xr.Dataset) -> Hashable:
     return arm(run), setting_of(run), ingredients_of(run)
 
 
-def one_per_seed(runs: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+def one_per_seed(
+    runs: dict[str, xr.Dataset], keys: Mapping[str, Hashable] | None = None
+) -> dict[str, xr.Dataset]:
     """One run of each seed in each arm: that of most finite distances, of equals the first.
 
     A repeated seed is a copy or a rerun and no further draw; it would narrow intervals wrongly.
+
+    Arguments:
+        runs: recordings by node name.
+        keys: the `setting_key` of each, where they are at hand.
     """
+    keys = keys or {name: setting_key(run) for name, run in runs.items()}
     draws: dict[tuple[object, ...], list[str]] = {}
     for name, run in runs.items():
         seed = label(run, "seed", None)
-        draws.setdefault((setting_key(run), name if seed is None else seed), []).append(name)
+        draws.setdefault((keys[name], name if seed is None else seed), []).append(name)
     kept = {max(names, key=lambda name: _last(runs[name])) for names in draws.values()}
     return {name: run for name, run in runs.items() if name in kept}
 
@@ -359,11 +366,29 @@ def rungs_in_words(runs: Mapping[str, xr.Dataset]) -> str:
     names = [name for above in upper_rungs(runs).values() for name in above]
     if not names:
         return ""
-    verb = "is" if len(names) == 1 else "are"
-    return (
-        f"Of a ladder verdicts count the lowest rung; {plural(len(names), 'recording')} of higher "
-        f"rungs {verb} left out: {first_of([called(runs[name]) for name in names])}."
-    )
+    verbs = "of higher rungs is", "of higher rungs are"
+    told = recordings_told([called(runs[name]) for name in names], "left out", verbs)
+    return f"Of a ladder verdicts count the lowest rung; {told}"
+
+
+IS_ARE = ("is", "are")
+
+
+def recordings_told(names: Sequence[str], what: str, verbs: tuple[str, str] = IS_ARE) -> str:
+    """A sentence on recordings, the first of them by name; empty without any.
+
+    Arguments:
+        names: of the recordings.
+        what: is said of them, after the verb.
+        verbs: of one recording, and of several.
+
+    >>> recordings_told(["a", "b"], "left out")
+    '2 recordings are left out: a, b.'
+    """
+    if not names:
+        return ""
+    verb = verbs[len(names) > 1]
+    return f"{plural(len(names), 'recording')} {verb} {what}: {first_of(names)}."
 
 
 def called(run: xr.Dataset) -> str:

@@ -6,17 +6,16 @@ and neither shortens what they show nor passes for what it did not see.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.text import first_of, number, plural, sentence
+from ultraslow.analysis.text import first_of, number, sentence
 
-from .arms import arm, called, one_per_seed, setting_key
-from .readings import total_distance
+from .arms import IS_ARE, arm, called, one_per_seed, recordings_told, setting_key
 
 # Distances of two seeds differ by far more at some record; those of a recording that was written
 # again in single precision, or as text, do not.
@@ -30,57 +29,83 @@ FEW, MANY = 3, 4  # seeds that speak on the growth of an arm, and on everything 
 _LEARNT, _NOTHING_LEARNT = 0.5, 0.9
 
 
-def copies(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:
+@dataclass(frozen=True)
+class Traits:
+    """What tells a run from others, and whether it is whole.
+
+    Attributes:
+        key: equal for runs that differ by seed only.
+        times: iterations t ≥ 1 with a finite, positive distance, shape (record,).
+        distances: there, shape (record,).
+        loss_left: the training loss at the end over that at the start; NaN where unknown.
+    """
+
+    key: Hashable
+    times: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    loss_left: float
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last iteration with a distance; 0 without any."""
+        return (int(self.times[0]), int(self.times[-1])) if self.times.size else (0, 0)
+
+
+def traits(run: xr.Dataset) -> Traits:
+    """The traits of a run, which a study reads once."""
+    squares, times = run.variables["distance_sq"], run.variables["iteration"].values
+    distance = np.sqrt(squares.sum("tensor", skipna=False).values)
+    known = (times > 0) & np.isfinite(distance) & (distance > 0)
+    curve = times[known].astype(np.int64), distance[known]
+    return Traits(setting_key(run), *curve, _loss_left(run))
+
+
+Known = Mapping[str, Traits]
+
+
+def copies(known: Known) -> dict[str, str]:
     """Recordings of the curve of another in the same arm, whatever their names and seeds.
 
     Two trainings never agree in the distance at every record; two files of one training do.
 
     Arguments:
-        runs: recordings by node name.
+        known: traits of the runs by node name.
 
     Returns:
         Of each copy the run that it repeats: the one that goes farthest, of equals the first.
     """
     found: dict[str, str] = {}
-    for names in _by_arm(runs).values():
-        if len(names) > 1:
-            found |= _copies({name: _curve(runs[name]) for name in names})
+    grids: dict[bytes, int] = {}
+    for names in _by_arm(known).values():
+        # Farthest first, so that what is kept is what goes on; sorting keeps the order of equals.
+        ordered = sorted(names, key=lambda name: -known[name].span[1])
+        kept: list[tuple[str, int, float]] = []
+        for name in ordered:
+            own = known[name]
+            grid = grids.setdefault(own.times.tobytes(), len(grids))
+            last = float(own.distances[-1]) if own.distances.size else 0.0
+            # Of most pairs of equal times the last distances tell that they are none.
+            near = (
+                other for other, at, end in kept if at != grid or abs(last - end) <= _SAME * end
+            )
+            twin = next((other for other in near if _same(own, known[other])), None)
+            if twin is None:
+                kept.append((name, grid, last))
+            else:
+                found[name] = twin
     return found
 
 
-_Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
-
-
-def _curve(run: xr.Dataset) -> _Curve:
-    """Iterations and distances of the records that tell trainings apart."""
-    distance = total_distance(run).values
-    times = run.variables["iteration"].values
-    known = (times > 0) & np.isfinite(distance) & (distance > 0)
-    return times[known].astype(np.int64), distance[known]
-
-
-def _copies(curves: Mapping[str, _Curve]) -> dict[str, str]:
-    # Farthest first, so that what is kept is what goes on; sorting keeps the order of equals.
-    ordered = sorted(curves, key=lambda name: -int(curves[name][0][-1:].sum()))
-    found: dict[str, str] = {}
-    kept: list[str] = []
-    for name in ordered:
-        twin = next((other for other in kept if _same(curves[name], curves[other])), None)
-        if twin is None:
-            kept.append(name)
-        else:
-            found[name] = twin
-    return found
-
-
-def _same(one: _Curve, other: _Curve) -> bool:
-    _, here, there = np.intersect1d(one[0], other[0], assume_unique=True, return_indices=True)
+def _same(one: Traits, other: Traits) -> bool:
+    _, here, there = np.intersect1d(
+        one.times, other.times, assume_unique=True, return_indices=True
+    )
     if here.size < _LEAST_SHARED:
         return False
-    return bool(np.allclose(one[1][here], other[1][there], rtol=_SAME, atol=0.0))
+    return bool(np.allclose(one.distances[here], other.distances[there], rtol=_SAME, atol=0.0))
 
 
-def stopped_early(runs: Mapping[str, xr.Dataset], *, enough: int = MANY) -> dict[str, int]:
+def stopped_early(known: Known, *, enough: int = MANY) -> dict[str, int]:
     """Runs that ended, began, or stopped being finite, far from where others of their arm did.
 
     Where more than enough seeds are there, a run is left out that ends before `_WHOLE` of the
@@ -89,15 +114,15 @@ def stopped_early(runs: Mapping[str, xr.Dataset], *, enough: int = MANY) -> dict
     that three of its seeds saw; with three or fewer, that of the longest.
 
     Arguments:
-        runs: recordings by node name, one a seed.
+        known: traits of the runs by node name, one a seed.
         enough: seeds that speak without the others.
 
     Returns:
         Of each the last iteration with a finite distance.
     """
-    ends = {name: _span(run) for name, run in runs.items()}
+    ends = {name: own.span for name, own in known.items()}
     found: dict[str, int] = {}
-    for names in _by_arm(runs).values():
+    for names in _by_arm(known).values():
         reached = _reached([ends[name] for name in names], FEW)
         short = {name for name in names if ends[name][1] < _SHORT * reached[1]}
         first, last = _reached([ends[name] for name in names], enough)
@@ -112,17 +137,11 @@ def stopped_early(runs: Mapping[str, xr.Dataset], *, enough: int = MANY) -> dict
     return found
 
 
-def _by_arm(runs: Mapping[str, xr.Dataset]) -> dict[object, list[str]]:
-    found: dict[object, list[str]] = {}
-    for name, run in runs.items():
-        found.setdefault(setting_key(run), []).append(name)
+def _by_arm(known: Known) -> dict[Hashable, list[str]]:
+    found: dict[Hashable, list[str]] = {}
+    for name, own in known.items():
+        found.setdefault(own.key, []).append(name)
     return found
-
-
-def _span(run: xr.Dataset) -> tuple[int, int]:
-    """First and last iteration with a finite, positive distance; 0 without any."""
-    times, _ = _curve(run)
-    return (int(times[0]), int(times[-1])) if times.size else (0, 0)
 
 
 def _reached(ends: Sequence[tuple[int, int]], enough: int) -> tuple[int, int]:
@@ -132,23 +151,22 @@ def _reached(ends: Sequence[tuple[int, int]], enough: int) -> tuple[int, int]:
     return begun[place], ended[place]
 
 
-def diverged(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
+def diverged(known: Known) -> tuple[str, ...]:
     """Runs whose training loss ends where it began, though that of their arm fell to half of it.
 
     What happens to a network that learns nothing is not what its arm shows, however finite it is.
 
     Arguments:
-        runs: recordings by node name, one a seed.
+        known: traits of the runs by node name, one a seed.
 
     Returns:
         Their names; none of arms of fewer than three runs with a loss.
     """
     found: list[str] = []
-    for names in _by_arm(runs).values():
-        left = {name: _loss_left(runs[name]) for name in names}
-        known = [share for share in left.values() if math.isfinite(share)]
-        if len(known) >= FEW and np.median(known) < _LEARNT:
-            found += [name for name, share in left.items() if share > _NOTHING_LEARNT]
+    for names in _by_arm(known).values():
+        left = [share for name in names if math.isfinite(share := known[name].loss_left)]
+        if len(left) >= FEW and np.median(left) < _LEARNT:
+            found += [name for name in names if known[name].loss_left > _NOTHING_LEARNT]
     return tuple(found)
 
 
@@ -182,24 +200,32 @@ class _Counted:
     kept: dict[str, xr.Dataset]
 
 
-def _counted(runs: Mapping[str, xr.Dataset], enough: int) -> _Counted:
-    twins = copies(runs)
+def _counted(runs: Mapping[str, xr.Dataset], enough: int, known: Known) -> _Counted:
+    twins = copies(known)
     single = without(runs, twins)
-    once = one_per_seed(single)
-    short = stopped_early(once, enough=enough)
-    lost = [name for name in diverged(once) if name not in short]
+    once = one_per_seed(single, {name: known[name].key for name in single})
+    own = {name: known[name] for name in once}
+    short = stopped_early(own, enough=enough)
+    lost = [name for name in diverged(own) if name not in short]
     again = [name for name in single if name not in once]
     return _Counted(twins, again, short, lost, without(once, {*short, *lost}))
 
 
-def draws(runs: Mapping[str, xr.Dataset], *, enough: int = MANY) -> dict[str, xr.Dataset]:
+def draws(
+    runs: Mapping[str, xr.Dataset], *, enough: int = MANY, known: Known | None = None
+) -> dict[str, xr.Dataset]:
     """The runs that are draws of their own: copies and repeated seeds once, none broken off.
 
     Arguments:
         runs: recordings by node name.
         enough: seeds of an arm that speak without those that ended before them.
+        known: their traits, where they are at hand.
     """
-    return _counted(runs, enough).kept
+    return _counted(runs, enough, known or _read(runs)).kept
+
+
+def _read(runs: Mapping[str, xr.Dataset]) -> dict[str, Traits]:
+    return {name: traits(run) for name, run in runs.items()}
 
 
 def without(runs: Mapping[str, xr.Dataset], names: Iterable[str]) -> dict[str, xr.Dataset]:
@@ -208,27 +234,56 @@ def without(runs: Mapping[str, xr.Dataset], names: Iterable[str]) -> dict[str, x
     return {name: run for name, run in runs.items() if name not in left_out}
 
 
-def counted_in_words(runs: Mapping[str, xr.Dataset]) -> str:
-    """In words, which runs of a set count once or not at all, and why; empty without any."""
-    found = _counted(runs, MANY)
-    few = stopped_early({**found.kept, **{name: runs[name] for name in found.short}}, enough=FEW)
-    said = [
-        _told_copies(runs, found.twins),
-        _told_again(runs, found.again),
-        _told_left_out(_ended(runs, found.short), "others have finite distances farther on"),
-        _told_partly(_ended(runs, [name for name in few if name not in found.short])),
-        _told_left_out(
-            [called(runs[name]) for name in found.lost],
-            "the training loss ends where it began while that of the arm fell",
+def counted_in_words(runs: Mapping[str, xr.Dataset], known: Known | None = None) -> str:
+    """In words, which runs of a set count once or not at all, and why; empty without any.
+
+    Arguments:
+        runs: recordings by node name.
+        known: their traits, where they are at hand.
+    """
+    known = known or _read(runs)
+    found = _counted(runs, MANY, known)
+    few = stopped_early({name: known[name] for name in (*found.kept, *found.short)}, enough=FEW)
+    partly = [name for name in few if name not in found.short]
+    apart = "left out of comparisons between distances, as"
+    pairs = [f"{_file(runs[name])} of {_file(runs[twin])}" for name, twin in found.twins.items()]
+    told = [
+        (pairs, "with the same distance at every record", _COPY),
+        (_named(runs, found.again), _SAME_SEED, ("repeats", "repeat")),
+        (
+            _ended(runs, known, found.short),
+            f"{apart} others have finite distances farther on",
+            IS_ARE,
         ),
-        *_told_shortened(without(found.kept, few)),
+        (_ended(runs, known, partly), _NOT_AS_FAR, ("has", "have")),
+        (
+            _named(runs, found.lost),
+            f"{apart} the training loss ends where it began while that of the arm fell",
+            IS_ARE,
+        ),
     ]
+    said = [recordings_told(*one) for one in told]
+    for place, rest in ((0, "Each curve counts once."), (1, _LONGEST)):
+        said[place] += f" {rest}" if said[place] else ""
+    said += _told_shortened(without(found.kept, few), known)
     return " ".join(filter(None, said))
 
 
-def _ended(runs: Mapping[str, xr.Dataset], names: Iterable[str]) -> list[str]:
+_COPY = ("is a copy of another,", "are copies of others,")
+_SAME_SEED = "the seed of another at the same batch size, rule and rate"
+_LONGEST = "Verdicts count one of each, the longest that recorded what they need."
+_NOT_AS_FAR = (
+    f"finite distances not as far as {FEW} others, which speak alone where {FEW} seeds are enough"
+)
+
+
+def _named(runs: Mapping[str, xr.Dataset], names: Iterable[str]) -> list[str]:
+    return [called(runs[name]) for name in names]
+
+
+def _ended(runs: Mapping[str, xr.Dataset], known: Known, names: Iterable[str]) -> list[str]:
     """The runs with the iterations that each has a finite distance at."""
-    spans = {name: _span(runs[name]) for name in names}
+    spans = {name: known[name].span for name in names}
     return [
         f"{called(runs[name])} to iteration {number(last)}"
         if first <= _LATE
@@ -237,21 +292,11 @@ def _ended(runs: Mapping[str, xr.Dataset], names: Iterable[str]) -> list[str]:
     ]
 
 
-def _told_partly(ended: Sequence[str]) -> str:
-    if not ended:
-        return ""
-    have = "has" if len(ended) == 1 else "have"
-    return (
-        f"{plural(len(ended), 'recording')} {have} finite distances not as far as {FEW} others, "
-        f"which speak alone where {FEW} seeds are enough: {first_of(ended)}."
-    )
-
-
-def _told_shortened(runs: Mapping[str, xr.Dataset]) -> list[str]:
+def _told_shortened(runs: Mapping[str, xr.Dataset], known: Known) -> list[str]:
     """That an arm is read up to where the first of its runs ends, where others go on."""
     said = []
-    for names in _by_arm(runs).values():
-        ends = {name: _span(runs[name])[1] for name in names}
+    for names in _by_arm({name: known[name] for name in runs}).values():
+        ends = {name: known[name].span[1] for name in names}
         first, last = min(ends.values()), max(ends.values())
         if first < _WHOLE * last:
             short = [called(runs[name]) for name in names if ends[name] < _WHOLE * last]
@@ -261,38 +306,6 @@ def _told_shortened(runs: Mapping[str, xr.Dataset]) -> list[str]:
                 f"{first_of(short)} {'ends' if len(short) == 1 else 'end'} before."
             )
     return said
-
-
-def _told_copies(runs: Mapping[str, xr.Dataset], twins: Mapping[str, str]) -> str:
-    if not twins:
-        return ""
-    pairs = [f"{_file(runs[name])} of {_file(runs[twin])}" for name, twin in twins.items()]
-    verb = "is a copy of another" if len(pairs) == 1 else "are copies of others"
-    return (
-        f"{plural(len(pairs), 'recording')} {verb}, with the same distance at every record: "
-        f"{first_of(pairs)}. Each curve counts once."
-    )
-
-
-def _told_again(runs: Mapping[str, xr.Dataset], again: Sequence[str]) -> str:
-    if not again:
-        return ""
-    verb = "repeats" if len(again) == 1 else "repeat"
-    return (
-        f"{plural(len(again), 'recording')} {verb} the seed of another at the same batch size, "
-        f"rule and rate: {first_of([called(runs[name]) for name in again])}. Verdicts count one "
-        "of each, the longest that recorded what they need."
-    )
-
-
-def _told_left_out(names: Sequence[str], why: str) -> str:
-    if not names:
-        return ""
-    verb = "is" if len(names) == 1 else "are"
-    return (
-        f"{plural(len(names), 'recording')} {verb} left out of comparisons between distances, as "
-        f"{why}: {first_of(names)}."
-    )
 
 
 def _file(run: xr.Dataset) -> str:

@@ -241,9 +241,9 @@ def fitted_at(run: xr.Dataset) -> int:
 
 def _noise_trace(run: xr.Dataset) -> Array:
     """Tr Σ of each record's window, shape (iteration,); NaN where unknown."""
-    if "noise_trace" not in run:
+    trace = run.variables.get("noise_trace")
+    if trace is None:
         return np.full(run.sizes["iteration"], np.nan)
-    trace = run["noise_trace"]
     dims = [dim for dim in trace.dims if dim != "iteration"]
     return np.asarray(trace.sum(dims, skipna=False).values, dtype=np.float64)
 

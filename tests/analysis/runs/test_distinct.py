@@ -5,9 +5,13 @@ import pytest
 
 from ultraslow.analysis.runs import counted_in_words, draws
 from ultraslow.analysis.runs.arms import one_per_seed
-from ultraslow.analysis.runs.distinct import copies, diverged, stopped_early
+from ultraslow.analysis.runs.distinct import copies, diverged, stopped_early, traits
 
 FEW = [0, 1, 2, 4, 8]
+
+
+def read(runs):
+    return {name: traits(run) for name, run in runs.items()}
 
 
 def test_a_copy_under_another_name_and_seed_is_no_seed(make):
@@ -21,10 +25,10 @@ def test_a_copy_under_another_name_and_seed_is_no_seed(make):
         .assign_coords(seed=6, run="rounded"),
     }
     for order in (runs | fakes, fakes | runs):
-        found = copies(order)
+        found = copies(read(order))
         assert set(found) | set(found.values()) <= set(order)
         assert len(draws(order)) == 3
-    assert copies(runs | fakes) == {
+    assert copies(read(runs | fakes)) == {
         "relabelled": "s0",
         "rounded": "s0",
         "shortened": "s1",
@@ -38,11 +42,11 @@ def test_a_copy_under_another_name_and_seed_is_no_seed(make):
 
 def test_other_seeds_are_no_copies(make):
     runs = {f"s{k}": make(seed=k, noise=1e-4) for k in range(5)}
-    assert copies(runs) == {} and list(draws(runs)) == list(runs)
+    assert copies(read(runs)) == {} and list(draws(runs)) == list(runs)
     assert counted_in_words(runs) == ""
     # Nor runs of which too little is known to tell them apart.
     one = make(records=[0, 1])
-    assert copies({"a": one, "b": one.assign_coords(seed=5)}) == {}
+    assert copies(read({"a": one, "b": one.assign_coords(seed=5)})) == {}
 
 
 def test_repeated_seeds_are_named_and_counted(make):
@@ -63,7 +67,7 @@ def test_seeds_that_stopped_early_are_left_out_and_named(make):
     diverged["distance_sq"].values[late] = np.nan
     runs["nan"] = diverged
     last = int(diverged["iteration"].values[~late][-1])
-    assert stopped_early(runs) == {"short": 900, "nan": last}
+    assert stopped_early(read(runs)) == {"short": 900, "nan": last}
     assert list(draws(runs)) == ["s0", "s1", "s2", "s3"]
     assert counted_in_words(runs) == (
         "2 recordings are left out of comparisons between distances, as others have finite "
@@ -84,11 +88,11 @@ def test_a_late_loss_does_not_shorten_those_that_go_on(make, seeds, enough):
     lost, last = lost_after(make(run="nan", seed=9, last=3000), 2000)
     cut = make(run="cut", seed=10, last=2100)
     for order in (runs | {"nan": lost, "cut": cut}, {"cut": cut, "nan": lost} | runs):
-        assert stopped_early(order, enough=enough) == {"nan": last, "cut": 2100}
+        assert stopped_early(read(order), enough=enough) == {"nan": last, "cut": 2100}
         assert set(draws(order, enough=enough)) == set(runs)
     # What is lost within the last tenth is too little to lose a seed for.
     almost, _ = lost_after(make(run="almost", seed=11, last=3000), 2800)
-    assert stopped_early(runs | {"almost": almost}, enough=enough) == {}
+    assert stopped_early(read(runs | {"almost": almost}), enough=enough) == {}
 
 
 def test_a_recording_that_begins_late_does_not_take_the_beginning_from_the_others(make):
@@ -127,10 +131,10 @@ def test_of_a_seed_that_was_run_twice_the_one_with_finite_distances_counts(make)
 
 def test_one_long_seed_does_not_make_the_others_short(make):
     runs = {f"s{k}": make(seed=k, last=1000) for k in range(4)}
-    assert stopped_early(runs | {"long": make(seed=8, last=10_000)}) == {}
+    assert stopped_early(read(runs | {"long": make(seed=8, last=10_000)})) == {}
     # Nor is an arm short because another one is long.
     other = {"o": make(batch_size=256, seed=0, last=10_000)}
-    assert stopped_early(runs | other) == {}
+    assert stopped_early(read(runs | other)) == {}
 
 
 def test_copies_are_named_by_their_files(make):
@@ -146,7 +150,7 @@ def test_a_run_that_learns_nothing_is_left_out_and_named(make):
     late = lost["iteration"].values > 100
     lost["distance_sq"].values[late] *= 25.0**2
     lost["loss"].values[late] = 2.303
-    assert diverged(runs) == () and diverged(runs | {"lost": lost}) == ("lost",)
+    assert diverged(read(runs)) == () and diverged(read(runs | {"lost": lost})) == ("lost",)
     assert list(draws(runs | {"lost": lost})) == list(runs)
     assert counted_in_words(runs | {"lost": lost}) == (
         "1 recording is left out of comparisons between distances, as the training loss ends "
@@ -154,5 +158,5 @@ def test_a_run_that_learns_nothing_is_left_out_and_named(make):
     )
     # Where no run of an arm learns, or too few say so, nothing is told from that.
     still = {name: run.assign(loss=2.3 + 0 * run["loss"]) for name, run in runs.items()}
-    assert diverged(still | {"lost": lost}) == ()
-    assert diverged({"s0": runs["s0"], "lost": lost}) == ()
+    assert diverged(read(still | {"lost": lost})) == ()
+    assert diverged(read({"s0": runs["s0"], "lost": lost})) == ()
