@@ -150,6 +150,15 @@ def printable(text: str, length: int = 80) -> str:
     return f"{safe[:head]}…{safe[len(safe) - (length - head - 1) :]}"
 
 
+def of_batch_size(size: int) -> str:
+    """A batch size in words; 0 is one that nobody knows.
+
+    >>> of_batch_size(64), of_batch_size(0)
+    ('batch size 64', 'unknown batch size')
+    """
+    return f"batch size {size}" if size else "unknown batch size"
+
+
 def sizes_in_words(listed: str) -> str:
     """The batch sizes of a sample, given as text with commas between them.
 
@@ -158,6 +167,8 @@ def sizes_in_words(listed: str) -> str:
     """
     if not listed:
         return "no batch size"
+    if listed == "0":
+        return of_batch_size(0)
     return f"batch sizes {listed}" if "," in listed else f"batch size {listed}"
 
 

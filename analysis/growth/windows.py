@@ -21,7 +21,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import Interval, joint_level, t_interval
-from ultraslow.analysis.text import between
+from ultraslow.analysis.text import between, of_batch_size
 from ultraslow.diffusion.laws import growth_regressor
 
 from .decade_ratio import HALF_WIDTH, averages, fitted_records
@@ -187,7 +187,7 @@ def misfits(fits: xr.Dataset) -> dict[str, Misfit]:
     arms: dict[str, list[int]] = {}
     for place in np.flatnonzero(counted & np.isfinite(fits["exponent"].values)):
         size, which = (fits[name].values[place] for name in ("batch_size", "arm"))
-        name = f"batch size {size}{f' ({which})' if which else ''}"
+        name = f"{of_batch_size(size)}{f' ({which})' if which else ''}"
         arms.setdefault(name, []).append(int(place))
     local, law = (fits[name].values for name in ("local_exponent", "law_exponent"))
     level = float(fits.attrs["level"])

@@ -321,10 +321,10 @@ def _labels(
         sizes["tensor_size"] = _whole(sheet, rows, columns.of["weights"], "--weights")
     if said.batch_size:
         found["batch_size"] = said.batch_size
-    if "batch_size" not in found:
-        raise sheet.fault("--batch-size: the file does not tell it, expected samples in an update")
+    if not found.get("batch_size"):
+        assumed.append("nobody says how many samples an update has; --batch-size tells it")
     weights: dict[str, Any] = {"tensor_size": [sizes["tensor_size"]]}
-    return {**found, **said.labels, **weights}
+    return {"batch_size": 0, **found, **said.labels, **weights}
 
 
 def _constant(sheet: Sheet, rows: Rows, name: str) -> str | None:

@@ -22,11 +22,12 @@ from ultraslow.analysis.predictions.landscape import activation, closed_loop, la
 from ultraslow.analysis.predictions.landscape.barriers import barriers
 from ultraslow.analysis.predictions.landscape.closure import closure
 from ultraslow.analysis.runs import FITTED_SHARE, some_runs
-from ultraslow.analysis.study import Study
+from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import plural
+from ultraslow.diffusion.predictions import PREDICTIONS
 
 from .evidence import LONG_SEEDS
-from .verdict import Verdict
+from .verdict import Verdict, question
 
 # The test of each prediction in `diffusion.predictions`, in the order of their numbers.
 TESTS: Mapping[str, Callable[[Study], Verdict]] = {
@@ -107,7 +108,7 @@ test.__test__ = False  # type: ignore[attr-defined]
 def verdicts_on(study: Study) -> xr.Dataset:
     """Verdicts on the predictions about recordings at hand, as `test` gives them."""
     found = {
-        name: [in_phase(decide(part), part) for decide in TESTS.values()]
+        name: [in_phase(_decided(key, part), part) for key in TESTS]
         for name, part in study.sets.items()
     }
     recordings = [len(part.runs) for part in study.sets.values()]
@@ -116,6 +117,20 @@ def verdicts_on(study: Study) -> xr.Dataset:
         .assign_coords(recordings=("set", recordings, {"long_name": "recordings in the set"}))
         .assign_attrs(note=study.note)
     )
+
+
+def _decided(key: str, study: Study) -> Verdict:
+    """The verdict on a prediction; of one about batch sizes by the runs whose size is known."""
+    if "batch_size" not in PREDICTIONS[key].needs or all(study.batch_sizes):
+        return TESTS[key](study)
+    known = study.where(lambda run: int(run["batch_size"].values) > 0)
+    if known.runs:
+        return TESTS[key](known)
+    missing = Missing(
+        "The batch size of no run is known.",
+        "recordings that are imported with `--batch-size`",
+    )
+    return question(key, PREDICTIONS[key].measurement).lacking(missing, study.sample)
 
 
 def in_phase(verdict: Verdict, study: Study) -> Verdict:

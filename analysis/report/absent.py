@@ -33,7 +33,10 @@ def absences(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
     keys: dict[str, dict[str, None]] = {}
     nodes: dict[str, dict[str, None]] = {}
     for node, run in runs.items():
-        for key, absent in lacking(set(map(str, run.variables))).items():
+        held = set(map(str, run.variables))
+        if not int(run["batch_size"].values):  # it is there, and nobody knows it
+            held -= {"batch_size"}
+        for key, absent in lacking(held).items():
             for name in absent:
                 keys.setdefault(name, {})[key] = None
                 nodes.setdefault(name, {})[node] = None
@@ -148,6 +151,8 @@ def _reason(run: xr.Dataset, name: str) -> str:
     found = [attribute for attribute, fields in _REASONS.items() if name in fields]
     told = [str(run.attrs[attribute]) for attribute in found if attribute in run.attrs]
     if not told and name not in LABELS and (origin := origin_of(run)):
+        if name == "batch_size":
+            return "ultraslow import tells it with --batch-size"
         return printable(f"it is not in what {origin.get('file')} holds of it", _REASON_LENGTH)
     return printable(told[0], _REASON_LENGTH) if told else ""
 

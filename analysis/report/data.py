@@ -23,6 +23,7 @@ from ultraslow.analysis.predictions.growth import told_arm
 from ultraslow.analysis.runs import constant_rate, total_distance
 from ultraslow.analysis.scores import Gain, Ladder
 from ultraslow.analysis.study import Study
+from ultraslow.analysis.text import of_batch_size
 
 Array = NDArray[np.float64]
 
@@ -275,7 +276,7 @@ def run_exponents(fits: xr.Dataset) -> DotPlot:
         if distinct.sizes["node"] >= SEEDS:
             dots.append(_mean_dot(distinct, len(rows), size))
             rows.append("")
-        rows[first] = f"{size}, {arm}" if arm else f"batch size {size}"
+        rows[first] = f"{size or 'unknown'}, {arm}" if arm else of_batch_size(size)
     return DotPlot(tuple(dots), tuple(rows))
 
 

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from ultraslow.analysis.text import fixed, number, printable
+from ultraslow.analysis.text import fixed, number, of_batch_size, printable
 
 from .data import Band, Curve, Dot, Local, Rivals, exponent_range, spread_out
 from .markup import inline_svg
@@ -100,7 +100,7 @@ def distance_panel(
         for fit in fits:
             axes.fill_between(fit.iteration, fit.low, fit.high, color=INK, alpha=0.12, linewidth=0)
             axes.plot(fit.iteration, fit.middle, color=INK, linewidth=0.9, zorder=4)
-        axes.set_title(f"batch size {batch_size}")
+        axes.set_title(of_batch_size(batch_size))
         axes.set_ylim(0, top)
         _log_time(axes)
         _grid(axes)
@@ -240,9 +240,8 @@ def _name_ends(axes: Axes, curves: Sequence[Curve], colours: Mapping[int, str]) 
     sizes = sorted(ends, key=lambda size: np.mean(ends[size]))
     places = spread_out([float(np.mean(ends[size])) for size in sizes], gap=0.065)
     for size, place in zip(sizes, places, strict=True):
-        axes.text(
-            1.02, place, str(size), color=colours[size], transform=axes.transAxes, va="center"
-        )
+        name = str(size or "unknown")
+        axes.text(1.02, place, name, color=colours[size], transform=axes.transAxes, va="center")
 
 
 def ratio_curves(
@@ -335,8 +334,8 @@ def local_panel(shown: Local, *, colour: str, span: tuple[float, float]) -> Mark
         axes.plot(band.iteration, band.middle, color=colour)
         axes.plot(band.iteration, shown.law, color=INK, linewidth=0.9, linestyle=_DASHED)
         axes.set_ylim(*span)
-        sized = f"{shown.batch_size}, {shown.arm}" if shown.arm else str(shown.batch_size)
-        axes.set_title(printable(f"batch size {sized}", 40))
+        arm = f", {shown.arm}" if shown.arm else ""
+        axes.set_title(printable(f"{of_batch_size(shown.batch_size)}{arm}", 40))
         _log_time(axes)
         axes.grid(visible=False)
 

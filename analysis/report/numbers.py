@@ -86,7 +86,7 @@ def _input(name: str, run: xr.Dataset) -> dict[str, Any]:
         "state": attrs.pop("state", ""),
         "written": attrs.pop("written", ""),
         "unwritten": attrs.pop("unwritten", ""),
-        "batch_size": int(run["batch_size"].values),
+        "batch_size": int(run["batch_size"].values) or None,
         "learning_rate": stretch.rate,
         **{field: label(run, field, None) for field in _LABELS},
         "records": iteration.size,
@@ -137,7 +137,11 @@ def fit_rows(fits: xr.Dataset) -> list[dict[str, Any]]:
     columns = fits[present].reset_coords([name for name in keys if name not in fits.dims])
     spread = xr.broadcast(columns)[0].stack(curve=fits["exponent"].dims).reset_index("curve")
     arrays = {name: spread[name].values.tolist() for name in [*keys, *present]}
-    return [plain(dict(zip(arrays, row, strict=True))) for row in _rows(arrays)]
+    listed = [plain(dict(zip(arrays, row, strict=True))) for row in _rows(arrays)]
+    for row in listed:
+        if row.get("batch_size") == 0:  # nobody knows it
+            row["batch_size"] = None
+    return listed
 
 
 def _rows(arrays: dict[str, list]) -> Iterable[tuple]:

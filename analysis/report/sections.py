@@ -284,7 +284,8 @@ def _wandering(found: Findings) -> str:
 
 
 def _overlay(found: Findings, curves: list[data.Curve]) -> Markup:
-    if len(found.colours) < 2:
+    curves = [curve for curve in curves if curve.batch_size]  # 0 is one that nobody knows
+    if len({curve.batch_size for curve in curves}) < 2:
         return Markup()
     last = min((float(curve.iteration[-1]) for curve in curves if curve.value.size), default=1.0)
     both = [

@@ -24,6 +24,7 @@ from ultraslow.analysis.text import (
     in_short,
     interval,
     number,
+    of_batch_size,
     percent,
     plural,
     real,
@@ -541,7 +542,7 @@ def _outlook_table(way: Advice, of: Pilot) -> Table:
     )
     count, last = ahead.present
     there = f"{plural(count, 'seed')} until iteration {number(last)}"
-    where = f"batch size {of.batch_size}"
+    where = of_batch_size(of.batch_size)
     title = f"how many of 100 studies would decide P1 at {where}, where there are {there}"
     notes = [f"what decides it: {way.in_words(where)}"]
     notes += [f"advised is what decides in {percent(PROMISED)} or more"] if way.promised else []

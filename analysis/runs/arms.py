@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 import xarray as xr
 
-from ultraslow.analysis.text import first_of, in_short, number, plural
+from ultraslow.analysis.text import first_of, in_short, number, of_batch_size, plural
 
 from .readings import constant_rate, injected_noise, label, measured_until
 
@@ -52,7 +52,7 @@ class Arm:
     noise: float = 0.0
 
     def __str__(self) -> str:
-        size = f"batch size {self.batch_size}"
+        size = of_batch_size(self.batch_size)
         return f"{size} with added noise {number(self.noise)}" if self.noise else size
 
 

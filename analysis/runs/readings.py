@@ -250,8 +250,8 @@ def _noise_trace(run: xr.Dataset) -> Array:
 
 def _first_pass(run: xr.Dataset) -> float:
     """Updates of the first pass over the training set; 0 where its size is unknown."""
-    size = run.variables.get("data_size")
-    return 0.0 if size is None else float(size.values) / float(run.variables["batch_size"].values)
+    size, batch = run.variables.get("data_size"), int(run.variables["batch_size"].values)
+    return float(size.values) / batch if size is not None and batch else 0.0
 
 
 def _start(times: Array, loss: Array, first_pass: float) -> float:

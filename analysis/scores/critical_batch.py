@@ -127,7 +127,11 @@ def critical_batch(
     given = runs if isinstance(runs, dict) else runs_of(runs)
     if target is not None and not isinstance(target, Real):
         raise TypeError(f"target: found {type(target).__name__}, expected a training loss")
-    plain = {name: run for name, run in given.items() if injected_noise(run) == 0}
+    sized = {name: run for name, run in given.items() if int(run["batch_size"].values)}
+    if given and not sized:
+        needed = "batch sizes, as `ultraslow import --batch-size` tells them"
+        return CriticalBatch(reason="no run's batch size is known", needed=needed)
+    plain = {name: run for name, run in sized.items() if injected_noise(run) == 0}
     measured = longest_trainings({name: run for name, run in plain.items() if "loss" in run})
     if not measured:
         needed = "runs that record their training loss"

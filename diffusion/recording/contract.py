@@ -174,9 +174,9 @@ def _axis_faults(dataset: DatasetLike) -> Iterable[str]:
 
 
 def _value_faults(dataset: DatasetLike) -> Iterable[str]:
-    if int(dataset.variables["batch_size"].values) < 1:
-        yield f"batch_size is {int(dataset.variables['batch_size'].values)}, expected 1 or more"
     # 0: nobody knows, as of curves that another program logged.
+    if int(dataset.variables["batch_size"].values) < 0:
+        yield f"batch_size is {int(dataset.variables['batch_size'].values)}, expected 0 or more"
     if np.any(np.asarray(dataset.variables["tensor_size"].values) < 0):
         yield "tensor_size has values below 0"
     # Weights that diverged are a finding: inf and NaN are left to the analysis.

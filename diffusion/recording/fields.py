@@ -197,6 +197,7 @@ COORDINATES = (
 ) + tuple(f.name for f in _DECLARED if not f.dims)
 # How `us.attach` is asked for what a recording may lack.
 ASKED_WITH = {
+    "batch_size": "batch_size=",
     **{name: f"{name}=" for name in ("seed", "scaling", "data_size")},
     "held_out": "evaluation=",
     "loss_difference": "landscape=",

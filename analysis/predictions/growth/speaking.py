@@ -10,6 +10,7 @@ from ultraslow.analysis.growth import DECADES, LEAST_SEEDS, MARGIN, Advantage, A
 from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, Interval
 from ultraslow.analysis.runs import Arm, arm_names
 from ultraslow.analysis.study import Study
+from ultraslow.analysis.text import of_batch_size
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _speaking(arm: Arm, nodes: Sequence[str], which: str, kept: Study) -> Speaki
     fits = kept.fits.sel(node=nodes)
     better = Advantage(fits["faster_advantage"].values, fits["slower_advantage"].values)
     return SpeakingArm(
-        f"batch size {arm.batch_size} ({which})" if which else str(arm),
+        f"{of_batch_size(arm.batch_size)} ({which})" if which else str(arm),
         arm.batch_size,
         tuple(nodes),
         ArmCurves(fits["exponent"].values, better),

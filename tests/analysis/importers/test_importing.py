@@ -221,3 +221,34 @@ def test_the_page_runs_as_it_stands(run, tmp_path, monkeypatch):
     found = {}
     exec(python, found)
     assert found["runs"]["dist"]["iteration"].values.tolist() == [1, 2]
+
+
+def test_of_an_unknown_batch_size_nothing_is_made_up(run, write, tmp_path, capsys):
+    steps = np.unique(np.geomspace(1, 10_000, 60).astype(int))
+    for seed in range(4):
+        noise = np.random.default_rng(seed).standard_normal(steps.size)
+        distance = 1 + np.log(steps) + 0.01 * noise
+        write(f"s{seed}.csv", table({"step": steps, "dist": distance, "loss": 1 / steps}))
+    logs = [tmp_path / f"s{seed}.csv" for seed in range(4)]
+    folder = tmp_path / "runs"
+    rate = ("--learning-rate", "0.1", "--label", "data_size=1000", "scaling=sqrt")
+    assert run("import", *logs, "--output", folder, *rate) == 0
+    assert "--batch-size tells it" in capsys.readouterr().out
+    assert run("info", folder) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    about = ("P2", "P2'", "P3", "P5", "P6", "H-a", "H-b", "H-c")
+    assert f"no batch_size in all 4 (for {', '.join(about)}): ultraslow import tells it" in told
+    assert run("test", folder, "--json") == 0
+    verdicts = {row["prediction"]: row for row in json.loads(capsys.readouterr().out)["verdicts"]}
+    assert verdicts["P1"]["effect"] is not None
+    for key in about:
+        assert verdicts[key]["reason"] == "The batch size of no run is known.", key
+    assert run("batch", folder) == 2
+    assert "no run's batch size is known" in capsys.readouterr().err
+    assert run("fit", folder, "--json") == 0
+    assert {row["batch_size"] for row in json.loads(capsys.readouterr().out)["fits"]} == {None}
+    page = tmp_path / "report.html"
+    assert run("report", folder, "--output", page) == 0
+    assert "unknown batch size" in page.read_text()
+    assert "batch size 0" not in page.read_text()
+    assert "batch size 0" not in capsys.readouterr().out

@@ -82,7 +82,7 @@ def test_all_faults_are_listed_at_once():
         ({"iteration": [0, 2, 2]}, "iteration does not increase: 2 is followed by 2"),
         ({"iteration": [-1, 0, 1]}, "iteration starts at -1, expected 0 or more"),
         ({"tensor": ["x", "x"]}, "tensor names repeat: 2 names, 1 different"),
-        ({"batch_size": 0}, "batch_size is 0, expected 1 or more"),
+        ({"batch_size": -1}, "batch_size is -1, expected 0 or more"),
         ({"tensor_size": [-1, 1]}, "tensor_size has values below 0"),
         ({"distance_sq": -np.ones((3, 2))}, "distance_sq has 6 negative values"),
         ({"run": "x" * 600}, "a name has 600 characters, at most 512"),
