@@ -231,7 +231,11 @@ def sweep(parser: argparse.ArgumentParser) -> Run:
     parser.add_argument(
         "--jobs", type=int, default=0, help="runs at a time; 0: as many as fit (default: 0)"
     )
-    parser.add_argument("--dry-run", action="store_true", help="check and list the runs only")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check the runs; say what each arm is, costs and can serve",
+    )
     parser.add_argument("--data", help="image set to train on instead of the recipe's")
     parser.add_argument("--data-folder", help="folder of the image set's files")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to train")
@@ -258,7 +262,7 @@ def _sweep(parsed: argparse.Namespace) -> int:
     todo = _todo(recipe.runs)
     print(_sweep_introduction(recipe, todo, count))
     if parsed.dry_run:
-        print("\n".join(_line(config) for config in recipe.runs))
+        print(_plan(recipe, count, parsed.jobs))
         return 0
     if not todo:
         return 0
@@ -347,19 +351,41 @@ def _sweep_introduction(recipe: "Recipe", todo: "Sequence[Config]", count: int) 
     return f"{recipe.name}: {numbers}; processes of a run: {count}"
 
 
-def _line(config: "Config") -> str:
-    from ultraslow.probes.runs.jobs import state
+def _plan(recipe: "Recipe", count: int, jobs: int) -> str:
+    """What each arm is, costs and serves, and what all of them cost."""
+    from ultraslow.probes.runs.jobs import estimates
 
-    return (
-        f"  {config.run:<32} {state(config):<7} {config.model}  batch size {config.batch_size:,}"
-        f"  {config.iterations:,} iterations"
+    places = recipe.study.items()
+    arms = {run: str(place.get("arm", place.get("rung_name", ""))) for run, place in places}
+    found = estimates(recipe.runs, arms, processes=count)
+    width = max(len("arm"), *(len(one.arm) for one in found))
+    lines = [
+        f"{'arm':<{width}}  batch size       rate  iterations  runs  core-min     MB  can serve"
+    ]
+    lines += [
+        f"{one.arm:<{width}}  {one.batch_size:>10,}  {one.rate:>9.4g}  {one.iterations:>10,}"
+        f"  {one.runs:>4}  {one.seconds / 60:>8.1f}  {one.bytes / 1e6:>5.1f}"
+        f"  {' '.join(one.serves) or 'none'}"
+        for one in found
+    ]
+    hours = sum(one.seconds for one in found) / 3600
+    cores = min(os.cpu_count() or 1, count * _jobs(recipe.runs[0], count, jobs))
+    lines.append(
+        f"All of them: about {hours:.1f} core-hours, as timed on one core of this machine,"
+        f" {hours / cores:.1f} hours on {cores}; {sum(one.bytes for one in found) / 1e6:.0f} MB."
     )
+    return "\n".join(lines)
+
+
+def _jobs(config: "Config", count: int, jobs: int) -> int:
+    """Runs at a time: as many as were asked for, or as there are places."""
+    return jobs or max(1, _places(config.device) // count)
 
 
 def _here(recipe: "Recipe", todo: "Sequence[Config]", count: int, jobs: int) -> "list[Outcome]":
     from ultraslow.probes.runs.jobs import Display, Sweep
 
-    jobs = jobs or max(1, _places(todo[0].device) // count)
+    jobs = _jobs(todo[0], count, jobs)
     with Display(todo) as display:
         return Sweep(todo, count, jobs=jobs, study=recipe.study).train(display.heard)
 

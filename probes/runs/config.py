@@ -63,6 +63,9 @@ class Config:
         "read the images of a folder while training and crop them to so many pixels a side; 0:"
         " they all have one size and live in memory",
     )
+    resize: int = _setting(
+        0, "reduce the images in memory to so many pixels a side; 0: as they are"
+    )
     workers: int = _setting(4, "processes that read images, for each that trains; see image_size")
     augment: bool = _setting(
         True,
@@ -261,6 +264,7 @@ def _is_a(value: Any, kind: type) -> bool:
 _AT_LEAST_0 = (
     "samples",
     "image_size",
+    "resize",
     "workers",
     "width",
     "microbatch",
@@ -295,13 +299,20 @@ def checked(config: Config, processes: int, *, known: Facts | None = None) -> Co
     """
     refuse_values(config, processes)
     try:
-        known = known or facts(config.data, config.data_folder, image_size=config.image_size)
+        known = known or facts_of(config)
     except (ValueError, OSError) as error:
         raise ConfigError(config.run, [str(error)]) from error
     faults = [*_data_faults(config, known), *_network_faults(config), *_regime_faults(config)]
     if faults:
         raise ConfigError(config.run, faults)
     return config.resolved(known.train_size)
+
+
+def facts_of(config: Config) -> Facts:
+    """What is known of a run's images; see `facts`."""
+    return facts(
+        config.data, config.data_folder, image_size=config.image_size, resize=config.resize
+    )
 
 
 def refuse_values(config: Config, processes: int) -> None:
@@ -357,6 +368,11 @@ def _place_faults(config: Config) -> Iterator[str]:
         yield (
             f"image_size: found {config.image_size} with data {config.data!r}, expected it with"
             " data folder only"
+        )
+    if config.image_size and config.resize:
+        yield (
+            f"resize: found {config.resize} with image_size {config.image_size}, expected one of"
+            " the two: images are reduced in memory, or cropped while they are read"
         )
 
 

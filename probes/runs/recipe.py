@@ -12,8 +12,9 @@
     batch_size = [160, 480]     # a list is a grid: one run for each of its values
     seed = [0, 1]
 
-Instead of arms a recipe may have `[[rungs]]` that make a *ladder*: each has the settings of the
-one before as well, so that it adds its own ingredient to them.
+Instead of arms, or after them, a recipe may have `[[rungs]]` that make a *ladder*: each has the
+settings of the one before as well, so that it adds its own ingredient to them. `images_sha256` is
+the digest of the images that its author trained on; a sweep says where it finds others.
 
 Runs are ordered by seed first: a study that is stopped early has all arms once before it has one
 of them twice.
@@ -34,12 +35,12 @@ from pathlib import Path
 from typing import Any
 
 from ultraslow.diffusion.recording import nearest
-from ultraslow.probes.runs.images import Facts, facts
+from ultraslow.probes.runs.images import Facts
 from ultraslow.probes.runs.models import architecture, wide_architecture
 
-from .config import Config, ConfigError, checked, from_mapping, parsed, refuse_values
+from .config import Config, ConfigError, checked, facts_of, from_mapping, parsed, refuse_values
 
-_KEYS = ("about", "settings", "arms", "rungs")
+_KEYS = ("about", "settings", "arms", "rungs", "images_sha256")
 # Where a sweep records is for it to say, and names follow from the arms.
 _RESERVED = ("folder", "name")
 _ABBREVIATIONS = {"batch_size": "b", "seed": "s", "base_learning_rate": "lr"}
@@ -121,8 +122,10 @@ def read_recipe(
     faults = list(_table_faults(tables))
     if faults:
         raise ConfigError(str(path), faults)
-    arms = list(_rungs(tables, path.stem) if "rungs" in tables else _arms(tables))
+    arms = [*_arms(tables), *_rungs(tables, path.stem)]
     common = {"recipe": path.stem, "recipe_text": text, "scale": scale}
+    if "images_sha256" in tables:
+        common["recipe_images_sha256"] = tables["images_sha256"]
     runs: list[tuple[int, Config]] = []
     study: dict[str, Mapping[str, Any]] = {}
     for arm in arms:
@@ -153,7 +156,7 @@ def planned(recipe: Recipe, source: str, *, processes: int, scale: float = 1.0) 
         ConfigError: with the faults of all runs.
         ValueError: for a scale out of range.
     """
-    known: dict[tuple[str, str, int], Facts] = {}
+    known: dict[tuple[object, ...], Facts] = {}
     runs, faults = [], []
     for config in recipe.runs:
         try:
@@ -168,26 +171,26 @@ def planned(recipe: Recipe, source: str, *, processes: int, scale: float = 1.0) 
     return replace(recipe, runs=tuple(runs))
 
 
-def _facts(config: Config, known: dict[tuple[str, str, int], Facts]) -> Facts:
+def _facts(config: Config, known: dict[tuple[object, ...], Facts]) -> Facts:
     """What is known of a run's images, looked up once for each set."""
-    key = (config.data, config.data_folder, config.image_size)
+    key = (config.data, config.data_folder, config.image_size, config.resize)
     if key not in known:
         try:
-            known[key] = facts(config.data, config.data_folder, image_size=config.image_size)
+            known[key] = facts_of(config)
         except (ValueError, OSError) as error:
             raise ConfigError(config.run, [str(error)]) from error
     return known[key]
 
 
 def _arms(tables: Mapping[str, Any]) -> Iterator[_Arm]:
-    for table in tables["arms"]:
+    for table in tables.get("arms", []):
         own = {key: value for key, value in table.items() if key != "arm"}
         yield _Arm(table["arm"], {**tables.get("settings", {}), **own}, {"arm": table["arm"]})
 
 
 def _rungs(tables: Mapping[str, Any], ladder: str) -> Iterator[_Arm]:
     settings = tables.get("settings", {})
-    for number, table in enumerate(tables["rungs"]):
+    for number, table in enumerate(tables.get("rungs", [])):
         settings = {**settings, **{key: value for key, value in table.items() if key != "rung"}}
         place = {"ladder": ladder, "rung": number, "rung_name": table["rung"]}
         yield _Arm(f"{number:02}-{table['rung']}", settings, place)
@@ -221,8 +224,10 @@ def _table_faults(tables: Mapping[str, Any]) -> Iterator[str]:
         if key not in _KEYS:
             listed = f"{', '.join(_KEYS)}{nearest(key, _KEYS)}"
             yield f"{key}: unknown key, expected one of {listed}"
-    if ("arms" in tables) == ("rungs" in tables):
-        yield "arms: expected tables [[arms]] or tables [[rungs]], one of the two"
+    if "arms" not in tables and "rungs" not in tables:
+        yield "arms: found none, expected tables [[arms]], tables [[rungs]], or both"
+    if not isinstance(tables.get("images_sha256", ""), str):
+        yield f"images_sha256: found {tables['images_sha256']!r}, expected a digest in quotes"
     if not isinstance(tables.get("settings", {}), Mapping):
         yield f"settings: found {tables['settings']!r}, expected a table"
         return

@@ -61,6 +61,7 @@ from .scaled_sets import (
     lacking_sizes,
     log_curves,
     log_slopes,
+    of_rule,
     ratio_of,
     set_aside,
     short_of_noise,
@@ -115,9 +116,9 @@ def collapse_in_rate(study: Study) -> Verdict:
 
 
 def _collapse(study: Study, claim: Claim) -> Verdict:
-    of_rule = study.where(lambda run: str(label(run, "scaling")) == claim.scaling).distinct
-    short = short_of_noise(of_rule)
-    candidates = without_short(of_rule, short)
+    following = of_rule(study, claim)
+    short = short_of_noise(following)
+    candidates = without_short(following, short)
     slopes = slope_law(study)
     blank = question(claim.prediction, EFFECT)
     if slopes.arms:  # told even where the verdict lacks an arm: it rests on other runs as well
@@ -324,7 +325,8 @@ def explained_excess(study: Study) -> str:
         One phrase, for runs under the √M rule whose noise was recorded.
     """
     runs, sizes, span = study.runs.values(), study.batch_sizes, study.last_decade
-    if any(str(label(run, "scaling")) != "sqrt" for run in runs):
+    scaled = {arm.rate / math.sqrt(arm.batch_size) for arm in study.arms}
+    if len(sizes) < 2 or not min(scaled) > 0 or max(scaled) / min(scaled) - 1 > RATE_TOLERANCE:
         return ""
     traces = [window_mean(run, "noise_trace", span) for run in runs]
     squares = [window_mean(run, "gradient_sq", span) for run in runs]

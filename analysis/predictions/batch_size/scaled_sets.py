@@ -23,6 +23,7 @@ from ultraslow.analysis.runs import (
     clock_values,
     common_window,
     constant_rate,
+    label,
     last_common_decade,
     log_distance,
     measured_until,
@@ -115,6 +116,33 @@ class Curves:
         columns = np.linspace(0, GRID - 1, _TIMES).astype(int)
         together = [self.at(column).pairs() for column in columns]
         return [ratio for pair in zip(*together, strict=True) for ratio in pair]
+
+
+def of_rule(study: Study, claim: Claim) -> Study:
+    """The runs whose rate follows a rule, by name or by number, one a seed.
+
+    At its base batch size every rule asks for the same rate, so that a run there which was
+    recorded under another rule serves this one as well. It does where no run of the rule's own
+    name has its batch size, its rate over M^power is theirs within `RATE_TOLERANCE`, and no
+    noise was added to its gradients.
+
+    Arguments:
+        study: the runs.
+        claim: the claim.
+    """
+    own = study.where(lambda run: str(label(run, "scaling")) == claim.scaling)
+    constants = {arm.rate / arm.batch_size**claim.power for arm in own.arms if arm.rate > 0}
+    equal = {
+        name
+        for arm, names in study.arms.items()
+        if arm.batch_size not in own.batch_sizes and arm.noise == 0
+        for name in names
+        if any(
+            abs(arm.rate / arm.batch_size**claim.power / one - 1) <= RATE_TOLERANCE
+            for one in constants
+        )
+    }
+    return study.part(name for name in study.runs if name in own.runs or name in equal).distinct
 
 
 def log_curves(study: Study, times: Array, *, clock: str = ITERATION) -> Curves:

@@ -1,6 +1,8 @@
 """Image sets as arrays of bytes, read from where they already are; nothing is downloaded."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +56,18 @@ class Arrays:
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.int64]
 
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of all pixels and labels, shapes included.
+
+        The same files decoded or resized by other versions of a library may give another one.
+        """
+        digest = hashlib.sha256()
+        for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(repr(part.shape).encode())
+            digest.update(np.ascontiguousarray(part).data)
+        return digest.hexdigest()
+
 
 # 1,797 images split 80 to 20; 1,440 = 2⁵·3²·5 training images divide into many batch sizes.
 _DIGITS = Facts("digits", 1440, 357, 10, 1, 8, 8, 1, False)
@@ -65,9 +79,11 @@ _FOLDER_SHIFT = 8
 _FASHION_CLASSES = 10
 # Streamed files whose headers are looked at before anything starts: half a minute on a local disk.
 _LOOKED_AT = 500_000
+# Images that are numbers instead of bytes at a time.
+_REDUCED_TOGETHER = 4096
 
 
-def facts(name: str, folder: str = "", *, image_size: int = 0) -> Facts:
+def facts(name: str, folder: str = "", *, image_size: int = 0, resize: int = 0) -> Facts:
     """What is known of an image set, after checking that its files are there.
 
     Arguments:
@@ -75,11 +91,25 @@ def facts(name: str, folder: str = "", *, image_size: int = 0) -> Facts:
         folder: where its files are; the digits need none.
         image_size: pixels of a side to which the images of a folder are cropped; 0 where they
             have one size.
+        resize: pixels of a side to which all images are reduced; 0 leaves them as they are.
 
     Raises:
         ValueError: for an unknown name, a missing folder, or files that are not as expected.
         FileNotFoundError: for missing files.
     """
+    known = _found_facts(name, folder, image_size)
+    if not resize:
+        return known
+    if resize > min(known.height, known.width):
+        raise ValueError(
+            f"resize: found {resize}, expected at most the {min(known.height, known.width)} pixels"
+            f" that images of {name} have"
+        )
+    shift = known.shift * resize // known.height
+    return replace(known, height=resize, width=resize, shift=shift)
+
+
+def _found_facts(name: str, folder: str, image_size: int) -> Facts:
     if name not in NAMES:
         raise ValueError(f"data: found {name!r}, expected one of {', '.join(NAMES)}")
     if name == "digits":
@@ -93,18 +123,52 @@ def facts(name: str, folder: str = "", *, image_size: int = 0) -> Facts:
     return _cifar_facts(name, home)
 
 
-def load_images(name: str, folder: str = "") -> Arrays:
+def load_images(name: str, folder: str = "", *, resize: int = 0) -> Arrays:
     """The images of a set.
 
     Arguments:
         name: one of `NAMES`.
         folder: where its files are; the digits need none.
+        resize: pixels of a side to which all images are reduced; 0 leaves them as they are.
 
     Raises:
         ValueError: for an unknown name, a missing folder, or files that are not as expected.
         FileNotFoundError: for missing files.
         ModuleNotFoundError: when the package that ships the digits is not installed.
     """
+    if not resize:
+        return _loaded(name, folder)
+    whole = _loaded(name, folder)
+    return replace(
+        whole,
+        train_images=reduced(whole.train_images, resize),
+        test_images=reduced(whole.test_images, resize),
+    )
+
+
+def reduced(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Images with fewer pixels: each new one is the mean of the old ones that it covers, rounded.
+
+    Where the old side is a multiple of the new one, the means are exact and the same everywhere.
+
+    Arguments:
+        images: `(image, channel, height, width)`.
+        side: height and width that they shall have.
+
+    >>> reduced(np.array([[[[0, 1], [2, 7]]]], dtype=np.uint8), 1).tolist()
+    [[[[2]]]]
+    """
+    import torch
+
+    smaller = np.empty((*images.shape[:2], side, side), dtype=np.uint8)
+    for start in range(0, len(images), _REDUCED_TOGETHER):
+        part = torch.from_numpy(images[start : start + _REDUCED_TOGETHER]).float()
+        means = torch.nn.functional.adaptive_avg_pool2d(part, side)
+        smaller[start : start + _REDUCED_TOGETHER] = means.round().byte().numpy()
+    return smaller
+
+
+def _loaded(name: str, folder: str) -> Arrays:
     if name == "folder":  # without a look at headers: all images are decoded, and their shapes met
         return _load_folder(_folder(name, folder))
     known = facts(name, folder)

@@ -1,10 +1,11 @@
 """Starting runs, here or on a cluster.
 
 Contents:
-    launch   the processes of a run, and what they tell
-    sweep    many runs, one after another
-    display  progress on a terminal
-    slurm    runs as Slurm jobs, by submitit
+    launch    the processes of a run, and what they tell
+    sweep     many runs, one after another
+    display   progress on a terminal
+    estimate  what a study will cost and whom it serves
+    slurm     runs as Slurm jobs, by submitit
 """
 
 import lazy_loader

@@ -27,6 +27,7 @@ class Display:
         self._length = {config.run: config.iterations for config in configs}
         self._at = dict.fromkeys(self._price, 0)
         self._over = 0
+        self._pixels: set[str] = set()
         self._bar: tqdm[Any] = tqdm(
             total=sum(price * self._length[run] for run, price in self._price.items()),
             desc="starting",
@@ -63,6 +64,14 @@ class Display:
                 self._move(event["run"], event["iteration"])
             case "seen":
                 self._move(event["run"], event["iteration"])
+            case "images" if event["sha256"] not in self._pixels:
+                self._pixels.add(event["sha256"])
+                self.say(
+                    f"images: found pixels of digest {event['sha256'][:12]}, the recipe was made"
+                    f" with {event['expected'][:12]}: other files, or decoded by another library."
+                    " Runs of this sweep compare with each other, not digit for digit with those"
+                    " made with the recipe's images."
+                )
             case "end" | "failed":
                 self._over += 1
                 self._move(event["run"], self._length[event["run"]])

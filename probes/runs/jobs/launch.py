@@ -64,6 +64,7 @@ class Training:
         count: int,
         *,
         study: Mapping[str, Mapping[str, Any]] | None = None,
+        jobs: int = 1,
         silence: float = SILENCE,
     ) -> None:
         """Declare what to train; nothing is started yet.
@@ -72,11 +73,13 @@ class Training:
             configs: the runs, already checked.
             count: number of processes.
             study: by name of a run what its recording shall say of it beside its settings.
+            jobs: trainings that share this machine's cores, this one among them.
             silence: seconds without a word from the processes after which they are ended.
         """
         self._configs = list(configs)
         self._count = count
         self._study = study or {}
+        self._jobs = jobs
         self._silence = silence
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
@@ -88,7 +91,8 @@ class Training:
             `{"event": "start"}` when the processes have met; `{"event": "at", "run", "iteration",
             "loss"}` now and then; `{"event": "end", "run", "accuracy", "seconds", "iterations"}`
             after each run, with the held-out accuracy, the time that its updates took and how many
-            these were.
+            these were; `{"event": "images", "run", "sha256", "expected"}` where the pixels are not
+            those of the recipe.
 
         Raises:
             TrainingError: when a process failed or all were silent for too long; the message names
@@ -150,7 +154,7 @@ class Training:
             "ultraslow.probes.runs.training.train",
             str(runs),
         ]
-        environment = _environment(self._count)
+        environment = _environment(self._count * self._jobs)
         with torchrun(arguments, environment=environment, stderr=kept) as self._process:
             if self._stopped:  # before it was started
                 self.stop()
@@ -163,7 +167,7 @@ class Training:
 
 
 def _environment(count: int) -> dict[str, str]:
-    """The environment of the processes: what the user set, and what one machine needs."""
+    """The environment of so many processes: what the user set, and what one machine needs."""
     threads = max(1, (os.cpu_count() or 1) // count)
     # Names of hosts need not resolve on a laptop or in a container; the loopback always does.
     loopback = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}

@@ -127,7 +127,8 @@ class Sweep:
             study: by name of a run what its recording shall say of it beside its settings.
         """
         dealt = [list(configs[job::jobs]) for job in range(jobs)]
-        self._jobs = [_Job(runs, count, study or {}) for runs in dealt if runs]
+        dealt = [runs for runs in dealt if runs]
+        self._jobs = [_Job(runs, count, study or {}, len(dealt)) for runs in dealt]
         self._outcomes = {config.run: Outcome(config.run, "left") for config in configs}
         self._threads: list[threading.Thread] = []
 
@@ -199,11 +200,16 @@ class _Job:
     """Runs that are trained one after the other, past those that fail."""
 
     def __init__(
-        self, configs: list[Config], count: int, study: Mapping[str, Mapping[str, Any]]
+        self,
+        configs: list[Config],
+        count: int,
+        study: Mapping[str, Mapping[str, Any]],
+        jobs: int,
     ) -> None:
         self._left = configs
         self._count = count
         self._study = study
+        self._jobs = jobs
         self._training: Training | None = None
         self._stopped = False
 
@@ -226,7 +232,7 @@ class _Job:
 
     def _once(self, events: "queue.Queue[Event]") -> None:
         """Train until all are done or one failed; a start that fails would fail for all."""
-        self._training = Training(self._left, self._count, study=self._study)
+        self._training = Training(self._left, self._count, study=self._study, jobs=self._jobs)
         if self._stopped:  # meanwhile
             return
         met = 0

@@ -1,1 +1,3 @@
 from .checkpoints import checkpoint_of as checkpoint_of
+from .evaluation import checkpoints_at as checkpoints_at, evaluated_at as evaluated_at
+from .session import build as build

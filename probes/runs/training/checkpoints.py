@@ -126,6 +126,7 @@ def keep(
     *,
     recorder: Mapping[str, Any],
     generators: Generators,
+    images_sha256: str = "",
 ) -> None:
     """Write a checkpoint; the old one is replaced at once or not at all.
 
@@ -138,6 +139,7 @@ def keep(
         optimizer: of the run.
         recorder: the recorder's state on this process.
         generators: by name.
+        images_sha256: digest of the images; empty where it is not known.
     """
     own = {
         "recorder": dict(recorder),
@@ -153,6 +155,7 @@ def keep(
         "weights": {name: p.detach() for name, p in model.named_parameters()},
         "optimizer": optimizer.state_dict(),
         "processes": parts,
+        "images_sha256": images_sha256,
     }
     _replace(checkpoint_of(path), whole)
 

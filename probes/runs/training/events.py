@@ -50,6 +50,12 @@ class Progress:
         """The run goes on from a checkpoint."""
         self._tell({"event": "resumed", "run": self._run, "iteration": iteration})
 
+    def images(self, sha256: str, *, expected: str) -> None:
+        """The images were read; their digest, where it is not the one that the recipe has."""
+        if sha256 and expected and sha256 != expected:
+            event = {"event": "images", "run": self._run, "sha256": sha256}
+            self._tell({**event, "expected": expected})
+
     def kept(self, iteration: int) -> None:
         """A checkpoint is on disk."""
         self._tell({"event": "kept", "run": self._run, "iteration": iteration})

@@ -19,8 +19,8 @@ from torch.optim import Optimizer
 
 from ultraslow import probes
 from ultraslow.diffusion.recording import log_spaced
-from ultraslow.probes.runs.config import PLACES, Config
-from ultraslow.probes.runs.images import Arrays, Facts, Share, facts
+from ultraslow.probes.runs.config import PLACES, Config, facts_of
+from ultraslow.probes.runs.images import Arrays, Facts, Share
 from ultraslow.probes.runs.models import (
     ResNet,
     WideResNet,
@@ -69,6 +69,7 @@ class Session:
         optimizer: of its parameters.
         noise: draws injected noise.
         share: this process's part of every batch.
+        images_sha256: digest of the image set; empty where it is read meanwhile.
     """
 
     config: Config
@@ -80,6 +81,7 @@ class Session:
     optimizer: Optimizer
     noise: torch.Generator
     share: Share
+    images_sha256: str
 
     @property
     def peak_rate(self) -> float:
@@ -100,7 +102,7 @@ def prepared(config: Config, arrays: Arrays | None, place: Place) -> Session:
         arrays: the image set; None where it is read meanwhile.
         place: this process.
     """
-    known = facts(config.data, config.data_folder, image_size=config.image_size)
+    known = facts_of(config)
     source = source_of(config, known, arrays, place.device)
     share = Share(place.rank, place.processes, config.microbatches(place.processes))
     model = distributed(config, known, place)
@@ -115,6 +117,7 @@ def prepared(config: Config, arrays: Arrays | None, place: Place) -> Session:
         optimizer=optimizer_of(model, config, learning_rate=rate),
         noise=torch.Generator(place.device).manual_seed(config.seed),
         share=share,
+        images_sha256="" if arrays is None else arrays.sha256,
     )
 
 

@@ -97,7 +97,8 @@ def train(
     """
     config, model = session.config, session.model
     progress = Progress(config.run, tell if session.place.rank == 0 else silent)
-    told = {**(study or {}), **_of_full_batch(session)}
+    told = {**(study or {}), **_of_images(session), **_of_full_batch(session)}
+    progress.images(session.images_sha256, expected=str(told.get("recipe_images_sha256", "")))
     done, state = restored(session)
     if done:
         progress.resumed(done)
@@ -124,6 +125,11 @@ def train(
     progress.end(session.held_out.last["accuracy"])
 
 
+def _of_images(session: Session) -> dict[str, str]:
+    """What a recording says of the pixels: a digest, where they live in memory."""
+    return {"images_sha256": session.images_sha256} if session.images_sha256 else {}
+
+
 def _of_full_batch(session: Session) -> dict[str, float]:
     """What a recording of a full batch says of its gradients; before weights are restored."""
     difference = gradient_difference(session)
@@ -133,10 +139,21 @@ def _of_full_batch(session: Session) -> dict[str, float]:
 
 
 def restored(session: Session) -> tuple[int, Mapping[str, Any] | None]:
-    """How many updates were made already, and the recorder's state after them."""
+    """How many updates were made already, and the recorder's state after them.
+
+    Raises:
+        ValueError: when the images are others than those that the run began with.
+    """
     found = read_checkpoint(session.config.path)
     if found is None:
         return 0, None
+    began, now = found.get("images_sha256", ""), session.images_sha256
+    if began and now and began != now:
+        raise ValueError(
+            f"images: found pixels of digest {now[:12]}, expected {began[:12]}, with which run"
+            f" {session.config.run} began: other files, or decoded by another library; go on where"
+            " it was begun, or train it anew in another folder"
+        )
     state = restore(found, session.model.module, session.optimizer, session.generators)
     return found["iteration"], state
 
@@ -181,6 +198,7 @@ def keep_all(session: Session, iteration: int, recorder: probes.Recorder) -> Non
         session.optimizer,
         recorder=recorder.state_dict(),
         generators=session.generators,
+        images_sha256=session.images_sha256,
     )
 
 
@@ -263,14 +281,14 @@ def with_images(configs: list[Config]) -> Iterator[tuple[Config, Arrays | None]]
 
     Consecutive runs on the same set share them.
     """
-    for (name, folder, size), group in groupby(configs, key=_set_of):
-        arrays = None if size else load_images(name, folder)
+    for (name, folder, size, resize), group in groupby(configs, key=_set_of):
+        arrays = None if size else load_images(name, folder, resize=resize)
         for config in group:
             yield config, arrays
 
 
-def _set_of(config: Config) -> tuple[str, str, int]:
-    return config.data, config.data_folder, config.image_size
+def _set_of(config: Config) -> tuple[str, str, int, int]:
+    return config.data, config.data_folder, config.image_size, config.resize
 
 
 if __name__ == "__main__":

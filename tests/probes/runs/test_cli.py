@@ -130,12 +130,19 @@ def test_shipped_recipes_are_listed(capsys):
     assert "cifar10-small" in text
 
 
-def test_a_dry_run_checks_and_lists_only(study_file, tmp_path, capsys):
+def test_a_dry_run_only_says_what_arms_are_cost_and_serve(study_file, tmp_path, capsys):
     folder = tmp_path / "runs"
     assert main(["sweep", str(study_file), "--folder", str(folder), "--dry-run"]) == 0
     text = capsys.readouterr().out
     assert "study: 2 runs, 0 done, 2 to train; processes of a run: 2" in text
-    assert "sqrt-b320" in text and "batch size 320  3 iterations" in text
+    lines = [line.split() for line in text.splitlines() if line.startswith("sqrt")]
+    assert [line[1:5] for line in lines] == [
+        ["160", "0.05", "3", "1"],
+        ["320", "0.05", "3", "1"],
+    ]
+    assert all("P1" in line and "P7" not in line for line in lines)
+    assert float(lines[1][5]) >= float(lines[0][5]) >= 0  # minutes of processor time
+    assert "All of them: about 0.0 core-hours" in text
     assert not folder.exists()
 
 

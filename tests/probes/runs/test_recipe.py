@@ -55,6 +55,16 @@ def test_runs_are_the_grids_of_the_arms_ordered_by_seed(file):
     assert recipe.runs[2].weight_decay == 1e-4
 
 
+def test_a_recipe_may_have_arms_and_a_ladder(file):
+    text = STUDY + '[[rungs]]\nrung = "foot"\nclip = 1.0\n[[rungs]]\nrung = "top"\n'
+    recipe = read_recipe(file('images_sha256 = "ab"\n' + text))
+    assert [config.run for config in recipe.runs[:2]] == ["sqrt-b160-s0", "sqrt-b320-s0"]
+    assert {"00-foot", "01-top"} < {config.run for config in recipe.runs}
+    assert recipe.study["01-top"]["rung"] == 1 and "arm" not in recipe.study["01-top"]
+    assert [c.clip for c in recipe.runs if c.run in ("00-foot", "01-top")] == [1.0, 1.0]
+    assert recipe.study["sqrt-b160-s0"]["recipe_images_sha256"] == "ab"
+
+
 def test_a_recording_will_tell_its_recipe(file):
     path = file(STUDY)
     study = read_recipe(path, scale=0.5).study["with-decay-s3"]
@@ -101,8 +111,8 @@ def test_settings_of_the_command_go_before_those_of_the_file(file):
     ("text", "message"),
     [
         ("[[arms]", "not a TOML file"),
-        ("", "arms: expected tables [[arms]] or tables [[rungs]], one of the two"),
-        ('[[arms]]\narm="a"\n[[rungs]]\nrung="b"', "arms: expected tables [[arms]] or tables"),
+        ("", "arms: found none, expected tables [[arms]], tables [[rungs]], or both"),
+        ('images_sha256 = 5\n[[arms]]\narm="a"', "images_sha256: found 5, expected a digest"),
         ('seeds = 3\n[[arms]]\narm="a"', "seeds: unknown key, expected one of about, settings"),
         ('settings = 3\n[[arms]]\narm="a"', "settings: found 3, expected a table"),
         ('[settings]\nbatchsize = 3\n[[arms]]\narm="a"', "settings: batchsize: unknown key, exp"),
@@ -236,7 +246,9 @@ def test_every_scale_of_every_shipped_run_divides_over_processes_and_microbatche
                 known = config.train_size(50_000)
                 tiny = scaled(config, scale, available=known, processes=processes)
                 assert tiny.batch_size <= tiny.samples, (name, config.run, scale)
-                digits = replace(tiny, data="digits", data_folder="", samples=0, image_size=0)
+                digits = replace(
+                    tiny, data="digits", data_folder="", samples=0, image_size=0, resize=0
+                )
                 if tiny.batch_size <= 1440 and tiny.samples > tiny.batch_size:
                     checked(digits, processes)  # raises where something does not divide
 

@@ -351,8 +351,11 @@ def test_drift_explains_the_excess_that_the_theory_gives(make):
     found = explained_excess(Study(runs))
     # The simulated noise scale is 200 within 1 %: (1 + 5)/(1 + 0.25) = 4.8
     assert "= 4.8" in found or "= 4.7" in found
-    assert explained_excess(Study({"a": make(scaling="linear")})) == ""
-    assert explained_excess(Study({"a": make(noise_trace=None)})) == ""
+    linear = {f"b{size}": make(batch_size=size, rate=0.01 * size / 50) for size in (50, 1000)}
+    assert explained_excess(Study(linear)) == ""
+    assert explained_excess(Study({"a": make()})) == ""
+    unheard = {f"b{size}": make(batch_size=size, noise_trace=None) for size in (50, 1000)}
+    assert explained_excess(Study(unheard)) == ""
 
 
 def known(make, size, trace, square, **options):
@@ -400,7 +403,8 @@ def test_moments_that_give_no_noise_scale_explain_nothing(make, trace, square):
 
 
 def test_one_run_under_another_rule_explains_nothing(make):
-    runs = {"a": known(make, 50, 100.0, 1.0), "b": known(make, 200, 1.0, 1.0, scaling="linear")}
+    linear = {"scaling": "linear", "rate": 0.04 * math.sqrt(50 / 64)}
+    runs = {"a": known(make, 50, 100.0, 1.0), "b": known(make, 200, 1.0, 1.0, **linear)}
     assert explained_excess(Study(runs)) == ""
 
 

@@ -11,6 +11,7 @@ from ultraslow.analysis.predictions.batch_size.scaled_sets import (
     lacking_sizes,
     log_curves,
     log_slopes,
+    of_rule,
     ratio_of,
     set_aside,
     short_of_noise,
@@ -178,3 +179,21 @@ def test_a_distance_that_falls_has_no_log_slope(make):
     runs = {"up": make(noise=0.0), "down": make(noise=0.0, slope=-0.1, seed=1)}
     (found,) = log_slopes(Study(runs), np.geomspace(300, 3000, GRID)).logs.values()
     assert np.isnan(found).tolist() == [False, True]
+
+
+def test_a_run_at_the_base_batch_size_serves_every_rule(make):
+    base = {f"base-{seed}": make(batch_size=64, seed=seed, rate=0.05) for seed in range(3)}
+    linear = {
+        f"b{size}-{seed}": make(
+            batch_size=size, seed=seed, rate=0.05 * size / 64, scaling="linear"
+        )
+        for size in (256, 1024)
+        for seed in range(3)
+    }
+    off = {"off": make(batch_size=128, seed=0, rate=0.05)}
+    study = Study({**base, **linear, **off})
+    assert of_rule(study, LINEAR).batch_sizes == (64, 256, 1024)
+    assert of_rule(study, SQUARE_ROOT).batch_sizes == (64, 128)
+    # Where the rule itself was run at the base batch size, its own runs speak.
+    own = {"own": make(batch_size=64, seed=0, rate=0.05, scaling="linear")}
+    assert set(of_rule(Study({**base, **linear, **own}), LINEAR).runs) == {"own", *linear}

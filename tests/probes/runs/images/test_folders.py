@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,6 +30,32 @@ def test_classes_are_sorted_and_images_are_read(folder):
     assert arrays.test_labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert arrays.test_images[4, :, 2, 3].tolist() == [10, 1, 200]
     assert listing(folder, "test").classes == ("cat", "dog")
+
+
+def test_images_in_memory_are_reduced_to_the_means_of_their_pixels(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    for part, image in zip(("train", "test"), pixels, strict=True):
+        (tmp_path / part / "all").mkdir(parents=True)
+        Image.fromarray(image).save(tmp_path / part / "all" / "a.png")
+    known = facts("folder", str(tmp_path), resize=4)
+    arrays = load_images("folder", str(tmp_path), resize=4)
+    assert (known.height, known.width, known.shift) == (4, 4, 0)
+    squares = pixels[0].reshape(4, 2, 4, 2, 3).astype(float)
+    expected = np.rint(squares.mean(axis=(1, 3))).transpose(2, 0, 1)
+    assert np.array_equal(arrays.train_images[0], expected)
+    with pytest.raises(ValueError, match="resize: found 9, expected at most the 8 pixels"):
+        facts("folder", str(tmp_path), resize=9)
+
+
+def test_a_digest_tells_one_pixel_or_label_from_another(folder):
+    arrays = load_images("folder", str(folder))
+    assert arrays.sha256 == load_images("folder", str(folder)).sha256
+    pixel, label = arrays.train_images.copy(), arrays.test_labels.copy()
+    pixel[0, 0, 0, 0] += 1
+    label[0] = 1
+    others = [replace(arrays, train_images=pixel), replace(arrays, test_labels=label)]
+    assert len({arrays.sha256, *(other.sha256 for other in others)}) == 3
 
 
 def test_grey_images_have_one_channel(tmp_path):

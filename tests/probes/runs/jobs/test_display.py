@@ -53,3 +53,12 @@ def test_one_run_needs_no_count(capsys):
     with Display(RUNS[:1]) as display:
         display.heard(at("small", 3))
         assert bar(display).desc == "small  iteration 3  loss 0.500"
+
+
+def test_other_pixels_than_the_recipe_s_are_told_once(display, capsys):
+    event = {"event": "images", "sha256": "ab" * 32, "expected": "cd" * 32}
+    for run in ("small", "large"):
+        display.heard({**event, "run": run})
+    said = capsys.readouterr().err
+    assert said.count("images: found pixels of digest abababababab") == 1
+    assert "the recipe was made with cdcdcdcdcdcd" in said

@@ -35,3 +35,14 @@ def test_progress_is_told_seldom_and_the_end_always(monkeypatch):
         "seconds": 100 / 64,
         "iterations": 100,
     }
+
+
+def test_only_other_pixels_than_the_recipe_s_are_told():
+    told = []
+    progress = Progress("run", told.append)
+    progress.images("ab", expected="")
+    progress.images("ab", expected="ab")
+    progress.images("", expected="ab")
+    assert told == []
+    progress.images("ab", expected="cd")
+    assert told == [{"event": "images", "run": "run", "sha256": "ab", "expected": "cd"}]
