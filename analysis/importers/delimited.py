@@ -101,7 +101,7 @@ class _Table:
         self.rows: list[list[str]] = []
         self.lines: list[int] = []
         reader = csv.reader(
-            io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True
+            io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
         )
         before = 0
         try:
@@ -127,9 +127,9 @@ def _delimiter(text: str, source: str) -> str:
     sample = "\n".join(head[:_LOOKED_AT])
     if not sample:
         raise RecordError(source, ["holds no rows"])
-    scores = {one: _cells(sample, one) for one in _DELIMITERS}
+    scores = {one: _agreement(sample, one) for one in _DELIMITERS}
     best = max(scores, key=scores.__getitem__)
-    if scores[best] < 2:
+    if not scores[best]:
         raise RecordError(
             source,
             [
@@ -140,18 +140,18 @@ def _delimiter(text: str, source: str) -> str:
     return best
 
 
-def _cells(sample: str, delimiter: str) -> float:
-    """Cells of a row, where all rows have as many; less where some have another number."""
+def _agreement(sample: str, delimiter: str) -> float:
+    """The share of rows with as many cells as the header; 0 where that has one.
+
+    Blanks stand within names as well, so that others are preferred.
+    """
     try:
         rows = list(csv.reader(io.StringIO(sample), delimiter=delimiter, skipinitialspace=True))
-    except csv.Error:
-        return 0.0
+    except csv.Error:  # a cell that has no end; told where the rows are read
+        rows = [line.split(delimiter) for line in sample.split("\n")]
     counts = [len([cell for cell in row if cell or delimiter != " "]) for row in rows if row]
-    width = counts[0]
-    same = sum(count == width for count in counts) / len(counts)
-    # A header of one cell is of another delimiter; blanks separate words within cells, too.
-    preferred = 1.0 if delimiter != " " else 0.5
-    return 0.0 if width < 2 else width * same**2 * preferred if same > 0.5 else 1.0 + same
+    same = sum(count == counts[0] for count in counts) / len(counts)
+    return 0.0 if counts[0] < 2 else same / 2 if delimiter == " " else same
 
 
 def _header(cells: Sequence[str]) -> list[str]:

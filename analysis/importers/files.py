@@ -124,7 +124,9 @@ def _unpacked(content: bytes, path: Path) -> bytes:
             raise RecordError(str(path), [f"unpacks to more than {_LIMIT} bytes"])
         if not unpacker.eof:
             raise RecordError(str(path), ["is cut off: the packed data has no end"])
-        left = unpacker.unused_data.strip(b"\0")  # tapes and some programs fill up with zeros
+        left = unpacker.unused_data
+        if not left.strip(b"\0"):  # some programs fill files up with zeros
+            break
     return b"".join(parts)
 
 

@@ -1,0 +1,80 @@
+import gzip
+import hashlib
+import json
+
+import pytest
+
+from ultraslow.analysis.importers.files import sheets_of
+from ultraslow.diffusion.recording import RecordError
+
+TEXT = "step,distance\n1,1.5\n2,2.5\n"
+
+
+def only(path):
+    (found,) = sheets_of([path])
+    return found
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TEXT.encode(),
+        TEXT.replace("\n", "\r\n").encode(),
+        TEXT.replace("\n", "\r").encode(),
+        TEXT.encode("utf-8-sig"),
+        TEXT.encode("utf-16"),
+        gzip.compress(TEXT.encode()),
+        gzip.compress(TEXT[:20].encode()) + gzip.compress(TEXT[20:].encode()),
+    ],
+    ids=["plain", "windows", "old", "mark", "utf-16", "packed", "in parts"],
+)
+def test_a_text_is_read_however_it_is_stored(write, content):
+    found = only(write("curve.csv", content))
+    assert found.columns == {"step": ["1", "2"], "distance": ["1.5", "2.5"]}
+    assert found.sha256 == hashlib.sha256(content).hexdigest()
+    assert found.name == "curve"
+
+
+def test_the_content_tells_the_format_and_not_the_name(write):
+    found = only(write("curve.txt", json.dumps({"step": 1, "d": 2}) + '\n{"step": 2}'))
+    assert found.kind == "JSON, an object a line"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty, expected rows"),
+        (b"\n \n", "is empty, expected rows"),
+        (b"step,d\n1,\xff\n", "line 2: found .*, expected text in UTF-8"),
+        (b"step,d\0\n1,2\n", "holds zero bytes"),
+        (gzip.compress(TEXT.encode())[:-9], "is cut off: the packed data has no end"),
+        (gzip.compress(TEXT.encode())[:12] + b"xxxxxxxxxx", "is damaged"),
+    ],
+)
+def test_what_is_no_text_says_so(write, content, said):
+    path = write("curve.csv", content)
+    with pytest.raises(RecordError, match=said) as told:
+        only(path)
+    assert str(path) in str(told.value)
+
+
+def test_a_packed_file_that_unfolds_without_end_is_refused(write, monkeypatch):
+    monkeypatch.setattr("ultraslow.analysis.importers.files._LIMIT", 1000)
+    with pytest.raises(RecordError, match="unpacks to more than 1000 bytes"):
+        only(write("curve.csv", gzip.compress(b"step,d\n" + b"1,2\n" * 1000)))
+
+
+def test_folders_stand_for_the_logs_in_them(write, tmp_path):
+    write("logs/version_0/metrics.csv", TEXT)
+    write("logs/version_1/metrics.csv", TEXT)
+    write("out/checkpoint-20/trainer_state.json", json.dumps({"log_history": [{"step": 1}]}))
+    write("logs/version_1/hparams.yaml", "a: 1")
+    found = list(sheets_of([tmp_path]))
+    assert [one.name for one in found] == ["logs-version_0", "logs-version_1", "out-checkpoint-20"]
+
+
+@pytest.mark.parametrize("name", ["nowhere.csv", "empty"])
+def test_what_is_not_there_says_so(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RecordError, match="no such file|the folder holds no event files"):
+        only(tmp_path / name)

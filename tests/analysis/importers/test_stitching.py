@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from ultraslow.analysis.importers.sheet import Sheet
+from ultraslow.analysis.importers.stitching import stitched
+from ultraslow.diffusion.recording import RecordError
+
+
+def read(steps, values, restarted=False, **others):
+    cells = {"step": list(map(str, steps)), "d": list(map(str, values)), **others}
+    sheet = Sheet("log.csv", "log", "0" * 64, "CSV", cells, range(2, len(values) + 2))
+    rows = np.arange(len(values))
+    return stitched(sheet, rows, ["d"], iteration="step", restarted=restarted)
+
+
+def test_a_log_that_goes_back_counts_from_there():
+    found = read([0, 10, 20, 30, 20, 30, 40], [0, 1, 2, 3, 22, 33, 44])
+    assert found.iteration.tolist() == [0, 10, 20, 30, 40]
+    assert found.columns["d"].values.tolist() == [0, 1, 22, 33, 44]
+    ((at, said),) = found.events
+    assert (at, said[:36]) == (20, "its log goes back here from 30 (line")
+    assert found.left_out == {"of a part that a later one takes the place of": 2}
+
+
+def test_it_may_go_back_twice_and_behind_the_first_time():
+    found = read([0, 1, 2, 3, 2, 3, 4, 1, 2], [0, 1, 2, 3, 12, 13, 14, 21, 22])
+    assert found.iteration.tolist() == [0, 1, 2]
+    assert found.columns["d"].values.tolist() == [0, 21, 22]
+
+
+def test_steps_that_a_resumed_run_did_not_log_again_are_left_out():
+    found = read([0, 10, 20, 30, 15, 35], [0, 1, 2, 3, 4, 5])
+    assert found.iteration.tolist() == [0, 10, 15, 35]
+
+
+def test_a_log_that_begins_anew_may_be_two_runs():
+    steps, values = [0, 1, 2, 3, 0, 1, 2], [0, 1, 2, 3, 0, 11, 12]
+    with pytest.raises(
+        RecordError,
+        match=r"steps begin anew, with 0 after 3 at line 6.*"
+        r"one run started again: --restarted",
+    ):
+        read(steps, values)
+    with pytest.raises(RecordError, match="--by 'seed'"):
+        read(steps, values, seed=list("1111222"))
+    found = read(steps, values, restarted=True)
+    assert found.columns["d"].values.tolist() == [0, 11, 12]
+
+
+def test_rows_in_no_order_are_sorted():
+    order = np.random.default_rng(0).permutation(100)
+    found = read(order, 2 * order)
+    assert found.iteration.tolist() == list(range(100))
+    assert found.columns["d"].values.tolist() == list(range(0, 200, 2))
+    assert "were sorted" in found.events[0][1]
+
+
+def test_rows_of_one_step_are_joined_where_they_agree():
+    found = read([1, 1, 2, 2], ["", 5, 7, 7])
+    assert found.columns["d"].values.tolist() == [5, 7]
+    with pytest.raises(RecordError, match=r"line 2 and line 3 are both of step 1, with 5 and 6"):
+        read([1, 1, 2], [5, 6, 7])
+
+
+def test_what_is_no_step_says_where():
+    for bad, where in ((1.5, "line 3"), (-1, "line 3"), ("inf", "line 3"), ("x", "line 3")):
+        with pytest.raises(RecordError, match=f"{where}, column 'step': found '{bad}', expected"):
+            read([0, bad, 2], [0, 1, 2])
+    found = read(["0", "", "2.0"], [0, 1, 2])
+    assert found.iteration.tolist() == [0, 2]
+    assert found.left_out == {"without a number in 'step'": 1}
