@@ -1,4 +1,6 @@
 from .compare import (
+    LATE_LOGARITHM as LATE_LOGARITHM,
+    LOGARITHM as LOGARITHM,
     ArmLaws as ArmLaws,
     LawFound as LawFound,
     arm_compared as arm_compared,

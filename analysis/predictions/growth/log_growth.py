@@ -51,7 +51,14 @@ from ultraslow.analysis.runs import Arm, arm_names, grouped
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import fixed, number, percent, plural, sentence
 
-from .speaking import SpeakingArm, clear_of_zero, long_enough, speaking_arms, telling_arm
+from .speaking import (
+    SpeakingArm,
+    clear_of_zero,
+    long_enough,
+    power_of_logarithm,
+    speaking_arms,
+    telling_arm,
+)
 
 
 def group_exponents(study: Study) -> tuple[str, ...]:
@@ -125,11 +132,13 @@ def log_growth(study: Study) -> Verdict:
     found = judge({arm.name: arm.curves for arm in arms}, level=study.level)
     shown = telling_arm(arms, found)
     advice = _advice(shown, found, kept)
-    compared = arm_compared(shown.name, kept.part(shown.nodes).runs, level=study.level)
+    own = kept.part(shown.nodes)
+    compared = arm_compared(shown.name, own.runs, level=study.level)
+    besides = power_of_logarithm(shown, found, own, compared)
     return blank.decided(
         found.word,
         found.arms[shown.name].exponent,
-        reason=_reason(shown, arms, found, level=study.level),
+        reason=_reason(shown, arms, found, besides, level=study.level),
         needed=advice.needed,
         meaning=f"{EFFECT}, mean of {len(shown.nodes)} seeds at {shown.name}",
         sample=entered.sample,
@@ -251,12 +260,18 @@ def settled(last: float) -> str:
 
 
 def _reason(
-    shown: SpeakingArm, arms: Sequence[SpeakingArm], found: Judgement, *, level: float
+    shown: SpeakingArm,
+    arms: Sequence[SpeakingArm],
+    found: Judgement,
+    besides: str,
+    *,
+    level: float,
 ) -> str:
     """How the distance grew, what tells it from the rival, and which arms say so."""
     said = found.arms[shown.name]
-    parts = [_growth(shown, found, level=level), _rival(shown, said, found.word)]
-    return " ".join([*(f"{part}." for part in parts), *_arms_say(arms, found)])
+    parts = [_growth(shown, found, level=level), _rival(shown, said, found.word), besides]
+    told = [f"{part}." for part in parts if part]
+    return " ".join([*told, *_arms_say(arms, found)])
 
 
 def _growth(shown: SpeakingArm, found: Judgement, *, level: float) -> str:

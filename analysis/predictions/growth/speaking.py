@@ -6,8 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ultraslow.analysis.growth import DECADES, LEAST_SEEDS, MARGIN, Advantage, ArmCurves, Judgement
-from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, Interval
+from ultraslow.analysis.comparison import LATE_LOGARITHM, LOGARITHM, ArmLaws
+from ultraslow.analysis.growth import (
+    DECADES,
+    LEAST_SEEDS,
+    MARGIN,
+    Advantage,
+    ArmCurves,
+    Judgement,
+    signed_root,
+)
+from ultraslow.analysis.intervals import (
+    CONTRADICTED,
+    SUPPORTED,
+    Interval,
+    t_interval,
+)
+from ultraslow.analysis.predictions.landscape import log_power, power_advantage
 from ultraslow.analysis.runs import Arm, arm_names
 from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import of_batch_size
@@ -102,3 +117,45 @@ def telling_arm(arms: Sequence[SpeakingArm], found: Judgement) -> SpeakingArm:
 def clear_of_zero(exponent: Interval) -> float:
     """How far an interval keeps clear of 0; below 0 where it holds 0."""
     return max(exponent.low, -exponent.high)
+
+
+def power_of_logarithm(shown: SpeakingArm, found: Judgement, own: Study, compared: ArmLaws) -> str:
+    """That a power of ln t describes an arm better than powers of t do; empty where none does.
+
+    Such growth is no logarithm, and P1 is contradicted rightly; but it is no power of t either.
+    It is what P1' is about, and q is taken as P1' takes it. Either its fits leave less unexplained
+    than those of powers of t, by a t test across seeds, or its forecasts hold and theirs do not.
+
+    Arguments:
+        shown: the arm.
+        found: what all arms say.
+        own: its runs.
+        compared: the laws on them.
+
+    Returns:
+        A clause, without a full stop.
+    """
+    exponent = found.arms[shown.name].exponent
+    surviving = set(compared.surviving)
+    no_logarithm = clear_of_zero(exponent) > MARGIN and not surviving & {LOGARITHM, LATE_LOGARITHM}
+    if found.word != CONTRADICTED and not no_logarithm:
+        return ""
+    powers = list(own.each(log_power).values())
+    q = t_interval(powers, level=own.level)
+    if q.n < len(powers) or not (q.low > 1 if exponent.value > 0 else q.high < 1):
+        return ""
+    told = f"A power of the logarithm, (ln t)^q with q = {q},"
+    rest = "P1' speaks of such growth, which is not log t"
+    forecasts = not compared.tolerance and _LOG_POWER in surviving
+    if exponent.value < 0:
+        alone = forecasts and "saturating power" not in surviving
+        return f"{told} forecasts them, and no power of t does: {rest}" if alone else ""
+    advantage = signed_root(np.array(list(own.each(power_advantage).values())))
+    better = t_interval(advantage, level=own.level)
+    if better.high < 0:
+        return f"{told} fits them better than any power of t: {rest}"
+    alone = forecasts and "power" not in surviving and not better.low > 0
+    return f"{told} forecasts them, and no power of t does: {rest}" if alone else ""
+
+
+_LOG_POWER = "power of the log"  # its name among the laws that are compared

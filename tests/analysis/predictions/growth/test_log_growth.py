@@ -11,6 +11,7 @@ from ultraslow.analysis.planning.plan import plan_runs
 from ultraslow.analysis.predictions.growth.log_growth import log_growth, pilot_of
 from ultraslow.analysis.report import plan_tables, printed
 from ultraslow.analysis.study import Study
+from ultraslow.diffusion.recording.schedule import log_spaced
 
 NONE = (-4.0, -4.0)  # A of both sides where late logarithms fit better
 FASTER, SLOWER = (4.0, -4.0), (-4.0, 4.0)
@@ -565,3 +566,40 @@ def test_recordings_of_a_logarithm_and_of_diffusion_are_told_apart(make):
         ratio = float(re.search(r"added (\d\.\d+) times \[", verdict.reason)[1])
         assert ratio == pytest.approx(10**exponent, rel=0.02)
     assert words == {0.0: "supported", 0.5: "contradicted"}
+
+
+def grown(make, law, *, seeds=5, last=3000, noise=0.002):
+    """Recordings of d = law(t) whose seeds differ in size and wander a little in ln t."""
+    times = log_spaced(last)
+    clock = np.log(np.maximum(times, 1))
+    runs = {}
+    for seed in range(seeds):
+        rng = np.random.default_rng([31, seed])
+        knots = rng.standard_normal(12)
+        wander = noise * np.interp(clock, np.linspace(0, clock[-1], 12), knots)
+        distance = law(times) * np.exp(0.05 * rng.standard_normal() + wander) * (times > 0)
+        run = make(run=f"s{seed}", seed=seed, records=times)
+        shares = np.array([0.6, 0.3, 0.1])
+        squares = ("iteration", "tensor"), distance[:, None] ** 2 * shares
+        runs[f"s{seed}"] = run.assign(distance_sq=squares)
+    return runs
+
+
+@pytest.mark.parametrize("q", [1.5, 2.0, 3.0])
+def test_a_power_of_the_logarithm_is_named_with_its_exponent(make, q):
+    verdict = log_growth(Study(grown(make, lambda t: np.log1p(t) ** q)))
+    assert verdict.verdict in ("contradicted", "undecidable")
+    found = re.search(
+        r"A power of the logarithm, \(ln t\)\^q with q = ([\d.]+) \[", verdict.reason
+    )
+    assert float(found[1]) == pytest.approx(q, rel=0.03)
+    assert "power of t" in verdict.reason and "P1' speaks" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "law", [np.sqrt, lambda t: t**0.15, lambda t: np.log1p(t / 3)], ids=["√t", "t^.15", "log"]
+)
+@pytest.mark.parametrize("noise", [0.002, 0.01])
+def test_a_power_of_t_and_a_logarithm_are_called_no_power_of_the_logarithm(make, law, noise):
+    verdict = log_growth(Study(grown(make, law, noise=noise)))
+    assert "power of the logarithm" not in verdict.reason
