@@ -102,6 +102,45 @@ def two_time_msd(path: ArrayLike, starts: ArrayLike) -> Array:
     return np.stack(squares) if squares else np.empty((0, *x.shape[:-1]))
 
 
+def between_all(products: ArrayLike) -> Array:
+    """The squared displacements ‖x_j − x_i‖² between all points, from products of the steps.
+
+        ‖x_j − x_i‖² = Σ_{i < a, b ≤ j} e_a·e_b        e_a = x_a − x_{a−1}, x_0 = 0
+
+    The sum runs over the steps from i to j alone and is added up from j on backwards. With
+    products of x_i itself, ‖x_i‖² + ‖x_j‖² − 2 x_i·x_j, a displacement that is small beside the
+    path would be lost in the last digits of large numbers.
+
+    Arguments:
+        products: e_a·e_b `(step, step)`, the first step being x_1 itself.
+
+    Returns:
+        Squares `(step + 1, step + 1)`, symmetric, zero on the diagonal; the first row holds the
+        squared norms ‖x_j‖².
+
+    Raises:
+        ValueError: when the products are no square matrix.
+
+    >>> steps = np.array([[3.0, 0.0], [0.0, 4.0], [-3.0, 0.0]])
+    >>> between_all(steps @ steps.T)
+    array([[ 0.,  9., 25., 16.],
+           [ 9.,  0., 16., 25.],
+           [25., 16.,  0.,  9.],
+           [16., 25.,  9.,  0.]])
+    """
+    found = np.asarray(products, dtype=np.float64)
+    if found.ndim != 2 or found.shape[0] != found.shape[1]:
+        raise ValueError(f"products: found shape {found.shape}, expected (step, step)")
+    n = len(found)
+    # What the step to j adds, coming from i: its own square and twice its products with the steps
+    # between them.
+    between = np.cumsum(np.triu(found, 1)[::-1], axis=0)[::-1]
+    added = np.zeros((n + 1, n + 1))
+    added[:n, 1:] = np.triu(2.0 * between + np.diag(found))
+    upper = np.maximum(np.cumsum(added, axis=1), 0.0)
+    return np.triu(upper) + np.triu(upper, 1).T
+
+
 def path_straightness(path: ArrayLike) -> Array:
     """The share of the path's length that became distance, 1 for independent steps.
 

@@ -18,6 +18,7 @@ Contents:
     distributed   the processes of a run, and what they have to agree on
     runs          the reference runs: ResNets on images, from recipes
     hosts         trainers of other programs: Lightning, Hugging Face, Accelerate
+    checkpoints   recordings from the checkpoints that a run left
     norms         squares and squared distances of tensors
     verification  whether what is recorded is true: in the user's own training, and on a toy
     cli           the commands `verify`, `repair` and `label`

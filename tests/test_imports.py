@@ -31,7 +31,7 @@ FLOORS = {
         ("storage",),
         ("quantities", "cli"),
         ("recorder",),
-        ("verification", "hosts", "runs"),
+        ("verification", "hosts", "runs", "checkpoints"),
     ),
     "analysis": (
         ("text",),

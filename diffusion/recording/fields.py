@@ -52,6 +52,15 @@ _DECLARED = (
     ),
     Field("step_sq", _ITxT, "f8", "1", "squared lengths of single updates, added", _SUM),
     Field("sketch", ("iteration", "component"), "f8", "1", "count sketch of w − w0", _POINT),
+    Field("since", ("since",), "i8", "1", "iteration from which a displacement is measured"),
+    Field(
+        "displacement_sq",
+        ("iteration", "since"),
+        "f8",
+        "1",
+        "squared distance of the weights from those of another iteration",
+        _POINT,
+    ),
     # gradient noise
     Field(
         "gradient_sq", _ITxT, "f8", "1", "unbiased signed estimate of the squared gradient", _MEAN
@@ -186,7 +195,7 @@ _DECLARED = (
     ),
 )
 FIELDS: dict[str, Field] = {field.name: field for field in _DECLARED}
-AXES = ("group", "metric", "ensemble", "direction", "radius", "fraction")
+AXES = ("since", "group", "metric", "ensemble", "direction", "radius", "fraction")
 COORDINATES = (
     "iteration",
     "tensor",
@@ -203,6 +212,7 @@ ASKED_WITH = {
     "loss_difference": "landscape=",
     "line_loss": "landscape=",
     "sketch": "'trajectory' among probes",
+    "displacement_sq": "`ultraslow checkpoints`",
     "step_sq": "'path' among probes",
     "gradient_sq": "two backward passes an update",
     "noise_trace": "two backward passes an update",
