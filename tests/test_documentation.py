@@ -186,6 +186,7 @@ def test_no_other_page_has_something_to_type():
             VERIFYING,
             (ROOT / "docs" / "hosts.md").read_text(),  # run by tests/probes/hosts
             (ROOT / "docs" / "importing.md").read_text(),  # run by tests/analysis/importers
+            (ROOT / "docs" / "checkpoints.md").read_text(),  # run by tests/probes/checkpoints
             (ROOT / "CONTRIBUTING.md").read_text(),
         ):
             assert not blocks("python", text) + blocks("", text), path

@@ -206,7 +206,7 @@ def _stored(name: str, tensor: Tensor, file: Path, start: int) -> Stored | None:
     order = order_of(shape, stride)
     if order is None:
         told = f"{name}: its values lie apart (strides {stride}), expected them side by side"
-        raise RecordError(str(file), [f"{told}; save `tensor.contiguous()`"])
+        raise RecordError(str(file), [f"{told}; save tensor.contiguous()"])
     place = getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
     if place is None:
         told = "cannot be read in parts by this version of torch, expected 2.6 or later"

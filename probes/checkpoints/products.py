@@ -12,6 +12,7 @@ is added up so far stands in a *journal*, a file beside the recording, until tha
 import hashlib
 import io
 import json
+import threading
 import time
 import zipfile
 from collections import deque
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -29,7 +31,7 @@ from ultraslow.diffusion.displacement import between_all
 from ultraslow.diffusion.recording import RecordError, make_folder, whole_file
 
 from .folders import Checkpoint
-from .stored import OpenFiles, Stored, read_values
+from .stored import Bytes, OpenFiles, Stored, read_values
 
 Array = NDArray[np.float64]
 
@@ -39,6 +41,7 @@ _STRETCH = 4 << 20  # bytes to read of a file at once, where there is room
 _THREADS = 4
 _CACHED = 1 << 20  # bytes of float64 that the arithmetic works on at once
 _SHORTEST = 1024  # values, of one checkpoint
+_ALIGNED = 64  # bytes between which values of a checkpoint begin
 _SECONDS = 10.0  # between two entries of the journal
 _VERSION = 1
 
@@ -118,6 +121,7 @@ class StepProducts:
         self._threads = int(np.clip(room // (count * _STRETCH), 1, _THREADS))
         self._blocks = list(self._cut(room // self._threads // count))
         self._threads = min(self._threads, workers or _THREADS)
+        self._own = threading.local()
         self._identity = self._identify()
         self._state = self._kept() or _State(
             0,
@@ -191,15 +195,23 @@ class StepProducts:
 
     def _of_block(self, block: _Block) -> Array:
         stored, size = self._stored[block.tensor], block.stop - block.start
-        values = []
+        values, room, at = [], self._room(self._bytes(block)), 0
         for one in stored:
-            held = np.empty(size * one.dtype.itemsize, dtype=np.uint8)
+            held = room[at : at + size * one.dtype.itemsize]
+            at += -(-len(held) // _ALIGNED) * _ALIGNED
             read_values(self._files, one, block.start, held)
             values.append(torch.from_numpy(held).view(one.dtype))
         products = products_of_steps(values)
         if not np.isfinite(products).all():
             self._refuse(block, values)
         return products
+
+    def _room(self, size: int) -> Bytes:
+        """Memory of this thread for a block: asking for it anew costs as much as reading it."""
+        size += _ALIGNED * len(self._places)
+        if getattr(self._own, "room", None) is None or len(self._own.room) < size:
+            self._own.room = np.empty(size, dtype=np.uint8)
+        return cast(Bytes, self._own.room)
 
     def _refuse(self, block: _Block, values: Sequence[torch.Tensor]) -> None:
         """Name the first value that is not finite.

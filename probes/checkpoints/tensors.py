@@ -229,7 +229,7 @@ def model_differences(
         elif found is not None and found.order != tensor.order:
             faults.append(
                 f"{name}: its values are stored in another order than in {start}, expected the "
-                "same; save `tensor.contiguous()`"
+                "same; save tensor.contiguous()"
             )
     return faults
 

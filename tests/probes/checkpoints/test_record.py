@@ -1,7 +1,10 @@
 """Recordings from checkpoints are those that probes make of the same training."""
 
 import json
+import re
+import shlex
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -298,6 +301,25 @@ def test_a_dry_run_writes_nothing(training, tmp_path, capsys):
     assert "model_000000.pt → 0, model_000001.pt → 1" in out
     assert "8 tensors, 3,125 values, float32" in out
     assert not (tmp_path / "new").exists()
+
+
+def test_the_page_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[3] / "docs" / "checkpoints.md").read_text()
+    (typed,) = re.findall(r"^```\n(.*?)^```", page, re.S | re.M)
+    (shown,) = re.findall(r"^```text\n(.*?)^```", page, re.S | re.M)
+    monkeypatch.chdir(tmp_path)
+    for step in map(int, re.findall(r"checkpoint-(\d+)", shown)):
+        folder = Path("runs", "gpt2-small", f"checkpoint-{step}")
+        folder.mkdir(parents=True)
+        embedding = torch.randn(30, 4)
+        state = {"transformer.wte.weight": embedding, "lm_head.weight": embedding.clone()}
+        save_file(state, folder / "model.safetensors")
+    assert command(*shlex.split(typed)[2:]) == 0
+    told = capsys.readouterr().out
+    sizes = r"\d[\d,.e-]* (tensors|values|GB)"
+    lines = [re.sub(sizes, "n", text).splitlines()[:5] for text in (told, shown)]
+    assert lines[0] == lines[1]
+    assert "gpt2-s0.nc: 6 records" in told
 
 
 def test_an_existing_recording_stays(training, tmp_path, capsys):
