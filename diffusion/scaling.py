@@ -164,6 +164,40 @@ def steps_to_target(
     return positive(fewest_steps, "fewest_steps") * (1.0 + critical / m)
 
 
+def optimal_learning_rate(
+    batch_size: ArrayLike, *, largest_rate: float, noise_scale: float
+) -> Array:
+    """The learning rate at which one step of SGD lowers the loss most, at each batch size.
+
+        ε_opt(M) = ε_max/(1 + B_noise/M),    ε_max = |G|²/(GᵀHG),    B_noise = tr(HΣ)/(GᵀHG)
+
+    A step ε from a gradient with the covariance Σ/M changes a loss with the gradient G and the
+    Hessian H by −ε·|G|² + ½·ε²·(GᵀHG + tr(HΣ)/M) in the mean, which is least at ε_opt. It holds
+    for a step without momentum or preconditioning and a loss that is quadratic over the step.
+
+    Arguments:
+        batch_size: M `(*)`, samples.
+        largest_rate: ε_max, the rate without noise.
+        noise_scale: B_noise, samples; there the rate is half of ε_max.
+
+    Returns:
+        ε_opt `(*)`.
+
+    Raises:
+        ValueError: when an argument is not positive.
+
+    References:
+        McCandlish, Kaplan, Amodei et al. (2018), An Empirical Model of Large-Batch Training, to
+        whom the form is ascribed here without their text at hand; it follows from the line above.
+
+    >>> optimal_learning_rate([100, 300], largest_rate=0.4, noise_scale=100.0)
+    array([0.2, 0.3])
+    """
+    m = all_positive(batch_size, "batch_size")
+    scale = positive(noise_scale, "noise_scale")
+    return positive(largest_rate, "largest_rate") / (1.0 + scale / m)
+
+
 def _noise(batch_size: ArrayLike, data_size: float | None) -> Array:
     if data_size is None:
         raise ValueError("data_size: found None, expected the training set's size")

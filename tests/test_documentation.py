@@ -151,6 +151,9 @@ def test_the_page_on_batch_sizes_runs_as_it_stands(tmp_path, monkeypatch, capsys
     exec(python, studies)
     found = studies["answer"].size
     assert found.low < losses.CRITICAL < found.high
+    steps = {size: 100 * (1 + losses.CRITICAL / size) for size in (64, 256, 1024, 4096)}
+    rows = [f"{size},{round(count)}" for size, count in steps.items()]
+    Path("steps.csv").write_text("\n".join(["batch,steps", *rows]))
     asked = commands(BATCH_SIZES)
     assert {words.split()[0] for words in asked} == {"batch", "plan", "test"}
     for words in asked:

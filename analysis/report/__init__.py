@@ -1,15 +1,16 @@
 """The report: one page, its figures and tables, and its numbers.
 
 Contents:
-    report    the page
-    sections  its sections
-    data      what the figures show
-    figures   how they are drawn
-    tables    each result as tables
-    absent    what recordings lack, and why; events of their runs
-    table     how a table is shown
-    markup    the page's templates, filled in
-    numbers   the JSON file
+    report       the page
+    sections     its sections
+    data         what the figures show
+    figures      how they are drawn
+    tables       each result as tables
+    batch_sizes  tables of critical batch sizes and noise scales
+    absent       what recordings lack, and why; events of their runs
+    table        how a table is shown
+    markup       the page's templates, filled in
+    numbers      the JSON file
 """
 
 import lazy_loader

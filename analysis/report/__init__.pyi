@@ -1,3 +1,9 @@
+from .batch_sizes import (
+    critical_by_group as critical_by_group,
+    critical_table as critical_table,
+    rates_table as rates_table,
+    sizes_apart as sizes_apart,
+)
 from .numbers import (
     comparison_rows as comparison_rows,
     critical_numbers as critical_numbers,
@@ -9,7 +15,6 @@ from .numbers import (
 )
 from .table import printed as printed
 from .tables import (
-    critical_table as critical_table,
     exponent_table as exponent_table,
     ladder_table as ladder_table,
     law_tables as law_tables,

@@ -19,10 +19,9 @@ from ultraslow.analysis.text import fixed, number, percent, plural, sentence
 
 from . import data, figures, markup
 from .absent import happened, in_part
+from .batch_sizes import critical_in_words, critical_table, sizes_apart
 from .markup import piece
 from .tables import (
-    critical_in_words,
-    critical_table,
     effect,
     folded,
     ladder_table,
@@ -74,7 +73,7 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
         _exponents(found),
         *map(_ladder, found.ladders),
         _noise(found),
-        _critical(found.critical),
+        _critical(found.critical, found.noise),
         _loss(found),
         _events(found.study.runs),
         _not_used(content["unusable"]),
@@ -412,7 +411,7 @@ def _loss(found: Findings) -> Markup:
     return _section("Training loss", "", _figure([drawn], caption))
 
 
-def _critical(found: CriticalBatch) -> Markup:
+def _critical(found: CriticalBatch, scales: Sequence[ArmScale]) -> Markup:
     """The critical batch size; empty where there is none."""
     if found.status == "missing":
         return Markup()
@@ -424,7 +423,9 @@ def _critical(found: CriticalBatch) -> Markup:
     notes = (sentence(said),) if said else ()
     table = replace(critical_table(found, over_fewest=False), notes=notes)
     answer = piece("small", sentence(critical_in_words(found)))
-    return _section("Critical batch size", lead, answer, table.html())
+    apart = sizes_apart(found, scales)
+    beside = [] if apart is None else [apart.html()]
+    return _section("Critical batch size", lead, answer, table.html(), *beside)
 
 
 def _ladder(ladder: Ladder) -> Markup:

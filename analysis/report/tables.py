@@ -1,6 +1,5 @@
 """Results as tables: recordings, fits, verdicts, noise scales, ladders, batch sizes, plans."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from ultraslow.analysis.noise import ArmScale, Breakdown, NoiseScale
 from ultraslow.analysis.planning import Advice, Pilot, Plan
 from ultraslow.analysis.planning.advice import PROMISED
 from ultraslow.analysis.runs import FITTED_SHARE, runs_of, unusable
-from ultraslow.analysis.scores import CriticalBatch, Gain, Ladder
+from ultraslow.analysis.scores import Gain, Ladder
 from ultraslow.analysis.text import (
     between,
     first_of,
@@ -394,43 +393,6 @@ def whole_gain(ladder: Ladder) -> str:
     if gain.p_value > 1 - ladder.level:
         word = "neither gains nor loses for sure"
     return f"The whole ladder {word}: {gain.interval}, p = {_p_value(gain)}."
-
-
-_MEANING = (
-    "at the critical batch size both iterations and samples are twice the fewest; it comes from "
-    "trainings at several batch sizes and is another quantity than the noise scale"
-)
-
-
-def critical_table(found: CriticalBatch, *, over_fewest: bool = True) -> Table:
-    """What each batch size took to the target, and the size where more stops saving iterations.
-
-    Arguments:
-        found: with iterations S by batch size M.
-        over_fewest: whether to set S and the samples E = M·S over S_min and E_min = M_crit·S_min.
-    """
-    least = found.fewest_steps
-    samples = least * found.size.value
-    columns = (
-        Column("batch size", lambda row: str(row[0])),
-        Column("iterations", lambda row: number(row[1])),
-        Column("over fewest", lambda row: number(row[1] / least), tied=True),
-        Column("samples", lambda row: number(row[0] * row[1])),
-        Column("over fewest", lambda row: number(row[0] * row[1] / samples), tied=True),
-    )
-    fewest = "" if math.isnan(least) else f"; fewest iterations {number(least)}"
-    reasons = [found.reason] if found.reason else []
-    notes = [f"{critical_in_words(found)}{fewest}", *reasons, _MEANING, *found.notes]
-    return Table(
-        columns=tuple(one for one in columns if over_fewest or one.title != "over fewest"),
-        rows=sorted((found.steps or {}).items()),
-        notes=tuple(map(sentence, notes)),
-    )
-
-
-def critical_in_words(found: CriticalBatch) -> str:
-    """A critical batch size with what it rests on."""
-    return f"{found}, {plural(found.size.n, 'seed')}"
 
 
 def law_tables(found: Sequence[ArmLaws], note: str, *, level: float) -> list[Table]:

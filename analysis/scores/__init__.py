@@ -4,8 +4,11 @@ Contents:
     held_out        the scores of trainings
     tuning          the best learning rate of a batch size
     ladder          what each step of a recipe gains
-    critical_batch  where larger batches stop paying
+    target_loss     iterations to a target loss
     hyperbola       steps against examples to a target
+    best_rates      the noise scale that the best learning rates tell
+    critical_batch  where larger batches stop paying
+    batch_table     tables of steps to a target, or of best rates
 """
 
 import lazy_loader

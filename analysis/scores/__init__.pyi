@@ -1,3 +1,4 @@
+from .best_rates import BestRates as BestRates
 from .critical_batch import CriticalBatch as CriticalBatch
 from .held_out import (
     MARGINS as MARGINS,

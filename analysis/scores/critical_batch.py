@@ -5,7 +5,8 @@ samples, so that (S/S_min − 1)(E/E_min − 1) = 1 with M_crit = E_min/S_min. I
 training at several batch sizes and is another quantity than the noise scale tr Σ/|G|², which is
 read off the gradients of one run; whether the two agree is for data to say.
 
-Iterations to a target loss, and the loss that runs of several batch sizes can be held to.
+Four seeds that all batch sizes share make an interval across seeds. Fewer runs, and published
+steps of one run a size, have the interval of `hyperbola.profile_hyperbola`.
 """
 
 import math
@@ -21,15 +22,30 @@ from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import SEEDS, Interval, check_level
 from ultraslow.analysis.runs import equal_sets, injected_noise, label, runs_of
-from ultraslow.analysis.text import first_of, number, plural, printable
+from ultraslow.analysis.text import first_of, number, percent, plural, printable
 
+from .best_rates import BestRates, best_rates, tuned_rates
 from .held_out import longest_trainings, rate_of
-from .hyperbola import Hyperbola, fit_hyperbola
+from .hyperbola import (
+    MISFIT,
+    OFF_CURVE,
+    RUNS,
+    SEEDWISE,
+    SIZES,
+    Hyperbola,
+    fit_hyperbola,
+    profile_hyperbola,
+)
+from .target_loss import (
+    common_target,
+    ended_early,
+    first_loss,
+    steps_to,
+    untrained,
+)
 
 Array = NDArray[np.float64]
 
-SIZES = 3  # two parameters, and one more to see whether they fit
-MISFIT = 0.01  # p-value below which the hyperbola is said not to fit
 _NAMED = 6  # more names than this make a note unreadable
 
 
@@ -38,25 +54,32 @@ class CriticalBatch:
     """A critical batch size with its interval, or why there is none.
 
     Attributes:
-        size: M_crit, samples, of `n` seeds; NaN where there is none, or a bound only. Its lower
-            end is 0 and its upper one infinite where nothing bounds it.
+        size: M_crit, samples, of `n` seeds, runs or batch sizes; NaN where there is none, or a
+            bound only. Its lower end is 0 and its upper one infinite where nothing bounds it.
         fewest_steps: S_min, iterations; NaN where it is not known.
         target: the loss that is reached.
         steps: mean iterations to the target by batch size.
         status: `ok`, `unchecked` whether it fits, `unbounded`, `misfit` or `missing`.
         reason: why it is not `ok`; empty otherwise.
         notes: what to know of it, in sentences.
-        needed: what would give one where it is missing, an instruction without a full stop.
+        needed: what would give one where it is missing, or one across seeds where it is not: an
+            instruction without a full stop.
+        basis: what the interval comes from (`Hyperbola.basis`).
+        departure: largest relative departure of a batch size from the hyperbola.
+        rates: what the fastest learning rates of the batch sizes say; None without several.
     """
 
     size: Interval = Interval(math.nan, math.nan, math.nan)
     fewest_steps: float = math.nan
     target: float = math.nan
-    steps: Mapping[int, float] | None = None
+    steps: Mapping[float, float] | None = None
     status: str = "missing"
     reason: str = ""
     notes: tuple[str, ...] = ()
     needed: str = ""
+    basis: str = SEEDWISE
+    departure: float = math.nan
+    rates: BestRates | None = None
 
     def record(self) -> dict[str, Any]:
         """As files hold it: a flat record."""
@@ -67,17 +90,22 @@ class CriticalBatch:
             "fewest_steps": self.fewest_steps,
             "target": self.target,
             "steps": self.steps,
-            "seeds": self.size.n,
+            "basis": self.basis,
+            "seeds": self.size.n if self.basis == SEEDWISE else 0,
+            "runs": self.size.n if self.basis == RUNS else 0,
+            "departure": self.departure,
             "status": self.status,
             "reason": self.reason,
             "notes": self.notes,
+            "best_rates": None if self.rates is None else self.rates.record(),
         }
 
     def __str__(self) -> str:
         if self.status == "missing":
             needed = f". Would give one: {self.needed}" if self.needed else ""
             return f"no critical batch size: {self.reason}{needed}"
-        return f"{self._in_words()}, to loss {number(self.target)}"
+        aim = f", to loss {number(self.target)}" if math.isfinite(self.target) else ""
+        return f"{self._in_words()}{aim}"
 
     def _in_words(self) -> str:
         size = self.size
@@ -102,14 +130,16 @@ def critical_batch(
     """The critical batch size of a set of runs.
 
     Each batch size is taken at the learning rate with the fewest iterations. For the interval see
-    `hyperbola.fit_hyperbola`.
+    `hyperbola.fit_hyperbola`, and where fewer than four seeds are shared
+    `hyperbola.profile_hyperbola`.
 
     References:
         McCandlish, Kaplan, Amodei et al. (2018), An Empirical Model of Large-Batch Training.
 
     Arguments:
-        runs: recordings as `load` gives them, or by node name. Of several sets of equal runs the
-            largest that gives an estimate is taken, which a note says. Those with noise added to
+        runs: recordings as `load` gives them, or by node name; a batch size and a loss suffice.
+            Of several sets of equal runs the largest that gives an estimate across seeds is
+            taken, or else the largest that gives any, which a note says. Those with noise added to
             gradients are passed over; of a seed that was run twice at a batch size and rate the
             longer run counts.
         target: training loss to reach; by default `common_target`.
@@ -141,7 +171,8 @@ def critical_batch(
         _of_set({name: measured[name] for name in one.nodes}, target, level=level, seed=seed)
         for one in sets
     ]
-    place = next((k for k, one in enumerate(found) if one.status != "missing"), 0)
+    order = sorted(range(len(found)), key=lambda k: _rank(found[k]))
+    place = order[0]
     if len(sets) == 1:
         return found[0]
     others = [
@@ -153,85 +184,165 @@ def critical_batch(
     return replace(found[place], notes=(about, *found[place].notes))
 
 
+def _rank(found: CriticalBatch) -> int:
+    """Estimates across seeds go before others, and these before none."""
+    return 2 if found.status == "missing" else int(found.basis != SEEDWISE)
+
+
 def _of_set(
     measured: dict[str, xr.Dataset], target: float | None, *, level: float, seed: int
 ) -> CriticalBatch:
     """As `critical_batch`, of runs that differ by batch size, rate and seed only."""
+    across, fewer = (
+        _of_runs(measured, target, enough, level=level, seed=seed) for enough in (SEEDS, 1)
+    )
+    if across.status != "missing" or fewer.status == "missing":
+        return across if across.status != "missing" else fewer
+    return _without_seeds(fewer, across.needed)
+
+
+def _without_seeds(found: CriticalBatch, needed: str) -> CriticalBatch:
+    """An estimate of runs too few for one across seeds, with what would give that."""
+    note = (f"an interval across seeds would need {needed}",) if needed else ()
+    return replace(found, needed=needed, notes=(*found.notes, *note))
+
+
+def _of_runs(
+    measured: dict[str, xr.Dataset], target: float | None, enough: int, *, level: float, seed: int
+) -> CriticalBatch:
+    """As `_of_set`, of learning rates with so many seeds."""
     early = ended_early(measured)
     whole = {name: run for name, run in measured.items() if name not in early}
-    aim = common_target(whole) if target is None else target
+    aim = common_target(whole, enough) if target is None else target
     late = [name for name in early if math.isnan(steps_to(measured[name], aim))]
     measured = {name: run for name, run in measured.items() if name not in late}
-    steps = _steps(measured, aim)
-    table = {size: kept for size, rates in steps.items() if (kept := _reached(rates))}
-    told = [*_told_early(early, late), *(_uncounted(measured) if target is None else [])]
-    notes = (*told, *_notes(steps, table))
-    shared = _shared(table)
-    unknown = Interval(math.nan, math.nan, math.nan, len(shared))
-    blank = CriticalBatch(unknown, target=aim, notes=notes)
     reason = _early(measured, aim)
+    told = [*_told_early(early, late), *(_uncounted(measured) if target is None else [])]
     if reason:
-        return replace(blank, reason=reason, needed="a lower target")
-    reason = _too_little(table, shared, aim)
+        return CriticalBatch(target=aim, notes=tuple(told), reason=reason, needed="a lower target")
+    return from_steps(
+        _steps(measured, aim), enough, target=aim, notes=told, level=level, seed=seed
+    )
+
+
+# Iterations to the target by learning rate and seed; a rate of 0 is not known.
+Steps = dict[float, dict[object, float]]
+
+
+def from_steps(
+    steps: Mapping[float, Steps],
+    enough: int = 1,
+    *,
+    target: float = math.nan,
+    notes: Sequence[str] = (),
+    level: float = 0.95,
+    seed: int = 0,
+) -> CriticalBatch:
+    """The critical batch size of iterations to a target that were measured.
+
+    Arguments:
+        steps: by batch size, then by learning rate, then by seed; NaN where the target was not
+            reached.
+        enough: seeds that a learning rate must have to count. With four or more the interval is
+            across seeds that all batch sizes share.
+        target: the loss that is reached, to be told.
+        notes: to be told before others.
+        level: confidence level.
+        seed: of the bootstrap.
+
+    Returns:
+        The estimate, or the status `missing` with the reason.
+
+    >>> paper = {m: {0.0: {0: 100 * (1 + 512 / m)}} for m in (64, 256, 1024, 4096)}
+    >>> print(from_steps(paper))
+    critical batch size 512 [512, 512]
+    """
+    steps = dict(sorted(steps.items()))
+    table = {size: kept for size, rates in steps.items() if (kept := _reached(rates, enough))}
+    shared = _shared(table)
+    unknown = Interval(math.nan, math.nan, math.nan)
+    told = (*notes, *_notes(steps, table, enough))
+    blank = CriticalBatch(unknown, target=target, notes=told, rates=_rates(steps, table, level))
+    reason = _too_little(table, shared, target, enough)
     if reason:
-        return replace(blank, reason=reason, needed=_more(steps, table))
+        return replace(blank, reason=reason, needed=_more(steps, table, enough))
+    if enough < SEEDS:
+        return _by_profile(table, blank, level=level)
     return _fitted(table, shared, blank, level=level, rng=np.random.default_rng(seed))
 
 
-# Iterations to the target by learning rate and seed.
-_Steps = dict[float, dict[object, float]]
+def _rates(
+    steps: Mapping[float, Steps], table: Mapping[float, Steps], level: float
+) -> BestRates | None:
+    """The one-step form fitted to the fastest rates; None where no size was run at several."""
+    if max((len(rates) for rates in steps.values()), default=0) < 2:
+        return None
+    fastest = {size: _fastest(rates) for size, rates in table.items()}
+    rates, notes = tuned_rates({size: list(rates) for size, rates in steps.items()}, fastest)
+    return best_rates(rates, notes=notes, level=level)
 
 
-def _steps(runs: Mapping[str, xr.Dataset], target: float) -> dict[int, _Steps]:
+def _fastest(rates: Steps) -> float:
+    """The rate with the fewest iterations in the geometric mean."""
+    return min(rates, key=lambda rate: float(np.mean(np.log([*rates[rate].values()]))))
+
+
+def _steps(runs: Mapping[str, xr.Dataset], target: float) -> dict[float, Steps]:
     """Iterations to the target by batch size, of one run a seed and rate."""
-    steps: dict[int, _Steps] = {}
+    steps: dict[float, Steps] = {}
     for name, run in runs.items():
         rates = steps.setdefault(int(run["batch_size"].values), {})
         seed, found = label(run, "seed", name), steps_to(run, target)
         rates.setdefault(rate_of(run), {})[seed] = found
-    return dict(sorted(steps.items()))
+    return steps
 
 
-def _reached(rates: _Steps) -> _Steps:
-    """The rates at which every run, of seeds enough, reached the target."""
-    return {
+def _reached(rates: Steps, enough: int) -> Steps:
+    """The rates at which every run, of seeds enough, reached the target.
+
+    Of rates with fewer runs those with two or more go before lone ones, whose luck would choose
+    them.
+    """
+    whole = {
         rate: seeds
         for rate, seeds in rates.items()
-        if len(seeds) >= SEEDS and all(map(math.isfinite, seeds.values()))
+        if len(seeds) >= enough and all(map(math.isfinite, seeds.values()))
     }
+    return {rate: seeds for rate, seeds in whole.items() if len(seeds) > 1} or whole
 
 
-def _notes(steps: Mapping[int, _Steps], table: Mapping[int, _Steps]) -> list[str]:
+def _notes(steps: Mapping[float, Steps], table: Mapping[float, Steps], enough: int) -> list[str]:
     """What was left out, and which batch sizes are not tuned."""
     notes = []
     for size, rates in steps.items():
         dropped = [rate for rate in rates if rate not in table.get(size, {})]
         if size not in table:
-            notes.append(f"batch size {size} left out: {_why(rates.values())}")
+            notes.append(f"batch size {size} left out: {_why(rates.values(), enough)}")
         elif dropped:
             listed = ", ".join(map(number, sorted(dropped)))
-            why = _why(rates[rate] for rate in dropped)
+            why = _why((rates[rate] for rate in dropped), enough)
             plurals = "rate" if len(dropped) == 1 else "rates"
             notes.append(f"learning {plurals} {listed} of batch size {size} left out: {why}")
-    untuned = [size for size in table if sum(len(s) >= SEEDS for s in steps[size].values()) == 1]
-    return notes + [_untuned(size, len(steps[size])) for size in untuned]
+    untuned = [size for size in table if sum(len(s) >= enough for s in steps[size].values()) == 1]
+    known = [size for size in untuned if any(steps[size])]
+    return notes + [_untuned(size, len(steps[size])) for size in known]
 
 
-def _untuned(size: int, rates: int) -> str:
+def _untuned(size: float, rates: int) -> str:
     enough = "" if rates == 1 else f" with {SEEDS} seeds"
     return f"batch size {size} was run at one learning rate{enough} and is not tuned"
 
 
-def _why(rates: Iterable[Mapping[object, float]]) -> str:
+def _why(rates: Iterable[Mapping[object, float]], enough: int) -> str:
     """Why rates did not enter; runs count that are of seeds enough."""
     known = list(rates)
     missed = sum(
-        math.isnan(steps) for seeds in known if len(seeds) >= SEEDS for steps in seeds.values()
+        math.isnan(steps) for seeds in known if len(seeds) >= enough for steps in seeds.values()
     )
     reasons = [f"{plural(missed, 'run')} did not reach the target"] if missed else []
-    if any(len(seeds) < SEEDS for seeds in known):
-        reasons.append(f"fewer than {SEEDS} seeds")
-    return ", ".join(reasons)
+    if any(len(seeds) < enough for seeds in known):
+        reasons.append(f"fewer than {enough} seeds")
+    return ", ".join(reasons) or "run once, beside rates with more runs"
 
 
 def _told_early(early: Mapping[str, int], late: Sequence[str]) -> list[str]:
@@ -271,46 +382,47 @@ def _early(runs: Mapping[str, xr.Dataset], target: float) -> str:
     )
 
 
-def _too_little(table: Mapping[int, _Steps], shared: Sequence[object], aim: float) -> str:
+def _too_little(
+    table: Mapping[float, Steps], shared: Sequence[object], aim: float, enough: int
+) -> str:
     """Why what reached the target is not enough; empty where it is."""
     if len(table) < SIZES:
         reached = ", ".join(map(str, sorted(table))) or "none"
-        loss = "a common loss" if math.isnan(aim) else f"loss {number(aim)}"
-        return (
-            f"{SIZES} batch sizes with {SEEDS} seeds must reach {loss}, and those that do are "
-            f"{reached}"
-        )
-    if len(shared) < SEEDS:
-        return f"{len(shared)} seeds are shared by all batch sizes, {SEEDS} are needed"
+        loss = "a common target" if math.isnan(aim) else f"loss {number(aim)}"
+        seeds = f" with {enough} seeds" if enough > 1 else ""
+        return f"{SIZES} batch sizes{seeds} must reach {loss}, and those that do are {reached}"
+    if enough > 1 and len(shared) < enough:
+        return f"{len(shared)} seeds are shared by all batch sizes, {enough} are needed"
     return ""
 
 
-def _more(steps: Mapping[int, _Steps], table: Mapping[int, _Steps]) -> str:
+def _more(steps: Mapping[float, Steps], table: Mapping[float, Steps], enough: int) -> str:
     """What would complete a table that is too small, an instruction."""
     lacking = SIZES - len(table)
     if lacking <= 0:
         arms = [(size, rate, seeds) for size in table for rate, seeds in table[size].items()]
         common = _commonest(arms)
-        if len(common) < SEEDS:
-            return f"the same {SEEDS} seeds at every batch size and learning rate"
+        if len(common) < enough:
+            return f"the same {enough} seeds at every batch size and learning rate"
         parts = [_seeds_at(*arm, common) for arm in arms if not {*common} <= {*arm[2]}]
         return first_of(parts, _NAMED)
     most = {s: max(map(len, rates.values())) for s, rates in steps.items() if s not in table}
-    few = sorted((size for size in most if most[size] < SEEDS), key=lambda size: -most[size])
+    few = sorted((size for size in most if most[size] < enough), key=lambda size: -most[size])
     nearest = [(size, *_nearest(steps[size])) for size in few[:lacking]]
     arms = [(size, rate, seeds) for size in table for rate, seeds in table[size].items()]
     common = _commonest([*arms, *nearest])
     parts = [_seeds_at(*arm, common) for arm in nearest]
-    slow = [str(size) for size in most if most[size] >= SEEDS][: lacking - len(parts)]
+    slow = [str(size) for size in most if most[size] >= enough][: lacking - len(parts)]
     if slow:
         parts.append(f"longer training at batch size {' and '.join(slow)}, or a higher target")
     lacking -= len(few[:lacking]) + len(slow)
     if lacking > 0:
-        parts.append(f"{SEEDS} seeds at {plural(lacking, 'more batch size')}")
+        what = f"{enough} seeds" if enough > 1 else "runs"
+        parts.append(f"{what} at {plural(lacking, 'more batch size')}")
     return ", and ".join(parts)
 
 
-def _nearest(rates: _Steps) -> tuple[float, dict[object, float]]:
+def _nearest(rates: Steps) -> tuple[float, dict[object, float]]:
     """The rate of a batch size with most seeds, all of which reached the target soonest."""
 
     def lacks(rate: float) -> tuple[int, float, float]:
@@ -321,7 +433,7 @@ def _nearest(rates: _Steps) -> tuple[float, dict[object, float]]:
     return rate, rates[rate]
 
 
-def _commonest(arms: Sequence[tuple[int, float, Mapping[object, float]]]) -> list[object]:
+def _commonest(arms: Sequence[tuple[float, float, Mapping[object, float]]]) -> list[object]:
     """The seeds, `SEEDS` at most, that most arms of batch size, rate and seeds have."""
     counts = Counter(seed for _, _, seeds in arms for seed in seeds)
     ranked = sorted(counts, key=lambda seed: (-counts[seed], str(seed)))
@@ -329,7 +441,7 @@ def _commonest(arms: Sequence[tuple[int, float, Mapping[object, float]]]) -> lis
 
 
 def _seeds_at(
-    size: int, rate: float, seeds: Mapping[object, float], common: Sequence[object]
+    size: float, rate: float, seeds: Mapping[object, float], common: Sequence[object]
 ) -> str:
     """The seeds that an arm lacks, by their labels where other arms have them."""
     new = [str(seed) for seed in common if seed not in seeds]
@@ -339,14 +451,14 @@ def _seeds_at(
     return f"{where} (seed{'s' if len(new) > 1 else ''} {', '.join(new)})" if named else where
 
 
-def _shared(table: Mapping[int, _Steps]) -> list[object]:
+def _shared(table: Mapping[float, Steps]) -> list[object]:
     """Seeds that all rates of all batch sizes have."""
     everyone = [set(seeds) for rates in table.values() for seeds in rates.values()]
     return sorted(set.intersection(*everyone), key=str) if everyone else []
 
 
 def _fitted(
-    table: Mapping[int, _Steps],
+    table: Mapping[float, Steps],
     shared: Sequence[object],
     blank: CriticalBatch,
     *,
@@ -363,8 +475,37 @@ def _fitted(
     return _judged(fit, replace(blank, steps=dict(zip(table, fastest, strict=True))))
 
 
+def _by_profile(
+    table: Mapping[float, Steps], blank: CriticalBatch, *, level: float
+) -> CriticalBatch:
+    """The result of a table of few seeds or none."""
+    logs = [
+        np.log([*rates[_fastest(rates)].values()], dtype=np.float64) for rates in table.values()
+    ]
+    fit = profile_hyperbola(np.array(list(table), dtype=np.float64), logs, level=level)
+    means = [float(np.exp(one.mean())) for one in logs]
+    most = max(one.size for one in logs)
+    notes = (*_about_profile(fit.basis, most), *blank.notes)
+    found = replace(blank, steps=dict(zip(table, means, strict=True)), notes=notes)
+    return _judged(fit, found)
+
+
+def _about_profile(basis: str, most: int) -> tuple[str, ...]:
+    if basis == RUNS:
+        return (
+            "the interval comes from how runs at a batch size differ, taken to be alike at all of "
+            "them",
+        )
+    what = "one run a size" if most == 1 else "the means of the sizes"
+    return (
+        f"the interval comes from the misfit of {what}: it takes in how well the hyperbola holds, "
+        "not how runs differ",
+    )
+
+
 def _judged(fit: Hyperbola, found: CriticalBatch) -> CriticalBatch:
     """The result with its status: whether the curve fits and its size is bounded."""
+    found = replace(found, basis=fit.basis, departure=fit.departure)
     if fit.beyond < MISFIT:
         grow = (
             "grow with the batch size"
@@ -375,7 +516,7 @@ def _judged(fit: Hyperbola, found: CriticalBatch) -> CriticalBatch:
         return replace(found, status="misfit", reason=reason)
     found = replace(found, size=fit.critical, fewest_steps=fit.fewest_steps)
     doubts = {
-        "misfit": _misfit(fit.misfit),
+        "misfit": _misfit(fit, len(found.steps or {})),
         "unbounded": _open_ends(fit),
         "unchecked": _unchecked(fit.misfit, found),
     }
@@ -383,10 +524,16 @@ def _judged(fit: Hyperbola, found: CriticalBatch) -> CriticalBatch:
     return replace(found, status=status, reason="; ".join(filter(None, doubts.values())))
 
 
-def _misfit(p_value: float) -> str:
-    if not p_value < MISFIT:
+def _misfit(fit: Hyperbola, sizes: int) -> str:
+    if not fit.misfit < MISFIT:
         return ""
-    return f"the iterations follow no hyperbola (lack of fit, p = {number(p_value, 2)})"
+    p = number(fit.misfit, 2)
+    if fit.basis == SEEDWISE:
+        return f"the iterations follow no hyperbola (lack of fit, p = {p})"
+    return (
+        f"the iterations of the {sizes} batch sizes bend otherwise than a hyperbola (p = {p}), "
+        f"from which they depart by {percent(fit.departure)} at most"
+    )
 
 
 def _open_ends(fit: Hyperbola) -> str:
@@ -398,160 +545,9 @@ def _unchecked(p_value: float, found: CriticalBatch) -> str:
     if not math.isnan(p_value):
         return ""
     sizes = len(found.steps or {})
-    why = (
-        f"{plural(found.size.n, 'seed')} for {sizes} batch sizes, {sizes} needed"
-        if found.size.n < sizes
-        else "the seeds hardly differ"
-    )
+    why = "the seeds hardly differ"
+    if found.basis == OFF_CURVE:
+        why = f"{sizes} batch sizes, {SIZES + 1} needed"
+    elif found.size.n < sizes:
+        why = f"{plural(found.size.n, 'seed')} for {sizes} batch sizes, {sizes} needed"
     return f"whether the iterations follow a hyperbola could not be checked: {why}"
-
-
-# A run whose loss fell by less than this share of the largest fall at its batch size did not
-# train.
-_FALL = 0.5
-_WHOLE = 0.9  # of what others reach: a run that ends before ended early
-# The loss is averaged over this width of ln t, a tenth of a decade either way.
-_WIDTH = 0.23
-
-
-def smoothed(run: xr.Dataset) -> tuple[Array, Array]:
-    """The training loss over time, averaged over a fifth of a decade.
-
-    A record holds the mean loss of its window, which is taken to be the loss at the window's
-    middle; windows are weighted by their updates.
-
-    Arguments:
-        run: a recording with a loss.
-
-    Returns:
-        Iterations and losses, shape (window,) each.
-    """
-    iteration, loss = run["iteration"].values.astype(np.float64), run["loss"].values
-    middle = (iteration + np.concatenate([[0.0], iteration[:-1]]) + 1) / 2
-    updates = np.diff(iteration, prepend=0.0)
-    known = (iteration >= 1) & np.isfinite(loss)
-    time, value, weight = np.log(middle[known]), loss[known], updates[known]
-    near = np.abs(time[:, None] - time) <= _WIDTH
-    means = (near * weight) @ value / np.maximum(near @ weight, 1e-300)
-    # What is averaged lies at the mean ln t of its windows, not at the middle one.
-    centres = (near * weight) @ time / np.maximum(near @ weight, 1e-300)
-    return np.exp(centres), means
-
-
-def steps_to(run: xr.Dataset, target: float) -> float:
-    """Iterations until the smoothed loss first reaches a target, linear in ln t between windows.
-
-    Arguments:
-        run: a recording with a loss.
-        target: the loss.
-
-    Returns:
-        Iterations; NaN when it is never reached, and 0 when the first record is there already,
-        so that when it was reached is not known.
-    """
-    time, loss = smoothed(run)
-    below = np.flatnonzero(loss <= target)
-    if not below.size:
-        return math.nan
-    k = int(below[0])
-    if k == 0:
-        return 0.0
-    share = (loss[k - 1] - target) / (loss[k - 1] - loss[k])
-    return float(math.exp((1 - share) * math.log(time[k - 1]) + share * math.log(time[k])))
-
-
-def first_loss(run: xr.Dataset) -> float:
-    """The loss at the first record with one; NaN without any."""
-    loss = smoothed(run)[1]
-    return float(loss[0]) if loss.size else math.nan
-
-
-def lowest_loss(run: xr.Dataset) -> float:
-    """The lowest smoothed loss; NaN where no loss is finite."""
-    loss = smoothed(run)[1]
-    return float(loss.min()) if loss.size else math.nan
-
-
-def untrained(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
-    """Runs that diverged or hardly trained, which the loss to reach may not hang on.
-
-    Their loss is a finite number in the first half of their iterations at most, or it fell less
-    than half as far as that of the best run of their batch size.
-
-    Arguments:
-        runs: recordings with a loss, by node name.
-
-    Returns:
-        Node names, in their order.
-    """
-    falls = {name: _fall(run) for name, run in runs.items()}
-    most: dict[int, float] = {}
-    for name, run in runs.items():
-        size = int(run["batch_size"].values)
-        most[size] = max(most.get(size, 0.0), falls[name])
-    return tuple(
-        name
-        for name, run in runs.items()
-        if falls[name] < _FALL * most[int(run["batch_size"].values)] or _ceases(run)
-    )
-
-
-def ended_early(runs: Mapping[str, xr.Dataset]) -> dict[str, int]:
-    """Runs whose loss ends before nine tenths of what `SEEDS` others reach at the same rate.
-
-    What they reach says nothing of the others, and sets no target for them.
-
-    Arguments:
-        runs: recordings with a loss, by node name.
-
-    Returns:
-        Of each the last iteration with a finite loss. Those that diverged are told apart.
-    """
-    fallen = set(untrained(runs))
-    arms: dict[tuple[int, float], dict[str, int]] = {}
-    for name, run in runs.items():
-        known = run["iteration"].values[np.isfinite(run["loss"].values)]
-        if name not in fallen and known.size:
-            own = arms.setdefault((int(run["batch_size"].values), rate_of(run)), {})
-            own[name] = int(known[-1])
-    found: dict[str, int] = {}
-    for lasts in arms.values():
-        if len(lasts) > SEEDS:
-            reached = sorted(lasts.values(), reverse=True)[SEEDS - 1]
-            found |= {name: last for name, last in lasts.items() if last < _WHOLE * reached}
-    return found
-
-
-def _fall(run: xr.Dataset) -> float:
-    """First loss less the lowest; −1 where no loss is finite."""
-    loss = smoothed(run)[1]
-    return float(loss[0] - loss.min()) if loss.size else -1.0
-
-
-def _ceases(run: xr.Dataset) -> bool:
-    iteration, loss = run["iteration"].values, run["loss"].values
-    return not np.isfinite(loss[iteration > iteration[-1] / 2]).any()
-
-
-def common_target(runs: Mapping[str, xr.Dataset]) -> float:
-    """The lowest loss that all seeds reach at every rate that trained.
-
-    A rate trained when it has seeds enough and none of its runs is among the `untrained`.
-
-    Arguments:
-        runs: recordings with a loss, by node name.
-
-    Returns:
-        The highest of the lowest smoothed losses of these runs; NaN where no rate trained.
-    """
-    fallen = set(untrained(runs))
-    arms: dict[tuple[int, float], list[str]] = {}
-    for name, run in runs.items():
-        arms.setdefault((int(run["batch_size"].values), rate_of(run)), []).append(name)
-    counted = [
-        name
-        for names in arms.values()
-        if not fallen & set(names) and len({label(runs[n], "seed", n) for n in names}) >= SEEDS
-        for name in names
-    ]
-    return max((lowest_loss(runs[name]) for name in counted), default=math.nan)

@@ -1,15 +1,17 @@
 """The hyperbola of iterations against samples, fitted to several batch sizes.
 
-S(M) = S_min·(1 + M_crit/M), fitted to ln S by least squares, with seeds as the sample.
+S(M) = S_min·(1 + M_crit/M), fitted to ln S by least squares. Its interval comes from seeds that
+all batch sizes share, or else from how runs at a batch size differ, or else from how far the
+batch sizes lie off the curve.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, stats
 
 from ultraslow.analysis.intervals import Interval, t_quantile
 from ultraslow.diffusion.scaling import steps_to_target
@@ -21,6 +23,11 @@ _BOOTSTRAPS = 1000
 # iterations change by less than 3 % between the sizes that were run, or are ∝ 1/M to 3 %.
 _BEYOND = 30.0
 _GRID = 400
+SIZES = 3  # two parameters, and one more to see whether they fit
+MISFIT = 0.01  # p-value below which the hyperbola is said not to fit
+SEEDWISE, RUNS, OFF_CURVE = "seeds", "runs", "misfit"  # what an interval comes from
+_BEND = 5.0  # powers κ are sought from a fifth to this
+_EQUAL = 1e-9  # differences in ln S that count as none: of copies, or of exact steps
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,16 @@ class Hyperbola:
         misfit: p-value of "the iterations follow the hyperbola"; NaN where it cannot be told.
         beyond: p-value of "the iterations are constant" where M_crit lies at the lower edge, of
             "they are ∝ 1/M" at the upper edge; 1 elsewhere. Small, no hyperbola fits.
+        basis: what the interval comes from: `seeds`, `runs` at a batch size, or the `misfit`.
+        departure: largest relative departure of a batch size's geometric mean from the curve.
     """
 
     critical: Interval
     fewest_steps: float
     misfit: float
     beyond: float = 1.0
+    basis: str = SEEDWISE
+    departure: float = math.nan
 
 
 def fit_hyperbola(
@@ -74,9 +85,176 @@ def fit_hyperbola(
     fewest = float(np.mean(means[0] - shape))
     fastest = np.stack([rates[np.argmin(rates.mean(axis=1))] for rates in logs])
     ends = _ends(found, np.log(grid), sizes, means, error=error)
-    critical = Interval(best, *ends, seeds)
-    inside = Hyperbola(critical, math.exp(fewest), _misfit(fastest, fewest + shape))
+    inside = Hyperbola(
+        Interval(best, *ends, seeds),
+        math.exp(fewest),
+        _misfit(fastest, fewest + shape),
+        departure=float(np.abs(np.expm1(means[0] - fewest - shape)).max()),
+    )
     return _at_edge(inside, sizes, means, grid, error=error)
+
+
+def profile_hyperbola(sizes: Array, logs: Sequence[Array], *, level: float) -> Hyperbola:
+    """The hyperbola of runs that share no seeds, of one run a batch size above all.
+
+    The mean ln S of each of k batch sizes is fitted, and {M_crit : R(M_crit) − R ≤ t_ν²·s²} is the
+    interval, with R the sum of squares at the best S_min, R without argument the least one. With
+    two runs or more at every batch size s² is their variance, pooled, ν = Σ (r − 1) and the
+    weights in R are the r runs of a size, unless the sizes lie off the curve by more than that
+    explains. Else s² = R/(k − 2) and ν = k − 2: then the interval takes in how well the hyperbola
+    holds, and says nothing of how runs differ.
+
+    Lack of fit is tested by F = R/((k − 2)·s²) where runs are repeated, and else by κ = 1 in the
+    curve S_min·(1 + (M_crit/M)^κ).
+
+    Arguments:
+        sizes: M, shape (size,), samples, increasing, three or more.
+        logs: ln S of the runs at each batch size, shape (run,); they may differ in number.
+        level: confidence level.
+
+    Returns:
+        The fit. In the interval, n counts runs where it comes from them, else batch sizes.
+    """
+    counts: Array = np.array([one.size for one in logs], dtype=np.float64)
+    within = float(sum(np.sum((one - one.mean()) ** 2) for one in logs))
+    repeated = counts.min() > 1 and within > counts.sum() * _EQUAL**2
+    means = np.array([one.mean() for one in logs])
+    profile = _Profile(sizes, means, counts if repeated else np.ones_like(counts))
+    best = profile.best()
+    spread = _Spread(float(profile.loss(best)) / (sizes.size - 2), sizes.size - 2)
+    misfit = profile.curvature(best)
+    basis, n = OFF_CURVE, sizes.size
+    if repeated:
+        own = _Spread(within / float(counts.sum() - sizes.size), int(counts.sum()) - sizes.size)
+        misfit = float(stats.f.sf(spread.variance / own.variance, spread.freedom, own.freedom))
+        if misfit >= MISFIT:
+            spread, basis, n = own, RUNS, int(counts.sum())
+    low, high = profile.ends(best, t_quantile(spread.freedom, level) ** 2 * spread.variance)
+    rest = profile.rest(best)
+    fewest = math.exp(float(means[0] - np.log1p(math.exp(best) / sizes[0]) - rest[0]))
+    found = Hyperbola(
+        Interval(math.exp(best), low, high, n),
+        fewest,
+        misfit,
+        basis=basis,
+        departure=float(np.abs(np.expm1(rest)).max()),
+    )
+    return _profile_at_edge(found, profile, best, spread)
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """A variance of ln S with its degrees of freedom."""
+
+    variance: float
+    freedom: int
+
+
+@dataclass(frozen=True)
+class _Profile:
+    """The weighted sum of squares R of mean ln S as a function of θ = ln M_crit."""
+
+    sizes: Array
+    means: Array
+    weights: Array
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        return math.log(self.sizes[0] / _BEYOND), math.log(self.sizes[-1] * _BEYOND)
+
+    def _centred(self, values: Array) -> Array:
+        middle = values @ self.weights / self.weights.sum()
+        return np.asarray(values - middle[..., None])
+
+    def rest(self, place: ArrayLike) -> Array:
+        """What the curve leaves of the means at the best S_min, shape (…, size)."""
+        critical = np.exp(np.asarray(place, dtype=np.float64))[..., None]
+        return self._centred(self.means - np.log1p(critical / self.sizes))
+
+    def loss(self, place: ArrayLike) -> Array:
+        """R, of the shape of the places."""
+        return np.asarray(self.rest(place) ** 2 @ self.weights)
+
+    def best(self) -> float:
+        """The place of the least sum of squares; an edge where it falls on to there."""
+        grid = np.linspace(*self.edges, _GRID)
+        k = int(np.argmin(self.loss(grid)))
+        if k in (0, _GRID - 1):
+            return float(grid[k])
+        around = {"bounds": (grid[k - 1], grid[k + 1]), "options": {"xatol": 1e-9}}
+        return float(
+            optimize.minimize_scalar(lambda x: float(self.loss(x)), method="bounded", **around).x
+        )
+
+    def ends(self, best: float, allowed: float) -> tuple[float, float]:
+        """The farthest M_crit on either side whose sum is not larger than the least and this."""
+        limit = float(self.loss(best)) + allowed
+
+        def over(place: float) -> float:
+            return float(self.loss(place)) - limit
+
+        found = []
+        for edge, open_end in zip(self.edges, (0.0, math.inf), strict=True):
+            path = np.linspace(edge, best, _GRID)
+            inside = np.flatnonzero(self.loss(path) <= limit)
+            k = int(inside[0]) if inside.size else _GRID - 1
+            found.append(open_end if k == 0 else math.exp(_crossing(over, path[k - 1], path[k])))
+        return found[0], found[1]
+
+    def curvature(self, best: float) -> float:
+        """p-value of κ = 1 in S_min·(1 + (M_crit/M)^κ), by F; NaN without a degree of freedom."""
+        freedom, plain = self.sizes.size - 3, float(self.loss(best))
+        if freedom < 1:
+            return math.nan
+        if plain <= self.sizes.size * _EQUAL**2:
+            return 1.0
+
+        def rest(parameters: Array) -> Array:
+            power = np.logaddexp(0.0, (parameters[0] - np.log(self.sizes)) * parameters[1])
+            return np.asarray(self._centred(self.means - power) * np.sqrt(self.weights))
+
+        # From the best of a grid, as the sum may have more than one minimum.
+        places = np.linspace(*self.edges, 60)
+        powers = np.geomspace(1 / _BEND, _BEND, 25)
+        curves = np.logaddexp(0.0, (places[:, None, None] - np.log(self.sizes)) * powers[:, None])
+        losses = self._centred(self.means - curves) ** 2 @ self.weights
+        row, column = np.unravel_index(int(np.argmin(losses)), losses.shape)
+        start = (float(places[row]), float(powers[column]))
+        limits = ([self.edges[0], 1 / _BEND - 1e-9], [self.edges[1] + 1e-9, _BEND + 1e-9])
+        least = min(plain, 2 * float(optimize.least_squares(rest, start, bounds=limits).cost))
+        gain = max(plain - least, 0.0) / max(least, 1e-300)
+        return float(stats.f.sf(gain * freedom, 1, freedom))
+
+
+def _crossing(over: Callable[[float], float], outside: float, inside: float) -> float:
+    """Where a function that is positive outside and not so inside becomes 0."""
+    if over(inside) == 0.0:
+        return inside
+    return float(optimize.brentq(over, outside, inside, xtol=1e-10))
+
+
+def _profile_at_edge(
+    found: Hyperbola, profile: _Profile, place: float, spread: _Spread
+) -> Hyperbola:
+    """The fit without an estimate where the best lies at an edge of what is sought."""
+    lower, upper = profile.edges
+    if lower < place < upper:
+        return found
+    low = place == lower
+    flat = profile.means if low else profile.means + np.log(profile.sizes)
+    x = np.log(profile.sizes) - np.average(np.log(profile.sizes), weights=profile.weights)
+    squares = float(profile.weights @ x**2)
+    slope = float(profile.weights @ (x * flat)) / squares
+    variance, freedom = spread.variance, spread.freedom
+    if found.basis == OFF_CURVE:  # about the straight line that is tested, not about the edge
+        rest = flat - np.average(flat, weights=profile.weights) - slope * x
+        variance = float(profile.weights @ rest**2) / freedom
+    error = math.sqrt(variance / squares)
+    beyond = float(2 * stats.t.sf(abs(slope) / max(error, _EQUAL), freedom))
+    ends = (0.0, found.critical.high) if low else (found.critical.low, math.inf)
+    critical = replace(found.critical, value=math.nan, low=ends[0], high=ends[1])
+    fewest = found.fewest_steps if low else math.nan
+    return replace(found, critical=critical, fewest_steps=fewest, beyond=beyond)
 
 
 @dataclass(frozen=True)

@@ -129,3 +129,25 @@ def test_batch_larger_than_the_data_and_momentum_one_are_refused():
         scaling.noise_factor(9, 8)
     with pytest.raises(ValueError, match=r"momentum: found 1, expected a value in \[0, 1\)"):
         scaling.langevin_temperature(0.1, 8, noise_trace=1.0, weights=1, momentum=1.0)
+
+
+def test_the_optimal_rate_minimizes_the_expected_loss_after_one_step():
+    """Of L = ½ w·H·w with noise of covariance Σ/M, by a search over the rate."""
+    rng = np.random.default_rng(5)
+    root, noise = rng.standard_normal((2, 4, 4))
+    hessian, sigma = root @ root.T, noise @ noise.T
+    gradient = hessian @ rng.standard_normal(4)
+    bend = gradient @ hessian @ gradient
+    largest, scale = gradient @ gradient / bend, np.trace(hessian @ sigma) / bend
+    rates = np.linspace(1e-4, 1.2 * largest, 200_001)
+    for size in (1, 8, 512):
+        mean_square = bend + np.trace(hessian @ sigma) / size
+        change = -rates * (gradient @ gradient) + rates**2 / 2 * mean_square
+        told = scaling.optimal_learning_rate(size, largest_rate=largest, noise_scale=scale)
+        assert told == pytest.approx(rates[change.argmin()], rel=1e-3)
+
+
+@pytest.mark.parametrize("bad", [{"noise_scale": 0.0}, {"largest_rate": -1.0}])
+def test_the_optimal_rate_refuses_what_is_not_positive(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        scaling.optimal_learning_rate(64, **{"largest_rate": 0.1, "noise_scale": 9.0, **bad})

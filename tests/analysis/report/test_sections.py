@@ -221,7 +221,7 @@ def test_ladders_noise_and_the_critical_batch_size_have_their_place(make, tree):
     assert "seeds below" in words(page) or "windows below" in words(page)
     text = words(page)
     # A capital first, and neither the fewest iterations nor what the lead says already.
-    assert "Critical batch size 600 [400, 900], to loss –, 4 seeds. batch size iterations" in text
+    assert "Critical batch size 600 [400, 900], 4 seeds. batch size iterations" in text
     assert "64 100 6400 Of one rate." in text
     assert "gains in" not in text and "Gain of each rung over the one before" in text
     assert text.count("<b>LARS</b>") == 0 and "&lt;b&gt;LARS" in page

@@ -22,7 +22,6 @@ from ultraslow.analysis.report import numbers, tables
 from ultraslow.analysis.report.numbers import verdict_rows
 from ultraslow.analysis.report.table import printed
 from ultraslow.analysis.runs.arms import LadderPlace
-from ultraslow.analysis.scores.critical_batch import CriticalBatch
 from ultraslow.analysis.scores.ladder import Gain, Ladder, Rung
 
 FEW = [0, 1, 2, 4, 8]
@@ -286,59 +285,6 @@ def test_the_whole_is_put_in_a_sentence(gain, words):
     assert words in tables.whole_gain(ladder(last=gain))
 
 
-STEPS = {64: 1037.5, 256: 334.0, 1024: 158.6, 4096: 114.6}
-SIZE = Interval(600.0, 450.0, 800.0, 4)
-CRITICAL = CriticalBatch(SIZE, 100.0, 0.5, STEPS, "ok", "", ("it is a test",))
-
-
-def test_rows_are_over_the_fewest_iterations_and_samples():
-    """S_min = 100 and E_min = 600·100: 64·1037.5/60,000 = 1.11 and 4096·114.6/60,000 = 7.82."""
-    rows = [line.split() for line in tables.critical_table(CRITICAL).terminal().splitlines()[1:5]]
-    assert rows[0] == ["64", "1038", "10.4", "66,400", "1.11"]
-    assert rows[3] == ["4096", "115", "1.15", "469,402", "7.82"]
-
-
-def test_sentences_say_what_it_is_and_what_to_know():
-    text = " ".join(tables.critical_table(CRITICAL).terminal().split())
-    assert (
-        "Critical batch size 600 [450, 800], to loss 0.5, 4 seeds; fewest iterations 100." in text
-    )
-    assert "twice the fewest" in text and text.endswith("It is a test.")
-
-
-UNBOUNDED = CriticalBatch(
-    Interval(5000.0, 900.0, math.inf, 4),
-    *(100.0, 0.5),
-    steps={64: 8000.0, 128: 4100.0, 256: 2100.0},
-    status="unbounded",
-    reason="the batch sizes run do not bound it above",
-)
-
-
-def test_a_size_that_nothing_bounds_has_an_open_interval():
-    text = tables.critical_table(UNBOUNDED).terminal()
-    assert "[900, ∞)" in text and "The batch sizes run do not bound it above." in text
-
-
-@pytest.mark.parametrize("status", ["unbounded", "misfit"])
-def test_doubts_stand_before_the_notes(status):
-    doubted = CriticalBatch(SIZE, 100.0, 0.5, STEPS, status, "a doubt", ("a",))
-    text = tables.critical_table(doubted).terminal()
-    assert text.index("A doubt.") < text.index("At the critical batch size") < text.index("\nA.")
-
-
-def test_a_bound_stands_without_an_estimate():
-    found = CriticalBatch(
-        Interval(math.nan, 5000.0, math.inf, 4),
-        target=0.5,
-        steps={64: 8000.0, 128: 4000.0, 256: 2000.0},
-        status="unbounded",
-    )
-    text = " ".join(tables.critical_table(found).terminal().split())
-    assert "Critical batch size larger than 5000, to loss 0.5, 4 seeds." in text
-    assert "64 8000 – 512,000 –" in text
-
-
 PILOT = Pilot(
     np.array([1.0, 10.0, 1000.0]),
     NoiseModel("ar_log_t", length=0.5),
@@ -454,16 +400,13 @@ def test_json_holds_a_plan_and_says_what_is_unknown():
     assert held["batch_sizes"] == [32, 128, 512] and held["notes"] == list(PLANNED.notes)
 
 
-def test_json_holds_ladders_noise_scales_and_the_critical_batch_size():
+def test_json_holds_ladders_and_noise_scales():
     (row,) = strict(numbers.ladder_rows([ladder(last=None)]))
     assert row["rungs"][1]["over_before"]["contrast"]["count"] == 3
     assert row["rungs"][2]["over_baseline"] is None
     (row,) = strict(numbers.comparison_rows([OPEN]))
     assert row["scale"]["high"] == "inf"
     assert row["crossover"][0] == pytest.approx(9000 / 1024)
-    held = strict(numbers.critical_numbers(CRITICAL))
-    assert held["steps"] == {str(size): steps for size, steps in STEPS.items()}
-    assert strict(numbers.critical_numbers(UNBOUNDED))["high"] == "inf"
 
 
 def test_json_holds_the_noise_that_is_taken_apart(make):

@@ -2,10 +2,16 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.linalg import null_space
 from statsmodels.stats.multivariate import test_mvmean as mean_test
 
-from ultraslow.analysis.scores.hyperbola import _Error, _misfit, fit_hyperbola
+from ultraslow.analysis.scores.hyperbola import (
+    _Error,
+    _misfit,
+    fit_hyperbola,
+    profile_hyperbola,
+)
 from ultraslow.diffusion.scaling import steps_to_target
 
 SIZES = np.array([64.0, 256.0, 1024.0, 4096.0])
@@ -132,3 +138,98 @@ def test_the_misfit_is_hotellings_test_of_what_the_parameters_leave():
     expected = mean_test(left.T, np.zeros(3)).pvalue
     assert _misfit(table, fitted) == pytest.approx(expected, rel=1e-9)
     assert np.isnan(_misfit(table[:, :4], fitted))
+
+
+def profile(table, *, level=0.95, sizes=SIZES):
+    return profile_hyperbola(sizes, [np.atleast_1d(row) for row in table], level=level)
+
+
+def test_one_run_a_size_is_fitted_like_seeds_and_its_interval_is_that_of_the_f_test():
+    table = logs(seeds=1, rng=np.random.default_rng(21))
+    found = profile(table)
+    assert found.critical.value == pytest.approx(
+        fit(np.repeat(table, 2, axis=1)).critical.value, rel=2e-3
+    )
+    assert (found.basis, found.critical.n) == ("misfit", 4)
+
+    def residual(critical):
+        rest = table[:, 0] - np.log1p(critical / SIZES)
+        return np.sum((rest - rest.mean()) ** 2)
+
+    least = residual(found.critical.value)
+    # F of 1 and 2 degrees of freedom at 95 % is 18.513 (tables); s² = R/2.
+    for end in (found.critical.low, found.critical.high):
+        assert (residual(end) - least) / (least / 2) == pytest.approx(18.513, rel=1e-4)
+
+
+def test_repeated_runs_have_the_interval_of_their_own_spread():
+    table = logs(seeds=3, rng=np.random.default_rng(22))
+    found = profile(table)
+    assert (found.basis, found.critical.n) == ("runs", 12)
+    own = table.var(axis=1, ddof=1).mean()  # 4 × 2 degrees of freedom
+
+    def residual(critical):
+        rest = table.mean(axis=1) - np.log1p(critical / SIZES)
+        return 3 * np.sum((rest - rest.mean()) ** 2)
+
+    least = residual(found.critical.value)
+    for end in (found.critical.low, found.critical.high):
+        # F of 1 and 8 degrees of freedom at 95 % is 5.3177 (tables).
+        assert (residual(end) - least) / own == pytest.approx(5.3177, rel=1e-4)
+    assert found.misfit == pytest.approx(stats.f.sf(least / 2 / own, 2, 8), rel=1e-6)
+
+
+def test_runs_that_agree_off_the_curve_have_the_interval_of_the_misfit():
+    exact = np.log(steps_to_target(SIZES, fewest_steps=200.0, critical_batch_size=CRITICAL))
+    off = exact + [0.1, -0.15, 0.12, -0.1]
+    table = off[:, None] + 1e-3 * np.random.default_rng(23).standard_normal((4, 4))
+    found = profile(table)
+    assert found.basis == "misfit" and found.misfit < 0.01
+    assert found.critical.low == pytest.approx(profile(off).critical.low, rel=0.02)
+    copies = profile(np.repeat(off[:, None], 3, axis=1))
+    assert copies.basis == "misfit"
+    assert copies.critical.low == pytest.approx(profile(off).critical.low, rel=1e-6)
+
+
+def test_the_curvature_is_that_of_another_power_of_the_batch_size():
+    """F of S_min·(1 + (M_crit/M)^κ) against κ = 1, by another search."""
+    sizes = np.geomspace(16, 16384, 8)
+    rng = np.random.default_rng(24)
+    table = np.log1p((600 / sizes) ** 0.7) + 0.03 * rng.standard_normal(8)
+
+    def least(power):
+        places = np.linspace(np.log(10), np.log(1e5), 4001)
+        rest = table - np.log1p((np.exp(places)[:, None] / sizes) ** power)
+        return (rest - rest.mean(axis=1, keepdims=True)).var(axis=1).min() * 8
+
+    best = min(map(least, np.geomspace(0.4, 1.1, 701)))
+    f = (least(1.0) - best) / best * 5
+    found = profile(table, sizes=sizes)
+    assert found.misfit == pytest.approx(stats.f.sf(f, 1, 5), rel=0.01)
+    assert found.misfit < 0.01
+    assert math.isnan(profile(table[:3], sizes=sizes[:3]).misfit)
+
+
+def test_a_power_of_the_batch_size_is_no_hyperbola():
+    sizes = np.array([16.0, 64, 256, 1024, 4096])
+    table = -0.5 * np.log(sizes) + 0.01 * np.random.default_rng(3).standard_normal(5)
+    assert profile(table, sizes=sizes).misfit < 0.01
+
+
+@pytest.mark.parametrize(("critical", "side"), [(200_000.0, "above"), (0.5, "below")])
+def test_one_run_a_size_far_from_the_critical_one_leaves_an_end_open(critical, side):
+    found = profile(logs(seeds=1, critical=critical, rng=np.random.default_rng(3)))
+    assert math.isinf(found.critical.high) == (side == "above")
+    assert (found.critical.low == 0.0) == (side == "below")
+
+
+@pytest.mark.parametrize(("power", "repeats"), [(-1.3, 1), (0.3, 1), (-1.3, 3), (0.3, 3)])
+def test_one_run_a_size_steeper_or_flatter_than_any_hyperbola_is_told(power, repeats):
+    rng = np.random.default_rng(12)
+    table = power * np.log(SIZES)[:, None] + 0.02 * rng.standard_normal((4, repeats))
+    found = profile(table)
+    assert math.isnan(found.critical.value) and found.beyond < 0.01
+    assert math.isnan(found.fewest_steps) == (power < 0)
+    # Iterations ∝ 1/M or constant are no hyperbola of these sizes, and not beyond one either.
+    level = profile(np.round(power) * np.log(SIZES)[:, None] + 0.02 * rng.standard_normal((4, 1)))
+    assert level.beyond >= 0.01

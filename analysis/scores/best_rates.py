@@ -1,0 +1,176 @@
+"""The best learning rate of each batch size, and the noise scale that their curve tells.
+
+One step of SGD on a quadratic loss lowers it most at ε_opt(M) = ε_max/(1 + B_noise/M)
+(`diffusion.scaling.optimal_learning_rate`). Its inverse is the hyperbola of `hyperbola`, with
+1/ε_max for S_min and B_noise for M_crit.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ultraslow.analysis.intervals import Interval
+from ultraslow.analysis.text import first_of, number, percent
+
+from .hyperbola import MISFIT, OFF_CURVE, SIZES, Hyperbola, profile_hyperbola
+
+
+@dataclass(frozen=True)
+class BestRates:
+    """What the best learning rates of several batch sizes say of the noise scale.
+
+    Attributes:
+        noise_scale: B_noise, samples, of `n` batch sizes or rates; NaN where there is none, or a
+            bound only.
+        largest_rate: ε_max; NaN where it is not known.
+        rates: the geometric mean of the best rates by batch size.
+        status: `ok`, `unchecked` whether the form fits, `unbounded`, `misfit` or `missing`.
+        reason: why it is not `ok`; empty otherwise.
+        notes: what to know of it, in sentences.
+        basis: what the interval comes from (`Hyperbola.basis`).
+        departure: largest relative departure of a best rate from the curve.
+    """
+
+    noise_scale: Interval = Interval(math.nan, math.nan, math.nan)
+    largest_rate: float = math.nan
+    rates: Mapping[float, float] | None = None
+    status: str = "missing"
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    basis: str = OFF_CURVE
+    departure: float = math.nan
+
+    def record(self) -> dict[str, Any]:
+        """As files hold it: a flat record."""
+        return {
+            "estimate": self.noise_scale.value,
+            "low": self.noise_scale.low,
+            "high": self.noise_scale.high,
+            "largest_rate": self.largest_rate,
+            "rates": dict(self.rates or {}),
+            "basis": self.basis,
+            "departure": self.departure,
+            "status": self.status,
+            "reason": self.reason,
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        size = self.noise_scale
+        if math.isnan(size.low):
+            return f"no noise scale of best learning rates: {self.reason}"
+        if not math.isnan(size.value):
+            return f"noise scale of the best rates {number(size.value)} {size.ends(number)}"
+        bound = f"larger than {number(size.low)}"
+        if not size.low:
+            bound = f"smaller than {number(size.high)}"
+        return f"noise scale of the best rates {bound}"
+
+
+def best_rates(
+    rates: Mapping[float, float | Sequence[float]],
+    *,
+    notes: Sequence[str] = (),
+    level: float = 0.95,
+) -> BestRates:
+    """The noise scale and the largest rate that measured best learning rates tell.
+
+    ln ε_opt = ln ε_max − ln(1 + B_noise/M) by least squares; for the interval see
+    `hyperbola.profile_hyperbola`. Rates that were tried in steps lie off the curve by their
+    rounding, which the misfit takes in.
+
+    Arguments:
+        rates: ε_opt by batch size, samples: one rate, or one of each repeated search.
+        notes: to be told before others.
+        level: confidence level.
+
+    Returns:
+        The estimate, or the status `missing` with the reason.
+
+    >>> print(best_rates({m: 0.4 / (1 + 100 / m) for m in (16, 64, 256, 1024)}))
+    noise scale of the best rates 100 [100, 100]
+    """
+    known = {size: np.atleast_1d(rates[size]).astype(np.float64) for size in sorted(rates)}
+    if len(known) < SIZES:
+        listed = ", ".join(map(str, known)) or "none"
+        reason = f"best rates of {SIZES} batch sizes are needed, and there are {listed}"
+        return BestRates(reason=reason, notes=tuple(notes))
+    logs = [-np.log(values) for values in known.values()]
+    fit = profile_hyperbola(np.array(list(known), dtype=np.float64), logs, level=level)
+    means = {size: math.exp(-one.mean()) for size, one in zip(known, logs, strict=True)}
+    return _judged(fit, BestRates(rates=means, notes=tuple(notes)))
+
+
+def _judged(fit: Hyperbola, found: BestRates) -> BestRates:
+    """The result with its status: whether the form fits and bounds its noise scale."""
+    found = replace(found, basis=fit.basis, departure=fit.departure)
+    if fit.beyond < MISFIT:
+        grow = (
+            "fall with the batch size"
+            if math.isfinite(fit.fewest_steps)
+            else "grow faster than the batch size"
+        )
+        reason = f"the best rates {grow}, which the form does not (p = {number(fit.beyond, 2)})"
+        return replace(found, status="misfit", reason=reason)
+    found = replace(found, noise_scale=fit.critical, largest_rate=1 / fit.fewest_steps)
+    sides = ["below"] * (not fit.critical.low) + ["above"] * math.isinf(fit.critical.high)
+    doubts = {
+        "misfit": _misfit(fit),
+        "unbounded": f"the batch sizes do not bound it {' or '.join(sides)}" if sides else "",
+        "unchecked": (
+            f"whether the best rates follow the form could not be checked: {SIZES} batch sizes, "
+            f"{SIZES + 1} needed"
+            if math.isnan(fit.misfit)
+            else ""
+        ),
+    }
+    status = next((name for name, doubt in doubts.items() if doubt), "ok")
+    return replace(found, status=status, reason="; ".join(filter(None, doubts.values())))
+
+
+def _misfit(fit: Hyperbola) -> str:
+    if not fit.misfit < MISFIT:
+        return ""
+    return (
+        f"the best rates bend otherwise than ε_max/(1 + B/M) (p = {number(fit.misfit, 2)}), from "
+        f"which they depart by {percent(fit.departure)} at most"
+    )
+
+
+def tuned_rates(
+    tried: Mapping[float, Sequence[float]], best: Mapping[float, float]
+) -> tuple[dict[float, float], list[str]]:
+    """The best rates that lower and higher ones enclose, and what is to be known of them.
+
+    Arguments:
+        tried: learning rates that were run, by batch size, whether or not they reached a target.
+        best: the best of them by batch size; sizes without one are left out.
+
+    Returns:
+        Best rates by batch size, and notes.
+
+    >>> tuned_rates({64: [0.1, 0.2, 0.4]}, {64: 0.2})
+    ({64: 0.2}, ['rates were tried 2 times apart at most'])
+    """
+    kept = {
+        size: rate for size, rate in best.items() if min(tried[size]) < rate < max(tried[size])
+    }
+    edge = [str(size) for size in best if size not in kept]
+    notes = []
+    if edge:
+        listed = first_of(edge, 6)
+        sizes = "batch size" if len(edge) == 1 else "batch sizes"
+        notes.append(
+            f"the best rate lies at the edge of those tried at {sizes} {listed}, left out"
+        )
+    gaps = [
+        above / below
+        for size in kept
+        for below, above in zip(sorted(tried[size]), sorted(tried[size])[1:], strict=False)
+    ]
+    if gaps:
+        notes.append(f"rates were tried {number(max(gaps))} times apart at most")
+    return kept, notes
