@@ -1,7 +1,7 @@
 from .comparison.compare import compare_laws as compare_laws
-from .growth.certificate import certify as certify
 from .growth.fit import fit_growth as fit_growth, growth_curve as growth_curve
 from .growth.shape import local_shape as local_shape
 from .importers.importing import import_runs as import_runs
+from .planning.certificate import certify as certify
 from .predictions.table import test as test
 from .runs.load import load as load

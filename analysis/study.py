@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from ultraslow.analysis.growth import Progress, fit_totals
+from ultraslow.analysis.growth import Progress, fit_on, fit_totals
 from ultraslow.analysis.intervals import SEEDS
 from ultraslow.analysis.runs import (
+    SUMMED_RATE,
     Arm,
     Span,
     constant_rate,
@@ -20,6 +21,7 @@ from ultraslow.analysis.runs import (
     equal_sets,
     injected_noise,
     last_decade,
+    rate_changes,
     rungs_in_words,
     seeds,
     setting_differences,
@@ -142,6 +144,17 @@ class Study:
         if self.fitted is not None:
             return self.fitted.sel(node=list(self.runs))
         return fit_totals(self.runs, level=self.level, progress=self.progress)
+
+    @cached_property
+    def rate_fits(self) -> xr.Dataset | None:
+        """Growth fits against Ση of the runs whose rate changes (`growth.fit_on`); None for none.
+
+        No prediction takes them: those on growth are about a constant rate.
+        """
+        changing = {name: self.runs[name] for name, so in self.each(rate_changes).items() if so}
+        if not changing:
+            return None
+        return fit_on(changing, SUMMED_RATE, level=self.level, progress=self.progress)
 
     @cached_property
     def arms(self) -> dict[Arm, list[str]]:

@@ -46,11 +46,20 @@ def _info(arguments: argparse.Namespace) -> int:
 def fit(parser: argparse.ArgumentParser) -> Run:
     """Fit growth laws to the distance of each run and print the exponents.
 
+    Fits are over the longest phase of constant learning rate. Runs whose rate changes are fitted
+    once more, over all their records, against the summed rate Ση. With --clock all are fitted
+    over all records against that clock alone.
+
     Example: ultraslow fit runs/*.nc --tensors --output fits.nc
     """
     add_paths(parser)
     add_level(parser)
     parser.add_argument("--tensors", action="store_true", help="fit each tensor as well")
+    parser.add_argument(
+        "--clock",
+        choices=("iteration", "learning_rate_sum", "update_sq", "samples"),
+        help="what to fit the distance against, over all records of the runs",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the fits as NetCDF")
     add_json(parser)
     return _fit
@@ -66,17 +75,46 @@ def _fit(arguments: argparse.Namespace) -> int:
 
     if arguments.output is not None:
         check_output(arguments.output)
+    if arguments.clock and arguments.tensors:
+        raise CommandError("--clock: found beside --tensors, expected one of them")
     runs = runs_of(load_all(arguments.paths))
-    level = arguments.level
-    found = [Study(runs, level, advance("fitting")).fits]
+    if arguments.clock:
+        return _fit_on(runs, arguments)
+    study = Study(runs, arguments.level, advance("fitting"))
+    found = {"/": study.fits}
     if arguments.tensors:
-        found += [fit_tensors(runs, level=level, progress=advance("fitting tensors"))]
+        progress = advance("fitting tensors")
+        found["/tensors"] = fit_tensors(runs, level=arguments.level, progress=progress)
+    if study.rate_fits is not None:
+        found["/learning_rate_sum"] = study.rate_fits
     if arguments.output is not None:
         save(found, arguments.output)
-    fits, *tensors = map(exponent_table, found)
-    content = {"fits": fits.json(), "tensors": tensors[0].json() if tensors else []}
-    say(arguments, content, fits, *tensors, Table(notes=lost_distances(runs)))
-    return _tell_unfit(runs, fits.json(), judged=False)
+    tables = {group: exponent_table(fits) for group, fits in found.items()}
+    content = {
+        "fits": tables["/"].json(),
+        "tensors": tables["/tensors"].json() if "/tensors" in tables else [],
+        "learning_rate_sum": (
+            tables["/learning_rate_sum"].json() if "/learning_rate_sum" in tables else []
+        ),
+    }
+    say(arguments, content, *tables.values(), Table(notes=lost_distances(runs)))
+    on_rate = {row["node"] for row in content["learning_rate_sum"] if row["exponent"] is not None}
+    told = [row for row in content["fits"] if row["node"] not in on_rate]
+    return _tell_unfit(runs, told, judged=False) if told else 0
+
+
+def _fit_on(runs: "dict[str, xr.Dataset]", arguments: argparse.Namespace) -> int:
+    """Fit against the clock that was asked for."""
+    from ultraslow.analysis.growth import fit_on
+    from ultraslow.analysis.report import exponent_table
+
+    level, progress = arguments.level, advance("fitting")
+    found = fit_on(runs, arguments.clock, level=level, progress=progress)
+    if arguments.output is not None:
+        save({"/": found}, arguments.output)
+    table = exponent_table(found)
+    say(arguments, {"clock": arguments.clock, "fits": table.json()}, table)
+    return _tell_unfit(runs, table.json(), judged=False)
 
 
 def test(parser: argparse.ArgumentParser) -> Run:
@@ -150,9 +188,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     study = Study(runs_of(load_all(arguments.paths)), arguments.level)
     found = arms_compared(study, progress=advance("comparing laws"))
     if arguments.output is not None:
-        save(
-            [as_dataset(found, level=study.level).assign_attrs(note=study.note)], arguments.output
-        )
+        table = as_dataset(found, level=study.level).assign_attrs(note=study.note)
+        save({"/": table}, arguments.output)
     content = {"arms": law_rows(found), "level": study.level, "note": study.note}
     say(arguments, content, *law_tables(found, study.note, level=study.level))
     untold = [arm for arm in found if not arm.laws]

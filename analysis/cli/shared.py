@@ -4,7 +4,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,12 +100,12 @@ def check_output(path: Path) -> None:
         raise CommandError(f"--output: the folder {path.absolute().parent} does not exist")
 
 
-def save(found: "Sequence[xr.Dataset]", path: Path) -> None:
-    """Fits of whole runs, and of tensors where there are some, as groups of a file."""
+def save(found: "Mapping[str, xr.Dataset]", path: Path) -> None:
+    """Results as groups of a file, "/" among them."""
     from ultraslow.diffusion.recording import write_groups
 
     try:
-        write_groups(dict(zip(("/", "/tensors"), found, strict=False)), path)
+        write_groups(dict(found), path)
     except OSError as error:
         raise CommandError(f"--output: {path} cannot be written: {error.strerror}") from error
 

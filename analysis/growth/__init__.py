@@ -2,7 +2,7 @@
 
 Contents:
     fit              `fit_growth`: one call from distances to exponents with intervals
-    settings         how series are fitted
+    grids            what series recorded at the same times share
     family           the growth family over fixed times, and what its series share
     surface          the restricted likelihood of each series, and its maxima
     interval         the test of an exponent, and its inversion to an interval
@@ -11,7 +11,6 @@ Contents:
     runs             fits of whole runs and of their tensors
     status           what a fit may be made of; ok, or why to be careful
     shape            local exponents over the course of a curve
-    certificate      size, coverage and power for the data at hand
     late_logarithm   whether a curve may have become a logarithm
     decade_ratio     how much the last decade added, compared with the one before
     windows          exponents of windows, and whether the fitted law has the same

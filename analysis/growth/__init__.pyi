@@ -12,12 +12,12 @@ from .family import (
     curve_gradients as curve_gradients,
 )
 from .fit import (
+    fit_grid as fit_grid,
     fit_growth as fit_growth,
     fit_peaks as fit_peaks,
-    fitted_noise as fitted_noise,
     growth_curve as growth_curve,
-    thinned as thinned,
 )
+from .grids import thinned as thinned, time_grid as time_grid
 from .late_logarithm import (
     BEGINNINGS as BEGINNINGS,
     ONSET as ONSET,
@@ -29,6 +29,7 @@ from .late_logarithm import (
 )
 from .noise_models import (
     NoiseModel as NoiseModel,
+    fitted_noise as fitted_noise,
     noise_covariance as noise_covariance,
     simulate_noise as simulate_noise,
 )
@@ -53,13 +54,17 @@ from .rule import (
 )
 from .runs import (
     LATE_GROWTH as LATE_GROWTH,
+    fit_on as fit_on,
     fit_tensors as fit_tensors,
     fit_totals as fit_totals,
 )
-from .settings import Progress as Progress
 from .shape import local_shape as local_shape
 from .status import (
+    LEAST_RATIO as LEAST_RATIO,
+    LEAST_RECORDS as LEAST_RECORDS,
     WEAK_SIGNAL as WEAK_SIGNAL,
+    Progress as Progress,
+    Settings as Settings,
     check_curve as check_curve,
 )
 from .windows import (

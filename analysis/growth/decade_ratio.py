@@ -17,8 +17,9 @@ from scipy.stats import norm
 
 from ultraslow.analysis.intervals import Interval, t_interval
 
-from .fit import fit_growth, fitted_noise, thinned
-from .noise_models import noise_covariance
+from .fit import fit_growth
+from .grids import thinned
+from .noise_models import fitted_noise, noise_covariance
 
 Array = NDArray[np.float64]
 

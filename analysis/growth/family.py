@@ -235,20 +235,23 @@ def frame(
     *,
     onsets: tuple[float, float],
     latest: float | None = None,
+    iterations: Array | None = None,
 ) -> Frame:
     """Shared quantities of all series recorded at given times.
 
     Arguments:
-        times: t, shape (time,), increasing and positive, iterations.
+        times: t, shape (time,), increasing and positive, iterations or readings of another clock.
         models: the noise menu.
         onsets: the smallest and the largest onset of estimates, iterations.
         latest: the largest onset that intervals allow for, iterations; by default the same.
+        iterations: at the records, where times are another clock's.
 
     Returns:
         The frame.
     """
     basis = family_basis(times, onsets, latest)
-    roots = np.stack([np.linalg.cholesky(noise_covariance(model, times)) for model in models])
+    shapes = [noise_covariance(model, times, iterations) for model in models]
+    roots = np.stack([np.linalg.cholesky(shape) for shape in shapes])
     parts = [_whitener(root) for root in roots]
     whiteners = np.stack([part[0] for part in parts])
     turned = whiteners @ basis.vectors

@@ -6,10 +6,11 @@ The exponent names the law: 0 is logarithmic growth, ½ diffusion, 1 ballistic m
 negative one saturation. Its interval is about one trajectory, whose records depend on each other;
 what other seeds would give is for `analysis.intervals.seeds`.
 
-The way of a curve, from top to bottom of this module: `fit_growth` makes a table of all series;
-`fit_series` groups those with the same finite records, which share all factorizations and all
-simulated critical values, and deals them out to threads; `fit_grid` finds the maxima of a group
-(`surface`), inverts the test of p (`interval`), and reads off the other parameters (`family`).
+The way of a curve, from top to bottom of this module: `fit_growth` makes a table of all series and
+follows each on its clock, iterations if nothing else is asked for; `fit_series` groups those with
+the same finite records, which share all factorizations and all simulated critical values
+(`grids`), and deals them out to threads; `fit_grid` finds the maxima of a group (`surface`),
+inverts the test of p (`interval`), and reads off the other parameters (`family`).
 
 References:
     Box and Tidwell (1962), Technometrics 4, 531: the transform of the regressor.
@@ -18,10 +19,9 @@ References:
 """
 
 import os
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
-from functools import lru_cache
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import numpy as np
@@ -31,31 +31,22 @@ from scipy.stats import chi2, norm
 from threadpoolctl import threadpool_limits
 
 from ultraslow.analysis.intervals import check_level
-from ultraslow.analysis.runs import RATE_TOLERANCE
+from ultraslow.analysis.runs import ON_ITERATIONS, SeriesClock, Timeline, Told, series_clocks
 from ultraslow.diffusion.laws import growth_regressor
 
-from .critical_values import NullRatios
-from .family import Frame, curve_gradients, frame, parameters
-from .interval import Asymptotic, Calibrated, ExponentTest, invert
-from .noise_models import WALKS, NoiseModel, menu
-from .settings import Progress, Settings
-from .status import MOST_MISSING, Assessment, FitOutcome, assess, check_fit, unfit
+from .family import curve_gradients, parameters
+from .grids import ONSET_SHARE, TimeGrid, grid_of, same_records, thinned, time_grid
+from .interval import Calibrated, invert
+from .noise_models import NOISE_PARTS, WALKS, NoiseModel
+from .status import Assessment, FitOutcome, Progress, Settings, assess, check_fit, unfit
 from .surface import standing, surface
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Found = TypeVar("Found")
 
-MOST_RECORDS = 120  # the cost grows with their square, and neighbours add little
-_LEAST_EVEN = 30  # records even in ln t, below which others are added
-# The exponent shall describe the last decade at least, so no onset later than its beginning. Its
-# interval allows for onsets up to the last iteration, and is open where they do not end it.
-ONSET_SHARE, LATEST_SHARE = 0.1, 1.0
-_SAME_RANGE = 0.95  # share of the range of ln t above which a series with gaps has all of it
 _PORTION = 1000  # series a thread fits at a time
-_GRIDS = 8  # sets of times kept; one takes 6 to 25 MB
 
-NOISE_PARTS = ("length", "nugget", "power", "hurst")
 PARAMETERS = ("offset", "slope", "exponent", "onset")
 _RENAMED = {"low": "exponent_low", "high": "exponent_high"}  # in the result
 
@@ -66,6 +57,7 @@ def fit_growth(
     level: float = 0.95,
     onset: float | None = None,
     learning_rate: xr.DataArray | None = None,
+    clock: str | ArrayLike | xr.DataArray | None = None,
     calibrate: bool = True,
     draws: int = 1000,
     seed: int = 0,
@@ -90,7 +82,13 @@ def fit_growth(
         onset: τ where it is known, iterations; by default it is fitted, between 0 and a tenth of
             the last iteration, and intervals allow for onsets up to the last one.
         learning_rate: over `iteration`, and over dimensions of `distance` where it differs between
-            series; a series whose rate changes gets the status `rate_changed`.
+            series; a series whose rate changes is fitted on its sum Ση.
+        clock: what to fit the distance against: the name of a coordinate along `iteration`, as
+            "learning_rate_sum", or readings of a clock that does not fall, at each record; t, τ
+            and the last iteration are then that clock's. By default it is iterations, and Ση of
+            series whose rate changes: the coordinate `learning_rate_sum` where there is one, else
+            the sum of `learning_rate` by trapezoids. With "iteration" such series are fitted on
+            iterations, and get the status `rate_changed`.
         calibrate: whether critical values are simulated.
         draws: simulated series per critical value.
         seed: of the simulations.
@@ -100,16 +98,17 @@ def fit_growth(
         Over the dimensions of the series: `exponent`, `exponent_low`, `exponent_high` (±inf where
         unbounded), `offset`, `slope`, `onset`, `noise_model` (as text; `noise_kind`,
         `noise_length`, `noise_nugget`, `noise_power` and `noise_hurst` in parts), `sigma`,
-        `status`, `reason`, `detectable` (smallest |p| that such a series would tell from 0 four
-        times out of five), `log_p_value` (of p = 0; the interval holds 0 where it exceeds
-        1 − level), `log_ratio`, `critical` (at p̂), `signal` (slope over its error), `records`,
-        `parameter_covariance` (asymptotic). For a random walk, `sigma` is the standard deviation
-        it gathers between the first and the last record.
+        `status`, `reason`, `clock` (the name of what t is), `detectable` (smallest |p| that such
+        a series would tell from 0 four times out of five), `log_p_value` (of p = 0; the interval
+        holds 0 where it exceeds 1 − level), `log_ratio`, `critical` (at p̂), `signal` (slope over
+        its error), `records`, `parameter_covariance` (asymptotic). For a random walk, `sigma` is
+        the standard deviation it gathers between the first and the last record.
 
     Raises:
         TypeError: when `distance` is no `xarray.DataArray` of real numbers.
         ValueError: when `distance` has no usable `iteration` coordinate, `learning_rate` is not
-            given at its iterations, or an option is out of range.
+            given at its iterations, there is no such clock or it falls, or an option is out of
+            range.
 
     >>> times = np.unique(np.geomspace(1, 1e4, 40).astype(int))
     >>> curve = xr.DataArray(3 + 2 * np.log(times), {"iteration": times}, ["iteration"])
@@ -122,33 +121,10 @@ def fit_growth(
     ordered = distance.transpose(..., "iteration")
     times = np.asarray(ordered["iteration"].values, dtype=np.float64)
     count = int(np.prod(ordered.shape[:-1]))
-    table = np.asarray(ordered.values, dtype=np.float64).reshape(count, times.size)[:, times > 0]
-    changes = None if learning_rate is None else _rate_changes(learning_rate, ordered)
-    fits = fit_series(times[times > 0], table, settings, changes)
-    return _dataset(fits, ordered, settings)
-
-
-def _rate_changes(rate: xr.DataArray, distance: xr.DataArray) -> list[str]:
-    """How the learning rate of each series changed over its finite records; "" if not."""
-    known, rates = xr.broadcast(distance, rate)
-    later = {"iteration": known["iteration"] > 0}
-    known, rates = (x.transpose(*distance.dims).isel(later) for x in (known, rates))
-    shape = (-1, known.sizes["iteration"])
-    pairs = zip(known.values.reshape(shape), rates.values.reshape(shape), strict=True)
-    times = known["iteration"].values
-    return [_rate_change(times, row[1], np.isfinite(row[0])) for row in pairs]
-
-
-def _rate_change(times: Array, rates: Array, used: NDArray[np.bool_]) -> str:
-    times, rates = times[used & np.isfinite(rates)], rates[used & np.isfinite(rates)]
-    changed = np.flatnonzero(np.abs(rates - rates[:1]) > RATE_TOLERANCE * rates[:1])
-    if changed.size == 0:
-        return ""
-    first = changed[0]
-    return (
-        f"the learning rate changes from {rates[0]:.4g} to {rates[first]:.4g} "
-        f"by iteration {times[first]:g}"
-    )
+    table = np.asarray(ordered.values, dtype=np.float64).reshape(count, times.size)
+    clocks = series_clocks(ordered, clock, learning_rate)
+    fits = _on_clocks(times, table, clocks, settings)
+    return _dataset(fits, ordered, settings, [one.name for one in clocks])
 
 
 @dataclass(frozen=True)
@@ -207,21 +183,49 @@ class SeriesFits:
     assessments: list[Assessment]
 
 
+def _on_clocks(
+    times: Array, values: Array, clocks: list[SeriesClock], settings: Settings
+) -> SeriesFits:
+    """Fits of a table, those of series that share a clock together."""
+    alike: dict[tuple[str, bytes], list[int]] = {}
+    for row, one in enumerate(clocks):
+        alike.setdefault((one.name, one.values.tobytes()), []).append(row)
+    result, report = _unfitted([Assessment("ok", "")] * len(values)), settings.progress
+    if report is not None:  # of all series, and not of those that share a clock
+        settings = replace(settings, progress=lambda done, _: report(done, len(values)))
+    for rows in alike.values():
+        clock, changes = clocks[rows[0]], [clocks[row].change for row in rows]
+        used = clock.used(times)
+        part = values[rows][:, used]
+        found = fit_series(clock.values[used], part, settings, changes, clock.timeline(times))
+        for item in fields(GridFit):
+            getattr(result.numbers, item.name)[rows] = getattr(found.numbers, item.name)
+        result.records[rows] = found.records
+        for row, noise, said in zip(rows, found.noise, found.assessments, strict=True):
+            result.noise[row], result.assessments[row] = noise, said
+    return result
+
+
 def fit_series(
-    times: Array, values: Array, settings: Settings, rate_changes: list[str] | None = None
+    times: Array,
+    values: Array,
+    settings: Settings,
+    rate_changes: list[str] | None = None,
+    timeline: Timeline = ON_ITERATIONS,
 ) -> SeriesFits:
     """Fits of every series of a table.
 
     Arguments:
-        times: t > 0, shape (time,), increasing, iterations.
+        times: t > 0, shape (time,), increasing, iterations or readings of another clock.
         values: d, shape (series, time), possibly NaN or infinite.
         settings: how to fit.
         rate_changes: for each series, a description of how its learning rate changed, or "".
+        timeline: what the times are.
 
     Returns:
         The fits.
     """
-    findings = [unfit(times, row) for row in values]
+    findings = [unfit(times, row, timeline.words) for row in values]
     result = _unfitted([finding or Assessment("ok", "") for finding in findings])
     usable = np.flatnonzero([finding is None for finding in findings])
     changes = rate_changes or [""] * values.shape[0]
@@ -229,11 +233,12 @@ def fit_series(
     # for one another (10,000 series of 60 records took twice the processor time).
     with threadpool_limits(1, user_api="blas"):
         for rows, kept in same_records(np.isfinite(values), usable):
-            grid, kept = _grid_of(times, kept, settings)
+            grid, kept = grid_of(times, kept, settings, timeline.iterations)
             _fit_rows(result, rows, grid, values[np.ix_(rows, kept)], settings.progress)
             for row in rows:
                 missing = int(np.sum(~np.isfinite(values[row])))
-                result.assessments[row] = _assessed(result, row, grid, missing, changes[row])
+                told = timeline.told(changes[row])
+                result.assessments[row] = _assessed(result, row, grid, missing, told)
     return result
 
 
@@ -246,126 +251,6 @@ def _unfitted(assessments: list[Assessment]) -> SeriesFits:
     columns["parameters"] = np.full((count, 4, 4), np.nan)
     numbers = GridFit(**columns)
     return SeriesFits(numbers, [None] * count, np.zeros(count, dtype=np.int64), assessments)
-
-
-def same_records(finite: NDArray[np.bool_], rows: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """Series that are finite at the same times, with the indices of those times.
-
-    Arguments:
-        finite: shape (series, time).
-        rows: the series to group.
-
-    Yields:
-        Row indices and time indices of each group.
-    """
-    if rows.size == 0:
-        return
-    patterns, inverse = np.unique(finite[rows], axis=0, return_inverse=True)
-    for index, pattern in enumerate(patterns):
-        yield rows[inverse.ravel() == index], np.flatnonzero(pattern)
-
-
-def thinned(times: Array) -> Rows:
-    """Indices of at most `MOST_RECORDS` records, as even in ln t as the times allow.
-
-    Where most records crowd at one end few of them are even in ln t; others are then added, evenly
-    in their number.
-
-    >>> thinned(np.arange(1.0, 6.0)).tolist()
-    [0, 1, 2, 3, 4]
-    """
-    if times.size <= MOST_RECORDS:
-        return np.arange(times.size)
-    clock = np.log(times)
-    marks = np.linspace(clock[0], clock[-1], MOST_RECORDS)
-    right = np.clip(np.searchsorted(clock, marks), 1, clock.size - 1)
-    nearer_left = marks - clock[right - 1] < clock[right] - marks
-    even = np.unique(right - nearer_left)
-    if even.size >= _LEAST_EVEN:
-        return even
-    among = np.linspace(0, times.size - 1, MOST_RECORDS - even.size).round().astype(np.intp)
-    return np.union1d(even, among)
-
-
-@dataclass(frozen=True)
-class TimeGrid:
-    """What the series of one set of times share.
-
-    Attributes:
-        frame: the family, the noise menu and the lattice at these times.
-        test: of exponents, at the level of the settings.
-    """
-
-    frame: Frame
-    test: ExponentTest
-
-
-def time_grid(times: Array, settings: Settings) -> TimeGrid:
-    """What the series of one set of times share, kept from one call to the next.
-
-    Arguments:
-        times: t, shape (time,), increasing and positive, iterations.
-        settings: how to fit.
-    """
-    key, onsets = np.asarray(times, dtype=np.float64).tobytes(), _onsets(times, settings)
-    if not settings.calibrate:
-        return TimeGrid(_frame(key, key, onsets), Asymptotic(settings.level))
-    null = _null_ratios(key, onsets, settings.draws, settings.seed)
-    return TimeGrid(null.frame, Calibrated(settings.level, null))
-
-
-def gapped_grid(times: Array, schedule: Array, settings: Settings) -> TimeGrid:
-    """What series share that miss a few records of a schedule, calibrated on the schedule.
-
-    Arguments:
-        times: t that they have, shape (time,), iterations.
-        schedule: t that they were to have, increasing and positive, iterations.
-        settings: how to fit.
-    """
-    whole = time_grid(schedule, settings)
-    keys = (np.asarray(clock, dtype=np.float64).tobytes() for clock in (times, schedule))
-    return TimeGrid(_frame(*keys, _onsets(schedule, settings)), whole.test)
-
-
-def _grid_of(times: Array, finite: Rows, settings: Settings) -> tuple[TimeGrid, Rows]:
-    """The grid of series that are finite at some of the times, and the records they are fitted to.
-
-    A series with gaps is fitted to its own records, but its critical values are simulated as if it
-    had none: they hardly differ, and many series with gaps of their own share them. One that
-    begins late or ends early, or has half of the records, is calibrated by itself.
-    """
-    whole = thinned(times)
-    kept = np.intersect1d(whole, finite)
-    if kept.size == whole.size:
-        return time_grid(times[whole], settings), whole
-    if kept.size >= (1 - MOST_MISSING) * whole.size:
-        ends = times[kept[[0, -1]]]
-        if np.log(ends[1] / ends[0]) >= _SAME_RANGE * np.log(times[whole[-1]] / times[whole[0]]):
-            return gapped_grid(times[kept], times[whole], settings), kept
-    kept = finite[thinned(times[finite])]
-    return time_grid(times[kept], settings), kept
-
-
-def _onsets(times: Array, settings: Settings) -> tuple[float, float, float]:
-    """The smallest and largest onset of estimates and the largest of intervals, iterations."""
-    known, last = settings.onset, float(times[-1])
-    return (0.0, ONSET_SHARE * last, LATEST_SHARE * last) if known is None else (known,) * 3
-
-
-# A sweep is fitted tensor by tensor and curve by curve at the same times, and simulating critical
-# values is most of the work: the last few grids are kept. What is kept follows from the key alone,
-# whatever was fitted before, so that no result depends on it.
-@lru_cache(maxsize=_GRIDS)
-def _frame(times: bytes, schedule: bytes, onsets: tuple[float, float, float]) -> Frame:
-    models = menu(np.frombuffer(schedule))
-    return frame(np.frombuffer(times), models, onsets=onsets[:2], latest=onsets[2])
-
-
-@lru_cache(maxsize=_GRIDS)
-def _null_ratios(
-    times: bytes, onsets: tuple[float, float, float], draws: int, seed: int
-) -> NullRatios:
-    return NullRatios(_frame(times, times, onsets), draws=draws, seed=seed)
 
 
 def _fit_rows(
@@ -462,9 +347,7 @@ def fit_grid(grid: TimeGrid, values: Array) -> GridFit:
     )
 
 
-def _assessed(
-    fits: SeriesFits, row: int, grid: TimeGrid, missing: int, rate_change: str
-) -> Assessment:
+def _assessed(fits: SeriesFits, row: int, grid: TimeGrid, missing: int, told: Told) -> Assessment:
     numbers, noise, basis = fits.numbers, fits.noise[row], grid.frame.basis
     fitted = basis.shift_high > basis.shift_low
     return assess(
@@ -478,12 +361,16 @@ def _assessed(
             onset_high=ONSET_SHARE * basis.times[-1] if fitted else np.inf,
             wanders=noise is not None and noise.kind in WALKS,
             missing=missing,
-            rate_change=rate_change,
+            rate_change=told.rate_change,
+            clock=told.clock,
+            note=told.note,
         )
     )
 
 
-def _dataset(fits: SeriesFits, distance: xr.DataArray, settings: Settings) -> xr.Dataset:
+def _dataset(
+    fits: SeriesFits, distance: xr.DataArray, settings: Settings, clocks: list[str]
+) -> xr.Dataset:
     """The fits over the dimensions of the series, with units and the settings."""
     dims, shape = distance.dims[:-1], distance.shape[:-1]
     apart = ("model", "parameters", "late")
@@ -499,6 +386,7 @@ def _dataset(fits: SeriesFits, distance: xr.DataArray, settings: Settings) -> xr
         columns[f"noise_{part}"] = np.array(numbers, dtype=np.float64)
     columns["status"] = np.array([a.status for a in fits.assessments], dtype=str)
     columns["reason"] = np.array([a.reason for a in fits.assessments], dtype=str)
+    columns["clock"] = np.array(clocks, dtype=str)
     data = {name: (dims, column.reshape(shape)) for name, column in columns.items()}
     coords = {name: c for name, c in distance.coords.items() if "iteration" not in c.dims}
     table = xr.Dataset(data, coords)
@@ -507,7 +395,7 @@ def _dataset(fits: SeriesFits, distance: xr.DataArray, settings: Settings) -> xr
     table = table.assign_coords(parameter=list(PARAMETERS), parameter_other=list(PARAMETERS))
     for name in ("offset", "slope", "sigma"):
         table[name].attrs["units"] = distance.attrs.get("units", "1")
-    table["onset"].attrs["units"] = "iteration"
+    table["onset"].attrs["units"] = clocks[0] if len(set(clocks)) == 1 else "clock"
     return table.assign_attrs(
         law="d = offset + slope * ((t + onset)**exponent - 1) / exponent",
         level=settings.level,
@@ -517,24 +405,13 @@ def _dataset(fits: SeriesFits, distance: xr.DataArray, settings: Settings) -> xr
     )
 
 
-def fitted_noise(fit: xr.Dataset) -> NoiseModel | None:
-    """The noise model of one series' fit, for `local_shape` and `certify`.
-
-    Arguments:
-        fit: a row of what `fit_growth` returned, without dimensions of series.
-
-    Returns:
-        The model, None where the series was not fitted.
-    """
-    kind = str(fit["noise_kind"].item())
-    if kind == "none":
-        return None
-    # Fits that were saved before there was a part have none of it.
-    parts = (fit[f"noise_{part}"].item() for part in NOISE_PARTS if f"noise_{part}" in fit)
-    return NoiseModel(kind, *parts)
-
-
-def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) -> xr.Dataset:
+def growth_curve(
+    fit: xr.Dataset,
+    iteration: ArrayLike,
+    *,
+    level: float = 0.95,
+    clock: ArrayLike | None = None,
+) -> xr.Dataset:
     """The fitted curve of every series with a pointwise band.
 
     d(t) ± z (g'Vg)^½ (c/χ²)^½ with g the derivatives of d in (a, b, p, τ), V their covariance and
@@ -545,6 +422,8 @@ def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) 
         fit: as returned by `fit_growth`.
         iteration: t >= 0, shape (time,), iterations.
         level: pointwise confidence level.
+        clock: readings at these iterations, shape (time,), of the clock that the fit is on, where
+            that is another than iterations.
 
     Returns:
         `distance`, `low` and `high` over the dimensions of the series and `iteration`; NaN where
@@ -552,7 +431,8 @@ def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) 
 
     Raises:
         TypeError: when the fit is none.
-        ValueError: when an iteration is negative or not finite, or the level out of range.
+        ValueError: when an iteration is negative or not finite, the level out of range, or the
+            readings of the fit's clock are missing.
     """
     if not isinstance(fit, xr.Dataset) or "parameter_covariance" not in fit:
         raise TypeError(f"fit: found {type(fit).__name__}, expected what `fit_growth` gives")
@@ -561,6 +441,7 @@ def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) 
     if times.ndim != 1 or not (np.isfinite(times).all() and np.all(times >= 0)):
         raise ValueError("iteration: expected finite values >= 0 of shape (time,)")
     dims: tuple[Hashable, ...] = fit["exponent"].dims
+    iterations, times = times, _readings(fit, times, clock)
     columns = [fit[name].values.reshape(-1) for name in ("offset", "slope", "exponent", "onset")]
     offset, slope, exponent, onset = columns
     # At 0 the last time stands in, which changes nothing else, and its values are taken out below.
@@ -578,4 +459,20 @@ def growth_curve(fit: xr.Dataset, iteration: ArrayLike, *, level: float = 0.95) 
         for name, band in bands.items()
     }
     coords = fit["exponent"].coords
-    return xr.Dataset(data, coords).assign_coords(iteration=times).assign_attrs(level=level)
+    return xr.Dataset(data, coords).assign_coords(iteration=iterations).assign_attrs(level=level)
+
+
+def _readings(fit: xr.Dataset, iterations: Array, clock: ArrayLike | None) -> Array:
+    """The iterations as the clock of a fit reads them."""
+    other = set(fit["clock"].values.ravel().tolist()) - {"iteration"} if "clock" in fit else set()
+    if clock is None and other:
+        raise ValueError(f"clock: expected readings at these iterations, of {other.pop()}")
+    if clock is None:
+        return iterations
+    readings = np.asarray(clock, dtype=np.float64)
+    if readings.shape != iterations.shape or not np.all(readings >= 0):
+        raise ValueError(
+            f"clock: found shape {readings.shape}, expected values >= 0 of shape "
+            f"{iterations.shape}, as iterations"
+        )
+    return readings

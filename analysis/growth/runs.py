@@ -4,6 +4,7 @@ The phase ends where the training set is fitted.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -14,6 +15,7 @@ from ultraslow.analysis.runs import (
     arm_names,
     constant_rate,
     fitted_by,
+    followed,
     label,
     one_per_seed,
     total_distance,
@@ -21,10 +23,10 @@ from ultraslow.analysis.runs import (
 from ultraslow.analysis.text import plural
 
 from .decade_ratio import fitted_records, run_decade_ratio
-from .fit import fit_growth, fitted_noise
+from .fit import fit_growth
 from .late_logarithm import advantage
-from .settings import Progress, Settings
-from .status import LEAST_RECORDS
+from .noise_models import fitted_noise
+from .status import LEAST_RECORDS, Progress, Settings
 from .windows import window_columns
 
 Curves = dict[str, xr.DataArray]
@@ -136,7 +138,7 @@ def _window(distance: xr.DataArray, run: xr.Dataset) -> xr.DataArray:
     return plain.sel(iteration=stretch)
 
 
-def _fit(curves: Curves, settings: Settings) -> xr.Dataset:
+def _fit(curves: Curves, settings: Settings, clock: str = "iteration") -> xr.Dataset:
     """Fit curves that share their axes in one call: calibration is then shared as well."""
     alike: dict[tuple, list[str]] = {}
     for name, curve in curves.items():
@@ -153,6 +155,8 @@ def _fit(curves: Curves, settings: Settings) -> xr.Dataset:
             fit_growth(
                 stacked,
                 level=settings.level,
+                clock=clock,
+                learning_rate=stacked.coords.get("learning_rate"),
                 calibrate=settings.calibrate,
                 draws=settings.draws,
                 progress=advance,
@@ -166,21 +170,13 @@ def _fit(curves: Curves, settings: Settings) -> xr.Dataset:
 
 def _labelled(fits: xr.Dataset, runs: dict[str, xr.Dataset]) -> xr.Dataset:
     windows = [constant_rate(run) for run in runs.values()]
-    distinct, names = one_per_seed(runs), arm_names(runs)
-    coordinates = {
-        "run": [str(run["run"].values) for run in runs.values()],
-        "batch_size": [int(run["batch_size"].values) for run in runs.values()],
-        "seed": [str(label(run, "seed")) for run in runs.values()],
-        "arm": [names[node] for node in runs],
-        "repeats": [name not in distinct for name in runs],
-    }
     columns = {
         "first": [int(window.iteration[0]) if window.iteration.size else 0 for window in windows],
         "last": [int(window.iteration[-1]) if window.iteration.size else 0 for window in windows],
         "decades": [window.decades for window in windows],
         "fitted": [window.fitted for window in windows],
     }
-    fits = fits.assign_coords({name: ("node", values) for name, values in coordinates.items()})
+    fits = fits.assign_coords(_coordinates(runs))
     fits = fits.assign({name: ("node", np.asarray(values)) for name, values in columns.items()})
     # Without a window the reason is what the recording lacks and not that nothing was fitted.
     reasons = [_why_short(window, run) for window, run in zip(windows, runs.values(), strict=True)]
@@ -189,6 +185,19 @@ def _labelled(fits: xr.Dataset, runs: dict[str, xr.Dataset]) -> xr.Dataset:
     onset = fits["onset"].fillna(0.0)
     ends = [(fits[name] + onset).clip(min=1) for name in ("first", "last")]
     return fits.assign(grown_decades=np.log10(ends[1] / ends[0]))
+
+
+def _coordinates(runs: dict[str, xr.Dataset]) -> dict[str, tuple[str, list]]:
+    """What tells runs apart, along `node`."""
+    distinct, names = one_per_seed(runs), arm_names(runs)
+    found: dict[str, list] = {
+        "run": [str(run["run"].values) for run in runs.values()],
+        "batch_size": [int(run["batch_size"].values) for run in runs.values()],
+        "seed": [str(label(run, "seed")) for run in runs.values()],
+        "arm": [names[node] for node in runs],
+        "repeats": [name not in distinct for name in runs],
+    }
+    return {name: ("node", values) for name, values in found.items()}
 
 
 def _why_short(window: Stretch, run: xr.Dataset) -> str:
@@ -202,3 +211,74 @@ def _why_short(window: Stretch, run: xr.Dataset) -> str:
         found = f"the learning rate stays constant for {plural(count, 'record')} at most"
         return f"{found}, at least {LEAST_RECORDS} are needed"
     return window.reason
+
+
+def fit_on(
+    runs: Mapping[str, xr.Dataset],
+    clock: str,
+    *,
+    level: float = 0.95,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Growth fits of each run's total distance on a clock, over all records of it.
+
+    They go up to where the training set is fitted, whatever the learning rate does on the way.
+
+    Arguments:
+        runs: recordings by node name.
+        clock: "iteration", "learning_rate_sum", "update_sq" or "samples".
+        level: confidence level of the intervals.
+        progress: called with the number of series fitted since the last call and of all.
+
+    Returns:
+        `fit_growth`'s Dataset along `node` with the coordinates of `fit_totals`, and `first`,
+        `last`, `decades`, `grown_decades` and `fitted`; the decades are those of the clock. A run
+        that does not hold the clock has no fit, and the reason why.
+    """
+    found = {name: _followed(run, clock) for name, run in runs.items()}
+    settings = Settings(level, progress=progress)
+    fits = _fit({name: one.distance for name, one in found.items()}, settings, clock)
+    fits = fits.assign_coords(_coordinates(dict(runs)))
+    ends = np.array([one.ends for one in found.values()])
+    columns = {
+        "first": ends[:, 0].astype(np.int64),
+        "last": ends[:, 1].astype(np.int64),
+        "decades": np.log10(np.maximum(ends[:, 3] / ends[:, 2], 1.0)),
+        "fitted": np.array([one.fitted for one in found.values()]),
+    }
+    onset = fits["onset"].fillna(0.0).values
+    columns["grown_decades"] = np.log10(
+        np.maximum((ends[:, 3] + onset) / (ends[:, 2] + onset), 1.0)
+    )
+    fits = fits.assign({name: ("node", values) for name, values in columns.items()})
+    lacking = xr.DataArray([one.reason for one in found.values()], dims="node")
+    return fits.assign(reason=xr.where(lacking == "", fits["reason"], lacking))
+
+
+class _OnClock(NamedTuple):
+    """A curve on a clock: first and last iteration and reading, and why there is none, if so."""
+
+    distance: xr.DataArray
+    ends: tuple[float, float, float, float]
+    fitted: int
+    reason: str = ""
+
+
+def _followed(run: xr.Dataset, clock: str) -> _OnClock:
+    try:
+        distance, fitted = followed(run, clock)
+    except ValueError as error:
+        empty = total_distance(run).reset_coords(drop=True).isel(iteration=[0]) * np.nan
+        empty = empty.assign_coords(iteration=[1])
+        beside = {"learning_rate": ("iteration", [np.nan])}
+        if clock != "iteration":
+            beside[clock] = ("iteration", [1.0])
+        empty = empty.assign_coords(beside)
+        return _OnClock(empty, (0.0, 0.0, 1.0, 1.0), 0, str(error).removeprefix("clock: "))
+    readings = distance[clock].values
+    used = np.flatnonzero(np.isfinite(readings) & (readings > 0))
+    if not used.size:
+        return _OnClock(distance, (0.0, 0.0, 1.0, 1.0), fitted)
+    ends = used[[0, -1]]
+    first, last = distance["iteration"].values[ends]
+    return _OnClock(distance, (first, last, *readings[ends]), fitted)

@@ -19,8 +19,7 @@ from scipy.stats import norm
 
 from ultraslow.analysis.intervals import t_quantile
 
-from .fit import fitted_noise
-from .noise_models import NoiseModel, handicap, menu, noise_covariance
+from .noise_models import NoiseModel, fitted_noise, handicap, menu, noise_covariance
 from .status import check_curve
 
 Array = NDArray[np.float64]

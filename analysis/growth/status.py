@@ -1,9 +1,11 @@
-"""What a fit may be made of, and the status of every fitted series, with the reason in words.
+"""How series are fitted, of what, and the status of every fit, with the reason in words.
 
 A series that cannot be fitted, or whose fit should not be leaned on, says so; it is neither an
 exception nor a silent NaN. The status is the gravest thing found, the reason names all of them.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral
 from typing import NamedTuple
 
@@ -13,8 +15,6 @@ from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import check_level
 from ultraslow.analysis.text import plural
-
-from .settings import Settings
 
 Array = NDArray[np.float64]
 
@@ -39,6 +39,31 @@ ROUNDING = 1e6  # slope over its error, above which the residuals are rounding a
 _LATEST = 100.0  # iterations of a known onset over the last recorded one
 
 
+# Called with the number of series fitted since the last call and the number of all.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How series are fitted.
+
+    Attributes:
+        level: confidence level.
+        onset: τ where it is known, iterations, or None to fit it.
+        calibrate: whether critical values are simulated.
+        draws: simulated series per critical value.
+        seed: of the simulations.
+        progress: called with the number of series fitted since the last call and of all, or None.
+    """
+
+    level: float = 0.95
+    onset: float | None = None
+    calibrate: bool = True
+    draws: int = 1000
+    seed: int = 0
+    progress: Progress | None = None
+
+
 class Assessment(NamedTuple):
     """Status and reason of one series."""
 
@@ -58,12 +83,13 @@ def gravest(findings: list[Assessment]) -> Assessment:
     return Assessment(ordered[0].status, "; ".join(finding.reason for finding in ordered))
 
 
-def unfit(times: Array, values: Array) -> Assessment | None:
+def unfit(times: Array, values: Array, of: str = "iterations") -> Assessment | None:
     """Why a series cannot be fitted at all, or None.
 
     Arguments:
-        times: t > 0, shape (time,), iterations.
+        times: t > 0, shape (time,), iterations or readings of another clock.
         values: d, shape (time,), possibly NaN or infinite.
+        of: what the times are, in words.
 
     Returns:
         The finding.
@@ -79,7 +105,7 @@ def unfit(times: Array, values: Array) -> Assessment | None:
         text = f"{records} after iteration 0, at least {LEAST_RECORDS} are needed"
         return Assessment("too_few_points", text)
     if kept[-1] < LEAST_RATIO * kept[0]:
-        text = f"records span iterations {kept[0]:g} to {kept[-1]:g}, less than one decade"
+        text = f"records span {of} {kept[0]:g} to {kept[-1]:g}, less than one decade"
         return Assessment("too_few_points", text)
     largest = np.abs(values[finite]).max()
     if largest > EXTREME:
@@ -201,6 +227,8 @@ class FitOutcome(NamedTuple):
         wanders: whether the noise chosen is a random walk.
         missing: records left out because they are not finite.
         rate_change: description of a change of the learning rate, or empty.
+        clock: what t is, in words.
+        note: on the clock, or empty.
     """
 
     low: float
@@ -213,6 +241,8 @@ class FitOutcome(NamedTuple):
     wanders: bool
     missing: int
     rate_change: str
+    clock: str = "iterations"
+    note: str = ""
 
 
 def assess(fit: FitOutcome) -> Assessment:
@@ -231,6 +261,8 @@ def assess(fit: FitOutcome) -> Assessment:
         notes.append("the series falls, its slope is negative")
     if fit.missing:
         notes.append(f"{fit.missing} records that are NaN or infinite were left out")
+    if fit.note:
+        notes.append(fit.note)
     return Assessment(status, "; ".join(notes))
 
 
@@ -268,11 +300,13 @@ def _unbounded(fit: FitOutcome) -> Assessment | None:
 def _edge(fit: FitOutcome) -> Assessment | None:
     if fit.late:
         side = "below" if np.isneginf(fit.low) else "above"
-        text = "growth may have set in as late as the last iteration, and nothing then bounds the"
+        last = "iteration" if fit.clock == "iterations" else f"reading of {fit.clock}"
+        text = f"growth may have set in as late as the last {last}, and nothing then bounds the"
         return Assessment("onset_edge", f"{text} exponent {side}")
     if fit.onset < 0.98 * fit.onset_high:
         return None
-    text = f"the onset lies at the latest iteration allowed, {fit.onset_high:.4g}"
+    latest = "iteration" if fit.clock == "iterations" else f"reading of {fit.clock}"
+    text = f"the onset lies at the latest {latest} allowed, {fit.onset_high:.4g}"
     return Assessment("onset_edge", text)
 
 

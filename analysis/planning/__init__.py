@@ -5,6 +5,7 @@ Contents:
     pilot    what is known beforehand, from recordings or stated
     power    verdicts of simulated studies
     outlook  how often more seeds and longer runs would decide an arm
+    certificate  how often fits of series like those at hand miss
     advice   what decides where P1 is undecided, which verdicts and plans both say
 """
 

@@ -6,6 +6,7 @@ Contents:
     data         what the figures show
     figures      how they are drawn
     tables       each result as tables
+    exponents    tables of exponents, on iterations and on other clocks
     batch_sizes  tables of critical batch sizes and noise scales
     absent       what recordings lack, and why; events of their runs
     table        how a table is shown

@@ -4,6 +4,7 @@ from .batch_sizes import (
     rates_table as rates_table,
     sizes_apart as sizes_apart,
 )
+from .exponents import exponent_table as exponent_table
 from .numbers import (
     comparison_rows as comparison_rows,
     critical_numbers as critical_numbers,
@@ -15,7 +16,6 @@ from .numbers import (
 )
 from .table import printed as printed
 from .tables import (
-    exponent_table as exponent_table,
     ladder_table as ladder_table,
     law_tables as law_tables,
     noise_table as noise_table,

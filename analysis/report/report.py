@@ -153,6 +153,7 @@ def _numbers(runs: xr.DataTree, found: Findings) -> dict[str, Any]:
         "verdicts": verdict_rows(found.verdicts),
         "fits": fit_rows(found.study.fits),
         "tensor_fits": fit_rows(found.tensor_fits),
+        "rate_fits": [] if found.study.rate_fits is None else fit_rows(found.study.rate_fits),
         "noise_scale": noise_rows(found.study.runs, level=found.study.level),
         "noise_by_batch_size": comparison_rows(found.noise),
         "noise_detail": breakdown_numbers(found.noise_detail),

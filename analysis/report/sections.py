@@ -20,6 +20,7 @@ from ultraslow.analysis.text import fixed, number, percent, plural, sentence
 from . import data, figures, markup
 from .absent import happened, in_part
 from .batch_sizes import critical_in_words, critical_table, sizes_apart
+from .exponents import exponent_table
 from .markup import piece
 from .tables import (
     effect,
@@ -250,7 +251,17 @@ def _distance(found: Findings) -> Markup:
         "‖wₜ − w₀‖ over all tensors, against iterations on a logarithmic axis.",
         _figure(small, caption),
         _overlay(found, curves),
+        _on_summed_rate(found),
     )
+
+
+def _on_summed_rate(found: Findings) -> Markup:
+    """Exponents against Ση of the runs whose learning rate changes; empty where none does."""
+    fits = found.study.rate_fits
+    if fits is None:
+        return Markup()
+    table = exponent_table(fits)
+    return replace(table, notes=(*table.lead, *table.notes)).html()
 
 
 def _distance_caption(found: Findings, *, fitted: int) -> str:

@@ -18,6 +18,7 @@ from .numbers import plain
 # Sentences are not read at more columns; tables are as wide as they must be.
 WIDTH = 100
 _GAP, _INDENT = 2, 4
+NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -202,3 +203,8 @@ def _wrapped(sentence: str, width: int | None, *, first: int = 0) -> str:
     room = max(min(width or WIDTH, WIDTH) - _INDENT, 1)
     lines = Text(_clean(sentence)).wrap(Console(width=WIDTH), room, overflow="fold")
     return " " * first + ("\n" + " " * _INDENT).join(line.plain.rstrip() for line in lines)
+
+
+def entry(title: str, key: str, show: Callable[[Any], str] = str, *, left: bool = False) -> Column:
+    """A column of one entry of each row; a dash stands for None."""
+    return Column(title, lambda row: NONE if row[key] is None else show(row[key]), left)

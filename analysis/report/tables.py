@@ -1,6 +1,5 @@
 """Results as tables: recordings, fits, verdicts, noise scales, ladders, batch sizes, plans."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -9,15 +8,13 @@ import numpy as np
 import xarray as xr
 
 from ultraslow.analysis.comparison import ArmLaws, in_words, off_ends
-from ultraslow.analysis.growth import misfits
 from ultraslow.analysis.intervals import NOT_APPLICABLE, UNDECIDABLE, Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, NoiseScale
 from ultraslow.analysis.planning import Advice, Pilot, Plan
 from ultraslow.analysis.planning.advice import PROMISED
-from ultraslow.analysis.runs import FITTED_SHARE, runs_of, unusable
+from ultraslow.analysis.runs import runs_of, unusable
 from ultraslow.analysis.scores import Gain, Ladder
 from ultraslow.analysis.text import (
-    between,
     first_of,
     fixed,
     in_short,
@@ -36,39 +33,32 @@ from ultraslow.analysis.text import (
 from ultraslow.diffusion.predictions import PREDICTIONS
 
 from .absent import absences, happened
+from .exponents import phase_note, where_fitted
 from .markup import piece
-from .numbers import fit_rows, inputs, loss_rows, verdict_rows
-from .table import Column, Table
+from .numbers import inputs, loss_rows, verdict_rows
+from .table import NONE, Column, Table, entry
 
-NONE = "–"
 _MEASUREMENTS = {"loss": "loss", "noise_trace": "noise", "learning_rate": "rate"}
 _HASH_LENGTH = 12
-
-
-def _entry(
-    title: str, key: str, show: Callable[[Any], str] = str, *, left: bool = False
-) -> Column:
-    """A column of one entry of each row; a dash stands for None."""
-    return Column(title, lambda row: NONE if row[key] is None else show(row[key]), left)
 
 
 def recording_tables(runs: xr.DataTree) -> list[Table]:
     """What is in each recording, what could not be used, and what predictions lack."""
     rows = inputs(runs)
     columns = (
-        _entry("run", "run", left=True),
-        _entry("batch", "batch_size"),
-        _entry("seed", "seed"),
-        _entry("iterations", "last_iteration"),
-        _entry("records", "records"),
-        _entry("weights", "weights", in_short),
-        _entry("decades", "constant_rate_decades", fixed),
-        *_where_fitted(rows),
-        _entry("state", "state", lambda state: state.partition(" ")[0], left=True),
-        _entry("beside distance", "measured", _in_words, left=True),
+        entry("run", "run", left=True),
+        entry("batch", "batch_size"),
+        entry("seed", "seed"),
+        entry("iterations", "last_iteration"),
+        entry("records", "records"),
+        entry("weights", "weights", in_short),
+        entry("decades", "constant_rate_decades", fixed),
+        *where_fitted(rows),
+        entry("state", "state", lambda state: state.partition(" ")[0], left=True),
+        entry("beside distance", "measured", _in_words, left=True),
     )
     states = [_state(row) for row in rows if row["written"]]
-    notes = (*_phase_note(rows), *states, *happened(runs_of(runs)))
+    notes = (*phase_note(rows), *states, *happened(runs_of(runs)))
     bad = Table(
         columns=(Column("", lambda item: f"not used: {item.source}", left=True),),
         rows=unusable(runs),
@@ -76,22 +66,6 @@ def recording_tables(runs: xr.DataTree) -> list[Table]:
     )
     lacks = Table(notes=absences(runs_of(runs)))
     return [Table(columns=columns, rows=rows, notes=notes), bad, lacks]
-
-
-def _where_fitted(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
-    """The column of where training sets are fitted; none where none is."""
-    if not any(row.get("fitted") for row in rows):
-        return ()
-    return (Column("fitted at", lambda row: str(row["fitted"] or NONE)),)
-
-
-def _phase_note(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    if not _where_fitted(rows):
-        return ()
-    return (
-        f"fitted at: from here on the training loss is {FITTED_SHARE:.0%} of its start or less; "
-        "growth is judged before it, and decades are counted to it",
-    )
 
 
 def _in_words(measured: Sequence[str]) -> str:
@@ -120,16 +94,16 @@ def origin_table(rows: Sequence[Mapping[str, Any]], colours: Mapping[int, str]) 
     """
     return Table(
         columns=(
-            _entry("run", "run", left=True),
-            _entry("batch size", "batch_size", lambda m: piece("swatch", colours[m], m)),
-            _entry("seed", "seed"),
-            _entry("rate", "learning_rate", number),
+            entry("run", "run", left=True),
+            entry("batch size", "batch_size", lambda m: piece("swatch", colours[m], m)),
+            entry("seed", "seed"),
+            entry("rate", "learning_rate", number),
             Column("scaling", lambda row: row["scaling"] or NONE, left=True),
-            _entry("iterations", "last_iteration"),
-            _entry("records", "records"),
-            _entry("decades", "constant_rate_decades", fixed),
-            _entry("state", "state", left=True),
-            _entry("hash", "sha256", _hash, left=True),
+            entry("iterations", "last_iteration"),
+            entry("records", "records"),
+            entry("decades", "constant_rate_decades", fixed),
+            entry("state", "state", left=True),
+            entry("hash", "sha256", _hash, left=True),
         ),
         rows=rows,
     )
@@ -137,53 +111,6 @@ def origin_table(rows: Sequence[Mapping[str, Any]], colours: Mapping[int, str]) 
 
 def _hash(sha256: str) -> str:
     return piece("code", sha256[:_HASH_LENGTH])
-
-
-def exponent_table(found: xr.Dataset) -> Table:
-    """Exponents of growth fits with their intervals, one curve a row."""
-    rows = fit_rows(found)
-    names = [_entry("batch", "batch_size"), Column("seed", lambda row: str(row["seed"]) or NONE)]
-    if "tensor" in found.dims:
-        names = [_entry("tensor", "tensor", left=True)]
-    lead: tuple[str, ...] = (
-        f"d = a + b·[(t + τ)^p − 1]/p; p = 0: log t, 0.5: diffusion; level {found.attrs['level']}",
-        "tells ≥: smallest |p| that such a curve tells from 0 with 80 % power",
-    )
-    late: tuple[Column, ...] = ()
-    if "decade_ratio" in found:
-        lead += ("ρ: what the last decade added over the one before; log t: 1, diffusion: 3.16",)
-        lead += ("by windows: lowest and highest exponent of single decades; t^p has p in each",)
-        late = (
-            Column("ρ", lambda row: rounded(real(row["decade_ratio"]))),
-            Column(
-                "its interval",
-                lambda row: _ends(row, "decade_ratio_low", "decade_ratio_high"),
-                tied=True,
-            ),
-            Column(
-                "by windows",
-                lambda row: between(real(row["window_low"]), real(row["window_high"])),
-            ),
-        )
-    columns = (
-        _entry("run", "run", left=True),
-        *names,
-        _entry("decades", "decades", fixed),
-        *_where_fitted(rows),
-        Column("p", lambda row: rounded(real(row["exponent"]))),
-        Column("interval", lambda row: _ends(row, "exponent_low", "exponent_high"), tied=True),
-        Column("tells ≥", lambda row: rounded(real(row["detectable"]))),
-        *late,
-        _entry("remark", "status", lambda s: "" if s == "ok" else s.replace("_", " "), left=True),
-    )
-    reasons = Counter(row["reason"] for row in rows if row["status"] != "ok")
-    notes = [f"{plural(count, 'curve')}: {reason}" for reason, count in reasons.most_common()]
-    notes += [f"misfit at {arm}: {one}" for arm, one in misfits(found).items()]
-    return Table(lead=lead, columns=columns, rows=rows, notes=(*_phase_note(rows), *notes))
-
-
-def _ends(row: Mapping[str, Any], low: str, high: str) -> str:
-    return interval(real(row[low]), real(row[high]), show=rounded)
 
 
 def verdict_tables(found: xr.Dataset) -> list[Table]:
@@ -314,8 +241,8 @@ def sized(size: int, arm: str) -> str:
 def part_tables(found: Breakdown) -> dict[str, Table]:
     """Noise scales by groups of tensors, by part of the network and by loss, where they differ."""
     by_loss = (
-        _entry("mean training loss", "loss", number, left=True),
-        _entry("noise scale B", "estimate", number),
+        entry("mean training loss", "loss", number, left=True),
+        entry("noise scale B", "estimate", number),
         Column("interval", lambda row: interval(row["low"], row["high"]), tied=True),
     )
     tables = {
@@ -500,7 +427,7 @@ def _outlook_table(way: Advice, of: Pilot) -> Table:
     ]
     columns = (
         Column("seeds", lambda row: str(row["seeds"])),
-        *(_entry(f"until {number(end)}", str(end), percent) for end in ahead.lasts),
+        *(entry(f"until {number(end)}", str(end), percent) for end in ahead.lasts),
     )
     count, last = ahead.present
     there = f"{plural(count, 'seed')} until iteration {number(last)}"

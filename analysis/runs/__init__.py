@@ -3,6 +3,7 @@
 Contents:
     load      files, live folders and globs
     readings  phases of constant rate, clocks, distances and slopes of one run
+    clocks    what distances are followed against where the rate changes
     arms      runs that differ in their seeds only, sets of equal runs
     distinct  which runs are draws of their own, and why others are none
     names     how arms are called

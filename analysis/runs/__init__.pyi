@@ -14,6 +14,18 @@ from .arms import (
     setting_of as setting_of,
     some_runs as some_runs,
 )
+from .clocks import (
+    CLOCK_WORDS as CLOCK_WORDS,
+    ON_ITERATIONS as ON_ITERATIONS,
+    SUMMED_RATE as SUMMED_RATE,
+    SeriesClock as SeriesClock,
+    Timeline as Timeline,
+    Told as Told,
+    clock_words as clock_words,
+    followed as followed,
+    rate_changes as rate_changes,
+    series_clocks as series_clocks,
+)
 from .distinct import counted_in_words as counted_in_words, draws as draws, traits as traits
 from .load import unusable as unusable
 from .names import arm_names as arm_names
@@ -23,7 +35,6 @@ from .readings import (
     GRID as GRID,
     ITERATION as ITERATION,
     RATE as RATE,
-    RATE_TOLERANCE as RATE_TOLERANCE,
     RECORDS as RECORDS,
     Span as Span,
     Stretch as Stretch,

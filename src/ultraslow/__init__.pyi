@@ -1,11 +1,11 @@
 from . import analysis as analysis, diffusion as diffusion, probes as probes
 from .analysis.comparison.compare import compare_laws as compare_laws
-from .analysis.growth.certificate import certify as certify
 from .analysis.growth.decade_ratio import decade_ratio as decade_ratio
 from .analysis.growth.fit import fit_growth as fit_growth, growth_curve as growth_curve
 from .analysis.growth.shape import local_shape as local_shape
 from .analysis.importers.importing import import_runs as import_runs
 from .analysis.noise.breakdown import run_noise_scale as run_noise_scale
+from .analysis.planning.certificate import certify as certify
 from .analysis.predictions.table import test as test
 from .analysis.report.report import report as report
 from .analysis.runs.load import load as load

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -47,6 +48,44 @@ def test_fit_prints_and_writes_every_run_and_tensor(runs, tmp_path, capsys):
     with xr.open_datatree(target, engine="netcdf4") as written:
         assert written["exponent"].dims == ("node",)
         assert written["tensors/exponent"].shape == (2, 3)
+
+
+def falling(save, folder, name="falling"):
+    """A run whose rate falls at every record, and whose distance goes like (Ση)^½."""
+    records = np.append(0, np.unique(np.geomspace(1, 3000, 40).astype(int)))
+    rate = 0.1 / np.sqrt(np.maximum(records, 1))
+    summed = 0.2 * np.sqrt(records.astype(float))
+    squares = np.outer(summed, [0.6, 0.3, 0.1]) * (1 + 1e-3 * np.sin(records))[:, None]
+    given = {"learning_rate": rate, "learning_rate_sum": summed, "distance_sq": squares}
+    save(name, folder, records=records, **given)
+
+
+def test_fit_follows_a_rate_that_changes_by_its_sum(save, tmp_path, capsys):
+    falling(save, tmp_path / "runs")
+    target = tmp_path / "fits.nc"
+    assert main(["fit", str(tmp_path / "runs"), "--json", "--output", str(target)]) == 0
+    printed = capsys.readouterr()
+    content = json.loads(printed.out)
+    assert content["fits"][0]["exponent"] is None
+    assert content["learning_rate_sum"][0]["exponent"] == pytest.approx(0.5, abs=0.05)
+    assert "not fitted" not in printed.err
+    with xr.open_datatree(target, engine="netcdf4") as written:
+        assert written["learning_rate_sum/clock"].values.tolist() == ["learning_rate_sum"]
+    assert main(["fit", str(tmp_path / "runs")]) == 0
+    assert "t is Ση, over all records" in capsys.readouterr().out
+
+
+def test_fit_is_made_on_the_clock_that_was_asked_for(save, tmp_path, capsys):
+    falling(save, tmp_path / "runs")
+    arguments = ["fit", str(tmp_path / "runs"), "--json", "--clock"]
+    assert main([*arguments, "iteration"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["fits"]
+    assert row["status"] == "rate_changed"
+    assert row["exponent"] == pytest.approx(0.25, abs=0.05)
+    assert main([*arguments, "update_sq"]) == 2
+    assert "found no update_sq, expected one that is there (iteration," in capsys.readouterr().err
+    assert main([*arguments, "samples", "--tensors"]) == 2
+    assert "--clock: found beside --tensors" in capsys.readouterr().err
 
 
 def test_test_prints_all_verdicts(runs, capsys):

@@ -15,8 +15,7 @@ import xarray as xr
 
 from ultraslow.analysis.growth import DISQUALIFYING, Advantage, ArmCurves, advantage, fit_growth
 from ultraslow.analysis.growth.decade_ratio import ratios
-from ultraslow.analysis.growth.fit import fitted_noise
-from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
+from ultraslow.analysis.growth.noise_models import NoiseModel, fitted_noise, simulate_noise
 from ultraslow.analysis.intervals import seeds_at_most
 from ultraslow.analysis.planning.advice import PROMISED, advise
 from ultraslow.analysis.planning.outlook import MOST_TIMES

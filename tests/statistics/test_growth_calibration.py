@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.fit import fit_grid, time_grid
+from ultraslow.analysis.growth.fit import fit_grid
+from ultraslow.analysis.growth.grids import time_grid
 from ultraslow.analysis.growth.noise_models import NoiseModel, noise_covariance, simulate_noise
-from ultraslow.analysis.growth.settings import Settings
+from ultraslow.analysis.growth.status import Settings
 
 pytestmark = pytest.mark.slow
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from test_p1_rule import spaced
 
-from ultraslow.analysis.growth.fit import GridFit, fit_grid, gapped_grid, thinned, time_grid
+from ultraslow.analysis.growth.fit import GridFit, fit_grid
+from ultraslow.analysis.growth.grids import gapped_grid, thinned, time_grid
 from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
-from ultraslow.analysis.growth.settings import Settings
-from ultraslow.analysis.growth.status import WEAK_SIGNAL
+from ultraslow.analysis.growth.status import WEAK_SIGNAL, Settings
 from ultraslow.diffusion.laws import growth_regressor
 
 pytestmark = pytest.mark.slow

@@ -14,11 +14,10 @@ import pytest
 from scipy.stats import norm, t as student
 
 from ultraslow.analysis.growth import LEAST_SEEDS, ArmCurves, judge
-from ultraslow.analysis.growth.fit import thinned, time_grid
+from ultraslow.analysis.growth.grids import thinned, time_grid
 from ultraslow.analysis.growth.late_logarithm import Advantage, advantage
 from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
-from ultraslow.analysis.growth.settings import Settings
-from ultraslow.analysis.growth.status import WEAK_SIGNAL
+from ultraslow.analysis.growth.status import WEAK_SIGNAL, Settings
 from ultraslow.analysis.growth.surface import standing, surface
 from ultraslow.analysis.planning.power import set_words
 from ultraslow.diffusion.laws import growth_regressor

@@ -12,7 +12,7 @@ import xarray as xr
 from test_p1_rule import DESIGNS, SETS, noises, power, tanh, with_local_exponent
 
 from ultraslow.analysis.growth import DISQUALIFYING, fit_growth, misfit
-from ultraslow.analysis.growth.fit import thinned
+from ultraslow.analysis.growth.grids import thinned
 from ultraslow.analysis.growth.windows import law_exponents, local_exponents
 
 pytestmark = pytest.mark.slow

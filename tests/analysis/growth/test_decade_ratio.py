@@ -14,7 +14,7 @@ from ultraslow.analysis.growth.decade_ratio import (
     ratios,
     spans,
 )
-from ultraslow.analysis.growth.fit import thinned
+from ultraslow.analysis.growth.grids import thinned
 
 TIMES = np.geomspace(1, 1e4, 161)  # records at the ends of every mean
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ultraslow.analysis.growth.fit import fit_growth, fit_peaks, fitted_noise, growth_curve
+from ultraslow.analysis.growth.fit import fit_growth, fit_peaks, growth_curve
+from ultraslow.analysis.growth.noise_models import fitted_noise
 from ultraslow.analysis.growth.status import WEAK_SIGNAL
 
 TIMES = np.geomspace(10, 1e5, 60)
@@ -94,9 +95,9 @@ def test_record_at_iteration_0_is_left_out():
     assert fit.records.item() == TIMES.size
 
 
-def test_learning_rate_that_changes_is_a_status():
+def test_learning_rate_that_changes_is_a_status_on_iterations():
     rate = series(np.where(TIMES < 1000, 0.1, 0.01))
-    fit = fit_growth(runs(), learning_rate=rate, calibrate=False)
+    fit = fit_growth(runs(), learning_rate=rate, clock="iteration", calibrate=False)
     assert set(fit.status.values.ravel()) == {"rate_changed"}
     assert "from 0.1 to 0.01 by iteration" in fit.reason.values[0, 0]
     steady = fit_growth(runs(), learning_rate=series(np.full(60, 0.1)), calibrate=False)
@@ -107,9 +108,14 @@ def test_learning_rate_may_differ_between_runs():
     rates = np.full((4, TIMES.size), 0.1)
     rates[2, 40:] = 0.01
     rate = xr.DataArray(rates, {"iteration": TIMES}, ["run", "iteration"])
-    status = fit_growth(runs().drop_vars("run"), learning_rate=rate, calibrate=False).status
+    plain = runs().drop_vars("run")
+    status = fit_growth(plain, learning_rate=rate, clock="iteration", calibrate=False).status
     assert (status.isel(run=2) == "rate_changed").all()
     assert (status.isel(run=0) != "rate_changed").all()
+    fit = fit_growth(plain, learning_rate=rate, calibrate=False)
+    clocks = fit.clock.values[:, 0].tolist()
+    assert clocks == ["iteration", "iteration", "learning_rate_sum", "iteration"]
+    assert "0.1 to 0.01" in fit.reason.values[2, 0] and "fitted on Ση" in fit.reason.values[2, 0]
 
 
 def test_a_curve_without_growth_is_weak():
@@ -317,3 +323,68 @@ def test_peaks_alone_are_those_of_the_whole_fit(records):
     weak = ~(signals >= WEAK_SIGNAL)
     np.testing.assert_array_equal(weak, whole.status.values == "weak_signal")
     assert weak.sum() == 2
+
+
+def cosine(times):
+    """A rate that falls to 0 like a cosine over the times, and its sum in closed form."""
+    phase = np.pi * times / times[-1]
+    rate = 0.05 * (1 + np.cos(phase)) + 1e-6
+    return rate, 0.05 * (times + np.sin(phase) * times[-1] / np.pi) + 1e-6 * times
+
+
+def test_a_law_of_the_summed_rate_is_recovered_on_that_clock():
+    _, summed = cosine(TIMES)
+    curve = series(law(summed, 0.3, onset=2.0), learning_rate_sum=("iteration", summed))
+    wanted = {"exponent": 0.3, "onset": 2.0, "slope": 2.0, "offset": 0.5}
+    for clock in ("learning_rate_sum", summed, curve["learning_rate_sum"]):
+        fit = fit_growth(curve, clock=clock, calibrate=False)
+        for name, value in wanted.items():
+            assert fit[name].item() == pytest.approx(value, rel=1e-3, abs=1e-5)
+    assert fit.clock.item() == "learning_rate_sum"
+    assert fit_growth(curve, clock=summed, calibrate=False).clock.item() == "clock"
+
+
+def test_rates_that_change_are_summed_where_nothing_else_is_asked_for():
+    rate, summed = cosine(TIMES)
+    curve = series(law(summed, 0.5), learning_rate_sum=("iteration", summed))
+    fit = fit_growth(curve, learning_rate=series(rate), calibrate=False)
+    assert abs(fit.exponent.item() - 0.5) < 1e-4
+    assert fit.status.item() == "ok"
+    assert "the learning rate changes" in fit.reason.item()
+    assert fit.reason.item().endswith("fitted on Ση")
+
+
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_the_unit_of_a_clock_changes_nothing(calibrate):
+    curves = xr.DataArray(noisy(3), {"iteration": TIMES}, ["run", "iteration"])
+    plain = fit_growth(curves, calibrate=calibrate, draws=200)
+    other = fit_growth(curves, clock=TIMES * 3e-4, calibrate=calibrate, draws=200)
+    for name in ("exponent", "exponent_low", "exponent_high", "log_p_value", "signal"):
+        np.testing.assert_allclose(other[name].values, plain[name].values, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(other.onset.values, plain.onset.values * 3e-4, rtol=1e-3, atol=1e-9)
+
+
+def test_records_at_which_the_clock_stands_still_are_left_out_and_told():
+    summed = np.where(TIMES < 30, 0.0, TIMES - 30)
+    summed[40:43] = summed[40]
+    curve = series(np.where(summed > 0, law(np.maximum(summed, 1e-9), 0.5), 0.0))
+    fit = fit_growth(curve, clock=summed, calibrate=False)
+    still = int(np.sum(TIMES < 30)) + 2
+    assert fit.records.item() == TIMES.size - still
+    assert f"{still} records at which clock did not go on left out" in fit.reason.item()
+    assert abs(fit.exponent.item() - 0.5) < 1e-4
+
+
+def test_what_is_read_at_iterations_asks_for_the_clock():
+    _, summed = cosine(TIMES)
+    curve = series(law(summed, 0.3), learning_rate_sum=("iteration", summed))
+    fit = fit_growth(curve, clock="learning_rate_sum", calibrate=False)
+    with pytest.raises(ValueError, match="clock: expected readings .* of learning_rate_sum"):
+        growth_curve(fit, TIMES)
+    drawn = growth_curve(fit, TIMES, clock=summed)
+    np.testing.assert_allclose(drawn.distance.values, curve.values, rtol=1e-4)
+    np.testing.assert_array_equal(drawn["iteration"].values, TIMES)
+    with pytest.raises(ValueError, match=r"clock: found shape \(2,\)"):
+        growth_curve(fit, TIMES, clock=[1.0, 2.0])
+    with pytest.raises(ValueError, match="fit: found one on learning_rate_sum, expected one on"):
+        fitted_noise(fit)

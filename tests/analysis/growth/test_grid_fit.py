@@ -5,9 +5,10 @@ import pytest
 from statsmodels.regression.linear_model import GLS
 
 from ultraslow.analysis.growth.family import curve_gradients, to_iterations
-from ultraslow.analysis.growth.fit import fit_grid, time_grid
+from ultraslow.analysis.growth.fit import fit_grid
+from ultraslow.analysis.growth.grids import time_grid
 from ultraslow.analysis.growth.noise_models import NoiseModel, noise_covariance, simulate_noise
-from ultraslow.analysis.growth.settings import Settings
+from ultraslow.analysis.growth.status import Settings
 from ultraslow.diffusion.laws.growth import growth_regressor
 
 TIMES = np.geomspace(10, 1e5, 40)

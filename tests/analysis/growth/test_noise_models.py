@@ -86,3 +86,56 @@ def test_simulated_noise_has_the_covariance():
 def test_unknown_kind_is_named():
     with pytest.raises(ValueError, match="kind: found 'pink'"):
         NoiseModel("pink")
+
+
+# On another clock: a rate that rises and falls, its sum, and records of the iterations.
+RATES = 0.02 + np.sin(np.pi * np.arange(1, 201) / 200)
+AT = np.append([1, 3], np.arange(6, 201, 8))
+SUMMED = np.cumsum(RATES)[AT - 1]
+
+
+def driven(length, count, rng):
+    """Weights x' = −x/ℓ + ξ update by update, with ξ ∝ rate, at the records."""
+    weights, found = np.zeros(count), []
+    for rate in RATES:
+        weights = weights * np.exp(-rate / length) + rate * rng.standard_normal(count)
+        found.append(weights)
+    return np.array(found)[AT - 1]
+
+
+@pytest.mark.parametrize("length", [5.0, 40.0, np.inf])
+def test_noise_that_the_rate_drives_is_that_of_its_updates(length):
+    model = NoiseModel("ou_rate", length) if np.isfinite(length) else NoiseModel("walk_rate")
+    shape = noise_covariance(model, SUMMED, AT.astype(float))
+    walk = driven(length, 40_000, np.random.default_rng(0))
+    if model.wanders:  # their offset is free: what counts is how they go on from the first
+        walk, shape = walk - walk[0], shape - shape[:1] - shape[:, :1] + shape[0, 0]
+    wanted = np.cov(walk)
+    # The rate between records is taken as its mean, which adds a little to the counting error.
+    scale = np.trace(wanted) / np.trace(shape)
+    np.testing.assert_allclose(shape * scale, wanted, atol=0.05 * wanted.max())
+
+
+def test_the_menu_of_another_clock_is_a_menu_of_covariances():
+    models = menu(SUMMED, AT.astype(float))
+    assert models[: len(menu(SUMMED))] == menu(SUMMED)
+    for model in models:
+        np.linalg.cholesky(noise_covariance(model, SUMMED, AT.astype(float)))
+    same = NoiseModel("walk_iteration"), NoiseModel("ou_iteration", 20.0)
+    plain = NoiseModel("walk_t"), NoiseModel("ou_t", 20.0)
+    for one, other in zip(same, plain, strict=True):
+        found = noise_covariance(one, SUMMED, AT.astype(float))
+        np.testing.assert_array_equal(found, noise_covariance(other, AT.astype(float)))
+
+
+def test_noise_off_the_clock_asks_for_iterations():
+    with pytest.raises(ValueError, match="found ou_rate.*, which asks for iterations"):
+        noise_covariance(NoiseModel("ou_rate", 5.0), SUMMED)
+
+
+def test_a_rate_that_stays_near_0_leaves_covariances_that_can_be_factored():
+    rates = np.where(np.arange(1, 1001) < 500, 1.0, 1e-9)
+    at = np.unique(np.geomspace(1, 1000, 60).round()).astype(int)
+    summed = np.cumsum(rates)[at - 1]
+    for model in menu(summed, at.astype(float))[len(menu(summed)) :]:
+        np.linalg.cholesky(noise_covariance(model, summed, at.astype(float)))

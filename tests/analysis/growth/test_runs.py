@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.runs import LATE_GROWTH, fit_tensors, fit_totals
+from ultraslow.analysis.growth.runs import LATE_GROWTH, fit_on, fit_tensors, fit_totals
 
 FEW = np.unique(np.geomspace(1, 1000, 12).astype(int))
 
@@ -127,3 +127,38 @@ def test_late_growth_is_read_off_the_window_of_constant_rate(make):
     assert found["last"].item() == 3000
     for name in LATE_GROWTH:
         assert found[name].item() == pytest.approx(whole[name].item(), rel=1e-9)
+
+
+def triangular(make, **more):
+    """A run whose rate goes up and down twice, and whose distance grows like (Ση)^½."""
+    records = np.append(0, np.unique(np.geomspace(1, 4000, 50).astype(int)))
+    phase = (np.arange(1, 4001) / 2000) % 1
+    rates = 0.001 + 0.1 * (1 - np.abs(2 * phase - 1))
+    summed = np.append(0, np.cumsum(rates))[records]
+    squares = np.outer(summed, [0.6, 0.3, 0.1])
+    rate = np.append(rates[0], rates)[records]
+    return make(
+        records=records,
+        distance_sq=squares,
+        learning_rate=rate,
+        learning_rate_sum=summed,
+        **more,
+    )
+
+
+def test_a_run_whose_rate_never_stays_is_fitted_on_its_sum(make):
+    runs = {"cyclic": triangular(make), "steady": make(exponent=0.5, noise=0.001, seed=1)}
+    assert fit_totals(runs)["status"].values[0] == "too_few_points"
+    fits = fit_on(runs, "learning_rate_sum")
+    np.testing.assert_allclose(fits["exponent"].values, 0.5, atol=0.02)
+    assert set(fits["clock"].values) == {"learning_rate_sum"}
+    assert fits["decades"].values[0] == pytest.approx(
+        np.log10(2 * 51 * 2000 / 1000 / 0.0011), abs=1
+    )
+    assert (fits["first"].values == 1).all() and fits["last"].values[0] == 4000
+
+
+def test_a_run_without_the_clock_gets_a_row_and_a_reason(make):
+    fits = fit_on({"a": triangular(make), "b": make(records=FEW)}, "update_sq")
+    assert not np.isfinite(fits["exponent"]).any()
+    assert all("found no update_sq" in reason for reason in fits["reason"].values)

@@ -5,15 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.fit import (
-    MOST_RECORDS,
-    fit_series,
-    same_records,
-    thinned,
-    time_grid,
-)
+from ultraslow.analysis.growth.fit import fit_series
+from ultraslow.analysis.growth.grids import MOST_RECORDS, same_records, thinned, time_grid
 from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
-from ultraslow.analysis.growth.settings import Settings
+from ultraslow.analysis.growth.status import Settings
 
 TIMES = np.geomspace(1, 1e4, 40)
 PLAIN = Settings(calibrate=False)

@@ -6,9 +6,10 @@ import xarray as xr
 from scipy import stats
 from statsmodels.regression.linear_model import GLS
 
-from ultraslow.analysis.growth.fit import fit_growth, fitted_noise
+from ultraslow.analysis.growth.fit import fit_growth
 from ultraslow.analysis.growth.noise_models import (
     NoiseModel,
+    fitted_noise,
     handicap,
     menu,
     noise_covariance,

@@ -19,6 +19,7 @@ from ultraslow.analysis.planning.power import Question
 from ultraslow.analysis.predictions.table import as_dataset
 from ultraslow.analysis.predictions.verdict import Sample, Verdict
 from ultraslow.analysis.report import numbers, tables
+from ultraslow.analysis.report.exponents import exponent_table
 from ultraslow.analysis.report.numbers import verdict_rows
 from ultraslow.analysis.report.table import printed
 from ultraslow.analysis.runs.arms import LadderPlace
@@ -61,7 +62,7 @@ def test_a_live_run_without_a_time_is_told_by_its_state(make, tree):
 
 def test_each_reason_is_counted_once(make):
     runs = {f"r{k}": make(run=LONG, seed=k, records=FEW) for k in range(3)}
-    text = tables.exponent_table(fit_tensors(runs, intervals=False)).terminal()
+    text = exponent_table(fit_tensors(runs, intervals=False)).terminal()
     assert text.count("9 curves: 4 records after iteration 0") == 1
     assert text.count("conv.weight") == 3
 
@@ -73,12 +74,12 @@ def test_a_fit_is_shown_with_its_numbers(make):
     known |= {"window_low": -0.049, "window_high": 0.702}
     fits = fits.assign({k: ("node", [v]) for k, v in known.items()})
     fits["status"] = ("node", ["p_unbounded"])
-    found = tables.exponent_table(fits)
+    found = exponent_table(fits)
     assert found.terminal().splitlines()[5].split() == [
         *("run", "64", "0", "0.90", "0.250", "[0.100,", "∞)", "0.200"),
         *("1.800", "[1.500,", "2.100]", "−0.05", "to", "0.70", "p", "unbounded"),
     ]
-    plain = tables.exponent_table(fits.drop_vars([name for name in fits if "ratio" in name]))
+    plain = exponent_table(fits.drop_vars([name for name in fits if "ratio" in name]))
     assert plain.terminal().splitlines()[3].split()[-3:] == ["0.200", "p", "unbounded"]
     assert found.json()[0]["exponent_high"] == "inf"
 
@@ -94,7 +95,7 @@ def test_a_misfit_of_an_arm_is_told_below_its_fits(make):
     }
     fits = fits.drop_vars(["window", *both]).assign(both)
     fits = fits.assign(exponent=("node", [0.5] * 3), status=("node", ["ok"] * 3))
-    assert tables.exponent_table(fits).notes[-1] == (
+    assert exponent_table(fits).notes[-1] == (
         "misfit at batch size 64: local exponents run 0.30 to 0.70 where the fitted law says "
         "0.50 to 0.50"
     )

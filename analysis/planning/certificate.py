@@ -12,12 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from ultraslow.analysis.growth import (
+    LEAST_RATIO,
+    LEAST_RECORDS,
+    NoiseModel,
+    Settings,
+    check_curve,
+    fit_grid,
+    simulate_noise,
+    thinned,
+    time_grid,
+)
 from ultraslow.diffusion.laws import growth_regressor
-
-from .fit import fit_grid, thinned, time_grid
-from .noise_models import NoiseModel, simulate_noise
-from .settings import Settings
-from .status import LEAST_RATIO, LEAST_RECORDS, check_curve
 
 Array = NDArray[np.float64]
 

@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.certificate import certify, detectable_formula, summary, unit_growth
-from ultraslow.analysis.growth.fit import thinned
+from ultraslow.analysis.growth.grids import thinned
 from ultraslow.analysis.growth.noise_models import NoiseModel
-from ultraslow.analysis.growth.settings import Settings
+from ultraslow.analysis.growth.status import Settings
+from ultraslow.analysis.planning.certificate import (
+    certify,
+    detectable_formula,
+    summary,
+    unit_growth,
+)
 
 TIMES = np.geomspace(10, 1e5, 60)
 

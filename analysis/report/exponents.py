@@ -1,0 +1,89 @@
+"""Exponents of growth fits as a table, on iterations and on other clocks."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+
+from ultraslow.analysis.growth import misfits
+from ultraslow.analysis.runs import FITTED_SHARE, clock_words
+from ultraslow.analysis.text import between, fixed, interval, plural, real, rounded
+
+from .numbers import fit_rows
+from .table import NONE, Column, Table, entry
+
+
+def exponent_table(found: xr.Dataset) -> Table:
+    """Exponents of growth fits with their intervals, one curve a row."""
+    rows = fit_rows(found)
+    names = [entry("batch", "batch_size"), Column("seed", lambda row: str(row["seed"]) or NONE)]
+    if "tensor" in found.dims:
+        names = [entry("tensor", "tensor", left=True)]
+    lead: tuple[str, ...] = (
+        *_clock_lead(found),
+        f"d = a + b·[(t + τ)^p − 1]/p; p = 0: log t, 0.5: diffusion; level {found.attrs['level']}",
+        "tells ≥: smallest |p| that such a curve tells from 0 with 80 % power",
+    )
+    late: tuple[Column, ...] = ()
+    if "decade_ratio" in found:
+        lead += ("ρ: what the last decade added over the one before; log t: 1, diffusion: 3.16",)
+        lead += ("by windows: lowest and highest exponent of single decades; t^p has p in each",)
+        late = (
+            Column("ρ", lambda row: rounded(real(row["decade_ratio"]))),
+            Column(
+                "its interval",
+                lambda row: _ends(row, "decade_ratio_low", "decade_ratio_high"),
+                tied=True,
+            ),
+            Column(
+                "by windows",
+                lambda row: between(real(row["window_low"]), real(row["window_high"])),
+            ),
+        )
+    columns = (
+        entry("run", "run", left=True),
+        *names,
+        entry("decades", "decades", fixed),
+        *where_fitted(rows),
+        Column("p", lambda row: rounded(real(row["exponent"]))),
+        Column("interval", lambda row: _ends(row, "exponent_low", "exponent_high"), tied=True),
+        Column("tells ≥", lambda row: rounded(real(row["detectable"]))),
+        *late,
+        entry("remark", "status", lambda s: "" if s == "ok" else s.replace("_", " "), left=True),
+    )
+    reasons = Counter(row["reason"] for row in rows if row["status"] != "ok")
+    notes = [f"{plural(count, 'curve')}: {reason}" for reason, count in reasons.most_common()]
+    notes += [f"misfit at {arm}: {one}" for arm, one in misfits(found).items()]
+    return Table(lead=lead, columns=columns, rows=rows, notes=(*phase_note(rows), *notes))
+
+
+def _clock_lead(found: xr.Dataset) -> tuple[str, ...]:
+    """That the fits are on another clock than iterations, if so."""
+    names = set(found["clock"].values.ravel().tolist()) - {"iteration", ""}
+    return tuple(
+        f"t is {clock_words(name)}, over all records, whatever the learning rate did; predictions "
+        "on growth are about a constant rate and take none of these fits"
+        for name in sorted(names)
+    )
+
+
+def _ends(row: Mapping[str, Any], low: str, high: str) -> str:
+    return interval(real(row[low]), real(row[high]), show=rounded)
+
+
+def where_fitted(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """The column of where training sets are fitted; none where none is."""
+    if not any(row.get("fitted") for row in rows):
+        return ()
+    return (Column("fitted at", lambda row: str(row["fitted"] or NONE)),)
+
+
+def phase_note(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What that column means."""
+    if not where_fitted(rows):
+        return ()
+    return (
+        f"fitted at: from here on the training loss is {FITTED_SHARE:.0%} of its start or less; "
+        "growth is judged before it, and decades are counted to it",
+    )
