@@ -29,6 +29,7 @@ from ultraslow.analysis.runs import (
 )
 from ultraslow.analysis.runs.arms import arm, by_arm
 from ultraslow.analysis.scores import has, metric_of, once
+from ultraslow.diffusion.predictions import INSTEAD
 
 from .text import number
 
@@ -285,7 +286,9 @@ class Study:
 
 
 def _holds(run: xr.Dataset, fields: Sequence[str]) -> bool:
-    return all(name in run and _some_finite(run[name]) for name in fields)
+    """Whether a run holds each field, or what serves in its place."""
+    wanted = [[name, INSTEAD[name]] if name in INSTEAD else [name] for name in fields]
+    return all(any(one in run and _some_finite(run[one]) for one in ways) for ways in wanted)
 
 
 def _some_finite(values: xr.DataArray) -> bool:

@@ -236,6 +236,10 @@ PREDICTIONS: dict[str, Prediction] = {
     )
 }
 
+# Fields that serve where another is needed: displacements that were measured are better than those
+# that a sketch estimates.
+INSTEAD = {"sketch": "displacement_sq"}
+
 
 def lacking(fields: Collection[str], scaling: str = "") -> dict[str, tuple[str, ...]]:
     """What a run lacks to take part in each prediction, however many others there are.
@@ -253,7 +257,8 @@ def lacking(fields: Collection[str], scaling: str = "") -> dict[str, tuple[str, 
     """
     found = {}
     for key, prediction in PREDICTIONS.items():
-        absent = [name for name in prediction.needs if name not in fields]
+        held = {*fields, *(name for name, other in INSTEAD.items() if other in fields)}
+        absent = [name for name in prediction.needs if name not in held]
         if scaling and prediction.scalings and scaling not in prediction.scalings:
             absent.append("scaling")
         found[key] = tuple(dict.fromkeys(absent))

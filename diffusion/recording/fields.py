@@ -212,7 +212,6 @@ ASKED_WITH = {
     "loss_difference": "landscape=",
     "line_loss": "landscape=",
     "sketch": "'trajectory' among probes",
-    "displacement_sq": "`ultraslow checkpoints`",
     "step_sq": "'path' among probes",
     "gradient_sq": "two backward passes an update",
     "noise_trace": "two backward passes an update",

@@ -20,7 +20,7 @@ def checkpoints(parser: argparse.ArgumentParser) -> Run:
     """
     parser.add_argument("paths", nargs="+", type=Path, metavar="FOLDER", help="of checkpoints")
     parser.add_argument("--output", required=True, type=Path, help="recording to write")
-    parser.add_argument("--batch-size", required=True, type=int, help="samples in an update")
+    parser.add_argument("--batch-size", type=int, metavar="M", help="samples in an update")
     parser.add_argument("--initial", type=Path, metavar="FILE", help="the weights of step 0")
     parser.add_argument(
         "--from-first", action="store_true", help="measure from the first step there is"

@@ -52,7 +52,7 @@ class Request:
     Arguments:
         paths: folders of checkpoints, or checkpoints.
         output: the recording to write.
-        batch_size: samples in an update, M.
+        batch_size: samples in an update, M; None where nobody knows.
         initial: the initial weights, where they are not among the checkpoints.
         from_first: whether distances are from the first checkpoint, whatever its step.
         steps: how to read steps off names, see `steps.steps_of`.
@@ -67,7 +67,7 @@ class Request:
 
     paths: tuple[Path, ...]
     output: Path
-    batch_size: int
+    batch_size: int | None = None
     initial: Path | None = None
     from_first: bool = False
     steps: str | None = None
@@ -126,6 +126,10 @@ class Prepared:
             yield f"    left out, {why}: {len(names)} ({_some(names)})"
         if self.logged is not None and self.logged.loss.size:
             yield "losses and learning rates: as the trainer logged them"
+        if self.request.batch_size is None:
+            trainer = self.logged.samples if self.logged is not None else None
+            seen = f"; the trainer tells {trainer} on a device in a pass" if trainer else ""
+            yield f"batch size: unknown, --batch-size says it{seen}"
         yield f"to read: {self.nbytes / 1e9:.3g} GB; to write: {self.store.file}"
 
     def types(self) -> list[str]:
@@ -166,7 +170,8 @@ def prepare(request: Request, files: OpenFiles) -> Prepared:
         ValueError, TypeError: for a label or another value that cannot be meant.
         OSError: when a file cannot be read.
     """
-    as_label("batch_size", request.batch_size, "--batch-size")
+    if request.batch_size is not None:
+        as_label("batch_size", request.batch_size, "--batch-size")
     for name, value in request.labels.items():
         as_label(name, value)
     store = SegmentStore(request.output)
@@ -254,7 +259,7 @@ def dataset(prepared: Prepared, sums: Sums) -> xr.Dataset:
     tensors = prepared.weights[0].tensors
     values: dict[str, Any] = {
         "run": prepared.store.folder.name,
-        "batch_size": request.batch_size,
+        "batch_size": request.batch_size or 0,
         "iteration": iterations,
         "since": iterations,
         "tensor": list(tensors),
@@ -263,7 +268,6 @@ def dataset(prepared: Prepared, sums: Sums) -> xr.Dataset:
         "weight_sq": sums.weight_sq,
         "overlap": sums.overlap,
         "displacement_sq": between_all(sums.products)[1:, 1:],
-        "samples": iterations * float(request.batch_size),
         **{name: as_label(name, value) for name, value in request.labels.items()},
     }
     if np.all(np.diff(iterations) == 1):  # each update is there, so that the path is known
@@ -286,7 +290,9 @@ def _training(prepared: Prepared, iterations: np.ndarray) -> dict[str, Any]:
         found["learning_rate_sum"] = logged.rate_sums(steps)
     if logged is not None and logged.loss.size:
         found["loss"] = logged.losses(steps)
-    if "data_size" in request.labels:
+    if request.batch_size:
+        found["samples"] = iterations * float(request.batch_size)
+    if request.batch_size and "data_size" in request.labels:
         size = float(as_label("data_size", request.labels["data_size"]))
         found["epoch"] = iterations * request.batch_size / size
     return found

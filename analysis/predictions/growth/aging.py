@@ -162,11 +162,20 @@ def aging(study: Study) -> Verdict:
 
 
 def _times(run: xr.Dataset) -> NDArray[np.int64]:
-    """Recorded iterations at a constant rate where the sketch is known."""
-    finite = np.isfinite(run["sketch"].values).all(axis=1)
-    at = run["iteration"].values[finite]
+    """Recorded iterations at a constant rate whose displacements are known."""
+    at = run["iteration"].values
+    if _is_exact(run):
+        finite = np.isfinite(run["displacement_sq"].values).all(axis=1)
+        at = np.intersect1d(at[finite], run["since"].values)
+    else:
+        at = at[np.isfinite(run["sketch"].values).all(axis=1)]
     stretch = constant_rate(run).iteration
     return at[(at >= FIRST) & np.isin(at, stretch)]
+
+
+def _is_exact(run: xr.Dataset) -> bool:
+    """Whether displacements were measured, as of checkpoints, and not estimated from sketches."""
+    return "displacement_sq" in run and bool(np.isfinite(run["displacement_sq"].values).any())
 
 
 def _is_long(run: xr.Dataset) -> bool:
@@ -236,7 +245,10 @@ def displacements(run: xr.Dataset, pairs: Pairs) -> tuple[Array, Array]:
     times = np.unique(np.concatenate([pairs.start, pairs.start + pairs.lag])).astype(np.int64)
     chosen = run.sel(iteration=times)
     distance_sq = total_distance(chosen).values ** 2
-    squares = two_time_refined(chosen["sketch"].values, distance_sq).value
+    if _is_exact(run):
+        squares = chosen["displacement_sq"].sel(since=times).values
+    else:
+        squares = two_time_refined(chosen["sketch"].values, distance_sq).value
     rows = np.searchsorted(times, pairs.start)
     columns = np.searchsorted(times, pairs.start + pairs.lag)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -311,13 +323,21 @@ def _verdict(
         needed=need.needed,
         meaning=f"{EFFECT}, {item.seeds} seeds at {item.arm}",
         sample=study.sample,
-        assumptions=("displacements estimated from sketches of the weights", *notes),
+        assumptions=(*_estimated(study), *notes),
         null=(0.0, 1 / (1 + MARGIN)),
         span=span,
         have=need.have,
         need=need.need,
         unit=need.unit,
     )
+
+
+def _estimated(study: Study) -> tuple[str, ...]:
+    exact = sum(map(_is_exact, study.runs.values()))
+    if exact == len(study.runs):
+        return ()
+    some = f" in {len(study.runs) - exact} of {len(study.runs)} runs" if exact else ""
+    return (f"displacements estimated from sketches of the weights{some}",)
 
 
 def _need(found: Sequence[_Collapse], level: float) -> Missing:

@@ -276,6 +276,17 @@ def test_losses_and_rates_of_a_trainer_come_along(training, tmp_path):
     assert int(found["seed"]) == 3
 
 
+def test_a_batch_size_that_nobody_knows_stays_unknown(training, tmp_path, capsys):
+    folder = saved(tmp_path / "saved", training[1], sharded_safetensors)
+    told = json.dumps({"log_history": [], "train_batch_size": 4})
+    (folder / "checkpoint-20" / "trainer_state.json").write_text(told)
+    assert command(folder, "--output", tmp_path / "run") == 0
+    assert "the trainer tells 4 on a device in a pass" in capsys.readouterr().out
+    found = load(tmp_path / "run.nc")["run"].to_dataset()
+    assert int(found["batch_size"]) == 0
+    assert not {"samples", "epoch"} & set(found.variables)
+
+
 def test_distances_from_a_later_step_are_asked_for_and_told(training, tmp_path, capsys):
     _, states = training
     late = {step: states[step] for step in (5, 10, 20)}

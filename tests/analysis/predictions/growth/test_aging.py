@@ -259,3 +259,26 @@ def test_a_contradiction_needs_the_wider_intervals(make):
     narrow, wide = collapse("a", (1.0, 2.0)), collapse("a", (0.5, 2.5))
     verdict = _verdict(question("P8", ""), Study({"r": make(records=[0, 1])}), [narrow], [wide])
     assert verdict.verdict == "undecidable"
+
+
+@pytest.mark.parametrize("clock", [np.log(STARTED + 1) ** 2, STARTED])
+def test_measured_displacements_need_no_sketch(make, clock):
+    """As of checkpoints: the verdict is that of sketches which hold every weight."""
+    sketched = brownian(make, clock)
+    measured = {}
+    for name, run in sketched.items():
+        walk = run["sketch"].values
+        squares = ((walk[:, None] - walk[None]) ** 2).sum(axis=-1)
+        more = {"since": TIMES, "displacement_sq": (("iteration", "since"), squares)}
+        measured[name] = run.drop_vars("sketch").assign(more).set_coords("since")
+    found, expected = aging(Study(measured)), aging(Study(sketched))
+    assert found.verdict == expected.verdict
+    assert found.effect == pytest.approx(expected.effect, rel=1e-3)
+    assert not any("estimated from sketches" in text for text in found.assumptions)
+    assert any("estimated from sketches" in text for text in expected.assumptions)
+    mixed = aging(Study({**sketched, "s0": measured["s0"]}))
+    assert "displacements estimated from sketches of the weights in 4 of 5 runs" in (
+        mixed.assumptions
+    )
+    thinned = {name: run.isel(iteration=slice(None, None, 2)) for name, run in measured.items()}
+    assert aging(Study(thinned)).verdict == expected.verdict
