@@ -17,6 +17,7 @@ Contents:
     predictions  the verdicts
     report       the page, its figures and tables
     importers    curves that other programs logged, as recordings
+    exporters    recordings as tables
     text         numbers in words
     cli          the commands from `info` and `fit` to `plan` and `simulate`
 """

@@ -5,6 +5,7 @@ Contents:
     recordings   info, fit, test, compare, report
     batch_sizes  noise, batch
     planning     plan, simulate
+    exchange     import, export
 """
 
 import lazy_loader

@@ -1,4 +1,5 @@
 from .batch_sizes import batch as batch, noise as noise
+from .exchange import export as export, import_command as import_command
 from .planning import plan as plan, simulate as simulate
 from .recordings import (
     compare as compare,

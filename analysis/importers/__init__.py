@@ -12,7 +12,6 @@ Contents:
     stitching      rows of one run in the order of its updates
     rates          learning rates that are said, or logged now and then
     packing        from rows to a recording
-    cli            the command `import`
 """
 
 import lazy_loader

@@ -1,1 +1,8 @@
-from .importing import Request as Request, import_runs as import_runs, imported as imported
+from .importing import (
+    Request as Request,
+    import_runs as import_runs,
+    imported as imported,
+    targets as targets,
+    write_all as write_all,
+)
+from .packing import Imported as Imported

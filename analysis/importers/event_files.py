@@ -282,7 +282,9 @@ def _crc_table() -> NDArray[np.uint32]:
     """Remainders of all bytes by the polynomial of Castagnoli, bits reversed."""
     value = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        value = (value >> np.uint32(1)) ^ np.where(value & np.uint32(1), np.uint32(0x82F63B78), np.uint32(0))
+        value = (value >> np.uint32(1)) ^ np.where(
+            value & np.uint32(1), np.uint32(0x82F63B78), np.uint32(0)
+        )
     return value
 
 

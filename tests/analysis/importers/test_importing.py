@@ -208,6 +208,19 @@ def test_requests_that_cannot_be_met_say_why(run, write, tmp_path, capsys, words
     assert not (tmp_path / "runs").exists()
 
 
+def test_recordings_go_out_as_a_table_and_come_back(run, make, tmp_path, capsys):
+    make(run="a", last=200).to_netcdf(tmp_path / "a.nc")
+    assert run("export", tmp_path / "a.nc", "--output", tmp_path / "a.csv") == 0
+    assert run("export", tmp_path / "a.nc") == 0
+    assert capsys.readouterr().out == (tmp_path / "a.csv").read_text()
+    assert run("export", tmp_path / "a.nc", "--output", tmp_path / "a.nc") == 2
+    assert "is a recording, expected another name" in capsys.readouterr().err
+    assert run("import", tmp_path / "a.csv", "--output", tmp_path / "back") == 0
+    told = capsys.readouterr().out
+    assert "not used             distance" in told
+    assert int(only(us.load(tmp_path / "back"))["batch_size"]) == 64
+
+
 def test_the_page_runs_as_it_stands(run, tmp_path, monkeypatch):
     page = (ROOT / "docs" / "importing.md").read_text()
     monkeypatch.chdir(tmp_path)

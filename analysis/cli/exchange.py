@@ -1,4 +1,4 @@
-"""The command `import`."""
+"""The commands that exchange curves with other programs: `import` and `export`."""
 
 import argparse
 import json
@@ -11,9 +11,10 @@ from ultraslow.analysis.text import first_of, number, plural
 from ultraslow.diffusion.cli import CommandError, Run
 from ultraslow.diffusion.recording import SCALARS, escaped, parsed_label
 
+from .shared import add_paths, check_output, load_all
+
 if TYPE_CHECKING:
-    from .importing import Request
-    from .packing import Imported
+    from ultraslow.analysis.importers import Imported, Request
 
 _COLUMNS = {
     "iteration": "of the updates",
@@ -78,7 +79,7 @@ def import_command(parser: argparse.ArgumentParser) -> Run:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from .importing import imported, targets, write_all
+    from ultraslow.analysis.importers import imported, targets, write_all
 
     if arguments.output is None and not arguments.dry_run:
         raise CommandError("--output: found none, expected a folder (or --dry-run)")
@@ -103,7 +104,7 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _request(arguments: argparse.Namespace) -> "Request":
-    from .importing import Request
+    from ultraslow.analysis.importers import Request
 
     columns = {role: getattr(arguments, role) for role in _COLUMNS}
     try:
@@ -166,3 +167,27 @@ def _print_json(found: "Sequence[Imported]", files: Sequence[Path]) -> None:
         for path, one in zip(files, found, strict=True)
     ]
     print(json.dumps({"runs": rows}, indent=2, ensure_ascii=False, default=str))
+
+
+def export(parser: argparse.ArgumentParser) -> Run:
+    """Write recordings as one CSV file: a row a record, tensors summed.
+
+    Columns have the names of fields, and what runs are grouped by is repeated in each row, so that
+    `ultraslow import` makes the same curves of it. Without --output it is printed.
+
+    Example: ultraslow export runs/ --output runs.csv
+    """
+    add_paths(parser)
+    parser.add_argument("--output", type=Path, metavar="FILE", help="file to write")
+    return _export
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from ultraslow.analysis.exporters import write_csv
+
+    if arguments.output is not None:
+        check_output(arguments.output)
+    text = write_csv(load_all(arguments.paths), arguments.output)
+    if arguments.output is None:
+        print(text, end="")
+    return 0
