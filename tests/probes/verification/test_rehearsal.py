@@ -297,11 +297,12 @@ def test_units_of_unequal_rows_are_named_and_left_out_or_declared():
     assert "if each" not in found.sentence
 
 
-def divided_then_clipped(training, clip):
+def divided_then_clipped(training, clip, *, unseen=True):
     for _ in range(3):
         training.loss().backward()
     for parameter in training.model.parameters():
-        parameter.grad /= 3
+        gradient = parameter.grad.data if unseen else parameter.grad
+        gradient /= 3
     clip(training.model.parameters(), 0.1)
     training.optimizer.step()
     training.optimizer.zero_grad()
@@ -315,6 +316,15 @@ def test_gradients_that_are_divided_and_then_clipped_are_seen_where_clipping_beg
     assert "9 times too large: divide the losses" in found.sentence
     noise = found.rows[3]
     assert noise.recorded == pytest.approx(9 * noise.computed, rel=1e-4)
+
+
+def test_gradients_that_are_seen_to_be_changed_twice_are_left_out():
+    training = Training(passes=3)
+    clip = lambda *arguments: torch.nn.utils.clip_grad_norm_(*arguments)  # noqa: E731
+    found = training.verify(lambda: divided_then_clipped(training, clip, unseen=False))
+    assert found.status == "warned"
+    assert "changed twice between their passes and the step" in found.sentence
+    assert np.isnan([row.recorded for row in found.rows[1:4]]).all()
 
 
 def test_a_clipping_of_ones_own_may_hide_a_division():
