@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ultraslow.probes.distributed import Processes
+from ultraslow.probes.distributed import Processes, in_place, of_distances
 from ultraslow.probes.gradients import WITNESSES
 
 from .averaged import Averages, averages
@@ -30,6 +30,7 @@ from .window import Array, Snapshot, Updates, Values
 
 # Columns of a row beside the squares of S and Big: see `Buffer._rows`.
 _COLUMNS = 5 + len(UNIT_COLUMNS) + 2 * WITNESSES
+_WEIGHTS = ("distance_sq", "weight_sq")
 # Squares of two witnesses that were clipped by one factor differ by rounding only; the second is
 # of gradients in low precision.
 _ONE_FACTOR, _COARSE = 1.0001, 1.02
@@ -66,7 +67,8 @@ class Row:
 class Reduced:
     """Everything that waited, on the host and summed over processes; `fault` is to be told.
 
-    `added` says that the training loop adds gradients up over processes.
+    `added` says that the training loop adds gradients up over processes, and `alike` is a number
+    of the weights of each, at the last snapshot; of none where nothing was measured.
     """
 
     updates: Updates
@@ -74,6 +76,7 @@ class Reduced:
     update_seconds: float
     fault: str = ""
     added: bool = False
+    alike: Array = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,8 @@ class Buffer:
             seconds: time since the last flush on this process.
         """
         measured = self._measured(processes, self.snapshots)
-        parts = [self._rows(processes), *measured, self._vector([seconds])]
+        clocks = [self._moved(processes), self._vector([seconds])]
+        parts = [self._rows(processes), *measured, *clocks]
         vector = torch.cat([part.flatten() for part in parts])
         host, arrival = _sent(vector, processes)
         return InFlight(
@@ -205,12 +209,12 @@ class Buffer:
             processes: that train together.
         """
         lengths = [value.numel() for value in self._measured(processes, self.snapshots)]
-        host = torch.from_numpy(np.append(total, 0.0))
+        host = torch.from_numpy(np.append(total, 0.0))  # no weights are compared any more
         return InFlight(
             vector=host,
             host=host,
             arrival=None,
-            lengths=[len(total) - sum(lengths), *lengths, 1],
+            lengths=[len(total) - sum(lengths), *lengths, 0, 1],
             buffer=self,
             size=processes.size,
         )
@@ -285,6 +289,12 @@ class Buffer:
         values = (value for snapshot in snapshots for value in snapshot.values.values())
         return [value / processes.copies for value in values if isinstance(value, Tensor)]
 
+    def _moved(self, processes: Processes) -> Tensor:
+        """This process's part in a number of the weights of each, at the last snapshot."""
+        squares = [s.values.get(n) for s in self.snapshots[-1:] for n in _WEIGHTS]
+        found = [one for one in squares if isinstance(one, Tensor)]
+        return in_place(of_distances(*found), processes) if found else self._vector([])
+
     def _vector(self, values: Sequence[float] | Sequence[tuple[float, ...]]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=self.device)
 
@@ -340,7 +350,7 @@ class InFlight:
         Arguments:
             added: whether earlier updates have shown that gradients are added up over processes.
         """
-        rows, *measured, total = np.split(self.wait(), np.cumsum(self.lengths)[:-1])
+        rows, *measured, alike, total = np.split(self.wait(), np.cumsum(self.lengths)[:-1])
         count = len(self.buffer.rows)
         mean_seconds = float(total[0]) / self.size / max(count, 1)
         columns = 2 * self.buffer.tensors + _COLUMNS
@@ -350,7 +360,7 @@ class InFlight:
             found = _projected(updates, table[:, columns:], self.size, added=added)
             updates, fault = _before_clipping(updates, found, self.size), found.fault
             added = found.added
-        return Reduced(updates, self._snapshots(measured), mean_seconds, fault, added)
+        return Reduced(updates, self._snapshots(measured), mean_seconds, fault, added, alike)
 
     def _updates(self, rows: Array) -> Updates:
         tensors = self.buffer.tensors

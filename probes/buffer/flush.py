@@ -10,7 +10,7 @@ from contextlib import suppress
 import numpy as np
 
 from ultraslow.diffusion.recording import HELD_UPDATES
-from ultraslow.probes.distributed import Processes
+from ultraslow.probes.distributed import Processes, moved_apart
 
 from .buffer import Buffer, InFlight, Part, Reduced
 
@@ -173,4 +173,6 @@ class Flushes:
         self._pace.adapt(reduced.update_seconds)
         if self._processes.writes:
             self._warn(reduced.fault)
+        if told := moved_apart(reduced.alike, self._processes):
+            raise RuntimeError(told)
         return reduced

@@ -2,6 +2,7 @@
 
 Contents:
     processes  who they are, what they share, how they add up
+    alike      weights that processes should hold alike
     meetings   processes that come to a collective of the probes, or do not
     strategies ways to train in parallel that probes cannot follow
     children   processes that end with whoever started them

@@ -1,3 +1,9 @@
+from .alike import (
+    in_place as in_place,
+    moved_apart as moved_apart,
+    of_distances as of_distances,
+    refuse_unlike as refuse_unlike,
+)
 from .children import (
     SILENCE as SILENCE,
     SilenceError as SilenceError,
@@ -32,4 +38,8 @@ from .processes import (
     wrapped_late as wrapped_late,
 )
 from .sigterm import Termination as Termination
-from .strategies import refuse_one_path as refuse_one_path, refuse_unseen as refuse_unseen
+from .strategies import (
+    explained as explained,
+    refuse_one_path as refuse_one_path,
+    refuse_unseen as refuse_unseen,
+)

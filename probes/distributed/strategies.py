@@ -111,6 +111,7 @@ def refuse_one_path(
     words = str(folder.resolve())
     given = Counter(said_by_all("`attach` a bare model", words, notice=lambda _: notice()))
     path, most = given.most_common(1)[0]
+    _first_at(words)
     if most > 1:
         raise ValueError(
             f"path: {most} processes of one group record at one path, {path}; pass processes=True "
@@ -124,6 +125,37 @@ def refuse_one_path(
         RuntimeWarning,
         stacklevel=4,
     )
+
+
+def explained(error: FileExistsError, folder: Path) -> FileExistsError:
+    """The error, with its cause where another process of this program has come first.
+
+    It has waited for this one, given up and recorded alone.
+
+    Arguments:
+        error: as this process found a recording.
+        folder: where.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return error
+    first, rank = _first_at(str(folder.resolve())), dist.get_rank()
+    if first in (-1, rank):
+        return error
+    return FileExistsError(
+        f"path: processes {first} and {rank} came to `attach` at {folder} too far apart, so that "
+        f"they did not meet and process {first} records there alone: call "
+        "torch.distributed.barrier() before us.attach on all of them, and pass processes=True if "
+        f"you average gradients yourself, processes=False and a path for each if not ({error})"
+    )
+
+
+def _first_at(path: str) -> int:
+    """The first process that attached a bare model at a path, this one perhaps; −1 if unknown."""
+    store = dist.PrefixStore("ultraslow paths", dist.distributed_c10d._get_default_store())
+    try:
+        return int(bytes(store.compare_set(path, "", str(dist.get_rank()))))
+    except RuntimeError:  # the store is gone
+        return -1
 
 
 def _within(optimizer: Any) -> Iterator[object]:

@@ -18,6 +18,7 @@ from ultraslow.diffusion.scaling import Rule
 from ultraslow.probes.buffer import Resume, schedule_of
 from ultraslow.probes.distributed import (
     Processes,
+    explained,
     gather,
     is_sharded,
     local,
@@ -207,7 +208,10 @@ def _begun(
     """The recorder of a recording that is opened; where one fails, nothing is left behind."""
     meetings = gather(setup.processes, _what(setup))
     setup.store.lease.flush_seconds = float(make.keywords["flush_seconds"])
-    start = begin(setup, resume, overwrite=overwrite)
+    try:
+        start = begin(setup, resume, overwrite=overwrite)
+    except FileExistsError as error:
+        raise explained(error, setup.store.folder) from None
     try:
         begun = _with_quantities(setup, start, quantities)
         writer = _writer(setup, begun)

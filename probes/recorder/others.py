@@ -124,7 +124,12 @@ class Others:
             self._meetings.post(self._flushes().part(closes=closes).to_bytes())
 
     def join(self, iteration: int) -> bool:
-        """Enter what all processes have left; whether that is all there is, else it is told.
+        """Enter what all processes have left, and tell where that is not all there is.
+
+        Where all have ended, or may have run out of data before others, nothing more comes.
+
+        Returns:
+            Whether the recording has come to its end.
 
         Arguments:
             iteration: the last update of this process, which writes.
@@ -143,16 +148,20 @@ class Others:
         start = iteration - len(self._flushes().buffer.rows)
         made = [start + part.rows for part in found]
         last = self._flushes().join(found, iteration)
-        if all(part.closes for part in found) and last == max(made):
+        closes = all(part.closes for part in found)
+        if closes and last == max(made):
             return True
+        joins = may_join(self._model)
+        sealed = closes or joins
         pairs = zip(made[:8], found, strict=False)
         listed = ", ".join(str(n) if part.closes else f"at least {n}" for n, part in pairs)
+        goes_on = "" if sealed else ", from which another run can go on"
         self._warn(
-            f"was left live: processes have made unequal numbers of updates ({listed}), or one of "
-            f"them has stopped ({self.missing}); it is recorded up to iteration {last}, from "
-            f"which another run can go on{_EQUAL if may_join(self._model) else ''}"
+            f"was {'closed' if sealed else 'left live'}: processes have made unequal numbers of "
+            f"updates ({listed}), or one of them has stopped ({self.missing}); it is recorded up "
+            f"to iteration {last}{goes_on}{_EQUAL if joins else ''}"
         )
-        return False
+        return sealed
 
     def leave(self, iteration: int) -> str:
         """Come to nothing more, and leave what there is; where this writes, enter what all have.

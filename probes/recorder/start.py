@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ultraslow.diffusion.recording import SCALARS, RecordError, events_of, unwritten
 from ultraslow.probes.buffer import Resume, State, empty_window, from_plain, from_records
-from ultraslow.probes.distributed import Processes, fail_together
+from ultraslow.probes.distributed import Processes, fail_together, refuse_unlike
 from ultraslow.probes.norms import squared_distances
 from ultraslow.probes.quantities import Subject
 from ultraslow.probes.steps import Optimizers
@@ -123,6 +123,7 @@ def begin(setup: RunSetup, resume: Resume | None, *, overwrite: bool = False) ->
         raise ValueError("overwrite: found True with resume, which goes on with what is there")
     try:
         _together(setup, lambda: refuse_unreadable(setup.static, setup.attributes))
+        refuse_unlike(setup.subject.weights(), setup.processes)
         return (
             _anew(setup, overwrite=overwrite) if not resumes else _on(setup, _given(setup, resume))
         )

@@ -92,6 +92,44 @@ class Case:
         if self.rank == 0:
             self.bare("alone")
 
+    def bare_too_late(self):
+        """Rank 0 has waited, given up and begun to record when the other comes."""
+        try:
+            if self.rank == 1:
+                time.sleep(3 * SHORT)
+            self.model = self.model.module
+            options = {"batch_size": 8, "quiet": True}
+            path = self.folder / "own"
+            with probes.attach(self.model, self.optimizer, path, **options) as recorder:
+                update(self.model, self.optimizer, recorder)
+                dist.barrier()
+        except FileExistsError:
+            dist.barrier()
+            raise
+
+    def other_weights(self):
+        torch.manual_seed(self.rank)
+        self.by_hand(torch.nn.Linear(4, 2))
+
+    def weights_that_part(self):
+        """Gradients of the bias are left as they are on each process."""
+        self.by_hand(torch.nn.Linear(4, 2))
+
+    def by_hand(self, model):
+        """Train with gradients of matrices averaged by hand."""
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        generator = torch.Generator().manual_seed(self.rank)
+        self.recorder = attach(model, optimizer, self.folder, processes=True, flush_seconds=0.0)
+        for _ in range(8):
+            optimizer.zero_grad()
+            model(torch.randn(4, 4, generator=generator)).square().mean().backward()
+            for parameter in model.parameters():
+                if parameter.ndim > 1:
+                    dist.all_reduce(parameter.grad)
+                    parameter.grad /= 2
+            optimizer.step()
+        self.recorder.close()
+
     def closed_by_one(self):
         """The other goes on without, to a collective of its own."""
         self.attach(flush_seconds=1e9)

@@ -24,6 +24,9 @@ CASES = (
     "bare_at_one_path",
     "bare_at_own_paths",
     "bare_on_one",
+    "bare_too_late",
+    "other_weights",
+    "weights_that_part",
     "closed_by_one",
     "closed_late",
     "joined_with_flushes",
@@ -192,6 +195,33 @@ def test_those_with_paths_of_their_own_and_one_alone_are_warned_and_record(cases
         assert (cases[0] / name / path / "run.nc").exists()
 
 
+def test_one_that_comes_to_attach_when_the_other_has_given_up_hears_that_they_did_not_meet(cases):
+    said = told(cases, "bare_too_late", 1)
+    assert "FileExistsError: path: processes 0 and 1 came to `attach` at" in said
+    assert "did not meet and process 0 records there alone" in said
+    assert "torch.distributed.barrier() before us.attach" in said
+    assert (cases[0] / "bare_too_late" / "own.nc").exists()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_weights_that_differ_among_processes_are_refused_with_the_remedy(cases, rank):
+    said = told(cases, "other_weights", rank)
+    assert "ValueError: model: process 1 of 2 holds other weights than process 0" in said
+    assert "torch.distributed.broadcast(p.data, 0)" in said
+    assert not (cases[0] / "other_weights" / "run").exists()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_weights_that_part_in_training_end_the_recording_before_they_are_recorded(cases, rank):
+    """The gradients of one tensor are not averaged."""
+    said = told(cases, "weights_that_part", rank)
+    assert "stopped, as what was measured could not be collected: process 1 of 2 holds" in said
+    assert "average the gradients of all parameters" in said
+    folder = cases[0] / "weights_that_part" / "run"
+    records = SegmentStore(folder).read()
+    assert records is None or records["iteration"].values.tolist() == [0]
+
+
 def test_closing_on_one_process_alone_leaves_the_recording_live_and_says_so(cases):
     assert "process 1 of 2 has not closed it" in told(cases, "closed_by_one")
     assert iterations(cases, "closed_by_one", closed=False) == list(range(5))
@@ -208,11 +238,14 @@ def test_one_that_closes_later_than_the_other_waits_finds_what_that_has_left(cas
     "name", ["joined_with_flushes", "joined_without", "joined_with_evaluation"]
 )
 def test_unequal_updates_are_named_and_what_all_have_made_is_recorded(cases, name):
-    assert iterations(cases, name, closed=False) == list(range(8))
+    assert iterations(cases, name, closed=True) == list(range(8))
     made = "(7, at least 7)" if name == "joined_with_flushes" else "(7, "
     assert f"processes have made unequal numbers of updates {made}" in told(cases, name)
     assert "give each process as many batches, as DistributedSampler does" in told(cases, name)
-    assert "recorded up to iteration 7, from which another run can go on" in told(cases, name)
+    assert "closed: processes have" in told(cases, name)
+    assert "recorded up to iteration 7; give each" in told(cases, name)
+    events = read_file(cases[0] / name / "run.nc")[0].attrs["events"]
+    assert "unequal numbers of updates" in events
 
 
 def test_a_state_asked_for_on_one_process_alone_is_an_error(cases):

@@ -44,7 +44,6 @@ def test_all_numbers_are_those_of_distributed_data_parallel(averaged, by_hand, d
             "added",
             "right if each loss was divided by 2; say so by Recorder.unit(size, weight=1/2)",
         ),
-        ("apart", "differ between processes when the optimizer steps"),
         ("value", "another vector than their mean"),
     ],
 )
@@ -57,6 +56,15 @@ def test_what_is_no_mean_is_told_of_and_left_out(averaged, name, why):
     assert "noise_trace" not in records
     assert why in records.attrs["noise_absent"]
     assert np.isnan(records["mean_sq"]).all()
+
+
+def test_gradients_that_nobody_averages_end_the_recording(averaged):
+    """The weights part, and distances would be of no network."""
+    told = [json.loads((averaged / f"told-{rank}.json").read_text())["apart"] for rank in (0, 1)]
+    assert "differ between processes when the optimizer steps" in told[0][0]
+    for said in (told[0][1], told[1][0]):
+        assert "stopped, as what was measured could not be collected: process 1 of 2 holds" in said
+    assert not (averaged / "apart.nc").exists()
 
 
 def test_a_bare_model_among_several_processes_is_asked_about_once(averaged):
