@@ -414,10 +414,11 @@ def _left_out(samples: float, reason: str, told: str) -> _Units:
 
 
 _JOINT = (
-    "two backward passes followed one forward pass; as nobody knows whether they are two "
-    "independent units, such updates are left out of the noise. Make passes that belong together "
-    "`with recorder.one_unit():`, those that are no training `with recorder.unmeasured():`, and "
-    "declare parts of a batch that are independent with Recorder.unit(size=their samples)"
+    "two backward passes followed one forward pass, or reached other parameters each, as those of "
+    "two losses do; as nobody knows whether they are two independent units, such updates are left "
+    "out of the noise. Make passes that belong together `with recorder.one_unit():`, those that "
+    "are no training `with recorder.unmeasured():`, and declare parts of a batch that are "
+    "independent with Recorder.unit(size=their samples)"
 )
 _SOME = (
     "units of an update were declared on some processes and not on others, so such updates are "

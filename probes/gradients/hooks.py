@@ -278,6 +278,7 @@ class GradientTap:
         self._total_sq = self._unit_sq
         self._inputs: list[tuple[float, float]] = []  # of forward passes
         self._joint = 0  # passes without a forward pass of their own
+        self._reach: Collection[int] = ()  # the tensors that took part in the first
         self._aside: dict[int, Tensor] = {}  # gradients of passes that are no units
         self._given: dict[int, Tensor] = {}  # sums of those that no pass has shown
         self._left: dict[int, tuple[int, int]] = {}  # the gradients that these had left
@@ -416,9 +417,21 @@ class GradientTap:
         self._add_unit()
 
     def _add_unit(self) -> None:
+        self._compare_reach()
         self._count_unit(self._contribution())
         self._read_total()
         self.ended()
+
+    def _compare_reach(self) -> None:
+        """Passes that reach other tensors than the first may be losses of the same samples.
+
+        As those of an actor and a critic, or of two heads. Where each follows a forward pass of
+        the model they are units none the less, as where a router chooses.
+        """
+        if not self.units:
+            self._reach = self._took
+        elif (took := set(self._took)) != (first := set(self._reach)):
+            self._joint += not self._inputs or took.isdisjoint(first)
 
     def _contribution(self) -> Tensor:
         """Squared norms of a unit's part in the reduced gradient."""

@@ -193,7 +193,9 @@ def _optimizers(
     """The optimizers, when they are found to train the model."""
     parameters = parameter_names(model)
     check_optimizers(given, parameters)
-    return Optimizers(given, list(parameters.values()), clock=clock_of(clock, given))
+    whole = None if is_sharded(model) else model  # whose modules hold others while gathered
+    known = list(parameters.values())
+    return Optimizers(given, known, clock=clock_of(clock, given), model=whole)
 
 
 def _begun(

@@ -54,6 +54,7 @@ class Optimizers:
         parameters: Sequence[Tensor],
         *,
         clock: int | None = None,
+        model: torch.nn.Module | None = None,
     ) -> None:
         """Take over optimizers that own all of the parameters together.
 
@@ -61,8 +62,10 @@ class Optimizers:
             given: the optimizers, each of which owns some of the parameters.
             parameters: the recorded ones; their order is the order of all results.
             clock: number of the one whose steps end iterations; None where each is waited for.
+            model: that they train, where others may train more of it; None to look at these.
         """
         self.given = list(given)
+        self._model = model
         self.clock = clock
         self._now = list(given)  # what steps in the place of each
         self._parameters = list(parameters)
@@ -213,7 +216,9 @@ class Optimizers:
 
     def newcomers(self) -> int:
         """How many parameters have begun to train since this was asked last."""
-        new = [p for p in self._trainable() if id(p) not in self._known]
+        every = () if self._model is None else self._model.parameters()
+        others = (p for p in every if p.requires_grad and p.grad is not None)
+        new = [p for p in (*self._trainable(), *others) if id(p) not in self._known]
         self._known |= {id(p) for p in new}
         return len({id(p) for p in new})
 

@@ -61,6 +61,8 @@ _SWITCHED_OFF = "the noise probe was switched off"
 # Updates of unknown gradients, after which a recording is one without noise.
 _UNSEEN = 10
 _NOT_FINITE = "the weights are not finite"
+# Of the batch size, in the mean of the first updates: more may be an epoch that ends.
+_GROWS = 0.75
 # Records that a disk refuses are kept up to this many bytes: about 8,000 records of ResNet-50.
 HELD_BYTES = 1 << 26
 
@@ -198,7 +200,8 @@ class RecordingWriter:
 
     def _learn_units(self) -> None:
         """Whether updates have several units; once known it decides which fields there are."""
-        now = _several_units(self.waiting, patient=not self.unknown)
+        whole = float(np.asarray(self.static.get("batch_size", 0.0)))
+        now = _several_units(self.waiting, whole, patient=not self.unknown)
         if self.several_units is None:
             self.several_units = False if self.fault else now
         elif not self._units_compared and now is not None and self.noise:
@@ -309,16 +312,21 @@ def _thinned(records: Sequence[Record]) -> list[Record]:
     return kept
 
 
-def _several_units(records: Sequence[Record], *, patient: bool) -> bool | None:
-    """Whether updates have several units; None while no update has been seen.
+def _several_units(records: Sequence[Record], whole: float, *, patient: bool) -> bool | None:
+    """Whether updates have several units, or will; None while no update has been seen.
+
+    Where the first of one unit hold fewer samples than the batch size, which is the most that any
+    has, the batch is about to grow.
 
     Arguments:
         records: those that wait.
+        whole: the batch size.
         patient: whether to wait for an update that has been seen, however late it comes; else
             none is expected after `_UNSEEN` updates without.
     """
     units = [float(record["units"]) for record in records if np.isfinite(record["units"])]
     if units:
-        return max(units) > 1
+        made, samples = (float(records[-1][name]) for name in ("iteration", "samples"))
+        return max(units) > 1 or samples < _GROWS * whole * made
     late = bool(records) and int(records[-1]["iteration"]) - int(records[0]["iteration"]) > _UNSEEN
     return False if late and not patient else None

@@ -6,6 +6,7 @@ its estimates from differences and products of pairs of units.
 
 import copy
 import itertools
+import warnings
 from contextlib import nullcontext
 
 import numpy as np
@@ -108,6 +109,23 @@ def run(path, loop, *, batch_size, optimizer=None, **options):
     for one, other in zip(model.parameters(), bare.parameters(), strict=True):
         assert torch.equal(one, other)
     return xr.load_dataset(f"{path}.nc"), twin
+
+
+def batch(size):
+    return torch.randn(size, WIDTH), torch.randint(CLASSES, (size,))
+
+
+def told(caught):
+    found = [str(one.message) for one in caught if issubclass(one.category, RuntimeWarning)]
+    return [one for one in found if "the schedule of records goes beyond" not in one]
+
+
+def recorded(tmp_path, loop, **options):
+    """The recording, the twin, and what was warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        recording, twin = run(tmp_path / "run", loop, **options)
+    return recording, twin, told(caught)
 
 
 def _optimizer(model, make):

@@ -11,26 +11,9 @@ import torch
 import units_run
 import xarray as xr
 from launches import torchrun
-from situations import CLASSES, WIDTH, called, compare, compare_with, mean_loss, run
+from situations import batch, called, compare, compare_with, mean_loss, recorded
 
 from ultraslow import probes
-
-
-def batch(size):
-    return torch.randn(size, WIDTH), torch.randint(CLASSES, (size,))
-
-
-def told(caught):
-    found = [str(one.message) for one in caught if issubclass(one.category, RuntimeWarning)]
-    return [one for one in found if "the schedule of records goes beyond" not in one]
-
-
-def recorded(tmp_path, loop, **options):
-    """The recording, the twin, and what was warned of."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        recording, twin = run(tmp_path / "run", loop, **options)
-    return recording, twin, told(caught)
 
 
 def remainders(model, optimizer, recorder, twin, *, batches=10, k=4, epochs=3, by="k", declare=()):
@@ -310,6 +293,28 @@ def test_passes_that_should_be_one_unit_are_told_of(tmp_path, forwards, words):
     if forwards == 1:
         assert "with recorder.one_unit():" in said[0]
         np.testing.assert_array_equal(recording["samples"], twin.samples())
+
+
+def growing(model, optimizer, recorder, twin, *, declares):
+    """One microbatch an update at first, then two, then four."""
+    for count in [1] * 12 + [2] * 4 + [4] * 4:
+        for _ in range(count):
+            made = batch(4)
+            twin.unit(1 / count, 4, partial(mean_loss, batch=made))
+            if declares:
+                recorder.unit(size=4, weight=1 / count)
+            (mean_loss(model, made) / count).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        twin.step()
+
+
+@pytest.mark.parametrize("declares", [True, False])
+def test_a_batch_that_grows_from_one_unit_has_the_noise_of_later_ones(tmp_path, declares):
+    loop = partial(growing, declares=declares)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=16, flush_seconds=0.0)
+    compare(recording, twin, left_out=() if declares else range(12, 16))
+    assert len(said) == (0 if declares else 1)
 
 
 def penalized(model, optimizer, recorder, twin, *, at):

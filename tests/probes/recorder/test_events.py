@@ -69,6 +69,23 @@ def test_layers_that_begin_to_train_are_noted_with_what_was_warned_of(tmp_path):
     assert used.notes == (f"a, iteration 2: {text}",)
 
 
+def test_layers_that_another_optimizer_begins_to_train_are_noted(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1))
+    model[0].requires_grad_(False)
+    optimizer = torch.optim.SGD(model[1].parameters(), lr=0.1)
+    with (
+        pytest.warns(RuntimeWarning, match="2 parameters began to train"),
+        probes.attach(model, optimizer, tmp_path / "a", batch_size=4, schedule=range(5)),
+    ):
+        for iteration in range(1, 5):
+            if iteration == 3:
+                model[0].requires_grad_(True)
+            model(torch.ones(4, 2)).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert [at for at, _ in events(tmp_path / "a.nc")] == [3]
+
+
 def test_a_run_that_goes_on_keeps_those_of_the_part_that_is_kept(tmp_path):
     model, optimizer = problem()
     recorder = probes.attach(model, optimizer, tmp_path / "run", batch_size=4)
