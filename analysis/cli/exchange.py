@@ -22,6 +22,7 @@ _COLUMNS = {
     "norm": "of the norm of the weights; with --cosine it gives the distance",
     "cosine": "of the cosine to the initial weights",
     "loss": "of the training loss",
+    "lagged": "of the iteration that a distance is from, where 0 is the start",
     "by": "that tells the runs of one file apart",
 }
 _WORDS = {

@@ -10,6 +10,7 @@ Contents:
     columns        which column is what
     conditions     which rows are used
     stitching      rows of one run in the order of its updates
+    lags           distances between two iterations
     rates          learning rates that are said, or logged now and then
     packing        from rows to a recording
 """

@@ -90,6 +90,7 @@ KNOWN: Mapping[str, Names] = {
     "batch_size": (("batch_size",), ("global_batch_size", "total_batch_size")),
     "samples": (("samples", "samples_seen", "examples_seen", "consumed_samples"),),
     "epoch": (("epoch", "epochs"), ("train_epoch",)),
+    "lagged": (("it1", "since"),),
     "by": (("run", "run_name", "run_id"),),
     "weights": (("weights", "num_parameters", "num_params", "n_params"),),
 }
@@ -107,6 +108,7 @@ HELD_OUT: Mapping[str, Names] = {
         ("test_loss",),
     ),
 }
+_SIZES = 3  # columns called by numbers, as batch sizes are
 SQUARED = {"distance_sq", "squared_distance", "distance_squared", "l2_to_init_sq"}
 # Without these a run has no motion or no time: what is meant by them has to be sure.
 _SURE = ("iteration", "distance")
@@ -189,12 +191,24 @@ def mapped(sheet: Sheet, said: Mapping[str, str]) -> ColumnMap:
     labels = tuple(
         name for name in sheet.columns if name in SCALARS and name not in ("run", "batch_size")
     )
-    if "iteration" not in of:
-        raise sheet.fault(
-            f"found no column of iterations among {_listed(list(sheet.columns))}; --iteration "
-            "names it"
-        )
+    _check_enough(sheet, of, held_out)
     return ColumnMap(of, held_out, (), labels, tuple(said), tuple(notes))
+
+
+def _check_enough(sheet: Sheet, of: Mapping[str, str], held_out: Mapping[str, str]) -> None:
+    """Refuse a file without iterations, or without anything that was measured at them."""
+    there = _listed(list(sheet.columns))
+    if "iteration" not in of:
+        sizes = sum(name.isdigit() for name in sheet.columns) >= _SIZES
+        hint = "; `ultraslow batch` reads tables of steps to a target" if sizes else ""
+        raise sheet.fault(
+            f"found no column of iterations among {there}; --iteration names it{hint}"
+        )
+    if not {"distance", "norm", "loss", "learning_rate"} & set(of) and not held_out:
+        raise sheet.fault(
+            f"found no distance, norm, loss, learning rate or held-out score among {there}; "
+            "--distance, --norm, --cosine and --loss name columns"
+        )
 
 
 def option_of(role: str) -> str:
@@ -245,7 +259,7 @@ def _is_answered(role: str, of: Mapping[str, str]) -> bool:
     """Whether a role is of no use beside those that are taken."""
     if role == "distance":
         return "norm" in of or "cosine" in of  # it is what a person wants them for
-    return role == "cosine" and "distance" in of
+    return (role == "cosine" and "distance" in of) or (role == "lagged" and "distance" not in of)
 
 
 def _ambiguous(sheet: Sheet, role: str, found: Sequence[str], of: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ from ultraslow.diffusion.recording import (
 from .columns import ColumnMap, long_form, mapped
 from .conditions import fulfilled
 from .files import sheets_of
+from .lags import apart, with_lags
 from .packing import Imported, Said, packed
 from .rates import LoggedRate, Rate, schedule
 from .sheet import Rows, Sheet, is_absent, numbers, shown
@@ -80,6 +81,7 @@ def import_runs(
     batch_size: str | int = "",
     weights: int = 0,
     initial_norm: float = float("nan"),
+    lagged: str = "",
     by: str = "",
     where: str = "",
     labels: Mapping[str, str | int | float] | None = None,
@@ -104,6 +106,8 @@ def import_runs(
         batch_size: samples in an update, or the name of a column.
         weights: number of weights.
         initial_norm: ‖w_0‖, where the log does not begin with it.
+        lagged: column of the iteration from which a row's distance is measured: rows that have 0
+            there are about the start, others give `displacement_sq`.
         by: column that tells the runs of one file apart.
         where: condition on rows, as `it1 == 0`.
         labels: labels of the runs, as `{"seed": 1}`.
@@ -124,6 +128,7 @@ def import_runs(
         "norm": norm,
         "cosine": cosine,
         "loss": loss,
+        "lagged": lagged,
         "by": by,
     }
     given = {name: as_label(name, value) for name, value in (labels or {}).items()}
@@ -184,25 +189,19 @@ def _runs_of(sheet: Sheet, request: Request) -> list[Imported]:
         if not rows.size:
             raise sheet.fault(f"--where: no row fulfils {shown(request.where)}")
     chosen = Said(rate, batch_size, request.weights, request.initial_norm, request.labels)
-    groups = _groups(sheet, rows, columns, request)
-    return [
-        packed(
-            name,
+    found = []
+    for name, own in _groups(sheet, rows, columns, request).items():
+        first, pairs = apart(sheet, own, columns)
+        joined = stitched(
             sheet,
-            own,
-            columns,
-            stitched(
-                sheet,
-                own,
-                _used(columns),
-                iteration=columns.of["iteration"],
-                restarted=request.restarted,
-            ),
-            chosen,
-            left_out,
+            first,
+            _used(columns),
+            iteration=columns.of["iteration"],
+            restarted=request.restarted,
         )
-        for name, own in groups.items()
-    ]
+        made = packed(name, sheet, own, columns, joined, chosen, left_out)
+        found.append(with_lags(made, pairs) if pairs is not None else made)
+    return found
 
 
 def _said_columns(sheet: Sheet, request: Request) -> tuple[dict[str, str], Rate | None, int]:

@@ -256,6 +256,11 @@ def _training(
             "learning_rate_sum": rate.summed(iteration),
         }
         assumed.append(told(rate))
+    elif "learning_rate" not in columns.copied:
+        assumed.append(
+            "nobody says the learning rate; --learning-rate tells it, and without it growth is "
+            "fitted by `ultraslow fit --clock iteration` alone"
+        )
     loss = _of(columns, found, "loss")
     if loss is not None and loss.logged.any():
         values["loss"] = _window_means(loss, keep)

@@ -13,7 +13,7 @@ def sheet(*names, **columns):
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["it0", "it1", "euclidian_distance"], {"iteration": "it0"}),
+        (["it0", "it1", "euclidian_distance"], {"iteration": "it0", "lagged": "it1"}),
         (["Step", "L2 to init", "LR"], {"distance": "L2 to init", "learning_rate": "LR"}),
         (["trainer/global_step", "_step", "lr-AdamW"], {"iteration": "trainer/global_step"}),
         (["step", "lr-AdamW", "train/loss"], {"learning_rate": "lr-AdamW", "loss": "train/loss"}),
@@ -39,6 +39,8 @@ def test_columns_are_known_by_name(names, expected):
         (["step", "dist", "l2_to_init"], {}, "may each be the distance; --distance names one"),
         (["step", "wn_total", "wn_hidden", "cos"], {}, "may each be the norm; --norm names one"),
         (["step", "cos", "cosine", "wn"], {}, "may each be the cosine; --cosine names one"),
+        (["step", "grad"], {}, "found no distance, norm, loss, learning rate or held-out score"),
+        (["model", "64", "128", "256"], {}, "`ultraslow batch` reads tables of steps to a target"),
         (["step"], {"loss": "los"}, "--loss: there is no column 'los'; there are 'step'"),
     ],
 )

@@ -76,18 +76,18 @@ def test_what_was_not_measured_is_not_there(write):
 @pytest.mark.parametrize(
     "options",
     [
-        {"where": "it1 == 0"},
-        {"where": "not it1 > 0 and it0 < 1000"},
+        {"where": "other == 0"},
+        {"where": "not other > 0 and step < 1000"},
     ],
 )
 def test_pairs_of_checkpoints_are_told_apart(write, options):
     pairs = [(k, 0, k**0.5) for k in (1, 2, 3)] + [(k - 1, k, 0.1) for k in (1, 2, 3)]
-    text = "it0,it1,euclidian_distance\n" + "".join(f"{a},{b},{c}\n" for a, b, c in pairs)
+    text = "step,other,euclidian_distance\n" + "".join(f"{a},{b},{c}\n" for a, b, c in pairs)
     log = write("pairs.csv", text)
     with pytest.raises(
         RecordError,
         match=r"steps begin anew, with 0 after 3 at line 5.*--where "
-        r"'it1 == 0'",
+        r"'other == 0'",
     ):
         us.import_runs(log, batch_size=1)
     found = only(us.import_runs(log, batch_size=1, **options))
