@@ -19,7 +19,7 @@ def sheet(*names, **columns):
         (["step", "lr-AdamW", "train/loss"], {"learning_rate": "lr-AdamW", "loss": "train/loss"}),
         (["step", "train_loss_step", "train_loss_epoch"], {"loss": "train_loss_step"}),
         (["step", "loss", "train_loss"], {"loss": "loss"}),
-        (["epoch", "step"], {"iteration": "step", "epoch": "epoch"}),
+        (["epoch", "step", "loss"], {"iteration": "step", "epoch": "epoch"}),
         (["ultraslow/iteration", "ultraslow/distance"], {"distance": "ultraslow/distance"}),
         (["step", "wn", "cos_init"], {"norm": "wn", "cosine": "cos_init"}),
         (["step", "distance", "cosine_similarity"], {"cosine": None, "distance": "distance"}),
