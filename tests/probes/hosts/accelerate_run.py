@@ -26,15 +26,20 @@ def run(path, *, loads=None, **more):
         return accelerated.train(*parts, **more)
 
 
-def sharded(folder, ranks):
-    """FSDP2, which Accelerate has on CPUs where it is not told that they are."""
+def prepared_sharded():
     AcceleratorState._reset_state()
     PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
     plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
-    parts = accelerated.prepared(loops.network(dropout=0.0), fsdp_plugin=plugin)
+    return accelerated.prepared(loops.network(dropout=0.0), fsdp_plugin=plugin)
+
+
+def sharded(folder, ranks):
+    """FSDP2, which Accelerate has on CPUs where it is not told that they are."""
+    parts = prepared_sharded()
     assert isinstance(parts[1], FSDPModule)
     with accelerated.recorder(*parts[:3], folder / "sharded", updates=8):
-        accelerated.train(*parts)
+        recorded = accelerated.train(*parts)
+    loops.assert_same_weights(recorded, accelerated.train(*prepared_sharded()))
     model = loops.network(dropout=0.0)
     fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
 

@@ -97,7 +97,9 @@ if __name__ == "__main__":
 
     mesh = {"devices": 2, "folder": folder}
     strategy = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)
-    fit(Sharded(), folder / "sharded", strategy=strategy, **mesh)
+    recorded, _ = fit(Sharded(), folder / "sharded", strategy=strategy, **mesh)
+    bare, _ = fit(Sharded(), None, strategy=strategy, **mesh)
+    loops.assert_same_weights(recorded, bare)
     model = Plain()
     fully_shard(model.net, mesh=init_device_mesh("cpu", (2,)))
     loops.train(model, folder / "sharded-plain", **ranks)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
+from torch.distributed.tensor import DTensor
 
 from ultraslow import probes
 
@@ -101,6 +102,13 @@ def train(model, path, *, epochs=2, rank=0, world=1, waiting=nullcontext, deals=
                     optimizer.step()
                     optimizer.zero_grad()
     return model
+
+
+def assert_same_weights(one, two):
+    """Two sharded models, to the bit, on this process."""
+    pairs = list(zip(one.parameters(), two.parameters(), strict=True))
+    assert all(isinstance(p, DTensor) for pair in pairs for p in pair)
+    assert all(torch.equal(p.to_local(), q.to_local()) for p, q in pairs)
 
 
 def assert_same(path, other, *, but=(), tolerance=1e-6):

@@ -36,6 +36,8 @@ def sharded(folder, ranks):
     shards = {"fsdp": True, "fsdp_config": {"version": 2}, "sharded": True}
     trainer = fit(texts.language_model(), folder, folder / "sharded", **shards)
     assert isinstance(trainer.model_wrapped, FSDPModule)
+    bare = fit(texts.language_model(), folder, **shards)
+    loops.assert_same_weights(trainer.model_wrapped, bare.model_wrapped)
     model = texts.language_model()
     fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
 
