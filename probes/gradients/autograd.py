@@ -75,6 +75,12 @@ class Seen:
     added: bool = False
 
 
+def keeps_graph() -> bool:
+    """Whether the pass at hand leaves its graph for another, as with `retain_graph=True`."""
+    asked = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return asked is not None and bool(asked())
+
+
 def only_returns(parameter: Tensor) -> bool:
     """Whether the pass at hand is that of `torch.autograd.grad`, with the parameter asked for."""
     with torch.enable_grad():

@@ -43,6 +43,7 @@ from .autograd import (
     after_pass,
     hear_forward,
     inputs_of,
+    keeps_graph,
     only_returns,
     refuse_within_another,
     rows_of,
@@ -279,6 +280,7 @@ class GradientTap:
         self._inputs: list[tuple[float, float]] = []  # of forward passes
         self._joint = 0  # passes without a forward pass of their own
         self._reach: Collection[int] = ()  # the tensors that took part in the first
+        self._keeps = self._kept = False  # whether this pass keeps its graph, and the one before
         self._aside: dict[int, Tensor] = {}  # gradients of passes that are no units
         self._given: dict[int, Tensor] = {}  # sums of those that no pass has shown
         self._left: dict[int, tuple[int, int]] = {}  # the gradients that these had left
@@ -339,6 +341,7 @@ class GradientTap:
         self.begins()
         self._forget_cleared()
         self._count_inputs()
+        self._keeps = keeps_graph()
         return True
 
     def _forget_cleared(self) -> None:
@@ -425,13 +428,17 @@ class GradientTap:
     def _compare_reach(self) -> None:
         """Passes that reach other tensors than the first may be losses of the same samples.
 
-        As those of an actor and a critic, or of two heads. Where each follows a forward pass of
-        the model they are units none the less, as where a router chooses.
+        As those of an actor and a critic, or of two heads; so may one after a pass that has kept
+        its graph. Where each follows a forward pass of the model they are units none the less, as
+        where a router chooses.
         """
         if not self.units:
             self._reach = self._took
+        elif not self._inputs and self._kept:
+            self._joint += 1
         elif (took := set(self._took)) != (first := set(self._reach)):
             self._joint += not self._inputs or took.isdisjoint(first)
+        self._kept = self._keeps
 
     def _contribution(self) -> Tensor:
         """Squared norms of a unit's part in the reduced gradient."""

@@ -47,6 +47,43 @@ def test_passes_that_reach_other_parameters_each_are_told_of(tmp_path, detached)
     assert said == []
 
 
+def by_parts(model, optimizer, recorder, twin, *, joined, losses=2):
+    """The parts of the model are called one by one; two losses of one graph reach all of them."""
+
+    def out(model, made):
+        return model[2](called(model[0], made[0]).tanh())
+
+    for _ in range(6):
+        for _ in range(2):
+            made = batch(4)
+            wanted = [lambda m, b=made: torch.nn.functional.cross_entropy(out(m, b), b[1])]
+            wanted += [lambda m, b=made: out(m, b).square().mean()] * (losses - 1)
+            twin.unit(1 / 2, 4, *wanted)
+            found = out(model, made)
+            with recorder.one_unit() if joined else situations.nullcontext():
+                loss = torch.nn.functional.cross_entropy(found, made[1]) / 2
+                loss.backward(retain_graph=losses == 2)
+                if losses == 2:
+                    (found.square().mean() / 2).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        twin.step()
+
+
+def test_two_losses_of_one_graph_are_told_of_where_the_model_is_called_by_its_parts(tmp_path):
+    recording, _, said = recorded(tmp_path, partial(by_parts, joined=False), batch_size=8)
+    assert (recording["noise_left_out"][1:] == 1).all()
+    assert ["or reached other parameters each" in one for one in said] == [True]
+
+
+@pytest.mark.parametrize("losses", [1, 2])
+def test_units_of_a_model_that_is_called_by_its_parts(tmp_path, losses):
+    loop = partial(by_parts, joined=losses == 2, losses=losses)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=8)
+    compare(recording, twin)
+    assert said == []
+
+
 class Routed(torch.nn.Module):
     """Experts of which an input meets one; called as a whole, or by its parts."""
 

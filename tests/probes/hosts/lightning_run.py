@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -96,9 +97,9 @@ if __name__ == "__main__":
     loops.train(model, folder / "ddp-plain", waiting=model.no_sync, **ranks)
 
     mesh = {"devices": 2, "folder": folder}
-    strategy = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)
-    recorded, _ = fit(Sharded(), folder / "sharded", strategy=strategy, **mesh)
-    bare, _ = fit(Sharded(), None, strategy=strategy, **mesh)
+    strategy = partial(ModelParallelStrategy, data_parallel_size=2, tensor_parallel_size=1)
+    recorded, _ = fit(Sharded(), folder / "sharded", strategy=strategy(), **mesh)
+    bare, _ = fit(Sharded(), None, strategy=strategy(), **mesh)
     loops.assert_same_weights(recorded, bare)
     model = Plain()
     fully_shard(model.net, mesh=init_device_mesh("cpu", (2,)))
