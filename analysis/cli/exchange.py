@@ -147,8 +147,13 @@ def _told(found: "Sequence[Imported]") -> Iterator[str]:
 
 def _taken(one: "Imported") -> Iterator[str]:
     """Which column is what, which ones are not used, and what is taken for granted."""
-    for role, name in one.origin["columns"].items():
-        yield f"  {role.replace('_', ' '):<20} {name}"
+    columns = one.origin["columns"].items()
+    for role, name in columns:
+        if role != name:
+            yield f"  {role.replace('_', ' '):<20} {name}"
+    same = [name for role, name in columns if role == name]
+    if same:
+        yield f"  {'by their own names':<20} {', '.join(same)}"
     rest = [name for name in one.sheet.columns if name not in one.columns.used()]
     if rest:
         yield f"  {'not used':<20} {first_of(rest, 8)}"

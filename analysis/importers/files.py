@@ -25,7 +25,8 @@ _COMMON = re.compile(
     r"wandb[_-]history|stats)",
     re.IGNORECASE,
 )
-_STEP_FOLDER = re.compile(r"checkpoint[-_]\d+", re.IGNORECASE)
+_STEP_FOLDER = re.compile(r"checkpoint[-_](\d+)", re.IGNORECASE)
+_STATE = "trainer_state.json"  # of Hugging Face, in each checkpoint all from the beginning
 # Settings of runs, of Lightning and others, which lie beside metrics.
 _UPPER_FOLDERS = 2
 
@@ -58,8 +59,8 @@ def _folder(folder: Path) -> Iterator[Sheet]:
     found = False
     for place in below:
         events = sorted(path for path in place.glob(PATTERN) if path.is_file())
-        logs = [place / name for name in ("metrics.csv", "trainer_state.json")]
-        logs = [path for path in logs if path.is_file()]
+        logs = [place / name for name in ("metrics.csv", _STATE)]
+        logs = [path for path in logs if path.is_file() and not _is_earlier(path)]
         found = found or bool(events or logs)
         if logs:  # Lightning writes the same numbers into both
             yield from map(_sheet, logs)
@@ -70,6 +71,17 @@ def _folder(folder: Path) -> Iterator[Sheet]:
             str(folder),
             ["the folder holds no event files, metrics.csv or trainer_state.json; name the files"],
         )
+
+
+def _is_earlier(path: Path) -> bool:
+    """Whether it is the state of a trainer of which a later checkpoint has all, and more."""
+    step = _STEP_FOLDER.fullmatch(path.parent.name)
+    if path.name != _STATE or step is None:
+        return False
+    above = path.parent.parent
+    others = (_STEP_FOLDER.fullmatch(one.parent.name) for one in above.glob(f"*/{_STATE}"))
+    later = any(int(one[1]) > int(step[1]) for one in others if one is not None)
+    return later or (above / _STATE).is_file()
 
 
 def _events(paths: Sequence[Path], source: Path) -> Sheet:

@@ -272,9 +272,18 @@ def _training(
         )
     for role in ("samples", "epoch"):
         own = _of(columns, found, role)
-        if own is not None and own.logged.any():
-            values[role] = own.values[keep]
+        if own is None or not own.logged.any():
+            continue
+        if role == "epoch" and _counts(own.values[own.logged]):
+            assumed.append(f"{shown(columns.of[role])} numbers epochs and is not used")
+            continue
+        values[role] = own.values[keep]
     return values
+
+
+def _counts(values: Array) -> bool:
+    """Whether epochs are numbered, and not measured as passes: 3 stands for all of the fourth."""
+    return bool(np.all(values == np.floor(values)) and np.unique(values).size < values.size)
 
 
 def _window_means(column: Numbers, keep: NDArray[np.bool_]) -> Array:

@@ -30,6 +30,7 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 _BLOCK = 2**20  # updates whose rates are held at once
+_REPEATED = 0.5  # share of rows that repeat the one before, from which on a rate goes in steps
 _LONGEST = 2**33  # updates that are added up one by one, a minute's work
 _FORMS = {
     "cyclic": "cyclic:LOW,HIGH,UP,DOWN",
@@ -186,7 +187,11 @@ def _behind(
 
 @dataclass(frozen=True, eq=False)
 class LoggedRate:
-    """A learning rate that was logged at some updates, on straight lines between them.
+    """A learning rate that was logged at some updates.
+
+    Where most rows repeat the one before, it goes in steps, and each row's rate is kept until the
+    next; else it goes on straight lines between rows. The first and the last one are kept beyond
+    them.
 
     Attributes:
         iteration: updates, shape (row,), increasing.
@@ -196,26 +201,34 @@ class LoggedRate:
     iteration: Array
     rate: Array
 
-    def at(self, iteration: Rows) -> Array:
-        """The rate at each record; the first and last one are held beyond them."""
-        return np.interp(iteration, self.iteration, self.rate)
-
-    def summed(self, iteration: Rows) -> Array:
-        """Σ of the rates of updates 1 … t, shape (record,).
-
-        Between two rows the n rates of a line from r to s add up to n·r + (s − r)(n + 1)/2.
-        """
-        known = np.unique(np.concatenate([[0], self.iteration, iteration]))
-        rates = np.interp(known, self.iteration, self.rate)
-        count = np.diff(known)
-        parts = count * rates[:-1] + np.diff(rates) * (count + 1) / 2
-        total = np.concatenate([[0.0], np.cumsum(parts)])
-        return np.asarray(total[np.searchsorted(known, iteration)], dtype=np.float64)
-
     @property
     def constant(self) -> bool:
         """Whether all of them are equal."""
         return bool(np.all(self.rate == self.rate[0]))
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether most rows repeat the one before."""
+        return bool(np.mean(np.diff(self.rate) == 0) >= _REPEATED) if self.rate.size > 1 else True
+
+    def at(self, iteration: Rows | Array) -> Array:
+        """The rate at each record."""
+        if not self.in_steps:
+            return np.interp(iteration, self.iteration, self.rate)
+        row = np.searchsorted(self.iteration, iteration, side="right") - 1
+        return np.asarray(self.rate[np.maximum(row, 0)], dtype=np.float64)
+
+    def summed(self, iteration: Rows) -> Array:
+        """Σ of the rates of updates 1 … t, shape (record,).
+
+        Between two rows the n rates of a line from r to s add up to n·r + (s − r)(n + 1)/2, those
+        of a step to (n − 1)·r + s.
+        """
+        known = np.unique(np.concatenate([[0], self.iteration, iteration]))
+        rates, count = self.at(known), np.diff(known)
+        rise = np.diff(rates) * (1 if self.in_steps else (count + 1) / 2)
+        total = np.concatenate([[0.0], np.cumsum(count * rates[:-1] + rise)])
+        return np.asarray(total[np.searchsorted(known, iteration)], dtype=np.float64)
 
 
 Rate = Schedule | LoggedRate
@@ -227,6 +240,8 @@ def told(rate: Rate) -> str:
         return f"the learning rate is {rate.text}, as was said, and not measured"
     if rate.constant:
         return "the learning rate is the logged one at all updates"
+    if rate.in_steps:
+        return "the learning rate is kept from each row that has it until the next"
     return (
         "the learning rate goes on straight lines between the rows that have it; its sum is added "
         "up along them"

@@ -150,10 +150,10 @@ def _why(name: str, runs: list[xr.Dataset]) -> str:
 def _reason(run: xr.Dataset, name: str) -> str:
     found = [attribute for attribute, fields in _REASONS.items() if name in fields]
     told = [str(run.attrs[attribute]) for attribute in found if attribute in run.attrs]
-    if not told and name not in LABELS and (origin := origin_of(run)):
+    if not told and name not in LABELS and origin_of(run):
         if name == "batch_size":
             return "ultraslow import tells it with --batch-size"
-        return printable(f"it is not in what {origin.get('file')} holds of it", _REASON_LENGTH)
+        return "what was imported does not hold it"
     return printable(told[0], _REASON_LENGTH) if told else ""
 
 

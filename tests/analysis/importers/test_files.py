@@ -68,6 +68,7 @@ def test_folders_stand_for_the_logs_in_them(write, tmp_path):
     write("logs/version_0/metrics.csv", TEXT)
     write("logs/version_1/metrics.csv", TEXT)
     write("out/checkpoint-20/trainer_state.json", json.dumps({"log_history": [{"step": 1}]}))
+    write("out/checkpoint-8/trainer_state.json", json.dumps({"log_history": [{"step": 1}]}))
     write("logs/version_1/hparams.yaml", "a: 1")
     found = list(sheets_of([tmp_path]))
     assert [one.name for one in found] == ["logs-version_0", "logs-version_1", "out-checkpoint-20"]

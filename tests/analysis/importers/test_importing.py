@@ -39,7 +39,7 @@ def test_a_curve_becomes_a_recording_that_is_read_fitted_and_tested(run, write, 
     assert run("info", folder) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "imported: a-run from a-run.csv" in told
-    assert "no sketch in this recording (for P8): it is not in what a-run.csv holds of it" in told
+    assert "no sketch in this recording (for P8): what was imported does not hold it" in told
     assert run("fit", folder, "--json") == 0
     (fit,) = json.loads(capsys.readouterr().out)["fits"]
     assert fit["exponent_low"] < 0 < fit["exponent_high"]
@@ -265,3 +265,47 @@ def test_of_an_unknown_batch_size_nothing_is_made_up(run, write, tmp_path, capsy
     assert "unknown batch size" in page.read_text()
     assert "batch size 0" not in page.read_text()
     assert "batch size 0" not in capsys.readouterr().out
+
+
+LIGHTNING = """epoch,lr-SGD,step,train_loss,val_loss,weight_distance
+,0.05,0,,,
+0,,4,0.169,,0.0
+0,,9,0.306,,0.196
+0,,19,,0.049,
+,0.05,20,,,
+1,,29,0.039,,0.639
+,0.005,40,,,
+1,,49,0.01,,0.7
+,0.005,60,,,
+"""
+TRAINER = {
+    "global_step": 20,
+    "train_batch_size": 16,
+    "log_history": [
+        {"epoch": 0.5, "grad_norm": 1.7, "learning_rate": 4.5e-05, "loss": 1.55, "step": 5},
+        {"epoch": 1.0, "grad_norm": 1.7, "learning_rate": 3.8e-05, "loss": 1.33, "step": 10},
+        {"epoch": 1.0, "eval_loss": 1.44, "eval_runtime": 0.0157, "step": 10},
+        {"epoch": 1.5, "grad_norm": 1.7, "learning_rate": 3.2e-05, "loss": 1.28, "step": 15},
+        {"epoch": 1.5, "train_runtime": 0.2, "train_loss": 1.39, "total_flos": 0.0, "step": 15},
+    ],
+}
+
+
+def test_sparse_rows_of_lightning(write):
+    run = only(us.import_runs(write("lightning_logs/version_0/metrics.csv", LIGHTNING)))
+    assert run["iteration"].values.tolist() == [4, 9, 19, 29, 49]
+    np.testing.assert_allclose(run["distance_sq"][:, 0] ** 0.5, [0, 0.196, np.nan, 0.639, 0.7])
+    np.testing.assert_allclose(run["loss"], [0.169, 0.306, np.nan, 0.039, 0.01])
+    np.testing.assert_allclose(run["learning_rate"], [0.05, 0.05, 0.05, 0.05, 0.005])
+    np.testing.assert_allclose(run["learning_rate_sum"], [0.2, 0.45, 0.95, 1.45, 2.0])
+    assert str(run["run"].values) == "lightning_logs-version_0"
+    assert "epoch" not in run
+
+
+def test_the_state_of_a_trainer(write):
+    run = only(us.import_runs(write("out/trainer_state.json", json.dumps(TRAINER))))
+    assert run["iteration"].values.tolist() == [5, 10, 15]
+    assert run["loss"].values.tolist() == [1.55, 1.33, 1.28]
+    np.testing.assert_array_equal(run["held_out"][:, 0], [np.nan, 1.44, np.nan])
+    assert np.isnan(run["distance_sq"]).all()
+    assert (str(run["run"].values), int(run["batch_size"])) == ("out", 0)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from ultraslow.analysis.importers.rates import LoggedRate, schedule
+from ultraslow.analysis.importers.rates import LoggedRate, schedule, told
 
 TEXTS = {
     "0.1": lambda t: 0.1,
@@ -49,6 +49,15 @@ def test_logged_rates_go_on_straight_lines():
     records = np.array([0, 5, 10, 17, 30, 40])
     np.testing.assert_allclose(found.at(records), [rates[max(t, 1) - 1] for t in records])
     np.testing.assert_allclose(found.summed(records), [rates[:t].sum() for t in records])
+
+
+def test_logged_rates_that_repeat_go_in_steps():
+    found = LoggedRate(np.array([0.0, 20.0, 40.0, 60.0]), np.array([0.1, 0.1, 0.01, 0.01]))
+    rates = np.where(np.arange(1, 81) < 40, 0.1, 0.01)
+    records = np.array([0, 5, 20, 39, 40, 41, 80])
+    np.testing.assert_allclose(found.at(records), [rates[max(t, 1) - 1] for t in records])
+    np.testing.assert_allclose(found.summed(records), [rates[:t].sum() for t in records])
+    assert told(found) == "the learning rate is kept from each row that has it until the next"
 
 
 @pytest.mark.parametrize(
