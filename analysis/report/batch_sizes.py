@@ -120,8 +120,8 @@ _ONE_STEP = (
     "tr(HΣ)/GᵀHG; rates tuned for whole trainings, or with momentum or Adam, need not follow it"
 )
 _OFF_CURVE = (
-    "the interval comes from the misfit: it takes in how well the form holds, and how far apart "
-    "rates were tried, not how searches differ"
+    "the interval comes from the misfit, or from how far apart rates were tried: it takes in how "
+    "well the form holds, not how searches differ"
 )
 
 

@@ -14,6 +14,7 @@ from ultraslow.analysis.intervals import SEEDS, check_level
 from ultraslow.analysis.noise import arm_scales, noise_breakdown
 from ultraslow.analysis.predictions import verdicts_on
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
+from ultraslow.analysis.predictions.batch_size.optimizer_exponents import optimizer_exponents
 from ultraslow.analysis.runs import some_runs, unusable
 from ultraslow.analysis.scores import ladders
 from ultraslow.analysis.scores.critical_batch import critical_batch
@@ -21,6 +22,7 @@ from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording import whole_file
 
 from . import data, figures
+from .by_optimizer import exponent_records
 from .numbers import (
     breakdown_numbers,
     comparison_rows,
@@ -124,6 +126,7 @@ def _findings(study: Study) -> Findings:
         noise_detail=noise_breakdown(runs, noise, level=level),
         critical=critical_batch(runs, level=level),
         ladders=ladders(runs, level=level),
+        optimizers=optimizer_exponents(study),
     )
 
 
@@ -157,6 +160,7 @@ def _numbers(runs: xr.DataTree, found: Findings) -> dict[str, Any]:
         "noise_scale": noise_rows(found.study.runs, level=found.study.level),
         "noise_by_batch_size": comparison_rows(found.noise),
         "noise_detail": breakdown_numbers(found.noise_detail),
+        "optimizer_exponents": exponent_records(found.optimizers),
         "critical_batch": plain(found.critical.record()),
         "ladders": ladder_rows(found.ladders),
     }

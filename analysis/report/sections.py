@@ -11,7 +11,7 @@ from markupsafe import Markup
 from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN, ONSET, misfits
 from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, VERDICTS
 from ultraslow.analysis.noise import ArmScale, Breakdown
-from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN
+from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN, OptimizerExponents
 from ultraslow.analysis.predictions.growth import settled
 from ultraslow.analysis.scores import CriticalBatch, Ladder
 from ultraslow.analysis.study import Study
@@ -20,6 +20,7 @@ from ultraslow.analysis.text import fixed, number, percent, plural, sentence
 from . import data, figures, markup
 from .absent import happened, in_part
 from .batch_sizes import critical_in_words, critical_table, sizes_apart
+from .by_optimizer import optimizer_table, rules_table
 from .exponents import exponent_table
 from .markup import piece
 from .tables import (
@@ -50,6 +51,7 @@ class Findings:
     noise_detail: Breakdown | None = None
     critical: CriticalBatch = CriticalBatch()
     ladders: Sequence[Ladder] = ()
+    optimizers: Sequence[OptimizerExponents] = ()
 
 
 def whole_page(found: Findings, content: dict[str, Any]) -> str:
@@ -72,6 +74,7 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
         _rivals(found),
         _distance(found),
         _exponents(found),
+        _by_optimizer(found.optimizers),
         *map(_ladder, found.ladders),
         _noise(found),
         _critical(found.critical, found.noise),
@@ -365,6 +368,16 @@ def _along(found: Findings) -> Markup:
     )
     title = "The exponent along the curves: whether one power holds from beginning to end"
     return piece("drawer", title, [_figure(panels, caption)])
+
+
+def _by_optimizer(found: Sequence[OptimizerExponents]) -> Markup:
+    """How distance and noise scale with rate and batch size; empty without such arms."""
+    if not found:
+        return Markup()
+    lead = "Of the distance at equal times of each clock, and of the noise scale: η^x·M^y."
+    rules = rules_table(found)
+    both = [optimizer_table(found).html(), *([rules.html()] if rules.rows else [])]
+    return _section("Learning rate and batch size, by optimizer", lead, *both)
 
 
 def _noise(found: Findings) -> Markup:

@@ -277,7 +277,15 @@ _TELLING = (
     "ghost_size",
     "rung",
 )
-_OPTIMIZERS = {"sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adamw": "AdamW"}
+_OPTIMIZERS = {
+    "sgd": "SGD",
+    "rmsprop": "RMSprop",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "lars": "LARS",
+    "lamb": "LAMB",
+    "muon": "Muon",
+}
 
 
 def _names(runs: Sequence[xr.Dataset]) -> list[str]:

@@ -11,11 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.text import first_of, number, percent
 
 from .hyperbola import MISFIT, OFF_CURVE, SIZES, Hyperbola, profile_hyperbola
+
+Array = NDArray[np.float64]
+
+_EQUAL = 1e-6  # of a logarithm: rates that differ by less are equal
+_ON_GRID = 1e-3  # of a step of a grid
 
 
 @dataclass(frozen=True)
@@ -73,17 +79,20 @@ class BestRates:
 def best_rates(
     rates: Mapping[float, float | Sequence[float]],
     *,
+    step: float = 1.0,
     notes: Sequence[str] = (),
     level: float = 0.95,
 ) -> BestRates:
     """The noise scale and the largest rate that measured best learning rates tell.
 
     ln ε_opt = ln ε_max − ln(1 + B_noise/M) by least squares; for the interval see
-    `hyperbola.profile_hyperbola`. Rates that were tried in steps lie off the curve by their
-    rounding, which the misfit takes in.
+    `hyperbola.profile_hyperbola`. Rates that were tried in steps of a factor g are rounded, by
+    which several sizes may lie off the curve alike: the variance is (ln g)²/12 at least. A grid
+    shows in best rates that are equal, or powers of one step apart.
 
     Arguments:
         rates: ε_opt by batch size, samples: one rate, or one of each repeated search.
+        step: g, the largest ratio of neighbours among the rates tried; 1 where it is not known.
         notes: to be told before others.
         level: confidence level.
 
@@ -99,9 +108,24 @@ def best_rates(
         reason = f"best rates of {SIZES} batch sizes are needed, and there are {listed}"
         return BestRates(reason=reason, notes=tuple(notes))
     logs = [-np.log(values) for values in known.values()]
-    fit = profile_hyperbola(np.array(list(known), dtype=np.float64), logs, level=level)
-    means = {size: math.exp(-one.mean()) for size, one in zip(known, logs, strict=True)}
-    return _judged(fit, BestRates(rates=means, notes=tuple(notes)))
+    means = np.array([float(one.mean()) for one in logs])
+    between = math.log(step) if step > 1 else _grid(means)
+    fit = profile_hyperbola(
+        np.array(list(known), dtype=np.float64), logs, level=level, least=between**2 / 12
+    )
+    best = dict(zip(known, np.exp(-means).tolist(), strict=True))
+    return _judged(fit, BestRates(rates=best, notes=tuple(notes)))
+
+
+def _grid(logs: Array) -> float:
+    """The step of a grid that logarithms lie on; 0 where they lie on none."""
+    gaps = np.diff(np.sort(logs))
+    steps = gaps[gaps > _EQUAL]
+    if not steps.size:
+        return 0.0
+    whole = steps / steps.min()
+    even = steps.size > 1 and bool(np.all(np.abs(whole - np.round(whole)) < _ON_GRID))
+    return float(steps.min()) if even or steps.size < gaps.size else 0.0
 
 
 def _judged(fit: Hyperbola, found: BestRates) -> BestRates:
@@ -141,19 +165,17 @@ def _misfit(fit: Hyperbola) -> str:
 
 
 def tuned_rates(
-    tried: Mapping[float, Sequence[float]], best: Mapping[float, float]
-) -> tuple[dict[float, float], list[str]]:
-    """The best rates that lower and higher ones enclose, and what is to be known of them.
+    tried: Mapping[float, Sequence[float]], best: Mapping[float, float], *, level: float
+) -> BestRates:
+    """The noise scale that the best of rates tell, of those that lower and higher ones enclose.
 
     Arguments:
         tried: learning rates that were run, by batch size, whether or not they reached a target.
         best: the best of them by batch size; sizes without one are left out.
+        level: confidence level.
 
     Returns:
-        Best rates by batch size, and notes.
-
-    >>> tuned_rates({64: [0.1, 0.2, 0.4]}, {64: 0.2})
-    ({64: 0.2}, ['rates were tried 2 times apart at most'])
+        The estimate (`best_rates`), with what was left out among the notes.
     """
     kept = {
         size: rate for size, rate in best.items() if min(tried[size]) < rate < max(tried[size])
@@ -173,4 +195,4 @@ def tuned_rates(
     ]
     if gaps:
         notes.append(f"rates were tried {number(max(gaps))} times apart at most")
-    return kept, notes
+    return best_rates(kept, step=max(gaps, default=1.0), notes=notes, level=level)

@@ -24,7 +24,7 @@ from ultraslow.analysis.intervals import SEEDS, Interval, check_level
 from ultraslow.analysis.runs import equal_sets, injected_noise, label, runs_of
 from ultraslow.analysis.text import first_of, number, percent, plural, printable
 
-from .best_rates import BestRates, best_rates, tuned_rates
+from .best_rates import BestRates, tuned_rates
 from .held_out import longest_trainings, rate_of
 from .hyperbola import (
     MISFIT,
@@ -278,8 +278,8 @@ def _rates(
     if max((len(rates) for rates in steps.values()), default=0) < 2:
         return None
     fastest = {size: _fastest(rates) for size, rates in table.items()}
-    rates, notes = tuned_rates({size: list(rates) for size, rates in steps.items()}, fastest)
-    return best_rates(rates, notes=notes, level=level)
+    tried = {size: list(rates) for size, rates in steps.items()}
+    return tuned_rates(tried, fastest, level=level)
 
 
 def _fastest(rates: Steps) -> float:
@@ -446,7 +446,8 @@ def _seeds_at(
     """The seeds that an arm lacks, by their labels where other arms have them."""
     new = [str(seed) for seed in common if seed not in seeds]
     lacking = max(len(new), SEEDS - len(seeds))
-    where = f"{plural(lacking, 'more seed')} at batch size {size} and learning rate {number(rate)}"
+    at = f" and learning rate {number(rate)}" if rate else ""
+    where = f"{plural(lacking, 'more seed')} at batch size {size}{at}"
     named = len(common) == SEEDS and new
     return f"{where} (seed{'s' if len(new) > 1 else ''} {', '.join(new)})" if named else where
 

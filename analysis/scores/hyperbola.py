@@ -94,7 +94,9 @@ def fit_hyperbola(
     return _at_edge(inside, sizes, means, grid, error=error)
 
 
-def profile_hyperbola(sizes: Array, logs: Sequence[Array], *, level: float) -> Hyperbola:
+def profile_hyperbola(
+    sizes: Array, logs: Sequence[Array], *, level: float, least: float = 0.0
+) -> Hyperbola:
     """The hyperbola of runs that share no seeds, of one run a batch size above all.
 
     The mean ln S of each of k batch sizes is fitted, and {M_crit : R(M_crit) − R ≤ t_ν²·s²} is the
@@ -111,6 +113,8 @@ def profile_hyperbola(sizes: Array, logs: Sequence[Array], *, level: float) -> H
         sizes: M, shape (size,), samples, increasing, three or more.
         logs: ln S of the runs at each batch size, shape (run,); they may differ in number.
         level: confidence level.
+        least: a variance of ln S that is known to be there, as from rounding, which several sizes
+            may share and then do not show.
 
     Returns:
         The fit. In the interval, n counts runs where it comes from them, else batch sizes.
@@ -121,12 +125,14 @@ def profile_hyperbola(sizes: Array, logs: Sequence[Array], *, level: float) -> H
     means = np.array([one.mean() for one in logs])
     profile = _Profile(sizes, means, counts if repeated else np.ones_like(counts))
     best = profile.best()
-    spread = _Spread(float(profile.loss(best)) / (sizes.size - 2), sizes.size - 2)
-    misfit = profile.curvature(best)
+    off = float(profile.loss(best)) / (sizes.size - 2)
+    spread = _Spread(max(off, least), sizes.size - 2)
+    misfit = profile.curvature(best, least)
     basis, n = OFF_CURVE, sizes.size
     if repeated:
-        own = _Spread(within / float(counts.sum() - sizes.size), int(counts.sum()) - sizes.size)
-        misfit = float(stats.f.sf(spread.variance / own.variance, spread.freedom, own.freedom))
+        freedom = int(counts.sum()) - sizes.size
+        own = _Spread(max(within / freedom, least), freedom)
+        misfit = float(stats.f.sf(off / own.variance, spread.freedom, own.freedom))
         if misfit >= MISFIT:
             spread, basis, n = own, RUNS, int(counts.sum())
     low, high = profile.ends(best, t_quantile(spread.freedom, level) ** 2 * spread.variance)
@@ -139,7 +145,7 @@ def profile_hyperbola(sizes: Array, logs: Sequence[Array], *, level: float) -> H
         basis=basis,
         departure=float(np.abs(np.expm1(rest)).max()),
     )
-    return _profile_at_edge(found, profile, best, spread)
+    return _profile_at_edge(found, profile, best, spread, least)
 
 
 @dataclass(frozen=True)
@@ -201,8 +207,11 @@ class _Profile:
             found.append(open_end if k == 0 else math.exp(_crossing(over, path[k - 1], path[k])))
         return found[0], found[1]
 
-    def curvature(self, best: float) -> float:
-        """p-value of κ = 1 in S_min·(1 + (M_crit/M)^κ), by F; NaN without a degree of freedom."""
+    def curvature(self, best: float, known: float) -> float:
+        """p-value of κ = 1 in S_min·(1 + (M_crit/M)^κ), by F; NaN without a degree of freedom.
+
+        The variance is that of what is left, or a known one where that is larger.
+        """
         freedom, plain = self.sizes.size - 3, float(self.loss(best))
         if freedom < 1:
             return math.nan
@@ -222,8 +231,8 @@ class _Profile:
         start = (float(places[row]), float(powers[column]))
         limits = ([self.edges[0], 1 / _BEND - 1e-9], [self.edges[1] + 1e-9, _BEND + 1e-9])
         least = min(plain, 2 * float(optimize.least_squares(rest, start, bounds=limits).cost))
-        gain = max(plain - least, 0.0) / max(least, 1e-300)
-        return float(stats.f.sf(gain * freedom, 1, freedom))
+        variance = max(least / freedom, known, 1e-300)
+        return float(stats.f.sf((plain - least) / variance, 1, freedom))
 
 
 def _crossing(over: Callable[[float], float], outside: float, inside: float) -> float:
@@ -234,7 +243,7 @@ def _crossing(over: Callable[[float], float], outside: float, inside: float) -> 
 
 
 def _profile_at_edge(
-    found: Hyperbola, profile: _Profile, place: float, spread: _Spread
+    found: Hyperbola, profile: _Profile, place: float, spread: _Spread, least: float
 ) -> Hyperbola:
     """The fit without an estimate where the best lies at an edge of what is sought."""
     lower, upper = profile.edges
@@ -248,7 +257,7 @@ def _profile_at_edge(
     variance, freedom = spread.variance, spread.freedom
     if found.basis == OFF_CURVE:  # about the straight line that is tested, not about the edge
         rest = flat - np.average(flat, weights=profile.weights) - slope * x
-        variance = float(profile.weights @ rest**2) / freedom
+        variance = max(float(profile.weights @ rest**2) / freedom, least)
     error = math.sqrt(variance / squares)
     beyond = float(2 * stats.t.sf(abs(slope) / max(error, _EQUAL), freedom))
     ends = (0.0, found.critical.high) if low else (found.critical.low, math.inf)

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.analysis.intervals import Interval, t_interval
+from ultraslow.analysis.intervals import Interval, fieller, t_interval
 from ultraslow.analysis.runs import (
     RECORDS,
     Arm,
@@ -41,6 +41,7 @@ class SlopeLaw:
         rate: x; None where it is not identified.
         size: y; None where it is not identified.
         combined: x·r − y by r, the exponent of M in the log-slopes when η ∝ M^r.
+        power: y/x, the r at which that is 0, where x is known to differ from 0.
         arms: arms that entered.
         departure: largest relative departure of an arm's mean log-slope from the law; NaN where
             the arms are too few to show one.
@@ -52,6 +53,7 @@ class SlopeLaw:
     rate: Interval | None = None
     size: Interval | None = None
     combined: Mapping[float, Interval] | None = None
+    power: Interval | None = None
     arms: int = 0
     departure: float = math.nan
     reason: str = ""
@@ -126,28 +128,42 @@ def slope_law(study: Study) -> SlopeLaw:
     Returns:
         The exponents that the arms identify, and why others are not.
     """
+    known, lacking = law_runs(study)
+    if lacking is not None:
+        return lacking
+    members = shared_runs(known)
+    return _with_left_out(_estimated(known, members), study, known, list(members))
+
+
+def law_runs(study: Study) -> tuple[Study, SlopeLaw | None]:
+    """The runs whose noise is that of their batches, one a seed, or why there is no law of them.
+
+    Arguments:
+        study: the runs; those without a known batch size are left out as well.
+    """
     noisy = study.where(_by_sampling)
     if study.runs and not noisy.runs:
         reason = "no run has the noise of its batches alone"
-        return SlopeLaw(reason=reason, needed="arms below the full batch without added noise")
+        needed = "arms below the full batch without added noise"
+        return noisy, SlopeLaw(reason=reason, needed=needed)
     warm = without_short(noisy, short_of_noise(noisy))
     known, missing = warm.comparable("distance_sq", "learning_rate")
     if missing is not None:
-        return SlopeLaw(reason=_clause(missing.reason), needed=missing.needed)
-    members = _members(known)
-    return _with_left_out(_estimated(known, members), study, known, list(members))
+        return known, SlopeLaw(reason=_clause(missing.reason), needed=missing.needed)
+    return known, None
 
 
 def _by_sampling(run: xr.Dataset) -> bool:
     """Whether the noise of a run's gradients is that of its batches."""
-    return not whole_batch(run) and injected_noise(run) == 0
+    known = int(run["batch_size"].values) > 0
+    return known and not whole_batch(run) and injected_noise(run) == 0
 
 
 Members = Mapping[Arm, Mapping[object, str]]
 
 
 def _estimated(study: Study, members: Members) -> SlopeLaw:
-    lacking = _lacking(members)
+    lacking = lacking_arms(members)
     if lacking is not None:
         return lacking
     used = study.part(name for seeds in members.values() for name in seeds.values())
@@ -160,7 +176,7 @@ def _estimated(study: Study, members: Members) -> SlopeLaw:
     if unusable:
         return _without_slope(unusable, span)
     logs = [[math.log(slopes[name]) for name in seeds.values()] for seeds in members.values()]
-    return _fit(list(members), np.array(logs), level=study.level)
+    return exponents(list(members), np.array(logs), level=study.level)
 
 
 def _without_slope(runs: Sequence[xr.Dataset], span: Span) -> SlopeLaw:
@@ -205,7 +221,7 @@ def _clause(sentence: str) -> str:
     return f"{sentence[:1].lower()}{sentence[1:].rstrip('.')}"
 
 
-def _members(study: Study) -> dict[Arm, dict[object, str]]:
+def shared_runs(study: Study) -> dict[Arm, dict[object, str]]:
     """Runs of each arm by seed: arms with `LEAST_SEEDS` or more, seeds that all of these have."""
     seeds = {arm: by_seed(study.runs, names) for arm, names in study.arms.items() if arm.rate}
     enough = {arm: named for arm, named in seeds.items() if len(named) >= LEAST_SEEDS}
@@ -214,7 +230,8 @@ def _members(study: Study) -> dict[Arm, dict[object, str]]:
     return {arm: {seed: named[seed] for seed in shared} for arm, named in enough.items()}
 
 
-def _lacking(members: Members) -> SlopeLaw | None:
+def lacking_arms(members: Members) -> SlopeLaw | None:
+    """Why arms with these runs by seed have no exponents; None where they may have."""
     if len(members) < 2:
         reason = f"{plural(len(members), 'arm')} of {LEAST_SEEDS} seeds or more can be used"
         return SlopeLaw(
@@ -229,22 +246,42 @@ def _lacking(members: Members) -> SlopeLaw | None:
     return None
 
 
-def _fit(known: Sequence[Arm], logs: Array, *, level: float) -> SlopeLaw:
-    """The law from ln b of shape (arm, seed)."""
+def exponents(
+    known: Sequence[Arm], logs: Array, *, level: float, powers: Sequence[float] = POWERS
+) -> SlopeLaw:
+    """The exponents of a quantity b ∝ η^x·M^−y, as far as arms identify them.
+
+    Arguments:
+        known: the arms.
+        logs: ln b, shape (arm, seed).
+        level: of the intervals.
+        powers: r of the combinations x·r − y that are asked for.
+    """
     rates, sizes = design = _design(known)
     if not _varies(sizes):
         return _rate_only(known, rates, logs, level=level)
     if not _tells(known):
         return _tied(known, design, logs, level=level)
     x, minus_y = _slopes(design, logs)
-    combined = {r: t_interval(x * r + minus_y, level=level) for r in POWERS}
+    combined = {r: t_interval(x * r + minus_y, level=level) for r in powers}
     return SlopeLaw(
         t_interval(x, level=level),
         t_interval(-minus_y, level=level),
         combined,
+        _level_power(x, -minus_y, level),
         len(known),
         _departure(design, logs),
     )
+
+
+def _level_power(x: Array, y: Array, level: float) -> Interval | None:
+    """y/x by Fieller's interval across seeds; None where x is not told from 0."""
+    sign = math.copysign(1.0, float(x.mean()))
+    covariance = np.cov(y * sign, x * sign) / x.size
+    found = fieller(
+        float(y.mean()) * sign, float(x.mean()) * sign, covariance, n=x.size, level=level
+    )
+    return found if math.isfinite(found.low) and math.isfinite(found.high) else None
 
 
 def _design(known: Sequence[Arm]) -> Array:
@@ -297,7 +334,7 @@ def _rate_only(known: Sequence[Arm], rates: Array, logs: Array, *, level: float)
         return SlopeLaw(reason=f"{reason} and near one rate", needed=f"{needed} and rates")
     found = t_interval(_slopes(rates[None], logs)[0], level=level)
     departure = _departure(rates[None], logs)
-    return SlopeLaw(found, None, None, len(known), departure, reason, needed)
+    return SlopeLaw(found, None, None, None, len(known), departure, reason, needed)
 
 
 def _tied(known: Sequence[Arm], design: Array, logs: Array, *, level: float) -> SlopeLaw:

@@ -48,6 +48,13 @@ def test_rates_in_steps_are_covered_though_they_are_rounded():
     assert np.mean(held) >= 0.9
 
 
+def test_rates_of_one_grid_are_not_taken_to_be_exact():
+    """Rounded alike at all sizes they lie on a curve, and the truth half a step away."""
+    rates = {16: 0.05, 32: 0.1, 64: 0.2, 128: 0.2, 256: 0.2}
+    found = best_rates(rates)
+    assert found.noise_scale.high > 2 * found.noise_scale.low
+
+
 @pytest.mark.parametrize(
     ("power", "status", "words"),
     [
@@ -92,9 +99,18 @@ def test_repeated_searches_tell_by_how_they_differ():
 def test_a_rate_at_the_edge_of_those_tried_may_not_be_the_best():
     tried = {64: [0.1, 0.2, 0.4], 256: [0.4, 0.2], 1024: [0.2, 0.8, 0.4], 4096: [0.4]}
     best = {64: 0.2, 256: 0.4, 1024: 0.4, 4096: 0.4}
-    kept, notes = tuned_rates(tried, best)
-    assert kept == {64: 0.2, 1024: 0.4}
-    assert notes == [
+    found = tuned_rates(tried, best, level=0.95)
+    assert found.status == "missing" and found.reason.endswith("there are 64, 1024")
+    assert found.notes == (
         "the best rate lies at the edge of those tried at batch sizes 256, 4096, left out",
         "rates were tried 2 times apart at most",
-    ]
+    )
+
+
+def test_the_steps_between_rates_that_were_tried_are_in_the_interval():
+    rates = measured(noise=0.02)
+    tried = {size: [rate / 2, rate, rate * 2] for size, rate in rates.items()}
+    rough, fine = tuned_rates(tried, rates, level=0.95), best_rates(rates)
+    assert rough.noise_scale.value == fine.noise_scale.value
+    # s² is (ln 2)²/12 = 0.2² where the rates lie 0.02 off the curve.
+    assert rough.noise_scale.high > 1.5 * fine.noise_scale.high

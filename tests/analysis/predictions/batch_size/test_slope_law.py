@@ -5,7 +5,7 @@ import pytest
 
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.predictions.batch_size.collapse import collapse, collapse_in_rate
-from ultraslow.analysis.predictions.batch_size.slope_law import SlopeLaw, _fit, slope_law
+from ultraslow.analysis.predictions.batch_size.slope_law import SlopeLaw, exponents, slope_law
 from ultraslow.analysis.runs.arms import Arm
 from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording.schedule import log_spaced
@@ -353,7 +353,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(make):
     for _ in range(sets):
         seeds = 0.3 * rng.standard_normal(4) + 0.1 * rng.standard_normal((4, 4))
         logs = middle[:, None] + seeds * np.array([1.0, 1.0, 1.5, 2.0])[:, None]
-        found = _fit(known, logs, level=0.95)
+        found = exponents(known, logs, level=0.95)
         ends = (found.rate, found.size, found.combined[0.5])
         held += [one.low <= value <= one.high for one, value in zip(ends, truth, strict=True)]
     # Binomial: 0.95 ± 3·√(0.95·0.05/1000).
