@@ -178,7 +178,7 @@ class RowReader:
                 self._tap.adopt(partial(scale_of, found), partial(turn_of, found))
                 self._warn(
                     "scaler: a gradient scaler that was not given steps the optimizer; its scale "
-                    "is undone; pass scaler= to us.attach to have loss_scale and skipped recorded"
+                    "is undone and recorded; pass scaler= to us.attach to have it from the start"
                 )
         scale = getattr(optimizer, "grad_scale", None)
         if self._scaler is None and isinstance(scale, Tensor) and not self._divided:

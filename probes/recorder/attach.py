@@ -127,7 +127,7 @@ def attach(
         schedule: iterations to record at, log-spaced when None; 0, the last and those of
             `evaluation` and `landscape` are always recorded.
         scaler: the gradient scaler of mixed precision; gradients are measured unscaled. One that
-            was not given is found when it steps the optimizer, and undone.
+            was not given is found when it steps the optimizer, undone and recorded.
         flush_seconds: about how much time may be lost when the process is killed.
         resume: to go on with the recording at `path`: what `Recorder.state_dict` returned for the
             checkpoint; or the checkpoint's iteration; or True for the last iteration on disk, or
@@ -296,7 +296,7 @@ def _writer(setup: RunSetup, start: Start) -> RecordingWriter:
         start.static,
         start.attributes,
         "noise" in setup.probes,
-        "scaler" in setup.probes,
+        start.scaled or "scaler" in setup.probes,
         waiting=list(start.state.waiting),
         several_units=start.several_units,
         gap=start.gap,

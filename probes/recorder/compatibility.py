@@ -82,7 +82,10 @@ def refuse_other_run(
             )
     quantities = {name: quantity.fields[0] for name, quantity in QUANTITIES.items()}
     for probe, field in (_TRACES | quantities).items():
-        if not FIELDS[field].required and (field in records) != (probe in probes):
+        found_before = probe == "scaler" and field in records  # and will be again
+        if found_before or FIELDS[field].required:
+            continue
+        if (field in records) != (probe in probes):
             had = "has" if field in records else "has no"
             raise ValueError(
                 f"probes: the recording {had} {field}, which {probe!r} makes; resume with the "

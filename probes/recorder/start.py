@@ -86,6 +86,7 @@ class Start:
         new: whether it is a new recording, whose w0 was just saved.
         gap: the last iteration before a hole, which sums lack; None where there is none.
         lacks: fields of today that the recording has never had.
+        scaled: whether it has those of mixed precision.
     """
 
     state: State
@@ -97,6 +98,7 @@ class Start:
     new: bool = False
     gap: int | None = None
     lacks: tuple[str, ...] = ()
+    scaled: bool = False
 
 
 def begin(setup: RunSetup, resume: Resume | None, *, overwrite: bool = False) -> Start:
@@ -341,6 +343,7 @@ def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: boo
         several,
         gap=gap,
         lacks=lacks,
+        scaled="skipped" in records,
     )
 
 

@@ -203,6 +203,7 @@ class RecordingWriter:
         whole = float(np.asarray(self.static.get("batch_size", 0.0)))
         now = _several_units(self.waiting, whole, patient=not self.unknown)
         if self.several_units is None:
+            self.scaled = self.scaled or _is_scaled(self.waiting)
             self.several_units = False if self.fault else now
         elif not self._units_compared and now is not None and self.noise:
             if now != self.several_units:
@@ -310,6 +311,11 @@ def _thinned(records: Sequence[Record]) -> list[Record]:
             record = {**record, **sums}
         kept.append(record)
     return kept
+
+
+def _is_scaled(records: Sequence[Record]) -> bool:
+    """Whether a gradient scaler that nobody has named was found at work."""
+    return any(np.isfinite(float(record.get("loss_scale", np.nan))) for record in records)
 
 
 def _several_units(records: Sequence[Record], whole: float, *, patient: bool) -> bool | None:

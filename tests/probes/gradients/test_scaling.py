@@ -119,3 +119,24 @@ def test_the_clip_factor_is_that_of_all_gradients_or_unknown(tmp_path, kind):
     uneven = kind not in ("norm", "none")
     assert len([w for w in told if "by more than one factor" in str(w.message)]) == int(uneven)
     np.testing.assert_allclose(found, [np.nan] * 5 if uneven else factors, rtol=1e-5)
+
+
+def test_a_scaler_that_nobody_gave_is_recorded_on_when_the_run_goes_on(tmp_path):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=512.0, growth_interval=4)
+    for last, resume in ((4, None), (8, True)):
+        options = {"batch_size": 8, "schedule": range(last + 1), "resume": resume}
+        with (
+            pytest.warns(RuntimeWarning, match="a gradient scaler that was not given"),
+            probes.attach(model, optimizer, tmp_path / "run", **options),
+        ):
+            for _ in range(4):
+                optimizer.zero_grad()
+                scaler.scale(model(torch.randn(8, 4)).square().mean()).backward()
+                scaler.step(optimizer)
+                scaler.update()
+    found = xr.load_dataset(tmp_path / "run.nc")
+    assert found["loss_scale"].values[1:].tolist() == [512.0] * 4 + [1024.0] * 4
+    assert found["skipped"].values.tolist() == [0] * 9

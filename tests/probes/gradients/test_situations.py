@@ -535,6 +535,9 @@ def test_a_scaler_that_was_not_given_is_found(tmp_path, clip, fused):
     assert ["a gradient scaler that was not given steps the optimizer" in one for one in said] == [
         True
     ]
+    scales = recording["loss_scale"].values[1:]
+    np.testing.assert_array_equal(scales, [2.0**k for k in (16, 16, 17, 17, 18, 18)])
+    assert recording["skipped"].values.tolist() == [0] * 7
 
 
 def within(model, optimizer, recorder, twin, clip):
