@@ -2,9 +2,13 @@
 
 import hashlib
 import importlib.util
+import json
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from ultraslow import analysis
 from ultraslow.analysis.scores.ladder import ladders
@@ -67,3 +71,64 @@ def test_every_rung_of_the_ladder_has_two_seeds():
         assert (rung.runs, rung.failed) == (2, 0)
         assert rung.place.number == 0 or rung.over_before.pooled
     assert len(found[0].rungs) == 9
+
+
+@pytest.fixture(scope="module")
+def reproduce():
+    """The program that compares recordings made anew with shipped ones."""
+    where = DATA.parent / "docs" / "reproduce.py"
+    spec = importlib.util.spec_from_file_location("reproduce", where)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["reproduce"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_recordings_made_anew_are_equal_within_the_spread_or_outside(reproduce):
+    shipped = reproduce.recordings(DATA / "cifar10-small")
+    again = {name: run.copy(deep=True) for name, run in shipped.items()}
+    again["sqrt-b64-s0"]["wall_time"] += 5.0  # a clock
+    # Another seed of the arm passes for the run; one of another rate does not, nor a longer walk.
+    again["sqrt-b64-s1"] = shipped["sqrt-b64-s4"]
+    again["sqrt-b256-s1"] = shipped["linear-b1024-s0"]
+    far = again["fixed-b256-s0"]
+    far["distance_sq"] = far["distance_sq"] * 1.5
+    del again["sqrt-b4096-s2"]
+    found = {row.run: row for row in reproduce.compared(again, shipped)}
+    changed = {"sqrt-b64-s1", "sqrt-b256-s1", "fixed-b256-s0", "sqrt-b4096-s2"}
+    assert {row.word for name, row in found.items() if name not in changed} == {"equal"}
+    assert found["sqrt-b64-s1"].word == "within"
+    assert found["sqrt-b256-s1"].word == found["fixed-b256-s0"].word == "outside"
+    assert "distance" in found["fixed-b256-s0"].told
+    assert "of the same versions, yet distance_sq differ" in found["fixed-b256-s0"].told
+    assert found["sqrt-b4096-s2"].word == "missing"
+
+
+def test_other_seeds_pass_for_a_run_as_often_as_the_level_says(reproduce):
+    # Arms of 5 seeds from one normal law, 30 runs: all of them pass in 99 % of the studies.
+    rng = np.random.default_rng(5)
+    failed = 0
+    for _ in range(60):
+        shipped = {f"a{a}-s{s}": simulated(a, s, rng) for a in range(4) for s in range(5)}
+        again = {f"a{a}-s{s}": simulated(a, s, rng) for a in range(4) for s in range(5)}
+        rows = reproduce.compared(again, shipped)
+        assert all(row.word in ("within", "outside") for row in rows)
+        failed += any(row.word == "outside" for row in rows)
+    assert failed <= 4  # of 60 at 1 %: 5 or more have a chance of .0003
+
+
+def simulated(arm, seed, rng):
+    times = np.array([1, 10, 100])
+    distance = 2.0 * np.exp(0.02 * rng.standard_normal(3))
+    attributes = {
+        "config": json.dumps({"settings": {"batch_size": arm, "seed": seed}}),
+        "versions": json.dumps({"torch": "x"}),
+    }
+    return xr.Dataset(
+        {
+            "distance_sq": (("iteration", "tensor"), distance[:, None] ** 2),
+            "loss": ("iteration", np.exp(0.05 * rng.standard_normal(3))),
+        },
+        coords={"iteration": times},
+        attrs=attributes,
+    )
