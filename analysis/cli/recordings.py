@@ -129,6 +129,9 @@ def test(parser: argparse.ArgumentParser) -> Run:
         action="store_true",
         help="compare the rungs of a ladder of recipes instead: runs with metadata `rung`",
     )
+    parser.add_argument(
+        "--verbose", action="store_true", help="say why, and what would decide the open ones"
+    )
     add_json(parser)
     return _test
 
@@ -144,7 +147,11 @@ def _test(arguments: argparse.Namespace) -> int:
         return _compare_rungs(runs, arguments)
     study = Study(runs, arguments.level, advance("fitting"))
     verdicts = verdicts_on(study)
-    say(arguments, {"verdicts": verdict_rows(verdicts)}, *verdict_tables(verdicts))
+    say(
+        arguments,
+        {"verdicts": verdict_rows(verdicts)},
+        *verdict_tables(verdicts, whole=arguments.verbose),
+    )
     return _tell_unfit(runs, fit_rows(study.fits))
 
 
@@ -216,7 +223,7 @@ def report(parser: argparse.ArgumentParser) -> Run:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from ultraslow.analysis.report import printed, verdict_tables
+    from ultraslow.analysis.report import answer_tables, printed
     from ultraslow.analysis.report.report import report as write_report
     from ultraslow.analysis.runs import runs_of
 
@@ -229,7 +236,7 @@ def _report(arguments: argparse.Namespace) -> int:
     runs = load_all(arguments.paths)
     progress = advance("fitting")
     page = write_report(runs, arguments.output, level=arguments.level, progress=progress)
-    print(printed(verdict_tables(page.verdicts)))
+    print(printed(answer_tables(page.verdicts)))
     print(f"\nreport: {page.path}\nnumbers: {page.numbers}")
     return _tell_unfit(runs_of(runs), json.loads(page.numbers.read_text())["fits"])
 

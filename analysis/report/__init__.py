@@ -7,7 +7,8 @@ Contents:
     figures      how they are drawn
     tables       each result as tables
     exponents    tables of exponents, on iterations and on other clocks
-    by_optimizer  exponents in learning rate and batch size, by optimizer
+    by_optimizer exponents in learning rate and batch size, by optimizer
+    verdicts     verdicts as the terminal shows them
     batch_sizes  tables of critical batch sizes and noise scales
     absent       what recordings lack, and why; events of their runs
     table        how a table is shown

@@ -21,5 +21,5 @@ from .tables import (
     noise_table as noise_table,
     plan_tables as plan_tables,
     recording_tables as recording_tables,
-    verdict_tables as verdict_tables,
 )
+from .verdicts import answer_tables as answer_tables, verdict_tables as verdict_tables

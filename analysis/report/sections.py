@@ -23,17 +23,8 @@ from .batch_sizes import critical_in_words, critical_table, sizes_apart
 from .by_optimizer import optimizer_table, rules_table
 from .exponents import exponent_table
 from .markup import piece
-from .tables import (
-    effect,
-    folded,
-    ladder_table,
-    noise_table,
-    origin_table,
-    part_tables,
-    set_title,
-    sized,
-    whole_gain,
-)
+from .tables import ladder_table, noise_table, origin_table, part_tables, sized, whole_gain
+from .verdicts import effect, folded, set_title
 
 _FEW = 6  # events, up to which they are not folded
 

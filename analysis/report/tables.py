@@ -1,4 +1,4 @@
-"""Results as tables: recordings, fits, verdicts, noise scales, ladders, batch sizes, plans."""
+"""Results as tables: recordings, laws, noise scales, ladders, plans."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 
 from ultraslow.analysis.comparison import ArmLaws, in_words, off_ends
-from ultraslow.analysis.intervals import NOT_APPLICABLE, UNDECIDABLE, Interval
 from ultraslow.analysis.noise import ArmScale, Breakdown, NoiseScale
 from ultraslow.analysis.planning import Advice, Pilot, Plan
 from ultraslow.analysis.planning.advice import PROMISED
@@ -23,19 +22,16 @@ from ultraslow.analysis.text import (
     of_batch_size,
     percent,
     plural,
-    real,
     rounded,
     sentence,
     signed_percent,
-    sizes_in_words,
     time_span,
 )
-from ultraslow.diffusion.predictions import PREDICTIONS
 
 from .absent import absences, happened
 from .exponents import phase_note, where_fitted
 from .markup import piece
-from .numbers import inputs, loss_rows, verdict_rows
+from .numbers import inputs, loss_rows
 from .table import NONE, Column, Table, entry
 
 _MEASUREMENTS = {"loss": "loss", "noise_trace": "noise", "learning_rate": "rate"}
@@ -111,78 +107,6 @@ def origin_table(rows: Sequence[Mapping[str, Any]], colours: Mapping[int, str]) 
 
 def _hash(sha256: str) -> str:
     return piece("code", sha256[:_HASH_LENGTH])
-
-
-def verdict_tables(found: xr.Dataset) -> list[Table]:
-    """Each prediction: verdict, effect, reason, and what would decide it, set by set.
-
-    Those that lack a measurement come last, in a sentence each; of all sets but the first they are
-    only counted, as a small set beside a study lacks most.
-    """
-    several = found.sizes["set"] > 1
-    tables = []
-    for place, name in enumerate(found["set"].values.tolist()):
-        rows = verdict_rows(found.sel(set=[name]))
-        if several:
-            tables.append(Table(notes=(f"── {set_title(found, name)} ──",)))
-        tables += _verdicts_of_set(rows, brief=place > 0)
-    note = str(found.attrs.get("note", ""))
-    return [*tables, Table(notes=(note,) if note else ())]
-
-
-def set_title(found: xr.Dataset, name: str) -> str:
-    """A set of runs with the number of its recordings."""
-    return f"{name}: {plural(int(found['recordings'].sel(set=name)), 'recording')}"
-
-
-def _verdicts_of_set(rows: Sequence[Mapping[str, Any]], *, brief: bool) -> list[Table]:
-    told = Table(
-        columns=(
-            Column("", lambda row: f"{row['prediction']:4}{row['verdict'].upper()}", left=True),
-            Column("", effect, left=True),
-            Column("", _sample, left=True),
-        ),
-        rows=[row for row in rows if not folded(row)],
-        below=_reasons,
-    )
-    behind = [row for row in rows if folded(row)]
-    if not brief:
-        return [told, Table(notes=tuple(_lacking(row) for row in behind))]
-    names = ", ".join(row["prediction"] for row in behind)
-    said = f"Not tested here: {names}. `--json` says what each lacks."
-    return [told, Table(notes=(said,) if behind else ())]
-
-
-def folded(row: Mapping[str, Any]) -> bool:
-    """Whether a verdict is about what is missing and can stand behind the others.
-
-    The first prediction is the question that recordings are made for, and is always told.
-    """
-    open_ones = (UNDECIDABLE, NOT_APPLICABLE)
-    return row["verdict"] in open_ones and row["effect"] is None and row["prediction"] != "P1"
-
-
-def effect(row: Mapping[str, Any]) -> str:
-    """What a verdict rests on, with its interval; empty without one."""
-    if row["effect"] is None:
-        return ""
-    value, low, high = (real(row[name]) for name in ("effect", "effect_low", "effect_high"))
-    return str(Interval(value, low, high))
-
-
-def _sample(row: Mapping[str, Any]) -> str:
-    return f"{plural(row['runs'], 'run')}, {sizes_in_words(row['batch_sizes'])}"
-
-
-def _reasons(row: Mapping[str, Any]) -> list[str]:
-    needed = [f"Would decide it: {row['needed']}."] if row["needed"] else []
-    return [row["statement"], row["reason"], *needed]
-
-
-def _lacking(row: Mapping[str, Any]) -> str:
-    title = PREDICTIONS[row["prediction"]].title
-    needed = f" Would decide it: {row['needed']}." if row["needed"] else ""
-    return f"{row['prediction']:4}{row['verdict']} ({title}): {row['reason']}{needed}"
 
 
 _CROSSOVER = (

@@ -88,8 +88,17 @@ def test_fit_is_made_on_the_clock_that_was_asked_for(save, tmp_path, capsys):
     assert "--clock: found beside --tensors" in capsys.readouterr().err
 
 
-def test_test_prints_all_verdicts(runs, capsys):
+def test_test_prints_a_line_a_verdict(runs, capsys):
     assert main(["test", str(runs)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Logarithmic growth: undecidable. None of the 2 runs can be used")
+    lines = [line.split()[0] for line in out.splitlines() if "  undecidable  " in line]
+    assert {"P1", "P2", "P10", "H-c"} < set(lines) and len(lines) == 15
+    assert "Only batch size 64" not in out
+
+
+def test_test_prints_all_reasons_when_asked(runs, capsys):
+    assert main(["test", str(runs), "--verbose"]) == 0
     out = capsys.readouterr().out
     assert out.count("UNDECIDABLE") == 1
     assert out.count(" undecidable (") >= 10

@@ -16,11 +16,8 @@ from ultraslow.analysis.noise.scale import NoiseScale
 from ultraslow.analysis.planning.pilot import Pilot
 from ultraslow.analysis.planning.plan import Option, Plan, Records
 from ultraslow.analysis.planning.power import Question
-from ultraslow.analysis.predictions.table import as_dataset
-from ultraslow.analysis.predictions.verdict import Sample, Verdict
 from ultraslow.analysis.report import numbers, tables
 from ultraslow.analysis.report.exponents import exponent_table
-from ultraslow.analysis.report.numbers import verdict_rows
 from ultraslow.analysis.report.table import printed
 from ultraslow.analysis.runs.arms import LadderPlace
 from ultraslow.analysis.scores.ladder import Gain, Ladder, Rung
@@ -32,10 +29,6 @@ LONG = "a-very-long-run-name-with-many-settings-in-it-b1024-s0"
 def listed(runs):
     used, bad, _ = tables.recording_tables(runs)  # what they lack: test_absent.py
     return printed([used, bad])
-
-
-def told(verdicts):
-    return printed(tables.verdict_tables(verdicts))
 
 
 def flat(text):
@@ -101,42 +94,6 @@ def test_a_misfit_of_an_arm_is_told_below_its_fits(make):
     )
 
 
-def paragraph(**options):
-    plain = {"reason": "because.", "effect_meaning": "exponent p"}
-    item = Verdict("P1", "What is claimed.", "supported", **plain | options)
-    return told(as_dataset({"all runs": [item]}, level=0.95))
-
-
-def test_a_verdict_holds_what_was_found():
-    text = paragraph(
-        effect=0.01,
-        effect_low=-0.02,
-        effect_high=0.03,
-        sample=Sample(4, 2, (64, 256)),
-        needed="more seeds",
-    )
-    assert text.splitlines() == [
-        "P1  SUPPORTED  0.010 [−0.020, 0.030]  4 runs, batch sizes 64, 256",
-        "    What is claimed.",
-        "    because.",
-        "    Would decide it: more seeds.",
-    ]
-
-
-def test_a_verdict_without_effect_or_runs_reads_well():
-    text = paragraph()
-    assert text.splitlines()[0].split() == [
-        "P1",
-        "SUPPORTED",
-        "0",
-        "runs,",
-        "no",
-        "batch",
-        "size",
-    ]
-    assert "Would decide" not in text
-
-
 def test_unusable_paths_are_listed(save, tmp_path):
     save("good", tmp_path / "runs", records=FEW)
     (tmp_path / "runs" / "bad.nc").write_bytes(b"")
@@ -164,37 +121,6 @@ def test_a_killed_run_is_told_from_a_living_one(make, tree, state, said):
     assert flat(" ".join(lines[4:])).startswith(said)
     assert lines[-1].endswith(" d ago)")
     assert len(lines) == 5
-
-
-def test_verdicts_of_a_set_stand_apart():
-    item = Verdict("P1", "Claim.", "supported", "Reason.", "p")
-    both = told(as_dataset({"all runs": [item, item]}, level=0.95))
-    assert both.split("\n\n")[0] == both.split("\n\n")[1]
-
-
-def test_predictions_without_a_measurement_come_last_in_short():
-    lacking = Verdict("P9", "Claim.", "undecidable", "No path.", "R", needed="a path")
-    full = Verdict("P10", "Claim.", "supported", "Reason.", "ratio", effect=1.0)
-    text = told(as_dataset({"all runs": [lacking, full]}, level=0.95))
-    assert text.splitlines()[0].startswith("P10 SUPPORTED")
-    assert text.splitlines()[-1] == (
-        "P9  undecidable (Random, not driven): No path. Would decide it: a path."
-    )
-
-
-def test_the_first_prediction_and_open_ones_with_an_effect_are_told_in_full():
-    first = Verdict("P1", "Claim.", "undecidable", "Reason.", "p", needed="more")
-    open_one = Verdict("P2", "Claim.", "undecidable", "Reason.", "ratio", effect=1.0)
-    rows = verdict_rows(as_dataset({"all runs": [first, open_one]}, level=0.95))
-    assert not any(map(tables.folded, rows))
-
-
-def test_a_note_on_copies_ends_the_verdicts():
-    item = Verdict("P1", "Claim.", "supported", "Reason.", "p")
-    found = as_dataset({"all runs": [item]}, level=0.95).assign_attrs(
-        note="1 recording repeats another."
-    )
-    assert told(found).split("\n\n")[-1] == "1 recording repeats another."
 
 
 BOUNDED = ArmScale(

@@ -1,0 +1,147 @@
+"""Verdicts as the terminal shows them: an answer first, a line each, and all the reasons.
+
+Every set of equal runs is judged by itself. What its first prediction found is the answer to the
+question that recordings are made for, and is told in words; the others take a line each.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+
+from ultraslow.analysis.intervals import (
+    CONTRADICTED,
+    NOT_APPLICABLE,
+    SUPPORTED,
+    UNDECIDABLE,
+    Interval,
+)
+from ultraslow.analysis.text import plural, real, sizes_in_words
+from ultraslow.diffusion.predictions import PREDICTIONS
+
+from .numbers import verdict_rows
+from .table import Column, Table, entry
+
+QUESTION = "P1"
+_WORDS = (CONTRADICTED, SUPPORTED, UNDECIDABLE, NOT_APPLICABLE)
+
+
+def verdict_tables(found: xr.Dataset, *, whole: bool = False) -> list[Table]:
+    """Each prediction of each set: a line, or all that is said of it.
+
+    Arguments:
+        found: verdicts, as `predictions.verdicts_on` gives them.
+        whole: statement, reason and what would decide it stand below each; those that lack a
+            measurement come last, in a sentence each, and are only counted in all sets but the
+            first, as a small set beside a study lacks most.
+    """
+    tables = []
+    for place, name in enumerate(found["set"].values.tolist()):
+        rows = verdict_rows(found.sel(set=[name]))
+        tables += _titled(found, name)
+        tables += _in_whole(rows, brief=place > 0) if whole else _in_lines(rows, brief=place > 0)
+    note = str(found.attrs.get("note", ""))
+    hint = () if whole else ("`--verbose` says why, and what would decide the open ones.",)
+    return [*tables, Table(notes=(note,) if note else ()), Table(notes=hint)]
+
+
+def answer_tables(found: xr.Dataset) -> list[Table]:
+    """What each set answers to the question, and how many predictions came out how."""
+    tables = []
+    for name in found["set"].values.tolist():
+        rows = verdict_rows(found.sel(set=[name]))
+        tables += [*_titled(found, name), Table(notes=(_answer(rows), _counted(rows)))]
+    return tables
+
+
+def set_title(found: xr.Dataset, name: str) -> str:
+    """A set of runs with the number of its recordings."""
+    return f"{name}: {plural(int(found['recordings'].sel(set=name)), 'recording')}"
+
+
+def folded(row: Mapping[str, Any]) -> bool:
+    """Whether a verdict is about what is missing and can stand behind the others.
+
+    The first prediction is the question that recordings are made for, and is always told.
+    """
+    open_ones = (UNDECIDABLE, NOT_APPLICABLE)
+    return row["verdict"] in open_ones and row["effect"] is None and row["prediction"] != QUESTION
+
+
+def effect(row: Mapping[str, Any]) -> str:
+    """What a verdict rests on, with its interval; empty without one."""
+    if row["effect"] is None:
+        return ""
+    value, low, high = (real(row[name]) for name in ("effect", "effect_low", "effect_high"))
+    return str(Interval(value, low, high))
+
+
+def _titled(found: xr.Dataset, name: str) -> list[Table]:
+    if found.sizes["set"] == 1:
+        return []
+    return [Table(notes=(f"── {set_title(found, name)} ──",))]
+
+
+def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
+    first = next(row for row in rows if row["prediction"] == QUESTION)
+    said = f"{PREDICTIONS[QUESTION].title}: {first['verdict']}. {first['reason']}"
+    return f"{said} Would decide it: {first['needed']}." if first["needed"] else said
+
+
+def _counted(rows: Sequence[Mapping[str, Any]]) -> str:
+    parts = []
+    for word in _WORDS:
+        keys = [row["prediction"] for row in rows if row["verdict"] == word]
+        if keys:
+            listed = f" ({', '.join(keys)})" if word != UNDECIDABLE else ""
+            parts.append(f"{len(keys)} {word}{listed}")
+    return f"{', '.join(parts)}."
+
+
+def _in_lines(rows: Sequence[Mapping[str, Any]], *, brief: bool) -> list[Table]:
+    columns = (
+        entry("", "prediction", left=True),
+        entry("verdict", "verdict", left=True),
+        Column("", lambda row: PREDICTIONS[row["prediction"]].title, left=True),
+        Column("effect", effect, left=True),
+    )
+    shown = [row for row in rows if not (brief and folded(row))]
+    hidden = len(rows) - len(shown)
+    lack = "lacks" if hidden == 1 else "lack"
+    said = f"{plural(hidden, 'other prediction')} {lack} arms or measurements here."
+    notes = (said,) if hidden else ()
+    lines = Table(columns=columns, rows=shown if len(shown) > 1 else (), notes=notes)
+    return [Table(notes=(_answer(rows),)), lines]
+
+
+def _in_whole(rows: Sequence[Mapping[str, Any]], *, brief: bool) -> list[Table]:
+    told = Table(
+        columns=(
+            Column("", lambda row: f"{row['prediction']:4}{row['verdict'].upper()}", left=True),
+            Column("", effect, left=True),
+            Column("", _sample, left=True),
+        ),
+        rows=[row for row in rows if not folded(row)],
+        below=_reasons,
+    )
+    behind = [row for row in rows if folded(row)]
+    if not brief:
+        return [told, Table(notes=tuple(_lacking(row) for row in behind))]
+    names = ", ".join(row["prediction"] for row in behind)
+    said = f"Not tested here: {names}. `--json` says what each lacks."
+    return [told, Table(notes=(said,) if behind else ())]
+
+
+def _sample(row: Mapping[str, Any]) -> str:
+    return f"{plural(row['runs'], 'run')}, {sizes_in_words(row['batch_sizes'])}"
+
+
+def _reasons(row: Mapping[str, Any]) -> list[str]:
+    needed = [f"Would decide it: {row['needed']}."] if row["needed"] else []
+    return [row["statement"], row["reason"], *needed]
+
+
+def _lacking(row: Mapping[str, Any]) -> str:
+    title = PREDICTIONS[row["prediction"]].title
+    needed = f" Would decide it: {row['needed']}." if row["needed"] else ""
+    return f"{row['prediction']:4}{row['verdict']} ({title}): {row['reason']}{needed}"
