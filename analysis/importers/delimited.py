@@ -106,7 +106,7 @@ class _Table:
         before = 0
         try:
             for row in reader:
-                if any(cell.strip() for cell in row):
+                if any(map(str.strip, row)):
                     cells = row if delimiter != " " else [cell for cell in row if cell]
                     self.rows.append(cells)
                     self.lines.append(before + 1 + skipped)

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import ultraslow as us
+from ultraslow.analysis.growth import fit_totals
 from ultraslow.analysis.importers.event_files import events_sheet
 from ultraslow.analysis.importers.files import sheets_of
+from ultraslow.analysis.runs import runs_of
 from ultraslow.diffusion.recording import RecordError
 
 EVENTS = Path(__file__).parent / "events"
@@ -135,6 +138,25 @@ def test_two_files_of_a_resumed_run_are_stitched(tmp_path):
     distance = run["distance_sq"].values[:, 0] ** 0.5
     np.testing.assert_allclose(distance, [1, 2, 3, 4, *range(50, 120, 10)])
     assert "its log goes back here from 8" in run.attrs["events"]
+
+
+def test_a_mirror_in_double_precision_has_the_fit_of_its_recording(make, tmp_path):
+    own = make(last=1000)
+    total = own["distance_sq"].sum("tensor").values ** 0.5
+    rates = own["learning_rate"].values
+    content = b""
+    for k, step in enumerate(own["iteration"].values.tolist()):
+        numbers = (("ultraslow/distance", total[k]), ("ultraslow/learning_rate", rates[k]))
+        content += event(
+            step, *((t, tensor(2, message(4, struct.pack("<d", v)))) for t, v in numbers)
+        )
+    (tmp_path / "events.out.tfevents.1").write_bytes(content)
+    fits = [
+        fit_totals(runs_of(tree))
+        for tree in (us.import_runs(tmp_path, batch_size=64), xr.DataTree.from_dict({"a": own}))
+    ]
+    for name in ("exponent", "exponent_low", "exponent_high", "slope", "decade_ratio"):
+        np.testing.assert_allclose(fits[0][name], fits[1][name], rtol=1e-6)
 
 
 @pytest.mark.parametrize("size", [1, 11, 30])

@@ -226,8 +226,12 @@ def test_the_page_runs_as_it_stands(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("metrics.csv").write_text("step,distance\n1,1\n2,2\n")
     Path("dist.csv").write_text("it0,it1,distance\n1,0,1\n2,0,2\n")
+    Path("dist_8gpu.csv").write_text("it0,it1,euclidian_distance\n5000,0,1\n9000,0,2\n0,5000,1\n")
+    rows = [{"step": k, "wn_hidden": 3 + k, "wn_total": 9, "cos_init": 1 - k / 9} for k in (0, 1)]
+    text = "\n".join(map(json.dumps, [{"_meta": {"optimizer": "adamw"}}, *rows]))
+    Path("mech__adamw_sc3.0_wd0.01_s0.jsonl").write_text(text)
     asked = re.findall(r"^ultraslow (.*)$", page, re.M)
-    assert len(asked) == 1
+    assert len(asked) == 3
     for words in asked:
         assert run(*shlex.split(words)) == 0
     (python,) = re.findall(r"```python\n(.*?)```", page, re.S)
