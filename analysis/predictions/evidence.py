@@ -304,10 +304,13 @@ def few_seeds(study: Study, what: str, unit: str = "seeds") -> Missing:
         what: the number, in words.
         unit: what is counted; `LONG_SEEDS` where runs may have been too short.
     """
-    most = max(map(study.seeds, study.arms), default=0)
+    counts = {arm: study.seeds(arm) for arm in study.arms}
+    most = max(counts.values(), default=0)
+    largest = dict.fromkeys(str(arm) for arm, count in counts.items() if count == most)
+    where = f", at {first_of(list(largest))}" if largest else ""
     return Missing(
         f"The seeds are the sample, and no arm has {SEEDS} with {what} "
-        f"({plural(most, 'seed')} at most).",
+        f"({plural(most, 'seed')} at most{where}).",
         f"{SEEDS} seeds or more at one batch size, with {what}",
         float(most),
         float(SEEDS),

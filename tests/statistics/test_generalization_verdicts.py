@@ -8,6 +8,7 @@ import xarray as xr
 
 from ultraslow.analysis.growth.fit import fit_growth
 from ultraslow.analysis.growth.runs import late_growth
+from ultraslow.analysis.intervals import seeds_at_most
 from ultraslow.analysis.predictions.batch_size.huge_batch import huge_batch
 from ultraslow.analysis.predictions.generalization.equal_updates import generalization
 from ultraslow.analysis.predictions.generalization.full_batch import full_batch
@@ -184,17 +185,48 @@ WORDS = ("supported", "contradicted", "undecidable", "undecidable")
 def test_verdicts_on_less_distance(case, word):
     gaps, distances, sd, spread = H_C[case]
     rng = np.random.default_rng(1)
-    found = Counter()
-    for _ in range(SETS):
-        runs = {}
-        for size in SIZES:
-            values = accuracies(gaps.get(size, 0.0), 1.0, sd=sd, seeds=5, rng=rng)
-            for seed, value in enumerate(values):
-                distance = distances[size] * np.exp(spread * rng.standard_normal())
-                one = run(size=size, seed=seed, value=value, distance=distance)
-                runs[str(one["run"].values)] = one
-        found[less_distance(Study(runs)).verdict] += 1
-    right_and_rarely_wrong(found, word)
+    sets = (moved(gaps, distances, sd=sd, spread=spread, rng=rng) for _ in range(SETS))
+    right_and_rarely_wrong(Counter(less_distance(Study(runs)).verdict for runs in sets), word)
+
+
+def moved(gaps, distances, *, sd, spread, rng, seeds=5):
+    """Runs of each batch size with their scores and final distances."""
+    runs = {}
+    for size in SIZES:
+        values = accuracies(gaps.get(size, 0.0), 1.0, sd=sd, seeds=seeds, rng=rng)
+        for seed, value in enumerate(values):
+            distance = distances[size] * np.exp(spread * rng.standard_normal())
+            one = run(size=size, seed=seed, value=value, distance=distance)
+            runs[str(one["run"].values)] = one
+    return runs
+
+
+# gaps and final distances by batch size, spread of scores and of distances between seeds
+ADVISED_H_C = {
+    "less distance": ({256: 0.02, 1024: 0.03}, {64: 8.0, 256: 9.0, 1024: 10.0}, 0.008, 0.1),
+    "more distance": ({256: 0.03, 1024: 0.06}, {64: 10.0, 256: 7.5, 1024: 5.5}, 0.01, 0.1),
+    "wide scores": ({256: 0.03, 1024: 0.05}, {64: 8.0, 256: 9.0, 1024: 10.0}, 0.02, 0.05),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ADVISED_H_C)
+def test_seeds_that_are_advised_decide_on_less_distance(case):
+    gaps, distances, sd, spread = ADVISED_H_C[case]
+    rng = np.random.default_rng([2042, list(ADVISED_H_C).index(case)])
+    most, decided, asked, left_open = seeds_at_most(5), [], [], 0
+    while len(decided) < 40 and left_open < 400:
+        runs = moved(gaps, distances, sd=sd, spread=spread, rng=rng, seeds=most)
+        few = less_distance(Study(of_seeds(runs, 5)))
+        left_open += few.verdict == "undecidable"
+        if few.verdict != "undecidable" or few.unit != "seeds":
+            continue
+        asked.append(few.need)
+        decided.append(less_distance(Study(of_seeds(runs, few.need))).verdict)
+    share = 1 - decided.count("undecidable") / len(decided)
+    print(case, share, np.median(asked), len(decided), left_open, Counter(decided))
+    assert len(decided) == 40
+    assert share >= 0.8 - 2 * np.sqrt(0.16 / len(decided))
 
 
 TIMES = log_spaced(10_000, per_decade=15)[1:]

@@ -229,8 +229,8 @@ def _judge(
     needed = f"{seeds} seeds a batch size (now {count})" if seeds else longer
     if not seeds and word == UNDECIDABLE and not (in_rate and slopes is None):
         needed = (
-            f"nothing up to {seeds_at_most(count)} seeds a batch size, as the ratio may lie near "
-            f"the margin or changes yet: {longer} may tell"
+            f"perhaps {longer}: the ratio may still change, or lie near the margin, so that up to "
+            f"{seeds_at_most(count)} seeds a batch size would not"
         )
     between = f"distances of equal runs differ by {found.spread:.2%} between seeds at most"
     return blank.decided(

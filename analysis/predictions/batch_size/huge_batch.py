@@ -18,6 +18,7 @@ from ultraslow.analysis.intervals import (
     welch,
 )
 from ultraslow.analysis.predictions.generalization import HUGE_SHARE, huge_sizes
+from ultraslow.analysis.predictions.growth import told_arm
 from ultraslow.analysis.predictions.growth.log_growth import log_growth
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import Span, common_window, label, last_common_decade
@@ -58,7 +59,8 @@ def huge_batch(study: Study) -> Verdict:
     times = last_common_decade(kept.runs)
     curves = log_curves(kept, times).mean()
     blank = replace(blank, sample=kept.sample, span=(float(times[0]), float(times[-1])))
-    return _judge(blank, growth, Place.of(curves, size))
+    smaller = told_arm(kept.where(lambda run: int(run["batch_size"].values) < size))
+    return _judge(blank, growth, Place.of(curves, size), smaller[1] if smaller else "")
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,8 @@ def _ratios(curves: Curves, size: int) -> list[Interval]:
     return [curves.ratio(huge, other) for other in curves.logs if other.batch_size < size]
 
 
-def _judge(blank: Verdict, growth: Verdict, place: Place) -> Verdict:
+def _judge(blank: Verdict, growth: Verdict, place: Place, others: str) -> Verdict:
+    """The verdict, where P1 says `others` of the smaller batch sizes."""
     word = UNDECIDABLE
     if place.off or growth.verdict == CONTRADICTED:
         word = SUPPORTED
@@ -228,7 +231,7 @@ def _judge(blank: Verdict, growth: Verdict, place: Place) -> Verdict:
     return blank.decided(
         word,
         place.nearest.mapped(math.exp),
-        reason=_reason(blank.span, growth, place),
+        reason=_reason(blank.span, growth, place, others),
         needed=needed,
         assumptions=(f"P1 at batch size {place.size}: {growth.reason}", *growth.assumptions),
         have=have,
@@ -237,22 +240,28 @@ def _judge(blank: Verdict, growth: Verdict, place: Place) -> Verdict:
     )
 
 
-def _reason(span: Span, growth: Verdict, place: Place) -> str:
+def _reason(span: Span, growth: Verdict, place: Place, others: str) -> str:
     low, high = 1 / (1 + MARGIN), 1 + MARGIN
     far = f"off all others and their trend, where {low:.2f} to {high:.2f} counts as one curve"
     near = "on the curve of the others"
     where = far if place.off else near if place.on else "neither surely on the others nor off them"
+    exponent = Interval(growth.effect, growth.effect_low, growth.effect_high)
     law = {
         SUPPORTED: "and grows like log t",
-        CONTRADICTED: "and does not grow like log t",
+        CONTRADICTED: f"and grows like t^p with p = {exponent}, which is not log t",
         UNDECIDABLE: "and may or may not grow like log t",
     }[growth.verdict]
     nearest = place.nearest
-    return (
+    said = (
         f"Over iterations {number(round(span[0]))} to {number(round(span[1]))} the distance at "
         f"batch size {place.size} lies {where} ({nearest.mapped(ratio_of)} times that "
         f"of {nearest.name.partition(' over ')[2]}), {law}."
     )
+    if growth.verdict != CONTRADICTED:
+        return said
+    enough = "Either" if place.off else "That it is no logarithm"
+    alike = ", though smaller batch sizes grow like none either" if others == CONTRADICTED else ""
+    return f"{said} {enough} is enough for the claim{alike}."
 
 
 def _needed(growth: Verdict, place: Place) -> tuple[str, float, float, str]:

@@ -31,7 +31,7 @@ from ultraslow.analysis.scores import (
     tuned_difference,
 )
 from ultraslow.analysis.study import Missing, Sample, Study
-from ultraslow.analysis.text import plural, rounded
+from ultraslow.analysis.text import number, plural, rounded
 
 from .equal_updates import without_scores
 from .gaps import without_value
@@ -130,7 +130,7 @@ def less_distance(study: Study) -> Verdict:
         [f"{plural(few, 'run')} left out: fewer than {SEEDS} seeds at their rate"] if few else []
     )
     blank = replace(blank, assumptions=(note, *left))
-    verdict = _judge(blank, found, margin=MARGINS[kept.metric], level=study.level)
+    verdict = _judge(blank, found, _clearer(kept), margin=MARGINS[kept.metric], level=study.level)
     if few and verdict.needed == _THIRD:
         needed = f"{SEEDS} seeds or more at the batch sizes and rates that have fewer"
         return replace(verdict, needed=needed, need=math.nan, have=math.nan, unit="")
@@ -271,7 +271,25 @@ def at_one_rate(found: list[End], *, level: float) -> list[Pair]:
     ]
 
 
-def _judge(blank: Verdict, found: list[End], *, margin: float, level: float) -> Verdict:
+def _clearer(study: Study) -> str:
+    """Arms that may differ more than those at hand, none of a batch beyond the training set."""
+    largest = max(study.batch_sizes)
+    sizes = {float(run["data_size"]) for run in study.runs.values() if "data_size" in run}
+    most = min(sizes, default=math.inf)
+    if _TIMES * largest <= most:
+        return f"a batch size of {number(_TIMES * largest)}"
+    if _LEAST_TIMES * largest <= most:
+        return f"a batch of all {number(most)} samples"
+    return f"trainings {_TIMES} times as long"
+
+
+# How much larger a batch is advised, and from how much on the whole training set is one.
+_TIMES, _LEAST_TIMES = 4, 2
+
+
+def _judge(
+    blank: Verdict, found: list[End], clearer: str, *, margin: float, level: float
+) -> Verdict:
     limit = math.log1p(DISTANCE_MARGIN)
     count = len(found) * (len(found) - 1) // 2
     sharp = at_one_rate(found, level=level)
@@ -288,12 +306,18 @@ def _judge(blank: Verdict, found: list[End], *, margin: float, level: float) -> 
         reason = f"In all {plural(len(apart), 'pair')} that differ in score the better one moved"
         reason += f" farther; least so {nearest}."
         return _told(blank, CONTRADICTED, nearest, reason)
-    blank = _with_seeds(blank, sharp, plain, margin=margin, level=level)
+    blank = _with_seeds(blank, sharp, plain, clearer, margin=margin, level=level)
     return _open(blank, plain, apart, few=len(found) < ARMS)
 
 
 def _with_seeds(
-    blank: Verdict, sharp: list[Pair], plain: list[Pair], *, margin: float, level: float
+    blank: Verdict,
+    sharp: list[Pair],
+    plain: list[Pair],
+    clearer: str,
+    *,
+    margin: float,
+    level: float,
 ) -> Verdict:
     """The seeds that would decide it: some pair for the claim, or all pairs against it."""
     limit = math.log1p(DISTANCE_MARGIN)
@@ -316,8 +340,8 @@ def _with_seeds(
     seeds = seeds_to_decide(chance, count)
     if not seeds:
         needed = (
-            f"nothing up to {seeds_at_most(count)} seeds an arm: arms that differ more, such as "
-            "batch sizes 4 times as large, may show a clearer difference"
+            f"perhaps {clearer}, which may differ more: up to {seeds_at_most(count)} seeds an arm "
+            "would not"
         )
         return replace(blank, needed=needed)
     needed = f"{seeds} seeds an arm (now {count})"

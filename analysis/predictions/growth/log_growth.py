@@ -42,7 +42,9 @@ from ultraslow.analysis.intervals import (
     UNDECIDABLE,
     VERDICTS,
     Interval,
+    joint_level,
     t_interval,
+    t_quantile,
 )
 from ultraslow.analysis.planning import Pilot, advise
 from ultraslow.analysis.planning.pilot import pilot
@@ -222,10 +224,13 @@ def _without_arms(
     )
     fit = kept.fits.sel(node=clearest)
     effect = _within_run(fit)
+    count = len(kept.runs)
+    which = f", of {count} the farthest from log t," if count > 1 else ""
     return blank.decided(
         UNDECIDABLE,
         effect,
-        reason=f"{reason} Within {effect.name} p = {effect}, which says nothing of the next.",
+        reason=f"{reason} Within {effect.name}{which} p = {effect}, which says nothing of the "
+        "next.",
         needed=way.needed,
         meaning=f"{EFFECT}, {effect.name}",
         sample=kept.sample,
@@ -271,7 +276,7 @@ def _reason(
     said = found.arms[shown.name]
     parts = [_growth(shown, found, level=level), _rival(shown, said, found.word), besides]
     told = [f"{part}." for part in parts if part]
-    return " ".join([*told, *_arms_say(arms, found)])
+    return " ".join([*told, *_arms_say(arms, found, level=level)])
 
 
 def _growth(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
@@ -287,7 +292,21 @@ def _growth(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
     beyond = "0.5 diffusion" if exponent.value > 0 else "below 0 growth ends"
     scale = f"up to ±{MARGIN:g} is log t" if log else f"0 is log t, {beyond}"
     decade = _last_decade(shown, exponent, level=level)
-    return f"{span} {grew} with p = {exponent} ({scale}); {decade}"
+    shared = _shared(found.arms[shown.name], shown, len(found.arms), level=level)
+    return f"{span} {grew} with p = {exponent}{shared} ({scale}); {decade}"
+
+
+def _shared(said: ArmJudgement, shown: SpeakingArm, arms: int, *, level: float) -> str:
+    """That an interval is as wide as it is since arms share the error, where that is much."""
+    freedom, alone = shown.curves.exponents.size - 1, joint_level(level, 1)
+    wider = t_quantile(freedom, said.level) / t_quantile(freedom, alone) - 1
+    # Support has a level of its own.
+    if said.level != joint_level(level, arms) or wider <= _WIDER:
+        return ""
+    return f" at {percent(said.level, 1)}, {percent(wider)} wider as {arms} arms share the error"
+
+
+_WIDER = 0.1  # of an interval: less changes nothing that anybody would read off it
 
 
 def _logarithm(shown: SpeakingArm) -> str:
@@ -388,7 +407,7 @@ def _misses(shown: SpeakingArm, faster: bool) -> float:
     return math.exp(float((better.faster if faster else better.slower).mean()) / 2)
 
 
-def _arms_say(arms: Sequence[SpeakingArm], found: Judgement) -> list[str]:
+def _arms_say(arms: Sequence[SpeakingArm], found: Judgement, *, level: float) -> list[str]:
     """Which arms carry the word, and which by themselves say something else."""
     if len(arms) == 1:
         return []
@@ -414,13 +433,20 @@ def _arms_say(arms: Sequence[SpeakingArm], found: Judgement) -> list[str]:
         return [f"All {len(arms)} arms show this, each by itself."]
     show = "shows this by itself" if len(carrying) == 1 else "show this, each by itself"
     told = [f"{_sizes(carrying)} {show}"]
-    told += [f"{less} more {'says' if less == 1 else 'say'} so less surely"] if less else []
+    told += [_less_surely(less, len(arms), level)] if less else []
     open_ones = alone[UNDECIDABLE]
     verb = "decides" if len(open_ones) == 1 else "decide"
     # Support needs that none leans beyond the margin.
     against = ", and none speaks against it" if found.word == SUPPORTED else ""
     told += [f"{_sizes(open_ones)} alone {verb} nothing{against}"] if open_ones else []
     return [sentence("; ".join([*told, *decided]))]
+
+
+def _less_surely(less: int, arms: int, level: float) -> str:
+    """That so many arms would contradict alone, and not with the error shared among all."""
+    alone, shared = (percent(joint_level(level, count), 1) for count in (1, arms))
+    say = "says" if less == 1 else "say"
+    return f"{less} more {say} so at {alone}, not at the {shared} that each of {arms} arms needs"
 
 
 def _sizes(names: Sequence[str]) -> str:

@@ -77,7 +77,10 @@ def test_an_undecided_verdict_carries_its_sample(make):
     found = question("P9", "R").lacking(evidence.few_seeds(study, "a path"), study.sample)
     assert found.verdict == "undecidable"
     assert (found.sample.runs, found.sample.seeds, found.sample.batch_sizes) == (4, 2, (64, 256))
-    assert "no arm has 4 with a path (2 seeds at most)" in found.reason
+    assert (
+        "no arm has 4 with a path (2 seeds at most, at batch size 64, batch size 256)"
+        in found.reason
+    )
 
 
 def test_one_word_for_several():

@@ -63,6 +63,12 @@ def test_either_departure_supports_the_claim(make, factor, exponent, word, place
     )
     assert found.span == (300, 3000)
     assert found.effect == pytest.approx(factor, rel=0.01)
+    # Fits of all batch sizes have the exponent.
+    ending = (
+        "and grows like t^p with p = 0.400 [0.392, 0.408], which is not log t. That it is no "
+        "logarithm is enough for the claim, though smaller batch sizes grow like none either."
+    )
+    assert found.reason.endswith(ending if exponent else "and grows like log t.")
     assert found.sample.batch_sizes == SIZES
 
 

@@ -148,7 +148,7 @@ LIMIT = math.log(1.1)
     ],
 )
 def test_margins_of_score_and_distance(found, word):
-    assert _judge(question("H-c", ""), found, margin=0.01, level=0.95).verdict == word
+    assert _judge(question("H-c", ""), found, "", margin=0.01, level=0.95).verdict == word
 
 
 def test_scores_and_distances_have_welchs_intervals_at_the_level_asked_for():
@@ -184,3 +184,23 @@ def test_copies_add_no_runs(train):
     found = less_distance(Study(runs | copies))
     assert found == less_distance(Study(runs))
     assert (found.sample.runs, found.sample.seeds) == (15, 5)
+
+
+@pytest.mark.parametrize(
+    ("size", "advised"),
+    [
+        (None, "a batch size of 4096"),
+        (4096, "a batch size of 4096"),
+        (3000, "a batch of all 3000 samples"),
+        (1500, "trainings 4 times as long"),
+    ],
+)
+def test_no_batch_is_advised_beyond_the_training_set(train, size, advised):
+    gaps, distances = {64: 0.0, 256: 0.0094, 1024: 0.0}, {64: 5.0, 256: 8.0, 1024: 10.0}
+    runs = sweep(train, gaps=gaps, distances=distances)
+    for name, run in runs.items():
+        kept = run.drop_vars("data_size", errors="ignore")
+        runs[name] = kept if size is None else kept.assign_coords(data_size=size)
+    found = less_distance(Study(runs))
+    assert found.verdict == "undecidable"
+    assert found.needed.startswith(f"perhaps {advised}, which may differ more: up to 21 seeds")
