@@ -73,6 +73,8 @@ def import_command(parser: argparse.ArgumentParser) -> Run:
         action="store_true",
         help="where the steps of a log begin anew, the last start counts",
     )
+    text = "add to the iterations: 1 where 0 stands for the first update"
+    parser.add_argument("--shift", type=int, default=0, metavar="N", help=text)
     parser.add_argument("--overwrite", action="store_true", help="replace recordings")
     parser.add_argument("--dry-run", action="store_true", help="print what would be made")
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
@@ -118,6 +120,7 @@ def _request(arguments: argparse.Namespace) -> "Request":
             arguments.where,
             dict(map(_label, arguments.label)),
             arguments.restarted,
+            arguments.shift,
         )
     except ValueError as error:
         raise CommandError(str(error)) from error

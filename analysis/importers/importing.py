@@ -56,6 +56,7 @@ class Request:
         where: a condition on rows.
         labels: from label to value.
         restarted: whether of a log whose steps begin anew the last start counts.
+        shift: what to add to iterations.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -66,6 +67,7 @@ class Request:
     where: str = ""
     labels: Mapping[str, str | int | float] = field(default_factory=dict)
     restarted: bool = False
+    shift: int = 0
 
 
 def import_runs(
@@ -86,6 +88,7 @@ def import_runs(
     where: str = "",
     labels: Mapping[str, str | int | float] | None = None,
     restarted: bool = False,
+    shift: int = 0,
     overwrite: bool = False,
 ) -> xr.DataTree:
     """Runs that other programs logged, as recordings.
@@ -112,6 +115,7 @@ def import_runs(
         where: condition on rows, as `it1 == 0`.
         labels: labels of the runs, as `{"seed": 1}`.
         restarted: of a log whose steps begin anew the last start counts.
+        shift: what to add to iterations, as 1 where 0 stands for the first update.
         overwrite: whether files of the same names may be replaced.
 
     Returns:
@@ -141,6 +145,7 @@ def import_runs(
         where,
         given,
         restarted,
+        shift,
     )
     paths = [files] if isinstance(files, str | os.PathLike) else list(files)
     found = imported([Path(path) for path in paths], request)
@@ -191,6 +196,8 @@ def _runs_of(sheet: Sheet, request: Request) -> list[Imported]:
     chosen = Said(rate, batch_size, request.weights, request.initial_norm, request.labels)
     found = []
     for name, own in _groups(sheet, rows, columns, request).items():
+        if request.shift and "lagged" in columns.of:
+            raise sheet.fault("--shift: found beside pairs of iterations, expected one of them")
         first, pairs = apart(sheet, own, columns)
         joined = stitched(
             sheet,
@@ -198,6 +205,7 @@ def _runs_of(sheet: Sheet, request: Request) -> list[Imported]:
             _used(columns),
             iteration=columns.of["iteration"],
             restarted=request.restarted,
+            shift=request.shift,
         )
         made = packed(name, sheet, own, columns, joined, chosen, left_out)
         found.append(with_lags(made, pairs) if pairs is not None else made)

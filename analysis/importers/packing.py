@@ -155,9 +155,29 @@ def _motion(
         squares = unknown
         assumed.append("the file has no distance from the initial weights")
     weight_sq = unknown if norm is None else norm.values**2
-    start = _initial_norm(found, weight_sq, said)
-    overlap = (weight_sq + start**2 - squares) / 2
+    overlap = _overlap(columns, squares, weight_sq, _initial_norm(found, weight_sq, said), assumed)
     return {"distance_sq": squares, "weight_sq": weight_sq, "overlap": overlap}
+
+
+def _overlap(
+    columns: ColumnMap, squares: Array, weight_sq: Array, start: float, assumed: list[str]
+) -> Array:
+    """⟨w, w0⟩ = (w² + w0² − d²)/2; unknown where d is none of |w − w0| to w + w0."""
+    overlap = (weight_sq + start**2 - squares) / 2
+    if "distance" not in columns.of or not np.isfinite(overlap).any():
+        return overlap
+    bound = np.sqrt(weight_sq) * start * (1 + _ROUNDING)
+    if np.any(np.abs(overlap) > bound + _ROUNDING):
+        assumed.append(
+            f"{shown(columns.of['norm'])} and {shown(columns.of['distance'])} are not of the same "
+            "tensors, as no angle fits both; angles are left out"
+        )
+        return np.full_like(overlap, np.nan)
+    assumed.append(
+        f"angles follow from {shown(columns.of['norm'])} and {shown(columns.of['distance'])}, if "
+        "both are of the same tensors"
+    )
+    return overlap
 
 
 def _of(columns: ColumnMap, found: Stitched, role: str) -> Numbers | None:
@@ -176,7 +196,7 @@ def _squares(sheet: Sheet, columns: ColumnMap, found: Stitched) -> Array:
     if found.iteration[0] == 0 and values[0] > 0:
         raise sheet.fault(
             f"column {shown(name)}: found {values[0]:.6g} at step 0, where the distance from the "
-            "initial weights is 0; is it another distance?"
+            "initial weights is 0: is it another distance, or is 0 the first update (--shift 1)?"
         )
     return values if plain(name) in SQUARED else values**2
 
@@ -209,7 +229,7 @@ def _from_cosine(
     if found.iteration[0] == 0 and abs(cosine[0] - 1) > _ROUNDING:
         raise sheet.fault(
             f"column {shown(named[1])}: found {cosine[0]:.6g} at step 0, where the cosine to the "
-            "initial weights is 1; is it another cosine?"
+            "initial weights is 1: is it another cosine, or is 0 the first update (--shift 1)?"
         )
     squares = norm**2 + start**2 - 2 * norm * start * cosine
     first = f"{said.initial_norm:g}" if np.isfinite(said.initial_norm) else "its value at step 0"

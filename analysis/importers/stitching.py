@@ -17,7 +17,7 @@ from .sheet import Array, Numbers, Rows, Sheet, is_absent, numbers, shown
 # Steps that fall this often are in no order at all, as many workers write them, and are sorted.
 _DISORDER = 10
 _DISORDER_SHARE = 0.05
-_LARGEST = 2.0**62
+_LARGEST = 2.0**53  # above, floats pass over whole numbers
 _SUGGESTED = 3  # columns that a message names
 _MOSTLY = 0.2  # of the rows, that one value has to have to be suggested
 
@@ -48,6 +48,7 @@ def stitched(
     *,
     iteration: str,
     restarted: bool = False,
+    shift: int = 0,
 ) -> Stitched:
     """The rows of one run, one for each step, in their order.
 
@@ -58,6 +59,7 @@ def stitched(
         iteration: name of the column of steps.
         restarted: whether a log whose steps begin anew is one of a run that was started again,
             of which the last start counts.
+        shift: what to add to steps, as 1 where 0 stands for the first update.
 
     Raises:
         RecordError: for steps that are no whole numbers, for rows of one step that contradict
@@ -65,6 +67,9 @@ def stitched(
     """
     left_out: dict[str, int] = {}
     rows, steps = _with_steps(sheet, rows, iteration, left_out)
+    steps = steps + shift
+    if steps.min() < 0:
+        raise sheet.fault(f"--shift: found {shift}, which makes a step {steps.min()}")
     held = {name: numbers(sheet, name, rows=rows) for name in columns}
     kept, events = _in_order(sheet, rows, steps, held, restarted=restarted)
     if kept.size < rows.size:

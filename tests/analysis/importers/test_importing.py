@@ -313,3 +313,20 @@ def test_the_state_of_a_trainer(write):
     np.testing.assert_array_equal(run["held_out"][:, 0], [np.nan, 1.44, np.nan])
     assert np.isnan(run["distance_sq"]).all()
     assert (str(run["run"].values), int(run["batch_size"])) == ("out", 0)
+
+
+def test_a_loop_that_counts_from_the_first_update_is_noticed(write):
+    log = write("zero.csv", "step,distance\n0,1\n1,1.5\n2,1.75\n")
+    with pytest.raises(RecordError, match=r"found 1 at step 0, where .* is 0: .*--shift 1"):
+        us.import_runs(log)
+    assert only(us.import_runs(log, shift=1))["iteration"].values.tolist() == [1, 2, 3]
+    with pytest.raises(RecordError, match="--shift: found -1, which makes a step -1"):
+        us.import_runs(log, shift=-1)
+
+
+def test_angles_that_cannot_be_are_left_out(write):
+    log = write("other.csv", "step,distance,norm\n0,0,10\n1,1,10\n2,1,15\n")
+    found = only(us.import_runs(log))
+    assert np.isnan(found["overlap"]).all()
+    assert found["weight_sq"].values[:, 0].tolist() == [100, 100, 225]
+    assert "not of the same tensors" in found.attrs["origin"]
