@@ -351,6 +351,11 @@ def shortage(fits: xr.Dataset) -> str:
     """What to do, in plain words: mostly, until which iteration to train on."""
     if not (fits["last"] > 0).any():
         return "recordings that hold the learning rate: nothing else says where it was constant"
+    if not (fits["last"] > fits["first"]).any():
+        return (
+            "runs at a constant learning rate: it changes from record to record here, where "
+            "`ultraslow fit` follows growth by the summed rate Ση"
+        )
     reached = int(fits["last"].max())
     last = float((fits["first"].clip(min=1) * 10**DECADES).max())
     short = fits["decades"] < DECADES

@@ -437,6 +437,13 @@ def test_vague_fits_are_told_to_become_clear_of_their_noise():
     assert "more records" in shortage(fits(["ok", "ok"]))
 
 
+def test_a_rate_that_never_stays_asks_for_one_that_does_and_not_for_longer_runs():
+    cyclic = fits(["too_few_points"] * 2).assign(
+        first=("node", [5000, 5000]), last=("node", [5000, 5000]), decades=("node", [0.0, 0.0])
+    )
+    assert shortage(cyclic).startswith("runs at a constant learning rate: it changes from record")
+
+
 def test_the_run_whose_rate_is_constant_last_has_to_go_on_longest():
     # 20·10^2.5 = 6324.6
     late = fits(["ok", "ok", "ok"]).assign(
