@@ -297,8 +297,8 @@ def wrapped_late(model: torch.nn.Module, parameters: Sequence[torch.nn.Parameter
     if not was_wrapped(model, parameters):
         return ""
     return (
-        "the model was wrapped after the probes were attached, so they do not see the whole run; "
-        "wrap first, then attach"
+        "the model was wrapped, or layers of it were replaced, after the probes were attached, so "
+        "they do not see the whole run; replace and wrap first, then attach"
     )
 
 

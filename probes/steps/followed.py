@@ -82,6 +82,7 @@ class Followed:
     def _before(self, optimizer: torch.optim.Optimizer) -> None:
         given = any(one is optimizer for one in self.optimizers.given)
         if not given and not self.optimizers.owned(optimizer):
+            self.optimizers.steps_elsewhere(optimizer)
             return
         if self._open is not None and self._is_within():
             self._depth += optimizer is self._open

@@ -7,7 +7,7 @@ second. What trains its tensors later may be another optimizer.
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from weakref import ref
+from weakref import WeakSet, ref
 
 import torch
 from torch import Tensor
@@ -66,6 +66,7 @@ class Optimizers:
         """
         self.given = list(given)
         self._model = model
+        self._others: WeakSet[torch.optim.Optimizer] = WeakSet()  # that own none of the parameters
         self.clock = clock
         self._now = list(given)  # what steps in the place of each
         self._parameters = list(parameters)
@@ -151,6 +152,10 @@ class Optimizers:
         if any(self._parameters[i].grad is not None for i in self.owned(optimizer)):
             self._idle -= self.numbers(optimizer)
 
+    def steps_elsewhere(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer that owns none of the parameters steps, with more of the model perhaps."""
+        self._others.add(optimizer)
+
     def steps_within(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer that was not given steps in a backward pass."""
         self._within.update(dict.fromkeys(self.owned(optimizer), optimizer))
@@ -216,9 +221,10 @@ class Optimizers:
 
     def newcomers(self) -> int:
         """How many parameters have begun to train since this was asked last."""
-        every = () if self._model is None else self._model.parameters()
-        others = (p for p in every if p.requires_grad and p.grad is not None)
-        new = [p for p in (*self._trainable(), *others) if id(p) not in self._known]
+        whole = set() if self._model is None else {id(p) for p in self._model.parameters()}
+        others = (p for one in self._others for p in _parameters(one) if id(p) in whole)
+        trained = (*self._trainable(), *(p for p in others if p.requires_grad))
+        new = [p for p in trained if id(p) not in self._known]
         self._known |= {id(p) for p in new}
         return len({id(p) for p in new})
 

@@ -73,6 +73,7 @@ def test_layers_that_another_optimizer_begins_to_train_are_noted(tmp_path):
     model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1))
     model[0].requires_grad_(False)
     optimizer = torch.optim.SGD(model[1].parameters(), lr=0.1)
+    another = torch.optim.SGD(model[0].parameters(), lr=0.1)
     with (
         pytest.warns(RuntimeWarning, match="2 parameters began to train"),
         probes.attach(model, optimizer, tmp_path / "a", batch_size=4, schedule=range(5)),
@@ -81,6 +82,8 @@ def test_layers_that_another_optimizer_begins_to_train_are_noted(tmp_path):
             if iteration == 3:
                 model[0].requires_grad_(True)
             model(torch.ones(4, 2)).square().mean().backward()
+            if iteration >= 3:
+                another.step()
             optimizer.step()
             optimizer.zero_grad()
     assert [at for at, _ in events(tmp_path / "a.nc")] == [3]

@@ -310,7 +310,7 @@ def test_a_schedule_beyond_the_run_and_wrapping_after_attaching_are_said(tmp_pat
             step(model, optimizer, torch.ones(4, 3))
     recorder = probes.attach(model, optimizer, tmp_path / "wrapped", batch_size=4)
     model.weight = torch.nn.Parameter(model.weight.detach().clone())  # as fully_shard does
-    with pytest.warns(RuntimeWarning, match="wrap first, then attach"):
+    with pytest.warns(RuntimeWarning, match="replace and wrap first, then attach"):
         step(model, optimizer, torch.ones(4, 3))
     recorder.close()
 
@@ -320,7 +320,7 @@ def test_wrapping_that_took_another_optimizer_is_said_at_the_end(tmp_path):
     recorder = probes.attach(model, optimizer, tmp_path / "run", batch_size=4)
     model.weight = torch.nn.Parameter(model.weight.detach().clone())
     step(model, torch.optim.SGD(model.parameters(), lr=0.1), torch.ones(4, 3))
-    with pytest.warns(RuntimeWarning, match="wrap first, then attach"):
+    with pytest.warns(RuntimeWarning, match="replace and wrap first, then attach"):
         recorder.close()
 
 
