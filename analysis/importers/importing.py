@@ -24,7 +24,8 @@ from ultraslow.diffusion.recording import (
     as_label,
     make_folder,
     sync_folder,
-    write_file,
+    to_bytes,
+    whole_file,
 )
 
 from .columns import ColumnMap, long_form, mapped
@@ -315,15 +316,19 @@ def write_all(found: Sequence[Imported], folder: Path, *, overwrite: bool = Fals
     there = [path for path in files if path.exists() or path.with_suffix("").is_dir()]
     if there and not overwrite:
         raise FileExistsError(17, "exists already; --overwrite replaces it", str(there[0]))
+    is_new = not folder.exists()
     make_folder(folder)
     beside = folder / f".import.{uuid.uuid4().hex}.tmp"
     beside.mkdir()
     try:
         for path, one in files.items():
-            write_file(one.records, beside / path.name)
+            with whole_file(beside / path.name) as file:
+                file.write(to_bytes(one.records))
         for path in files:
             os.replace(beside / path.name, path)
         sync_folder(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
     return list(files)

@@ -111,7 +111,7 @@ def packed(
         "iteration": iteration,
         "tensor": ["weights"],
         **{key: value[keep][:, None] for key, value in motion.items()},
-        **_copied(columns, found, keep),
+        **_copied(sheet, columns, found, keep),
         **_training(columns, found, keep, said, assumed),
         **_held_out(columns, found, keep, assumed),
         **_labels(sheet, rows, columns, said, assumed),
@@ -242,8 +242,16 @@ def _from_cosine(
     return np.asarray(np.where(squares < 0, 0.0, squares))
 
 
+def _whole_numbers(sheet: Sheet, name: str, values: Array) -> NDArray[np.int64]:
+    bad = ~((values == np.floor(values)) & (np.abs(values) < 2.0**53))
+    if bad.any():
+        found = values[int(np.argmax(bad))]
+        raise sheet.fault(f"column {shown(name)}: found {found:g}, expected whole numbers")
+    return np.asarray(values.astype(np.int64))
+
+
 def _copied(
-    columns: ColumnMap, found: Stitched, keep: NDArray[np.bool_]
+    sheet: Sheet, columns: ColumnMap, found: Stitched, keep: NDArray[np.bool_]
 ) -> dict[str, NDArray[Any]]:
     """Fields of a recording that a file has under their names."""
     values: dict[str, NDArray[Any]] = {}
@@ -254,7 +262,8 @@ def _copied(
         if not own.logged.any() or (FIELDS[name].dtype == "i8" and not own.logged[keep].all()):
             continue
         value: NDArray[Any] = own.values[keep]
-        value = value.astype(np.int64) if FIELDS[name].dtype == "i8" else value
+        if FIELDS[name].dtype == "i8":
+            value = _whole_numbers(sheet, name, value)
         values[name] = value[:, None] if "tensor" in FIELDS[name].dims else value
     return values
 

@@ -7,7 +7,7 @@ import ultraslow as us
 from ultraslow.analysis.exporters import as_table, write_csv
 from ultraslow.analysis.growth import fit_totals
 from ultraslow.analysis.runs import runs_of
-from ultraslow.diffusion.recording import FIELDS
+from ultraslow.diffusion.recording import FIELDS, RecordError
 
 
 @pytest.fixture
@@ -69,3 +69,13 @@ def test_fits_are_the_same_to_the_last_digits(study, tmp_path):
 
 def test_no_runs_no_rows():
     assert as_table(xr.DataTree()).empty
+
+
+def test_counts_of_a_table_are_whole_numbers(study, tmp_path):
+    path = tmp_path / "study.csv"
+    header, first, *rest = write_csv(study).split("\n")
+    cells = first.split(",")
+    cells[header.split(",").index("noise_updates")] = "inf"
+    path.write_text("\n".join([header, ",".join(cells), *rest]))
+    with pytest.raises(RecordError, match="'noise_updates': found inf, expected whole numbers"):
+        us.import_runs(path)

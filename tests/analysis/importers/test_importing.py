@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import resource
 import shlex
 from pathlib import Path
 
@@ -330,3 +331,22 @@ def test_angles_that_cannot_be_are_left_out(write):
     assert np.isnan(found["overlap"]).all()
     assert found["weight_sq"].values[:, 0].tolist() == [100, 100, 225]
     assert "not of the same tensors" in found.attrs["origin"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_disk_without_room_leaves_what_was_there(run, write, tmp_path, capsys, there):
+    small = write("small.csv", "step,distance\n1,1\n2,2\n")
+    large = write("large.csv", table({"step": range(1, 9000), "distance": range(1, 9000)}))
+    folder = tmp_path / "runs"
+    if there:
+        us.import_runs(small, folder, batch_size=3)
+    before = {path.name: path.read_bytes() for path in folder.glob("*")}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))  # of one file, as of a quota
+    try:
+        assert run("import", small, large, "--output", folder, "--overwrite") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "file too large" in capsys.readouterr().err.lower()
+    assert {path.name: path.read_bytes() for path in folder.glob("*")} == before
+    assert folder.exists() == there
