@@ -41,7 +41,13 @@ from ultraslow.probes.quantities import (
 )
 from ultraslow.probes.quantities.landscape import Landscape
 from ultraslow.probes.steps import Optimizers, is_recorded
-from ultraslow.probes.storage import RecordingWriter, SegmentStore, name_fault
+from ultraslow.probes.storage import (
+    Mirrored,
+    RecordingWriter,
+    SegmentStore,
+    checked_mirrors,
+    name_fault,
+)
 
 from .metadata import attributes, coordinates, described
 from .outlook import OneUnit, outlook, say
@@ -74,6 +80,7 @@ def attach(
     processes: torch.distributed.ProcessGroup | bool | None = None,
     close_on_sigterm: bool = True,
     overwrite: bool = False,
+    mirror: Mirrored = None,
     quiet: bool = False,
 ) -> Recorder:
     """Attach probes to a training run; the weights at this moment are w0, unless it is resumed.
@@ -147,7 +154,11 @@ def attach(
             brought the recording to disk; with several, close the recorder when training stops.
         overwrite: whether to remove a recording that is at `path` and begin anew, as when a
             notebook's cell is run again; a recorder of this process that is still open there ends.
-
+        mirror: where the totals are to be seen while the run lives, one or several: "tensorboard",
+            or "tensorboard:FOLDER", event files in a folder of the run's name; "wandb", or
+            "wandb:PROJECT", the active run of Weights & Biases or an offline one; or an object
+            with `log(iteration, values)` and `close()`. Rank 0 mirrors what a flush has brought to
+            disk; a mirror that fails is told once and follows no more.
         quiet: whether to say nothing on standard error of what the run can serve.
 
     Returns:
@@ -170,10 +181,9 @@ def attach(
     labels = dict[str, Any](seed=seed, scaling=scaling, data=data, data_size=data_size)
     labels.update(ghost_size=ghost_size, added_noise=added_noise, model=model_name)
     told = described(metadata or {}, {**labels, "batch_size": batch_size})
-    asked = {"evaluation": evaluation, "landscape": landscape}
+    asked = {"evaluation": evaluation, "landscape": landscape, "mirror": mirror}
     end_open(SegmentStore(path), asked=overwrite)
-    optimizers = _optimizers(model, given, clock)
-    setup, quantities = _setup(model, optimizers, path, told, probes, asked, scaler, processes)
+    setup, quantities = _setup(model, given, clock, path, told, probes, asked, scaler, processes)
     make = partial(
         Recorder,
         model,
@@ -217,6 +227,7 @@ def _begun(
     try:
         begun = _with_quantities(setup, start, quantities)
         writer = _writer(setup, begun)
+        writer.mirrored_by(setup.mirrors)
         folder, new = setup.store.folder, start.recorded < 0 and not quiet
         writer.tell = (lambda records: say(folder, outlook(folder, records))) if new else None
         alone = OneUnit(folder, listens=new and writer.noise and setup.processes.size == 1)
@@ -237,7 +248,8 @@ def _what(setup: RunSetup) -> str:
 
 def _setup(
     model: torch.nn.Module,
-    optimizers: Optimizers,
+    given: Sequence[torch.optim.Optimizer],
+    clock: object,
     path: str | Path,
     told: Mapping[str, Any],
     probes: Collection[str] | None,
@@ -248,11 +260,14 @@ def _setup(
     """What is to be recorded, and the quantities that measure it.
 
     Arguments:
-        model, path, probes, scaler, processes: as `attach` has them.
-        optimizers: of the run.
+        model, clock, path, probes, scaler, processes: as `attach` has them.
+        given: the optimizers whose steps can be followed.
         told: what is said of the run, checked.
-        settings: of the probes that need some, by name; None for one that was not asked for.
+        settings: of the probes that need some, and mirrors, by name; None for one that was not
+            asked for.
     """
+    optimizers, mirrors = _optimizers(model, given, clock), checked_mirrors(settings["mirror"])
+    settings = {name: given for name, given in settings.items() if name != "mirror"}
     store, subject = SegmentStore(path), _subject(model, processes_of(model, processes))
     asks = partial(
         say,
@@ -272,6 +287,7 @@ def _setup(
         {**documented, **quantities.attributes()},
         frozenset({*chosen, *(["scaler"] if scaler is not None else [])}),
         optimizers,
+        tuple(mirrors),
     )
     return setup, quantities
 

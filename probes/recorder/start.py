@@ -22,7 +22,7 @@ from ultraslow.probes.distributed import Processes, fail_together, refuse_unlike
 from ultraslow.probes.norms import squared_distances
 from ultraslow.probes.quantities import Subject
 from ultraslow.probes.steps import Optimizers
-from ultraslow.probes.storage import SegmentStore, initial
+from ultraslow.probes.storage import Mirror, SegmentStore, initial
 
 from .compatibility import (
     refuse_earlier_initial,
@@ -52,6 +52,7 @@ class RunSetup:
         attributes: of the recording.
         probes: names of the probes that run, `scaler` among them with mixed precision.
         optimizers: of the run.
+        mirrors: that follow the recording.
     """
 
     store: SegmentStore
@@ -60,6 +61,7 @@ class RunSetup:
     attributes: Mapping[str, str]
     probes: frozenset[str]
     optimizers: Optimizers
+    mirrors: tuple[str | Mirror, ...] = ()
 
     @property
     def learning_rate(self) -> float:

@@ -22,6 +22,7 @@ from ultraslow.diffusion.recording import (
 )
 from ultraslow.probes.buffer import Record, stacked
 
+from .mirrors import Mirror, Mirrors
 from .segments import SegmentStore
 
 _NOISE_FIELDS = (
@@ -79,7 +80,7 @@ class RecordingWriter:
     the gradients of some updates are unknown. `tell` is called with the first records that are on
     disk. `gap` is the last iteration before a hole that ends with the next record; the recording's
     attribute `gaps` lists all, each with the first iteration after it. `lacks` are fields that a
-    recording which goes on has never had.
+    recording which goes on has never had. `mirrors` follow what is on disk.
     """
 
     store: SegmentStore
@@ -98,6 +99,7 @@ class RecordingWriter:
     tell: Callable[[xr.Dataset], None] | None = None
     events: list[tuple[int, str]] = field(default_factory=list)
     lacks: Collection[str] = ()
+    mirrors: Mirrors | None = None
     _units_compared: bool = False
     _warned: set[str] = field(default_factory=set)
 
@@ -175,11 +177,13 @@ class RecordingWriter:
     def close(self) -> None:
         """Write what waits and join all segments into the closed file, or warn that it failed."""
         if self.lost:
+            self._end_mirrors()
             return
         self.several_units = bool(self.several_units)
         self._warned.clear()
         if self.waiting:
             self._try(self._write_waiting, f"lost {len(self.waiting)} records at its end")
+        self._end_mirrors()
         if not self.lost:
             closing = partial(self.store.compact, self._told_events())
             self._try(closing, "was left live, in its folder")
@@ -192,11 +196,25 @@ class RecordingWriter:
 
     def leave(self) -> None:
         """Give the recording back as it is, with what happened after its last records."""
+        self._end_mirrors()
         if not self.lost:
             with suppress(Exception):  # whatever it is, it was warned of
                 self.store.tell(self._told_events())
         with suppress(OSError):
             self.store.close()
+
+    def mirrored_by(self, asked: Sequence[str | Mirror]) -> None:
+        """Let mirrors follow; one that fails is warned of, and stands among the events."""
+
+        def failed(iteration: int, text: str) -> None:
+            self.note(iteration, text)
+            self._warn(text)
+
+        self.mirrors = Mirrors(asked, self.store.folder, failed) if asked else None
+
+    def _end_mirrors(self) -> None:
+        if self.mirrors is not None:
+            self.mirrors.close()
 
     def _learn_units(self) -> None:
         """Whether updates have several units; once known it decides which fields there are."""
@@ -219,6 +237,8 @@ class RecordingWriter:
         records = self.dataset(self.waiting)
         self.store.write(records)
         self.waiting = []
+        if self.mirrors is not None:
+            self.mirrors.follow(records)
         tell, self.tell = self.tell, None
         if tell is not None:
             tell(records)
