@@ -130,7 +130,7 @@ class Prepared:
             trainer = self.logged.samples if self.logged is not None else None
             seen = f"; the trainer tells {trainer} on a device in a pass" if trainer else ""
             yield f"batch size: unknown, --batch-size says it{seen}"
-        yield f"to read: {self.nbytes / 1e9:.3g} GB; to write: {self.store.file}"
+        yield f"to read: {_in_words(self.nbytes)}; to write: {self.store.file}"
 
     def types(self) -> list[str]:
         """Types of the values, the most frequent first."""
@@ -343,6 +343,18 @@ def notes(prepared: Prepared, sums: Sums) -> Iterator[str]:
     logged = prepared.logged.rate if prepared.logged is not None else np.empty(0)
     if prepared.request.learning_rate is None and logged.size and np.ptp(logged) > 0:
         yield "learning rates between those that the trainer logged are interpolated"
+
+
+def _in_words(count: int) -> str:
+    """Bytes in a unit of a fitting size.
+
+    >>> _in_words(2_990_000_000), _in_words(12)
+    ('2.99 GB', '12 bytes')
+    """
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"
 
 
 def _some(names: tuple[str, ...] | list[str]) -> str:

@@ -327,7 +327,7 @@ def test_the_page_runs_as_it_stands(tmp_path, monkeypatch, capsys):
         save_file(state, folder / "model.safetensors")
     assert command(*shlex.split(typed)[2:]) == 0
     told = capsys.readouterr().out
-    sizes = r"\d[\d,.e-]* (tensors|values|GB)"
+    sizes = r"\d[\d,.e-]* (tensors|values|GB|MB|kB|bytes)"
     lines = [re.sub(sizes, "n", text).splitlines()[:5] for text in (told, shown)]
     assert lines[0] == lines[1]
     assert "gpt2-s0.nc: 6 records" in told
