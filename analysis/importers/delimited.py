@@ -45,9 +45,10 @@ def delimited_sheet(text: str, source: str, name: str, sha256: str) -> Sheet:
         notes.append("the first row names no columns; they are called column1, column2, …")
     _check_names(header, source)
     rows, lines = table.rows[first:], table.lines[first:]
-    if rows and len(rows[-1]) < len(header) and not text.endswith(("\n", "\r")):
-        notes.append(f"{table.place_of(lines[-1])} is cut off in its middle, and left out")
-        rows, lines = rows[:-1], lines[:-1]
+    if rows and not text.endswith("\n"):
+        whole = len(rows[-1]) >= len(header)
+        notes.append(_without_end(lines[-1], whole=whole))
+        rows, lines = (rows, lines) if whole else (rows[:-1], lines[:-1])
     for row, line in zip(rows, lines, strict=True):
         if len(row) != len(header):
             raise RecordError(
@@ -65,6 +66,16 @@ def delimited_sheet(text: str, source: str, name: str, sha256: str) -> Sheet:
     commas = delimiter != ","
     return Sheet(
         source, name, sha256, kind, columns, lines, notes=tuple(notes), decimal_commas=commas
+    )
+
+
+def _without_end(line: int, *, whole: bool) -> str:
+    """What a last line without an end may be."""
+    if not whole:
+        return f"line {line} is cut off in its middle, and left out"
+    return (
+        f"line {line}, the last one, has no end: if the file was cut off there, so is its last "
+        "number"
     )
 
 
@@ -115,11 +126,6 @@ class _Table:
             raise RecordError(
                 source, [f"line {reader.line_num + skipped}: {error}, expected a CSV file"]
             ) from error
-
-    @staticmethod
-    def place_of(line: int) -> str:
-        """A line in words."""
-        return f"line {line}"
 
 
 def _delimiter(text: str, source: str) -> str:

@@ -23,6 +23,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?", re.ASCII)
 # 5,000 is five or five thousand.
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
+_POINTS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+", re.ASCII)
 _INFINITE = {"inf": np.inf, "infinity": np.inf, "∞": np.inf, "-∞": -np.inf}
 _INFINITE |= {"+inf": np.inf, "-inf": -np.inf, "-infinity": -np.inf, "+infinity": np.inf}
 _ABSENT = {"", "null", "none", "na", "n/a", "<na>"}
@@ -116,6 +117,7 @@ def numbers(sheet: Sheet, name: str, option: str = "", rows: Rows | None = None)
     cells = sheet.column(name, option)
     places = np.arange(len(cells)) if rows is None else rows
     chosen = [cells[place] for place in places]
+    _check_points(sheet, name, chosen, places)
     if (plain := _plain_numbers(chosen)) is not None:
         return plain
     commas = _decimal_commas(sheet, name, chosen, places)
@@ -177,6 +179,27 @@ def _number(cell: Cell, commas: bool) -> float | None:
     if text.lower() in _INFINITE:
         return _INFINITE[text.lower()]
     return float(text.replace(",", ".")) if commas and _COMMA.fullmatch(text) else None
+
+
+def _check_points(sheet: Sheet, name: str, cells: Sequence[Cell], places: Rows) -> None:
+    """Refuse 5.000 in a file that has commas before decimals: it may be five thousand."""
+    if not sheet.decimal_commas:
+        return
+    points = [
+        (place, cell.strip())
+        for place, cell in zip(places, cells, strict=True)
+        if isinstance(cell, str) and "." in cell
+    ]
+    if not points or not all(_POINTS.fullmatch(text) for _, text in points):
+        return
+    others = (cell for column in sheet.columns.values() for cell in column)
+    if any(isinstance(cell, str) and _COMMA.fullmatch(cell.strip()) for cell in others):
+        place, text = points[0]
+        raise sheet.fault(
+            f"{sheet.at(int(place), name)}: found {shown(text)} in a file with commas before "
+            f"decimals, which is {text} or {text.replace('.', '')}; expected numbers without "
+            "points between thousands"
+        )
 
 
 def _decimal_commas(sheet: Sheet, name: str, cells: Sequence[Cell], places: Rows) -> bool:

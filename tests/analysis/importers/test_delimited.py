@@ -37,6 +37,9 @@ def test_a_number_that_can_be_read_in_two_ways_is_refused():
     with pytest.raises(RecordError, match="which is 1234 or"):
         column('step,d\n"1,234",1\n', "step")
     assert column("step;d\n1;5,000\n2;5,25\n", "d") == [5, 5.25]
+    with pytest.raises(RecordError, match=r"found '5\.000' in a file with commas before decimals"):
+        column("step;d\n5.000;1,5\n10.000;2,5\n", "step")
+    assert column("step;d\n5.000;1\n10.000;2\n", "step") == [5, 10]
 
 
 def test_empty_cells_were_not_logged_and_nan_was():
@@ -63,6 +66,14 @@ def test_rows_without_names_get_numbers():
     found = sheet("1,2\n3,4\n")
     assert found.columns == {"column1": ["1", "3"], "column2": ["2", "4"]}
     assert "names no columns" in found.notes[0]
+
+
+def test_a_last_number_may_be_cut_off_where_the_line_has_no_end():
+    whole = "step,d\n1,12.5\n2,13.5"
+    assert sheet(whole + "\n").notes == ()
+    for text in (whole, whole[:-2]):
+        (said,) = sheet(text).notes
+        assert said.startswith("line 3, the last one, has no end: if the file was cut off")
 
 
 def test_a_last_row_that_is_cut_off_is_told_and_left_out():
