@@ -217,6 +217,10 @@ def sweep(parser: argparse.ArgumentParser) -> Run:
     RECIPE is a TOML file or the name of a recipe that comes with the package. Started again, the
     command skips runs that are recorded to their end, and goes on with those that were
     interrupted. It ends with status 1 when runs failed.
+
+    With --iterations shorter runs, finished or not, go on to that length, and with --seeds
+    further ones are trained: what was recorded stays, and is what it would be had they been asked
+    for at once. Only a constant learning rate can go on; another one is of another run.
     """
     parser.add_argument(
         "recipe", metavar="RECIPE", help="file or name; `list` names those there are"
@@ -227,6 +231,15 @@ def sweep(parser: argparse.ArgumentParser) -> Run:
         type=float,
         default=1.0,
         help="shrink network, images, batches and iterations by this factor (default: 1)",
+    )
+    parser.add_argument(
+        "--iterations", type=int, metavar="N", help="lengthen runs that are shorter to N updates"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="train N seeds of each arm: the recipe's, then others",
     )
     parser.add_argument(
         "--jobs", type=int, default=0, help="runs at a time; 0: as many as fit (default: 0)"
@@ -266,7 +279,7 @@ def _sweep(parsed: argparse.Namespace) -> int:
         return 0
     if not todo:
         return 0
-    _discard(todo)
+    _make_ready(todo)
     if parsed.slurm:
         return _told(_on_slurm(recipe, todo, count, parsed))
     with interrupted_by_sigterm():
@@ -294,17 +307,29 @@ def _planned(parsed: argparse.Namespace) -> "tuple[Recipe, int]":
     try:
         path = find(parsed.recipe)
         recipe = read_recipe(
-            path, overrides={"folder": parsed.folder, **overrides}, scale=parsed.scale
+            path,
+            overrides={"folder": parsed.folder, **overrides},
+            scale=parsed.scale,
+            seeds=_at_least_1(parsed.seeds, "--seeds"),
         )
         _refuse_several(recipe, str(path))
         count = processes(recipe.runs[0])
-        return planned(recipe, str(path), processes=count, scale=parsed.scale), count
+        least = _at_least_1(parsed.iterations, "--iterations")
+        chosen = {"processes": count, "scale": parsed.scale, "least_iterations": least}
+        return planned(recipe, str(path), **chosen), count
     except ConfigError as error:
         raise CommandError(
             "\n  ".join([str(error).split(": ")[0] + ":", *error.faults])
         ) from error
     except ValueError as error:
         raise CommandError(str(error)) from error
+
+
+def _at_least_1(value: int | None, option: str) -> int:
+    """A number that was asked for; 0 where none was."""
+    if value is not None and value < 1:
+        raise CommandError(f"{option}: found {value}, expected 1 or more")
+    return value or 0
 
 
 def _refuse_several(recipe: "Recipe", source: str) -> None:
@@ -322,12 +347,18 @@ def _refuse_several(recipe: "Recipe", source: str) -> None:
 
 def _todo(configs: "Sequence[Config]") -> "list[Config]":
     """The runs that are not done; refuses recordings of other settings."""
-    from ultraslow.probes.runs.jobs import differences, state
+    from ultraslow.probes.runs.jobs import can_go_on, differences, finished_at, state
 
     faults = [
         f"{config.path}: found a recording of other settings ({'; '.join(found[:3])})"
         for config in configs
         if state(config) != "absent" and (found := differences(config))
+    ]
+    faults += [
+        f"{config.path}: found a recording that ends at iteration {ended}, without the checkpoint"
+        " that finished runs leave since: it cannot go on"
+        for config in configs
+        if not faults and (ended := finished_at(config)) and not can_go_on(config)
     ]
     if faults:
         listed = "\n  ".join(faults[:5])
@@ -335,18 +366,20 @@ def _todo(configs: "Sequence[Config]") -> "list[Config]":
     return [config for config in configs if state(config) != "done"]
 
 
-def _discard(configs: "Sequence[Config]") -> None:
-    from ultraslow.probes.runs.jobs import discard_half
+def _make_ready(configs: "Sequence[Config]") -> None:
+    from ultraslow.probes.runs.jobs import make_ready
 
     for config in configs:
-        discard_half(config)
+        make_ready(config)
 
 
 def _sweep_introduction(recipe: "Recipe", todo: "Sequence[Config]", count: int) -> str:
-    from ultraslow.probes.runs.jobs import state
+    from ultraslow.probes.runs.jobs import finished_at, state
 
     states = Counter(state(config) for config in recipe.runs)
     half = f", {states['half']} of them begun" if states["half"] else ""
+    longer = sum(finished_at(config) > 0 for config in todo)
+    half += f", {longer} of these finished at a shorter length" if longer else ""
     numbers = f"{len(recipe.runs)} runs, {states['done']} done, {len(todo)} to train{half}"
     return f"{recipe.name}: {numbers}; processes of a run: {count}"
 

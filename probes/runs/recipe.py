@@ -102,7 +102,11 @@ def find(recipe: str) -> Path:
 
 
 def read_recipe(
-    path: Path, *, overrides: Mapping[str, Any] | None = None, scale: float = 1.0
+    path: Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    scale: float = 1.0,
+    seeds: int = 0,
 ) -> Recipe:
     """The runs of a recipe, as far as the file tells; see `planned` for what it takes to run.
 
@@ -110,6 +114,7 @@ def read_recipe(
         path: of the TOML file.
         overrides: settings of all runs that go before the file's.
         scale: stored with the runs; `planned` applies it.
+        seeds: how many seeds of each arm, its own first; 0: its own.
 
     Raises:
         ConfigError: with every fault of the file.
@@ -123,6 +128,13 @@ def read_recipe(
     if faults:
         raise ConfigError(str(path), faults)
     arms = [*_arms(tables), *_rungs(tables, path.stem)]
+    if seeds:
+        if lone := [arm.name for arm in arms if not isinstance(arm.settings.get("seed"), list)]:
+            wanted = "expected a list of seeds, by which runs are named, as in seed = [0]"
+            raise ConfigError(
+                str(path), [f"{name}: seed: found no list, {wanted}" for name in lone]
+            )
+        arms = [_with_seeds(arm, seeds) for arm in arms]
     common = {"recipe": path.stem, "recipe_text": text, "scale": scale}
     if "images_sha256" in tables:
         common["recipe_images_sha256"] = tables["images_sha256"]
@@ -140,10 +152,26 @@ def read_recipe(
     return Recipe(path.stem, text, tuple(config for _, config in runs), study)
 
 
+def _with_seeds(arm: _Arm, count: int) -> _Arm:
+    """An arm with so many seeds: the first of its own, then those that follow the largest."""
+    own = list(arm.settings["seed"])
+    if not all(type(seed) is int for seed in own):
+        return arm  # which is refused for that
+    further = range(max(own) + 1, max(own) + 1 + count)
+    return replace(arm, settings={**arm.settings, "seed": [*own, *further][:count]})
+
+
 _TWICE = "{}: found two runs named {}, expected names of arms and grids that tell runs apart"
 
 
-def planned(recipe: Recipe, source: str, *, processes: int, scale: float = 1.0) -> Recipe:
+def planned(
+    recipe: Recipe,
+    source: str,
+    *,
+    processes: int,
+    scale: float = 1.0,
+    least_iterations: int = 0,
+) -> Recipe:
     """A recipe whose runs can be trained: scaled, with lengths in iterations, all of it checked.
 
     Arguments:
@@ -151,6 +179,7 @@ def planned(recipe: Recipe, source: str, *, processes: int, scale: float = 1.0) 
         source: its file, for messages.
         processes: that train each run.
         scale: see `scaled`.
+        least_iterations: to which shorter runs are lengthened, after they were scaled.
 
     Raises:
         ConfigError: with the faults of all runs.
@@ -163,7 +192,13 @@ def planned(recipe: Recipe, source: str, *, processes: int, scale: float = 1.0) 
             there = _facts(config, known)
             refuse_values(config, processes)
             small = scaled(config, scale, available=there.train_size, processes=processes)
-            runs.append(checked(small, processes, known=there))
+            whole = checked(small, processes, known=there)
+            if whole.iterations < least_iterations:
+                longer = replace(
+                    whole, iterations=least_iterations, epochs=0.0, adapt_epochs=False
+                )
+                whole = checked(longer, processes, known=there)
+            runs.append(whole)
         except ConfigError as error:
             faults += [f"{config.run}: {fault}" for fault in error.faults]
     if faults:

@@ -5,7 +5,9 @@ from .slurm import followed as followed, submitted as submitted
 from .sweep import (
     Outcome as Outcome,
     Sweep as Sweep,
+    can_go_on as can_go_on,
     differences as differences,
-    discard_half as discard_half,
+    finished_at as finished_at,
+    make_ready as make_ready,
     state as state,
 )

@@ -5,6 +5,7 @@ other in one set of processes; when a run fails, a new one goes on with those af
 """
 
 import json
+import os
 import queue
 import shutil
 import threading
@@ -12,9 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import xarray as xr
+
 from ultraslow.diffusion.recording import Lease
 from ultraslow.probes.runs.config import PLACES, Config
-from ultraslow.probes.runs.training import checkpoint_of
+from ultraslow.probes.runs.training import checkpoint_of, last_checkpoint_of
 from ultraslow.probes.storage import SegmentStore
 
 from .launch import Training, TrainingError
@@ -22,6 +25,8 @@ from .launch import Training, TrainingError
 Event = Mapping[str, Any]
 State = Literal["absent", "half", "done"]
 
+# Settings that say how long a run is.
+_LENGTH = ("iterations", "epochs", "adapt_epochs")
 # Seconds that jobs have to end after they were asked to; torchrun kills its processes after 30.
 _PATIENCE = 45.0
 
@@ -81,14 +86,58 @@ def differences(config: Config) -> list[str]:
     records = SegmentStore(config.path).read()
     if records is None:
         return []
-    stored = json.loads(records.attrs.get("config", "{}")).get("settings", {})
-    default = asdict(Config())
+    stored, default = _settings(records), asdict(Config())
+    # At a constant rate a run of another length is the same run, up to the shorter of the two.
+    free = {*PLACES, *(_LENGTH if config.decay == "constant" else ())}
     return [
         f"{key}: found {stored.get(key)!r}, here {value!r}"
         for key, value in asdict(config).items()
         # Recordings of an earlier version lack settings that were added since.
-        if key not in PLACES and stored.get(key, default[key]) != value
+        if key not in free and stored.get(key, default[key]) != value
     ]
+
+
+def _settings(records: xr.Dataset) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(records.attrs.get("config", "{}")).get("settings", {})
+    return found
+
+
+def finished_at(config: Config) -> int:
+    """The iteration that a run ended at which was to be shorter than it is to be now; 0 for none.
+
+    Raises:
+        RecordError: when the recording is damaged.
+    """
+    store = SegmentStore(config.path)
+    if not store.file.exists() or checkpoint_of(config.path).exists():
+        return 0
+    records = store.read()
+    if records is None:
+        return 0
+    last, meant = last_iteration(config), int(_settings(records).get("iterations", 0))
+    return last if meant <= last < config.iterations else 0
+
+
+def can_go_on(config: Config) -> bool:
+    """Whether a run that finished at a shorter length left the checkpoint to go on from."""
+    return last_checkpoint_of(config.path).exists()
+
+
+def make_ready(config: Config) -> None:
+    """Let a run go on from where it finished, or from its checkpoint; or begin anew without one.
+
+    Raises:
+        FileExistsError: when another process records there now, or a finished run cannot go on.
+    """
+    ended = finished_at(config)
+    if not ended:
+        return discard_half(config)
+    if not can_go_on(config):
+        raise FileExistsError(
+            f"{config.path}: found a recording that ends at iteration {ended} and no checkpoint"
+        )
+    os.replace(last_checkpoint_of(config.path), checkpoint_of(config.path))
+    return None
 
 
 def discard_half(config: Config) -> None:

@@ -22,6 +22,8 @@ from torch.optim import Optimizer
 from ultraslow.diffusion.recording import whole_file
 
 SUFFIX = ".checkpoint"
+# Of the checkpoint that a finished run leaves, from which a longer one goes on.
+LAST_SUFFIX = ".last-checkpoint"
 # Seconds of training that a kill costs at most. A checkpoint takes a fraction of a second.
 KEEP_SECONDS = 120.0
 # About how often processes ask each other whether to go on: a small collective each time.
@@ -45,6 +47,18 @@ def checkpoint_of(path: Path) -> Path:
     'a.checkpoint'
     """
     return path.with_name(path.name + SUFFIX)
+
+
+def last_checkpoint_of(path: Path) -> Path:
+    """The checkpoint that a finished run leaves beside its recording, one update before its end.
+
+    The last iteration of a run is recorded because it is the last one; a longer run makes that
+    update anew, and records where it would have recorded.
+
+    Arguments:
+        path: of the recording, without its ending.
+    """
+    return path.with_name(path.name + LAST_SUFFIX)
 
 
 class Stop:
@@ -127,6 +141,7 @@ def keep(
     recorder: Mapping[str, Any],
     generators: Generators,
     images_sha256: str = "",
+    last: bool = False,
 ) -> None:
     """Write a checkpoint; the old one is replaced at once or not at all.
 
@@ -140,6 +155,7 @@ def keep(
         recorder: the recorder's state on this process.
         generators: by name.
         images_sha256: digest of the images; empty where it is not known.
+        last: whether it is the one that a finished run leaves.
     """
     own = {
         "recorder": dict(recorder),
@@ -157,7 +173,7 @@ def keep(
         "processes": parts,
         "images_sha256": images_sha256,
     }
-    _replace(checkpoint_of(path), whole)
+    _replace(last_checkpoint_of(path) if last else checkpoint_of(path), whole)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:
@@ -170,7 +186,8 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
         ValueError: for a checkpoint of another number of processes.
     """
     file = checkpoint_of(path)
-    if not file.exists() or not path.is_dir():
+    recorded = path.is_dir() or path.with_name(f"{path.name}.nc").is_file()
+    if not file.exists() or not recorded:
         return None
     found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     here, there = dist.get_world_size(), len(found["processes"])

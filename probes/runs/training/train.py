@@ -114,6 +114,8 @@ def train(
             if decision != "go":
                 keep_all(session, iteration, recorder)
                 progress.kept(iteration)
+            if iteration == config.iterations - 1 and config.decay == "constant":
+                keep_all(session, iteration, recorder, last=True)
             if decision == "stop":
                 raise Interrupted(config.run)
         progress.trained()
@@ -154,6 +156,11 @@ def restored(session: Session) -> tuple[int, Mapping[str, Any] | None]:
             f" {session.config.run} began: other files, or decoded by another library; go on where"
             " it was begun, or train it anew in another folder"
         )
+    if found["iteration"] >= session.config.iterations:
+        raise ValueError(
+            f"iterations: found {session.config.iterations}, expected more than"
+            f" {found['iteration']}, up to which run {session.config.run} is trained"
+        )
     state = restore(found, session.model.module, session.optimizer, session.generators)
     return found["iteration"], state
 
@@ -189,8 +196,10 @@ def update(session: Session, iteration: int, parts: Iterable[Batch]) -> Tensor:
     return loss
 
 
-def keep_all(session: Session, iteration: int, recorder: probes.Recorder) -> None:
-    """Write a checkpoint; all processes call it."""
+def keep_all(
+    session: Session, iteration: int, recorder: probes.Recorder, *, last: bool = False
+) -> None:
+    """Write a checkpoint, or the one that a finished run leaves; all processes call it."""
     keep(
         session.config.path,
         iteration,
@@ -199,6 +208,7 @@ def keep_all(session: Session, iteration: int, recorder: probes.Recorder) -> Non
         recorder=recorder.state_dict(),
         generators=session.generators,
         images_sha256=session.images_sha256,
+        last=last,
     )
 
 

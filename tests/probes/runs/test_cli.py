@@ -200,11 +200,50 @@ def test_a_sweep_goes_on_where_it_stopped_and_refuses_other_settings(study_file,
     assert main(words) == 0
     assert "2 done, 0 to train" in capsys.readouterr().out
 
-    study_file.write_text(STUDY.replace("iterations = 3", "iterations = 4"))
+    study_file.write_text(STUDY.replace("iterations = 3", "iterations = 3\nmomentum = 0.5"))
     assert main(words) == 2
     said = capsys.readouterr().err
-    assert "found a recording of other settings (iterations: found 3, here 4)" in said
+    assert "found a recording of other settings (momentum: found 0.9, here 0.5)" in said
     assert "expected another --folder" in said
+
+
+def test_finished_runs_are_lengthened_where_they_left_a_checkpoint(study_file, tmp_path, capsys):
+    folder = tmp_path / "runs"
+    words = ["sweep", str(study_file), "--folder", str(folder), "--processes", "1"]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main([*words, "--iterations", "6"]) == 0
+    text = capsys.readouterr().out
+    assert "0 done, 2 to train, 2 of them begun, 2 of these finished at a shorter length" in text
+    for name in ("sqrt-b160", "sqrt-b320"):
+        with xr.open_dataset(folder / f"{name}.nc") as recording:
+            assert recording["iteration"].values.tolist() == list(range(7))
+    # What is longer than it is asked to be is done.
+    assert main(words) == 0
+    assert "2 done, 0 to train" in capsys.readouterr().out
+    (folder / "sqrt-b160.last-checkpoint").unlink()
+    before = (folder / "sqrt-b160.nc").read_bytes()
+    assert main([*words, "--iterations", "9"]) == 2
+    said = capsys.readouterr().err
+    assert "sqrt-b160: found a recording that ends at iteration 6, without the checkpoint" in said
+    assert (folder / "sqrt-b160.nc").read_bytes() == before
+    # A rate that falls over the run makes a longer one another run.
+    falling = STUDY.replace("iterations = 3", 'iterations = 3\ndecay = "cosine"')
+    study_file.write_text(falling)
+    assert main([*words[:3], str(tmp_path / "falling"), *words[4:]]) == 0
+    assert main([*words[:3], str(tmp_path / "falling"), *words[4:], "--iterations", "6"]) == 2
+    assert "of other settings (iterations: found 3, here 6)" in capsys.readouterr().err
+
+
+def test_seeds_are_added_to_those_of_the_recipe(study_file, tmp_path, capsys):
+    words = ["sweep", str(study_file), "--folder", str(tmp_path / "runs"), "--dry-run"]
+    assert main([*words, "--seeds", "3"]) == 2
+    assert "sqrt: seed: found no list, expected a list of seeds" in capsys.readouterr().err
+    study_file.write_text(STUDY + "seed = [4, 2]\n")
+    assert main([*words, "--seeds", "3"]) == 0
+    assert "study: 6 runs, 0 done, 6 to train" in capsys.readouterr().out
+    assert main([*words, "--seeds", "0"]) == 2
+    assert "--seeds: found 0, expected 1 or more" in capsys.readouterr().err
 
 
 def test_an_interruption_says_what_was_kept():

@@ -100,6 +100,25 @@ base_learning_rate = 0.2
     assert place == {"ladder": "study", "rung": 2, "rung_name": "tuned rate"}
 
 
+def test_further_seeds_follow_those_of_the_recipe_and_come_last(file):
+    text = '[[arms]]\narm = "a"\nseed = [3, 1]\n[[arms]]\narm = "b"\nseed = [0]\n'
+    recipe = read_recipe(file(text), seeds=4)
+    assert [run.run for run in recipe.runs] == [
+        *("a-s3", "b-s0", "a-s1", "b-s1"),
+        *("a-s4", "b-s2", "a-s5", "b-s3"),
+    ]
+    assert [run.run for run in read_recipe(file(text), seeds=1).runs] == ["a-s3", "b-s0"]
+
+
+def test_shorter_runs_are_lengthened_after_they_are_scaled(file):
+    text = '[settings]\niterations = 400\n[[arms]]\narm = "a"\n[[arms]]\narm = "b"\nepochs = 9.0\n'
+    plan = planned(read_recipe(file(text)), "study", processes=2, scale=0.5, least_iterations=150)
+    assert [(run.run, run.iterations, run.epochs) for run in plan.runs] == [
+        ("a", 200, 0.0),
+        ("b", 150, 0.0),
+    ]
+
+
 def test_settings_of_the_command_go_before_those_of_the_file(file):
     overrides = {"width": 3, "folder": "elsewhere"}
     assert {(c.width, c.folder) for c in read_recipe(file(STUDY), overrides=overrides).runs} == {

@@ -1,4 +1,5 @@
 import queue
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -8,8 +9,18 @@ from ultraslow.diffusion.recording.contract import check
 from ultraslow.probes.runs.config import Config
 from ultraslow.probes.runs.jobs import sweep
 from ultraslow.probes.runs.jobs.launch import TrainingError
-from ultraslow.probes.runs.jobs.sweep import Outcome, Sweep, differences, discard_half, state
-from ultraslow.probes.runs.training.checkpoints import checkpoint_of
+from ultraslow.probes.runs.jobs.sweep import (
+    Outcome,
+    Sweep,
+    can_go_on,
+    differences,
+    discard_half,
+    finished_at,
+    last_iteration,
+    make_ready,
+    state,
+)
+from ultraslow.probes.runs.training.checkpoints import checkpoint_of, last_checkpoint_of
 
 CONFIG = Config(width=2, batch_size=160, iterations=3, evaluations=2, device="cpu", name="a")
 
@@ -67,9 +78,11 @@ def test_recordings_of_other_settings_are_noticed(done):
     runs, _, _ = done
     assert differences(replace(runs[0], device="auto")) == []
     changed = replace(runs[0], iterations=9, base_learning_rate=0.2)
-    assert differences(changed) == [
+    # At a constant rate a longer run is the same one.
+    assert differences(changed) == ["base_learning_rate: found 0.05, here 0.2"]
+    assert differences(replace(runs[0], iterations=9, decay="cosine")) == [
         "iterations: found 3, here 9",
-        "base_learning_rate: found 0.05, here 0.2",
+        "decay: found 'constant', here 'cosine'",
     ]
     assert differences(replace(CONFIG, folder="nowhere")) == []
 
@@ -86,6 +99,26 @@ def test_what_cannot_be_continued_is_discarded(tmp_path):
     checkpoint_of(config.path).write_text("")
     discard_half(config)
     assert state(config) == "half"
+
+
+def test_a_finished_run_that_left_no_checkpoint_is_never_discarded(done, tmp_path):
+    runs, _, _ = done
+    config = replace(runs[0], folder=str(tmp_path), iterations=9)
+    shutil.copytree(runs[0].path, config.path)
+    shutil.copy(f"{runs[0].path}.nc", f"{config.path}.nc")
+    assert (finished_at(config), can_go_on(config)) == (3, False)
+    with pytest.raises(FileExistsError, match="ends at iteration 3 and no checkpoint"):
+        make_ready(config)
+    assert last_iteration(config) == 3
+    shutil.copy(last_checkpoint_of(runs[0].path), last_checkpoint_of(config.path))
+    assert can_go_on(config)
+    make_ready(config)
+    assert checkpoint_of(config.path).exists() and last_iteration(config) == 3
+    # It goes on from there, however often it is begun again.
+    assert finished_at(config) == 0 and state(config) == "half"
+    make_ready(config)
+    assert checkpoint_of(config.path).exists() and last_iteration(config) == 3
+    assert (finished_at(replace(config, iterations=3)), state(runs[0])) == (0, "done")
 
 
 class Scripted:

@@ -10,7 +10,8 @@ import xarray as xr
 
 from ultraslow.probes.runs.config import Config
 from ultraslow.probes.runs.jobs.launch import Training, TrainingError
-from ultraslow.probes.runs.training.checkpoints import checkpoint_of
+from ultraslow.probes.runs.jobs.sweep import make_ready
+from ultraslow.probes.runs.training.checkpoints import checkpoint_of, last_checkpoint_of
 
 # Momentum, injected noise, augmentation and batch statistics: all that a run has to remember.
 CONFIG = Config(
@@ -83,6 +84,29 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, whole):
     # Window means add up in another order where the window was cut.
     for name in set(whole.data_vars) - {*TIMES, "line_loss"}:
         np.testing.assert_allclose(recording[name], whole[name], rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_lengthened_is_what_it_were_had_it_been_long_at_once(tmp_path):
+    """All but what is timed, where nothing is scheduled by the length of the run."""
+    plain = replace(CONFIG, evaluations=0, landscape_checkpoints=0)
+    whole = replace(plain, folder=str(tmp_path / "whole"), iterations=90)
+    long = replace(plain, folder=str(tmp_path / "long"), iterations=50)
+    for config in (whole, long):
+        config.path.parent.mkdir()
+        finished(config)
+    longer = replace(long, iterations=90)
+    make_ready(longer)
+    told = finished(longer)
+    assert [e["iteration"] for e in told if e["event"] == "resumed"] == [49]
+    found, expected = (xr.load_dataset(f"{config.path}.nc") for config in (longer, whole))
+    assert found["iteration"].equals(expected["iteration"])
+    for name in set(expected.data_vars) - {*TIMES}:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-14, err_msg=name)
+    for name in ("distance_sq", "weight_sq", "overlap", "sketch", "noise_trace", "loss"):
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    assert last_checkpoint_of(longer.path).exists()
+    assert not checkpoint_of(longer.path).exists()
 
 
 def test_another_number_of_processes_is_refused(tmp_path):
