@@ -128,7 +128,7 @@ def _decided(key: str, study: Study) -> Verdict:
         return TESTS[key](known)
     missing = Missing(
         "The batch size of no run is known.",
-        "recordings that are imported with `--batch-size`",
+        "the samples in an update, as `ultraslow import` and `ultraslow checkpoints` take them",
     )
     return question(key, PREDICTIONS[key].measurement).lacking(missing, study.sample)
 

@@ -139,6 +139,8 @@ def _which(nodes: Mapping[str, None], runs: Mapping[str, xr.Dataset]) -> str:
 
 def _why(name: str, runs: list[xr.Dataset]) -> str:
     """Why recordings lack a field, where all say the same; otherwise how it is asked for."""
+    if name == "batch_size":  # `us.attach` always has it
+        return "ultraslow import and ultraslow checkpoints take it as --batch-size"
     said = {_reason(run, name) for run in runs}
     if len(said) == 1 and (only := said.pop()):
         return only
@@ -151,8 +153,6 @@ def _reason(run: xr.Dataset, name: str) -> str:
     found = [attribute for attribute, fields in _REASONS.items() if name in fields]
     told = [str(run.attrs[attribute]) for attribute in found if attribute in run.attrs]
     if not told and name not in LABELS and origin_of(run):
-        if name == "batch_size":
-            return "ultraslow import tells it with --batch-size"
         return "what was imported does not hold it"
     return printable(told[0], _REASON_LENGTH) if told else ""
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ultraslow.analysis.importers.files import sheets_of
+from ultraslow.analysis.importers.sheet import numbers
 from ultraslow.diffusion.recording import RecordError
 
 TEXT = "step,distance\n1,1.5\n2,2.5\n"
@@ -79,3 +80,24 @@ def test_what_is_not_there_says_so(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecordError, match="no such file|the folder holds no event files"):
         only(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "step,distance\n1,1.25\n20,2.5\n",
+        'step;distance\n1;"1.25"\n20;"2.5"\n',
+        '{"step": 1, "distance": 1.25}\n{"step": 20, "distance": 2.5}\n',
+        '[{"step": 1, "distance": 1.25}, {"step": 20, "distance": 2.5}]',
+    ],
+)
+def test_a_file_that_is_cut_off_anywhere_gives_no_other_number_untold(write, text):
+    whole = [(1.0, 1.25), (20.0, 2.5)]
+    for end in range(len(text)):
+        try:
+            found = only(write("curve.csv", text[:end]))
+            read = [numbers(found, name).values.tolist() for name in ("step", "distance")]
+        except RecordError:
+            continue
+        rows = list(zip(*read, strict=True))
+        assert found.notes or rows == whole[: len(rows)], text[:end]

@@ -255,7 +255,7 @@ def test_of_an_unknown_batch_size_nothing_is_made_up(run, write, tmp_path, capsy
     assert run("info", folder) == 0
     told = " ".join(capsys.readouterr().out.split())
     about = ("P2", "P2'", "P3", "P5", "P6", "H-a", "H-b", "H-c")
-    assert f"no batch_size in all 4 (for {', '.join(about)}): ultraslow import tells it" in told
+    assert f"no batch_size in all 4 (for {', '.join(about)}): ultraslow import and" in told
     assert run("test", folder, "--json") == 0
     verdicts = {row["prediction"]: row for row in json.loads(capsys.readouterr().out)["verdicts"]}
     assert verdicts["P1"]["effect"] is not None
