@@ -140,7 +140,7 @@ class SquaresAgain:
         self._fits = plain and all(sizes) and 0 < sum(sizes) <= _KEPT
         if self._fits:
             lengths = [-(-size // _SHORT_ROW) for size in sizes]
-            self._starts = list(accumulate(lengths[:-1], initial=0))
+            self._starts = np.array(list(accumulate(lengths[:-1], initial=0)))
             room = torch.zeros(sum(lengths), _SHORT_ROW, dtype=torch.float64)
             self._rows = room.numpy()
             begun = zip(self._starts, sizes, self._shapes, strict=True)
@@ -148,8 +148,9 @@ class SquaresAgain:
 
     def __call__(self, tensors: Sequence[Tensor]) -> Tensor:
         """As `squares` gives them, `(tensor,)`."""
-        shapes = [values.shape for values in tensors]
-        if not (self._fits and shapes == self._shapes and all(map(_is_plain, tensors))):
+        # Of whatever type they are, they are widened without a loss.
+        shapes = [v.shape for v in tensors if v.layout is torch.strided]
+        if not (self._fits and shapes == self._shapes and tensors[0].is_cpu):
             return squares(tensors)
         with torch.no_grad():
             torch._foreach_copy_(self._parts, list(tensors))

@@ -15,6 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,14 +37,16 @@ _WEIGHTS = ("distance_sq", "weight_sq")
 _ONE_FACTOR, _COARSE = 1.0001, 1.02
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One committed update on this process.
 
     Arguments:
         unit_sq: S of this process's units `(tensor,)`.
         total_sq: Big of this process's part of the gradient `(tensor,)`.
-        clip: squared norms of the witnesses' gradients before and after clipping `(2, witness)`.
+        before_sq: Big as the tap saw it, before clipping `(tensor,)`.
+        clipped_sq: squared norms of witnesses' gradients when the optimizer began to step, of each
+            once `(distinct,)`.
+        places: of each witness in the one and in the other `(2, witness)`, the same at all rows.
         shares: what is known of the units.
         learning_rate: of the first parameter group.
         loss_scale: of mixed precision; NaN where there is none.
@@ -55,12 +58,19 @@ class Row:
 
     unit_sq: Tensor
     total_sq: Tensor
-    clip: Tensor
+    before_sq: Tensor
+    clipped_sq: Tensor
+    places: Tensor
     shares: UnitShares
     learning_rate: float | Tensor
     loss_scale: float | Tensor
     skipped: int
     averaged: Tensor | None = None
+
+    @property
+    def clip(self) -> Tensor:
+        """Squared norms of the witnesses' gradients before and after clipping `(2, witness)`."""
+        return _clip([self])[0]
 
 
 @dataclass(frozen=True)
@@ -260,7 +270,7 @@ class Buffer:
             [
                 torch.stack([row.unit_sq for row in self.rows]),
                 torch.stack([row.total_sq for row in self.rows]) / copies,
-                torch.stack([row.clip.flatten() for row in self.rows]) / copies,
+                _clip(self.rows).flatten(1) / copies,
                 self._loss_columns(),
                 self._vector(shares),
                 self._column([row.learning_rate for row in self.rows]) / size,
@@ -446,6 +456,14 @@ def _sent(vector: Tensor, processes: Processes) -> tuple[Tensor, torch.cuda.Even
         # Not to be waited for, and so into memory that stays where it is.
         host = processes.add(vector).to("cpu", non_blocking=True)
         return host, stream.record_event()
+
+
+def _clip(rows: Sequence[Row]) -> Tensor:
+    """Squared norms of the witnesses' gradients before and after clipping `(row, 2, witness)`."""
+    before, after = rows[0].places
+    squares = torch.stack([row.before_sq for row in rows]).index_select(1, before)
+    clipped = torch.stack([row.clipped_sq for row in rows]).index_select(1, after)
+    return torch.stack([squares, clipped], dim=1)
 
 
 def _clipping(squares: Array, *, coarse: bool) -> tuple[Array, NDArray[np.bool_]]:

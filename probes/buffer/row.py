@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from functools import partial
 from math import nan
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from ultraslow.probes.distributed import Processes, local
 from ultraslow.probes.gradients import (
-    WITNESSES,
     GradientTap,
     Seen,
     scale_of,
@@ -94,11 +93,15 @@ class RowReader:
         self._tell_unknown = tell_unknown
         self._heard = heard
         self._witnesses = witnesses([p.numel() for p in parameters], optimizers.tensor_slots)
-        self._squares_again = SquaresAgain([local(self._parameters[i]) for i in self._witnesses])
+        self._distinct = list(dict.fromkeys(self._witnesses))
+        self._squares_again = SquaresAgain([local(self._parameters[i]) for i in self._distinct])
         device = self._parameters[0].device
-        self._places = torch.tensor(self._witnesses, device=device)  # travels to the device once
+        again = [self._distinct.index(i) for i in self._witnesses]
+        self._places = torch.tensor([self._witnesses, again], device=device)  # travels there once
+        self._whole = not any(isinstance(p, DTensor) for p in self._parameters)
         self._nothing = torch.full((), torch.nan, dtype=torch.float64, device=device)
-        self._clipped_sq = self._nothing.expand(WITNESSES)
+        self._unread = self._nothing.expand(len(self._distinct))
+        self._clipped_sq = self._unread
         self._passes = 0  # that had ended when the step began
         self._changes = nan  # of gradients between their passes and the step
         self._looks = _LOOKS
@@ -138,16 +141,21 @@ class RowReader:
             self._averaged = self._read_averaged(self._projections, unscaled(optimizer))
 
     def _read_clipped(self, optimizer: torch.optim.Optimizer) -> Tensor:
-        """Squares of the witnesses' gradients `(witness,)`; NaN where there is none."""
-        owned = self._optimizers.owned(optimizer)
-        mine = {place: i for place, i in enumerate(self._witnesses) if i in owned}
-        gradients = {place: self._parameters[i].grad for place, i in mine.items() if self.units}
+        """Squares of the witnesses' gradients `(distinct witness,)`; NaN where there is none."""
+        owned, units = self._optimizers.owned(optimizer), self.units
+        mine = [(place, i) for place, i in enumerate(self._distinct) if i in owned]
+        gradients = {place: self._parameters[i].grad for place, i in mine if units}
         seen = {place: local(g) for place, g in gradients.items() if g is not None}
-        values = self._squares_again(list(seen.values())) / unscaled(optimizer) ** 2
-        values = values.to(self._nothing)
-        if len(seen) == WITNESSES:
+        if not seen:
+            values = self._unread[:0]
+        else:
+            values = self._squares_again(list(seen.values())).to(self._nothing)
+        if isinstance(scale := unscaled(optimizer), Tensor):
+            values = values / scale**2
+        if len(seen) == len(self._distinct):
             return values
-        found = dict.fromkeys(mine, self._nothing) | dict(zip(seen, values.unbind(), strict=True))
+        found: dict[int, Tensor] = {place: self._nothing for place, _ in mine}
+        found |= dict(zip(seen, values.unbind(), strict=True))
         others = enumerate(self._clipped_sq.unbind())
         return torch.stack([found.get(place, other) for place, other in others])
 
@@ -215,18 +223,20 @@ class RowReader:
         # The optimizer found another gradient where passes were made since, within the step, and
         # where passes that are no units have added to it.
         known = self._passes == self._tap.passes and not seen.added
-        clipped_sq = self._clipped_sq if known else self._nothing.expand(WITNESSES)
+        clipped_sq = self._clipped_sq if known else self._unread
         averaged, self._averaged = self._averaged, None
-        shares = self._units.take(seen.units, seen.lost, seen.inputs)
-        shares = replace(shares, changes=self._changes if known else nan)
-        if self._tap.measures and (reason := unknown or self._unknown(seen.units)):
+        changes = self._changes if known else nan
+        shares = self._units.take(seen.units, seen.lost, seen.inputs)._replace(changes=changes)
+        if self._tap.measures and (reason := unknown or self._unknown(seen)):
             self._tell_unknown(reason)
-            seen, shares = _without_gradient(seen), replace(shares, units=0.0)
+            seen, shares = _without_gradient(seen), shares._replace(units=0.0)
             averaged = None if averaged is None else (seen.total_sq, averaged[1])
         row = Row(
             unit_sq=seen.unit_sq,
             total_sq=seen.total_sq if averaged is None else averaged[0],
-            clip=torch.stack([seen.total_sq.index_select(0, self._places), clipped_sq]),
+            before_sq=seen.total_sq,
+            clipped_sq=clipped_sq,
+            places=self._places,
             shares=shares,
             learning_rate=self._rates[0],
             loss_scale=float("nan") if scale is None else scale.double(),
@@ -246,14 +256,14 @@ class RowReader:
         return (rate, shown) if isinstance(rate, float) else None
 
     def _begin_update(self) -> None:
-        self._clipped_sq = self._nothing.expand(WITNESSES)
+        self._clipped_sq = self._unread
         self._version, self._moved, self._divided = -1, False, False
 
-    def _unknown(self, units: float) -> str:
+    def _unknown(self, seen: Seen) -> str:
         """Why the gradient of the update at hand is unknown; empty where it is known."""
-        if units == 0:
+        if seen.units == 0:
             return _NO_PASS
-        return _MOVED if self._moved else ""
+        return _MOVED if self._moved else seen.fault
 
     def give(self, gradients: Mapping[str, Tensor] | Sequence[Tensor | None]) -> None:
         """Take the gradients of a unit that no backward pass has shown.
@@ -276,7 +286,8 @@ class RowReader:
         """A backward pass begins: the weights should be those of the update's first."""
         if self._tap.cleared == _CLEARED:
             self._warn(_NO_STEP)
-        version = sum(local(parameter)._version for parameter in self._parameters)
+        parameters = self._parameters if self._whole else map(local, self._parameters)
+        version = sum([parameter._version for parameter in parameters])
         self._moved = self._moved or self._version not in (-1, version)
         self._version = version if self._version < 0 else self._version
         self._heard()
@@ -324,7 +335,7 @@ class RowReader:
 
 def _without_gradient(seen: Seen) -> Seen:
     nothing = torch.full_like(seen.total_sq, torch.nan)
-    return replace(seen, unit_sq=nothing, total_sq=nothing)
+    return seen._replace(unit_sq=nothing, total_sq=nothing)
 
 
 def _by_position(

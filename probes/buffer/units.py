@@ -1,7 +1,7 @@
 """What is known of an update's units on one process: declared by the user, seen by the tap."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,7 @@ Array = NDArray[np.float64]
 _NAN = float("nan")
 
 
-@dataclass(frozen=True)
-class UnitShares:
+class UnitShares(NamedTuple):
     """Sums over the units of one update on one process.
 
     Arguments:
@@ -51,10 +50,10 @@ class UnitShares:
 
     def columns(self) -> tuple[float, ...]:
         """The sums in their order."""
-        return tuple(vars(self).values())
+        return tuple(self)
 
 
-UNIT_COLUMNS = tuple(field.name for field in fields(UnitShares))
+UNIT_COLUMNS = UnitShares._fields
 
 
 class DeclaredUnits:
@@ -97,9 +96,10 @@ class DeclaredUnits:
         """
         weighted = self._weighted
         declared, self._declared = self._declared, []
-        inputs = {} if seen is None else vars(seen)
+        inputs = {} if seen is None else seen._asdict()
         if not declared:
-            return UnitShares(units, float(units), float(units), **inputs)
+            # As floats all, as many of them are made into one tensor.
+            return UnitShares(float(units), float(units), float(units), **inputs)
         passes = 0 if np.isnan(units) else int(units) + lost
         if units == 0 or passes == 0 or len(declared) % passes:
             if not np.isnan(units):

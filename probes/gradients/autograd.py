@@ -3,9 +3,8 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from math import nan
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakMethod
 
 import torch
@@ -17,8 +16,7 @@ from ultraslow.probes.steps import Handle, current
 _FUNCTION = BackwardCFunction.apply.__code__
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(NamedTuple):
     """What the forward passes of an update were given on this process.
 
     Rows are an input's first dimension, tokens the first two of an input that may count some.
@@ -49,8 +47,7 @@ def inputs_of(heard: Sequence[tuple[float, float]], *, joint: int = 0) -> Inputs
     return Inputs(len(heard), sum(rows), inverses[0], sum(tokens), inverses[1], joint)
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """What a tap saw of one update on this process; squares `(tensor,)` in float64.
 
     Arguments:
@@ -63,6 +60,7 @@ class Seen:
         lost: units of the discarded gradients.
         inputs: of the model.
         added: whether passes that were none of the training's have added to the gradient.
+        fault: why its gradient is unknown; empty where it is known.
     """
 
     units: float
@@ -73,6 +71,7 @@ class Seen:
     lost: int = 0
     inputs: Inputs = Inputs()
     added: bool = False
+    fault: str = ""
 
 
 def keeps_graph() -> bool:

@@ -48,11 +48,15 @@ from .autograd import (
     refuse_within_another,
     rows_of,
 )
+from .small import SmallGradients
 
-# Bytes at most of a gradient on the host that is copied, and squared with others when its backward
-# pass has ended: in its midst a call takes five times as long, as its needs are not cached.
+# Bytes at most of a gradient on the host that is squared with others when its pass has ended.
 SMALL = 1 << 18
 
+_WRITTEN = (
+    "gradients were changed in the backward pass in which they came, in place or in `.grad`, and "
+    "had not been in those before"
+)
 _TAKEN_AWAY = (
     "gradients were taken away in the backward pass, and not by an optimizer, so the gradient of "
     "the update cannot be seen"
@@ -103,6 +107,7 @@ class GradientTap:
         self._scale = scale
         nothing = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
         self._zero = nothing if measure else nothing + nan
+        self._nothing = self._zero.expand(len(self._parameters))
         self._task = -1  # identifies a backward pass; a pass that raised leaves no trace behind
         self._passed = -1  # the last one that was none of the training's
         self._measures = measure
@@ -111,19 +116,17 @@ class GradientTap:
         self._version: dict[int, tuple[int, int]] = {}  # of one gradient after the last pass
         self._places = {id(parameter): index for index, parameter in enumerate(parameters)}
         self._stepped: dict[int, Tensor] = {}  # squares of gradients that were used in this pass
-        self._missing = False  # whether others are gone
         self._turn, self._now = turn, turn()
-        self._few = {i for i, p in enumerate(parameters) if p.is_cpu and p.nbytes <= SMALL}
+        self._small = SmallGradients(parameters, most=SMALL)
         self._squares: dict[int, Tensor] = {}
-        self._small: dict[int, Tensor] = {}  # copies, to be squared
         self._squares_again = SquaresAgain([local(p) for p in parameters])
-        self._unit_sq = self._total_sq = self._pass_sq = self._zero  # the last `(tensor,)`
+        self._unit_sq = self._total_sq = self._pass_sq = self._nothing  # the last of the last pass
         self._took: Collection[int] = ()  # the tensors that took part in it
         self._discarded = self._lost = 0
         self._seconds = 0.0
         self._joined: dict[int, Tensor] | None = None  # gradients of several passes, one unit
         self._fresh_inputs: list[tuple[float, float]] = []  # since the last pass began
-        self._at_end = torch.compiler.disable(self._queue_behind_reduction)
+        self._at_end = torch.compiler.disable(self._ends)
         self._behind = torch.compiler.disable(partial(self._guarded, self._end_unit))
         self._reset()
         self._handles: list[Handle] = [before_steps(self._before_step)]
@@ -148,6 +151,7 @@ class GradientTap:
             self._lost,
             self._seen_inputs(),
             bool(self._aside),
+            self._fault,
         )
         self._discarded, self._seconds, self._lost = 0, 0.0, 0
         self.cleared = 0
@@ -248,7 +252,7 @@ class GradientTap:
         # A backward pass in a step that is compiled as a whole would compile the hooks, too.
         see = torch.compiler.disable(self._see)
         self._handles += [
-            parameter.register_hook(partial(see, index))
+            parameter.register_hook(self._small.hook(index, partial(see, index)))
             for index, parameter in enumerate(self._parameters)
         ]
         self._hear_model()
@@ -275,8 +279,10 @@ class GradientTap:
 
     def _reset(self) -> None:
         self.units = 0
-        self._unit_sq = self._zero.expand(len(self._parameters))
-        self._total_sq = self._unit_sq
+        self._unit_sq = self._total_sq = self._nothing
+        self._fault = ""  # why the gradient is unknown
+        self._missing = False  # whether some of it is gone
+        self._is_total = False  # whether the last pass has brought all that gradients are
         self._inputs: list[tuple[float, float]] = []  # of forward passes
         self._joint = 0  # passes without a forward pass of their own
         self._reach: Collection[int] = ()  # the tensors that took part in the first
@@ -294,8 +300,8 @@ class GradientTap:
             if current() == self._task or self._opens(self._parameters[index]):
                 if gradient is not None and self._joined is not None:
                     add_to(self._joined, index, gradient)
-                elif gradient is not None and index in self._few:
-                    self._small[index] = gradient.clone()
+                elif gradient is not None and index in self._small.places:
+                    self._small.add(index, gradient)
                 elif gradient is not None:
                     self._squares[index] = square(gradient)
         except Exception as error:
@@ -336,12 +342,14 @@ class GradientTap:
         task = current()
         if task == self._task:
             return False
-        self._task, self._squares, self._small, self._stepped = task, {}, {}, {}
+        self._task, self._squares, self._stepped = task, {}, {}
         self.making = True
         self.begins()
         self._forget_cleared()
         self._count_inputs()
         self._keeps = keeps_graph()
+        if self._joined is None:
+            self._small.begin(task, alone=self._alone)
         return True
 
     def _forget_cleared(self) -> None:
@@ -388,10 +396,22 @@ class GradientTap:
     def _gradients(self) -> Iterator[tuple[int, Tensor]]:
         return ((i, p.grad) for i, p in enumerate(self._parameters) if p.grad is not None)
 
-    def _queue_behind_reduction(self) -> None:
-        """Square the copies, all together, while gradients are still being reduced."""
-        self._guarded(self._square_copies)
-        after_pass(self._behind)
+    @property
+    def _alone(self) -> bool:
+        """Whether the gradient, when this pass has ended, is that of the pass."""
+        return self._fresh and self.processes == 1
+
+    def _ends(self) -> None:
+        """Square what is small, where there are other processes while gradients are reduced."""
+        if self.processes > 1:
+            self._guarded(self._square_small)
+            after_pass(self._behind)
+        else:
+            self._guarded(self._end)
+
+    def _end(self) -> None:
+        self._square_small()
+        self._end_unit()
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """Do a part of the work after a pass, unless the tap has failed."""
@@ -405,12 +425,17 @@ class GradientTap:
                 self._fail(error)
             self._seconds += time.perf_counter() - start
 
-    def _square_copies(self) -> None:
+    def _square_small(self) -> None:
         if self._joined is not None:
             return
-        copies, self._small = self._small, {}
-        self._took = {*self._squares, *copies}
-        self._pass_sq = self._squares_of(copies, self._squares)
+        self._is_total = self._small.left and not self._squares
+        small = self._small.end(self._parameters, alone=self._alone)
+        if small is None:
+            self._fault, self._took = _WRITTEN, ()
+            self._pass_sq = torch.full_like(self._unit_sq, nan)
+            return
+        self._took = {*self._squares, *small}
+        self._pass_sq = self._squares_of(small, self._squares)
 
     def _end_unit(self) -> None:
         self.passes += 1
@@ -449,6 +474,7 @@ class GradientTap:
         held, self._joined = self._joined, None
         if held:
             self._took, self._pass_sq = set(held), self._squares_of(held, {})
+            self._is_total = False
             self._add_unit()
 
     def _set_aside(
@@ -465,7 +491,8 @@ class GradientTap:
             self._left[index] = (id(gradient), gradient._version)
 
     def _count_unit(self, pass_sq: Tensor) -> None:
-        self._unit_sq = self._unit_sq + self._unscaled(pass_sq)
+        unit_sq = self._unscaled(pass_sq)
+        self._unit_sq = self._unit_sq + unit_sq if self.units else unit_sq.to(self._nothing)
         self.units += 1
 
     def _read_total(self) -> None:
@@ -475,13 +502,14 @@ class GradientTap:
         gone = {i: self._gone(i) for i in self._took if i not in gradients}
         self._missing = any(found is None for found in gone.values())
         known = {i: found for i, found in gone.items() if found is not None}
-        self._total_sq = self._unscaled(self._squares_of(gradients, known))
+        same = self._is_total and len(gradients) == len(self._took)
+        total_sq = self._pass_sq if same else self._squares_of(gradients, known)
+        self._total_sq = self._unscaled(total_sq)
         self._version = self._versions()
 
     def _gone(self, index: int) -> Tensor | None:
         """The squared norm of a gradient that nothing is left of when the pass has ended."""
-        own = self._fresh and self.processes == 1
-        return self._pass_sq[index] if own else self._stepped.get(index)
+        return self._pass_sq[index] if self._alone else self._stepped.get(index)
 
     def _before_step(self, optimizer: torch.optim.Optimizer) -> None:
         """See the gradients of an optimizer that steps in the pass at hand."""
@@ -502,11 +530,10 @@ class GradientTap:
 
     def _squares_of(self, gradients: Mapping[int, Tensor], known: Mapping[int, Tensor]) -> Tensor:
         """`(tensor,)`: squared norms of gradients, then those that are known, 0 of all others."""
-        places = sorted(gradients)
-        values = self._squares_again([gradients[index] for index in places])
-        if len(places) == len(self._parameters):
-            return values
-        return self._stack({**known, **dict(zip(places, values.unbind(), strict=True))})
+        if len(gradients) == len(self._parameters):
+            return self._squares_again([gradients[i] for i in range(len(gradients))])
+        values = self._squares_again(list(gradients.values()))
+        return self._stack({**known, **dict(zip(gradients, values.unbind(), strict=True))})
 
     def _stack(self, found: Mapping[int, Tensor]) -> Tensor:
         """One vector `(tensor,)`; a parameter that took no part has gradient zero."""
@@ -518,6 +545,8 @@ class GradientTap:
         if not self._silent:
             self._silent = True
             self._zero = self._zero.new_full((), torch.nan)
+            self._nothing = self._zero.expand(len(self._parameters))
+            self._small.forget()
             self._reset()
             self._failed(error)
 

@@ -161,9 +161,8 @@ class Recorder:
         Arguments:
             loss: mean loss of the samples of this process, one value.
         """
-        if self._accepts("observe"):
-            with self._work:
-                self._flushes.buffer.observe(loss, making=self._rows.units > 0)
+        if self._accepts("observe"):  # one step, of which nothing could be half done
+            self._flushes.buffer.observe(loss, making=self._rows.units > 0)
 
     def unit(self, *, size: float, weight: float | None = None) -> None:
         """Declare the next unit; call it before each `backward` when units are unequal.

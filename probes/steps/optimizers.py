@@ -188,7 +188,7 @@ class Optimizers:
         return found
 
     def _rate(self, slot: _Slot, *, idle: bool) -> float | Tensor:
-        within = [self._within.get(tensor) for tensor in slot.tensors]
+        within = [self._within.get(tensor) for tensor in slot.tensors] if self._within else []
         if within and None not in within:
             pairs = zip(slot.tensors, within, strict=True)
             return _common([self._rate_in(one, tensor) for tensor, one in pairs if one])

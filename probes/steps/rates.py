@@ -13,6 +13,7 @@ References:
 import math
 import re
 from collections.abc import Mapping
+from functools import cache
 from numbers import Real
 from typing import Any
 
@@ -20,6 +21,8 @@ import torch
 from torch import Tensor
 
 _ESTIMATES = re.compile("prodigy|d_?adapt", re.IGNORECASE)
+# At every update the same is asked of the same name.
+_is_named = cache(lambda name: _ESTIMATES.search(name) is not None)
 _UNKNOWN: dict[type[torch.optim.Optimizer], str] = {
     torch.optim.LBFGS: "LBFGS goes several steps of lengths of its own along each direction",
     torch.optim.Rprop: "Rprop has a rate of its own for each weight",
@@ -68,8 +71,7 @@ def unknown(optimizer: torch.optim.Optimizer) -> str:
 
 def estimates(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> bool:
     """Whether the optimizer estimates its rate, and the group's `lr` is a factor of that."""
-    named = _ESTIMATES.search(type(optimizer).__name__) is not None
-    return (named or "d0" in group) and _is_number(group.get("d"))
+    return (_is_named(type(optimizer).__name__) or "d0" in group) and _is_number(group.get("d"))
 
 
 def described(optimizer: torch.optim.Optimizer) -> str:
@@ -96,6 +98,8 @@ def _relative(
 
 
 def _is_number(value: object) -> bool:
+    if type(value) is float:
+        return True
     if isinstance(value, Tensor):
         return value.numel() == 1
     return isinstance(value, Real) and not isinstance(value, bool)

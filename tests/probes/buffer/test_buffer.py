@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,10 +48,20 @@ def reduce(buffer):
     return buffer.depart(Processes(), seconds=3.0).land()
 
 
-def row(unit_sq, total_sq, *, units=2, learning_rate=0.5, skipped=0):
+def row(
+    unit_sq,
+    total_sq,
+    *,
+    units=2,
+    learning_rate=0.5,
+    skipped=0,
+    before=(4, 8, 0),
+    after=(1, 2.0001, 0),
+):
     shares = UnitShares(units, float(units), float(units))
-    clip = vector(4.0, 8.0, 0.0, 1.0, 2.0001, 0.0).reshape(2, 3)
-    return Row(vector(*unit_sq), vector(*total_sq), clip, shares, learning_rate, 8.0, skipped)
+    places = torch.tensor([[0, 1, 2], [2, 1, 0]])
+    clipping = vector(*before), vector(*reversed(after)), places
+    return Row(vector(*unit_sq), vector(*total_sq), *clipping, shares, learning_rate, 8.0, skipped)
 
 
 def test_everything_comes_back_in_its_place():
@@ -125,7 +134,7 @@ def test_clipping_by_several_factors_is_noticed(after, factor, in_half, dtype):
     """Squares of three witnesses; those of one factor differ by rounding."""
     factor = factor if dtype == torch.float32 else in_half
     buffer = Buffer.of([torch.zeros(1), torch.zeros(1, dtype=dtype)])
-    buffer.add(replace(row((1, 2), (3, 4)), clip=vector(4, 8, 16, *after).reshape(2, 3)))
+    buffer.add(row((1, 2), (3, 4), before=(4, 8, 16), after=after))
     found = reduce(buffer).updates
     assert found.clip_factor.tolist() == pytest.approx([factor], nan_ok=True)
     assert found.uneven_clipping.tolist() == [bool(np.isnan(factor))]
@@ -141,7 +150,7 @@ def test_clipping_by_several_factors_is_noticed(after, factor, in_half, dtype):
 )
 def test_a_witness_that_took_no_part_leaves_the_clip_factor_to_the_others(before, after, factor):
     buffer = Buffer(torch.device("cpu"), 2)
-    buffer.add(replace(row((1, 2), (3, 4)), clip=vector(*before, *after).reshape(2, 3)))
+    buffer.add(row((1, 2), (3, 4), before=before, after=after))
     found = reduce(buffer).updates
     assert found.clip_factor.tolist() == pytest.approx([factor], nan_ok=True)
     assert found.uneven_clipping.tolist() == [after == (0, 2, 8)]
