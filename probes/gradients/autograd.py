@@ -4,16 +4,20 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from math import nan
+from types import FrameType
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
 import torch
 from torch import Tensor
+from torch._C._dynamo import eval_frame
 from torch.autograd.function import BackwardCFunction
 
 from ultraslow.probes.steps import Handle, current
 
 _FUNCTION = BackwardCFunction.apply.__code__
+_BACKWARD, _GRAD = torch.autograd.backward.__code__, torch.autograd.grad.__code__
+_compiler: Callable[[], object] = getattr(eval_frame, "get_eval_frame_callback", lambda: True)
 
 
 class Inputs(NamedTuple):
@@ -81,7 +85,15 @@ def keeps_graph() -> bool:
 
 
 def only_returns(parameter: Tensor) -> bool:
-    """Whether the pass at hand is that of `torch.autograd.grad`, with the parameter asked for."""
+    """Whether the pass at hand is that of `torch.autograd.grad`, with the parameter asked for.
+
+    On the host the callers tell; a device has a thread of its own, in which there are none.
+    """
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code in (_BACKWARD, _GRAD):
+            return frame.f_code is _GRAD
+        frame = frame.f_back
     with torch.enable_grad():
         node: Any = parameter.view_as(parameter).grad_fn
     try:
@@ -89,6 +101,25 @@ def only_returns(parameter: Tensor) -> bool:
     except RuntimeError:  # what it says of a parameter whose gradient is returned
         return True
     return False
+
+
+def uncompiled(function: Callable[..., None]) -> Callable[..., None]:
+    """A function that no compiler takes for a part of the program.
+
+    What torch wraps around it for that takes as long as much of what is called here, and is gone
+    through only in a step that is compiled as a whole.
+    """
+    from torch._dynamo.decorators import skip  # it takes a second
+
+    apart = torch.compiler.disable(function)
+
+    def call(*given: object) -> None:
+        if _compiler() is None:
+            function(*given)
+        else:
+            apart(*given)
+
+    return skip(call)
 
 
 def after_pass(callback: Callable[[], None]) -> None:

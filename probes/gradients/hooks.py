@@ -47,6 +47,7 @@ from .autograd import (
     only_returns,
     refuse_within_another,
     rows_of,
+    uncompiled,
 )
 from .small import SmallGradients
 
@@ -126,8 +127,8 @@ class GradientTap:
         self._seconds = 0.0
         self._joined: dict[int, Tensor] | None = None  # gradients of several passes, one unit
         self._fresh_inputs: list[tuple[float, float]] = []  # since the last pass began
-        self._at_end = torch.compiler.disable(self._ends)
-        self._behind = torch.compiler.disable(partial(self._guarded, self._end_unit))
+        self._at_end = uncompiled(self._ends)
+        self._behind = uncompiled(partial(self._guarded, self._end_unit))
         self._reset()
         self._handles: list[Handle] = [before_steps(self._before_step)]
         self._hook()
@@ -250,7 +251,7 @@ class GradientTap:
         # On the tensors, not on the nodes that accumulate: those are others whenever a tensor's
         # data is swapped or given another type, and a hook on them would be lost.
         # A backward pass in a step that is compiled as a whole would compile the hooks, too.
-        see = torch.compiler.disable(self._see)
+        see = uncompiled(self._see)
         self._handles += [
             parameter.register_hook(self._small.hook(index, partial(see, index)))
             for index, parameter in enumerate(self._parameters)
@@ -496,16 +497,21 @@ class GradientTap:
         self.units += 1
 
     def _read_total(self) -> None:
+        if self._is_total and sum(1 for _ in self._gradients()) == len(self._took):
+            total_sq = self._pass_sq
+        else:
+            total_sq = self._square_total()
+        self._total_sq = self._unscaled(total_sq)
+        self._version = self._versions()
+
+    def _square_total(self) -> Tensor:
         gradients = {index: local(gradient) for index, gradient in self._gradients()}
         for index in self._aside.keys() & gradients.keys():
             gradients[index] = gradients[index] - self._aside[index]
         gone = {i: self._gone(i) for i in self._took if i not in gradients}
         self._missing = any(found is None for found in gone.values())
         known = {i: found for i, found in gone.items() if found is not None}
-        same = self._is_total and len(gradients) == len(self._took)
-        total_sq = self._pass_sq if same else self._squares_of(gradients, known)
-        self._total_sq = self._unscaled(total_sq)
-        self._version = self._versions()
+        return self._squares_of(gradients, known)
 
     def _gone(self, index: int) -> Tensor | None:
         """The squared norm of a gradient that nothing is left of when the pass has ended."""
