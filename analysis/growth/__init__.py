@@ -9,6 +9,7 @@ Contents:
     critical_values  the test's ratio under a true exponent, simulated
     noise_models     how residuals are correlated
     runs             fits of whole runs and of their tensors
+    departures       jumps, changes and rest, which no law of the family has
     status           what a fit may be made of; ok, or why to be careful
     shape            local exponents over the course of a curve
     late_logarithm   whether a curve may have become a logarithm

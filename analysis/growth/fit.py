@@ -31,14 +31,24 @@ from scipy.stats import chi2, norm
 from threadpoolctl import threadpool_limits
 
 from ultraslow.analysis.intervals import check_level
-from ultraslow.analysis.runs import ON_ITERATIONS, SeriesClock, Timeline, Told, series_clocks
+from ultraslow.analysis.runs import ON_ITERATIONS, SeriesClock, Timeline, series_clocks
 from ultraslow.diffusion.laws import growth_regressor
 
+from .departures import at_rest, find_breaks, told
 from .family import curve_gradients, parameters
 from .grids import ONSET_SHARE, TimeGrid, grid_of, same_records, thinned, time_grid
 from .interval import Calibrated, invert
 from .noise_models import NOISE_PARTS, WALKS, NoiseModel
-from .status import Assessment, FitOutcome, Progress, Settings, assess, check_fit, unfit
+from .status import (
+    WEAK_SIGNAL,
+    Assessment,
+    FitOutcome,
+    Progress,
+    Settings,
+    assess,
+    check_fit,
+    unfit,
+)
 from .surface import standing, surface
 
 Array = NDArray[np.float64]
@@ -47,6 +57,7 @@ Found = TypeVar("Found")
 
 _PORTION = 1000  # series a thread fits at a time
 
+BREAKS = ("break_at", "exponent_before", "exponent_after")
 PARAMETERS = ("offset", "slope", "exponent", "onset")
 _RENAMED = {"low": "exponent_low", "high": "exponent_high"}  # in the result
 
@@ -98,7 +109,9 @@ def fit_growth(
         Over the dimensions of the series: `exponent`, `exponent_low`, `exponent_high` (±inf where
         unbounded), `offset`, `slope`, `onset`, `noise_model` (as text; `noise_kind`,
         `noise_length`, `noise_nugget`, `noise_power` and `noise_hurst` in parts), `sigma`,
-        `status`, `reason`, `clock` (the name of what t is), `detectable` (smallest |p| that such
+        `status`, `reason`, `clock` (the name of what t is), `break_at` (t at which a curve jumps
+        or changes its law, NaN where none does), `exponent_before` and `exponent_after` (p̂ of the
+        phases that it parts), `detectable` (smallest |p| that such
         a series would tell from 0 four times out of five), `log_p_value` (of p = 0; the interval
         holds 0 where it exceeds 1 − level), `log_ratio`, `critical` (at p̂), `signal` (slope over
         its error), `records`, `parameter_covariance` (asymptotic). For a random walk, `sigma` is
@@ -175,12 +188,14 @@ class SeriesFits:
         noise: the noise model chosen, None where a series could not be fitted.
         records: how many records were used.
         assessments: status and reason.
+        breaks: t at which a curve changes, with p̂ before and after it, shape (3, series); NaN.
     """
 
     numbers: GridFit
     noise: list[NoiseModel | None]
     records: NDArray[np.int64]
     assessments: list[Assessment]
+    breaks: Array
 
 
 def _on_clocks(
@@ -201,6 +216,7 @@ def _on_clocks(
         for item in fields(GridFit):
             getattr(result.numbers, item.name)[rows] = getattr(found.numbers, item.name)
         result.records[rows] = found.records
+        result.breaks[:, rows] = found.breaks
         for row, noise, said in zip(rows, found.noise, found.assessments, strict=True):
             result.noise[row], result.assessments[row] = noise, said
     return result
@@ -234,11 +250,17 @@ def fit_series(
     with threadpool_limits(1, user_api="blas"):
         for rows, kept in same_records(np.isfinite(values), usable):
             grid, kept = grid_of(times, kept, settings, timeline.iterations)
-            _fit_rows(result, rows, grid, values[np.ix_(rows, kept)], settings.progress)
-            for row in rows:
-                missing = int(np.sum(~np.isfinite(values[row])))
-                told = timeline.told(changes[row])
-                result.assessments[row] = _assessed(result, row, grid, missing, told)
+            used = values[np.ix_(rows, kept)]
+            _fit_rows(result, rows, grid, used, settings.progress)
+            departures = _departures(result, rows, grid, used, timeline.words)
+            for row, departure, rests in zip(rows, departures, at_rest(used), strict=True):
+                outcome = _outcome(result, row, grid)._replace(
+                    missing=int(np.sum(~np.isfinite(values[row]))),
+                    departure=departure,
+                    rests=bool(rests),
+                    **timeline.told(changes[row])._asdict(),
+                )
+                result.assessments[row] = assess(outcome)
     return result
 
 
@@ -250,7 +272,8 @@ def _unfitted(assessments: list[Assessment]) -> SeriesFits:
     columns["late"] = np.zeros(count, dtype=bool)
     columns["parameters"] = np.full((count, 4, 4), np.nan)
     numbers = GridFit(**columns)
-    return SeriesFits(numbers, [None] * count, np.zeros(count, dtype=np.int64), assessments)
+    records, breaks = np.zeros(count, dtype=np.int64), np.full((3, count), np.nan)
+    return SeriesFits(numbers, [None] * count, records, assessments, breaks)
 
 
 def _fit_rows(
@@ -347,25 +370,37 @@ def fit_grid(grid: TimeGrid, values: Array) -> GridFit:
     )
 
 
-def _assessed(fits: SeriesFits, row: int, grid: TimeGrid, missing: int, told: Told) -> Assessment:
+def _outcome(fits: SeriesFits, row: int, grid: TimeGrid) -> FitOutcome:
     numbers, noise, basis = fits.numbers, fits.noise[row], grid.frame.basis
     fitted = basis.shift_high > basis.shift_low
-    return assess(
-        FitOutcome(
-            low=numbers.low[row],
-            high=numbers.high[row],
-            slope=numbers.slope[row],
-            signal=numbers.signal[row],
-            onset=numbers.onset[row],
-            late=bool(numbers.late[row]),
-            onset_high=ONSET_SHARE * basis.times[-1] if fitted else np.inf,
-            wanders=noise is not None and noise.kind in WALKS,
-            missing=missing,
-            rate_change=told.rate_change,
-            clock=told.clock,
-            note=told.note,
-        )
+    return FitOutcome(
+        low=numbers.low[row],
+        high=numbers.high[row],
+        slope=numbers.slope[row],
+        signal=numbers.signal[row],
+        onset=numbers.onset[row],
+        late=bool(numbers.late[row]),
+        onset_high=ONSET_SHARE * basis.times[-1] if fitted else np.inf,
+        wanders=noise is not None and noise.kind in WALKS,
+        missing=0,
+        rate_change="",
     )
+
+
+def _departures(
+    fits: SeriesFits, rows: Rows, grid: TimeGrid, values: Array, words: str
+) -> list[Assessment | None]:
+    """How each curve leaves the family, if so; the exponents of its phases are kept."""
+    times, result = grid.frame.basis.times, list[Assessment | None]()
+    for row, own, found in zip(rows, values, find_breaks(grid.frame, values), strict=True):
+        if found is None or fits.numbers.signal[row] < WEAK_SIGNAL:
+            result.append(None)
+            continue
+        sides = slice(found.place), slice(found.place, None)
+        before, after = (float(fit_peaks(times[side], own[None, side])[0][0]) for side in sides)
+        fits.breaks[:, row] = times[found.place], before, after
+        result.append(told(found, times, words, (before, after)))
+    return result
 
 
 def _dataset(
@@ -387,6 +422,7 @@ def _dataset(
     columns["status"] = np.array([a.status for a in fits.assessments], dtype=str)
     columns["reason"] = np.array([a.reason for a in fits.assessments], dtype=str)
     columns["clock"] = np.array(clocks, dtype=str)
+    columns |= dict(zip(BREAKS, fits.breaks, strict=True))
     data = {name: (dims, column.reshape(shape)) for name, column in columns.items()}
     coords = {name: c for name, c in distance.coords.items() if "iteration" not in c.dims}
     table = xr.Dataset(data, coords)

@@ -24,6 +24,8 @@ STATUSES = (
     "too_few_points",
     "weak_signal",
     "rate_changed",
+    "two_phases",
+    "saturated",
     "p_unbounded",
     "onset_edge",
     "noise_nonstationary",
@@ -229,6 +231,8 @@ class FitOutcome(NamedTuple):
         rate_change: description of a change of the learning rate, or empty.
         clock: what t is, in words.
         note: on the clock, or empty.
+        departure: that the curve leaves the family, if so.
+        rests: whether its last records lie where those before them do.
     """
 
     low: float
@@ -243,6 +247,8 @@ class FitOutcome(NamedTuple):
     rate_change: str
     clock: str = "iterations"
     note: str = ""
+    departure: Assessment | None = None
+    rests: bool = False
 
 
 def assess(fit: FitOutcome) -> Assessment:
@@ -270,7 +276,9 @@ def _findings(fit: FitOutcome) -> list[Assessment | None]:
     weak = _weak(fit)
     if weak is not None:  # the rest follows: what does not grow has no exponent and no onset
         return [weak, _rate(fit)]
-    return [_rate(fit), _unbounded(fit), _edge(fit), _wandering(fit)]
+    if fit.departure is not None:  # no end of an interval is about it
+        return [_rate(fit), fit.departure]
+    return [_rate(fit), _saturated(fit) or _unbounded(fit), _edge(fit), _wandering(fit)]
 
 
 def _weak(fit: FitOutcome) -> Assessment | None:
@@ -285,6 +293,14 @@ def _weak(fit: FitOutcome) -> Assessment | None:
 
 def _rate(fit: FitOutcome) -> Assessment | None:
     return Assessment("rate_changed", fit.rate_change) if fit.rate_change else None
+
+
+def _saturated(fit: FitOutcome) -> Assessment | None:
+    """Growth that ends faster than any exponent considered: with p below 0 and open below."""
+    if fit.late or not (np.isneginf(fit.low) and fit.high < 0 and fit.rests):
+        return None
+    text = f"the distance comes to rest: p is below {fit.high:.2g}, and nothing bounds it below"
+    return Assessment("saturated", text)
 
 
 def _unbounded(fit: FitOutcome) -> Assessment | None:

@@ -78,7 +78,7 @@ def group_exponents(study: Study) -> tuple[str, ...]:
         return ()
     fits = fit_tensors(chosen, level=study.level, intervals=False)
     # An exponent that may have a late onset is off, and nothing here allows for it.
-    off = [*DISQUALIFYING, "p_unbounded", "onset_edge"]
+    off = [*DISQUALIFYING, "two_phases", "saturated", "p_unbounded", "onset_edge"]
     known = fits["exponent"].where(~fits["status"].isin(off))
     return tuple(
         _phrase(arm, known.sel(node=names), level=study.level)

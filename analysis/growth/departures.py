@@ -1,0 +1,258 @@
+"""Curves that leave the growth family: jumps, two phases, and those that come to rest.
+
+A law is one shape from the first record to the last. Training may jump (a slingshot, a restart),
+turn from one law to another, or come to rest faster than any t^p with p ≥ −2 does. The exponent
+of the whole is then one of nothing, and noise models that wander take up what is shape. Three
+readings of the curve tell, of its share of the growth and not of its likelihood, as wandering
+noise of the same size would be as likely:
+
+- a *jump*: an increment between neighbouring records that is many times those around it, on both
+  sides, and lasts;
+- a *change*: two curves a + b ln t + c (ln t)² + e t with a break between records leave much less
+  than the best law does, of something that is no small share of the growth;
+- *rest*: after that break hardly anything is added.
+
+Increments are compared with the median of those around, in units of the median of their absolute
+deviations, after division by the root of the step in ln t, which evens out walks and smooth
+growth alike. How often curves of the family are taken for any of these is simulated:
+tests/statistics/departures_table.md.
+
+References:
+    Hampel (1974), Journal of the American Statistical Association 69, 383: the median deviation.
+    Bai and Perron (2003), Journal of Applied Econometrics 18, 1: breaks by least squares, all
+    positions tried.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultraslow.analysis.text import percent
+
+from .family import Frame
+from .status import Assessment
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+LEAST = 20  # records
+_SIDE = 6  # records a phase has to have
+_AROUND = 15  # increments to both sides that one is compared with
+_OUTLYING = 12.0  # median deviations: of 100 increments of Gaussian noise none in 10⁸ curves
+_ABOVE = 3.0  # times the three increments before the last one, and the three after the next
+_JUMP = 0.02  # of the range
+_LASTING = 8  # records whose median has to stay up
+_KEPT = 0.5  # of the jump, that it stays up by
+# Shares of the range that the best law leaves, and of that what two phases may leave.
+_CHANGES = ((0.025, 1 / 3), (0.04, 1 / 2))
+_FREE = 9  # what two such curves and the break between them are free in
+_REST = 0.15  # of the range
+_REST_DECADES = 0.2
+_AT_REST = 0.08  # of the range, between the last two sixths of the records
+
+
+class Break(NamedTuple):
+    """Where a curve changes.
+
+    Attributes:
+        place: index of the first record after it.
+        jump: by how much the curve jumps there, of its range; 0 where it does not.
+        left: root mean square of what the best law leaves, of the range.
+        two_left: that of two phases.
+        added: what is added from there on, of the range.
+        rests: whether the curve rests from there on.
+    """
+
+    place: int
+    jump: float
+    left: float
+    two_left: float
+    added: float
+    rests: bool
+
+
+def find_breaks(frame: Frame, values: Array) -> list[Break | None]:
+    """The largest jump of each curve, or else where it changes; None where it does neither.
+
+    Arguments:
+        frame: of the records.
+        values: d, shape (series, time), finite and not constant.
+
+    Returns:
+        One for each series.
+    """
+    times = frame.basis.times
+    if times.size < LEAST:
+        return [None] * len(values)
+    scaled = values / np.ptp(values, axis=1)[:, None]
+    left = best_law_leaves(frame, scaled)
+    changes = _changes(times, scaled)
+    jumped, size = jumps(times, scaled)
+    changed = np.zeros(left.shape, dtype=bool)
+    for least, share in _CHANGES:
+        changed |= (left >= least) & (changes.left <= share * left)
+    found: list[Break | None] = []
+    for row in range(len(values)):
+        two = float(changes.left[row])
+        if jumped[row]:
+            found.append(
+                Break(int(jumped[row]), float(size[row]), float(left[row]), two, 0, False)
+            )
+        elif changed[row]:
+            added, rests = float(changes.added[row]), bool(changes.rests[row])
+            found.append(Break(int(changes.place[row]), 0.0, float(left[row]), two, added, rests))
+        else:
+            found.append(None)
+    return found
+
+
+def best_law_leaves(frame: Frame, values: Array) -> Array:
+    """Root mean square of what the best law leaves, over all exponents and onsets, (series,)."""
+    curves = frame.lattice.curves
+    loads = (values - values.mean(axis=1, keepdims=True)) @ frame.basis.vectors
+    along = (loads @ curves.T) ** 2 / np.einsum("gr,gr->g", curves, curves)
+    return np.sqrt(np.maximum(values.var(axis=1) - along.max(axis=1) / values.shape[1], 0.0))
+
+
+def jumps(times: Array, values: Array) -> tuple[Rows, Array]:
+    """The largest jump that lasts of each curve.
+
+    Arguments:
+        times: t > 0, shape (time,), increasing.
+        values: d of a range of 1, shape (series, time).
+
+    Returns:
+        Index of the first record after it, 0 where there is none, and its size, (series,).
+
+    >>> times = np.geomspace(1, 1e4, 60)
+    >>> curve = np.sqrt(times) + 0.2 * np.sin(7 * np.log(times)) + 10.0 * (times > 900)
+    >>> place, size = jumps(times, curve[None] / np.ptp(curve))
+    >>> int(place[0]), float(size[0].round(2)), bool(times[place[0]] > 900)
+    (44, 0.09, True)
+    """
+    clock, count = np.log(times), len(values)
+    spacing = np.sqrt(np.diff(clock))
+    steps = np.diff(values, axis=1) / spacing
+    best, place, size = np.zeros(count), np.zeros(count, dtype=np.intp), np.zeros(count)
+    for at in range(_SIDE - 1, steps.shape[1] - _SIDE + 1):
+        first = max(0, min(at - _AROUND, steps.shape[1] - 2 * _AROUND - 1))
+        around = np.arange(first, min(first + 2 * _AROUND + 1, steps.shape[1]))
+        around = around[np.abs(around - at) > 1]
+        middle = np.median(steps[:, around], axis=1)
+        off = np.abs(steps - middle[:, None])
+        usual = 1.4826 * np.median(off[:, around], axis=1)
+        near = np.concatenate([off[:, at - 4 : at - 1], off[:, at + 2 : at + 5]], axis=1)
+        jump = (steps[:, at] - middle) * spacing[at]
+        kept = _kept(clock, values, at + 1, middle / np.median(spacing[around]))
+        found = (off[:, at] > _OUTLYING * np.maximum(usual, 1e-12)) & (np.abs(jump) > _JUMP)
+        found &= (off[:, at] > _ABOVE * near.max(axis=1)) & (
+            kept * np.sign(jump) > _KEPT * abs(jump)
+        )
+        found &= np.abs(jump) > best
+        best[found], place[found], size[found] = np.abs(jump)[found], at + 1, jump[found]
+    return place, size
+
+
+def _kept(clock: Array, values: Array, place: int, slope: Array) -> Array:
+    """By how much the records after a place lie above those before, less growth at a slope."""
+    sides = slice(max(0, place - _LASTING), place), slice(place, place + _LASTING)
+    before, after = (np.median(values[:, side], axis=1) for side in sides)
+    apart = np.median(clock[sides[1]]) - np.median(clock[sides[0]])
+    return after - before - slope * apart
+
+
+class _Changes(NamedTuple):
+    """The best break of each series, each of shape (series,)."""
+
+    place: Rows
+    left: Array
+    added: Array
+    rests: NDArray[np.bool_]
+
+
+def _changes(times: Array, values: Array) -> _Changes:
+    """The break with which two curves leave least: every one is tried."""
+    clock, count = np.log10(times), len(values)
+    least, place = np.full(count, np.inf), np.zeros(count, dtype=np.intp)
+    added = np.zeros(count)
+    for at in range(_SIDE, times.size - _SIDE + 1):
+        fits = [_smooth(clock[side], values[:, side]) for side in (slice(at), slice(at, None))]
+        squares = sum(
+            np.sum((values[:, side] - fit) ** 2, axis=1)
+            for side, fit in zip((slice(at), slice(at, None)), fits, strict=True)
+        )
+        better = squares < least
+        least[better], place[better] = squares[better], at
+        added[better] = (fits[1][:, -1] - fits[1][:, 0])[better]
+    long = clock[-1] - clock[place] >= _REST_DECADES
+    little = (np.abs(added) <= _REST) & (_spread_after(values, place) <= 1.5 * _REST)
+    rests = long & (np.abs(_late_growth(values, 0.5)) <= _REST / 2) & little
+    return _Changes(place, np.sqrt(least / (times.size - _FREE)), added, rests)
+
+
+def _smooth(clock: Array, values: Array) -> Array:
+    """Values of the curve in a clock lg t that fits best, (series, time)."""
+    centred = clock - clock.mean()
+    columns = [np.ones_like(centred), centred, centred**2, 10 ** (clock - clock[-1])]
+    base = np.linalg.qr(np.stack(columns, axis=1))[0]
+    return np.asarray((values @ base) @ base.T)
+
+
+def _spread_after(values: Array, place: Rows) -> Array:
+    return np.array([np.ptp(row[at:]) for row, at in zip(values, place, strict=True)])
+
+
+def at_rest(values: Array) -> NDArray[np.bool_]:
+    """Whether the last sixth of the records lies where the sixth before it does.
+
+    By their lower quartiles, as spikes go up.
+
+    Arguments:
+        values: d, shape (series, time).
+
+    Returns:
+        Shape (series,).
+    """
+    return np.asarray(np.abs(_late_growth(values, 0.25)) <= _AT_REST)
+
+
+def _late_growth(values: Array, share: float) -> Array:
+    """What a quantile of the last sixth of the records lies above that of the sixth before.
+
+    It is a share of the range, of which the highest twentieth counts as spikes.
+    """
+    sixth = -(-values.shape[1] // 6)
+    before, last = values[:, -2 * sixth : -sixth], values[:, -sixth:]
+    apart = np.quantile(last, share, axis=1) - np.quantile(before, share, axis=1)
+    return np.asarray(apart / (np.quantile(values, 0.95, axis=1) - values.min(axis=1)))
+
+
+def told(found: Break, times: Array, words: str, exponents: tuple[float, float]) -> Assessment:
+    """A break as the status of a fit.
+
+    Arguments:
+        found: the break.
+        times: t of the records, shape (time,).
+        words: what t is.
+        exponents: p̂ before and after it, NaN where that phase is too short to tell.
+
+    Returns:
+        `saturated` or `two_phases`, with the reason.
+    """
+    at = f"iteration {times[found.place]:.4g}"
+    if words != "iterations":
+        at = f"{words} = {times[found.place]:.4g}"
+    if found.rests:
+        added = percent(abs(found.added))
+        text = f"the distance comes to rest at about {at}: {added} of its range from there on"
+        return Assessment("saturated", text)
+    before, after = (f"{p:.2f}" if np.isfinite(p) else "too short to tell" for p in exponents)
+    phases = f"p before it {before}, after it {after}"
+    if found.jump:
+        size = percent(abs(found.jump))
+        way = "up" if found.jump > 0 else "down"
+        return Assessment("two_phases", f"the distance jumps {way} by {size} at {at}; {phases}")
+    left, two = percent(found.left, 1), percent(found.two_left, 1)
+    text = f"growth changes at about {at}: one law leaves {left} of the range, two phases {two}"
+    return Assessment("two_phases", f"{text}; {phases}")

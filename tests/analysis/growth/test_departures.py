@@ -1,0 +1,112 @@
+"""Jumps, changes and rest: known answers, and curves that do none of it."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ultraslow.analysis.growth.departures import at_rest, find_breaks, jumps
+from ultraslow.analysis.growth.fit import fit_growth
+from ultraslow.analysis.growth.grids import time_grid
+from ultraslow.analysis.growth.status import Settings
+
+TIMES = np.unique(np.geomspace(1, 2e4, 80).round())
+EARLY, LATE = np.minimum(TIMES, 1500) / 1500, np.maximum(TIMES / 1500, 1.0)
+
+
+def noisy(curve, share=0.002, seed=0):
+    rng = np.random.default_rng(seed)
+    return curve / np.ptp(curve) + share * rng.standard_normal((1, TIMES.size))
+
+
+def broken(values):
+    frame = time_grid(TIMES, Settings(calibrate=False)).frame
+    return find_breaks(frame, values)[0]
+
+
+def fit(values, **options):
+    curve = xr.DataArray(values[0], {"iteration": TIMES}, ["iteration"])
+    return fit_growth(curve, calibrate=False, **options)
+
+
+@pytest.mark.parametrize("size", [0.08, -0.08])
+def test_a_jump_that_lasts_is_found_where_it_is(size):
+    values = noisy(np.log(TIMES)) + size * (TIMES >= 1000)
+    found = broken(values)
+    assert TIMES[found.place - 1] < 1000 <= TIMES[found.place]
+    assert found.jump == pytest.approx(size / np.ptp(values), abs=0.02)
+
+
+def test_a_spike_that_goes_back_is_no_jump():
+    spike = 0.15 * np.exp(-np.maximum(TIMES - 1000, 0) / 150) * (TIMES >= 1000)
+    assert broken(noisy(np.log(TIMES)) + spike) is None
+
+
+@pytest.mark.parametrize("exponent", [-1.0, -0.5, 0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "times", [TIMES, np.arange(1.0, 121.0)], ids=["even in ln t", "even in t"]
+)
+def test_no_member_of_the_family_leaves_it(exponent, times):
+    curve = np.log(times) if exponent == 0 else times**exponent / exponent
+    frame = time_grid(times, Settings(calibrate=False)).frame
+    assert find_breaks(frame, curve[None]) == [None]
+
+
+def test_a_change_of_law_is_found_about_where_it_is():
+    found = broken(noisy(np.log(np.minimum(TIMES, 1500)) + LATE - 1))
+    assert 1000 < TIMES[found.place] < 2500
+    assert not found.rests and not found.jump
+    assert found.two_left < 0.5 * found.left
+
+
+def test_rest_is_found_and_told_with_what_is_added():
+    found = broken(noisy(EARLY))
+    assert found.rests
+    assert abs(found.added) < 0.05
+    told = fit(noisy(EARLY))
+    assert told.status.item() == "saturated"
+    assert "the distance comes to rest at about iteration" in told.reason.item()
+    assert 900 < told.break_at.item() < 2000
+
+
+def test_two_phases_are_told_with_their_exponents():
+    values = noisy(np.log(TIMES), 0.0005) + 0.3 * (TIMES >= 500)
+    told = fit(values)
+    assert told.status.item() == "two_phases"
+    assert told.break_at.item() == TIMES[TIMES >= 500][0]
+    assert told.exponent_before.item() == pytest.approx(0.0, abs=0.1)
+    assert "the distance jumps up by" in told.reason.item()
+    assert f"p before it {told.exponent_before.item():.2f}" in told.reason.item()
+
+
+def test_a_clock_is_named_where_a_curve_breaks_on_it():
+    values = noisy(np.log(TIMES)) + 0.3 * (TIMES >= 500)
+    told = fit(values, clock=xr.DataArray(TIMES * 0.01, {"iteration": TIMES}, ["iteration"]))
+    assert f"at clock = {0.01 * TIMES[TIMES >= 500][0]:.4g};" in told.reason.item()
+
+
+def test_saturation_beyond_the_exponents_considered_is_called_so():
+    rng = np.random.default_rng(3)
+    values = (1 - np.exp(-TIMES / 300))[None] + 0.01 * rng.standard_normal((1, TIMES.size))
+    told = fit(values)
+    assert told.status.item() == "saturated"
+    assert told.exponent_low.item() == -np.inf
+    assert "comes to rest" in told.reason.item()
+
+
+def test_few_records_tell_of_no_break():
+    frame = time_grid(TIMES[:19], Settings(calibrate=False)).frame
+    assert find_breaks(frame, (TIMES[:19] > 9)[None].astype(float)) == [None]
+
+
+def test_a_curve_at_rest_may_have_spikes():
+    rest = np.minimum(TIMES, 300.0)
+    rest[-20::4] += 200
+    assert at_rest(rest[None]).tolist() == [True]
+    assert at_rest(np.log(TIMES)[None]).tolist() == [False]
+
+
+def test_of_several_jumps_the_largest_is_told():
+    values = np.log(TIMES) / 10 + 0.05 * (TIMES >= 200) + 0.1 * (TIMES >= 2000)
+    place, size = jumps(TIMES, values[None] / np.ptp(values))
+    assert TIMES[place[0]] == TIMES[TIMES >= 2000][0]
+    assert size[0] > 0
