@@ -100,7 +100,8 @@ def rates_table(found: BestRates, name: str = "") -> Table:
         Column("ε_max/(1 + B/M)", lambda row: form(row[0])),
     )
     largest = f"; largest rate {number(found.largest_rate)}" if found.largest_rate > 0 else ""
-    answer = f"{found}, {plural(found.noise_scale.n, _COUNTED[found.basis])}{largest}"
+    off = f"; off the form by {percent(found.departure)} at most" if largest else ""
+    answer = f"{found}, {plural(found.noise_scale.n, _COUNTED[found.basis])}{largest}{off}"
     if found.status == "missing":
         answer = str(found)
     reasons = [found.reason] if found.reason and found.status != "missing" else []

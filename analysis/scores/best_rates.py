@@ -114,7 +114,20 @@ def best_rates(
         np.array(list(known), dtype=np.float64), logs, level=level, least=between**2 / 12
     )
     best = dict(zip(known, np.exp(-means).tolist(), strict=True))
-    return _judged(fit, BestRates(rates=best, notes=tuple(notes)))
+    power = _as_power(np.log(list(known)), -means, fit.departure)
+    return _judged(fit, BestRates(rates=best, notes=(*notes, *power)))
+
+
+def _as_power(sizes: Array, rates: Array, departure: float) -> tuple[str, ...]:
+    """A note on a power of M to which best rates lie nearer by half; logarithms are given."""
+    power, offset = np.polyfit(sizes, rates, 1)
+    off = float(np.abs(np.expm1(rates - power * sizes - offset)).max())
+    if not off < departure / 2:
+        return ()
+    return (
+        f"a power of M describes the best rates better: M^{number(power, 2)}, off by "
+        f"{percent(off)} at most where the form is off by {percent(departure)}",
+    )
 
 
 def _grid(logs: Array) -> float:
