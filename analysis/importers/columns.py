@@ -114,6 +114,7 @@ SQUARED = {"distance_sq", "squared_distance", "distance_squared", "l2_to_init_sq
 _SURE = ("iteration", "distance")
 # Totals of a recording as columns, by which a file that this program wrote is known.
 _OWN = {"iteration", "distance_sq", "weight_sq", "overlap"}
+_SCOPE = "ultraslow/"  # of mirrors that share a run with the logs of the training
 _SCOPES = re.compile(r"^(ultraslow|scalars?)_(?=.)")
 
 
@@ -294,6 +295,20 @@ def _held_out(sheet: Sheet, taken: set[str], notes: list[str]) -> dict[str, str]
 def _listed(names: Sequence[str], most: int = 12) -> str:
     listed = ", ".join(map(shown, names[:most]))
     return listed + (", …" if len(names) > most else "")
+
+
+def unscoped(sheet: Sheet) -> Sheet:
+    """A mirror of a recording whose columns are called `ultraslow/…`, without that; others as is.
+
+    Arguments:
+        sheet: the file.
+    """
+    own = {
+        name.removeprefix(_SCOPE): cells
+        for name, cells in sheet.columns.items()
+        if name.startswith(_SCOPE)
+    }
+    return replace(sheet, columns=own) if set(own) >= _OWN else sheet
 
 
 def long_form(sheet: Sheet) -> Sheet:

@@ -98,7 +98,7 @@ def _add(point: Point, rows: list[dict[str, Cell]], lines: list[int], event: int
     """Put a point into the row of its step, or into a new one where the tag is there already."""
     row = rows[-1] if rows else {}
     if not row or row["step"] != point.step or point.tag in row:
-        row = {"step": point.step, "wall_time": point.wall_time}
+        row = {"step": point.step, "Wall time": point.wall_time}
         rows.append(row)
         lines.append(event)
     row[point.tag] = point.value

@@ -28,7 +28,7 @@ from ultraslow.diffusion.recording import (
     whole_file,
 )
 
-from .columns import ColumnMap, long_form, mapped
+from .columns import ColumnMap, long_form, mapped, unscoped
 from .conditions import fulfilled
 from .files import sheets_of
 from .lags import apart, with_lags
@@ -165,7 +165,7 @@ def imported(paths: Sequence[Path], request: Request) -> list[Imported]:
     _check(request)
     found: list[Imported] = []
     for sheet in sheets_of(paths):
-        found += _runs_of(long_form(sheet), request)
+        found += _runs_of(unscoped(long_form(sheet)), request)
     taken: set[str] = set()
     named = []
     for one in found:

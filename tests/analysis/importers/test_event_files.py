@@ -2,6 +2,7 @@
 1/(1 + step) every third step, a histogram and a text at step 4; in one as simple values, in the
 other as tensors. TensorBoard's own reader gives the same points, where it is installed."""
 
+import json
 import struct
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ultraslow.analysis.importers.event_files import events_sheet
 from ultraslow.analysis.importers.files import sheets_of
 from ultraslow.analysis.runs import runs_of
 from ultraslow.diffusion.recording import RecordError
+from ultraslow.probes.storage.mirrors import EventFile, scalars
 
 EVENTS = Path(__file__).parent / "events"
 FILES = [EVENTS / "values.tfevents", EVENTS / "tensors.tfevents"]
@@ -93,7 +95,7 @@ def test_points_of_real_files(path):
     losses = found.columns["train/loss"]
     np.testing.assert_allclose(losses[::3], [1 / (1 + k) for k in range(0, 10, 3)], rtol=1e-7)
     assert losses[1::3] == losses[2::3] == [None] * 3
-    assert set(found.columns) == {"step", "wall_time", "distance", "train/loss"}
+    assert set(found.columns) == {"step", "Wall time", "distance", "train/loss"}
 
 
 def test_points_are_those_of_another_reader():
@@ -126,7 +128,7 @@ def test_whole_numbers_and_what_is_none():
     text = tensor(7, message(8, b"hello"))
     two = tensor(1, message(4, struct.pack("<ff", 1, 2)))
     found = read(event(1, ("n", whole), ("text", text), ("two", two)))
-    assert found.columns == {"step": [1], "wall_time": [1.0], "n": [-7.0]}
+    assert found.columns == {"step": [1], "Wall time": [1.0], "n": [-7.0]}
 
 
 def test_two_files_of_a_resumed_run_are_stitched(tmp_path):
@@ -157,6 +159,35 @@ def test_a_mirror_in_double_precision_has_the_fit_of_its_recording(make, tmp_pat
     ]
     for name in ("exponent", "exponent_low", "exponent_high", "slope", "decade_ratio"):
         np.testing.assert_allclose(fits[0][name], fits[1][name], rtol=1e-6)
+
+
+def test_a_mirror_of_the_recorder_gives_its_recording(make, tmp_path):
+    own = make(last=300)
+    mirror = EventFile(tmp_path / "a", 0)
+    mirror.write(scalars(own))
+    mirror.close()
+    found = us.import_runs(tmp_path, batch_size=64)["a"].to_dataset()
+    assert set(own.data_vars) == set(found.data_vars)
+    for name in own.data_vars:
+        total = own[name].sum("tensor", skipna=False) if "tensor" in own[name].dims else own[name]
+        np.testing.assert_array_equal(found[name].values.squeeze(), total.values, err_msg=name)
+
+
+def test_a_mirror_that_shares_a_run_is_known_by_its_prefix(make, write):
+    own = make(last=300)
+    lines = [
+        {
+            "_step": 7 * k,
+            "loss": 9.0,
+            **{f"ultraslow/{name}": value for name, value in row.items()},
+            "ultraslow/iteration": iteration,
+        }
+        for k, (iteration, row, _) in enumerate(scalars(own))
+    ]
+    log = write("history.jsonl", "\n".join(map(json.dumps, lines)))
+    (found,) = us.import_runs(log, batch_size=64).children.values()
+    np.testing.assert_array_equal(found["iteration"], own["iteration"])
+    np.testing.assert_array_equal(found["loss"], own["loss"])
 
 
 @pytest.mark.parametrize("size", [1, 11, 30])
