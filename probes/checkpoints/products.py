@@ -18,6 +18,7 @@ import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -276,9 +277,10 @@ class StepProducts:
             products=state.products,
             partial=state.partial,
         )
-        make_folder(self._journal.parent)
-        with whole_file(self._journal) as file:
-            file.write(content.getvalue())
+        with suppress(OSError):  # it saves time, and nothing else
+            make_folder(self._journal.parent)
+            with whole_file(self._journal) as file:
+                file.write(content.getvalue())
 
     def forget(self) -> None:
         """Remove the journal."""

@@ -244,9 +244,7 @@ class EventFile:
 
     def _event(self, iteration: int, values: Row, at: float) -> bytes:
         parts = b""
-        told = {"iteration": float(iteration), **values}
-        told.pop("wall_time", None)  # an event has its own
-        for tag, value in told.items():
+        for tag, value in {"iteration": float(iteration), **values}.items():
             tensor = _number(1, _DOUBLE) + _bytes(2, b"") + _bytes(6, struct.pack("<d", value))
             part = _bytes(1, tag.encode()) + _bytes(8, tensor)
             if tag not in self._known:  # what kind of data it is stands with the first value

@@ -169,6 +169,12 @@ def test_several_sets_of_weights(tmp_path, capsys):
     assert _run("checkpoints", checkpoints, told) == 0
 
 
+def test_a_log_of_a_trainer_that_is_cut_off(folder, capsys):
+    (folder / "trainer_state.json").write_text('{"log_history": [{"step": 1, "lo')
+    said = refused(capsys, folder)
+    assert "trainer_state.json: is no log of a trainer, or cut off" in said
+
+
 def test_labels_and_numbers_that_cannot_be_meant(folder, capsys):
     assert "expected NAME=VALUE" in refused(capsys, folder, "--set", "seed")
     assert "no label (seed?)" in refused(capsys, folder, "--set", "sead=3")

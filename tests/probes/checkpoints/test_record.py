@@ -1,8 +1,11 @@
 """Recordings from checkpoints are those that probes make of the same training."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -235,6 +238,33 @@ def test_numbers_are_the_same_however_the_pass_was_cut(tmp_path, monkeypatch):
     assert len(seen) < 2 * len({(block.tensor, block.start) for block in seen})
     assert not journal.exists()
     again = load(tmp_path / "cut.nc")["cut"].to_dataset()
+    for name in ("distance_sq", "weight_sq", "overlap", "displacement_sq"):
+        np.testing.assert_array_equal(again[name].values, whole[name].values)
+
+
+def test_a_pass_that_was_killed_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    for step in range(4):
+        told = {"a": torch.randn(40_000), "b": torch.randn(10, 7), "c": torch.randn(9_000)}
+        torch.save(told, tmp_path / f"step{step}.pt")
+    script = Path(__file__).with_name("killed_pass.py")
+    path = os.pathsep.join([str(script.parents[3] / "src"), os.environ.get("PYTHONPATH", "")])
+    words = [sys.executable, script, tmp_path, tmp_path / "cut", 7]
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(list(map(str, words)), env=environment, timeout=120, check=False)
+    journal = tmp_path / "cut.nc.checkpoints-journal"
+    assert done.returncode == -9 and journal.exists()
+    monkeypatch.setattr("ultraslow.probes.checkpoints.products._STRETCH", 1 << 12)
+    monkeypatch.setattr("ultraslow.probes.checkpoints.products._LEAST", 1 << 14)
+    original, seen = StepProducts._of_block, []
+    monkeypatch.setattr(
+        StepProducts, "_of_block", lambda self, block: seen.append(block) or original(self, block)
+    )
+    again = read(tmp_path, tmp_path / "cut")
+    rest = len(seen)
+    assert not journal.exists()
+    whole = read(tmp_path, tmp_path / "whole")
+    assert len(seen) - rest == rest + 7
     for name in ("distance_sq", "weight_sq", "overlap", "displacement_sq"):
         np.testing.assert_array_equal(again[name].values, whole[name].values)
 

@@ -60,7 +60,7 @@ def test_an_imported_mirror_is_its_recording(tmp_path):
     found = import_runs(tmp_path / "events", batch_size=8)["a"].to_dataset()
     np.testing.assert_array_equal(found["iteration"], run["iteration"])
     names = ["distance_sq", "weight_sq", "overlap", "loss", "learning_rate", "learning_rate_sum"]
-    for name in (*names, "samples", "mean_sq", "loss_updates"):
+    for name in (*names, "samples", "mean_sq", "loss_updates", "wall_time"):
         np.testing.assert_array_equal(totals(found, name), totals(run, name), err_msg=name)
     scores = [one["held_out"].sel(metric="accuracy").values for one in (found, run)]
     np.testing.assert_array_equal(*scores)
