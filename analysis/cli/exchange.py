@@ -14,7 +14,7 @@ from ultraslow.diffusion.recording import SCALARS, escaped, parsed_label
 from .shared import add_paths, check_output, load_all
 
 if TYPE_CHECKING:
-    from ultraslow.analysis.importers import Imported, Request
+    from ultraslow.analysis.importers import Imported, ImportRequest
 
 _COLUMNS = {
     "iteration": "of the updates",
@@ -106,12 +106,12 @@ def _import(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _request(arguments: argparse.Namespace) -> "Request":
-    from ultraslow.analysis.importers import Request
+def _request(arguments: argparse.Namespace) -> "ImportRequest":
+    from ultraslow.analysis.importers import ImportRequest
 
     columns = {role: getattr(arguments, role) for role in _COLUMNS}
     try:
-        return Request(
+        return ImportRequest(
             {role: name for role, name in columns.items() if name},
             arguments.learning_rate,
             arguments.batch_size,

@@ -1,5 +1,5 @@
 from .importing import (
-    Request as Request,
+    ImportRequest as ImportRequest,
     import_runs as import_runs,
     imported as imported,
     targets as targets,

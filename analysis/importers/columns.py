@@ -149,11 +149,11 @@ class ColumnMap:
         return (*roles, *(name for name in self.copied if name in _OWN and name != "iteration"))
 
 
-def plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name in small letters with underscores.
 
-    >>> plain("train/Loss"), plain("lr-AdamW"), plain("_step"), plain("ultraslow/distance")
-    ('train_loss', 'lr_adamw', '_step', 'distance')
+    >>> [plain_name(one) for one in ("train/Loss", "lr-AdamW", "_step", "ultraslow/distance")]
+    ['train_loss', 'lr_adamw', '_step', 'distance']
     """
     lowered = re.sub(r"[^0-9a-z]+", "_", name.strip().lower())
     return _SCOPES.sub("", lowered.rstrip("_") or lowered)
@@ -249,7 +249,11 @@ def _may_be(sheet: Sheet, name: str) -> bool:
 def _candidates(names: Names, columns: Sequence[str]) -> tuple[list[str], list[str]]:
     """Columns of the first line of names that has any, and those of later lines."""
     matches = [
-        [column for column in columns if any(re.fullmatch(one, plain(column)) for one in line)]
+        [
+            column
+            for column in columns
+            if any(re.fullmatch(one, plain_name(column)) for one in line)
+        ]
         for line in names
     ]
     kept = [found for found in matches if found]
@@ -320,7 +324,7 @@ def long_form(sheet: Sheet) -> Sheet:
     step, *others = sheet.columns
     wide = [name for name in others if " - " in name and not name.endswith(("__MIN", "__MAX"))]
     bounds = [name for name in others if name.endswith(("__MIN", "__MAX"))]
-    if not wide or plain(step) not in ("step", "global_step", "trainer_global_step", "epoch"):
+    if not wide or plain_name(step) not in ("step", "global_step", "trainer_global_step", "epoch"):
         return sheet
     if len(wide) + len(bounds) < len(others):
         return sheet

@@ -40,7 +40,7 @@ _TYPES = {
 
 
 @dataclass(frozen=True)
-class Point:
+class Scalar:
     """One value of one tag."""
 
     step: int
@@ -94,7 +94,7 @@ def events_sheet(
     )
 
 
-def _add(point: Point, rows: list[dict[str, Cell]], lines: list[int], event: int) -> None:
+def _add(point: Scalar, rows: list[dict[str, Cell]], lines: list[int], event: int) -> None:
     """Put a point into the row of its step, or into a new one where the tag is there already."""
     row = rows[-1] if rows else {}
     if not row or row["step"] != point.step or point.tag in row:
@@ -163,7 +163,7 @@ def _cut_off(path: str, at: int, size: int) -> str:
     )
 
 
-def _points(event: memoryview, path: str, number: int) -> Iterator[Point]:
+def _points(event: memoryview, path: str, number: int) -> Iterator[Scalar]:
     """The scalars of an event."""
     step, wall_time, summaries = 0, float("nan"), []
     try:
@@ -178,7 +178,7 @@ def _points(event: memoryview, path: str, number: int) -> Iterator[Point]:
             for field, value in _fields(summary):
                 found = _scalar(value) if field == 1 and isinstance(value, memoryview) else None
                 if found is not None:
-                    yield Point(step, *found, wall_time)
+                    yield Scalar(step, *found, wall_time)
     except (ValueError, struct.error, UnicodeDecodeError) as error:
         raise RecordError(path, [f"event {number}: {error}, expected an event"]) from error
 

@@ -32,9 +32,9 @@ from .columns import ColumnMap, long_form, mapped, unscoped
 from .conditions import fulfilled
 from .files import sheets_of
 from .lags import apart, with_lags
-from .packing import Imported, Said, packed
+from .packing import Imported, Said, pack_run
 from .rates import LoggedRate, Rate, schedule
-from .sheet import Rows, Sheet, is_absent, numbers, shown
+from .sheet import Rows, Sheet, column_numbers, is_absent, shown
 from .stitching import stitched
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -45,7 +45,7 @@ _NUMERIC = ("distance", "norm", "cosine", "learning_rate", "loss", "samples", "e
 
 
 @dataclass(frozen=True)
-class Request:
+class ImportRequest:
     """What a person asks of an import; empty texts and None where nothing is said.
 
     Attributes:
@@ -137,7 +137,7 @@ def import_runs(
         "by": by,
     }
     given = {name: as_label(name, value) for name, value in (labels or {}).items()}
-    request = Request(
+    request = ImportRequest(
         {role: name for role, name in columns.items() if name},
         str(learning_rate),
         str(batch_size),
@@ -155,7 +155,7 @@ def import_runs(
     return xr.DataTree.from_dict({one.name: one.records for one in found})
 
 
-def imported(paths: Sequence[Path], request: Request) -> list[Imported]:
+def imported(paths: Sequence[Path], request: ImportRequest) -> list[Imported]:
     """The runs in files, as recordings in memory.
 
     Raises:
@@ -175,7 +175,7 @@ def imported(paths: Sequence[Path], request: Request) -> list[Imported]:
     return named
 
 
-def _check(request: Request) -> None:
+def _check(request: ImportRequest) -> None:
     if request.weights < 0:
         raise ValueError(f"--weights: found {request.weights}, expected 0 or more")
     unknown = [name for name in request.labels if name not in SCALARS or name == "batch_size"]
@@ -185,7 +185,7 @@ def _check(request: Request) -> None:
         raise ValueError("--label run: found beside --by, expected one of them")
 
 
-def _runs_of(sheet: Sheet, request: Request) -> list[Imported]:
+def _runs_of(sheet: Sheet, request: ImportRequest) -> list[Imported]:
     said, rate, batch_size = _said_columns(sheet, request)
     columns = mapped(sheet, said)
     rows, left_out = np.arange(len(sheet.lines)), {}
@@ -208,12 +208,12 @@ def _runs_of(sheet: Sheet, request: Request) -> list[Imported]:
             restarted=request.restarted,
             shift=request.shift,
         )
-        made = packed(name, sheet, own, columns, joined, chosen, left_out)
+        made = pack_run(name, sheet, own, columns, joined, chosen, left_out)
         found.append(with_lags(made, pairs) if pairs is not None else made)
     return found
 
 
-def _said_columns(sheet: Sheet, request: Request) -> tuple[dict[str, str], Rate | None, int]:
+def _said_columns(sheet: Sheet, request: ImportRequest) -> tuple[dict[str, str], Rate | None, int]:
     """The columns that a request names, and learning rate and batch size where it says them."""
     said = dict(request.columns)
     rate, batch_size = None, 0
@@ -239,7 +239,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _rate(sheet: Sheet, request: Request) -> Rate | None:
+def _rate(sheet: Sheet, request: ImportRequest) -> Rate | None:
     """A schedule, or the rates of a file; None for what must be a column, then."""
     found = schedule(request.learning_rate)
     path = Path(request.learning_rate).expanduser()
@@ -249,7 +249,9 @@ def _rate(sheet: Sheet, request: Request) -> Rate | None:
     columns = mapped(other, {})
     if "learning_rate" not in columns.of:
         raise other.fault("found no column of learning rates, as learning_rate or lr")
-    updates, rates = (numbers(other, columns.of[role]) for role in ("iteration", "learning_rate"))
+    updates, rates = (
+        column_numbers(other, columns.of[role]) for role in ("iteration", "learning_rate")
+    )
     both = updates.logged & rates.logged
     if not both.any() or np.any(np.diff(updates.values[both]) <= 0):
         raise other.fault("expected iterations that increase, with a learning rate each")
@@ -262,7 +264,9 @@ def _used(columns: ColumnMap) -> list[str]:
     return list(dict.fromkeys([*named, *columns.held_out.values(), *columns.copied]))
 
 
-def _groups(sheet: Sheet, rows: Rows, columns: ColumnMap, request: Request) -> dict[str, Rows]:
+def _groups(
+    sheet: Sheet, rows: Rows, columns: ColumnMap, request: ImportRequest
+) -> dict[str, Rows]:
     """The rows of each run, by its name."""
     if "by" not in columns.of:
         return {str(request.labels.get("run", sheet.name)): rows}

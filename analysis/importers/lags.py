@@ -11,9 +11,9 @@ import numpy as np
 
 from ultraslow.diffusion.recording import check, pack
 
-from .columns import SQUARED, ColumnMap, plain
+from .columns import SQUARED, ColumnMap, plain_name
 from .packing import ORIGIN, Imported
-from .sheet import Array, Rows, Sheet, numbers, shown
+from .sheet import Array, Rows, Sheet, column_numbers, shown
 
 _SAME = 1e-4  # relative difference of a distance that is written twice
 
@@ -49,7 +49,7 @@ def apart(sheet: Sheet, rows: Rows, columns: ColumnMap) -> tuple[Rows, Lags | No
     name = columns.of.get("lagged")
     if name is None:
         return rows, None
-    since = numbers(sheet, name, "--lagged", rows)
+    since = column_numbers(sheet, name, "--lagged", rows)
     start = since.logged & (since.values == 0)
     if not start.any():
         raise sheet.fault(
@@ -58,8 +58,8 @@ def apart(sheet: Sheet, rows: Rows, columns: ColumnMap) -> tuple[Rows, Lags | No
     others = rows[~start & since.logged]
     if not others.size:
         return rows[start], None
-    steps = numbers(sheet, columns.of["iteration"], "--iteration", others)
-    distance = numbers(sheet, columns.of["distance"], "--distance", others)
+    steps = column_numbers(sheet, columns.of["iteration"], "--iteration", others)
+    distance = column_numbers(sheet, columns.of["distance"], "--distance", others)
     known = steps.logged & distance.logged
     ends = np.stack([steps.values, since.values[~start & since.logged]])
     pairs = np.sort(ends[:, known], axis=0)
@@ -68,7 +68,7 @@ def apart(sheet: Sheet, rows: Rows, columns: ColumnMap) -> tuple[Rows, Lags | No
         at = int(others[known][np.argmin(whole.all(axis=0))])
         raise sheet.fault(f"{sheet.at(at)}: expected two iterations, whole numbers of 0 or more")
     values = distance.values[known]
-    square = values if plain(columns.of["distance"]) in SQUARED else values**2
+    square = values if plain_name(columns.of["distance"]) in SQUARED else values**2
     earlier, later = pairs.astype(np.int64)
     return rows[start], Lags(others[known], earlier, later, square)
 

@@ -25,8 +25,8 @@ from ultraslow.diffusion.recording import (
     parsed_label,
 )
 
-from .columns import SQUARED, ColumnMap, plain
-from .rates import LoggedRate, Rate, told
+from .columns import SQUARED, ColumnMap, plain_name
+from .rates import LoggedRate, Rate, taken_for_granted
 from .sheet import Array, Numbers, Rows, Sheet, is_absent, shown
 from .stitching import Stitched
 
@@ -77,7 +77,7 @@ class Imported:
     origin: Mapping[str, Any]
 
 
-def packed(
+def pack_run(
     name: str,
     sheet: Sheet,
     rows: Rows,
@@ -198,7 +198,7 @@ def _squares(sheet: Sheet, columns: ColumnMap, found: Stitched) -> Array:
             f"column {shown(name)}: found {values[0]:.6g} at step 0, where the distance from the "
             "initial weights is 0: is it another distance, or is 0 the first update (--shift 1)?"
         )
-    return values if plain(name) in SQUARED else values**2
+    return values if plain_name(name) in SQUARED else values**2
 
 
 def _initial_norm(found: Stitched, weight_sq: Array, said: Said) -> float:
@@ -284,7 +284,7 @@ def _training(
             "learning_rate": rate.at(iteration),
             "learning_rate_sum": rate.summed(iteration),
         }
-        assumed.append(told(rate))
+        assumed.append(taken_for_granted(rate))
     elif "learning_rate" not in columns.copied:
         assumed.append(
             "nobody says the learning rate; --learning-rate tells it, and without it growth is "

@@ -42,7 +42,7 @@ _FORMS = {
 
 
 @dataclass(frozen=True)
-class Schedule:
+class RateSchedule:
     """A learning rate of which every update is known.
 
     Attributes:
@@ -76,7 +76,7 @@ class Schedule:
         return np.asarray(total[np.searchsorted(ends, iteration)], dtype=np.float64)
 
 
-def schedule(text: str) -> Schedule | None:
+def schedule(text: str) -> RateSchedule | None:
     """The schedule that a text describes; None where it describes none.
 
     Raises:
@@ -94,9 +94,9 @@ def schedule(text: str) -> Schedule | None:
         kind, colon, rest = text.partition(":")
         if not colon or kind not in _FORMS:
             return None
-        return Schedule(text, _function(kind, rest, text))
+        return RateSchedule(text, _function(kind, rest, text))
     _check(text, "a number", rate >= 0 and math.isfinite(rate))
-    return Schedule(text, lambda t: np.full(np.shape(t), rate), constant=True)
+    return RateSchedule(text, lambda t: np.full(np.shape(t), rate), constant=True)
 
 
 def _function(kind: str, rest: str, text: str) -> Callable[[Array], Array]:
@@ -231,12 +231,12 @@ class LoggedRate:
         return np.asarray(total[np.searchsorted(known, iteration)], dtype=np.float64)
 
 
-Rate = Schedule | LoggedRate
+Rate = RateSchedule | LoggedRate
 
 
-def told(rate: Rate) -> str:
+def taken_for_granted(rate: Rate) -> str:
     """What is taken for granted with a learning rate, in a sentence."""
-    if isinstance(rate, Schedule):
+    if isinstance(rate, RateSchedule):
         return f"the learning rate is {rate.text}, as was said, and not measured"
     if rate.constant:
         return "the learning rate is the logged one at all updates"

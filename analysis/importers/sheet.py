@@ -101,7 +101,7 @@ class Numbers:
     logged: NDArray[np.bool_]
 
 
-def numbers(sheet: Sheet, name: str, option: str = "", rows: Rows | None = None) -> Numbers:
+def column_numbers(sheet: Sheet, name: str, option: str = "", rows: Rows | None = None) -> Numbers:
     """The numbers of a column, those of some rows or of all.
 
     Arguments:

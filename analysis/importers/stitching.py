@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .sheet import Array, Numbers, Rows, Sheet, is_absent, numbers, shown
+from .sheet import Array, Numbers, Rows, Sheet, column_numbers, is_absent, shown
 
 # Steps that fall this often are in no order at all, as many workers write them, and are sorted.
 _DISORDER = 10
@@ -70,7 +70,7 @@ def stitched(
     steps = steps + shift
     if steps.min() < 0:
         raise sheet.fault(f"--shift: found {shift}, which makes a step {steps.min()}")
-    held = {name: numbers(sheet, name, rows=rows) for name in columns}
+    held = {name: column_numbers(sheet, name, rows=rows) for name in columns}
     kept, events = _in_order(sheet, rows, steps, held, restarted=restarted)
     if kept.size < rows.size:
         left_out["of a part that a later one takes the place of"] = int(rows.size - kept.size)
@@ -88,7 +88,7 @@ def _with_steps(
     sheet: Sheet, rows: Rows, iteration: str, left_out: dict[str, int]
 ) -> tuple[Rows, Rows]:
     """The rows that have a step, and their steps."""
-    found = numbers(sheet, iteration, "--iteration", rows)
+    found = column_numbers(sheet, iteration, "--iteration", rows)
     if not found.logged.all():
         left_out[f"without a number in {shown(iteration)}"] = int((~found.logged).sum())
     rows, steps = rows[found.logged], found.values[found.logged]

@@ -5,6 +5,9 @@ unit, meaning and window rule; `pack` turns arrays into the dictionary that
 `xarray.Dataset.from_dict` takes, and `check` lists every fault of a dataset. The module itself
 needs numpy only: `check` uses a dataset's `dims`, `variables` and `attrs`.
 
+What nobody knows of a run that was not recorded here is absent, NaN, or 0 where a size is
+required (`batch_size`, `tensor_size`).
+
 A *window* is the span of iterations after the previous record up to and including this one. A
 field whose cell method is `iteration: mean` is an average over the window, so that sparse records
 lose nothing; a `point` field is the value at the record.

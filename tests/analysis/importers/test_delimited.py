@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ultraslow.analysis.importers.delimited import delimited_sheet
-from ultraslow.analysis.importers.sheet import numbers
+from ultraslow.analysis.importers.sheet import column_numbers
 from ultraslow.diffusion.recording import RecordError
 
 
@@ -11,7 +11,7 @@ def sheet(text):
 
 
 def column(text, name):
-    return numbers(sheet(text), name).values.tolist()
+    return column_numbers(sheet(text), name).values.tolist()
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", ", ", " "])
@@ -20,7 +20,7 @@ def test_whatever_separates_cells_is_found(delimiter):
     text = "\n".join(delimiter.join(row) for row in [*rows, ["2", "0.25", "3"]])
     found = sheet(text)
     assert list(found.columns)[::2] == ["step", "d"]
-    assert numbers(found, "d").values.tolist() == [2, 3]
+    assert column_numbers(found, "d").values.tolist() == [2, 3]
     assert found.lines == [2, 3]
 
 
@@ -44,7 +44,7 @@ def test_a_number_that_can_be_read_in_two_ways_is_refused():
 
 def test_empty_cells_were_not_logged_and_nan_was():
     text = "step,d\n1,\n2,nan\n3,NA\n4,-inf\n5, 7 \n"
-    found = numbers(sheet(text), "d")
+    found = column_numbers(sheet(text), "d")
     assert found.logged.tolist() == [False, True, False, True, True]
     np.testing.assert_array_equal(found.values, [np.nan, np.nan, np.nan, -np.inf, 7])
 
@@ -54,7 +54,7 @@ def test_quotes_blank_lines_and_an_index_without_a_name():
     found = sheet(text)
     assert list(found.columns) == ["index", "step", "a, b"]
     assert found.lines == [2, 4]
-    assert numbers(found, "a, b").values.tolist() == [2, 4]
+    assert column_numbers(found, "a, b").values.tolist() == [2, 4]
 
 
 def test_a_header_behind_a_mark_as_numpy_writes_it():

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ultraslow.analysis.importers.files import sheets_of
-from ultraslow.analysis.importers.sheet import numbers
+from ultraslow.analysis.importers.sheet import column_numbers
 from ultraslow.diffusion.recording import RecordError
 
 TEXT = "step,distance\n1,1.5\n2,2.5\n"
@@ -96,7 +96,7 @@ def test_a_file_that_is_cut_off_anywhere_gives_no_other_number_untold(write, tex
     for end in range(len(text)):
         try:
             found = only(write("curve.csv", text[:end]))
-            read = [numbers(found, name).values.tolist() for name in ("step", "distance")]
+            read = [column_numbers(found, name).values.tolist() for name in ("step", "distance")]
         except RecordError:
             continue
         rows = list(zip(*read, strict=True))

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from ultraslow.analysis.importers.rates import LoggedRate, schedule, told
+from ultraslow.analysis.importers.rates import LoggedRate, schedule, taken_for_granted
 
 TEXTS = {
     "0.1": lambda t: 0.1,
@@ -57,7 +57,10 @@ def test_logged_rates_that_repeat_go_in_steps():
     records = np.array([0, 5, 20, 39, 40, 41, 80])
     np.testing.assert_allclose(found.at(records), [rates[max(t, 1) - 1] for t in records])
     np.testing.assert_allclose(found.summed(records), [rates[:t].sum() for t in records])
-    assert told(found) == "the learning rate is kept from each row that has it until the next"
+    assert (
+        taken_for_granted(found)
+        == "the learning rate is kept from each row that has it until the next"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ultraslow.analysis.importers.sheet import Sheet, as_number, numbers, shown
+from ultraslow.analysis.importers.sheet import Sheet, as_number, column_numbers, shown
 from ultraslow.diffusion.recording import RecordError
 
 
@@ -29,19 +29,19 @@ def sheet(*cells):
 @pytest.mark.parametrize("beside", ["1", "", None, 3])
 def test_numbers_are_read_alike_whatever_stands_beside(cell, value, beside):
     assert as_number(cell) == value
-    assert numbers(sheet(cell, beside), "d").values[0] == value
+    assert column_numbers(sheet(cell, beside), "d").values[0] == value
 
 
 @pytest.mark.parametrize("cell", ["1_000", "0x10", "1 000", "one", "1.2.3", "٣", True, "1e", "--"])
 @pytest.mark.parametrize("beside", ["1", ""])
 def test_what_python_or_nobody_reads_is_no_number(cell, beside):
     with pytest.raises(RecordError, match="line 3, column 'd': found .*, expected a number"):
-        numbers(sheet(beside, cell), "d")
+        column_numbers(sheet(beside, cell), "d")
 
 
 def test_not_a_number_was_logged():
     for cells in (("nan", "1"), ("NaN", ""), (math.nan, None)):
-        found = numbers(sheet(*cells), "d")
+        found = column_numbers(sheet(*cells), "d")
         assert math.isnan(found.values[0])
         assert found.logged[0]
 
