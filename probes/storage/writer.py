@@ -101,6 +101,8 @@ class RecordingWriter:
     lacks: Collection[str] = ()
     mirrors: Mirrors | None = None
     _units_compared: bool = False
+    _alone: bool = False  # whether the first updates had one unit, while more were expected
+    _alone_yet: bool = False
     _warned: set[str] = field(default_factory=set)
 
     @property
@@ -220,7 +222,9 @@ class RecordingWriter:
         """Whether updates have several units; once known it decides which fields there are."""
         whole = float(np.asarray(self.static.get("batch_size", 0.0)))
         now = _several_units(self.waiting, whole, patient=not self.unknown)
+        self._alone_yet = self._alone_yet and not _most_units(self.waiting) > 1
         if self.several_units is None:
+            self._alone = self._alone_yet = bool(now) and not _most_units(self.waiting) > 1
             self.scaled = self.scaled or _is_scaled(self.waiting)
             self.several_units = False if self.fault else now
         elif not self._units_compared and now is not None and self.noise:
@@ -285,6 +289,8 @@ class RecordingWriter:
             attributes["noise_absent"] = f"in later updates: {self.fault}"
         elif self.unknown:
             attributes["noise_absent"] = f"in some updates: {self.unknown}"
+        elif self._alone:
+            attributes["noise_absent"] = f"{'' if self._alone_yet else 'at first '}{_ONE_UNIT}"
         absent = (*absent, *self.lacks, *(() if self.scaled else _SCALE_FIELDS))
         present = {name: value for name, value in values.items() if name not in absent}
         if "data_size" in present:
@@ -333,6 +339,12 @@ def _thinned(records: Sequence[Record]) -> list[Record]:
     return kept
 
 
+def _most_units(records: Sequence[Record]) -> float:
+    """The most units of an update, in the mean of a record's; NaN while none has been seen."""
+    found = [float(record["units"]) for record in records if np.isfinite(record["units"])]
+    return max(found, default=float("nan"))
+
+
 def _is_scaled(records: Sequence[Record]) -> bool:
     """Whether a gradient scaler that nobody has named was found at work."""
     return any(np.isfinite(float(record.get("loss_scale", np.nan))) for record in records)
@@ -350,9 +362,8 @@ def _several_units(records: Sequence[Record], whole: float, *, patient: bool) ->
         patient: whether to wait for an update that has been seen, however late it comes; else
             none is expected after `_UNSEEN` updates without.
     """
-    units = [float(record["units"]) for record in records if np.isfinite(record["units"])]
-    if units:
+    if np.isfinite(most := _most_units(records)):
         made, samples = (float(records[-1][name]) for name in ("iteration", "samples"))
-        return max(units) > 1 or samples < _GROWS * whole * made
+        return most > 1 or samples < _GROWS * whole * made
     late = bool(records) and int(records[-1]["iteration"]) - int(records[0]["iteration"]) > _UNSEEN
     return False if late and not patient else None

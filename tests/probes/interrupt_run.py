@@ -6,6 +6,7 @@ Most of its time is spent in the recorder. The optimizer keeps its own list of h
 have moved after each step, which no interrupt can make wrong.
 """
 
+import faulthandler
 import json
 import os
 import random
@@ -51,6 +52,7 @@ def interrupt(count, seed, caught):
 
 if __name__ == "__main__":
     folder, count, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    faulthandler.dump_traceback_later(5 * count, exit=True)  # where it hangs, or is starved
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     model = torch.nn.Linear(4, 2)

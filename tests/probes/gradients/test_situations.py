@@ -315,6 +315,23 @@ def test_a_batch_that_grows_from_one_unit_has_the_noise_of_later_ones(tmp_path, 
     recording, twin, said = recorded(tmp_path, loop, batch_size=16, flush_seconds=0.0)
     compare(recording, twin, left_out=() if declares else range(12, 16))
     assert len(said) == (0 if declares else 1)
+    assert recording.attrs["noise_absent"].startswith("at first every update had one unit")
+
+
+def test_a_batch_that_was_to_grow_and_did_not_says_why_there_is_no_noise(tmp_path):
+    def one(model, optimizer, _, twin):
+        for _ in range(6):
+            made = batch(4)
+            twin.unit(1.0, 4, partial(mean_loss, batch=made))
+            mean_loss(model, made).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            twin.step()
+
+    recording, _, said = recorded(tmp_path, one, batch_size=16, flush_seconds=0.0)
+    assert recording.attrs["noise_absent"].startswith("every update had one unit")
+    assert np.isnan(recording["noise_trace"]).all()
+    assert len(said) == 1
 
 
 def penalized(model, optimizer, recorder, twin, *, at):

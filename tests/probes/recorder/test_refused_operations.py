@@ -68,6 +68,7 @@ def truth(tmp_path_factory):
     TRUTH = SegmentStore(recorded(tmp_path_factory.mktemp("truth") / "run")).read()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("code", "for_good"), [(errno.EIO, False), (errno.ENOSPC, True)])
 def test_no_refused_operation_makes_a_wrong_record_or_locks_out(
     tmp_path, monkeypatch, code, for_good
