@@ -28,7 +28,7 @@ from ultraslow.diffusion.recording import (
     whole_file,
 )
 
-from .columns import ColumnMap, long_form, mapped, unscoped
+from .columns import ColumnMap, long_form, mapped, plain_name, unscoped
 from .conditions import fulfilled
 from .files import sheets_of
 from .lags import apart, with_lags
@@ -246,7 +246,9 @@ def _rate(sheet: Sheet, request: ImportRequest) -> Rate | None:
     if found is not None or not path.is_file():
         return found
     (other,) = sheets_of([path])
-    columns = mapped(other, {})
+    # A curve that TensorBoard's page saved has its tag in the file's name alone.
+    value = [name for name in other.columns if plain_name(name) == "value"]
+    columns = mapped(other, {"learning_rate": value[0]} if value else {})
     if "learning_rate" not in columns.of:
         raise other.fault("found no column of learning rates, as learning_rate or lr")
     updates, rates = (

@@ -34,6 +34,8 @@ from .stitching import Stitched
 _ROUNDING = 1e-5
 _FLOAT32 = 1.2e-7
 _PERCENT = 1.5  # an accuracy above is one in percent
+# Labels that tell runs apart: a file in which they vary holds several.
+_OF_RUNS = {"seed", "model", "data", "optimizer"}
 _SETTINGS = 50_000  # characters of settings that are kept
 
 ORIGIN = "origin"
@@ -354,10 +356,15 @@ def _labels(
         except (ValueError, TypeError):
             assumed.append(f"{shown(name)} of the file's settings is no {label}: {shown(value)}")
     for name in columns.labels:
+        if name not in _OF_RUNS and _varies(sheet, rows, name):
+            assumed.append(f"{shown(name)} varies within a run and is no label of it")
+            continue
         own = _constant(sheet, rows, name)
-        if own is not None:
-            found[name] = parsed_label(name, own)
-    if "batch_size" in columns.of:
+        try:
+            found |= {} if own is None else {name: parsed_label(name, own)}
+        except ValueError as error:
+            assumed.append(f"column {shown(name)} is no label: {error}")
+    if "batch_size" in columns.of and not said.batch_size:
         found["batch_size"] = _whole(sheet, rows, columns.of["batch_size"], "--batch-size")
     sizes = {"tensor_size": said.weights}
     if "weights" in columns.of and not said.weights:
@@ -368,6 +375,11 @@ def _labels(
         assumed.append("nobody says how many samples an update has; --batch-size tells it")
     weights: dict[str, Any] = {"tensor_size": [sizes["tensor_size"]]}
     return {"batch_size": 0, **found, **said.labels, **weights}
+
+
+def _varies(sheet: Sheet, rows: Rows, name: str) -> bool:
+    cells = {str(sheet.columns[name][row]).strip() for row in rows}
+    return len(cells - {"", "None"}) > 1
 
 
 def _constant(sheet: Sheet, rows: Rows, name: str) -> str | None:

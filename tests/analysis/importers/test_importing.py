@@ -350,3 +350,32 @@ def test_a_disk_without_room_leaves_what_was_there(run, write, tmp_path, capsys,
     assert "file too large" in capsys.readouterr().err.lower()
     assert {path.name: path.read_bytes() for path in folder.glob("*")} == before
     assert folder.exists() == there
+
+
+def test_columns_called_like_labels_that_are_none_are_told(write):
+    columns = {"step": [1, 2], "distance": [1, 2], "momentum": [0.9, 0.95], "scaling": [8, 8]}
+    found = only(us.import_runs(write("one.csv", table(columns))))
+    assert "momentum" not in found and "scaling" not in found
+    told = json.loads(found.attrs["origin"])["assumptions"]
+    assert any("'momentum' varies within a run" in one for one in told)
+    assert any("'scaling' is no label: scaling: found '8', expected fixed" in one for one in told)
+    with pytest.raises(RecordError, match="found '1' and '2' in one run.*--by seed"):
+        us.import_runs(write("two.csv", "step,distance,seed\n1,1,1\n2,2,2\n"))
+
+
+def test_a_rate_may_stand_in_a_file_of_its_own(write):
+    log = write("run-tag-distance.csv", "Wall time,Step,Value\n1,2,1\n2,4,2\n3,6,3\n")
+    for text in ("Wall time,Step,Value\n1,0,0.5\n2,6,0.2\n", "step,lr\n0,0.5\n6,0.2\n"):
+        rates = write("rates.csv", text)
+        found = only(us.import_runs(log, distance="Value", learning_rate=str(rates)))
+        np.testing.assert_allclose(found["learning_rate"], [0.4, 0.3, 0.2])
+        np.testing.assert_allclose(found["learning_rate_sum"], [0.85, 1.5, 1.95])
+    with pytest.raises(RecordError, match="found no distance, norm, loss, learning rate"):
+        us.import_runs(log, learning_rate=str(write("other.csv", "step,x\n0,0.5\n6,0.2\n")))
+
+
+def test_a_batch_size_that_is_said_goes_before_a_column(write):
+    log = write("ramp.csv", "step,distance,batch_size\n1,1,8\n2,2,16\n")
+    with pytest.raises(RecordError, match="'batch_size': found '8' and '16' in one run"):
+        us.import_runs(log)
+    assert int(only(us.import_runs(log, batch_size=12))["batch_size"]) == 12
