@@ -35,6 +35,7 @@ _ORDER = (
     "plan",
     "simulate",
     "import",
+    "checkpoints",
     "export",
     "verify",
 )

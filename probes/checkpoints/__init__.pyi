@@ -1,7 +1,7 @@
 from .cli import checkpoints as checkpoints
 from .record import (
+    CheckpointRequest as CheckpointRequest,
     Prepared as Prepared,
-    Request as Request,
     prepare as prepare,
     record_checkpoints as record_checkpoints,
 )

@@ -55,7 +55,7 @@ def checkpoints(parser: argparse.ArgumentParser) -> Run:
 def _checkpoints(parsed: argparse.Namespace) -> int:
     from ultraslow.diffusion.recording import events_of
 
-    from .record import Request, prepare, record_checkpoints
+    from .record import CheckpointRequest, prepare, record_checkpoints
     from .stored import OpenFiles
     from .tensors import Choice
 
@@ -64,7 +64,7 @@ def _checkpoints(parsed: argparse.Namespace) -> int:
         if value is not None and value < 1:
             option = f"--{name.replace('_', '-')}"
             raise CommandError(f"{option}: found {value}, expected 1 or more")
-    request = Request(
+    request = CheckpointRequest(
         tuple(parsed.paths),
         parsed.output,
         parsed.batch_size,

@@ -43,10 +43,11 @@ _JOURNAL = ".checkpoints-journal"
 # numbers, divided by their mean 1.5.
 _ROUNDING = {torch.bfloat16: 2**-7 / 12**0.5 / 1.5, torch.float16: 2**-10 / 12**0.5 / 1.5}
 _LISTED = 4
+_MOST = 4000  # checkpoints; the distances of all pairs have 128 MB then
 
 
 @dataclass(frozen=True)
-class Request:
+class CheckpointRequest:
     """What is asked for.
 
     Arguments:
@@ -92,7 +93,7 @@ class Prepared:
         store: the recording's files.
     """
 
-    request: Request
+    request: CheckpointRequest
     found: FoundCheckpoints
     weights: tuple[Weights, ...]
     logged: Logged | None
@@ -155,7 +156,7 @@ class Prepared:
         return float((2 * sum(size * one**2 for size, one in sizes) / total) ** 0.5)
 
 
-def prepare(request: Request, files: OpenFiles) -> Prepared:
+def prepare(request: CheckpointRequest, files: OpenFiles) -> Prepared:
     """Read all headers and decide what to do.
 
     Arguments:
@@ -188,6 +189,9 @@ def prepare(request: Request, files: OpenFiles) -> Prepared:
         until=request.until,
     )
     places = found.places
+    if len(places) > _MOST:
+        told = f"found {len(places)} checkpoints, expected at most {_MOST}: all pairs are compared"
+        raise RecordError(", ".join(map(str, request.paths)), [told])
     if places[0].step and not request.from_first:
         told = (
             f"is of step {places[0].step}, and none is earlier; distances are from the initial "

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ultraslow.probes.checkpoints import (
-    Request,
+    CheckpointRequest,
     prepare,
     products as products_module,
     record_checkpoints,
@@ -29,7 +29,7 @@ def main(folder, output, blocks):
             os.kill(os.getpid(), signal.SIGKILL)
 
     with OpenFiles() as files:
-        request = Request((folder,), output, 8)
+        request = CheckpointRequest((folder,), output, 8)
         record_checkpoints(prepare(request, files), files, count)
 
 
