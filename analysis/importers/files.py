@@ -19,6 +19,15 @@ from .sheet import Sheet, shown
 
 _LIMIT = 2**31  # bytes of a file, packed or not
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+# What files of other kinds begin with.
+_OTHERS = {
+    b"\x89HDF": "is a NetCDF or HDF5 file: recordings are read as they are",
+    b"CDF\x01": "is a NetCDF file: recordings are read as they are",
+    b"PK\x03\x04": "is an archive, as of torch or Excel: `ultraslow checkpoints` reads weights",
+    b"\x80": "is a pickle, which is never opened: `ultraslow checkpoints` reads weights",
+    b"PAR1\x15": "is a Parquet file: `to_csv` of pandas makes it readable here",
+    b":W&B": "is the log of wandb itself: a run's `history().to_csv` makes it readable here",
+}
 # Files that all programs call alike: their folder tells the run.
 _COMMON = re.compile(
     r"(metrics?|trainer_state|log|logs|history|progress|scalars?|train(ing)?([_-]?log)?|results?|"
@@ -96,6 +105,9 @@ def _sheet(path: Path) -> Sheet:
     content = _unpacked(packed, path) if packed[:2] == b"\x1f\x8b" else packed
     if not content.strip():
         raise RecordError(str(path), ["is empty, expected rows of a CSV or JSON file"])
+    for start, what in _OTHERS.items():
+        if content.startswith(start):
+            raise RecordError(str(path), [f"{what}, expected a CSV or JSON file or event files"])
     if _is_event_file(content):
         return events_sheet([(str(path), content)], str(path), run_name(path), digest)
     text = _text(content, path)

@@ -46,6 +46,11 @@ def test_the_content_tells_the_format_and_not_the_name(write):
     [
         (b"", "is empty, expected rows"),
         (b"\n \n", "is empty, expected rows"),
+        (b"\x89HDF\r\n\x1a\n", "is a NetCDF or HDF5 file: recordings are read as they are"),
+        (b"PK\x03\x04abc", "is an archive, .* `ultraslow checkpoints` reads weights"),
+        (b"\x80\x02}q\x00.", "is a pickle, which is never opened"),
+        (b"PAR1\x15\x04", "is a Parquet file"),
+        (b":W&B\xbe\xe1\x00", "is the log of wandb itself"),
         (b"step,d\n1,\xff\n", "line 2: found .*, expected text in UTF-8"),
         (b"step,d\0\n1,2\n", "holds zero bytes"),
         (gzip.compress(TEXT.encode())[:-9], "is cut off: the packed data has no end"),
