@@ -163,7 +163,7 @@ def test_one_update_among_others_that_are_clipped_less_may_have_met_the_factor_b
 
 
 def changed(units, changes):
-    return replace(counted(units), changes=changes)
+    return counted(units)._replace(changes=changes)
 
 
 def test_what_was_changed_twice_is_left_out_until_an_unclipped_update_tells():
@@ -250,7 +250,7 @@ def any_update():
 def test_it_does_not_matter_how_updates_are_cut_up():
     for _ in range(50):
         shares = [any_update() for _ in range(30)]
-        shares = [replace(one, changes=float(RNG.choice([1, 2]))) for one in shares]
+        shares = [one._replace(changes=float(RNG.choice([1, 2]))) for one in shares]
         factors = RNG.choice([1.0, 0.25, 0.1, 2.0**-10, 1e-4], size=30)
         whole, _ = judge(shares, clip_factor=factors)
         history, start = UnitHistory(), 0
