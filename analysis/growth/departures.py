@@ -185,10 +185,17 @@ def _changes(times: Array, values: Array) -> _Changes:
         better = squares < least
         least[better], place[better] = squares[better], at
         added[better] = (fits[1][:, -1] - fits[1][:, 0])[better]
-    long = clock[-1] - clock[place] >= _REST_DECADES
-    little = (np.abs(added) <= _REST) & (_spread_after(values, place) <= 1.5 * _REST)
-    rests = long & (np.abs(_late_growth(values, 0.5)) <= _REST / 2) & little
-    return _Changes(place, np.sqrt(least / (times.size - _FREE)), added, rests)
+    rests = [_stays(clock[at:], row[at:]) for row, at in zip(values, place, strict=True)]
+    left = np.sqrt(least / (times.size - _FREE))
+    return _Changes(place, left, added, (np.abs(added) <= _REST) & np.array(rests))
+
+
+def _stays(clock: Array, values: Array) -> bool:
+    """Whether a curve stays at one level for a while, both halves of its records alike."""
+    half = values.size // 2
+    apart = abs(np.median(values[half:]) - np.median(values[:half]))
+    long = clock[-1] - clock[0] >= _REST_DECADES
+    return bool(long and np.ptp(values) <= 1.5 * _REST and apart <= _REST / 3)
 
 
 def _smooth(clock: Array, values: Array) -> Array:
@@ -199,14 +206,11 @@ def _smooth(clock: Array, values: Array) -> Array:
     return np.asarray((values @ base) @ base.T)
 
 
-def _spread_after(values: Array, place: Rows) -> Array:
-    return np.array([np.ptp(row[at:]) for row, at in zip(values, place, strict=True)])
-
-
 def at_rest(values: Array) -> NDArray[np.bool_]:
     """Whether the last sixth of the records lies where the sixth before it does.
 
-    By their lower quartiles, as spikes go up.
+    By their lower quartiles, as spikes go up, and in shares of the range, of which the highest
+    twentieth counts as spikes.
 
     Arguments:
         values: d, shape (series, time).
@@ -214,18 +218,11 @@ def at_rest(values: Array) -> NDArray[np.bool_]:
     Returns:
         Shape (series,).
     """
-    return np.asarray(np.abs(_late_growth(values, 0.25)) <= _AT_REST)
-
-
-def _late_growth(values: Array, share: float) -> Array:
-    """What a quantile of the last sixth of the records lies above that of the sixth before.
-
-    It is a share of the range, of which the highest twentieth counts as spikes.
-    """
     sixth = -(-values.shape[1] // 6)
     before, last = values[:, -2 * sixth : -sixth], values[:, -sixth:]
-    apart = np.quantile(last, share, axis=1) - np.quantile(before, share, axis=1)
-    return np.asarray(apart / (np.quantile(values, 0.95, axis=1) - values.min(axis=1)))
+    apart = np.quantile(last, 0.25, axis=1) - np.quantile(before, 0.25, axis=1)
+    inner = np.quantile(values, 0.95, axis=1) - values.min(axis=1)
+    return np.asarray(np.abs(apart) <= _AT_REST * inner)
 
 
 def told(found: Break, times: Array, words: str, exponents: tuple[float, float]) -> Assessment:
