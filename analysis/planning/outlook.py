@@ -43,7 +43,10 @@ _TRUTHS = 800  # a share of 0.8 is then known to 1.4 %
 _SERIES = 200  # of each law, from which the runs of all truths are taken
 _NEAR = 10  # places among these, in the order of their exponents, that stand for one another
 _INSIDE = 0.1  # of the ends between which exponents are fitted
-_NOISE_KNOWN = 0.2  # its size, of a few runs whose records depend on each other
+# Relative error of the noise, of a few runs whose records depend on each other. It is a choice:
+# fitted sizes differ by a quarter between the seeds of simulated arms, and their kinds differ too.
+# What advice is worth with it is simulated: tests/statistics/advice_table.md.
+_NOISE_KNOWN = 0.2
 _NEGLIGIBLE = 0.02  # of the truths: a law that is not simulated
 # The spread of exponents between seeds, as arms of image classifiers have it, and the degrees of
 # freedom that it counts for: of a few seeds alone the spread may be ten times what it is.

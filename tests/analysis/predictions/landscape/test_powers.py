@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from ultraslow.analysis.predictions.landscape.closure import _CLEAR
 from ultraslow.analysis.predictions.landscape.powers import (
     log_power,
     power_advantage,
@@ -64,3 +65,27 @@ def test_weights_that_stay_have_no_law(make):
     assert np.isnan(power_advantage(run))
     run["distance_sq"][9] = np.nan
     assert np.isnan(power_advantage(run)) and np.isnan(seen_after(run))
+
+
+@pytest.mark.parametrize(
+    ("law", "is_power"),
+    [
+        (lambda t: np.log1p(t) ** 3, False),
+        (lambda t: np.log1p(t / 30) ** 2, False),
+        (np.sqrt, True),
+    ],
+    ids=["(ln t)^3", "(ln t/30)^2", "√t"],
+)
+def test_single_noisy_runs_are_told_to_be_powers_of_time_only_if_they_are(make, law, is_power):
+    rng = np.random.default_rng(7)
+    shares = np.ones(3) / 3
+    for size in (0.002, 0.01) if not is_power else (0.002,):
+        for _ in range(15):
+            noise = np.interp(
+                np.arange(TIMES.size),
+                np.arange(0, TIMES.size, 3),
+                rng.standard_normal(-(-TIMES.size // 3)),
+            )
+            squares = (law(TIMES) * np.exp(size * noise))[:, None] ** 2 * shares
+            run = make(records=TIMES, distance_sq=squares)
+            assert (power_advantage(run) > _CLEAR) == is_power
