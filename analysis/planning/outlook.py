@@ -44,8 +44,8 @@ _SERIES = 200  # of each law, from which the runs of all truths are taken
 _NEAR = 10  # places among these, in the order of their exponents, that stand for one another
 _INSIDE = 0.1  # of the ends between which exponents are fitted
 # Relative error of the noise, of a few runs whose records depend on each other. It is a choice:
-# fitted sizes differ by a quarter between the seeds of simulated arms, and their kinds differ too.
-# What advice is worth with it is simulated: tests/statistics/advice_table.md.
+# fitted sizes differ by a quarter between the seeds of simulated arms. They are a fifth too small
+# as well, which makes shares too small: tests/statistics/advice_table.md has both.
 _NOISE_KNOWN = 0.2
 _NEGLIGIBLE = 0.02  # of the truths: a law that is not simulated
 # The spread of exponents between seeds, as arms of image classifiers have it, and the degrees of

@@ -29,6 +29,7 @@ from ultraslow.analysis.intervals import (
     Interval,
     chance_within,
     decide,
+    joint_level,
     seeds_at_most,
     seeds_to_decide,
     t_interval,
@@ -47,7 +48,7 @@ from ultraslow.analysis.runs import (
     window_mean,
 )
 from ultraslow.analysis.study import Study
-from ultraslow.analysis.text import number, rounded
+from ultraslow.analysis.text import number, percent, rounded
 from ultraslow.diffusion.noise import increment_excess
 
 from .scaled_sets import (
@@ -138,7 +139,7 @@ def _collapse(study: Study, claim: Claim) -> Verdict:
         slopes.text(claim.power),
     )
     times = last_common_decade(chosen.runs, clock=claim.clock)
-    found = _compare(log_curves(chosen, times, clock=claim.clock))
+    found = _compare(log_curves(chosen, times, clock=claim.clock), claim)
     blank = replace(
         blank,
         sample=chosen.sample,
@@ -149,7 +150,7 @@ def _collapse(study: Study, claim: Claim) -> Verdict:
     longer = chosen.longer(10 * common_window(chosen.runs)[1])
     if claim.clock == ITERATION:
         return _judge(blank, found, None, _span(times, claim), longer)
-    by_slope = _slopes(log_slopes(chosen, times, clock=claim.clock))
+    by_slope = _slopes(log_slopes(chosen, times, clock=claim.clock), claim)
     return _judge(blank, found, by_slope, _span(times, claim), longer)
 
 
@@ -157,13 +158,15 @@ def _collapse(study: Study, claim: Claim) -> Verdict:
 class _Ratios:
     """Ratios of distances: of the extremes over the decade and at its end, and of all pairs.
 
-    Or of log-slopes, whose extremes are known over the decade alone.
+    Or of log-slopes, whose extremes are known over the decade alone. What contradicts is held to
+    the level at which all of these hold together, with half of the error to spare.
     """
 
     extremes: tuple[Interval, ...]
     everywhere: list[Interval]
     limit: float
     level: float
+    sharp: float
     spread: float = 0.0
 
     @property
@@ -176,29 +179,39 @@ class _Ratios:
 
     def chance(self, word: str, seeds: int) -> float:
         """Chance that so many seeds a batch size make them say a word."""
-        more = partial(chance_within, seeds=seeds, level=self.level, arms=2)
+        more = partial(chance_within, seeds=seeds, arms=2)
         if word == SUPPORTED:
-            return min(more(one, low=-self.limit, high=self.limit) for one in self.everywhere)
-        above = min(more(one, low=self.limit) for one in self.extremes)
-        return above + min(more(one, high=-self.limit) for one in self.extremes)
+            within = partial(more, low=-self.limit, high=self.limit, level=self.level)
+            return min(within(one) for one in self.everywhere)
+        above = min(more(one, low=self.limit, level=self.sharp) for one in self.extremes)
+        return above + min(more(one, high=-self.limit, level=self.sharp) for one in self.extremes)
 
 
-def _compare(curves: Curves) -> _Ratios:
-    means = curves.mean()
+def _compare(curves: Curves, claim: Claim) -> _Ratios:
+    sharp = replace(curves, level=_sharp(curves, claim))
+    means = sharp.mean()
     return _Ratios(
-        (means.extremes(), curves.at(-1).extremes()),
+        (means.extremes(), sharp.at(-1).extremes()),
         curves.pairs_in_time(),
         math.log1p(MARGIN),
         curves.level,
+        sharp.level,
         max(float(values.std(ddof=1)) for values in means.logs.values()),
     )
 
 
-def _slopes(curves: Curves) -> _Ratios | None:
+def _sharp(curves: Curves, claim: Claim) -> float:
+    """Level of what contradicts: distances, and over the summed rate log-slopes as well."""
+    return joint_level(curves.level, 1 if claim.clock == ITERATION else 2)
+
+
+def _slopes(curves: Curves, claim: Claim) -> _Ratios | None:
     """Ratios of log-slopes; None where the distance of some run falls."""
     if not all(np.isfinite(values).all() for values in curves.logs.values()):
         return None
-    return _Ratios((curves.extremes(),), curves.pairs(), math.log1p(SLOPE_MARGIN), curves.level)
+    sharp = replace(curves, level=_sharp(curves, claim))
+    limit = math.log1p(SLOPE_MARGIN)
+    return _Ratios((sharp.extremes(),), curves.pairs(), limit, curves.level, sharp.level)
 
 
 def _iterations(study: Study, times: NDArray[np.float64], claim: Claim) -> Span:
@@ -232,13 +245,17 @@ def _judge(
             f"perhaps {longer}: the ratio may still change, or lie near the margin, so that up to "
             f"{seeds_at_most(count)} seeds a batch size would not"
         )
-    between = f"distances of equal runs differ by {found.spread:.2%} between seeds at most"
+    between = (
+        f"distances of equal runs differ by {found.spread:.2%} between seeds at most",
+        f"the ratios of the extremes have {percent(found.sharp, 1)} intervals, those of all pairs "
+        f"{percent(found.level)} ones",
+    )
     return blank.decided(
         word,
         found.extremes[0].mapped(ratio_of),
         reason=reason,
         needed=needed,
-        assumptions=(*blank.assumptions, between),
+        assumptions=(*blank.assumptions, *between),
         have=count if seeds else math.nan,
         need=seeds or math.nan,
         unit="seeds" if seeds else "",
