@@ -153,7 +153,7 @@ def corrections(frame: Frame) -> Array:
     few records it is too large. The factors, which tend to 1 with the
     number n of records for persistent noise, were fitted to simulated rejections at 60 and 30
     records over 2.5 to 4 decades; tests/statistics judges them at others. On another clock than
-    iterations the menu is longer, and one more factor was fitted to six schedules of the rate.
+    iterations the menu is longer, and one more factor was fitted to five schedules of the rate.
 
     Arguments:
         frame: shared quantities of the time grid.

@@ -155,6 +155,7 @@ def table(found):
         "",
         f"Bounded and without a word of care, onsets to T/30: {sides[0]:.1f} % below, "
         f"{sides[1]:.1f} % above.",
+        disagreements(found),
         "",
     ]
     for axis, title in ((1, "noise, onsets to T/30"), (2, "truth, all noises")):
@@ -170,6 +171,13 @@ def table(found):
             lines.append(f"| {name} | {text} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def disagreements(found):
+    """Of how many curves the interval and the p-value of p = 0 say different things, in words."""
+    dual = np.concatenate([one.dual for one in found.values()])
+    wrong = f"{(~dual).sum()} of {dual.size}"
+    return f"Intervals that hold 0 where its p-value is below 5 %, or not: {wrong}."
 
 
 def test_misses_under_every_noise(cells):
