@@ -56,6 +56,8 @@ _POWERS = FuncFormatter(lambda value, _: number(value))
 
 
 def _log_time(axes: Axes, label: str = "iteration") -> None:
+    if not axes.dataLim.x1 > 0:  # nothing to draw, as of runs without a distance
+        axes.set_xlim(1, 10)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(10, numticks=8))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -379,3 +379,21 @@ def test_a_batch_size_that_is_said_goes_before_a_column(write):
     with pytest.raises(RecordError, match="'batch_size': found '8' and '16' in one run"):
         us.import_runs(log)
     assert int(only(us.import_runs(log, batch_size=12))["batch_size"]) == 12
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "step,loss,lr\n1,0.5,0.1\n2,0.25,0.1\n",
+        "step,val_acc\n0,0.5\n",
+        "step,distance,lr\n0,0,0.1\n",
+        "step,norm,lr\n0,1,0.1\n1,2,0.1\n",
+    ],
+)
+def test_the_report_takes_what_has_no_distance(run, write, tmp_path, capsys, text):
+    write("few.csv", text)
+    assert run("import", tmp_path / "few.csv", "--output", tmp_path) == 0
+    assert run("report", tmp_path / "few.nc", "--output", tmp_path / "page.html") == 2
+    said = capsys.readouterr()
+    assert "not fitted" in said.err
+    assert (tmp_path / "page.html").exists()
