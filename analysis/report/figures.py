@@ -46,6 +46,9 @@ def _draw(size: tuple[float, float], name: str, paint: Callable[[Axes], None]) -
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
         paint(axes)
+        # Nothing was drawn, as of runs without a distance.
+        if axes.get_xscale() == "log" and not axes.dataLim.x1 > 0:
+            axes.set_xlim(1, 10)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata=METADATA)
     return inline_svg(text.getvalue())
@@ -56,8 +59,6 @@ _POWERS = FuncFormatter(lambda value, _: number(value))
 
 
 def _log_time(axes: Axes, label: str = "iteration") -> None:
-    if not axes.dataLim.x1 > 0:  # nothing to draw, as of runs without a distance
-        axes.set_xlim(1, 10)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(10, numticks=8))
     axes.xaxis.set_minor_locator(NullLocator())
