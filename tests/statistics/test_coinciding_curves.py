@@ -2,7 +2,7 @@
 
 Sets that neither rule was tuned on: powers of t as well as logarithms, distances that wander in
 ln t, three to eight seeds, two to four batch sizes, and ratios close to the margin on either side
-of it. Seeds that are advised are trained, and decide. What was found stands in curves_table.md.
+of it. What was found stands in curves_table.md.
 """
 
 from collections import Counter
