@@ -386,11 +386,11 @@ def _sweep_introduction(recipe: "Recipe", todo: "Sequence[Config]", count: int) 
 
 def _plan(recipe: "Recipe", count: int, jobs: int) -> str:
     """What each arm is, costs and serves, and what all of them cost."""
-    from ultraslow.probes.runs.jobs import estimates
+    from ultraslow.probes.runs.jobs import arm_costs
 
     places = recipe.study.items()
     arms = {run: str(place.get("arm", place.get("rung_name", ""))) for run, place in places}
-    found = estimates(recipe.runs, arms, processes=count)
+    found = arm_costs(recipe.runs, arms, processes=count)
     width = max(len("arm"), *(len(one.arm) for one in found))
     lines = [
         f"{'arm':<{width}}  batch size       rate  iterations  runs  core-min     MB  can serve"

@@ -4,7 +4,7 @@ Contents:
     launch    the processes of a run, and what they tell
     sweep     many runs, one after another
     display   progress on a terminal
-    estimate  what a study will cost and whom it serves
+    cost      what a study will cost and whom it serves
     slurm     runs as Slurm jobs, by submitit
 """
 

@@ -1,5 +1,5 @@
+from .cost import ArmCost as ArmCost, arm_costs as arm_costs
 from .display import Display as Display
-from .estimate import Estimate as Estimate, estimates as estimates
 from .launch import processes as processes
 from .slurm import followed as followed, submitted as submitted
 from .sweep import (

@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 from ultraslow.probes.runs.config import Config
-from ultraslow.probes.runs.jobs.estimate import estimates, served, size_on_disk
+from ultraslow.probes.runs.jobs.cost import arm_costs, served, size_on_disk
 
 CONFIG = Config(name="a", width=2, batch_size=160, microbatch=80, iterations=100)
 
@@ -32,7 +32,7 @@ def test_runs_are_gathered_by_arm_size_rate_and_length():
     names = {config.run: "arm" for config in (*seeds, other, longer)}
     threads = torch.get_num_threads()
     before = torch.get_rng_state()
-    found = estimates([*seeds, other, longer], names, processes=1)
+    found = arm_costs([*seeds, other, longer], names, processes=1)
     assert [(one.rate, one.iterations, one.runs) for one in found] == [
         (0.05, 100, 3),
         (0.1, 100, 1),

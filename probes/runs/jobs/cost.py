@@ -30,7 +30,7 @@ _HEAD, _TENSOR, _RECORD, _SKETCH, _SCAN = 90_000, 56, 300, 4_400, 4_000
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ArmCost:
     """What the runs of one arm at one batch size and rate cost.
 
     Attributes:
@@ -54,9 +54,9 @@ class Estimate:
     serves: tuple[str, ...]
 
 
-def estimates(
+def arm_costs(
     configs: Sequence[Config], arm_of: Mapping[str, str], *, processes: int
-) -> list[Estimate]:
+) -> list[ArmCost]:
     """Cost and use of runs, gathered by arm, batch size, rate and length, in their order.
 
     Arguments:
@@ -84,7 +84,7 @@ def estimates(
             speeds[kind] = _speed(one, there, _part(one, processes))
         seconds, tensors = speeds[kind]
         found.append(
-            Estimate(
+            ArmCost(
                 arm=str(arm),
                 batch_size=one.batch_size,
                 rate=rates[one.run],
