@@ -1,10 +1,18 @@
-"""Numbers and names as people read them."""
+"""Numbers and names as people read and write them."""
 
 import math
+import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 MINUS = "−"
+# 23,8 and 1.234,5: a comma before decimals, points between thousands.
+_COMMA = re.compile(r"[+-]?(\d*|[1-9]\d{0,2}(\.\d{3})+),\d+([eE][+-]?\d+)?", re.ASCII)
+# 1,234 is that as well, or a comma between thousands.
+_EITHER = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?", re.ASCII)
+_POINTED = re.compile(r"[+-]?[\d.]*\.[\d.]*(,\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -188,3 +196,62 @@ def first_of(names: Sequence[str], most: int = 3) -> str:
     ('a, b, c', 'a, b, c, …')
     """
     return ", ".join([*names[:most], *(["…"] if len(names) > most else [])])
+
+
+def has_decimal_commas(cells: Iterable[object]) -> bool:
+    """Whether a cell is a number whose comma can stand before decimals alone.
+
+    >>> has_decimal_commas(["1.000", "23,8298"]), has_decimal_commas(["1,000", "23.8"])
+    (True, False)
+    """
+    texts = (cell.strip() for cell in cells if isinstance(cell, str) and "," in cell)
+    return any(_COMMA.fullmatch(text) and not _EITHER.fullmatch(text) for text in texts)
+
+
+def is_grouped(text: str) -> bool:
+    """Whether points stand between the thousands of a number, if they are no decimal points.
+
+    >>> is_grouped("12.345"), is_grouped("1.234,5"), is_grouped("0.001"), is_grouped("1.5")
+    (True, True, False, False)
+    """
+    return _GROUPED.fullmatch(text.strip()) is not None
+
+
+def is_pointed(cell: object) -> bool:
+    """Whether a cell is a number with a point.
+
+    >>> is_pointed(" 1.5"), is_pointed("1e3"), is_pointed("v1.2")
+    (True, False, False)
+    """
+    text = cell.strip() if isinstance(cell, str) else ""
+    return _POINTED.fullmatch(text) is not None and any(map(str.isdigit, text))
+
+
+def without_thousands(
+    columns: Mapping[str, Sequence[Any]],
+) -> tuple[dict[str, Sequence[Any]], dict[str, str]]:
+    """Columns of a file with decimal commas, without the points between thousands.
+
+    A column with any other point is left as it is, for who reads it to refuse.
+
+    Arguments:
+        columns: cells by the name of the column.
+
+    Returns:
+        The columns, and of each that was changed a cell as it was.
+
+    >>> without_thousands({"step": ["999", "1.000"], "d": ["1,5", "23,8"]})
+    ({'step': ['999', '1000'], 'd': ['1,5', '23,8']}, {'step': '1.000'})
+    """
+    found, changed = dict(columns), dict[str, str]()
+    if not any(map(has_decimal_commas, columns.values())):
+        return found, changed
+    for name, cells in columns.items():
+        pointed = [str(cell).strip() for cell in cells if is_pointed(cell)]
+        if pointed and all(map(is_grouped, pointed)):
+            found[name] = [
+                cell.replace(".", "") if isinstance(cell, str) and is_pointed(cell) else cell
+                for cell in cells
+            ]
+            changed[name] = pointed[0]
+    return found, changed

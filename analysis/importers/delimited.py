@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 
+from ultraslow.analysis.text import without_thousands
 from ultraslow.diffusion.recording import RecordError
 
 from .sheet import Cell, Sheet, as_number, shown
@@ -64,6 +65,13 @@ def delimited_sheet(text: str, source: str, name: str, sha256: str) -> Sheet:
     )
     kind = f"CSV, cells between {_DELIMITERS[delimiter]}"
     commas = delimiter != ","
+    if commas:
+        columns, changed = without_thousands(columns)
+        notes += [
+            f"commas stand before decimals, so that points in {shown(column)} are between "
+            f"thousands: {cell} is read as {cell.replace('.', '').replace(',', '.')}"
+            for column, cell in changed.items()
+        ]
     return Sheet(
         source, name, sha256, kind, columns, lines, notes=tuple(notes), decimal_commas=commas
     )

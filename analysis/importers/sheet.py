@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ultraslow.analysis.text import has_decimal_commas, is_grouped, is_pointed
 from ultraslow.diffusion.recording import RecordError, escaped
 
 Cell = str | int | float | bool | None
@@ -23,7 +24,6 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?", re.ASCII)
 # 5,000 is five or five thousand.
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
-_POINTS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+", re.ASCII)
 _INFINITE = {"inf": np.inf, "infinity": np.inf, "∞": np.inf, "-∞": -np.inf}
 _INFINITE |= {"+inf": np.inf, "-inf": -np.inf, "-infinity": -np.inf, "+infinity": np.inf}
 _ABSENT = {"", "null", "none", "na", "n/a", "<na>"}
@@ -182,24 +182,18 @@ def _number(cell: Cell, commas: bool) -> float | None:
 
 
 def _check_points(sheet: Sheet, name: str, cells: Sequence[Cell], places: Rows) -> None:
-    """Refuse 5.000 in a file that has commas before decimals: it may be five thousand."""
+    """Refuse 1.5 in a file that has commas before decimals, where 1.500 is a thousand and more."""
     if not sheet.decimal_commas:
         return
-    points = [
-        (place, cell.strip())
-        for place, cell in zip(places, cells, strict=True)
-        if isinstance(cell, str) and "." in cell
-    ]
-    if not points or not all(_POINTS.fullmatch(text) for _, text in points):
+    pointed = [place for place, cell in zip(places, cells, strict=True) if is_pointed(cell)]
+    if not pointed or not any(map(has_decimal_commas, sheet.columns.values())):
         return
-    others = (cell for column in sheet.columns.values() for cell in column)
-    if any(isinstance(cell, str) and _COMMA.fullmatch(cell.strip()) for cell in others):
-        place, text = points[0]
-        raise sheet.fault(
-            f"{sheet.at(int(place), name)}: found {shown(text)} in a file with commas before "
-            f"decimals, which is {text} or {text.replace('.', '')}; expected numbers without "
-            "points between thousands"
-        )
+    texts = {place: str(sheet.columns[name][place]).strip() for place in pointed}
+    place = next((one for one in pointed if not is_grouped(texts[one])), pointed[0])
+    raise sheet.fault(
+        f"{sheet.at(int(place), name)}: found {shown(texts[place])} in a file with commas before "
+        "decimals, expected points between thousands alone, as in 1.000"
+    )
 
 
 def _decimal_commas(sheet: Sheet, name: str, cells: Sequence[Cell], places: Rows) -> bool:

@@ -9,11 +9,19 @@ import io
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ultraslow.analysis.intervals import SEEDS
-from ultraslow.analysis.text import first_of, plural, printable
+from ultraslow.analysis.text import (
+    first_of,
+    has_decimal_commas,
+    is_grouped,
+    is_pointed,
+    plural,
+    printable,
+    without_thousands,
+)
 
 from .best_rates import BestRates, best_rates
 from .critical_batch import CriticalBatch, Steps, from_steps
@@ -72,6 +80,7 @@ class BatchTable:
             none) and seed (the row where there is none); NaN where it was not reached.
         rates: best learning rates by group and batch size, where there are no steps.
         targets: the loss that a group reaches; NaN where none or several are told.
+        notes: how numbers were read that could be read otherwise, in sentences.
     """
 
     path: str
@@ -80,6 +89,7 @@ class BatchTable:
     steps: Mapping[str, Mapping[float, Steps]] = field(default_factory=dict)
     rates: Mapping[str, Mapping[float, list[float]]] = field(default_factory=dict)
     targets: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def in_words(self) -> str:
         """Which columns were read as what."""
@@ -88,7 +98,7 @@ class BatchTable:
         if self.columns.get("batch_size") == "":
             read = ["batch sizes from the heads of columns, steps from the cells", *read]
         left = f"; not read: {first_of(self.ignored, 6)}" if self.ignored else ""
-        return f"{'; '.join(read)}{left}"
+        return f"{'; '.join([*read, *self.notes])}{left}"
 
 
 _WORDS = {
@@ -145,7 +155,7 @@ def read_batch_table(path: str | Path, **chosen: str | None) -> BatchTable:
         OSError: when there is no such file.
     """
     given = {name: column for name, column in chosen.items() if column is not None}
-    rows = _rows(Path(path))
+    mark, rows = _rows(Path(path))
     heads = _heads(path, rows[0])
     wide = _wide(heads) if not {"batch_size", "steps", "rate"} & set(given) else {}
     columns = _columns(path, [head for head in heads if head not in wide], given, bool(wide))
@@ -155,14 +165,20 @@ def read_batch_table(path: str | Path, **chosen: str | None) -> BatchTable:
     ]
     if not cells:
         raise TableError(f"{path}: found a row of heads only, expected rows of numbers")
+    notes: tuple[str, ...] = ()
+    if mark != ",":
+        named = {name: columns.get(name, "") for name in ("batch_size", "steps", "rate", "target")}
+        counts = [*wide, named["batch_size"], named["steps"]]
+        others = [named["rate"], named["target"]]
+        cells, notes = _plain_numbers(cells, *([*filter(None, x)] for x in (counts, others)))
     ignored = tuple(head for head in heads if head not in wide and head not in columns.values())
     if "seed" not in columns:
         _check_repeats(cells, columns, [] if wide else ignored)
     if wide:
-        return _collected(
-            path, {"batch_size": "", **columns}, ignored, _from_wide(cells, columns, wide)
-        )
-    return _collected(path, columns, ignored, _from_long(cells, columns))
+        columns, measured = {"batch_size": "", **columns}, _from_wide(cells, columns, wide)
+    else:
+        measured = _from_long(cells, columns)
+    return replace(_collected(path, columns, ignored, measured), notes=notes)
 
 
 @dataclass(frozen=True)
@@ -225,8 +241,8 @@ class _Measured:
     target: float
 
 
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Rows that are not empty, each with its line, the heads first."""
+def _rows(path: Path) -> tuple[str, list[tuple[int, list[str]]]]:
+    """What parts the cells, and rows that are not empty, each with its line, the heads first."""
     if path.stat().st_size > _MOST:
         raise TableError(f"{path}: found {path.stat().st_size} bytes, expected a small table")
     try:
@@ -244,8 +260,8 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
         raise TableError(f"{path}: found no row, expected a table with a row of heads")
     mark = max(",;\t|", key=lines[0][1].count)
     if not lines[0][1].count(mark):
-        return [(k, line.split()) for k, line in lines]
-    return [
+        return " ", [(k, line.split()) for k, line in lines]
+    return mark, [
         (k, next(csv.reader([line], delimiter=mark, skipinitialspace=True))) for k, line in lines
     ]
 
@@ -272,6 +288,43 @@ def _even(
                 f"{len(rows[0][1])} as in the row of heads"
             )
         yield line, row
+
+
+def _plain_numbers(
+    cells: Sequence[_Row], counts: Sequence[str], others: Sequence[str]
+) -> tuple[list[_Row], tuple[str, ...]]:
+    """Rows with points before decimals, where a table has commas there, and what was read so.
+
+    Arguments:
+        cells: rows of a table whose cells no commas part.
+        counts: columns of steps and batch sizes.
+        others: further columns of numbers.
+
+    Raises:
+        TableError: for points that are between no thousands then, and for counts that may be
+            thousands or thousandths.
+    """
+    columns = {head: [row.cells[head] for row in cells] for head in (*counts, *others)}
+    commas = any(map(has_decimal_commas, columns.values()))
+    plain, changed = without_thousands(columns)
+    for head, texts in plain.items():
+        pointed = [k for k, text in enumerate(texts) if is_pointed(text)]
+        grouped = bool(pointed) and all(is_grouped(texts[k]) for k in pointed)
+        if pointed and commas:
+            wrong = next((k for k in pointed if not is_grouped(texts[k])), pointed[0])
+            raise cells[wrong].fault(head, "points between thousands alone, as commas are decimal")
+        if grouped and head in counts:
+            text = texts[pointed[0]].strip()
+            either = f"{text.replace('.', '')} or {text.replace('.', ',')}, whichever it is"
+            raise cells[pointed[0]].fault(head, f"{either}: points may be between thousands")
+        if has_decimal_commas(texts):
+            plain[head] = [text.replace(",", ".") for text in texts]
+    rows = [
+        replace(row, cells={**row.cells, **{head: plain[head][k] for head in plain}})
+        for k, row in enumerate(cells)
+    ]
+    notes = [f"{text} in {head} is {text.replace('.', '')}" for head, text in changed.items()]
+    return rows, (f"commas are read as before decimals: {', '.join(notes)}",) if notes else ()
 
 
 def _wide(heads: Sequence[str]) -> dict[str, float]:

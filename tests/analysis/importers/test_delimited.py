@@ -27,7 +27,9 @@ def test_whatever_separates_cells_is_found(delimiter):
 def test_commas_before_decimals_where_they_separate_no_cells():
     text = "step;d\n1;1,5\n2;12,25\n3;1e3\n"
     assert column(text, "d") == [1.5, 12.25, 1000]
-    with pytest.raises(RecordError, match=r"line 2, column 'd': found '1,5', expected a number"):
+    with pytest.raises(
+        RecordError, match=r"line 3, column 'd': found '2\.5' in a file with commas"
+    ):
         column("step;d\n1;1,5\n2;2.5\n", "d")
 
 
@@ -37,9 +39,28 @@ def test_a_number_that_can_be_read_in_two_ways_is_refused():
     with pytest.raises(RecordError, match="which is 1234 or"):
         column('step,d\n"1,234",1\n', "step")
     assert column("step;d\n1;5,000\n2;5,25\n", "d") == [5, 5.25]
-    with pytest.raises(RecordError, match=r"found '5\.000' in a file with commas before decimals"):
-        column("step;d\n5.000;1,5\n10.000;2,5\n", "step")
+    with pytest.raises(RecordError, match=r"which is 5829 or 5\.829"):
+        column("step;d\n5.000;5,829\n10.000;8,218\n", "d")
     assert column("step;d\n5.000;1\n10.000;2\n", "step") == [5, 10]
+
+
+def test_points_are_between_thousands_where_commas_are_before_decimals():
+    text = "step;d;e\n999;1,5;0,5\n1.000;23,8;7\n1.234.000;1.234,25;1\n"
+    assert column(text, "step") == [999, 1000, 1234000]
+    assert column(text, "d") == [1.5, 23.8, 1234.25]
+    assert column(text.replace(";", "\t"), "step") == [999, 1000, 1234000]
+    assert sheet(text).notes == (
+        "commas stand before decimals, so that points in 'step' are between thousands: 1.000 is "
+        "read as 1000",
+        "commas stand before decimals, so that points in 'd' are between thousands: 1.234,25 is "
+        "read as 1234.25",
+    )
+
+
+@pytest.mark.parametrize("cell", ["1.5", "0.001", "12.34", "1.0", "1.000.5", "1.5e-3"])
+def test_other_points_are_refused_where_commas_are_before_decimals(cell):
+    with pytest.raises(RecordError, match=rf"line 3, column 'lr': found '{cell}'.*thousands"):
+        column(f"step;d;lr\n1;1,5;1.000\n2;2,5;{cell}\n", "lr")
 
 
 def test_empty_cells_were_not_logged_and_nan_was():

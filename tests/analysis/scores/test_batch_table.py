@@ -110,6 +110,37 @@ def test_best_rates_are_read_by_group_and_repeated_ones_together(read):
     assert "there are 64, 256" in tabled_rates(found)["a"].reason
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_commas_before_decimals_and_points_between_thousands_are_read(read, mark):
+    text = "batch;steps;lr\n32;16.126,25;0,01\n1.024;1.532;0,5\n2.048;987,5;1\n".replace(";", mark)
+    found = read(text)
+    assert {
+        size: {r: [*s.values()] for r, s in own.items()} for size, own in found.steps[""].items()
+    } == {
+        32: {0.01: [16126.25]},
+        1024: {0.5: [1532]},
+        2048: {1: [987.5]},
+    }
+    assert "16.126,25 in steps is 16126,25" in found.in_words()
+    across = read(f"model{mark}32{mark}64\na{mark}16.126{mark}9.077,5\n")
+    assert steps(across, "a") == {32: [16126], 64: [9077.5]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("32;16.126\n64;9.077\n", "row 2, column steps: found '16.126', expected 16126 or 16,126"),
+        ("32;16,126\n64;9,077\n", "row 2, column steps: found '16,126', expected a positive"),
+        ("32;16126,5\n64;9.5\n", "row 3, column steps: found '9.5', expected points between"),
+    ],
+)
+def test_numbers_that_may_be_thousands_or_thousandths_are_refused(read, rows, words):
+    with pytest.raises(TableError) as told:
+        read(f"batch;steps\n{rows}")
+    assert words in str(told.value)
+    assert steps(read("batch;steps\n32;16126.5\n64;9.077\n")) == {32: [16126.5], 64: [9.077]}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
