@@ -27,6 +27,7 @@ EXPONENT_LOW, EXPONENT_HIGH = -2.0, 1.5
 # Where all |pℓ| lie below this the quotients lose digits to cancellation, and their Taylor series
 # is exact to 1e-10.
 _SERIES = 1e-3
+_LEAST = 1e-9  # of the variance
 SPACING = 0.125  # of the lattice in p; 0 is one of its points
 
 
@@ -251,7 +252,7 @@ def frame(
     """
     basis = family_basis(times, onsets, latest)
     shapes = [noise_covariance(model, times, iterations) for model in models]
-    roots = np.stack([np.linalg.cholesky(shape) for shape in shapes])
+    roots = np.stack([_root(shape) for shape in shapes])
     parts = [_whitener(root) for root in roots]
     whiteners = np.stack([part[0] for part in parts])
     turned = whiteners @ basis.vectors
@@ -268,6 +269,18 @@ def frame(
         constants=constants,
         lattice=_lattice(basis, models, grams, constants),
     )
+
+
+def _root(shape: Array) -> Array:
+    """L with LL' = C, for C + 10⁻⁹ I·(mean variance) where records lie closer than rounding tells.
+
+    They do on clocks that hardly move, such as a summed rate that has all but ended.
+    """
+    try:
+        return np.asarray(np.linalg.cholesky(shape))
+    except np.linalg.LinAlgError:
+        raised = shape + _LEAST * np.diagonal(shape).mean() * np.eye(len(shape))
+        return np.asarray(np.linalg.cholesky(raised))
 
 
 def _whitener(root: Array) -> tuple[Array, float]:

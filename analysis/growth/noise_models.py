@@ -11,7 +11,10 @@ Where a curve is followed on another clock than iterations, as the summed learni
 that clock's reading, and the menu holds more: correlations and walks in iterations, as of what is
 measured anew at each record, and those of weights that the gradients' noise drives, x' = −x/ℓ + ξ
 over the clock with the variance of ξ proportional to the clock's speed dt/d(iteration), which is
-the rate where the clock is its sum.
+the rate where the clock is its sum. Smooth wander in ln t is left out there: what a rate that goes
+up and down leaves of a curve is smooth over a length in iterations, of which records that crowd
+late in ln t make a wander that hardly changes from one to the next, and with it an exponent that
+a few of their differences decide and that leaves the curve.
 
 References:
     Jones (1993), Longitudinal Data with Serial Correlation: continuous-time autoregression.
@@ -203,7 +206,8 @@ def menu(times: Array, iterations: Array | None = None) -> tuple[NoiseModel, ...
         The models, from the plainest to the most structured.
     """
     if iterations is not None:
-        return (*menu(times), *_off_clock(times, iterations))
+        plain = (model for model in menu(times) if model.kind != "smooth_log_t")
+        return (*plain, *_off_clock(times, iterations))
     log_range = np.log(times[-1] / times[0])
     spacing = log_range / (times.size - 1)
     near, far = 0.6 * spacing, 0.4 * log_range

@@ -354,6 +354,29 @@ def test_rates_that_change_are_summed_where_nothing_else_is_asked_for():
     assert fit.reason.item().endswith("fitted on Ση")
 
 
+def test_what_cycles_of_the_rate_leave_does_not_bend_the_law():
+    updates, at = np.arange(1, 16_001), np.arange(200, 16_001, 200)
+    rates = 0.01 + 0.99 * (1 - np.abs(1 - (updates - 0.5) % 2000 / 1000))
+    # A logarithm of what high rates drive more than in proportion: no function of the summed rate.
+    driven = np.cumsum(rates**1.5)
+    distance = np.log(driven / driven[-1] + 0.02)[at - 1]
+    curve = xr.DataArray(distance, {"iteration": at}, ["iteration"])
+    fit = fit_growth(curve, clock=np.cumsum(rates)[at - 1], calibrate=False)
+    assert fit.exponent.item() == pytest.approx(0.0, abs=0.08)  # −0.11 by smooth wander in ln t
+    assert fit.exponent_low.item() < 0 < fit.exponent_high.item()
+
+
+@pytest.mark.parametrize("least", [1e-5, 1e-9, 1e-13])
+def test_a_rate_that_has_all_but_ended_is_fitted(least):
+    rates = np.where(np.arange(1, 1001) < 500, 1.0, least)
+    at = np.unique(np.geomspace(1, 1000, 60).round()).astype(int)
+    summed = np.cumsum(rates)[at - 1]
+    distance = np.log(summed) + 0.01 * np.random.default_rng(0).standard_normal(at.size)
+    curve = xr.DataArray(distance, {"iteration": at}, ["iteration"])
+    fit = fit_growth(curve, clock=summed, calibrate=False)
+    assert fit.exponent.item() == pytest.approx(0.0, abs=0.02)
+
+
 @pytest.mark.parametrize("calibrate", [False, True])
 def test_the_unit_of_a_clock_changes_nothing(calibrate):
     curves = xr.DataArray(noisy(3), {"iteration": TIMES}, ["run", "iteration"])
