@@ -109,11 +109,13 @@ HELD_OUT: Mapping[str, Names] = {
     ),
 }
 _SIZES = 3  # columns called by numbers, as batch sizes are
+BATCH_SIZES = {name for line in KNOWN["batch_size"] for name in line}
 SQUARED = {"distance_sq", "squared_distance", "distance_squared", "l2_to_init_sq"}
 # Without these a run has no motion or no time: what is meant by them has to be sure.
 _SURE = ("iteration", "distance")
 # Totals of a recording as columns, by which a file that this program wrote is known.
 _OWN = {"iteration", "distance_sq", "weight_sq", "overlap"}
+_DISTANCE = re.compile(r"(?<![a-z])dist(ance)?(?![a-z])")
 _SCOPE = "ultraslow/"  # of mirrors that share a run with the logs of the training
 _SCOPES = re.compile(r"^(ultraslow|scalars?)_(?=.)")
 
@@ -193,6 +195,7 @@ def mapped(sheet: Sheet, said: Mapping[str, str]) -> ColumnMap:
         name for name in sheet.columns if name in SCALARS and name not in ("run", "batch_size")
     )
     _check_enough(sheet, of, held_out)
+    _check_distances(sheet, of, said)
     return ColumnMap(of, held_out, (), labels, tuple(said), tuple(notes))
 
 
@@ -202,13 +205,26 @@ def _check_enough(sheet: Sheet, of: Mapping[str, str], held_out: Mapping[str, st
     if "iteration" not in of:
         sizes = sum(name.isdigit() for name in sheet.columns) >= _SIZES
         hint = "; `ultraslow batch` reads tables of steps to a target" if sizes else ""
-        raise sheet.fault(
+        raise sheet.lacks(
             f"found no column of iterations among {there}; --iteration names it{hint}"
         )
     if not {"distance", "norm", "loss", "learning_rate"} & set(of) and not held_out:
-        raise sheet.fault(
+        raise sheet.lacks(
             f"found no distance, norm, loss, learning rate or held-out score among {there}; "
             "--distance, --norm, --cosine and --loss name columns"
+        )
+
+
+def _check_distances(sheet: Sheet, of: Mapping[str, str], said: Mapping[str, str]) -> None:
+    """Refuse a file with a distance of another kind alone, unless the loss is asked for."""
+    if {"distance", "cosine"} & set(of) or "loss" in said:
+        return
+    others = [name for name in sheet.columns if _DISTANCE.search(plain_name(name))]
+    if others:
+        raise sheet.fault(
+            f"found {_listed(others)}, which is not known to be the distance from the initial "
+            "weights; --distance names it if it is that one, and --loss the loss if that is all "
+            "that is wanted"
         )
 
 

@@ -54,6 +54,8 @@ def events_sheet(
 ) -> Sheet:
     """The scalars in the event files of one folder, a row a step and a column a tag.
 
+    Without any scalar there are no columns.
+
     Arguments:
         contents: of each file its path and bytes, in the order of their writing.
         source: the folder, or the file where it is one.
@@ -61,7 +63,7 @@ def events_sheet(
         sha256: of all bytes.
 
     Raises:
-        RecordError: when a file is damaged in its middle, or holds no scalars.
+        RecordError: when a file is damaged in its middle.
     """
     rows: list[dict[str, Cell]] = []
     lines: list[int] = []
@@ -75,8 +77,6 @@ def events_sheet(
         rows.append({})  # of a file's last step, the next file's is another row
         lines.append(count)
     kept = [(row, line) for row, line in zip(rows, lines, strict=True) if row]
-    if not kept:
-        raise RecordError(source, ["holds no scalars", *notes])
     tags = list(dict.fromkeys(key for row, _ in kept for key in row))
     if len(tags) * len(kept) > _CELLS:
         raise RecordError(source, [f"found {len(tags)} tags at {len(kept)} steps, expected less"])

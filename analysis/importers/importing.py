@@ -28,13 +28,13 @@ from ultraslow.diffusion.recording import (
     whole_file,
 )
 
-from .columns import ColumnMap, long_form, mapped, plain_name, unscoped
+from .columns import BATCH_SIZES, ColumnMap, long_form, mapped, plain_name, unscoped
 from .conditions import fulfilled
 from .files import sheets_of
 from .lags import apart, with_lags
 from .packing import Imported, Said, pack_run
 from .rates import LoggedRate, Rate, schedule
-from .sheet import Rows, Sheet, column_numbers, is_absent, shown
+from .sheet import NothingWantedError, Rows, Sheet, column_numbers, is_absent, shown
 from .stitching import stitched
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -164,8 +164,14 @@ def imported(paths: Sequence[Path], request: ImportRequest) -> list[Imported]:
     """
     _check(request)
     found: list[Imported] = []
-    for sheet in sheets_of(paths):
-        found += _runs_of(unscoped(long_form(sheet)), request)
+    seen: dict[str, str] = {}
+    for path in paths:
+        for sheet in _wanted(path, request):
+            if sheet.sha256 in seen:
+                told = f"is the same, byte by byte, as {seen[sheet.sha256]}: one run counts once"
+                raise sheet.fault(told)
+            seen[sheet.sha256] = sheet.source
+            found += _runs_of(sheet, request)
     taken: set[str] = set()
     named = []
     for one in found:
@@ -173,6 +179,31 @@ def imported(paths: Sequence[Path], request: ImportRequest) -> list[Imported]:
         taken.add(name)
         named.append(replace(one, name=name))
     return named
+
+
+def _wanted(path: Path, request: ImportRequest) -> list[Sheet]:
+    """The sheets of a file, or those of a folder that hold anything that is wanted.
+
+    Raises:
+        NothingWantedError: when none does.
+    """
+    kept, left = list[Sheet](), list[NothingWantedError]()
+    for sheet in sheets_of([path]):
+        try:
+            if not sheet.columns:
+                raise sheet.lacks("; ".join(["holds no scalars", *sheet.notes]))
+            plain = unscoped(long_form(sheet))
+            mapped(plain, _said_columns(plain, request)[0])
+        except NothingWantedError as error:
+            left.append(error)
+            continue
+        kept.append(plain)
+    if not kept and left:
+        raise left[0]
+    if left:
+        told = tuple(f"left out: {error}" for error in left)
+        kept[0] = replace(kept[0], notes=(*kept[0].notes, *told))
+    return kept
 
 
 def _check(request: ImportRequest) -> None:
@@ -188,6 +219,9 @@ def _check(request: ImportRequest) -> None:
 def _runs_of(sheet: Sheet, request: ImportRequest) -> list[Imported]:
     said, rate, batch_size = _said_columns(sheet, request)
     columns = mapped(sheet, said)
+    by = columns.of.get("by", "")
+    if plain_name(by) in BATCH_SIZES and not {"batch_size"} & {*columns.of, *columns.copied}:
+        columns = replace(columns, of={**columns.of, "batch_size": by})
     rows, left_out = np.arange(len(sheet.lines)), {}
     if request.where:
         rows = np.flatnonzero(fulfilled(sheet, request.where))
@@ -207,6 +241,7 @@ def _runs_of(sheet: Sheet, request: ImportRequest) -> list[Imported]:
             iteration=columns.of["iteration"],
             restarted=request.restarted,
             shift=request.shift,
+            followed=_followed(columns),
         )
         made = pack_run(name, sheet, own, columns, joined, chosen, left_out)
         found.append(with_lags(made, pairs) if pairs is not None else made)
@@ -220,6 +255,11 @@ def _said_columns(sheet: Sheet, request: ImportRequest) -> tuple[dict[str, str],
     if request.learning_rate:
         rate = None if request.learning_rate in sheet.columns else _rate(sheet, request)
         if rate is None:
+            if request.learning_rate not in sheet.columns:
+                told = f"there is no file and no column {shown(request.learning_rate)}"
+                raise sheet.lacks(
+                    f"--learning-rate: {told}; there are the columns {sheet.names()}"
+                )
             said["learning_rate"] = request.learning_rate
     if request.batch_size:
         try:
@@ -255,6 +295,11 @@ def _rate(sheet: Sheet, request: ImportRequest) -> Rate | None:
         column_numbers(other, columns.of[role]) for role in ("iteration", "learning_rate")
     )
     both = updates.logged & rates.logged
+    negative = np.flatnonzero(both & (rates.values < 0))
+    if negative.size:
+        at = int(negative[0])
+        place = other.at(at, columns.of["learning_rate"])
+        raise other.fault(f"{place}: found {rates.values[at]:g}, expected a rate of 0 or more")
     if not both.any() or np.any(np.diff(updates.values[both]) <= 0):
         raise other.fault("expected iterations that increase, with a learning rate each")
     return LoggedRate(updates.values[both], rates.values[both])
@@ -264,6 +309,12 @@ def _used(columns: ColumnMap) -> list[str]:
     """The columns of numbers that a recording is made of."""
     named = [columns.of[role] for role in _NUMERIC if role in columns.of]
     return list(dict.fromkeys([*named, *columns.held_out.values(), *columns.copied]))
+
+
+def _followed(columns: ColumnMap) -> str:
+    """The column of distances, which go on where a run is resumed; empty where there is none."""
+    own = "distance_sq" if "distance_sq" in columns.copied else ""
+    return columns.of.get("distance", own)
 
 
 def _groups(

@@ -132,10 +132,8 @@ def _document(whole: Any, source: str, name: str, sha256: str) -> Sheet:
         return _entries(whole, source, name, sha256, settings={}, kind="JSON, a list of objects")
     if isinstance(whole, dict):
         columns = {key: value for key, value in whole.items() if isinstance(value, list)}
-        if columns and len({len(value) for value in columns.values()}) == 1:
-            rows = [
-                dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-            ]
+        if columns:
+            rows = _side_by_side(columns, source)
             settings = {key: value for key, value in whole.items() if _is_cell(value)}
             return _entries(
                 rows, source, name, sha256, settings=settings, kind="JSON, a list a column"
@@ -150,6 +148,14 @@ def _document(whole: Any, source: str, name: str, sha256: str) -> Sheet:
             "`log_history` as in trainer_state.json"
         ],
     )
+
+
+def _side_by_side(columns: Mapping[str, list[Any]], source: str) -> list[dict[str, Any]]:
+    """The rows of lists of one length."""
+    if len({len(value) for value in columns.values()}) > 1:
+        lengths = ", ".join(f"{shown(key)} has {len(value)}" for key, value in columns.items())
+        raise RecordError(source, [f"a list a column: {lengths}, expected equal lengths"])
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _entries(
@@ -193,7 +199,7 @@ def _sheet(
     settings: Mapping[str, Any],
     notes: Sequence[str],
 ) -> Sheet:
-    if not rows:
+    if not any(rows):
         raise RecordError(source, ["holds no rows"])
     names = list(dict.fromkeys(key for row in rows for key in row))
     if len(names) * len(rows) > _CELLS:

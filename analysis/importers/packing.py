@@ -27,7 +27,7 @@ from ultraslow.diffusion.recording import (
 
 from .columns import SQUARED, ColumnMap, plain_name
 from .rates import LoggedRate, Rate, taken_for_granted
-from .sheet import Array, Numbers, Rows, Sheet, is_absent, shown
+from .sheet import Array, Numbers, Rows, Sheet, column_numbers, is_absent, shown
 from .stitching import Stitched
 
 # A cosine beyond 1 by more than float32 rounds is none.
@@ -36,7 +36,10 @@ _FLOAT32 = 1.2e-7
 _PERCENT = 1.5  # an accuracy above is one in percent
 # Labels that tell runs apart: a file in which they vary holds several.
 _OF_RUNS = {"seed", "model", "data", "optimizer"}
+_INTERVAL = 5  # updates between rows, from which on 49, 99, … is no chance
 _SETTINGS = 50_000  # characters of settings that are kept
+
+_BASE_RATES = ("lr", "learning_rate", "base_learning_rate")
 
 ORIGIN = "origin"
 
@@ -105,6 +108,8 @@ def pack_run(
     """
     assumed: list[str] = []
     motion = _motion(sheet, columns, found, said, assumed)
+    _check_rates(sheet, rows, columns)
+    assumed += _counted_from_0(found.iteration)
     keep = _records(columns, found)
     if not keep.any():
         raise sheet.fault(f"run {shown(name)}: no row has a number beside its step")
@@ -114,7 +119,7 @@ def pack_run(
         "tensor": ["weights"],
         **{key: value[keep][:, None] for key, value in motion.items()},
         **_copied(sheet, columns, found, keep),
-        **_training(columns, found, keep, said, assumed),
+        **_training(sheet, columns, found, keep, said, assumed),
         **_held_out(columns, found, keep, assumed),
         **_labels(sheet, rows, columns, said, assumed),
         "run": name[:NAME_LENGTH],
@@ -182,6 +187,32 @@ def _overlap(
     return overlap
 
 
+def _check_rates(sheet: Sheet, rows: Rows, columns: ColumnMap) -> None:
+    """Refuse a learning rate below 0, with its place."""
+    name = columns.of.get("learning_rate", "learning_rate")
+    if name not in columns.used():
+        return
+    values = column_numbers(sheet, name, rows=rows).values
+    negative = np.flatnonzero(values < 0)
+    if negative.size:
+        at = int(negative[0])
+        place = sheet.at(int(rows[at]), name)
+        raise sheet.fault(f"{place}: found {values[at]:g}, expected a learning rate of 0 or more")
+
+
+def _counted_from_0(iteration: NDArray[np.int64]) -> list[str]:
+    """That steps as 49, 99, … may be counted from 0, in a sentence; nothing for others."""
+    gaps = np.diff(iteration)
+    if not gaps.size or iteration[0] == 0 or (gap := int(np.gcd.reduce(gaps))) < _INTERVAL:
+        return []
+    if iteration[0] % gap != gap - 1:
+        return []
+    return [
+        f"steps are {iteration[0]}, {iteration[1]}, …: where the first update was step 0, they "
+        f"are 1 too small, and --shift 1 makes them {iteration[0] + 1}, {iteration[1] + 1}, …"
+    ]
+
+
 def _of(columns: ColumnMap, found: Stitched, role: str) -> Numbers | None:
     return found.columns[columns.of[role]] if role in columns.of else None
 
@@ -189,6 +220,8 @@ def _of(columns: ColumnMap, found: Stitched, role: str) -> Numbers | None:
 def _squares(sheet: Sheet, columns: ColumnMap, found: Stitched) -> Array:
     name = columns.of["distance"]
     values = found.columns[name].values
+    if not np.isfinite(values).any():
+        raise sheet.fault(f"column {shown(name)}: found no finite number, expected distances")
     if np.any(values < 0):
         at = int(np.argmax(values < 0))
         raise sheet.fault(
@@ -271,7 +304,12 @@ def _copied(
 
 
 def _training(
-    columns: ColumnMap, found: Stitched, keep: NDArray[np.bool_], said: Said, assumed: list[str]
+    sheet: Sheet,
+    columns: ColumnMap,
+    found: Stitched,
+    keep: NDArray[np.bool_],
+    said: Said,
+    assumed: list[str],
 ) -> dict[str, Array]:
     """Learning rate with its sum, loss as the mean since the record before, samples, epochs."""
     iteration = found.iteration[keep]
@@ -288,10 +326,7 @@ def _training(
         }
         assumed.append(taken_for_granted(rate))
     elif "learning_rate" not in columns.copied:
-        assumed.append(
-            "nobody says the learning rate; --learning-rate tells it, and without it growth is "
-            "fitted by `ultraslow fit --clock iteration` alone"
-        )
+        assumed.append(_without_rate(sheet))
     loss = _of(columns, found, "loss")
     if loss is not None and loss.logged.any():
         values["loss"] = _window_means(loss, keep)
@@ -310,6 +345,17 @@ def _training(
             continue
         values[role] = own.values[keep]
     return values
+
+
+def _without_rate(sheet: Sheet) -> str:
+    """That nobody knows the learning rate, with what settings say, and what tells it."""
+    base = next((sheet.settings[name] for name in _BASE_RATES if name in sheet.settings), None)
+    known = isinstance(base, int | float) and not isinstance(base, bool)
+    said, example = "nobody says the learning rate; --learning-rate tells it", ""
+    if known:
+        said = f"the settings name the learning rate {base:g}, but not whether it stayed so"
+        example = f"; if it did, --learning-rate {base:g} says so"
+    return f"{said}{example}, and without it growth is fitted on iterations alone"
 
 
 def _counts(values: Array) -> bool:

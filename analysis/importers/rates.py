@@ -107,6 +107,7 @@ def _function(kind: str, rest: str, text: str) -> Callable[[Array], Array]:
     numbers = _numbers(rest, text, kind)
     if kind == "cyclic":
         _check(text, kind, len(numbers) == 4 and min(numbers) >= 0 and min(numbers[2:]) > 0)
+        _check(text, kind, numbers[0] <= numbers[1])
         return _cyclic(*numbers)
     _check(text, kind, len(numbers) in (2, 3) and min(numbers) >= 0 and numbers[1] >= 1)
     return _decay(kind, *numbers)
@@ -240,9 +241,15 @@ def taken_for_granted(rate: Rate) -> str:
         return f"the learning rate is {rate.text}, as was said, and not measured"
     if rate.constant:
         return "the learning rate is the logged one at all updates"
+    first = int(rate.iteration[0])
+    before = ""
+    if first > 1:
+        before = (
+            f"; up to update {first}, the first that has one, it is taken to be {rate.rate[0]:g}"
+        )
     if rate.in_steps:
-        return "the learning rate is kept from each row that has it until the next"
+        return f"the learning rate is kept from each row that has it until the next{before}"
     return (
         "the learning rate goes on straight lines between the rows that have it; its sum is added "
-        "up along them"
+        f"up along them{before}"
     )

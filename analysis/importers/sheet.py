@@ -31,6 +31,10 @@ _SHOWN = 40  # characters of a cell
 _NAMED = 12  # columns that a message lists
 
 
+class NothingWantedError(RecordError):
+    """A file that holds nothing of what is asked for, which others of its folder may hold."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sheet:
     """The rows of one file.
@@ -63,6 +67,15 @@ class Sheet:
         """What is wrong with this file."""
         return RecordError(self.source, [text])
 
+    def lacks(self, text: str) -> "NothingWantedError":
+        """That nothing in this file is wanted."""
+        return NothingWantedError(self.source, [text])
+
+    def names(self) -> str:
+        """The names of its columns, as messages list them."""
+        known = [shown(other) for other in self.columns]
+        return ", ".join(known[:_NAMED]) + (", …" if len(known) > _NAMED else "")
+
     def at(self, row: int, column: str = "") -> str:
         """A place in the file, in words."""
         where = f"{self.place} {self.lines[row]}"
@@ -76,10 +89,8 @@ class Sheet:
         """
         if name in self.columns:
             return self.columns[name]
-        known = [shown(other) for other in self.columns]
-        listed = ", ".join(known[:_NAMED]) + (", …" if len(known) > _NAMED else "")
         asked = f"{option}: " if option else ""
-        raise self.fault(f"{asked}there is no column {shown(name)}; there are {listed}")
+        raise self.lacks(f"{asked}there is no column {shown(name)}; there are {self.names()}")
 
 
 def shown(text: object) -> str:

@@ -18,6 +18,9 @@ from .sheet import Array, Numbers, Rows, Sheet, column_numbers, is_absent, shown
 _DISORDER = 10
 _DISORDER_SHARE = 0.05
 _LARGEST = 2.0**53  # above, floats pass over whole numbers
+_JUMP = 1.25  # by which a distance that is resumed may differ from those around
+# Rows of two runs by turns: so many, so often up and down, by so much.
+_TURNS, _BY_TURNS, _APART = 8, 0.9, 1.2
 _SUGGESTED = 3  # columns that a message names
 _MOSTLY = 0.2  # of the rows, that one value has to have to be suggested
 
@@ -49,6 +52,7 @@ def stitched(
     iteration: str,
     restarted: bool = False,
     shift: int = 0,
+    followed: str = "",
 ) -> Stitched:
     """The rows of one run, one for each step, in their order.
 
@@ -60,10 +64,11 @@ def stitched(
         restarted: whether a log whose steps begin anew is one of a run that was started again,
             of which the last start counts.
         shift: what to add to steps, as 1 where 0 stands for the first update.
+        followed: column of a quantity that goes on where a run is resumed, as distances do.
 
     Raises:
         RecordError: for steps that are no whole numbers, for rows of one step that contradict
-            each other, and for steps that begin anew.
+            each other, for steps that begin anew, and where two runs are mixed.
     """
     left_out: dict[str, int] = {}
     rows, steps = _with_steps(sheet, rows, iteration, left_out)
@@ -71,7 +76,7 @@ def stitched(
     if steps.min() < 0:
         raise sheet.fault(f"--shift: found {shift}, which makes a step {steps.min()}")
     held = {name: column_numbers(sheet, name, rows=rows) for name in columns}
-    kept, events = _in_order(sheet, rows, steps, held, restarted=restarted)
+    kept, events = _in_order(sheet, rows, steps, held, followed, restarted=restarted)
     if kept.size < rows.size:
         left_out["of a part that a later one takes the place of"] = int(rows.size - kept.size)
     order = kept[np.argsort(steps[kept], kind="stable")]
@@ -81,7 +86,10 @@ def stitched(
         steps[order],
         {name: Numbers(one.values[order], one.logged[order]) for name, one in held.items()},
     )
-    return Stitched(np.unique(steps[order]), merged, int(order.size), left_out, events)
+    found = np.unique(steps[order])
+    if followed:
+        _check_one_curve(sheet, found, merged[followed].values, followed)
+    return Stitched(found, merged, int(order.size), left_out, events)
 
 
 def _with_steps(
@@ -106,7 +114,13 @@ def _with_steps(
 
 
 def _in_order(
-    sheet: Sheet, rows: Rows, steps: Rows, held: Mapping[str, Numbers], *, restarted: bool
+    sheet: Sheet,
+    rows: Rows,
+    steps: Rows,
+    held: Mapping[str, Numbers],
+    followed: str,
+    *,
+    restarted: bool,
 ) -> tuple[Rows, tuple[tuple[int, str], ...]]:
     """Places of the rows that count, and what happened to the run."""
     falls = np.flatnonzero(np.diff(steps) < 0) + 1
@@ -122,20 +136,88 @@ def _in_order(
     for at, end in zip(falls.tolist(), [*falls[1:].tolist(), steps.size], strict=True):
         start, before = int(steps[at:end].min()), int(steps[at - 1])
         earlier = alive[:at] & (steps[:at] >= start)
-        if earlier.sum() == alive[:at].sum() and not restarted:
+        if not restarted and (how := _mixed(steps, alive, held, followed, at, end)):
             raise sheet.fault(
-                f"steps begin anew, with {start} after {before} at {sheet.at(int(rows[at]))}: "
+                f"{how} at {sheet.at(int(rows[at]))}: "
                 + _remedy(sheet, rows, steps, held, "one run started again: --restarted")
             )
         alive[:at] &= ~earlier
+        last = int(steps[at:].max())
+        short = f", which end at {last}" if last < before else ""
         events.append(
             (
                 start,
                 f"its log goes back here from {before} ({sheet.at(int(rows[at]))}), as of a "
-                "resumed run; the later rows count",
+                f"resumed run; the later rows count{short}",
             )
         )
     return every[alive], tuple(events)
+
+
+def _mixed(
+    steps: Rows,
+    alive: NDArray[np.bool_],
+    held: Mapping[str, Numbers],
+    followed: str,
+    at: int,
+    end: int,
+) -> str:
+    """Why rows `at` to `end` are not those of a run that was resumed; empty where they may be."""
+    start, before = int(steps[at:end].min()), int(steps[at - 1])
+    kept = alive[:at] & (steps[:at] < start)
+    if followed:
+        kept &= steps[:at] > 0  # where all runs are alike
+    if not kept.any():
+        return f"steps begin anew, with {start} after {before}"
+    if not followed:
+        return ""
+    values, known = held[followed].values, np.flatnonzero(alive[:at])
+    jump = _jump(steps[known], values[known], steps[at:end], values[at:end])
+    told = f"steps go back from {before} to {start}, where {shown(followed)} jumps {jump}"
+    return told if jump else ""
+
+
+def _jump(steps: Rows, values: Array, later: Rows, after: Array) -> str:
+    """How a curve jumps where a log goes back, from what to what; empty where it goes on.
+
+    A resumed run has the weights of its checkpoint, so that the first value after it is about
+    that of the same step before: within a part of it, and of what is around.
+    """
+    order = np.argsort(steps, kind="stable")
+    known = order[np.isfinite(values[order])]
+    new = np.flatnonzero(np.isfinite(after))
+    if not known.size or not new.size:
+        return ""
+    first, found = int(later[new[0]]), float(after[new[0]])
+    if first > steps[known[-1]] or first == 0:
+        return ""
+    place = int(np.searchsorted(steps[known], first))
+    around = values[known[max(place - 2, 0) : place + 2]]
+    expected = float(np.interp(first, steps[known], values[known]))
+    low, high = around.min() / _JUMP, around.max() * _JUMP
+    return "" if low <= found <= high else f"from {expected:.6g} to {found:.6g}"
+
+
+def _check_one_curve(sheet: Sheet, steps: Rows, values: Array, name: str) -> None:
+    """Refuse values that go up and down by turns, as of two runs whose rows take turns.
+
+    Rows of even and odd places each lie near the line between their own neighbours, and far from
+    the line between those of the others, always on the same side.
+    """
+    known = np.flatnonzero(np.isfinite(values) & (values > 0) & (steps > 0))
+    if known.size < _TURNS:
+        return
+    y = np.log(values[known])
+    across = np.diff(y)
+    turns = np.mean(across[1:] * across[:-1] < 0)
+    own = np.abs(y[2:] - y[:-2])
+    if turns >= _BY_TURNS and np.median(np.abs(across)) > max(2 * np.median(own), np.log(_APART)):
+        raise sheet.fault(
+            f"column {shown(name)}: goes up and down by turns, as {values[known[-3]]:.6g}, "
+            f"{values[known[-2]]:.6g} and {values[known[-1]]:.6g} at steps {steps[known[-3]]}, "
+            f"{steps[known[-2]]} and {steps[known[-1]]}: rows of two runs? --by COLUMN or --where "
+            "CONDITION tells them apart"
+        )
 
 
 def _joined(

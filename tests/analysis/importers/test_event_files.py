@@ -133,12 +133,12 @@ def test_whole_numbers_and_what_is_none():
 
 def test_two_files_of_a_resumed_run_are_stitched(tmp_path):
     first = b"".join(event(k, ("distance", simple(k))) for k in range(1, 9))
-    later = b"".join(event(k, ("distance", simple(10 * k))) for k in range(5, 12))
+    later = b"".join(event(k, ("distance", simple(k + 0.5))) for k in range(5, 12))
     for name, content in (("events.out.tfevents.1", first), ("events.out.tfevents.2", later)):
         (tmp_path / name).write_bytes(content)
     (run,) = us.import_runs(tmp_path).children.values()
     distance = run["distance_sq"].values[:, 0] ** 0.5
-    np.testing.assert_allclose(distance, [1, 2, 3, 4, *range(50, 120, 10)])
+    np.testing.assert_allclose(distance, [1, 2, 3, 4, *np.arange(5.5, 12)])
     assert "its log goes back here from 8" in run.attrs["events"]
 
 
@@ -213,7 +213,21 @@ def test_every_flipped_bit_is_found():
 def test_what_is_no_event_file():
     with pytest.raises(RecordError, match="the file is no event file"):
         read(b"step,distance\n1,2\n3,4\n")
-    with pytest.raises(RecordError, match="holds no scalars"):
-        read(record(message(3, b"brain.Event:2")))
+    assert not read(record(message(3, b"brain.Event:2"))).columns
     with pytest.raises(RecordError, match="event 1: found a field of 9 bytes"):
         read(record(message(5, message(1, b"\x0a\x09d"))))
+
+
+def test_a_folder_whose_own_file_holds_no_scalars_has_those_below_it(tmp_path):
+    empty = record(message(3, b"brain.Event:2"))
+    (tmp_path / "events.out.tfevents.1").write_bytes(empty)
+    with pytest.raises(RecordError, match="holds no scalars"):
+        us.import_runs(tmp_path)
+    below = tmp_path / "distance_x"
+    below.mkdir()
+    (below / "events.out.tfevents.2").write_bytes(
+        empty + event(1, ("distance", simple(1.5))) + event(2, ("distance", simple(2.5)))
+    )
+    (found,) = us.import_runs(tmp_path).children.values()
+    assert found["distance_sq"].values[:, 0].tolist() == [2.25, 6.25]
+    assert "holds no scalars" in found.attrs["origin"]

@@ -193,7 +193,7 @@ def test_the_fit_is_that_of_the_recording_it_was_printed_from(make, write):
         (("--learning-rate", "cyclic:1,2"), "expected cyclic:LOW,HIGH,UP,DOWN"),
         (
             ("--learning-rate", "lrr"),
-            "--learning-rate: there is no column 'lrr'; there are 'step'",
+            "--learning-rate: there is no file and no column 'lrr'; there are the columns",
         ),
         (("--batch-size", "0"), "expected a number of samples, >= 1"),
         (("--where", "step = 1"), "equality is written =="),
@@ -397,3 +397,86 @@ def test_the_report_takes_what_has_no_distance(run, write, tmp_path, capsys, tex
     said = capsys.readouterr()
     assert "not fitted" in said.err
     assert (tmp_path / "page.html").exists()
+
+
+def test_the_same_file_twice_is_refused(write):
+    text = "step,distance\n1,1\n2,2\n"
+    first, second = write("a.csv", text), write("b.csv", text)
+    with pytest.raises(RecordError, match=r"b\.csv: is the same, byte by byte, as .*a\.csv"):
+        us.import_runs([first, second])
+
+
+def test_of_a_folder_what_holds_nothing_is_told_and_left_out(write, tmp_path):
+    write("logs/hparams/metrics.csv", "step,accuracy_of_nothing\n1,1\n")
+    with pytest.raises(RecordError, match="found no distance, norm, loss"):
+        us.import_runs(tmp_path / "logs")
+    write("logs/run/metrics.csv", "step,distance\n1,1\n2,2\n")
+    found = only(us.import_runs(tmp_path / "logs"))
+    assert found["distance_sq"].values[:, 0].tolist() == [1, 4]
+    told = json.loads(found.attrs["origin"])["assumptions"][-1]
+    assert told.startswith("left out: ") and "hparams" in told
+
+
+@pytest.mark.parametrize("rate", ["-0.1", "-1e-09"])
+def test_negative_rates_are_refused_with_their_place(write, rate):
+    log = write("one.csv", f"step,distance,lr\n1,1,0.1\n2,2,{rate}\n")
+    with pytest.raises(RecordError, match=f"line 3, column 'lr': found {rate}, expected"):
+        us.import_runs(log)
+    plain = write("plain.csv", "step,distance\n1,1\n2,2\n")
+    with pytest.raises(RecordError, match=f"line 3, column 'lr': found {rate}, expected"):
+        us.import_runs(plain, learning_rate=str(log))
+
+
+@pytest.mark.parametrize(
+    ("steps", "hinted"),
+    [
+        ([49, 99, 149], True),
+        ([99, 199, 499], True),
+        ([50, 100, 150], False),
+        ([0, 49, 99], False),
+        ([1, 2, 3], False),
+        ([47, 97, 147], False),
+    ],
+)
+def test_steps_one_below_an_interval_may_be_counted_from_0(write, steps, hinted):
+    log = write("one.csv", table({"step": steps, "distance": [0, 1, 2]}))
+    for shift in (0, 1) if steps[0] else (0,):
+        told = json.loads(only(us.import_runs(log, shift=shift)).attrs["origin"])["assumptions"]
+        assert any("--shift 1" in one for one in told) == (hinted and not shift)
+
+
+def test_runs_told_apart_by_batch_size_have_it(write):
+    columns = {"step": [1, 2, 1, 2], "distance": [1, 2, 1, 3], "batch_size": [32, 32, 64, 64]}
+    found = us.import_runs(write("all.csv", table(columns)), by="batch_size")
+    assert sorted(int(one["batch_size"]) for one in found.children.values()) == [32, 64]
+
+
+def test_distances_of_another_kind_or_of_no_number_make_no_recording(write):
+    other = write("one.csv", "step,relative_distance,loss\n1,0.1,2\n2,0.2,1\n")
+    with pytest.raises(RecordError, match="'relative_distance', which is not known to be"):
+        us.import_runs(other)
+    assert only(us.import_runs(other, loss="loss"))["loss"].values.tolist() == [2, 1]
+    with pytest.raises(RecordError, match="column 'distance': found no finite number"):
+        us.import_runs(write("nan.csv", "step,distance\n1,nan\n2,nan\n"))
+
+
+def test_a_rate_that_settings_name_is_told_and_not_taken(write):
+    text = '{"_meta": {"lr": 0.001}}\n{"step": 1, "distance": 1}\n{"step": 2, "distance": 2}\n'
+    found = only(us.import_runs(write("one.jsonl", text)))
+    assert "learning_rate" not in found
+    told = json.loads(found.attrs["origin"])["assumptions"]
+    assert any("--learning-rate 0.001 says so" in one for one in told)
+
+
+def test_the_rate_before_the_first_that_was_logged_is_told(write):
+    text = "step,distance,lr\n5,1,0.5\n6,2,0.4\n7,3,0.3\n"
+    found = only(us.import_runs(write("one.csv", text)))
+    np.testing.assert_allclose(found["learning_rate_sum"].values, [2.5, 2.9, 3.2])
+    told = json.loads(found.attrs["origin"])["assumptions"]
+    assert any("up to update 5, the first that has one, it is taken to be 0.5" in x for x in told)
+
+
+def test_a_rate_that_is_neither_file_nor_column_says_so(write):
+    log = write("one.csv", "step,distance\n1,1\n2,2\n")
+    with pytest.raises(RecordError, match="there is no file and no column 'nosuch.csv'"):
+        us.import_runs(log, learning_rate="nosuch.csv")

@@ -67,6 +67,8 @@ def test_a_last_line_that_is_cut_off_is_told_and_left_out():
         ('{"step": 1', "line 1: found .*which is no JSON"),
         ("[1, 2]", "entry 1: found '1', expected an object"),
         ("[]", "holds no rows"),
+        ('{"step": [1, 2], "d": [1]}', "'step' has 2, 'd' has 1, expected equal lengths"),
+        ('[{"d": [1]}]', "holds no rows"),
         ('{"log_history": []}', "holds no rows"),
         ('{"_meta": {"a": 1}}', "found JSON that holds no rows"),
         ("[" * 100_000, "nested too deeply|no JSON"),

@@ -70,6 +70,7 @@ def test_logged_rates_that_repeat_go_in_steps():
         "nan",
         "cyclic:1,2",
         "cyclic:1,2,0,5",
+        "cyclic:2,1,5,5",
         "cosine:0.1",
         "cosine:0.1,0",
         "linear:a,b",

@@ -6,11 +6,11 @@ from ultraslow.analysis.importers.stitching import stitched
 from ultraslow.diffusion.recording import RecordError
 
 
-def read(steps, values, restarted=False, **others):
+def read(steps, values, restarted=False, followed="", **others):
     cells = {"step": list(map(str, steps)), "d": list(map(str, values)), **others}
     sheet = Sheet("log.csv", "log", "0" * 64, "CSV", cells, range(2, len(values) + 2))
     rows = np.arange(len(values))
-    return stitched(sheet, rows, ["d"], iteration="step", restarted=restarted)
+    return stitched(sheet, rows, ["d"], iteration="step", restarted=restarted, followed=followed)
 
 
 def test_a_log_that_goes_back_counts_from_there():
@@ -69,3 +69,46 @@ def test_what_is_no_step_says_where():
     found = read(["0", "", "2.0"], [0, 1, 2])
     assert found.iteration.tolist() == [0, 2]
     assert found.left_out == {"without a number in 'step'": 1}
+
+
+def test_a_later_part_that_ends_before_the_earlier_one_is_told():
+    found = read([10, 20, 30, 40, 20, 30], [1, 2, 3, 4, 2.1, 3.1], followed="d")
+    assert found.iteration.tolist() == [10, 20, 30]
+    ((_, said),) = found.events
+    assert said.endswith(
+        "from 40 (line 6), as of a resumed run; the later rows count, which end at 30"
+    )
+
+
+def test_a_distance_that_jumps_where_steps_go_back_is_of_two_runs():
+    steps = [*range(10, 101, 10), *range(13, 94, 10)]
+    curve = np.sqrt(np.array(steps, dtype=float))
+    with pytest.raises(
+        RecordError,
+        match=r"steps go back from 100 to 13, where 'd' jumps from 3\.55\d* to 7\.21\d* at line 12"
+        r": "
+        r"two runs.*--restarted",
+    ):
+        read(steps, np.where(np.arange(19) < 10, curve, 2 * curve), followed="d")
+    goes_on = read(steps, np.where(np.arange(19) < 10, curve, 1.1 * curve), followed="d")
+    assert goes_on.iteration.tolist() == [10, *range(13, 94, 10)]
+    last = read(steps, np.where(np.arange(19) < 10, curve, 2 * curve), True, "d")
+    assert last.iteration.tolist() == [10, *range(13, 94, 10)]
+
+
+def test_a_second_run_that_begins_behind_a_common_start_begins_anew():
+    steps = [0, 10, 20, 30, 10, 20, 30]
+    with pytest.raises(RecordError, match="steps begin anew, with 10 after 30 at line 6"):
+        read(steps, [0, 1, 2, 3, 1, 2, 3], followed="d")
+
+
+def test_two_runs_whose_rows_take_turns_are_refused_and_one_that_wavers_is_not():
+    steps = np.arange(10, 310, 5)
+    curve = steps**0.4
+    by_turns = np.where(np.arange(60) % 2, 2 * curve, curve)
+    with pytest.raises(RecordError, match="'d': goes up and down by turns.*two runs"):
+        read(steps, by_turns, followed="d")
+    rng = np.random.default_rng(3)
+    edge = curve * (1 + 0.05 * (-1.0) ** np.arange(60))  # as at the edge of stability
+    for one in (curve, edge, curve * np.exp(0.2 * rng.standard_normal(60)), 1 + 0 * curve):
+        assert read(steps, one, followed="d").iteration.size == 60
