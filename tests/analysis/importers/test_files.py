@@ -24,8 +24,8 @@ def only(path):
         TEXT.replace("\n", "\r").encode(),
         TEXT.encode("utf-8-sig"),
         TEXT.encode("utf-16"),
-        gzip.compress(TEXT.encode()),
-        gzip.compress(TEXT[:20].encode()) + gzip.compress(TEXT[20:].encode()),
+        gzip.compress(TEXT.encode(), mtime=0),
+        gzip.compress(TEXT[:20].encode(), mtime=0) + gzip.compress(TEXT[20:].encode(), mtime=0),
     ],
     ids=["plain", "windows", "old", "mark", "utf-16", "packed", "in parts"],
 )
@@ -53,8 +53,8 @@ def test_the_content_tells_the_format_and_not_the_name(write):
         (b":W&B\xbe\xe1\x00", "is the log of wandb itself"),
         (b"step,d\n1,\xff\n", "line 2: found .*, expected text in UTF-8"),
         (b"step,d\0\n1,2\n", "holds zero bytes"),
-        (gzip.compress(TEXT.encode())[:-9], "is cut off: the packed data has no end"),
-        (gzip.compress(TEXT.encode())[:12] + b"xxxxxxxxxx", "is damaged"),
+        (gzip.compress(TEXT.encode(), mtime=0)[:-9], "is cut off: the packed data has no end"),
+        (gzip.compress(TEXT.encode(), mtime=0)[:12] + b"xxxxxxxxxx", "is damaged"),
     ],
 )
 def test_what_is_no_text_says_so(write, content, said):
