@@ -45,11 +45,12 @@ _JUMP = 0.02  # of the range
 _LASTING = 8  # records whose median has to stay up
 _KEPT = 0.5  # of the jump, that it stays up by
 # Shares of the range that the best law leaves, and of that what two phases may leave.
-_CHANGES = ((0.025, 1 / 3), (0.04, 1 / 2))
+_CHANGES = ((0.02, 1 / 5), (0.025, 2 / 5), (0.04, 1 / 2))
 _FREE = 9  # what two such curves and the break between them are free in
 _REST = 0.15  # of the range
 _REST_DECADES = 0.2
 _AT_REST = 0.08  # of the range, between the last two sixths of the records
+_SPIKE = 0.15  # of the range, above the level of the last third of the records
 
 
 class Break(NamedTuple):
@@ -126,10 +127,10 @@ def jumps(times: Array, values: Array) -> tuple[Rows, Array]:
         Index of the first record after it, 0 where there is none, and its size, (series,).
 
     >>> times = np.geomspace(1, 1e4, 60)
-    >>> curve = np.sqrt(times) + 0.2 * np.sin(7 * np.log(times)) + 10.0 * (times > 900)
+    >>> curve = np.log(times) + 0.02 * np.sin(7 * np.log(times)) + 2.0 * (times > 900)
     >>> place, size = jumps(times, curve[None] / np.ptp(curve))
     >>> int(place[0]), float(size[0].round(2)), bool(times[place[0]] > 900)
-    (44, 0.09, True)
+    (44, 0.18, True)
     """
     clock, count = np.log(times), len(values)
     spacing = np.sqrt(np.diff(clock))
@@ -221,16 +222,43 @@ def at_rest(values: Array) -> NDArray[np.bool_]:
     sixth = -(-values.shape[1] // 6)
     before, last = values[:, -2 * sixth : -sixth], values[:, -sixth:]
     apart = np.quantile(last, 0.25, axis=1) - np.quantile(before, 0.25, axis=1)
-    inner = np.quantile(values, 0.95, axis=1) - values.min(axis=1)
-    return np.asarray(np.abs(apart) <= _AT_REST * inner)
+    return np.asarray(np.abs(apart) <= _AT_REST * _inner_range(values))
 
 
-def told(found: Break, times: Array, words: str, exponents: tuple[float, float]) -> Assessment:
+def _inner_range(values: Array) -> Array:
+    """The range of each series but for its highest twentieth."""
+    return np.asarray(np.quantile(values, 0.95, axis=1) - values.min(axis=1))
+
+
+def late_spikes(values: Array) -> list[tuple[float, float] | None]:
+    """The level of the last third of the records and its highest spike, where it has any.
+
+    Arguments:
+        values: d, shape (series, time).
+
+    Returns:
+        Lower quartile and maximum of each series, None where they lie close together.
+
+    >>> late_spikes(np.array([[1.0, 2, 3, 4, 5, 5, 5, 9, 5], [1, 2, 3, 4, 5, 5, 5, 5, 5]]))
+    [(5.0, 9.0), None]
+    """
+    third = -(-values.shape[1] // 3)
+    last = values[:, -third:]
+    level, highest = np.quantile(last, 0.25, axis=1), last.max(axis=1)
+    found = highest - level > _SPIKE * _inner_range(values)
+    pairs = zip(level.tolist(), highest.tolist(), strict=True)
+    return [pair if one else None for pair, one in zip(pairs, found, strict=True)]
+
+
+def told(
+    found: Break, times: Array, values: Array, words: str, exponents: tuple[float, float]
+) -> Assessment:
     """A break as the status of a fit.
 
     Arguments:
         found: the break.
         times: t of the records, shape (time,).
+        values: d at them, shape (time,).
         words: what t is.
         exponents: p̂ before and after it, NaN where that phase is too short to tell.
 
@@ -247,9 +275,12 @@ def told(found: Break, times: Array, words: str, exponents: tuple[float, float])
     before, after = (f"{p:.2f}" if np.isfinite(p) else "too short to tell" for p in exponents)
     phases = f"p before it {before}, after it {after}"
     if found.jump:
-        size = percent(abs(found.jump))
+        before_it, after_it = values[found.place - 1 : found.place + 1]
         way = "up" if found.jump > 0 else "down"
-        return Assessment("two_phases", f"the distance jumps {way} by {size} at {at}; {phases}")
+        if before_it > 0:
+            way += f" by {percent(abs(after_it / before_it - 1))},"
+        ends = f"from {before_it:.4g} to {after_it:.4g}"
+        return Assessment("two_phases", f"the distance jumps {way} {ends} at {at}; {phases}")
     left, two = percent(found.left, 1), percent(found.two_left, 1)
     text = f"growth changes at about {at}: one law leaves {left} of the range, two phases {two}"
     return Assessment("two_phases", f"{text}; {phases}")

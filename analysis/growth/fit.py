@@ -34,7 +34,7 @@ from ultraslow.analysis.intervals import check_level
 from ultraslow.analysis.runs import ON_ITERATIONS, SeriesClock, Timeline, series_clocks
 from ultraslow.diffusion.laws import growth_regressor
 
-from .departures import at_rest, find_breaks, told
+from .departures import at_rest, find_breaks, late_spikes, told
 from .family import curve_gradients, parameters
 from .grids import ONSET_SHARE, TimeGrid, grid_of, same_records, thinned, time_grid
 from .interval import Calibrated, invert
@@ -249,15 +249,19 @@ def fit_series(
     # for one another (10,000 series of 60 records took twice the processor time).
     with threadpool_limits(1, user_api="blas"):
         for rows, kept in same_records(np.isfinite(values), usable):
+            spikes = late_spikes(values[np.ix_(rows, kept)])
             grid, kept = grid_of(times, kept, settings, timeline.iterations)
             used = values[np.ix_(rows, kept)]
             _fit_rows(result, rows, grid, used, settings.progress)
             departures = _departures(result, rows, grid, used, timeline.words)
-            for row, departure, rests in zip(rows, departures, at_rest(used), strict=True):
+            for row, departure, rests, spike in zip(
+                rows, departures, at_rest(used), spikes, strict=True
+            ):
                 outcome = _outcome(result, row, grid)._replace(
                     missing=int(np.sum(~np.isfinite(values[row]))),
                     departure=departure,
                     rests=bool(rests),
+                    spikes=spike,
                     **timeline.told(changes[row])._asdict(),
                 )
                 result.assessments[row] = assess(outcome)
@@ -399,7 +403,7 @@ def _departures(
         sides = slice(found.place), slice(found.place, None)
         before, after = (float(fit_peaks(times[side], own[None, side])[0][0]) for side in sides)
         fits.breaks[:, row] = times[found.place], before, after
-        result.append(told(found, times, words, (before, after)))
+        result.append(told(found, times, own, words, (before, after)))
     return result
 
 

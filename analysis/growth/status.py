@@ -233,6 +233,7 @@ class FitOutcome(NamedTuple):
         note: on the clock, or empty.
         departure: that the curve leaves the family, if so.
         rests: whether its last records lie where those before them do.
+        spikes: their level and how far up spikes go from it, if any do.
     """
 
     low: float
@@ -249,6 +250,7 @@ class FitOutcome(NamedTuple):
     note: str = ""
     departure: Assessment | None = None
     rests: bool = False
+    spikes: tuple[float, float] | None = None
 
 
 def assess(fit: FitOutcome) -> Assessment:
@@ -299,7 +301,11 @@ def _saturated(fit: FitOutcome) -> Assessment | None:
     """Growth that ends faster than any exponent considered: with p below 0 and open below."""
     if fit.late or not (np.isneginf(fit.low) and fit.high < 0 and fit.rests):
         return None
-    text = f"the distance comes to rest: p is below {fit.high:.2g}, and nothing bounds it below"
+    found = "the distance comes to rest"
+    if fit.spikes is not None:
+        level, highest = fit.spikes
+        found = f"but for spikes of up to {highest:.3g} the distance stays near {level:.3g}"
+    text = f"{found}: p is below {fit.high:.2g}, and nothing bounds it below"
     return Assessment("saturated", text)
 
 

@@ -74,7 +74,11 @@ def test_two_phases_are_told_with_their_exponents():
     assert told.status.item() == "two_phases"
     assert told.break_at.item() == TIMES[TIMES >= 500][0]
     assert told.exponent_before.item() == pytest.approx(0.0, abs=0.1)
-    assert "the distance jumps up by" in told.reason.item()
+    place = np.flatnonzero(TIMES >= 500)[0]
+    before, after = values[0, place - 1 : place + 1]
+    share = 100 * (after / before - 1)
+    said = f"jumps up by {share:.0f}%, from {before:.4g} to {after:.4g} at iteration"
+    assert said in told.reason.item()
     assert f"p before it {told.exponent_before.item():.2f}" in told.reason.item()
 
 
@@ -91,6 +95,23 @@ def test_saturation_beyond_the_exponents_considered_is_called_so():
     assert told.status.item() == "saturated"
     assert told.exponent_low.item() == -np.inf
     assert "comes to rest" in told.reason.item()
+
+
+def test_spikes_are_told_and_not_called_rest():
+    rng = np.random.default_rng(3)
+    values = 40 * (1 - np.exp(-TIMES / 300))[None] + 0.4 * rng.standard_normal((1, TIMES.size))
+    values[0, -12::5] += 20
+    told = fit(values)
+    assert told.status.item() == "saturated"
+    assert f"but for spikes of up to {values.max():.3g} the distance stays near 39" in (
+        told.reason.item()
+    )
+    assert "rest" not in told.reason.item()
+
+
+def test_a_series_that_was_below_0_jumps_by_no_share():
+    values = noisy(np.log(TIMES), 0.0005) + 0.3 * (TIMES >= 500) - 5
+    assert "the distance jumps up from -4.379 to -4.068 at" in fit(values).reason.item()
 
 
 def test_few_records_tell_of_no_break():
