@@ -43,6 +43,13 @@ def _info(arguments: argparse.Namespace) -> int:
     return 0
 
 
+_RATE_UNKNOWN = (
+    "nobody says the learning rate of some runs: they are fitted on iterations over all records, "
+    "whatever it did; where it was constant, `ultraslow import --learning-rate 0.001` says so, "
+    "and predictions that need that take the run"
+)
+
+
 def fit(parser: argparse.ArgumentParser) -> Run:
     """Fit growth laws to the distance of each run and print the exponents.
 
@@ -66,7 +73,7 @@ def fit(parser: argparse.ArgumentParser) -> Run:
 
 
 def _fit(arguments: argparse.Namespace) -> int:
-    from ultraslow.analysis.growth import fit_tensors
+    from ultraslow.analysis.growth import fit_on, fit_tensors
     from ultraslow.analysis.report import exponent_table
     from ultraslow.analysis.report.absent import lost_distances
     from ultraslow.analysis.report.table import Table
@@ -87,6 +94,9 @@ def _fit(arguments: argparse.Namespace) -> int:
         found["/tensors"] = fit_tensors(runs, level=arguments.level, progress=progress)
     if study.rate_fits is not None:
         found["/learning_rate_sum"] = study.rate_fits
+    unknown = {name: run for name, run in runs.items() if "learning_rate" not in run}
+    if unknown:
+        found["/iteration"] = fit_on(unknown, "iteration", level=arguments.level)
     if arguments.output is not None:
         save(found, arguments.output)
     tables = {group: exponent_table(fits) for group, fits in found.items()}
@@ -96,9 +106,14 @@ def _fit(arguments: argparse.Namespace) -> int:
         "learning_rate_sum": (
             tables["/learning_rate_sum"].json() if "/learning_rate_sum" in tables else []
         ),
+        "iteration": tables["/iteration"].json() if unknown else [],
     }
-    say(arguments, content, *tables.values(), Table(notes=lost_distances(runs)))
-    on_rate = {row["node"] for row in content["learning_rate_sum"] if row["exponent"] is not None}
+    if len(unknown) == len(runs) and not arguments.json:  # its rows would say that alone
+        del tables["/"]
+    notes = (*lost_distances(runs), *([_RATE_UNKNOWN] if unknown else []))
+    say(arguments, content, *tables.values(), Table(notes=notes))
+    others = [*content["learning_rate_sum"], *content["iteration"]]
+    on_rate = {row["node"] for row in others if row["exponent"] is not None}
     told = [row for row in content["fits"] if row["node"] not in on_rate]
     return _tell_unfit(runs, told, judged=False) if told else 0
 

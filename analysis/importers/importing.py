@@ -384,6 +384,9 @@ def write_all(found: Sequence[Imported], folder: Path, *, overwrite: bool = Fals
         for path in files:
             os.replace(beside / path.name, path)
         sync_folder(folder)
+    except OSError as error:
+        told = f"{error.strerror}: nothing was written; make room there, or choose another folder"
+        raise OSError(error.errno, told, str(folder)) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         if is_new and not any(folder.iterdir()):

@@ -240,9 +240,17 @@ def _beside(distance: xr.DataArray) -> list[str]:
     return [str(name) for name, one in distance.coords.items() if one.dims[-1:] == ("iteration",)]
 
 
+# What an import tells that a clock needs.
+_REMEDIES = {
+    SEEN: "`ultraslow import --batch-size` says how many samples an update has",
+    SUMMED_RATE: "`ultraslow import --learning-rate` says a constant rate, or a schedule",
+}
+
+
 def _not_there(clock: str, there: list[str]) -> str:
     """That a clock is missing, with those that there are."""
-    return f"found no {clock}, expected one that is there ({', '.join(there)})"
+    remedy = f"; {_REMEDIES[clock]}" if clock in _REMEDIES else ""
+    return f"found no {clock}, expected one that is there ({', '.join(there)}){remedy}"
 
 
 def _check_rises(name: str, values: Array, times: Array) -> None:
@@ -320,7 +328,7 @@ def followed(run: xr.Dataset, clock: str) -> tuple[xr.DataArray, int]:
         them.
 
     Raises:
-        ValueError: when the recording does not hold the clock.
+        ValueError: when the recording does not hold the clock, or it falls.
     """
     times, fitted = run["iteration"].values, fitted_at(run)
     distance = total_distance(run).reset_coords(drop=True)
@@ -328,6 +336,7 @@ def followed(run: xr.Dataset, clock: str) -> tuple[xr.DataArray, int]:
     rates = run["learning_rate"].values if "learning_rate" in run else unknown
     beside = {clock: read_clock(run, clock), "learning_rate": rates}
     distance = distance.assign_coords({name: ("iteration", one) for name, one in beside.items()})
+    _check_rises(clock, distance[clock].values, times)
     until = min(fitted or np.inf, measured_until(run))
     kept = (times > 0) & (times <= until)
     return distance.isel(iteration=kept), fitted if until == fitted else 0

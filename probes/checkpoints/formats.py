@@ -147,7 +147,7 @@ def _refuse_other_files(opened: IO[bytes], file: Path, size: int) -> None:
     if head == _OLD:
         told = (
             "is in the format of torch before 1.6, which cannot be read in parts; save it anew: "
-            "torch.save(torch.load(file, weights_only=True), file)"
+            f"torch.save(torch.load({str(file)!r}, weights_only=True), {str(file)!r})"
         )
     elif head[:1] == b"\x80":
         told = "is a pickle that torch.save did not write, expected weights of torch"
@@ -170,8 +170,8 @@ def _in_plain_words(file: Path) -> Any:
             str(file),
             [
                 f"holds more than weights: {what}, which could run a program when it is loaded, "
-                "so that it was not. Where you trust it, save its weights apart: "
-                "torch.save(torch.load(file, weights_only=False)['state_dict'], 'weights.pt')"
+                "so that it was not. The program that made it can save the weights alone, by "
+                "torch.save(model.state_dict(), …)"
             ],
         ) from error
     except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:

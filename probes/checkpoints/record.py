@@ -43,6 +43,9 @@ _JOURNAL = ".checkpoints-journal"
 # numbers, divided by their mean 1.5.
 _ROUNDING = {torch.bfloat16: 2**-7 / 12**0.5 / 1.5, torch.float16: 2**-10 / 12**0.5 / 1.5}
 _LISTED = 4
+# Two checkpoints are of two runs where tensors of so many values have smaller cosines and norms
+# within this factor, and other neighbours a larger cosine.
+_LARGE, _APART, _ALIKE, _TURNED = 1000, 0.1, 1.25, 0.5
 _MOST = 4000  # checkpoints; the distances of all pairs have 128 MB then
 
 
@@ -344,9 +347,37 @@ def notes(prepared: Prepared, sums: Sums) -> Iterator[str]:
             f"weights are stored as {' and '.join(prepared.types())}: rounding alone makes a "
             f"distance of about {floor:.2g}"
         )
+    yield from _strangers(prepared, sums)
     logged = prepared.logged.rate if prepared.logged is not None else np.empty(0)
     if prepared.request.learning_rate is None and logged.size and np.ptp(logged) > 0:
         yield "learning rates between those that the trainer logged are interpolated"
+
+
+def _strangers(prepared: Prepared, sums: Sums) -> Iterator[str]:
+    """Checkpoints that are about at right angles to the one before, as those of other seeds are.
+
+    Independent weights of n values have a cosine of about n^−½ and, of one recipe, about equal
+    norms; training turns weights slowly, so that those before or after overlap much more. It is
+    judged by the large tensors, as scales and biases begin alike in all runs.
+    """
+    sizes = np.array([tensor.numel for tensor in prepared.weights[0].tensors.values()])
+    large = sizes >= min(_LARGE, sizes.max())
+    norms = np.sqrt(sums.weight_sq[:, large])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        products = (norms[1:] ** 2 + norms[:-1] ** 2 - sums.step_sq[1:, large]) / 2
+        cosines = products / (norms[1:] * norms[:-1])
+        ratios = np.abs(np.log(norms[1:] / norms[:-1]))
+    around = np.nan_to_num(np.median(cosines, axis=1), nan=1.0)
+    apart = np.all((np.abs(cosines) < _APART) & (ratios < np.log(_ALIKE)), axis=1)
+    for k in np.flatnonzero(apart).tolist():
+        beside = [*around[max(k - 1, 0) : k], *around[k + 1 : k + 2]]
+        if sizes.max() >= _LARGE and beside and max(beside) > _TURNED:
+            one, other = (prepared.found.places[place].path.name for place in (k, k + 1))
+            yield (
+                f"{one} and {other} are at right angles to each other (cosine "
+                f"{around[k]:.2g}) with norms alike, as weights of two runs are; checkpoints of "
+                "one run overlap more, as those beside do: distances beyond are none of one run"
+            )
 
 
 def _in_words(count: int) -> str:

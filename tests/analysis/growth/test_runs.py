@@ -162,3 +162,11 @@ def test_a_run_without_the_clock_gets_a_row_and_a_reason(make):
     fits = fit_on({"a": triangular(make), "b": make(records=FEW)}, "update_sq")
     assert not np.isfinite(fits["exponent"]).any()
     assert all("found no update_sq" in reason for reason in fits["reason"].values)
+
+
+def test_a_clock_that_falls_gets_a_reason_as_well(make):
+    run = triangular(make)
+    sums = run["learning_rate_sum"]
+    fits = fit_on({"a": run.assign(learning_rate_sum=-sums)}, "learning_rate_sum")
+    assert "learning_rate_sum falls from" in fits["reason"].values[0]
+    assert not np.isfinite(fits["exponent"]).any()

@@ -347,7 +347,8 @@ def test_a_disk_without_room_leaves_what_was_there(run, write, tmp_path, capsys,
         assert run("import", small, large, "--output", folder, "--overwrite") == 2
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert "file too large" in capsys.readouterr().err.lower()
+    said = capsys.readouterr().err
+    assert "file too large: nothing was written; make room" in said.lower() and str(folder) in said
     assert {path.name: path.read_bytes() for path in folder.glob("*")} == before
     assert folder.exists() == there
 
@@ -480,3 +481,25 @@ def test_a_rate_that_is_neither_file_nor_column_says_so(write):
     log = write("one.csv", "step,distance\n1,1\n2,2\n")
     with pytest.raises(RecordError, match="there is no file and no column 'nosuch.csv'"):
         us.import_runs(log, learning_rate="nosuch.csv")
+
+
+def test_a_run_of_unknown_rate_is_fitted_on_iterations_and_judged_by_nothing(
+    run, write, tmp_path, capsys
+):
+    steps = np.unique(np.geomspace(1, 10_000, 60).astype(int))
+    noise = 0.002 * np.random.default_rng(1).standard_normal(steps.size)
+    log = write("one.csv", table({"step": steps, "dist": 2 * steps**0.3 * np.exp(noise)}))
+    assert run("import", log, "--output", tmp_path / "runs") == 0
+    capsys.readouterr()
+    assert run("fit", tmp_path / "runs", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    (fit,) = found["iteration"]
+    assert fit["exponent_low"] < 0.3 < fit["exponent_high"]
+    (without,) = found["fits"]
+    assert without["exponent"] is None
+    assert run("fit", tmp_path / "runs") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "fitted on iterations over all records" in told and "nonfinite" not in told
+    assert "--learning-rate 0.001" in told
+    assert run("fit", tmp_path / "runs", "--clock", "samples") == 2
+    assert "`ultraslow import --batch-size` says" in capsys.readouterr().err

@@ -41,6 +41,7 @@ def test_a_pickle_that_is_more_than_weights(folder, capsys):
     said = refused(capsys, folder)
     assert "step2.pt: holds more than weights: an object of argparse.Namespace" in said
     assert "which could run a program when it is loaded, so that it was not" in said
+    assert "torch.save(model.state_dict()" in said and "torch.load" not in said
 
 
 def test_a_pickle_of_another_program_is_not_run(folder, capsys, tmp_path):
@@ -86,7 +87,12 @@ def test_files_that_are_cut_off(folder, share, capsys):
 def test_the_format_of_old_versions_is_named(folder, capsys):
     old = {"a.weight": torch.ones(4, 5), "b": torch.ones(3)}
     torch.save(old, folder / "step2.pt", _use_new_zipfile_serialization=False)
-    assert "format of torch before 1.6" in refused(capsys, folder)
+    said = refused(capsys, folder)
+    assert "format of torch before 1.6" in said
+    exec(said.split("save it anew: ")[1], {"torch": torch})  # the remedy works as it is printed
+    output = folder.parent / "out" / "run"
+    words = ["checkpoints", checkpoints, [str(folder), "--output", str(output)]]
+    assert _run(*words) == 0
 
 
 def test_checkpoints_of_different_models(folder, capsys):

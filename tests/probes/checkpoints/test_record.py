@@ -372,3 +372,33 @@ def test_an_existing_recording_stays(training, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert (tmp_path / "run.nc").read_bytes() == before
     read(folder, tmp_path / "run", "--overwrite")
+
+
+@pytest.mark.parametrize("strange", [1, 3, 4, 9])
+def test_checkpoints_of_another_run_are_told_with_both_names(strange, tmp_path, capsys):
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    weights = [torch.randn(60, 50, generator=torch.Generator().manual_seed(k)) for k in range(3)]
+    for k in range(5):  # one run, and from a checkpoint on another of the same recipe
+        own = weights[int(k >= strange)] + 0.1 * k**0.5 * weights[2]
+        torch.save({"a.weight": own, "a.bias": torch.full((50,), 0.1 * k)}, folder / f"step{k}.pt")
+    command = ["checkpoints", checkpoints, [str(folder), "--output", str(tmp_path / "run")]]
+    assert _run(*command) == 0
+    told = capsys.readouterr().out
+    assert ("are at right angles" in told) == (strange < 5)
+    if strange < 5:
+        assert f"step{strange - 1}.pt and step{strange}.pt are at right angles" in told
+
+
+def test_a_run_that_turns_its_weights_slowly_is_no_other_run(tmp_path, capsys):
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    first, other = (
+        torch.randn(60, 50, generator=torch.Generator().manual_seed(k)) for k in range(2)
+    )
+    for k in range(6):  # a quarter turn in all
+        angle = torch.tensor(k * torch.pi / 10)
+        torch.save({"w": first * angle.cos() + other * angle.sin()}, folder / f"step{k}.pt")
+    command = ["checkpoints", checkpoints, [str(folder), "--output", str(tmp_path / "run")]]
+    assert _run(*command) == 0
+    assert "right angles" not in capsys.readouterr().out
