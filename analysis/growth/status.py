@@ -322,6 +322,8 @@ def _unbounded(fit: FitOutcome) -> Assessment | None:
 def _edge(fit: FitOutcome) -> Assessment | None:
     if fit.late:
         side = "below" if np.isneginf(fit.low) else "above"
+        if np.isneginf(fit.low) and np.isposinf(fit.high):
+            side = "on either side: every law is straight up to its onset"
         last = "iteration" if fit.clock == "iterations" else f"reading of {fit.clock}"
         text = f"growth may have set in as late as the last {last}, and nothing then bounds the"
         return Assessment("onset_edge", f"{text} exponent {side}")

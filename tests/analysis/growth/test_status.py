@@ -64,6 +64,14 @@ def test_what_does_not_grow_says_only_that():
     assert ";" not in wobbles.reason and "too little" not in wobbles.reason
 
 
+def test_a_line_that_any_late_onset_explains_is_said_to_be_one():
+    both = assess(SOUND._replace(late=True, low=-np.inf, high=np.inf))
+    assert both.status == "p_unbounded"
+    assert both.reason.endswith("on either side: every law is straight up to its onset")
+    one = assess(SOUND._replace(late=True, high=np.inf))
+    assert one.status == "onset_edge" and one.reason.endswith("the exponent above")
+
+
 def test_rounding_of_an_exact_curve_is_no_random_walk():
     assert assess(SOUND._replace(wanders=True, signal=1e9)).status == "ok"
 
