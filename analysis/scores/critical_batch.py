@@ -261,7 +261,7 @@ def from_steps(
     table = {size: kept for size, rates in steps.items() if (kept := _reached(rates, enough))}
     shared = _shared(table)
     unknown = Interval(math.nan, math.nan, math.nan)
-    told = (*notes, *_notes(steps, table, enough))
+    told = (*notes, *_notes(steps, table, enough), *_never(steps, table))
     blank = CriticalBatch(unknown, target=target, notes=told, rates=_rates(steps, table, level))
     reason = _too_little(table, shared, target, enough)
     if reason:
@@ -326,6 +326,24 @@ def _notes(steps: Mapping[float, Steps], table: Mapping[float, Steps], enough: i
     untuned = [size for size in table if sum(len(s) >= enough for s in steps[size].values()) == 1]
     known = [size for size in untuned if any(steps[size])]
     return notes + [_untuned(size, len(steps[size])) for size in known]
+
+
+def _never(steps: Mapping[float, Steps], table: Mapping[float, Steps]) -> list[str]:
+    """That sizes above all that reached the target never did, and what that speaks for."""
+    largest = max(table, default=math.inf)
+    never = [
+        str(size)
+        for size, rates in steps.items()
+        if size > largest
+        and all(math.isnan(x) for seeds in rates.values() for x in seeds.values())
+    ]
+    if not never:
+        return []
+    return [
+        f"the largest batch sizes ({first_of(never, _NAMED)}) never reached the target, where the "
+        f"hyperbola would have them take fewer iterations than {largest}: that speaks for a "
+        "smaller critical batch size, or for their learning rates"
+    ]
 
 
 def _untuned(size: float, rates: int) -> str:

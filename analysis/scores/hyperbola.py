@@ -85,10 +85,15 @@ def fit_hyperbola(
     fewest = float(np.mean(means[0] - shape))
     fastest = np.stack([rates[np.argmin(rates.mean(axis=1))] for rates in logs])
     ends = _ends(found, np.log(grid), sizes, means, error=error)
+    along = _slope(fewest + shape)
+    if found[0] in (np.log(grid[0]), np.log(grid[-1])):  # the curve beyond is what is tested
+        low = found[0] == np.log(grid[0])
+        shape, along = (np.zeros_like(sizes), 1 / sizes) if low else (-np.log(sizes), sizes)
+        fewest = float(np.mean(means[0] - shape))
     inside = Hyperbola(
         Interval(best, *ends, seeds),
         math.exp(fewest),
-        _misfit(fastest, fewest + shape),
+        _misfit(fastest, fewest + shape, along),
         departure=float(np.abs(np.expm1(means[0] - fewest - shape)).max()),
     )
     return _at_edge(inside, sizes, means, grid, error=error)
@@ -125,7 +130,8 @@ def profile_hyperbola(
     means = np.array([one.mean() for one in logs])
     profile = _Profile(sizes, means, counts if repeated else np.ones_like(counts))
     best = profile.best()
-    off = float(profile.loss(best)) / (sizes.size - 2)
+    rest, beyond = profile.rest_of_best(best)
+    off = float(rest**2 @ profile.weights) / (sizes.size - 2)
     spread = _Spread(max(off, least), sizes.size - 2)
     misfit = profile.curvature(best, least)
     basis, n = OFF_CURVE, sizes.size
@@ -136,8 +142,8 @@ def profile_hyperbola(
         if misfit >= MISFIT:
             spread, basis, n = own, RUNS, int(counts.sum())
     low, high = profile.ends(best, t_quantile(spread.freedom, level) ** 2 * spread.variance)
-    rest = profile.rest(best)
-    fewest = math.exp(float(means[0] - np.log1p(math.exp(best) / sizes[0]) - rest[0]))
+    above = 0.0 if beyond else np.log1p(math.exp(best) / sizes[0])
+    fewest = math.exp(float(means[0] - above - rest[0]))
     found = Hyperbola(
         Interval(math.exp(best), low, high, n),
         fewest,
@@ -181,6 +187,20 @@ class _Profile:
         """R, of the shape of the places."""
         return np.asarray(self.rest(place) ** 2 @ self.weights)
 
+    def rest_of_best(self, best: float) -> tuple[Array, bool]:
+        """What the best curve leaves, and whether that is the limit beyond an edge.
+
+        Constant iterations are those of M_crit → 0 and ones ∝ 1/M those of M_crit → ∞, from which
+        the curves at the edges still differ.
+        """
+        rest = self.rest(best)
+        lower, upper = self.edges
+        if lower < best < upper:
+            return rest, False
+        limit = self._centred(self.means + (best == upper) * np.log(self.sizes))
+        beyond = bool(limit**2 @ self.weights < rest**2 @ self.weights)
+        return (limit, True) if beyond else (rest, False)
+
     def best(self) -> float:
         """The place of the least sum of squares; an edge where it falls on to there."""
         grid = np.linspace(*self.edges, _GRID)
@@ -212,7 +232,8 @@ class _Profile:
 
         The variance is that of what is left, or a known one where that is larger.
         """
-        freedom, plain = self.sizes.size - 3, float(self.loss(best))
+        freedom = self.sizes.size - 3
+        plain = float(self.rest_of_best(best)[0] ** 2 @ self.weights)
         if freedom < 1:
             return math.nan
         if plain <= self.sizes.size * _EQUAL**2:
@@ -359,14 +380,15 @@ def _rejected(sizes: Array, means: Array, grid: Array, error: _Error) -> NDArray
     return np.asarray(np.abs(scores[0]) > error.quantile * error.of(scores[1:]))
 
 
-def _misfit(logs: Array, fitted: Array) -> float:
+def _misfit(logs: Array, fitted: Array, along: Array) -> float:
     """p-value of Hotelling's T² that the residuals of the mean ln S are 0 in all directions left.
 
-    Two directions belong to the fitted parameters and are projected out. With fewer seeds than
+    Two directions belong to the fitted parameters, the second of them `along` the sizes, and are
+    projected out. With fewer seeds than
     batch sizes at most one degree of freedom is left for the spread, and next to no power.
     """
     residual = logs - fitted[:, None]
-    basis = np.linalg.svd(np.stack([np.ones_like(fitted), _slope(fitted)], axis=1))[0][:, 2:]
+    basis = np.linalg.svd(np.stack([np.ones_like(fitted), along], axis=1))[0][:, 2:]
     left = basis.T @ residual
     k, n = left.shape
     if n < k + 2:

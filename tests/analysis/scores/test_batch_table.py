@@ -193,3 +193,12 @@ def test_rows_that_an_unread_column_tells_apart_are_not_taken_together(read):
     assert as_seeds.steps[""][64] == {0.0: {"8": 900, "32": 9000}}
     # A remark that is another one in each row tells nothing apart.
     assert steps(read("batch,steps,note\n64,900,a\n64,910,b\n"))[64] == [900, 910]
+
+
+def test_the_largest_sizes_that_never_arrive_speak_for_a_smaller_critical_size(read):
+    rows = "".join(f"{m},{1000 * (1 + 512 / m):.2f}\n" for m in (32, 64, 128, 256, 512))
+    (found,) = critical_batches(read(f"batch,steps\n{rows}1024,never\n2048,\n")).values()
+    assert found.size.value == pytest.approx(512, rel=0.01)
+    assert any("largest batch sizes (1024, 2048) never" in note for note in found.notes)
+    (found,) = critical_batches(read(f"batch,steps\n16,never\n{rows}")).values()
+    assert not any("never" in note for note in found.notes)

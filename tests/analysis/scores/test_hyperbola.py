@@ -136,8 +136,8 @@ def test_the_misfit_is_hotellings_test_of_what_the_parameters_leave():
     spanned = np.stack([np.ones(5), 1 - 100 / np.exp(fitted)])
     left = null_space(spanned).T @ (table - fitted[:, None])
     expected = mean_test(left.T, np.zeros(3)).pvalue
-    assert _misfit(table, fitted) == pytest.approx(expected, rel=1e-9)
-    assert np.isnan(_misfit(table[:, :4], fitted))
+    assert _misfit(table, fitted, spanned[1]) == pytest.approx(expected, rel=1e-9)
+    assert np.isnan(_misfit(table[:, :4], fitted, spanned[1]))
 
 
 def profile(table, *, level=0.95, sizes=SIZES):
@@ -233,3 +233,20 @@ def test_one_run_a_size_steeper_or_flatter_than_any_hyperbola_is_told(power, rep
     # Iterations ∝ 1/M or constant are no hyperbola of these sizes, and not beyond one either.
     level = profile(np.round(power) * np.log(SIZES)[:, None] + 0.02 * rng.standard_normal((4, 1)))
     assert level.beyond >= 0.01
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.001])
+def test_constant_iterations_are_the_limit_of_small_critical_sizes_and_no_misfit(noise):
+    sizes = 32.0 * 2 ** np.arange(8)
+    draws = noise * np.random.default_rng(0).standard_normal((8, 12))
+    for logs in ([row[:1] for row in draws], [row[:3] for row in draws]):
+        found = profile_hyperbola(sizes, [math.log(1000) + one for one in logs], level=0.95)
+        assert found.misfit >= 0.01 and found.beyond >= 0.01
+        assert math.isnan(found.critical.value) and found.critical.low == 0
+        assert found.fewest_steps == pytest.approx(1000, rel=max(1e-9, noise))
+        assert found.departure <= 3 * noise + 1e-9
+    seeds = math.log(1000) + draws[:, None, :]
+    found = fit_hyperbola(sizes, list(seeds), level=0.95, rng=np.random.default_rng(1))
+    assert not found.misfit < 0.01 and found.fewest_steps == pytest.approx(1000, rel=0.001)
+    steep = [row - np.log(sizes[k]) for k, row in enumerate(seeds)]
+    assert not fit_hyperbola(sizes, steep, level=0.95, rng=np.random.default_rng(1)).misfit < 0.01
