@@ -161,23 +161,24 @@ def printable(text: str, length: int = 80) -> str:
 def of_batch_size(size: int) -> str:
     """A batch size in words; 0 is one that nobody knows.
 
-    >>> of_batch_size(64), of_batch_size(0)
-    ('batch size 64', 'unknown batch size')
+    >>> of_batch_size(64), of_batch_size(19_200_000), of_batch_size(0)
+    ('batch size 64', 'batch size 19,200,000', 'unknown batch size')
     """
-    return f"batch size {size}" if size else "unknown batch size"
+    return f"batch size {number(size)}" if size else "unknown batch size"
 
 
 def sizes_in_words(listed: str) -> str:
     """The batch sizes of a sample, given as text with commas between them.
 
-    >>> sizes_in_words("64, 256"), sizes_in_words("160"), sizes_in_words("")
-    ('batch sizes 64, 256', 'batch size 160', 'no batch size')
+    >>> sizes_in_words("64, 256"), sizes_in_words("32768"), sizes_in_words("")
+    ('batch sizes 64, 256', 'batch size 32,768', 'no batch size')
     """
     if not listed:
         return "no batch size"
     if listed == "0":
         return of_batch_size(0)
-    return f"batch sizes {listed}" if "," in listed else f"batch size {listed}"
+    sizes = [number(int(one)) if one.isdecimal() else one for one in listed.split(", ")]
+    return f"batch size{'s' if len(sizes) > 1 else ''} {', '.join(sizes)}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -21,6 +21,7 @@ Run = Callable[[argparse.Namespace], int]
 Command = Callable[[argparse.ArgumentParser], Run]
 
 # The order of a working day: record, look, fit, decide; commands of other packages follow by name.
+# All of this package's own, so that an installation that is older than one of them is told.
 _ORDER = (
     "demo",
     "train",
@@ -38,6 +39,8 @@ _ORDER = (
     "checkpoints",
     "export",
     "verify",
+    "label",
+    "repair",
 )
 
 
@@ -71,6 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if words[0] == "help" and "help" not in installed:
         return main([*words[1:2], "--help"])
+    if words[0] in _ORDER and words[0] not in installed:
+        print(
+            f"ultraslow: the command {words[0]!r} is newer than this installation: install it "
+            "again (in a checkout: pip install -e .)",
+            file=sys.stderr,
+        )
+        return 2
     if words[0] not in installed:
         print(
             f"ultraslow: no command {words[0]!r}{nearest(words[0], installed)}; there are: "

@@ -74,7 +74,7 @@ def fit(parser: argparse.ArgumentParser) -> Run:
 
 def _fit(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.growth import fit_on, fit_tensors
-    from ultraslow.analysis.report import exponent_table
+    from ultraslow.analysis.report import exponent_tables, fit_rows
     from ultraslow.analysis.report.absent import lost_distances
     from ultraslow.analysis.report.table import Table
     from ultraslow.analysis.runs import runs_of
@@ -99,23 +99,29 @@ def _fit(arguments: argparse.Namespace) -> int:
         found["/iteration"] = fit_on(unknown, "iteration", level=arguments.level)
     if arguments.output is not None:
         save(found, arguments.output)
-    tables = {group: exponent_table(fits) for group, fits in found.items()}
+    rows = {group: fit_rows(fits) for group, fits in found.items()}
     content = {
-        "fits": tables["/"].json(),
-        "tensors": tables["/tensors"].json() if "/tensors" in tables else [],
-        "learning_rate_sum": (
-            tables["/learning_rate_sum"].json() if "/learning_rate_sum" in tables else []
-        ),
-        "iteration": tables["/iteration"].json() if unknown else [],
+        "fits": rows["/"],
+        "tensors": rows.get("/tensors", []),
+        "learning_rate_sum": rows.get("/learning_rate_sum", []),
+        "iteration": rows.get("/iteration", []),
     }
-    if len(unknown) == len(runs) and not arguments.json:  # its rows would say that alone
+    tables = exponent_tables(found)
+    if len(unknown) == len(runs):  # the last note says why nothing stands there
         del tables["/"]
     notes = (*lost_distances(runs), *([_RATE_UNKNOWN] if unknown else []))
     say(arguments, content, *tables.values(), Table(notes=notes))
     others = [*content["learning_rate_sum"], *content["iteration"]]
-    on_rate = {row["node"] for row in others if row["exponent"] is not None}
-    told = [row for row in content["fits"] if row["node"] not in on_rate]
+    told = _not_elsewhere(content["fits"], others)
     return _tell_unfit(runs, told, judged=False) if told else 0
+
+
+def _not_elsewhere(
+    fits: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Fits at a constant rate of runs that are not fitted on a clock over all their records."""
+    fitted = {row["node"] for row in others if row["exponent"] is not None}
+    return [row for row in fits if row["node"] not in fitted]
 
 
 def _fit_on(runs: "dict[str, xr.Dataset]", arguments: argparse.Namespace) -> int:
@@ -253,7 +259,9 @@ def _report(arguments: argparse.Namespace) -> int:
     page = write_report(runs, arguments.output, level=arguments.level, progress=progress)
     print(printed(answer_tables(page.verdicts)))
     print(f"\nreport: {page.path}\nnumbers: {page.numbers}")
-    return _tell_unfit(runs_of(runs), json.loads(page.numbers.read_text())["fits"])
+    numbers = json.loads(page.numbers.read_text())
+    told = _not_elsewhere(numbers["fits"], numbers["rate_fits"])
+    return _tell_unfit(runs_of(runs), told) if told else 0
 
 
 def _tell_unfit(

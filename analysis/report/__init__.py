@@ -4,6 +4,7 @@ Contents:
     report       the page
     sections     its sections
     data         what the figures show
+    distances    distances and their laws, on iterations and on the summed learning rate
     figures      how they are drawn
     tables       each result as tables
     exponents    tables of exponents, on iterations and on other clocks

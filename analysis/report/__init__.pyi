@@ -4,7 +4,7 @@ from .batch_sizes import (
     rates_table as rates_table,
     sizes_apart as sizes_apart,
 )
-from .exponents import exponent_table as exponent_table
+from .exponents import exponent_table as exponent_table, exponent_tables as exponent_tables
 from .numbers import (
     comparison_rows as comparison_rows,
     critical_numbers as critical_numbers,

@@ -13,7 +13,6 @@ from ultraslow.analysis.growth import (
     candidates,
     decade_middles,
     fitted_records,
-    growth_curve,
     local_shape,
     mean_decade_ratio,
 )
@@ -23,13 +22,12 @@ from ultraslow.analysis.predictions.growth import told_arm
 from ultraslow.analysis.runs import constant_rate, total_distance
 from ultraslow.analysis.scores import Gain, Ladder
 from ultraslow.analysis.study import Study
-from ultraslow.analysis.text import of_batch_size
+from ultraslow.analysis.text import number, of_batch_size
 
 Array = NDArray[np.float64]
 
 # More rows cannot be read, and more series make the report slow.
 TENSORS, TENSOR_SERIES = 24, 1200
-BEHIND = 3
 _UNKNOWN = Interval(math.nan, math.nan, math.nan)
 
 
@@ -39,13 +37,15 @@ class Curve:
 
     Attributes:
         batch_size: M.
-        iteration: t ≥ 1, shape (iteration,).
+        iteration: t ≥ 1, or what another clock reads then, shape (iteration,).
         value: shape (iteration,).
+        part: name of the set of equal runs, where there are several; else empty.
     """
 
     batch_size: int
     iteration: Array
     value: Array
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,44 +169,13 @@ def _band(times: Array, values: Array) -> Band:
     return Band(times, values.mean(axis=0), values.min(axis=0), values.max(axis=0))
 
 
-def distances(runs: dict[str, xr.Dataset]) -> list[Curve]:
-    """Total distance of each run."""
-    return [_curve(run, total_distance(run)) for run in runs.values()]
-
-
-def parted(curves: Sequence[Curve], batch_size: int) -> tuple[list[Curve], list[Curve]]:
-    """Curves of one batch size, and up to `BEHIND` of each other to set them against."""
-    own = [curve for curve in curves if curve.batch_size == batch_size]
-    behind: dict[int, list[Curve]] = {}
-    for curve in curves:
-        if curve.batch_size != batch_size:
-            behind.setdefault(curve.batch_size, []).append(curve)
-    return own, [curve for members in behind.values() for curve in members[:BEHIND]]
-
-
-def distance_top(curves: Sequence[Curve], laws: dict[int, list[Band]]) -> float:
-    """Upper limit of all distance panels, so that they can be compared by eye.
-
-    Bands may reach far beyond the data; they are cut where they would press the curves flat.
-    """
-    measured = _highest([curve.value for curve in curves])
-    fitted = _highest([law.high for members in laws.values() for law in members])
-    return 1.03 * max(measured, min(fitted, 1.3 * measured)) or 1.0
-
-
-def _highest(arrays: Sequence[Array]) -> float:
-    """The highest finite value, 0 where there is none."""
-    return max(
-        (float(array[np.isfinite(array)].max(initial=0.0)) for array in arrays), default=0.0
-    )
-
-
 def losses(runs: dict[str, xr.Dataset]) -> list[Curve]:
     """Training loss of each run that recorded it."""
-    return [_curve(run, run["loss"]) for run in runs.values() if "loss" in run]
+    return [curve_of(run, run["loss"]) for run in runs.values() if "loss" in run]
 
 
-def _curve(run: xr.Dataset, values: xr.DataArray) -> Curve:
+def curve_of(run: xr.Dataset, values: xr.DataArray) -> Curve:
+    """What is known of a quantity of a run, after iteration 0."""
     known = (values["iteration"].values >= 1) & np.isfinite(values.values)
     iteration = values["iteration"].values[known].astype(float)
     return Curve(int(run["batch_size"].values), iteration, values.values[known])
@@ -243,22 +212,6 @@ def _shared(curve: Curve, base: Sequence[Curve]) -> NDArray[np.bool_]:
     return (curve.iteration >= first) & (curve.iteration <= last)
 
 
-def laws(fits: xr.Dataset) -> dict[int, list[Band]]:
-    """Fitted laws of each batch size's runs, over the iterations they were fitted to."""
-    found: dict[int, list[Band]] = {}
-    for node in fits["node"].values.tolist():
-        fit = fits.sel(node=node)
-        if np.isfinite(float(fit["exponent"])):
-            found.setdefault(int(fit["batch_size"]), []).append(_law(fit))
-    return found
-
-
-def _law(fit: xr.Dataset) -> Band:
-    iteration = np.geomspace(float(fit["first"]), float(fit["last"]), 60)
-    curve = growth_curve(fit, iteration, level=fit.attrs["level"])
-    return Band(iteration, *(curve[name].values for name in ("distance", "low", "high")))
-
-
 def run_exponents(fits: xr.Dataset) -> DotPlot:
     """Exponents run by run, grouped by arm, and their mean where there are seeds enough.
 
@@ -276,20 +229,22 @@ def run_exponents(fits: xr.Dataset) -> DotPlot:
         if distinct.sizes["node"] >= SEEDS:
             dots.append(_mean_dot(distinct, len(rows), size))
             rows.append("")
-        rows[first] = f"{size or 'unknown'}, {arm}" if arm else of_batch_size(size)
+        rows[first] = (
+            f"{number(size) if size else 'unknown'}, {arm}" if arm else of_batch_size(size)
+        )
     return DotPlot(tuple(dots), tuple(rows))
 
 
 _WINDOW_ENDS = ("window_low", "window_high")
 
 
-def counted(study: Study) -> xr.Dataset:
-    """The fits of a study; runs that no arm counts are marked like those that repeat a seed."""
+def counted(study: Study, fits: xr.Dataset) -> xr.Dataset:
+    """Fits of a study; runs that no arm counts are marked like those that repeat a seed."""
     sets = study.sets.values()
     kept = {name for part in sets for name in part.drawn(LEAST_SEEDS).runs}
     left = {name for part in sets for name in part.runs} - kept
-    repeats = study.fits["repeats"].values | study.fits["node"].isin(list(left)).values
-    return study.fits.assign_coords(repeats=("node", repeats))
+    repeats = fits["repeats"].values | fits["node"].isin(list(left)).values
+    return fits.assign_coords(repeats=("node", repeats))
 
 
 @dataclass(frozen=True)
@@ -320,7 +275,9 @@ def local_exponents(study: Study) -> list[Local]:
     κ = d ln s/d ln t with s = dd/d ln t is p everywhere for t^p, and 1 + (p − 1)·t/(t + τ) for the
     law with an onset.
     """
-    each = (_local(study, size, own) for size, own in main_fits(counted(study)).items())
+    each = (
+        _local(study, size, own) for size, own in main_fits(counted(study, study.fits)).items()
+    )
     found = [one for one in each if one is not None]
     return [one for one in found if one.seeds > 1] or found
 

@@ -22,6 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from ultraslow.analysis.text import fixed, number, of_batch_size, printable
 
 from .data import Band, Curve, Dot, Local, Rivals, exponent_range, spread_out
+from .distances import Panel
 from .markup import inline_svg
 
 
@@ -71,44 +72,37 @@ def _grid(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def distance_panel(
-    curves: Sequence[Curve],
-    fits: Sequence[Band],
-    *,
-    behind: Sequence[Curve],
-    top: float,
-    batch_size: int,
-    colour: str,
-) -> Markup:
-    """Distance of one batch size against log t, others behind it, with fitted laws.
+def distance_panel(shown: Panel, *, top: float, colour: str, clock: str = "iteration") -> Markup:
+    """Distance of one batch size against the logarithm of a clock, with fitted laws.
 
     Arguments:
-        curves: this batch size's runs.
-        behind: runs to show in grey for comparison.
-        fits: fitted laws of this batch size's runs.
+        shown: its runs, others that stand in grey behind them, and the laws.
         top: upper limit of the ordinate, shared by all batch sizes.
-        batch_size: the one in front.
         colour: of this batch size.
+        clock: what the abscissa is.
 
     Returns:
         An SVG element.
     """
 
     def paint(axes: Axes) -> None:
-        for curve in behind:
+        for curve in shown.behind:
             axes.plot(curve.iteration, curve.value, color=FAINT, linewidth=0.6, zorder=1)
-        for curve in curves:
+        for curve in shown.curves:
             style: dict[str, Any] = {"color": colour, "markersize": 2.2, "alpha": 0.75}
             axes.plot(curve.iteration, curve.value, "o", markeredgewidth=0, zorder=3, **style)
-        for fit in fits:
+        for fit in shown.laws:
             axes.fill_between(fit.iteration, fit.low, fit.high, color=INK, alpha=0.12, linewidth=0)
             axes.plot(fit.iteration, fit.middle, color=INK, linewidth=0.9, zorder=4)
-        axes.set_title(of_batch_size(batch_size))
+        part = f", {shown.part}" if shown.part else ""
+        axes.set_title(printable(f"{of_batch_size(shown.batch_size)}{part}", 44))
         axes.set_ylim(0, top)
-        _log_time(axes)
+        _log_time(axes, clock)
         _grid(axes)
 
-    return _draw(SMALL, f"distance-{batch_size}", paint)
+    on = "" if clock == "iteration" else "rate-"
+    of = f"-{shown.part}" if shown.part else ""
+    return _draw(SMALL, f"distance-{on}{shown.batch_size}{of}", paint)
 
 
 _DASHED = (0, (4, 2))
@@ -243,7 +237,7 @@ def _name_ends(axes: Axes, curves: Sequence[Curve], colours: Mapping[int, str]) 
     sizes = sorted(ends, key=lambda size: np.mean(ends[size]))
     places = spread_out([float(np.mean(ends[size])) for size in sizes], gap=0.065)
     for size, place in zip(sizes, places, strict=True):
-        name = str(size or "unknown")
+        name = number(size) if size else "unknown"
         axes.text(1.02, place, name, color=colours[size], transform=axes.transAxes, va="center")
 
 
@@ -286,6 +280,7 @@ def exponent_dots(
     margin: float,
     colours: Mapping[int, str],
     name: str,
+    clock: str = "t",
 ) -> Markup:
     """Exponents with intervals, a row each, against those of log growth and diffusion.
 
@@ -295,6 +290,7 @@ def exponent_dots(
         margin: largest |p| that counts as log growth.
         colours: from `palette`.
         name: keeps this figure apart from others.
+        clock: what the laws are powers of.
 
     Returns:
         An SVG element.
@@ -303,13 +299,13 @@ def exponent_dots(
     def paint(axes: Axes) -> None:
         low, high = exponent_range(dots)
         axes.axvspan(-margin, margin, color=INK, alpha=0.06, linewidth=0)
-        for place, law in ((0.0, "log t"), (0.5, "√t"), (1.0, "t")):
+        for place, law in ((0.0, f"log {clock}"), (0.5, f"√{clock}"), (1.0, clock)):
             if low <= place <= high:
                 axes.axvline(place, color=FAINT, linewidth=0.7, zorder=1)
                 axes.annotate(law, (place, 1.0), (0, 3), **ABOVE, ha="center", color=QUIET)
         _paint_dots(axes, dots, (low, high), colours)
         _name_rows(axes, rows)
-        axes.set_xlabel("exponent p")
+        axes.set_xlabel("exponent p" if clock == "t" else f"exponent p on {clock}")
 
     height = min(0.145 * len(rows), max(TALL, 0.06 * len(rows)))
     return _draw((WIDE[0], 0.75 + height), name, paint)
@@ -426,7 +422,7 @@ def noise_panel(
         axes.axhline(batch_size, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         note = f"M = {number(batch_size)}"
         axes.annotate(note, (1.0, batch_size), (0, 3), ha="right", **RIGHT)
-        axes.set_title(f"batch size {batch_size}")
+        axes.set_title(of_batch_size(batch_size))
         _grid(axes)
 
     return _draw(SMALL, f"noise-{batch_size}", paint)

@@ -13,11 +13,12 @@ from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, V
 from ultraslow.analysis.noise import ArmScale, Breakdown
 from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN, OptimizerExponents
 from ultraslow.analysis.predictions.growth import settled
+from ultraslow.analysis.runs import SUMMED_RATE, clock_words
 from ultraslow.analysis.scores import CriticalBatch, Ladder
 from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import fixed, number, percent, plural, sentence
 
-from . import data, figures, markup
+from . import data, distances, figures, markup
 from .absent import happened, in_part
 from .batch_sizes import critical_in_words, critical_table, sizes_apart
 from .by_optimizer import optimizer_table, rules_table
@@ -231,44 +232,91 @@ def _rivals(found: Findings) -> Markup:
 
 
 def _distance(found: Findings) -> Markup:
-    curves = data.distances(found.study.runs)
-    laws = data.laws(found.study.fits)
-    small = []
-    top = data.distance_top(curves, laws)
-    for size, colour in found.colours.items():
-        own, behind = data.parted(curves, size)
-        options: dict[str, Any] = {"behind": behind, "batch_size": size, "colour": colour}
-        small.append(figures.distance_panel(own, laws.get(size, []), top=top, **options))
-    caption = _distance_caption(found, fitted=sum(map(len, laws.values())))
+    panels = distances.distance_panels(found.study)
+    on_rate = distances.rate_panels(found.study)
     return _section(
         "Distance from the initial weights",
         "‖wₜ − w₀‖ over all tensors, against iterations on a logarithmic axis.",
-        _figure(small, caption),
-        _overlay(found, curves),
-        _on_summed_rate(found),
+        _figure(_drawn(panels, found.colours), _distance_caption(found, panels, on_rate)),
+        _overlay(found, distances.distances(found.study.runs)),
+        _on_summed_rate(found, on_rate),
     )
 
 
-def _on_summed_rate(found: Findings) -> Markup:
-    """Exponents against Ση of the runs whose learning rate changes; empty where none does."""
+def _drawn(
+    panels: Sequence[distances.Panel], colours: Mapping[int, str], clock: str = "iteration"
+) -> list[Markup]:
+    """Panels of distances, all of one height."""
+    top = distances.distance_top(
+        [curve for one in panels for curve in one.curves],
+        [law for one in panels for law in one.laws],
+    )
+    return [
+        figures.distance_panel(one, top=top, colour=colours[one.batch_size], clock=clock)
+        for one in panels
+    ]
+
+
+def _on_summed_rate(found: Findings, panels: Sequence[distances.Panel]) -> Markup:
+    """Fits against Ση of the runs whose learning rate changes; empty where none does."""
     fits = found.study.rate_fits
     if fits is None:
         return Markup()
-    table = exponent_table(fits)
-    return replace(table, notes=(*table.lead, *table.notes)).html()
-
-
-def _distance_caption(found: Findings, *, fitted: int) -> str:
-    others = ", some of the other batch sizes in grey" if len(found.colours) > 1 else ""
-    dots = (
-        f"Dots: total distance at each record of {plural(len(found.study.runs), 'run')}{others}."
+    caption = (
+        f"The same distances against the summed learning rate {_RATE}, of "
+        f"{_shown(panels)}. Lines: laws fitted over all records with "
+        f"{percent(found.study.level)} bands. A straight line is growth like log {_RATE}; "
+        "well below its onset τ any law bends upwards."
+        f"{_without_bands(panels)}"
     )
+    drawn = _drawn(panels, found.colours, f"summed learning rate {_RATE}")
+    table = exponent_table(fits)
+    listed = replace(table, notes=(*table.lead, *table.notes)).html()
+    return _GAP + _figure(drawn, caption) + listed
+
+
+_GAP = Markup('<div style="height:36px"></div>')
+_RATE = clock_words(SUMMED_RATE)
+
+
+def _shown(panels: Sequence[distances.Panel]) -> str:
+    """The number of runs in front, and what stands behind them."""
+    runs = plural(sum(len(one.curves) for one in panels), "run")
+    if len(panels) < 2:
+        return runs
+    if any(one.part for one in panels):
+        return f"{runs}, some of those of other panels in grey"
+    return f"{runs}, some of the other batch sizes in grey"
+
+
+def _without_bands(panels: Sequence[distances.Panel]) -> str:
+    """That bands are not drawn, where some would hide what is measured."""
+    wide, laws = sum(one.wide for one in panels), sum(len(one.laws) for one in panels)
+    if not wide:
+        return ""
+    return (
+        f" Of {plural(laws, 'law')} the band of {number(wide)} is not drawn: with it more than "
+        f"{percent(distances.MOST_COVERED)} of a panel would be grey."
+    )
+
+
+def _distance_caption(
+    found: Findings, panels: Sequence[distances.Panel], on_rate: Sequence[distances.Panel]
+) -> str:
+    dots = f"Dots: total distance at each record of {_shown(panels)}."
+    fitted = sum(len(one.laws) for one in panels)
+    if not fitted and on_rate:
+        runs = plural(sum(len(one.laws) for one in on_rate), "run")
+        return (
+            f"{dots} No law is fitted against iterations, as no stretch of constant learning rate "
+            f"is long enough: {runs} fitted against {_RATE} below."
+        )
     if not fitted:
         return f"{dots} No law could be fitted; the JSON file says why, run by run."
     return (
         f"{dots} Lines: fitted laws ({plural(fitted, 'run')}) over the constant learning rate "
         f"with {percent(found.study.level)} bands. A straight line is growth like log t."
-        f"{_wandering(found)}"
+        f"{_without_bands(panels)}{_wandering(found)}"
     )
 
 
@@ -306,25 +354,36 @@ def _overlay(found: Findings, curves: list[data.Curve]) -> Markup:
         f"stay in the grey band of ±{percent(RATIO_MARGIN)}; the verdict looks at the decade "
         "right of the dashed line."
     )
-    return Markup('<div style="height:36px"></div>') + _figure(both, caption)
+    return _GAP + _figure(both, caption)
 
 
 def _exponents(found: Findings) -> Markup:
-    fits = data.counted(found.study)
-    by_run = data.run_exponents(fits)
-    by_tensor = data.tensor_exponents(found.tensor_fits, found.tensors)
-    options: dict[str, Any] = {"margin": EXPONENT_MARGIN, "colours": found.colours}
-    both = [
-        figures.exponent_dots(plot.dots, plot.rows, name=name, **options)
-        for name, plot in (("run-exponents", by_run), ("tensor-exponents", by_tensor))
+    fits, on_rate = data.counted(found.study, found.study.fits), found.study.rate_fits
+    plots = {
+        "run-exponents": data.run_exponents(fits),
+        "rate-exponents": data.DotPlot((), ())
+        if on_rate is None
+        else data.run_exponents(data.counted(found.study, on_rate)),
+        "tensor-exponents": data.tensor_exponents(found.tensor_fits, found.tensors),
+    }
+    plots = {
+        name: plot
+        for name, plot in plots.items()
+        if any(np.isfinite(dot.found.value) for dot in plot.dots)
+    }
+    if not plots:
+        return Markup()
+    drawn = [
+        figures.exponent_dots(
+            plot.dots,
+            plot.rows,
+            margin=EXPONENT_MARGIN,
+            colours=found.colours,
+            name=name,
+            clock=_RATE if name == "rate-exponents" else "t",
+        )
+        for name, plot in plots.items()
     ]
-    caption = (
-        f"First: one row a run with its {percent(found.study.level)} interval; a diamond is the "
-        "mean over four or more seeds of an arm. Second: the tensors that moved farthest "
-        f"({plural(len(found.tensors), 'tensor')}), one row a batch size, of the arm with most "
-        "seeds. Pale bars: lowest and highest exponent of single decades of the run; of t^p each "
-        "is p. Arrow heads: the interval goes on. Grey band: counts as log t."
-    )
     told = [
         piece("small", f"Misfit at {arm}: {one}. There p is an average over the curve.")
         for arm, one in misfits(fits).items()
@@ -332,10 +391,36 @@ def _exponents(found: Findings) -> Markup:
     return _section(
         "Exponents",
         "p in d = a + b·[(t + τ)^p − 1]/p: 0 is log t, ½ is √t, 1 is t, below 0 saturates.",
-        _figure(both, caption),
+        _figure(drawn, _exponents_caption(found, plots)),
         *told,
         _along(found),
     )
+
+
+def _exponents_caption(found: Findings, plots: Mapping[str, data.DotPlot]) -> str:
+    """What each of the figures that are there shows."""
+    dots = [dot for plot in plots.values() for dot in plot.dots]
+    runs = f"one row a run with its {percent(found.study.level)} interval"
+    if any(dot.strong for name in plots if name != "tensor-exponents" for dot in plots[name].dots):
+        runs += "; a diamond is the mean over four or more seeds of an arm"
+    words = {
+        "run-exponents": runs,
+        "rate-exponents": f"runs whose learning rate changes, t being {_RATE}; "
+        + ("no prediction takes these" if "run-exponents" in plots else runs),
+        "tensor-exponents": "the tensors that moved farthest "
+        f"({plural(len(found.tensors), 'tensor')}), one row a batch size, of the arm with most "
+        "seeds",
+    }
+    told = [words[name] for name in plots]
+    if len(told) > 1:
+        places = ("First", "Second", "Third")
+        told = [f"{place}: {one}" for place, one in zip(places, told, strict=False)]
+    if any(np.isfinite(dot.windows).all() for dot in dots):
+        told.append(
+            "Pale bars: lowest and highest exponent of single decades of the run; of t^p each is p"
+        )
+    told += ["Arrow heads: the interval goes on", "Grey band: counts as log t"]
+    return " ".join(map(sentence, told))
 
 
 def _along(found: Findings) -> Markup:

@@ -43,7 +43,7 @@ def recording_tables(runs: xr.DataTree) -> list[Table]:
     rows = inputs(runs)
     columns = (
         entry("run", "run", left=True),
-        entry("batch", "batch_size"),
+        entry("batch", "batch_size", number),
         entry("seed", "seed"),
         entry("iterations", "last_iteration"),
         entry("records", "records"),
@@ -91,7 +91,7 @@ def origin_table(rows: Sequence[Mapping[str, Any]], colours: Mapping[int, str]) 
     return Table(
         columns=(
             entry("run", "run", left=True),
-            entry("batch size", "batch_size", lambda m: piece("swatch", colours[m], m)),
+            entry("batch size", "batch_size", lambda m: piece("swatch", colours[m], number(m))),
             entry("seed", "seed"),
             entry("rate", "learning_rate", number),
             Column("scaling", lambda row: row["scaling"] or NONE, left=True),
@@ -159,7 +159,7 @@ def _iterations(scale: NoiseScale) -> str:
 
 def sized(size: int, arm: str) -> str:
     """A batch size with what tells its arm from others."""
-    return f"{size}, {arm}" if arm else str(size)
+    return f"{number(size)}, {arm}" if arm else number(size)
 
 
 def part_tables(found: Breakdown) -> dict[str, Table]:
@@ -405,9 +405,10 @@ def _advice(found: Plan) -> list[str]:
     if not found.batch_sizes:
         return [text]
     total = number(best.updates * len(found.batch_sizes))
+    listed = ", ".join(map(number, found.batch_sizes))
     sizes = (
         f"batch sizes from a tenth of the noise scale {number(found.pilot.noise_scale)} to ten "
-        f"times it, where drift and noise change places: {', '.join(map(str, found.batch_sizes))} "
+        f"times it, where drift and noise change places: {listed} "
         f"({total} updates for all), and the full batch"
     )
     return [text, sizes]

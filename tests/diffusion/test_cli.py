@@ -38,6 +38,14 @@ def test_an_unknown_command_is_named(capsys):
     assert "no command 'xyz'; there are: demo, train" in capsys.readouterr().err
 
 
+def test_commands_that_an_older_installation_lacks_are_not_called_unknown(capsys, monkeypatch):
+    installed = [entry for entry in cli.entry_points(group=cli.GROUP) if entry.name != "fit"]
+    monkeypatch.setattr(cli, "entry_points", lambda group: installed)
+    assert cli.main(["fit"]) == 2
+    told = "ultraslow: the command 'fit' is newer than this installation: install it again"
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("word", "near"),
     [("fits", "fit"), ("reports", "report"), ("Train", "train"), ("simulations", "simulate")],

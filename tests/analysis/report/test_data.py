@@ -6,11 +6,10 @@ import xarray as xr
 from hypothesis import given, strategies as st
 from scipy import stats
 
-from ultraslow.analysis.growth.fit import growth_curve
 from ultraslow.analysis.growth.runs import fit_totals
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.report import data
-from ultraslow.analysis.report.data import Band, Curve, Dot
+from ultraslow.analysis.report.data import Curve, Dot
 from ultraslow.analysis.runs import total_distance
 from ultraslow.analysis.study import Study
 
@@ -44,18 +43,11 @@ def fits(sizes, exponents, tensors=None, *, copies=0, arms=None, level=0.9):
 def test_curves_start_at_the_first_update_and_skip_what_is_unknown(make):
     run = make(records=FEW)
     run["distance_sq"][2, 0] = np.nan
-    (curve,) = data.distances({"r": run})
+    curve = data.curve_of(run, total_distance(run))
     assert curve.iteration.tolist() == [1, 4, 8]
     np.testing.assert_allclose(curve.value, np.sqrt(run["distance_sq"].sum("tensor"))[[1, 3, 4]])
     assert (curve.batch_size, data.losses({"r": run})[0].value.size) == (64, 4)
     assert data.losses({"r": make(loss=None)}) == []
-
-
-def test_some_of_the_other_batch_sizes_stand_behind():
-    curves = [Curve(size, T, T) for size in (64, 256, 1024) for _ in range(5)]
-    own, behind = data.parted(curves, 256)
-    assert [c.batch_size for c in own] == [256] * 5
-    assert [c.batch_size for c in behind] == [64] * 3 + [1024] * 3
 
 
 def test_ratios_are_to_the_geometric_mean_of_the_smallest_batch_size():
@@ -75,26 +67,6 @@ def test_a_run_at_rest_has_no_ratio():
     rest = Curve(256, T, np.zeros(3))
     assert data.ratios([Curve(64, T, T), rest])[1].value.size == 0
     assert all(c.value.size == 0 for c in data.ratios([Curve(64, T, np.zeros(3)), rest]))
-
-
-def test_one_scale_holds_all_curves_and_as_much_of_the_bands_as_leaves_them_visible():
-    curves = [Curve(64, T, T), Curve(256, T, 2 * T)]
-    assert data.distance_top(curves, {}) == pytest.approx(206)
-    assert data.distance_top(curves, {64: [Band(T, T, T, 2.2 * T)]}) == pytest.approx(1.03 * 220)
-    assert data.distance_top(curves, {64: [Band(T, T, T, 99 * T)]}) == pytest.approx(1.03 * 260)
-    assert data.distance_top([Curve(64, T, np.zeros(3))], {}) > 0
-    assert data.distance_top([], {}) > 0
-
-
-def test_a_law_is_drawn_over_its_own_window(make):
-    found = fit_totals({"a": make(records=FEW), "b": make(batch_size=256, records=FEW)})
-    assert data.laws(found) == {}  # too few records for a fit
-    parameters = {"exponent": 0.0, "offset": 1.0, "slope": 2.0, "onset": 3.0}
-    fitted = found.assign({k: ("node", [v, math.nan]) for k, v in parameters.items()})
-    (law,) = data.laws(fitted)[64]
-    assert (law.iteration[0], law.iteration[-1]) == (pytest.approx(1), pytest.approx(8))
-    expected = growth_curve(fitted.sel(node="a"), law.iteration, level=0.95)["distance"]
-    np.testing.assert_allclose(law.middle, expected)
 
 
 def test_each_run_has_a_row_and_four_seeds_a_mean():

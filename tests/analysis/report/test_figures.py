@@ -8,6 +8,7 @@ import pytest
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.report import figures
 from ultraslow.analysis.report.data import Band, Curve, Dot, Local, Rivals
+from ultraslow.analysis.report.distances import Panel
 from ultraslow.analysis.report.figures import FAINT, INK, METADATA, QUIET, RULE, STYLE
 
 T = np.array([1.0, 3, 10, 30, 100, 1000])
@@ -47,9 +48,9 @@ def texts(svg):
 
 
 def distance(**options):
-    plain = {"behind": [], "top": 10.0, "batch_size": 64, "colour": COLOURS[64]}
     curves, fits = options.pop("curves", [curve()]), options.pop("fits", [])
-    return figures.distance_panel(curves, fits, **plain | options)
+    shown = Panel(64, options.pop("part", ""), curves, options.pop("behind", []), fits)
+    return figures.distance_panel(shown, **{"top": 10.0, "colour": COLOURS[64]} | options)
 
 
 def rivals(ratio=2.0, faster=True):
@@ -120,7 +121,9 @@ def test_a_distance_panel_draws_each_run_and_each_fit_once():
     assert strokes(svg, FAINT) == 3
     lines = [g for g in groups(svg, "line2d_") if f"stroke: {INK}" in ET.tostring(g, "unicode")]
     assert len(lines) == 2
-    assert "batch size 64" in texts(svg)
+    assert {"batch size 64", "iteration"} <= set(texts(svg))
+    named = texts(distance(part="AdamW", clock="summed learning rate Ση"))
+    assert {"batch size 64, AdamW", "summed learning rate Ση"} <= set(named)
 
 
 @pytest.mark.parametrize("log", [False, True])

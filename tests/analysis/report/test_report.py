@@ -57,8 +57,8 @@ def test_the_page_holds_verdicts_figures_and_runs(save, tmp_path):
     text = " ".join(page.text)
     assert page.tags.count("article") == 1
     assert "more predictions could not be tested: what is missing" in text
-    # Two distances, overlay, ratio, two dot plots, loss; too few windows for a noise scale.
-    assert page.tags.count("svg") == 7
+    # Two distances, overlay, ratio, loss; too few records for a law or a noise scale.
+    assert page.tags.count("svg") == 5
     for expected in ("b256-s1", "bad.nc", "is not a NetCDF file", "P2", "batch size 256"):
         assert expected in text
     content = json.loads(written.numbers.read_text("utf-8"))

@@ -67,11 +67,10 @@ def test_one_run_has_no_figures_that_compare(make, tree):
     page = sections.whole_page(found, content(found, tree))
     assert headings(page) == [
         "Distance from the initial weights",
-        "Exponents",
         "Training loss",
         "Runs",
     ]
-    assert page.count("<svg") == 4  # distance, two of exponents, loss
+    assert page.count("<svg") == 2  # distance, loss
     text = words(page)
     assert "1 run · resnet8 on digits" in text
     assert "other batch sizes" not in text
@@ -81,7 +80,7 @@ def test_one_run_has_no_figures_that_compare(make, tree):
 def test_many_runs_share_the_figures(make, tree):
     found = findings(sweep(make, [64, 256, 1024], 2))
     page = sections.whole_page(found, content(found, tree))
-    assert page.count("<svg") == 8  # three distances, overlay, ratio, two of exponents, loss
+    assert page.count("<svg") == 6  # three distances, overlay, ratio, loss
     text = words(page)
     assert "6 runs" in text
     assert "some of the other batch sizes in grey" in text
@@ -92,7 +91,34 @@ def test_many_runs_share_the_figures(make, tree):
 def test_what_was_not_recorded_has_no_section(make, tree):
     found = findings(sweep(make, [64], 1, **ABSENT))
     page = sections.whole_page(found, content(found, tree))
-    assert headings(page) == ["Distance from the initial weights", "Exponents", "Runs"]
+    assert headings(page) == ["Distance from the initial weights", "Runs"]
+
+
+def test_fits_on_the_summed_rate_stand_beside_their_picture(make, tree):
+    records = np.append(0, np.unique(np.geomspace(1, 3000, 60).astype(int)))
+    summed = 0.2 * np.sqrt(records.astype(float))
+    changing = {
+        "records": records,
+        "learning_rate": 0.1 / np.sqrt(np.maximum(records, 1)),
+        "learning_rate_sum": summed,
+        "distance_sq": np.outer(np.log(summed + 1.0) ** 2, [0.6, 0.3, 0.1]),
+    }
+    found = findings(sweep(make, [64, 32768], 1, **changing))
+    page = sections.whole_page(found, content(found, tree))
+    assert page.count("summed learning rate Ση</text>") == 2
+    assert page.count("exponent p on Ση</text>") == 1
+    assert "exponent p</text>" not in page
+    text = words(page)
+    assert "is long enough: 2 runs fitted against Ση below." in text
+    assert "Runs whose learning rate changes, t being Ση; one row a run" in text
+    assert not any(word in text for word in ("diamond", "Pale bars", "Second: the tensors"))
+    assert "32,768" in text and "32768" not in text.replace("b32768", "")
+
+    steady = sweep(make, [64], 1, records=None)
+    found = findings(steady | sweep(make, [256], 1, **changing))
+    text = words(sections.whole_page(found, content(found, tree)))
+    assert "Lines: fitted laws (1 run) over the constant learning rate" in text
+    assert "Second: runs whose learning rate changes, t being Ση; no prediction takes" in text
 
 
 def test_noise_has_a_panel_for_each_batch_size(make, tree):
