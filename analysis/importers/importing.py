@@ -312,9 +312,9 @@ def _used(columns: ColumnMap) -> list[str]:
 
 
 def _followed(columns: ColumnMap) -> str:
-    """The column of distances, which go on where a run is resumed; empty where there is none."""
+    """A column that goes on where a run is resumed: of distances, or norms; empty without any."""
     own = "distance_sq" if "distance_sq" in columns.copied else ""
-    return columns.of.get("distance", own)
+    return columns.of.get("distance") or own or columns.of.get("norm", "")
 
 
 def _groups(

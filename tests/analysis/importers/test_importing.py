@@ -503,3 +503,16 @@ def test_a_run_of_unknown_rate_is_fitted_on_iterations_and_judged_by_nothing(
     assert "--learning-rate 0.001" in told
     assert run("fit", tmp_path / "runs", "--clock", "samples") == 2
     assert "`ultraslow import --batch-size` says" in capsys.readouterr().err
+
+
+def test_norms_that_jump_where_steps_go_back_are_of_two_runs(write, walk):
+    half = {name: list(walk[name][:30]) for name in ("step", "norm", "cosine")}
+    columns = {
+        "step": [*half["step"], *half["step"][15:]],
+        "weight_norm": [*half["norm"], *(2 * one for one in half["norm"][15:])],
+        "cosine": [*half["cosine"], *half["cosine"][15:]],
+    }
+    with pytest.raises(RecordError, match="where 'weight_norm' jumps"):
+        us.import_runs(write("two.csv", table(columns)))
+    columns["weight_norm"] = [*half["norm"], *half["norm"][15:]]
+    assert only(us.import_runs(write("one.csv", table(columns)))).sizes["iteration"] == 30
