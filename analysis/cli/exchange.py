@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ultraslow.analysis.text import first_of, number, plural
 from ultraslow.diffusion.cli import CommandError, Run
-from ultraslow.diffusion.recording import SCALARS, escaped, parsed_label
+from ultraslow.diffusion.recording import escaped
 
 from .shared import add_paths, check_output, load_all
 
@@ -127,6 +127,8 @@ def _request(arguments: argparse.Namespace) -> "ImportRequest":
 
 
 def _label(text: str) -> tuple[str, str | int | float]:
+    from ultraslow.diffusion.recording import SCALARS, parsed_label
+
     name, equals, value = text.partition("=")
     if not equals or name not in SCALARS or name == "batch_size":
         known = [one for one in SCALARS if one != "batch_size"]
