@@ -49,10 +49,13 @@ def simulated(
 ) -> xr.DataArray:
     """Series that continue a pilot by a law of exponent p, in units of the pilot's growth.
 
+    Each is of a seed with an exponent of its own, p + s·z with the pilot's spread s between seeds:
+    how much better powers of t fit it differs with its exponent, and not with its noise alone.
+
     Arguments:
         of: the pilot.
         times: records of the design, shape (time,), iterations.
-        exponent: p.
+        exponent: p, the mean over seeds.
         draws: series.
         rng: source of random numbers.
 
@@ -60,8 +63,11 @@ def simulated(
         Distances along `series` and `iteration`.
     """
     half = rng.standard_normal(((draws + 1) // 2, times.size))
+    own = rng.standard_normal(len(half))
     # Each noise with both signs: the mean of p̂ over the draws is then off in second order only.
-    return series(of, np.full(draws, exponent), times, np.concatenate([half, -half])[:draws])
+    exponents = exponent + of.seed_spread * np.concatenate([own, -own])[:draws]
+    within = np.clip(exponents, EXPONENT_LOW, EXPONENT_HIGH)
+    return series(of, within, times, np.concatenate([half, -half])[:draws])
 
 
 def series(of: Pilot, exponents: Array, times: Array, deviates: Array) -> xr.DataArray:
@@ -134,7 +140,7 @@ class Shares:
 
 
 def verdict_shares(
-    fitted: ArmCurves, seeds: int, *, spread: float, level: float, rng: np.random.Generator
+    fitted: ArmCurves, seeds: int, *, level: float, rng: np.random.Generator
 ) -> Shares:
     """How often P1 is supported and contradicted by an arm of so many seeds.
 
@@ -144,7 +150,6 @@ def verdict_shares(
     Arguments:
         fitted: series of the true law; exponents are NaN for unusable ones.
         seeds: S.
-        spread: standard deviation of exponents between seeds.
         level: confidence level of the test.
         rng: source of random numbers; sets of fewer seeds are parts of those of more.
 
@@ -153,9 +158,8 @@ def verdict_shares(
     """
     # Seed by seed, so that a set has the same first seeds however many there are.
     drawn = rng.integers(fitted.exponents.size, size=(_MOST_SEEDS, _SETS)).T[:, :seeds]
-    own = spread * rng.standard_normal((_MOST_SEEDS, _SETS)).T[:, :seeds]
     better = Advantage(fitted.advantage.faster[drawn], fitted.advantage.slower[drawn])
-    words = set_words(ArmCurves(fitted.exponents[drawn] + own, better), level=level).tolist()
+    words = set_words(ArmCurves(fitted.exponents[drawn], better), level=level).tolist()
     return Shares(words.count(SUPPORTED) / _SETS, words.count(CONTRADICTED) / _SETS)
 
 
@@ -302,10 +306,10 @@ class Simulations:
 
     def shares(self, seeds: int, last: int) -> list[Shares]:
         """Of the power law, the log law, and the log law of onset 0."""
-        level, spread = self._question.level, self._of.seed_spread
+        level = self._question.level
         # The same draws for every length, so that power rises smoothly with it.
         return [
-            verdict_shares(fitted, seeds, spread=spread, level=level, rng=np.random.default_rng(0))
+            verdict_shares(fitted, seeds, level=level, rng=np.random.default_rng(0))
             for fitted in self._of_several(last)
         ]
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_shares_are_those_of_the_rule_applied_by_hand():
     """A normal population: the mean of S exponents against ±0.05, by the noncentral t."""
     seeds, sd, mean = 6, 0.03, 0.12
     fitted = population(mean + sd * rng().standard_normal(200_000))
-    found = verdict_shares(fitted, seeds, spread=0.0, level=0.95, rng=rng())
+    found = verdict_shares(fitted, seeds, level=0.95, rng=rng())
     # Contradicted: (mean − 0.05)/(s/√S) above the t quantile of level 0.975, as A always speaks.
     critical, shift = stats.t.ppf(0.9875, seeds - 1), (mean - 0.05) * math.sqrt(seeds) / sd
     assert found.contradicted == pytest.approx(stats.nct.sf(critical, seeds - 1, shift), abs=0.02)
@@ -46,7 +47,7 @@ def test_shares_are_those_of_the_rule_applied_by_hand():
 
 def test_without_an_advantage_nothing_is_contradicted():
     fitted = population(0.12 + 0.03 * rng().standard_normal(2000), faster=-4.0)
-    found = verdict_shares(fitted, 6, spread=0.0, level=0.95, rng=rng())
+    found = verdict_shares(fitted, 6, level=0.95, rng=rng())
     assert found.contradicted == 0
 
 
@@ -57,11 +58,11 @@ def test_each_set_is_judged_as_a_naive_loop_over_the_intervals_would(seeds):
     exponents[::3] -= middle
     exponents[::7] = np.nan
     fitted = population(exponents, faster=0.8, spread=1.0)
-    found = verdict_shares(fitted, seeds, spread=0.01, level=0.8, rng=np.random.default_rng(5))
+    found = verdict_shares(fitted, seeds, level=0.8, rng=np.random.default_rng(5))
     same = np.random.default_rng(5)
     # Of a set of 40 seeds the first ones.
     drawn = same.integers(500, size=(40, 4000)).T[:, :seeds]
-    table = exponents[drawn] + 0.01 * same.standard_normal((40, 4000)).T[:, :seeds]
+    table = exponents[drawn]
     sides = fitted.advantage.faster[drawn], fitted.advantage.slower[drawn]
     words = [_naive(*rows, seeds, level=0.8) for rows in zip(table, *sides, strict=True)]
     assert found.supported == words.count("supported") / 4000 > 0
@@ -95,24 +96,36 @@ def _naive(exponents, faster, slower, seeds, *, level):
 def test_sets_of_runs_that_cannot_be_used_decide_nothing():
     """Three of four runs are enough, two of four are not, nor are three of seven."""
     exponents = np.full(100, np.nan)
-    exponents[:30] = 0.5
+    exponents[:30] = 0.5 + 0.01 * rng().standard_normal(30)
     few = {s: stats.binom.pmf(np.arange(s + 1), s, 0.3) for s in (4, 7)}
     for seeds, least in ((4, 3), (7, 4)):
         fitted = population(exponents)
-        found = verdict_shares(fitted, seeds, spread=0.01, level=0.95, rng=rng())
+        found = verdict_shares(fitted, seeds, level=0.95, rng=rng())
         assert found.contradicted == pytest.approx(few[seeds][least:].sum(), abs=0.02)
 
 
 def test_runs_that_are_all_equal_decide_nothing():
-    found = verdict_shares(population(np.full(50, 0.5)), 4, spread=0.0, level=0.95, rng=rng())
+    found = verdict_shares(population(np.full(50, 0.5)), 4, level=0.95, rng=rng())
     assert (found.supported, found.contradicted) == (0, 0)
 
 
 def test_spread_between_seeds_costs_power():
-    fitted = population(0.15 + 0.02 * rng().standard_normal(2000))
-    shares = [verdict_shares(fitted, 4, spread=s, level=0.95, rng=rng()) for s in (0, 0.05, 0.2)]
-    powers = [share.contradicted for share in shares]
+    of, times = stated(0.02, correlation=0.0), record_times(10_000)
+    powers = []
+    for spread in (0.0, 0.05, 0.2):
+        fitted = fitted_runs(
+            simulated(replace(of, seed_spread=spread), times, 0.15, draws=200, rng=rng())
+        )
+        powers.append(verdict_shares(fitted, 4, level=0.95, rng=rng()).contradicted)
     assert powers[0] > powers[1] > powers[2]
+
+
+def test_seeds_differ_in_what_powers_explain_as_well_as_in_their_exponents():
+    """A late logarithm describes a curve nearly as well whose exponent is nearer to 0."""
+    of, times = stated(0.005, correlation=0.0, seed_spread=0.05), record_times(10_000)
+    fitted = fitted_runs(simulated(of, times, 0.3, draws=200, rng=rng()))
+    assert fitted.exponents.std() == pytest.approx(0.05, rel=0.2)
+    assert np.corrcoef(fitted.exponents, fitted.advantage.faster)[0, 1] > 0.5
 
 
 def test_series_that_a_verdict_leaves_out_have_no_exponent():
