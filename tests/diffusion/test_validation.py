@@ -158,6 +158,11 @@ CALLS = {
         "data_size": 10.0,
     },
     scaling.noise_factor: {"batch_size": [4.0], "data_size": 10.0},
+    scaling.optimal_learning_rate: {
+        "batch_size": [4.0],
+        "largest_rate": 0.1,
+        "noise_scale": 10.0,
+    },
     scaling.langevin_temperature: {
         "learning_rate": [0.1],
         "batch_size": [4.0],

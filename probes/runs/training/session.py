@@ -81,7 +81,7 @@ class Session:
     optimizer: Optimizer
     noise: torch.Generator
     share: Share
-    images_sha256: str
+    images_sha256: str = ""
 
     @property
     def peak_rate(self) -> float:

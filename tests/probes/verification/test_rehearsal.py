@@ -219,7 +219,7 @@ def test_a_scaler_that_was_forgotten_is_named():
     state = scaler.state_dict()
     found = training.verify(scaled(training, scaler))
     assert found.status == "warned"
-    assert "its scale is undone; pass scaler= to us.attach" in found.sentence
+    assert "its scale is undone and recorded; pass scaler= to us.attach" in found.sentence
     assert training.verify(scaled(training, scaler), scaler=scaler).passed
     assert scaler.state_dict() == state
 

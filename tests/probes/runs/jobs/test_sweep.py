@@ -126,7 +126,7 @@ class Scripted:
 
     script: list = []
 
-    def __init__(self, configs, count, *, study):
+    def __init__(self, configs, count, *, study, jobs):
         self.configs = configs
         self.stopped = False
 
