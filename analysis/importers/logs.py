@@ -113,20 +113,14 @@ def _document(whole: Any, source: str, name: str, sha256: str) -> Sheet:
             kind="the trainer's state of Hugging Face",
         )
     if isinstance(whole, list) and whole and all(_is_triple(one) for one in whole):
-        rows: list[dict[str, Cell]] = [
-            {"Wall time": one[0], "Step": one[1], "Value": one[2]} for one in whole
-        ]
-        notes = [sampled(len(rows))] if len(rows) in SAMPLED else []
-        return _sheet(
-            rows,
-            range(1, len(rows) + 1),
+        return _entries(
+            [{"Wall time": one[0], "Step": one[1], "Value": one[2]} for one in whole],
             source,
             name,
             sha256,
-            notes=notes,
-            kind="a curve that TensorBoard's page saved",
-            place="entry",
             settings={},
+            kind="a curve that TensorBoard's page saved",
+            notes=[sampled(len(whole))] if len(whole) in SAMPLED else [],
         )
     if isinstance(whole, list):
         return _entries(whole, source, name, sha256, settings={}, kind="JSON, a list of objects")
@@ -166,6 +160,7 @@ def _entries(
     *,
     settings: Mapping[str, Any],
     kind: str,
+    notes: Sequence[str] = (),
 ) -> Sheet:
     rows = []
     for place, entry in enumerate(entries):
@@ -183,7 +178,7 @@ def _entries(
         kind=kind,
         place="entry",
         settings=settings,
-        notes=(),
+        notes=notes,
     )
 
 

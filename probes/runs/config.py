@@ -138,6 +138,11 @@ class Config:
         return Path(self.data_folder).resolve().name if self.data == "folder" else self.data
 
     @property
+    def image_set(self) -> tuple[str, str, int, int]:
+        """What runs on the same images share: set, folder, and the sizes asked for."""
+        return self.data, self.data_folder, self.image_size, self.resize
+
+    @property
     def path(self) -> Path:
         """Where the recording goes, without its ending."""
         return Path(self.folder) / self.run

@@ -208,7 +208,7 @@ def planned(
 
 def _facts(config: Config, known: dict[tuple[object, ...], Facts]) -> Facts:
     """What is known of a run's images, looked up once for each set."""
-    key = (config.data, config.data_folder, config.image_size, config.resize)
+    key = config.image_set
     if key not in known:
         try:
             known[key] = facts_of(config)

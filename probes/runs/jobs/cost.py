@@ -69,16 +69,15 @@ def arm_costs(
     known: dict[tuple[object, ...], Facts] = {}
     rates = {}
     for config in configs:
-        place = (config.data, config.data_folder, config.image_size, config.resize)
-        if place not in known:
-            known[place] = facts_of(config)
-        rates[config.run] = config.peak_rate(known[place].train_size)
+        if config.image_set not in known:
+            known[config.image_set] = facts_of(config)
+        rates[config.run] = config.peak_rate(known[config.image_set].train_size)
         what = (arm_of.get(config.run, ""), config.batch_size, rates[config.run])
         groups.setdefault((*what, config.iterations), []).append(config)
     found = []
     for (arm, *_), runs in groups.items():
         one = runs[0]
-        there = known[one.data, one.data_folder, one.image_size, one.resize]
+        there = known[one.image_set]
         kind = (one.model, one.width, one.shortcut, one.ghost_size, _part(one, processes))
         if kind not in speeds:
             speeds[kind] = _speed(one, there, _part(one, processes))

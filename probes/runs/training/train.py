@@ -22,6 +22,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -291,14 +292,10 @@ def with_images(configs: list[Config]) -> Iterator[tuple[Config, Arrays | None]]
 
     Consecutive runs on the same set share them.
     """
-    for (name, folder, size, resize), group in groupby(configs, key=_set_of):
+    for (name, folder, size, resize), group in groupby(configs, key=attrgetter("image_set")):
         arrays = None if size else load_images(name, folder, resize=resize)
         for config in group:
             yield config, arrays
-
-
-def _set_of(config: Config) -> tuple[str, str, int, int]:
-    return config.data, config.data_folder, config.image_size, config.resize
 
 
 if __name__ == "__main__":
