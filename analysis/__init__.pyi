@@ -1,5 +1,5 @@
 from .comparison.compare import compare_laws as compare_laws
-from .exporters.tidy import as_table as as_table
+from .exporters.tidy import to_frame as to_frame
 from .growth.fit import fit_growth as fit_growth, growth_curve as growth_curve
 from .growth.shape import local_shape as local_shape
 from .importers.importing import import_runs as import_runs

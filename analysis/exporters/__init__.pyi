@@ -1,1 +1,1 @@
-from .tidy import as_table as as_table, write_csv as write_csv
+from .tidy import to_frame as to_frame, write_csv as write_csv

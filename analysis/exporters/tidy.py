@@ -1,20 +1,24 @@
 """Recordings as one table: a row a record, quantities of tensors summed over them.
 
 Columns have the names of fields, so that `ultraslow import` knows all of them, and `distance`, the
-root of `distance_sq`, stands beside for those who draw. Sketches, landscapes, groups of parameters
-and single tensors are left out.
+root of `distance_sq`, stands beside for those who draw. Sketches, landscapes and groups of
+parameters are left out: a table with all dimensions of a recording has a row for each combination
+of them, and of a study more than any memory holds.
 """
 
 import csv
 import io
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from ultraslow.analysis.runs import runs_of
+from ultraslow.analysis.study import Study
 from ultraslow.diffusion.recording import FIELDS, SCALARS, whole_file
 
 if TYPE_CHECKING:
@@ -24,28 +28,60 @@ if TYPE_CHECKING:
 _MEASURED = ("distance", "distance_sq", "weight_sq", "overlap")
 
 
-def as_table(runs: xr.DataTree) -> "pd.DataFrame":
-    """Recordings as one table, a row a record.
+def to_frame(
+    runs: xr.DataTree | Study | Mapping[str, xr.Dataset] | xr.Dataset, *, tensors: bool = False
+) -> "pd.DataFrame":
+    """Recordings as one tidy table, a row a record.
 
     Arguments:
-        runs: recordings, as `load` gives them.
+        runs: recordings, as `load` gives them; a study of them, or a single one.
+        tensors: whether a row is a record of one tensor, in place of the sums over all of them.
 
     Returns:
         Columns `run`, `iteration`, `distance` (‖w_t − w_0‖), the fields along iterations with
         tensors summed, held-out scores as `held_out_…`, the number of weights, and what runs are
-        grouped by. What a run did not record is missing.
+        grouped by. With `tensors` the columns `run`, `iteration`, `tensor`, `tensor_size`,
+        `distance`, the fields along iterations and tensors, and what runs are grouped by. What a
+        run did not record is missing. Runs of one name are called by their nodes.
+
+    Raises:
+        TypeError: when these are no recordings.
     """
     import pandas as pd
 
-    frames = [pd.DataFrame(_columns(run)) for run in runs_of(runs).values()]
+    columns = _tensor_columns if tensors else _columns
+    frames = [pd.DataFrame(columns(run, name)) for name, run in _by_name(runs)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def _columns(run: xr.Dataset) -> dict[str, Any]:
+def _by_name(
+    runs: xr.DataTree | Study | Mapping[str, xr.Dataset] | xr.Dataset,
+) -> list[tuple[str, xr.Dataset]]:
+    """The recordings, each with its name; where several have one, with that of its node."""
+    if isinstance(runs, Study):
+        found: dict[str, Any] = runs.runs
+    elif isinstance(runs, xr.Dataset):  # which is a mapping as well
+        found = {"": runs}
+    elif isinstance(runs, xr.DataTree) or not isinstance(runs, Mapping):
+        found = runs_of(runs)
+    else:
+        found = dict(runs)
+    for one in found.values():
+        if not (isinstance(one, xr.Dataset) and {"run", "distance_sq"} <= set(one.variables)):
+            raise TypeError(
+                f"runs: found a {type(one).__name__} without records, expected recordings, as "
+                "`load` gives them"
+            )
+    own = {node: str(run["run"].values) for node, run in found.items()}
+    counts = Counter(own.values())
+    return [(own[node] if counts[own[node]] == 1 else node, run) for node, run in found.items()]
+
+
+def _columns(run: xr.Dataset, name: str) -> dict[str, Any]:
     totals = dict(_totals(run))
     count = run.sizes["iteration"]
     columns: dict[str, Any] = {
-        "run": [str(run["run"].values)] * count,
+        "run": [name] * count,
         "iteration": run["iteration"].values,
         "distance": totals["distance_sq"] ** 0.5,
         **totals,
@@ -53,16 +89,41 @@ def _columns(run: xr.Dataset) -> dict[str, Any]:
     if "held_out" in run:
         for metric in run["metric"].values.tolist():
             columns[f"held_out_{metric}"] = run["held_out"].sel(metric=metric).values
-    weights = int(run["tensor_size"].sum())
-    scalars = {"weights": weights} | {
+    scalars = {"weights": int(run["tensor_size"].sum()), **_labels(run)}
+    return columns | {label: [value] * count for label, value in scalars.items()}
+
+
+def _tensor_columns(run: xr.Dataset, name: str) -> dict[str, Any]:
+    records, count = run.sizes["iteration"], run.sizes["tensor"]
+    columns: dict[str, Any] = {
+        # One object each, which rows point to: texts of their own would be most of the table.
+        "run": np.full(records * count, name, dtype=object),
+        "iteration": np.repeat(run["iteration"].values, count),
+        "tensor": np.tile(run["tensor"].values.astype(object), records),
+        "tensor_size": np.tile(run["tensor_size"].values, records),
+    }
+    fields = {
+        key: run[key].transpose("iteration", "tensor").values.ravel()
+        for key, field in FIELDS.items()
+        if field.dims == ("iteration", "tensor") and key in run.variables
+    }
+    labels = {
+        label: np.full(records * count, value, object if isinstance(value, str) else None)
+        for label, value in _labels(run).items()
+    }
+    return {**columns, "distance": fields["distance_sq"] ** 0.5, **fields, **labels}
+
+
+def _labels(run: xr.Dataset) -> dict[str, str | int | float]:
+    """What runs are grouped by."""
+    return {
         name: run.variables[name].values.item()
         for name in SCALARS
         if name != "run" and name in run.variables
     }
-    return columns | {name: [value] * count for name, value in scalars.items()}
 
 
-def _totals(run: xr.Dataset) -> Iterator[tuple[str, Any]]:
+def _totals(run: xr.Dataset) -> Iterator[tuple[str, NDArray[Any]]]:
     """The fields along iterations, summed over tensors; unknown where that of one is."""
     for name, field in FIELDS.items():
         if name == "iteration" or name not in run.variables:
@@ -83,7 +144,7 @@ def write_csv(runs: xr.DataTree, path: Path | None = None) -> str:
     Returns:
         The text.
     """
-    table = as_table(runs)
+    table = to_frame(runs)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.columns)

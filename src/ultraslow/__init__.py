@@ -17,7 +17,7 @@ Contents:
     verify           compare what is recorded with the truth, in your own training or on a toy
     load             read recordings
     import_runs      recordings of curves that other programs logged
-    as_table         recordings as one table, a row a record
+    to_frame         recordings as one table of pandas, a row a record
     RecordError      what is wrong with one, with all its faults
     fit_growth       fit the growth family to a distance
     growth_curve     the fitted curve at any iteration

@@ -1,6 +1,6 @@
 from . import analysis as analysis, diffusion as diffusion, probes as probes
 from .analysis.comparison.compare import compare_laws as compare_laws
-from .analysis.exporters.tidy import as_table as as_table
+from .analysis.exporters.tidy import to_frame as to_frame
 from .analysis.growth.decade_ratio import decade_ratio as decade_ratio
 from .analysis.growth.fit import fit_growth as fit_growth, growth_curve as growth_curve
 from .analysis.growth.shape import local_shape as local_shape
