@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ultraslow.diffusion.recording import shortened
+
 MINUS = "−"
 # 23,8 and 1.234,5: a comma before decimals, points between thousands.
 _COMMA = re.compile(r"[+-]?(\d*|[1-9]\d{0,2}(\.\d{3})+),\d+([eE][+-]?\d+)?", re.ASCII)
@@ -152,10 +154,7 @@ def printable(text: str, length: int = 80) -> str:
     safe = "".join(
         "�" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text
     )
-    if len(safe) <= length:
-        return safe
-    head = length // 2
-    return f"{safe[:head]}…{safe[len(safe) - (length - head - 1) :]}"
+    return shortened(safe, length)
 
 
 def of_batch_size(size: int) -> str:

@@ -13,5 +13,6 @@ Contents:
     moments       means, variances and covariances that can be merged
     scaling       rules that scale the learning rate with the batch size
     sketch        count sketches of the weights, and distances from them
+    terminal      columns and sentences that fit a terminal
     cli           the command `ultraslow`, which gathers its sub-commands
 """

@@ -8,13 +8,14 @@
 import argparse
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ultraslow.diffusion.cli import CommandError, Run
-from ultraslow.diffusion.recording import escaped
+from ultraslow.diffusion.terminal import tell
 from ultraslow.probes.distributed import SilenceError, lines, torchrun
 
 
@@ -120,9 +121,9 @@ def _repair(parsed: argparse.Namespace) -> int:
         done = repair_recording(path)
         found = "repaired" if done.rebuilt else "sound"
         left = ", not closed: resume the run, or read it as it is" if done.path.is_dir() else ""
-        print(escaped(f"{done.path}: {done.records} records, {found}{left}"))
+        tell(f"{done.path}: {done.records} records, {found}{left}", stream=sys.stdout)
         for line in [*done.faults, *(f"set aside: {aside}" for aside in done.aside)]:
-            print(f"    {escaped(line)}")
+            tell(f"    {line}", stream=sys.stdout)
     return 0
 
 
@@ -153,7 +154,7 @@ def _label(parsed: argparse.Namespace) -> int:
     for run in runs:
         done = label_recording(run, labels)
         closed = "; it had been left live and is closed" * done.closed
-        print(escaped(f"{done.path}: {done}{closed}"))
+        tell(f"{done.path}: {done}{closed}", stream=sys.stdout)
     return 0
 
 

@@ -22,6 +22,7 @@ FLOORS = {
         ("_validation", "moments", "predictions"),
         ("scaling",),
         ("displacement", "laws", "memory", "noise", "recording", "sketch"),
+        ("terminal",),
         ("walks", "cli"),
     ),
     "probes": (

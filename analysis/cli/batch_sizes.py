@@ -2,13 +2,12 @@
 
 import argparse
 import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ultraslow.diffusion.cli import CommandError, Run
-from ultraslow.diffusion.recording import escaped
+from ultraslow.diffusion.terminal import tell
 
 from .shared import add_json, add_level, add_paths, check_seed, load_all, say
 
@@ -178,7 +177,7 @@ def _tell_missing(
     for name, one in found.items():
         if one.status == "missing":
             said = f"no answer: {path}{f', {name}' if name else ''}: {one}"
-            print(escaped(said), file=sys.stderr)
+            tell(said)
 
 
 def _check_batch(arguments: argparse.Namespace) -> None:

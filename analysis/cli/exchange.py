@@ -3,13 +3,14 @@
 import argparse
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ultraslow.analysis.text import first_of, number, plural
 from ultraslow.diffusion.cli import CommandError, Run
-from ultraslow.diffusion.recording import escaped
+from ultraslow.diffusion.terminal import tell
 
 from .shared import add_paths, check_output, load_all
 
@@ -96,13 +97,13 @@ def _import(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json(found, files)
     else:
-        print(escaped("\n".join(_told(found)), lines=True))
+        tell("\n".join(_told(found)), lines=True, stream=sys.stdout)
     if arguments.dry_run:
         return 0
     write_all(found, folder, overwrite=arguments.overwrite)
     if not arguments.json:
         for path, one in zip(files, found, strict=True):
-            print(escaped(f"{path}: {_in_short(one)}"))
+            tell(f"{path}: {_in_short(one)}", stream=sys.stdout)
     return 0
 
 

@@ -2,12 +2,12 @@
 
 import argparse
 import math
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultraslow.diffusion.cli import CommandError, Run
+from ultraslow.diffusion.terminal import tell
 
 from .shared import BAR, add_json, add_level, check_seed, say
 
@@ -172,7 +172,7 @@ def _simulate(parsed: argparse.Namespace) -> int:
         warnings.simplefilter("always")
         packed = _packed(parsed)
     for message in dict.fromkeys(str(warning.message) for warning in told):
-        print(f"ultraslow simulate: warning: {message}", file=sys.stderr)
+        tell(f"ultraslow simulate: warning: {message}")
     targets = {name: parsed.folder / f"{name}.nc" for name in packed}
     existing = [str(target) for target in targets.values() if target.exists()]
     if existing:

@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultraslow.diffusion.cli import CommandError, Run, main
-from ultraslow.diffusion.recording import escaped
+from ultraslow.diffusion.terminal import tell
 
 from .shared import add_json, add_level, add_paths, advance, check_output, load_all, save, say
 
@@ -222,7 +221,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     say(arguments, content, *law_tables(found, study.note, level=study.level))
     untold = [arm for arm in found if not arm.laws]
     for arm in untold:
-        print(escaped(f"not compared: {arm.arm}: {arm.reason}"), file=sys.stderr)
+        tell(f"not compared: {arm.arm}: {arm.reason}")
     return 2 if len(untold) == len(found) else 0
 
 
@@ -279,5 +278,5 @@ def _tell_unfit(
         unfit.setdefault(row["reason"], []).append(source)
     for reason, sources in unfit.items():
         count = f"{plural(len(sources), 'recording')}, " if len(sources) > 1 else ""
-        print(escaped(f"not fitted: {count}{first_of(sources)}: {reason}"), file=sys.stderr)
+        tell(f"not fitted: {count}{first_of(sources)}: {reason}")
     return 2 if sum(map(len, unfit.values())) == len(fits) else 0

@@ -3,14 +3,13 @@
 import argparse
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultraslow.diffusion.cli import CommandError
-from ultraslow.diffusion.recording import escaped
+from ultraslow.diffusion.terminal import tell
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -64,7 +63,7 @@ def load_all(paths: list[str], *, report_unusable: bool = True) -> "xr.DataTree"
     runs = load(paths, progress=partial(tqdm, desc="reading", **BAR))
     for item in unusable(runs) if report_unusable else ():
         said = f"not used: {item.source}: {'; '.join(item.faults)}"
-        print(escaped(said), file=sys.stderr)
+        tell(said)
     return runs
 
 

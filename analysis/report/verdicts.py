@@ -102,8 +102,8 @@ def _in_lines(rows: Sequence[Mapping[str, Any]], *, brief: bool) -> list[Table]:
     columns = (
         entry("", "prediction", left=True),
         entry("verdict", "verdict", left=True),
+        Column("effect", effect, left=True, solid=True),
         Column("", lambda row: PREDICTIONS[row["prediction"]].title, left=True),
-        Column("effect", effect, left=True),
     )
     shown = [row for row in rows if not (brief and folded(row))]
     hidden = len(rows) - len(shown)
@@ -118,7 +118,7 @@ def _in_whole(rows: Sequence[Mapping[str, Any]], *, brief: bool) -> list[Table]:
     told = Table(
         columns=(
             Column("", lambda row: f"{row['prediction']:4}{row['verdict'].upper()}", left=True),
-            Column("", effect, left=True),
+            Column("", effect, left=True, solid=True),
             Column("", _sample, left=True),
         ),
         rows=[row for row in rows if not folded(row)],

@@ -24,6 +24,7 @@ from ultraslow.diffusion.recording import (
     closed_file,
     is_file,
     join_segments,
+    nearest_file,
     read_file,
     segments_of,
     state_of,
@@ -222,7 +223,7 @@ def absence(text: str) -> str:
         return "the folder holds no recordings (files ending in .nc, or segments of a live run)"
     if glob.has_magic(text):
         return "the pattern matches no recording"
-    return "no such file or folder"
+    return f"no such file or folder{nearest_file(text)}"
 
 
 def _found(text: str) -> Iterator[Path]:

@@ -13,7 +13,13 @@ from .disk import (
     sync_folder as sync_folder,
     whole_file as whole_file,
 )
-from .errors import RecordError as RecordError, escaped as escaped, nearest as nearest
+from .errors import (
+    RecordError as RecordError,
+    escaped as escaped,
+    nearest as nearest,
+    nearest_file as nearest_file,
+    shortened as shortened,
+)
 from .fields import ASKED_WITH as ASKED_WITH, FIELDS as FIELDS
 from .labels import (
     LABELS as LABELS,

@@ -3,9 +3,11 @@
 Beside it, what messages of errors have in common.
 """
 
+import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 # What the libraries raise for damaged files; AttributeError for a damaged attribute.
 _DAMAGE = (
@@ -19,6 +21,8 @@ _DAMAGE = (
     ValueError,
 )
 _LONGEST = 200  # characters of a message that a library wrote
+_LONGEST_LINE = 2000  # characters of a line of any message
+_ENTRIES = 10_000  # of a folder that are looked at for a name
 # Categories of characters that a terminal obeys: control, direction of writing, halves, line ends.
 _OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -73,19 +77,58 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" ({near[0]}?)" if near else ""
 
 
+def shortened(text: str, length: int) -> str:
+    """A text without its middle where it has more than so many characters.
+
+    >>> shortened("x" * 9, 5)
+    'xx…xx'
+    """
+    if len(text) <= length:
+        return text
+    head = length // 2
+    return f"{text[:head]}…{text[len(text) - (length - head - 1) :]}"
+
+
 def escaped(text: object, *, lines: bool = False) -> str:
     r"""A text that does nothing to a terminal, whatever names of files and runs are in it.
 
     Arguments:
-        text: to be printed.
+        text: to be printed; of a line that is longer than any message the middle is left out.
         lines: whether it may have several lines.
 
     >>> escaped("a\x1b[31m\nb")
     'a\\x1b[31m\\nb'
     """
-    return "".join(
-        one.encode("unicode_escape", "backslashreplace").decode()
-        if unicodedata.category(one) in _OBEYED and not (lines and one == "\n")
-        else one
-        for one in str(text)
+    parts = str(text).split("\n") if lines else [str(text)]
+    return "\n".join(
+        "".join(
+            one.encode("unicode_escape", "backslashreplace").decode()
+            if unicodedata.category(one) in _OBEYED
+            else one
+            for one in shortened(part, _LONGEST_LINE)
+        )
+        for part in parts
     )
+
+
+def nearest_file(path: str | os.PathLike[str]) -> str:
+    """What a path that leads nowhere may have been, in brackets; empty where nothing is near.
+
+    Arguments:
+        path: of a file or folder that is not there.
+    """
+    from difflib import get_close_matches
+
+    wanted = Path(path).expanduser()
+    folder = wanted.parent
+    try:
+        if not folder.is_dir():  # the folder is what was misspelled
+            return nearest_file(folder) if folder != folder.parent else ""
+        with os.scandir(folder) as entries:
+            names = [entry.name for _, entry in zip(range(_ENTRIES), entries, strict=False)]
+    except (OSError, ValueError):
+        return ""
+    # An ending is shared by all recordings of a folder, and would make all of them near.
+    stems = {name.removesuffix(wanted.suffix) if wanted.suffix else name: name for name in names}
+    found = get_close_matches(wanted.stem[:_LONGEST], [*stems], n=1, cutoff=0.7)
+    return f" ({folder / stems[found[0]]}?)" if found else ""

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from ultraslow.diffusion.cli import CommandError, Run
-from ultraslow.diffusion.recording import RecordError, escaped
+from ultraslow.diffusion.recording import RecordError
+from ultraslow.diffusion.terminal import tell
 
 
 def checkpoints(parser: argparse.ArgumentParser) -> Run:
@@ -87,17 +88,17 @@ def _checkpoints(parsed: argparse.Namespace) -> int:
         except (ValueError, TypeError) as error:
             raise CommandError(str(error)) from error
         for line in prepared.told():
-            print(escaped(line), flush=True)
+            tell(line, stream=sys.stdout)
         if parsed.dry_run:
             return 0
         with _Bar(prepared.nbytes) as bar:
             records = record_checkpoints(prepared, files, bar.read)
     for _, text in events_of(records.attrs):
-        print(escaped(text))
+        tell(text, stream=sys.stdout)
     distance = float(records["distance_sq"][-1].sum()) ** 0.5
     last = int(records["iteration"][-1])
     told = f"{records.sizes['iteration']} records, distance {distance:.6g} at iteration {last}"
-    print(escaped(f"{prepared.store.file}: {told}"))
+    tell(f"{prepared.store.file}: {told}", stream=sys.stdout)
     return 0
 
 

@@ -11,7 +11,6 @@ import argparse
 import os
 import shutil
 import signal
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultraslow.diffusion.cli import CommandError, Run, main
+from ultraslow.diffusion.terminal import tell
 
 if TYPE_CHECKING:
     from ultraslow.probes.runs.jobs import Outcome
@@ -187,10 +187,10 @@ def _trained(configs: Sequence["Config"], count: int) -> "Sequence[Outcome] | No
         outcomes = Sweep(configs, count).train(display.heard)
     failed = [outcome.reason for outcome in outcomes if outcome.status == "failed"]
     if failed:
-        print(f"ultraslow: {failed[0]}", file=sys.stderr)
+        tell(f"ultraslow: {failed[0]}", lines=True)
         return None
     if any(outcome.status != "trained" for outcome in outcomes):
-        print(interruption(outcomes), file=sys.stderr)
+        tell(interruption(outcomes))
         raise KeyboardInterrupt
     return outcomes
 
@@ -477,11 +477,11 @@ def _told(outcomes: "Sequence[Outcome]") -> int:
     """Print what became of the runs; the status of the command."""
     for outcome in outcomes:
         if outcome.status == "failed":
-            print(f"ultraslow sweep: {outcome.reason}", file=sys.stderr)
+            tell(f"ultraslow sweep: {outcome.reason}", lines=True)
     counts = Counter(outcome.status for outcome in outcomes)
     print(", ".join(f"{number} {status}" for status, number in counts.items()))
     if counts["kept"] + counts["begun"] + counts["left"]:
-        print(interruption(outcomes), file=sys.stderr)
+        tell(interruption(outcomes))
         return 130
     return 1 if counts["failed"] else 0
 

@@ -237,7 +237,7 @@ def test_a_level_that_makes_no_sense_is_refused(command, level, capsys):
     with pytest.raises(SystemExit) as caught:
         main([command, "runs", "--level", level])
     assert caught.value.code == 2
-    told = f"error: argument --level: found {level}, expected a number from 0.8 to 0.99"
+    told = f"--level: found {level}, expected a number from 0.8 to 0.99"
     assert told in capsys.readouterr().err
 
 

@@ -1,9 +1,11 @@
+import io
 import resource
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
 
 import pytest
+from rich.cells import cell_len
 
 from ultraslow.diffusion import cli
 from ultraslow.diffusion.recording.errors import RecordError
@@ -55,6 +57,55 @@ def test_the_command_that_may_be_meant_is_told(capsys, word, near):
     assert f"no command {word!r} ({near}?); there are: demo" in capsys.readouterr().err
 
 
+def test_an_unknown_option_is_named_as_well(capsys):
+    assert cli.main(["--verson"]) == 2
+    assert capsys.readouterr().err == "ultraslow: unknown option '--verson' (--version?)\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["fit", "--levle", "0.9", "runs"], "unknown option '--levle' (--level?)"),
+        (["fit", "--levle=0.9", "runs"], "unknown option '--levle=0.9' (--level?)"),
+        (["fit"], "found no PATH"),
+        (["fit", "runs", "--clock", "samplse"], "--clock: found 'samplse' (samples?), expected"),
+        (["fit", "runs", "--level", "2"], "--level: found 2, expected a number from 0.8 to 0.99"),
+        (["verify", "x"], "unknown word 'x'"),
+    ],
+)
+def test_complaints_on_words_are_a_line_with_status_2(capsys, words, told):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(words)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and told in said
+    assert said.endswith(f"; `ultraslow {words[0]} --help` explains it\n")
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_help_is_no_wider_than_the_terminal(monkeypatch, width):
+    class Screen(io.StringIO):
+        def isatty(self):
+            return True
+
+    screen = Screen()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setenv("COLUMNS", str(width))
+    cli.main(["--help"])
+    for name in cli.commands():
+        with pytest.raises(SystemExit, match="0"):
+            cli.main([name, "--help"])
+    lines = screen.getvalue().split("\n")
+    assert max(map(cell_len, lines)) <= width
+    assert "usage: ultraslow fit [options] PATH ..." in lines
+    assert "usage: ultraslow plan [options] [PATH ...]" in " ".join(screen.getvalue().split())
+
+
+def test_an_example_keeps_its_lines(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["sweep", "--help"])
+    assert "\n    ultraslow report runs\n" in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("greeting")
 def test_help_is_a_word_as_well(capsys):
     assert cli.main(["help"]) == 0
@@ -73,6 +124,9 @@ def greet(parser):
             "command": cli.CommandError("name: found 'command'"),
             "record": RecordError("a.nc", ["loss is missing", "there is no record"]),
             "file": FileNotFoundError(2, "No such file", "a.nc"),
+            "far": FileNotFoundError(2, "No such file", "sqrt-b64-s9.nc"),
+            "fault": ZeroDivisionError("x" * 10**5 + "\x1b[31m"),
+            "stop": KeyboardInterrupt(),
         }
         if arguments.name in faults:
             raise faults[arguments.name]
@@ -112,6 +166,36 @@ def test_a_command_runs_and_its_status_is_returned(capsys):
 def test_faults_of_input_end_with_status_2_and_a_message(capsys, name, message):
     assert cli.main(["greet", name]) == 2
     assert capsys.readouterr().err == message
+
+
+@pytest.mark.usefixtures("greeting")
+def test_a_fault_of_the_program_is_a_line_and_its_trace_is_asked_for(capsys, monkeypatch):
+    assert cli.main(["greet", "fault"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ultraslow greet: a fault of the program itself (ZeroDivisionError: x")
+    assert len(said) < 600 and said.count("\n") == 1 and "--debug shows where" in said
+    for words in (["--debug", "greet", "fault"], ["greet", "fault", "--debug"]):
+        with pytest.raises(ZeroDivisionError):
+            cli.main(words)
+    monkeypatch.setenv("ULTRASLOW_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["greet", "fault"])
+
+
+@pytest.mark.usefixtures("greeting")
+def test_an_interruption_is_a_line_with_status_130(capsys):
+    assert cli.main(["greet", "stop"]) == 130
+    assert capsys.readouterr().err == "ultraslow greet: interrupted\n"
+
+
+@pytest.mark.usefixtures("greeting")
+def test_a_file_that_is_not_there_names_the_nearest(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sqrt-b64-s0.nc").touch()
+    assert cli.main(["greet", "file"]) == 2
+    assert capsys.readouterr().err == "ultraslow greet: a.nc: no such file\n"
+    assert cli.main(["greet", "far"]) == 2
+    assert "sqrt-b64-s9.nc: no such file (sqrt-b64-s0.nc?)" in capsys.readouterr().err
 
 
 def test_a_broken_plug_in_does_not_take_the_others_along(monkeypatch, capsys):
