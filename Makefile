@@ -32,18 +32,20 @@ bench: .venv/test .venv/bench  ## measure speed; prints a table and writes bench
 certify: .venv/test  ## simulate the error rates of the statistics (20 minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/statistics -m slow --quiet
 
-docs: .venv/test  ## regenerate the pages and pictures of docs/
+docs: .venv/docs  ## write the pages that come from code and data, and build the site
 	@$(BIN)/python docs/build.py
+	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs 2 docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 clean:  ## remove the environment, the demo and caches
-	rm -rf .venv demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv demo dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}")'
 	@$(PYTHON) -m venv .venv
 
 # Stamps: an environment is installed again when its versions change.
-.venv/demo .venv/test .venv/dev .venv/bench: .venv/%: pyproject.toml constraints.txt | .venv/bin/python
+.venv/demo .venv/test .venv/dev .venv/bench .venv/docs: .venv/%: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing ultraslow[$*] into .venv (a minute or two)"
 	@$(INSTALL) --editable '.[$*]'
 	@touch $@

@@ -315,6 +315,8 @@ derivative and `tests/diffusion/laws/test_null.py` every null law against its si
 
 {lines}
 - [How slowly the activated law is reached](walkers.md)
+
+<!-- generated: laws -->
 """
 
 

@@ -18,17 +18,19 @@ from ultraslow.diffusion.recording.fields import FIELDS
 ROOT = Path(__file__).parents[1]
 ROOMS = ("diffusion", "probes", "analysis")
 README = (ROOT / "README.md").read_text()
-PROBES = (ROOT / "docs" / "probes.md").read_text()
-BATCH_SIZES = (ROOT / "docs" / "batch-sizes.md").read_text()
-VERIFYING = (ROOT / "docs" / "verifying.md").read_text()
-COMPARING = (ROOT / "docs" / "comparing-laws.md").read_text()
+DOCS = ROOT / "docs"
+PROBES = (DOCS / "record" / "probes.md").read_text()
+UNUSUAL = (DOCS / "record" / "unusual-loops.md").read_text()
+BATCH_SIZES = (DOCS / "decide" / "batch-sizes.md").read_text()
+VERIFYING = (DOCS / "record" / "verifying.md").read_text()
+COMPARING = (DOCS / "decide" / "comparing-laws.md").read_text()
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/**/*.md")]
 SOURCES = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
 
 
 def blocks(language, text=README):
     """Fenced blocks of a language; plain ones have none."""
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M)
+    fenced = re.findall(r"^```(\S*)[^\n]*\n(.*?)^```", text, re.S | re.M)
     return [body for name, body in fenced if name == language]
 
 
@@ -80,7 +82,7 @@ def test_the_readme_runs_as_it_stands(study, tmp_path, capsys):
 
 
 def test_the_optional_probes_run_as_they_stand(study):
-    attach, units, handed = blocks("python", PROBES)
+    attach, units, handed = blocks("python", PROBES + UNUSUAL)
     study["loader"] = [(torch.randn(64, 4), torch.randint(2, (64,))) for _ in range(40)]
     study |= {
         "held_out": lambda model: {"loss": 0.5, "accuracy": 0.25},
@@ -100,13 +102,13 @@ def test_the_optional_probes_run_as_they_stand(study):
     study["loss"] = study["criterion"](study["model"](inputs), targets)
     exec(handed, study)
     study["recorder"].close()
-    asked = commands(PROBES)
+    asked = commands(PROBES + UNUSUAL)
     assert {words.split()[0] for words in asked} == {"label", "info"}
     for words in asked:
         path = "" if "/" in words else " runs/resnet8-b64-s0.nc"
         assert cli.main(shlex.split(words + path)) == 0, words
     run = xr.load_dataset("runs/resnet8-b64-s0.nc")
-    named = re.findall(r"`([a-z_]+)`", PROBES)
+    named = re.findall(r"`([a-z_]+)`", PROBES + UNUSUAL)
     fields = set(named) & set(FIELDS) - {"gradient_sq", "noise_trace"}
     absent = {
         "group_learning_rate",
@@ -155,7 +157,7 @@ def test_the_page_on_batch_sizes_runs_as_it_stands(tmp_path, monkeypatch, capsys
     rows = [f"{size},{round(count)}" for size, count in steps.items()]
     Path("steps.csv").write_text("\n".join(["batch,steps", *rows]))
     asked = commands(BATCH_SIZES)
-    assert {words.split()[0] for words in asked} == {"batch", "plan", "test"}
+    assert {words.split()[0] for words in asked} == {"batch", "test"}
     for words in asked:
         words = words.replace("test --json", "test --json runs/")
         assert cli.main(shlex.split(words)) == 0, words
@@ -178,20 +180,32 @@ def test_the_page_on_comparing_laws_runs_as_it_stands(tmp_path, monkeypatch, cap
     assert xr.load_dataset("laws.nc").attrs["level"] == 0.9
 
 
+# By what the code and the commands of a page are run as they stand.
+RUN_BY = {
+    "README.md": __file__,
+    "CONTRIBUTING.md": "front_door/test_contributing.py",
+    "docs/decide/batch-sizes.md": __file__,
+    "docs/decide/comparing-laws.md": __file__,
+    "docs/decide/planning.md": "analysis/cli/test_batch_sizes.py",
+    "docs/record/any-loop.md": "docs/test_record_pages.py",
+    "docs/record/accelerate.md": "probes/hosts/test_accelerate.py",
+    "docs/record/checkpoints.md": "probes/checkpoints/test_record.py",
+    "docs/record/huggingface.md": "probes/hosts/test_transformers.py",
+    "docs/record/importing.md": "analysis/importers/test_importing.py",
+    "docs/record/lightning.md": "probes/hosts/test_lightning.py",
+    "docs/record/probes.md": __file__,
+    "docs/record/unusual-loops.md": __file__,
+    "docs/record/verifying.md": __file__,
+}
+
+
 def test_no_other_page_has_something_to_type():
     for path in PAGES:
+        name = str(path.relative_to(ROOT))
         text = path.read_text()
-        if text not in (
-            README,
-            PROBES,
-            BATCH_SIZES,
-            COMPARING,
-            VERIFYING,
-            (ROOT / "docs" / "hosts.md").read_text(),  # run by tests/probes/hosts
-            (ROOT / "docs" / "importing.md").read_text(),  # run by tests/analysis/importers
-            (ROOT / "docs" / "checkpoints.md").read_text(),  # run by tests/probes/checkpoints
-            (ROOT / "CONTRIBUTING.md").read_text(),
-        ):
+        if name in RUN_BY:
+            assert (ROOT / "tests" / RUN_BY[name]).exists(), RUN_BY[name]
+        else:  # notebooks are run when the site is built
             assert not blocks("python", text) + blocks("", text), path
 
 
@@ -260,7 +274,7 @@ def test_files_and_links_that_are_named_are_there():
         ):
             assert (ROOT / name).exists() or Path(name).name in to_be_added, f"{path}: {name}"
         if path.suffix == ".md":
-            for link in re.findall(r"\]\(([^)h#][^)]*)\)", text):
+            for link in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text):
                 assert (path.parent / link).exists(), f"{path}: {link}"
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from ultraslow.diffusion.cli import main
 
-PAGE = Path(__file__).parents[3] / "docs" / "batch-sizes.md"
+FOLDER = Path(__file__).parents[3] / "docs" / "decide"
+PAGES = "".join((FOLDER / name).read_text() for name in ("batch-sizes.md", "planning.md"))
 CRITICAL = 600.0
 
 
@@ -94,10 +95,10 @@ def test_what_is_missing_is_told_with_status_2(record, options, arguments, words
     assert told.out == ""
 
 
-def test_every_command_of_the_page_runs_as_it_stands(record, capsys):
+def test_every_command_of_the_pages_runs_as_it_stands(record, capsys):
     record()
     Path("steps.csv").write_text(STEPS)
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text(), re.S | re.M)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", PAGES, re.S | re.M)
     lines = [line for language, body in fenced if not language for line in body.splitlines()]
     assert {line.split()[1] for line in lines} == {"batch", "plan"}
     for line in lines:
@@ -107,7 +108,7 @@ def test_every_command_of_the_page_runs_as_it_stands(record, capsys):
         )  # as it stands, in a fifth of the time
         assert (program, main([name, *words, *fewer])) == ("ultraslow", 0)
     printed = capsys.readouterr().out
-    columns = re.findall(r"^\| ([a-z0 ]+) \|", PAGE.read_text(), re.M)[1:]
+    columns = re.findall(r"^\| ([a-z0 ]+) \|", PAGES, re.M)[1:]
     assert len(columns) == 4 and all(name in printed for name in columns)
 
 

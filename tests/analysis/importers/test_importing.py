@@ -223,7 +223,7 @@ def test_recordings_go_out_as_a_table_and_come_back(run, make, tmp_path, capsys)
 
 
 def test_the_page_runs_as_it_stands(run, tmp_path, monkeypatch):
-    page = (ROOT / "docs" / "importing.md").read_text()
+    page = (ROOT / "docs" / "record" / "importing.md").read_text()
     monkeypatch.chdir(tmp_path)
     Path("metrics.csv").write_text("step,distance\n1,1\n2,2\n")
     Path("dist.csv").write_text("it0,it1,distance\n1,0,1\n2,0,2\n")

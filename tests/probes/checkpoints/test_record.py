@@ -345,7 +345,7 @@ def test_a_dry_run_writes_nothing(training, tmp_path, capsys):
 
 
 def test_the_page_runs_as_it_stands(tmp_path, monkeypatch, capsys):
-    page = (Path(__file__).parents[3] / "docs" / "checkpoints.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "record" / "checkpoints.md").read_text()
     (typed,) = re.findall(r"^```\n(.*?)^```", page, re.S | re.M)
     (shown,) = re.findall(r"^```text\n(.*?)^```", page, re.S | re.M)
     monkeypatch.chdir(tmp_path)

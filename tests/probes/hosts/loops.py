@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 
 from ultraslow import probes
 
-PAGE = Path(__file__).parents[3] / "docs" / "hosts.md"
+PAGES = Path(__file__).parents[3] / "docs" / "record"
 SAMPLES, WIDTH, CLASSES = 150, 6, 3
 ACCUMULATED, EACH = 3, 8
 UPDATES = 14  # of one process in two epochs: six of three batches each and one of a short batch
@@ -21,9 +21,9 @@ OWN = {"wall_time", "probe_seconds"}
 
 
 def example(host):
-    """The code of a host's section in the page on hosts."""
-    section = PAGE.read_text().split(f"## {host}\n")[1].split("\n## ")[0]
-    (code,) = re.findall(r"^```python\n(.*?)^```", section, re.S | re.M)
+    """The code of the page on a host."""
+    page = (PAGES / f"{host}.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.S | re.M)
     return code
 
 

@@ -135,7 +135,7 @@ def test_the_page_on_hosts_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     accelerator, model, optimizer, loader = prepared(loops.network())
     names = {"accelerator": accelerator, "model": model, "optimizer": optimizer, "loader": loader}
-    exec(loops.example("Accelerate"), {**names, "criterion": torch.nn.CrossEntropyLoss()})
+    exec(loops.example("accelerate"), {**names, "criterion": torch.nn.CrossEntropyLoss()})
     run = xr.load_dataset("runs/vit-b24-s0.nc")
     assert (run["batch_size"], run["samples"][-1]) == (24, loops.SAMPLES)
 

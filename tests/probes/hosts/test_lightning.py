@@ -268,6 +268,6 @@ def test_two_processes_train_as_without_probes_and_go_on_bit_for_bit(two):
 def test_the_page_on_hosts_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     loader = torch.utils.data.DataLoader(loops.data(), batch_size=8)
-    exec(loops.example("Lightning"), {"module": Module(), "loader": loader})
+    exec(loops.example("lightning"), {"module": Module(), "loader": loader})
     run = xr.load_dataset("runs/r50-b256-s0.nc")
     assert (run["batch_size"], run["samples"][-1]) == (32, 2 * loops.SAMPLES)

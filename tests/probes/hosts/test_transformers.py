@@ -204,7 +204,7 @@ def test_a_missing_library_is_named(monkeypatch):
 def test_the_page_on_hosts_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trainer = texts.trainer(texts.language_model(), tmp_path)
-    exec(loops.example("Hugging Face"), {"trainer": trainer})
+    exec(loops.example("huggingface"), {"trainer": trainer})
     run = xr.load_dataset("runs/llama-b24-s42.nc")
     assert (run["batch_size"], run["samples"][-1]) == (24, 2 * loops.SAMPLES)
     assert (run["seed"], run["data_size"]) == (42, loops.SAMPLES)
