@@ -15,6 +15,7 @@ Contents:
     planning     what a study has to be to decide
     study        recordings that may be tested together
     predictions  the verdicts
+    plot         figures
     report       the page, its figures and tables
     importers    curves that other programs logged, as recordings
     exporters    recordings as tables

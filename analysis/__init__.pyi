@@ -1,3 +1,4 @@
+from . import plot as plot
 from .comparison.compare import compare_laws as compare_laws
 from .exporters.tidy import to_frame as to_frame
 from .growth.fit import fit_growth as fit_growth, growth_curve as growth_curve

@@ -41,7 +41,8 @@ FLOORS = {
         ("planning", "study"),
         ("comparison",),
         ("predictions",),
-        ("plot", "report", "importers", "exporters"),
+        ("plot", "importers", "exporters"),
+        ("report",),
         ("cli",),
     ),
 }
@@ -159,7 +160,7 @@ def test_no_folder_exports_the_name_of_one_of_its_modules():
         names = {
             alias.asname or alias.name
             for node in ast.walk(ast.parse(stub.read_text()))
-            if isinstance(node, ast.ImportFrom)
+            if isinstance(node, ast.ImportFrom) and node.module  # without one it is the module
             for alias in node.names
         }
         assert not names & modules_there, stub

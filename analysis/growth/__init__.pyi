@@ -12,6 +12,7 @@ from .family import (
     curve_gradients as curve_gradients,
 )
 from .fit import (
+    conditioned_curve as conditioned_curve,
     fit_grid as fit_grid,
     fit_growth as fit_growth,
     fit_peaks as fit_peaks,

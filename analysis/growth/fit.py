@@ -38,7 +38,7 @@ from .departures import at_rest, find_breaks, late_spikes, told
 from .family import curve_gradients, parameters
 from .grids import ONSET_SHARE, TimeGrid, grid_of, same_records, thinned, time_grid
 from .interval import Calibrated, invert
-from .noise_models import NOISE_PARTS, WALKS, NoiseModel
+from .noise_models import NOISE_PARTS, WALKS, NoiseModel, noise_of, wandering
 from .status import (
     WEAK_SIGNAL,
     Assessment,
@@ -500,6 +500,50 @@ def growth_curve(
     }
     coords = fit["exponent"].coords
     return xr.Dataset(data, coords).assign_coords(iteration=iterations).assign_attrs(level=level)
+
+
+def conditioned_curve(
+    fit: xr.Dataset,
+    distance: xr.DataArray,
+    at: ArrayLike,
+    *,
+    clock: ArrayLike | None = None,
+) -> Array:
+    """A fitted law with the wandering of its own run: the line that meets the records.
+
+    d(t) + E[noise at t | residuals at the records], where only the correlated part of the noise
+    goes on between records. `growth_curve` is the law alone; where residuals wander like a random
+    walk it may run beside the records.
+
+    Arguments:
+        fit: of one series, as a row of what `fit_growth` returned.
+        distance: that series along `iteration`.
+        at: t, shape (time,), increasing; iterations, or readings of the clock that the fit is on.
+        clock: its readings at the records of `distance`, where that is not iterations.
+
+    Returns:
+        Shape (time,), in the unit of the distance; NaN beyond the records, and where the series
+        was not fitted.
+    """
+    asked = np.atleast_1d(np.asarray(at, dtype=np.float64))
+    model = noise_of(fit)
+    iterations = np.asarray(distance["iteration"].values, dtype=np.float64)
+    times = iterations if clock is None else np.asarray(clock, dtype=np.float64)
+    values = np.asarray(distance.values, dtype=np.float64)
+    known = np.flatnonzero((iterations > 0) & np.isfinite(values) & (times > 0))
+    known = known[np.diff(times[known], prepend=0.0) > 0]
+    found = np.full(asked.shape, np.nan)
+    if model is None or known.size < 2:
+        return found
+    known = known[thinned(times[known])]
+    inside = (asked >= times[known[0]]) & (asked <= times[known[-1]])
+    both = np.concatenate([times[known], asked[inside]])
+    law = growth_curve(fit, both, clock=None if clock is None else both)["distance"].values
+    left = values[known] - law[: known.size]
+    at_records = None if clock is None else iterations[known]
+    wander = wandering(model, times[known], left, asked[inside], iterations=at_records)
+    found[inside] = law[known.size :] + wander
+    return found
 
 
 def _readings(fit: xr.Dataset, iterations: Array, clock: ArrayLike | None) -> Array:

@@ -41,6 +41,7 @@ KINDS = ("white", "ar_log_t", "smooth_log_t", "ou_t", *OFF_CLOCK[:3], *WALKS)
 
 NOISE_PARTS = ("length", "nugget", "power", "hurst")
 _LEAST_SPEED = 1e-6  # of the largest: its root is the smallest standard deviation
+_BESIDE = 1e-9  # of a time: so near to a record its wandering is the same
 _LEAST_SHARE = 1e-9  # of the variance, that neighbouring records differ by where the rate is 0
 
 
@@ -265,6 +266,44 @@ def simulate_noise(
     return rng.standard_normal((count, times.size)) @ root.T
 
 
+def wandering(
+    model: NoiseModel,
+    times: Array,
+    residuals: Array,
+    at: Array,
+    *,
+    iterations: Array | None = None,
+) -> Array:
+    """Mean of the correlated part of the noise at other times, given what it was at the records.
+
+    Simple kriging: c(t)'C⁻¹r, where c(t) is the covariance of the correlated part at t with the
+    records. Independent noise of a record tells nothing beside it.
+
+    Arguments:
+        model: the noise model.
+        times: t of the records, shape (time,), increasing.
+        residuals: r, distances less their law, shape (time,).
+        at: t, shape (other,), increasing, between the first and the last record.
+        iterations: at the records, for models that ask for them.
+
+    Returns:
+        Shape (other,), in the unit of the residuals.
+
+    References:
+        Cressie (1993), Statistics for Spatial Data, §3.2.
+    """
+    # Just beside a record its own independent noise is left out.
+    beside = np.where(at > times[0], at * (1 - _BESIDE), at * (1 + _BESIDE))
+    joint, places = np.unique(np.concatenate([times, beside]), return_inverse=True)
+    clock = None if iterations is None else np.interp(joint, times, iterations)
+    covariance = noise_covariance(model, joint, clock)
+    records, others = places[: times.size], places[times.size :]
+    own = covariance[np.ix_(records, records)]
+    own = own + _LEAST_SHARE * own.trace() / times.size * np.eye(times.size)
+    found = covariance[np.ix_(others, records)] @ np.linalg.solve(own, residuals)
+    return np.asarray(found, dtype=np.float64)
+
+
 def fitted_noise(fit: xr.Dataset) -> NoiseModel | None:
     """The noise model of one series' fit, for `local_shape` and `certify`.
 
@@ -280,6 +319,11 @@ def fitted_noise(fit: xr.Dataset) -> NoiseModel | None:
     clock = str(fit["clock"].item()) if "clock" in fit else "iteration"
     if clock != "iteration":
         raise ValueError(f"fit: found one on {clock}, expected one on iterations")
+    return noise_of(fit)
+
+
+def noise_of(fit: xr.Dataset) -> NoiseModel | None:
+    """The noise model of one series' fit, on whatever clock; None where it was not fitted."""
     kind = str(fit["noise_kind"].item())
     if kind == "none":
         return None

@@ -19,11 +19,44 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from ultraslow.analysis.plot import Paint, svg
 from ultraslow.analysis.text import fixed, number, of_batch_size, printable
 
 from .data import Band, Curve, Dot, Local, Rivals, exponent_range, spread_out
 from .distances import Panel
 from .markup import inline_svg
+
+
+def figure(
+    paint: Paint,
+    *,
+    name: str,
+    title: str,
+    description: str,
+    wide: tuple[float, float],
+    narrow: tuple[float, float] | None = None,
+) -> Markup:
+    """A figure of the page: drawn for wide windows and for narrow ones, not scaled.
+
+    Colours are classes: `f-ROLE` fills, `s-ROLE` strokes, with the roles of `plot.COLOURS`.
+
+    Arguments:
+        paint: draws on a pair of axes, as the functions of `ultraslow.analysis.plot` do.
+        name: of the figure among those of the page, as letters, digits and dashes.
+        title: what it is.
+        description: what it shows, with its numbers.
+        wide: width and height, pixels.
+        narrow: the same for windows below 1060 px; None where one drawing serves both.
+
+    Returns:
+        One SVG, or one of class `wide` and one of class `narrow`.
+    """
+    told: dict[str, Any] = {"title": title, "description": description}
+    if narrow is None:
+        return svg(paint, name=name, size=wide, **told)
+    return svg(paint, name=f"{name}-wide", size=wide, kind="wide", **told) + svg(
+        paint, name=f"{name}-narrow", size=narrow, kind="narrow", **told
+    )
 
 
 def palette(batch_sizes: Sequence[int]) -> dict[int, str]:

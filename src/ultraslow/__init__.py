@@ -28,6 +28,7 @@ Contents:
     test             test the predictions
     compare_laws     which laws of growth survive by what they forecast
     certify          how often the fits of series like these miss, simulated
+    plot             figures, each on a pair of axes: `us.plot.distance(runs)`
     report           one page of everything, and its numbers as JSON
     probes           the package that measures
     analysis         the package that decides

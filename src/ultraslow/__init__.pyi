@@ -1,4 +1,5 @@
 from . import analysis as analysis, diffusion as diffusion, probes as probes
+from .analysis import plot as plot
 from .analysis.comparison.compare import compare_laws as compare_laws
 from .analysis.exporters.tidy import to_frame as to_frame
 from .analysis.growth.decade_ratio import decade_ratio as decade_ratio

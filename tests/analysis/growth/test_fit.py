@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ultraslow.analysis.growth.fit import fit_growth, fit_peaks, growth_curve
+from ultraslow.analysis.growth.fit import (
+    conditioned_curve,
+    fit_growth,
+    fit_peaks,
+    growth_curve,
+)
 from ultraslow.analysis.growth.noise_models import fitted_noise
 from ultraslow.analysis.growth.status import WEAK_SIGNAL
 
@@ -411,3 +416,34 @@ def test_what_is_read_at_iterations_asks_for_the_clock():
         growth_curve(fit, TIMES, clock=[1.0, 2.0])
     with pytest.raises(ValueError, match="fit: found one on learning_rate_sum, expected one on"):
         fitted_noise(fit)
+
+
+def test_the_conditioned_curve_meets_records_that_its_law_runs_beside():
+    times = np.unique(np.geomspace(1, 3000, 60).astype(int))
+    walk = np.random.default_rng(7).standard_normal(times.size).cumsum() * 0.08
+    curve = xr.DataArray(2 + np.log(times) + walk, {"iteration": times}, ["iteration"])
+    fit = fit_growth(curve, calibrate=False)
+    assert fit["noise_kind"].item() != "white"
+    law = growth_curve(fit, times)["distance"].values
+    line = conditioned_curve(fit, curve, times)
+    assert np.abs(line - curve.values).max() < 0.5 * np.abs(law - curve.values).max()
+    beyond = conditioned_curve(fit, curve, [0.5, 10.0, 1e5])
+    assert np.isnan(beyond[[0, 2]]).all()
+    assert np.isfinite(beyond[1])
+
+
+def test_the_conditioned_curve_of_an_exact_law_is_the_law_also_on_a_clock():
+    times = np.unique(np.geomspace(1, 3000, 60).astype(int))
+    clock = 0.1 * times**0.9
+    noise = 1e-3 * np.random.default_rng(2).standard_normal(times.size)
+    curve = xr.DataArray(1 + 2 * np.sqrt(clock) + noise, {"iteration": times}, ["iteration"])
+    fit = fit_growth(curve.assign_coords(s=("iteration", clock)), clock="s", calibrate=False)
+    at = np.geomspace(clock[0], clock[-1], 9)
+    line = conditioned_curve(fit, curve, at, clock=clock)
+    assert line == pytest.approx(1 + 2 * np.sqrt(at), abs=0.02)
+
+
+def test_the_conditioned_curve_of_no_fit_is_missing():
+    curve = xr.DataArray([1.0, 2.0], {"iteration": [1, 2]}, ["iteration"])
+    fit = fit_growth(curve, calibrate=False)
+    assert np.isnan(conditioned_curve(fit, curve, [1.0, 2.0])).all()

@@ -9,6 +9,7 @@ from ultraslow.analysis.growth.noise_models import (
     menu,
     noise_covariance,
     simulate_noise,
+    wandering,
 )
 
 TIMES = np.geomspace(2, 2e3, 25)
@@ -143,3 +144,50 @@ def test_a_rate_that_stays_near_0_leaves_covariances_that_can_be_factored():
     models = menu(summed, at.astype(float))
     for model in (one for one in models if one.kind in OFF_CLOCK):
         np.linalg.cholesky(noise_covariance(model, summed, at.astype(float)))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        NoiseModel("walk_log_t", hurst=0.75),
+        NoiseModel("walk_t", nugget=0.03),
+        NoiseModel("smooth_log_t", length=0.6),
+        NoiseModel("ar_log_t", length=0.5, nugget=0.25, power=0.3),
+        NoiseModel("ou_t", length=40.0),
+    ],
+    ids=str,
+)
+def test_wandering_is_the_conditional_mean_of_the_joint_normal(model):
+    """Against the covariance of records and others together, as the textbook has it."""
+    rng = np.random.default_rng(3)
+    times = np.array([1.0, 2, 5, 11, 30, 70, 200])
+    others = np.array([1.5, 20.0, 150.0])
+    residuals = rng.standard_normal(times.size)
+    joint = np.concatenate([times, others])
+    order = np.argsort(joint)
+    whole = np.empty((joint.size, joint.size))
+    whole[np.ix_(order, order)] = noise_covariance(model, joint[order])
+    k = times.size
+    wanted = whole[k:, :k] @ np.linalg.solve(whole[:k, :k], residuals)
+    assert wandering(model, times, residuals, others) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+
+
+def test_wandering_meets_the_records_where_none_of_them_is_independent():
+    times = np.geomspace(1, 1000, 30)
+    residuals = np.random.default_rng(5).standard_normal(30).cumsum()
+    model = NoiseModel("walk_log_t", hurst=0.75)
+    assert wandering(model, times, residuals, times) == pytest.approx(residuals, abs=1e-3)
+    smoothed = wandering(NoiseModel("walk_log_t", nugget=0.5), times, residuals, times)
+    assert np.std(np.diff(smoothed)) < 0.7 * np.std(np.diff(residuals))
+    assert wandering(NoiseModel("white"), times, residuals, times) == pytest.approx(0 * times)
+
+
+def test_wandering_on_a_clock_asks_for_iterations():
+    iterations = np.arange(1.0, 21.0)
+    clock = np.cumsum(np.where(iterations < 10, 0.1, 0.02))
+    residuals = np.sin(iterations / 3)
+    for kind, length in (("walk_rate", 0.0), ("walk_iteration", 0.0), ("ou_rate", 0.4)):
+        found = wandering(
+            NoiseModel(kind, length=length), clock, residuals, clock, iterations=iterations
+        )
+        assert found == pytest.approx(residuals, abs=1e-3), kind

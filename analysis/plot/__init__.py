@@ -1,0 +1,21 @@
+"""Figures, each on a pair of axes: `us.plot.distance(runs)`.
+
+    runs = us.load("runs/*.nc")
+    us.plot.distance(runs)                   # all arms, on a new figure
+    us.plot.distance(runs, ax, arm="64, sqrt")
+
+Each takes recordings as `us.load` gives them, or a study, draws what the analysis found, and
+returns the axes. Figures of one `study_of(runs)` share its fits.
+
+Contents:
+    arms       what a figure shows of a study: arms, names, colours, curves
+    drawing    figures as SVG of a page
+    growth     distances, the laws fitted to them, and what these leave
+    labels     names at the ends of curves
+    look       colours, marks and axes
+    pixels     what a pixel shows of a curve
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
