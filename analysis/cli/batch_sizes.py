@@ -34,7 +34,7 @@ def _noise(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.report import comparison_rows, noise_table
     from ultraslow.analysis.runs import runs_of
 
-    found = arm_scales(runs_of(load_all(arguments.paths)), level=arguments.level)
+    found = arm_scales(runs_of(load_all(arguments)), level=arguments.level)
     if not found:
         raise CommandError(
             "found no recording with gradient noise, expected one made with the probe `noise`, in "
@@ -110,7 +110,7 @@ def _batch_of_runs(arguments: argparse.Namespace) -> int:
     given = [f"--{name.replace('_', '-')}" for name in _COLUMNS if getattr(arguments, name)]
     if given:
         raise CommandError(f"{', '.join(given)}: found beside recordings, expected a table")
-    tree = load_all(arguments.paths)
+    tree = load_all(arguments)
     try:
         runs = some_runs(tree)
     except ValueError as error:
@@ -143,6 +143,8 @@ def _batch_of_table(path: Path, arguments: argparse.Namespace) -> int:
         tabled_rates,
     )
 
+    if arguments.where:
+        raise CommandError("--where: found beside a table, expected recordings")
     if arguments.target is not None:
         raise CommandError("--target: found beside a table, whose steps are to a target already")
     try:

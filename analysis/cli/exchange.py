@@ -199,7 +199,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
     if arguments.output is not None:
         check_output(arguments.output)
-    text = write_csv(load_all(arguments.paths), arguments.output)
+    text = write_csv(load_all(arguments), arguments.output)
     if arguments.output is None:
         print(text, end="")
     return 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ultraslow.diffusion.cli import CommandError, Run
 from ultraslow.diffusion.terminal import tell
 
-from .shared import BAR, add_json, add_level, check_seed, say
+from .shared import BAR, add_json, add_level, add_where, check_seed, load_all, say
 
 if TYPE_CHECKING:
     from ultraslow.analysis.planning import Pilot
@@ -26,6 +26,7 @@ def plan(parser: argparse.ArgumentParser) -> Run:
     Example: ultraslow plan runs/pilot.nc --exponent 0.1
     """
     parser.add_argument("paths", nargs="*", metavar="PATH", help="pilot recordings; none: numbers")
+    add_where(parser)
     says = "of the power law (default: the pilot's, or 0.1)"
     parser.add_argument("--exponent", type=float, default=math.nan, metavar="P", help=says)
     parser.add_argument(
@@ -107,7 +108,6 @@ def _recorded(arguments: argparse.Namespace) -> tuple["Pilot", int]:
     """The arm of the largest set of equal runs that P1's verdict is about."""
     from ultraslow.analysis.predictions.growth import pilot_of
     from ultraslow.analysis.runs import some_runs
-    from ultraslow.analysis.runs.load import load
     from ultraslow.analysis.study import Study
 
     given = list(map(_flag, _given(arguments)))
@@ -115,7 +115,7 @@ def _recorded(arguments: argparse.Namespace) -> tuple["Pilot", int]:
         raise CommandError(
             f"{', '.join(given)}: found beside PATH, expected either recordings or numbers"
         )
-    study = Study(some_runs(load(arguments.paths)), arguments.level)
+    study = Study(some_runs(load_all(arguments, report_unusable=False)), arguments.level)
     return pilot_of(next(iter(study.sets.values())))
 
 

@@ -36,7 +36,7 @@ def _info(arguments: argparse.Namespace) -> int:
     # Repairing is the recorder's business, reached through the command and not by an import.
     if arguments.repair and (status := main(["repair", *arguments.paths])):
         return status
-    used, bad, lacks = recording_tables(load_all(arguments.paths, report_unusable=False))
+    used, bad, lacks = recording_tables(load_all(arguments, report_unusable=False))
     found = {"recordings": used.json(), "unusable": bad.json(), "lacking": list(lacks.notes)}
     say(arguments, found, used, bad, lacks)
     return 0
@@ -83,7 +83,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         check_output(arguments.output)
     if arguments.clock and arguments.tensors:
         raise CommandError("--clock: found beside --tensors, expected one of them")
-    runs = runs_of(load_all(arguments.paths))
+    runs = runs_of(load_all(arguments))
     if arguments.clock:
         return _fit_on(runs, arguments)
     study = Study(runs, arguments.level, advance("fitting"))
@@ -162,7 +162,7 @@ def _test(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.runs import runs_of
     from ultraslow.analysis.study import Study
 
-    runs = runs_of(load_all(arguments.paths))
+    runs = runs_of(load_all(arguments))
     if arguments.ladder:
         return _compare_rungs(runs, arguments)
     study = Study(runs, arguments.level, advance("fitting"))
@@ -212,7 +212,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     if arguments.output is not None:
         check_output(arguments.output)
-    study = Study(runs_of(load_all(arguments.paths)), arguments.level)
+    study = Study(runs_of(load_all(arguments)), arguments.level)
     found = arms_compared(study, progress=advance("comparing laws"))
     if arguments.output is not None:
         table = as_dataset(found, level=study.level).assign_attrs(note=study.note)
@@ -253,7 +253,7 @@ def _report(arguments: argparse.Namespace) -> int:
             f"--output: found {arguments.output}, expected a page's name: its numbers get the "
             "same name ending in .json"
         )
-    runs = load_all(arguments.paths)
+    runs = load_all(arguments)
     progress = advance("fitting")
     page = write_report(runs, arguments.output, level=arguments.level, progress=progress)
     print(printed(answer_tables(page.verdicts)))

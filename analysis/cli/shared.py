@@ -25,6 +25,17 @@ def add_paths(parser: argparse.ArgumentParser) -> None:
     """The recordings that a command reads."""
     text = "recordings, folders that hold some, folders of live runs, or globs"
     parser.add_argument("paths", nargs="+", metavar="PATH", help=text)
+    add_where(parser)
+
+
+def add_where(parser: argparse.ArgumentParser) -> None:
+    """The option `--where`."""
+    parser.add_argument(
+        "--where",
+        default="",
+        metavar="CONDITION",
+        help="take these alone, as \"batch_size >= 1024 and scaling == 'sqrt'\"",
+    )
 
 
 def add_level(parser: argparse.ArgumentParser, of: str = "the intervals") -> None:
@@ -53,14 +64,21 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
-def load_all(paths: list[str], *, report_unusable: bool = True) -> "xr.DataTree":
-    """The recordings at some paths; what is none is named on standard error if so asked."""
+def load_all(arguments: argparse.Namespace, *, report_unusable: bool = True) -> "xr.DataTree":
+    """The recordings that are asked for; what is none is named on standard error if so asked."""
     from tqdm import tqdm
 
-    from ultraslow.analysis.runs import unusable
+    from ultraslow.analysis.runs import ConditionError, unusable
     from ultraslow.analysis.runs.load import load
 
-    runs = load(paths, progress=partial(tqdm, desc="reading", **BAR))
+    progress = partial(tqdm, desc="reading", **BAR)
+    try:
+        runs = load(arguments.paths, where=arguments.where, progress=progress)
+    except ConditionError as error:
+        raise CommandError(f"--{error}") from error
+    if arguments.where.strip():
+        count = len(runs.children)
+        tell(f"{count} of {count + runs.attrs['left_out']} recordings: {runs.attrs['where']}")
     for item in unusable(runs) if report_unusable else ():
         said = f"not used: {item.source}: {'; '.join(item.faults)}"
         tell(said)

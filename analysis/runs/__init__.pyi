@@ -66,3 +66,9 @@ from .readings import (
     whole_constant_rate as whole_constant_rate,
     window_mean as window_mean,
 )
+from .where import (
+    NAMES as NAMES,
+    Condition as Condition,
+    ConditionError as ConditionError,
+    condition as condition,
+)

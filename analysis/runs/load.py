@@ -31,6 +31,8 @@ from ultraslow.diffusion.recording import (
     unwritten,
 )
 
+from .where import condition
+
 _NODE_LENGTH = 60
 # How often a reader looks again when a run was closed or resumed under its hands.
 _ATTEMPTS = 5
@@ -47,7 +49,10 @@ class Unusable:
 
 
 def load(
-    paths: Paths, *, progress: Callable[[Iterable[Path]], Iterable[Path]] = iter
+    paths: Paths,
+    *,
+    where: str = "",
+    progress: Callable[[Iterable[Path]], Iterable[Path]] = iter,
 ) -> xr.DataTree:
     """The recordings at the given paths, one node a run.
 
@@ -56,6 +61,8 @@ def load(
 
     Arguments:
         paths: where to look.
+        where: which recordings to take, as "batch_size >= 1024 and scaling == 'sqrt'": names of
+            labels and what `runs.NAMES` lists, compared; all of them when empty.
         progress: wraps the recordings found while they are read, as `tqdm.tqdm` does.
 
     Returns:
@@ -64,11 +71,14 @@ def load(
         the file, or of the joined digests of a live folder's segments; and `state`: `closed`,
         or what `diffusion.recording.state_of` tells of a live folder, with `written`, the time of
         its last segment, and `unwritten`, what a killed run lost, in words. The tree has
-        `unusable`.
+        `unusable`, and where a condition was given, `where` and the number of recordings that do
+        not meet it, `left_out`.
 
     Raises:
         RecordError: when nothing is usable, with all faults.
+        ConditionError: when the condition cannot be read, or no recording meets it.
     """
+    wanted = condition(where) if where.strip() else None
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
     if not isinstance(given, Iterable):
         raise TypeError(f"paths: found {type(given).__name__}, expected a path, or several")
@@ -85,7 +95,10 @@ def load(
         faults.extend(partial)
     if not nodes:
         raise _nothing_usable(given, faults)
-    tree = xr.DataTree.from_dict(nodes)
+    chosen = nodes if wanted is None else {node: nodes[node] for node in wanted.chosen(nodes)}
+    tree = xr.DataTree.from_dict(chosen)
+    if wanted is not None:
+        tree.attrs.update(where=wanted.text, left_out=len(nodes) - len(chosen))
     tree.attrs["unusable"] = json.dumps([[item.source, item.faults] for item in faults])
     return tree
 

@@ -39,6 +39,27 @@ def test_info_as_json_holds_the_same(runs, capsys):
     assert content["unusable"][0]["faults"] == ["has zero bytes"]
 
 
+@pytest.mark.parametrize("command", ["info", "fit", "test", "export"])
+def test_a_condition_takes_some_of_the_runs(runs, capsys, command):
+    assert main([command, str(runs), "--where", "batch_size == 64 and seed < 1"]) == 0
+    told = capsys.readouterr()
+    assert "1 of 2 recordings: batch_size == 64 and seed < 1" in told.err
+    assert "short-s1" not in told.out
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ("sede == 1", "ultraslow info: --where: no name sede (seed?)\n"),
+        ("seed > 9", "none of 2 recordings meets seed > 9; there seed is 0, 1\n"),
+        ("print('x')", "expected names, numbers and quoted texts compared"),
+    ],
+)
+def test_a_condition_that_makes_no_sense_is_told(runs, capsys, condition, told):
+    assert main(["info", str(runs), "--where", condition]) == 2
+    assert told in capsys.readouterr().err
+
+
 def test_fit_prints_and_writes_every_run_and_tensor(runs, tmp_path, capsys):
     target = tmp_path / "fits.nc"
     assert main(["fit", str(runs), "--tensors", "--output", str(target)]) == 0
