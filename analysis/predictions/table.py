@@ -189,7 +189,10 @@ def as_dataset(found: Mapping[str, Sequence[Verdict]], *, level: float) -> xr.Da
         for place, (name, meaning) in enumerate(COLUMNS.items())
     }
     names = [item.prediction for item in next(iter(found.values()))]
-    coords = {"set": list(found), "prediction": names}
+    # Beside the reasons, for who has room for a sentence only.
+    brief = np.asarray([[item.brief for item in verdicts] for verdicts in found.values()])
+    told = ("set", "prediction"), brief, {"long_name": "what was found, in one sentence"}
+    coords = {"set": list(found), "prediction": names, "brief": told}
     return xr.Dataset(variables, coords=coords, attrs={"level": level})
 
 

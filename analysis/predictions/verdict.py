@@ -31,6 +31,7 @@ class Verdict:
         assumptions: conditions that were checked, with what was found.
         reason: why this verdict, in one sentence.
         needed: what would decide it; empty when it is decided.
+        brief: what was found in one sentence, where that is not how the reason begins.
     """
 
     prediction: str
@@ -49,6 +50,7 @@ class Verdict:
     sample: Sample = Sample()
     assumptions: tuple[str, ...] = ()
     needed: str = ""
+    brief: str = ""
 
     def lacking(self, missing: Missing, sample: Sample) -> "Verdict":
         """The verdict that nothing can be decided about a sample, and why."""

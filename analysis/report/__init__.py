@@ -2,7 +2,7 @@
 
 Contents:
     report       the page
-    sections     its sections
+    page         its parts
     data         what the figures show
     distances    distances and their laws, on iterations and on the summed learning rate
     figures      how they are drawn

@@ -1,6 +1,9 @@
 """HTML from the templates, where every text is cleaned and escaped."""
 
+import base64
+import hashlib
 import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
@@ -8,16 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ultraslow.analysis.text import (
-    interval,
-    plural,
-    printable,
-    real,
-    rounded,
-    sentence,
-    sizes_in_words,
-)
-from ultraslow.diffusion.predictions import PREDICTIONS
+from ultraslow.analysis.text import printable
 
 # Of a text from a file: a configuration is documentation, not data; what is longer stands in the
 # JSON file.
@@ -38,15 +32,9 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters |= {
-    "interval": interval,
-    "plural": plural,
-    "real": real,
-    "rounded": rounded,
-    "sentence": sentence,
-    "sizes_in_words": sizes_in_words,
-}
-_TEMPLATES.globals |= {"predictions": PREDICTIONS, "rounded": rounded}
+# Verdicts that no run would change stand by themselves.
+NO_QUESTION = "Does not arise here"
+_TEMPLATES.globals |= {"no_question": NO_QUESTION}
 
 
 def piece(name: str, *values: object) -> Markup:
@@ -59,10 +47,30 @@ def piece(name: str, *values: object) -> Markup:
     return Markup(getattr(_TEMPLATES.get_template("pieces.html").module, name)(*values))
 
 
-def page(**content: object) -> str:
-    """The whole document, with the style inside; `content` as `templates/page.html` has it."""
-    style = Markup((_FOLDER / "report.css").read_text("utf-8"))
-    return _TEMPLATES.get_template("page.html").render(style=style, **content)
+def page(colours: str, **content: object) -> str:
+    """The whole document, with style and script inside.
+
+    Its policy lets a browser load nothing, and run that script alone.
+
+    Arguments:
+        colours: rules that give the style its colours.
+        content: as `templates/page.html` has it.
+    """
+    style = Markup(colours + (_FOLDER / "report.css").read_text("utf-8"))
+    script = Markup((_FOLDER / "report.js").read_text("utf-8"))
+    return _TEMPLATES.get_template("page.html").render(
+        style=style,
+        script=script,
+        style_hash=_digest(style),
+        script_hash=_digest(script),
+        **content,
+    )
+
+
+def _digest(text: str) -> Markup:
+    """The hash by which a content security policy knows a style or script."""
+    found = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Markup("'sha256-{}'").format(found)
 
 
 def inline_svg(svg: str) -> Markup:
@@ -73,6 +81,20 @@ def inline_svg(svg: str) -> Markup:
     attributes = " ".join(kept).split('" ')
     sized = [a for a in attributes if not a.lstrip("<svg ").startswith(("width=", "height="))]
     return Markup('" '.join(sized) + ">" + rest)
+
+
+def without_style(svg: Markup) -> Markup:
+    """A drawing without any style of its own, which the page's policy forbids.
+
+    What its elements say of themselves becomes attributes.
+    """
+    rest = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
+    return Markup(re.sub(r' style="([^"]*)"', _as_attributes, rest))
+
+
+def _as_attributes(style: re.Match[str]) -> str:
+    pairs = (one.split(":", 1) for one in style[1].split(";") if ":" in one)
+    return "".join(f' {name.strip()}="{value.strip()}"' for name, value in pairs)
 
 
 def json_lines(content: Any) -> Sequence[str]:

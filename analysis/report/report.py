@@ -35,7 +35,8 @@ from .numbers import (
     verdict_rows,
     versions,
 )
-from .sections import Findings, whole_page
+from .page.document import whole_page
+from .page.findings import Findings
 
 # Exponents of tensors are for looking at; verdicts rest on totals, which are simulated more often.
 TENSOR_DRAWS = 200

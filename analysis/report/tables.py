@@ -81,17 +81,17 @@ def _state(row: Mapping[str, Any]) -> str:
     return f"{line} (last written {told} UTC, {time_span(seconds)} ago)"
 
 
-def origin_table(rows: Sequence[Mapping[str, Any]], colours: Mapping[int, str]) -> Table:
+def origin_table(rows: Sequence[Mapping[str, Any]], ranks: Mapping[int, int]) -> Table:
     """The runs that a page is about, each with the beginning of its SHA-256.
 
     Arguments:
         rows: as the JSON file holds them.
-        colours: of the batch sizes.
+        ranks: of the batch sizes, the smallest 0.
     """
     return Table(
         columns=(
             entry("run", "run", left=True),
-            entry("batch size", "batch_size", lambda m: piece("swatch", colours[m], number(m))),
+            entry("batch size", "batch_size", lambda m: piece("key", ranks[m], number(m))),
             entry("seed", "seed"),
             entry("rate", "learning_rate", number),
             Column("scaling", lambda row: row["scaling"] or NONE, left=True),

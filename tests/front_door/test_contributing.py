@@ -95,7 +95,7 @@ def copy(tmp_path_factory):
     shutil.copy(ROOT / "tests" / "test_imports.py", copy / "tests")
     shutil.copy(ROOT / "pyproject.toml", copy)
     files = edited(copy, PAGE.split("## To add a quantity")[1].split("## To add a host")[0])
-    assert len(files) == 10
+    assert len(files) == 11
     return copy
 
 

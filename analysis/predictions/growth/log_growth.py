@@ -137,7 +137,8 @@ def log_growth(study: Study) -> Verdict:
     own = kept.part(shown.nodes)
     compared = arm_compared(shown.name, own.runs, level=study.level)
     besides = power_of_logarithm(shown, found, own, compared)
-    return blank.decided(
+    brief = _brief(shown, found, level=study.level)
+    return replace(blank, brief=brief).decided(
         found.word,
         found.arms[shown.name].exponent,
         reason=_reason(shown, arms, found, besides, level=study.level),
@@ -294,6 +295,21 @@ def _growth(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
     decade = _last_decade(shown, exponent, level=level)
     shared = _shared(found.arms[shown.name], shown, len(found.arms), level=level)
     return f"{span} {grew} with p = {exponent}{shared} ({scale}); {decade}"
+
+
+def _brief(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
+    """What the last decade added, in one sentence; empty where it cannot be compared."""
+    ratio = mean_decade_ratio(shown.ratios, level=level)
+    exponent = found.arms[shown.name].exponent
+    if not math.isfinite(ratio.value):
+        return ""
+    told = f"{fixed(ratio.value)} {ratio.ends(fixed)} times as much distance as the one before"
+    by_log = max(logarithm_ratio(shown.last, shown.onset), 1.0) if exponent.contains(0.0) else 1.0
+    added = f"At {shown.name} the last decade added {told}"
+    if found.word == UNDECIDABLE:
+        laws = f"p = {exponent} does not tell log t from a power"
+        return f"{added}, and {laws}."
+    return f"{added}, where a logarithm adds {fixed(by_log)} times as much and diffusion 3.16."
 
 
 def _shared(said: ArmJudgement, shown: SpeakingArm, arms: int, *, level: float) -> str:

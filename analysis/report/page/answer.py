@@ -1,0 +1,161 @@
+"""The page's first screen: what recordings answer, how verdicts fell, and what to beware."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import xarray as xr
+from markupsafe import Markup, escape
+
+from ultraslow.analysis.intervals import (
+    CONTRADICTED,
+    NOT_APPLICABLE,
+    SUPPORTED,
+    UNDECIDABLE,
+)
+from ultraslow.analysis.report.absent import lost_distances
+from ultraslow.analysis.text import first_of, fixed, plural, printable
+
+from .cards import anchor, emphasized, finding, printed
+
+ASKED = ("P1", "P2")  # what recordings are made for
+# What the verdicts on these say, before the finding.
+_SAID = {
+    ("P1", SUPPORTED): "Distance grows like log t",
+    ("P1", CONTRADICTED): "Distance does not grow like log t",
+    ("P1", UNDECIDABLE): "Whether distance grows like log t is undecidable so far",
+    ("P1", NOT_APPLICABLE): "Whether distance grows like log t does not arise here",
+    ("P2", SUPPORTED): "With η ∝ √M all batch sizes share one curve",
+    ("P2", CONTRADICTED): "With η ∝ √M batch sizes do not share one curve",
+    ("P2", UNDECIDABLE): "Whether batch sizes share one curve under η ∝ √M is undecidable so far",
+    ("P2", NOT_APPLICABLE): "Whether batch sizes share one curve does not arise here",
+}
+_SHORT = 150  # letters of a finding in the answer, above which its later clauses are left to cards
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One verdict in the strip.
+
+    Attributes:
+        key: of the prediction, as it is printed.
+        anchor: of its card.
+        word: the verdict.
+    """
+
+    key: str
+    anchor: str
+    word: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said of one set of runs at a glance.
+
+    Attributes:
+        sentences: the answer.
+        tally: how many verdicts came out how.
+        strip: a cell each.
+    """
+
+    sentences: Markup
+    tally: tuple[tuple[str, int], ...]
+    strip: tuple[Cell, ...]
+
+
+def answered(
+    rows: Sequence[Mapping[str, Any]], briefs: Mapping[str, str], place: int = 0, seen: str = ""
+) -> Answer:
+    """The answer of a set of runs.
+
+    Arguments:
+        rows: its verdicts.
+        briefs: findings in a sentence, by prediction, where verdicts have one.
+        place: of the set, the first 0; others say what they decide and nothing of what they lack.
+        seen: what the picture shows beside the first answer; empty for nothing.
+    """
+    said = []
+    for row in rows:
+        key, word = row["prediction"], row["verdict"]
+        decided = word in (SUPPORTED, CONTRADICTED)
+        if key in ASKED and (place == 0 or decided or key == ASKED[0]):
+            told = _told(_SAID[key, word], finding(row, briefs.get(key, "")))
+            said.append(told)
+            if key == ASKED[0] and seen and not decided:
+                said.append(emphasized(seen))
+    words = [row["verdict"] for row in rows]
+    tally = [(word, words.count(word)) for word in (CONTRADICTED, SUPPORTED, UNDECIDABLE)]
+    if NOT_APPLICABLE in words:
+        tally.append((NOT_APPLICABLE, words.count(NOT_APPLICABLE)))
+    strip = [
+        Cell(printed(row["prediction"]), anchor(row["prediction"], place), row["verdict"])
+        for row in rows
+    ]
+    return Answer(Markup(" ").join(said), tuple(tally), tuple(strip))
+
+
+def _told(statement: str, why: str) -> Markup:
+    """A statement and why, in one breath: the finding's first clause."""
+    clause = why.rstrip(".")
+    if len(clause) > _SHORT:
+        clause = re.split(r"; |, and (?=still )|, where (?=\d)| \((?!\d)", clause, maxsplit=1)[0]
+    return Markup("{}: {}.").format(_with_weight(statement), emphasized(_lowered(clause)))
+
+
+def _with_weight(statement: str) -> Markup:
+    """The statement with the words that say yes, no or neither set off."""
+    told = str(escape(statement))
+    return Markup(re.sub(r"\b(does not grow|do not share|undecidable)\b", r"<b>\1</b>", told))
+
+
+def _lowered(clause: str) -> str:
+    """A sentence's beginning inside another: words begin small, symbols stay."""
+    first = clause.split(" ", maxsplit=1)[0]
+    return clause[:1].lower() + clause[1:] if first[1:].islower() or first == "A" else clause
+
+
+def exponents_seen(fits: xr.Dataset) -> str:
+    """Between which exponents the fitted curves lie, arm by arm; empty without a fit."""
+    known = fits["exponent"].where(~fits["repeats"]).dropna("node")
+    if not known.size:
+        return ""
+    arms: dict[tuple[int, str], list[float]] = {}
+    for value, size, arm in zip(
+        known.values.tolist(), known["batch_size"].values, known["arm"].values, strict=True
+    ):
+        arms.setdefault((int(size), str(arm)), []).append(value)
+    means = [sum(own) / len(own) for own in arms.values()]
+    low, high = fixed(min(means)), fixed(max(means))
+    told = low if low == high else f"{low} to {high} by arm"
+    return f"Fitted exponents are {told.replace('-', '−')}, where log t is 0 and diffusion ½."
+
+
+def warnings(runs: Mapping[str, xr.Dataset], inputs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader must know before any number: runs that go on, that broke off or diverged.
+
+    Arguments:
+        runs: recordings by node name.
+        inputs: what was read, as the JSON file holds it.
+    """
+    told = []
+    live = [row for row in inputs if str(row["state"]).startswith("live")]
+    broken = [row for row in inputs if row["state"] in ("killed", "left")]
+    if live:
+        told.append(
+            f"{plural(len(live), 'run')} still recording ({_names(live)}): all numbers may change."
+        )
+    if broken:
+        verb = "was" if len(broken) == 1 else "were"
+        told.append(
+            f"{plural(len(broken), 'run')} {verb} never closed ({_names(broken)}): they end where "
+            "their process did."
+        )
+    lost = lost_distances(runs)
+    if lost:
+        told.append(f"{plural(len(lost), 'run')} diverged: {first_of(list(lost), 2)}.")
+    return told
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> str:
+    return first_of([printable(str(row["run"]), 40) for row in rows])

@@ -1,0 +1,91 @@
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ultraslow.analysis.report.page.answer import answered, exponents_seen, warnings
+
+ROW = {
+    "prediction": "P1",
+    "verdict": "contradicted",
+    "reason": "The last decade added 1.5 [1.2, 1.8] times as much, where a logarithm adds 1. "
+    "Other things follow.",
+}
+ANSWERS = {
+    ("P1", "supported"): "Distance grows like log t",
+    ("P1", "contradicted"): "Distance does not grow like log t",
+    ("P1", "undecidable"): "Whether distance grows like log t is undecidable so far",
+    ("P1", "not applicable"): "Whether distance grows like log t does not arise here",
+    ("P2", "supported"): "With η ∝ √M all batch sizes share one curve",
+    ("P2", "contradicted"): "With η ∝ √M batch sizes do not share one curve",
+    ("P2", "undecidable"): "is undecidable so far",
+    ("P2", "not applicable"): "does not arise here",
+}
+
+
+def words(markup):
+    return re.sub(r"<[^>]+>", "", str(markup))
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_the_answer_says_what_the_verdict_says_and_why(case):
+    prediction, verdict = case
+    found = answered([ROW | {"prediction": prediction, "verdict": verdict}], {})
+    text = words(found.sentences)
+    assert ANSWERS[case] in text
+    assert ": the last decade added 1.5 [1.2, 1.8] times as much" in text
+    assert "Other things" not in text
+    assert "<b>1.5</b>" in found.sentences
+
+
+def test_a_brief_finding_is_told_in_place_of_the_reason():
+    text = words(answered([ROW], {"P1": "At batch size 64 it added 3 times."}).sentences)
+    assert text == "Distance does not grow like log t: at batch size 64 it added 3 times."
+
+
+def test_later_sets_tell_of_batch_sizes_only_what_they_decide():
+    open_one = ROW | {"prediction": "P2", "verdict": "undecidable"}
+    assert "one curve" in words(answered([ROW, open_one], {}).sentences)
+    assert "one curve" not in words(answered([ROW, open_one], {}, place=1).sentences)
+
+
+def test_an_open_question_is_answered_by_what_is_seen():
+    open_one = ROW | {"verdict": "undecidable"}
+    seen = "Fitted exponents are 0.38 to 0.55 by arm."
+    assert seen in words(answered([open_one], {}, seen=seen).sentences)
+    assert seen not in words(answered([ROW], {}, seen=seen).sentences)
+
+
+def test_verdicts_are_counted_with_those_that_none_is():
+    rows = [ROW, ROW, ROW | {"verdict": "undecidable"}]
+    assert answered(rows, {}).tally == (("contradicted", 2), ("supported", 0), ("undecidable", 1))
+    rows.append(ROW | {"verdict": "not applicable"})
+    assert answered(rows, {}).tally[-1] == ("not applicable", 1)
+
+
+def test_exponents_are_means_of_arms_without_repeated_seeds():
+    fits = xr.Dataset(
+        {"exponent": ("node", [0.2, 0.4, 0.5, 0.9, np.nan])},
+        coords={
+            "node": list("abcde"),
+            "batch_size": ("node", [64, 64, 256, 256, 256]),
+            "arm": ("node", [""] * 5),
+            "repeats": ("node", [False, False, False, True, False]),
+        },
+    )
+    assert "0.30 to 0.50 by arm" in exponents_seen(fits)
+    assert exponents_seen(fits.isel(node=[4])) == ""
+
+
+def test_runs_that_go_on_broke_off_or_diverged_are_told_first(make):
+    run = make(run="a", records=[0, 1, 2, 4])
+    fine = {"run": "a", "state": "closed"}
+    assert warnings({"a": run}, [fine]) == []
+    live = [fine | {"state": "live"}, fine | {"state": "live on host?"}]
+    assert "2 runs still recording (a, a)" in warnings({"a": run}, live)[0]
+    assert "1 run was never closed (a)" in warnings({"a": run}, [fine | {"state": "killed"}])[0]
+    run["distance_sq"][2:] = np.nan
+    assert "1 run diverged: a: no finite distance after iteration 1 of 4." in warnings(
+        {"a": run}, [fine]
+    )
