@@ -9,6 +9,9 @@ from typing import Any
 from ultraslow.diffusion.recording import shortened
 
 MINUS = "−"
+# Characters of a text from a file: a configuration is documentation, not data; what is longer
+# stands in the JSON file.
+LONGEST = 4000
 # 23,8 and 1.234,5: a comma before decimals, points between thousands.
 _COMMA = re.compile(r"[+-]?(\d*|[1-9]\d{0,2}(\.\d{3})+),\d+([eE][+-]?\d+)?", re.ASCII)
 # 1,234 is that as well, or a comma between thousands.

@@ -20,7 +20,8 @@ from .recording import escaped
 
 WIDTH = 100  # sentences are not read at more columns
 GAP, INDENT = 2, 4
-_LEAST = 12  # columns of words are not made narrower than this
+_LEAST = 12  # columns of words are not made narrower than this,
+_EASY = 30  # or than this as long as others can be spared
 # Latin, Greek, dashes, super- and subscripts, arrows and signs of mathematics: one column each.
 _NARROW = re.compile(
     "[ -~\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2030-\u205e\u2070-\u20bf\u2100-\u22ff]*"
@@ -204,7 +205,8 @@ def grid_rows(
     below: list[list[int]] = []
     if width is not None:
         floors = [_floor(one, natural[k], [row[k] for row in rows]) for k, one in enumerate(heads)]
-        shown, below = _fitting(heads, floors, width)
+        easy = [min(own, max(least, _EASY)) for own, least in zip(natural, floors, strict=True)]
+        shown, below = _fitting(heads, floors, easy, width)
         widths = _shrunk(natural, floors, shown, heads, width)
     titled = any(heads[k].title for k in shown)
     bold, tone = ("1", "tone" if titled else "1") if colour else ("", "")
@@ -227,9 +229,16 @@ def _floor(head: Head, natural: int, texts: Sequence[str]) -> int:
 
 
 def _fitting(
-    heads: Sequence[Head], floors: Sequence[int], width: int
+    heads: Sequence[Head], floors: Sequence[int], easy: Sequence[int], width: int
 ) -> tuple[list[int], list[list[int]]]:
-    """The columns that stand side by side, and groups of those that go below each row."""
+    """The columns that stand side by side, and groups of those that go below each row.
+
+    Arguments:
+        heads: the columns.
+        floors: how narrow each can be made.
+        easy: how narrow before a column that can be spared goes.
+        width: of all of them.
+    """
     groups: list[list[int]] = []
     for k, one in enumerate(heads):
         if one.tied and groups:
@@ -242,7 +251,8 @@ def _fitting(
         return sum(floors[k] + GAP for k in shown) - GAP <= width
 
     for group in [one for one in reversed(groups) if heads[one[0]].spare]:
-        if fits():
+        shown = [k for group in groups for k in group]
+        if sum(easy[k] + GAP for k in shown) - GAP <= width:
             break
         groups.remove(group)
     below: list[list[int]] = []

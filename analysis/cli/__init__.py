@@ -2,7 +2,8 @@
 
 Contents:
     shared       arguments, recordings read, files written, answers printed
-    recordings   info, fit, test, compare, report
+    inventory    info
+    recordings   fit, test, compare, report
     batch_sizes  noise, batch
     planning     plan, simulate
     exchange     import, export

@@ -134,8 +134,7 @@ def _batch_of_table(path: Path, arguments: argparse.Namespace) -> int:
         critical_table,
         rates_table,
     )
-    from ultraslow.analysis.report.numbers import plain
-    from ultraslow.analysis.report.table import Table
+    from ultraslow.analysis.report.table import Table, plain
     from ultraslow.analysis.scores.batch_table import (
         TableError,
         critical_batches,

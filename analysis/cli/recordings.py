@@ -1,4 +1,4 @@
-"""Commands that say what is in recordings, fit them and test predictions on them."""
+"""Commands that fit recordings, compare laws and test predictions on them."""
 
 import argparse
 import json
@@ -6,40 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ultraslow.diffusion.cli import CommandError, Run, main
+from ultraslow.diffusion.cli import CommandError, Run
 from ultraslow.diffusion.terminal import tell
 
 from .shared import add_json, add_level, add_paths, advance, check_output, load_all, save, say
 
 if TYPE_CHECKING:
     import xarray as xr
-
-
-def info(parser: argparse.ArgumentParser) -> Run:
-    """Say what is in recordings: records, iterations, what was measured, faults, what they lack.
-
-    Example: ultraslow info runs/
-    """
-    add_paths(parser)
-    add_json(parser)
-    parser.add_argument(
-        "--repair",
-        action="store_true",
-        help="first rebuild each PATH from its sound parts, as `ultraslow repair` does",
-    )
-    return _info
-
-
-def _info(arguments: argparse.Namespace) -> int:
-    from ultraslow.analysis.report import recording_tables
-
-    # Repairing is the recorder's business, reached through the command and not by an import.
-    if arguments.repair and (status := main(["repair", *arguments.paths])):
-        return status
-    used, bad, lacks = recording_tables(load_all(arguments, report_unusable=False))
-    found = {"recordings": used.json(), "unusable": bad.json(), "lacking": list(lacks.notes)}
-    say(arguments, found, used, bad, lacks)
-    return 0
 
 
 _RATE_UNKNOWN = (

@@ -1,3 +1,4 @@
+from .absent import absences as absences, happened as happened
 from .batch_sizes import (
     critical_by_group as critical_by_group,
     critical_table as critical_table,
@@ -9,6 +10,7 @@ from .numbers import (
     comparison_rows as comparison_rows,
     critical_numbers as critical_numbers,
     fit_rows as fit_rows,
+    inputs as inputs,
     ladder_rows as ladder_rows,
     law_rows as law_rows,
     plan_numbers as plan_numbers,
@@ -20,6 +22,5 @@ from .tables import (
     law_tables as law_tables,
     noise_table as noise_table,
     plan_tables as plan_tables,
-    recording_tables as recording_tables,
 )
 from .verdicts import answer_tables as answer_tables, verdict_tables as verdict_tables

@@ -10,8 +10,7 @@ from ultraslow.analysis.predictions.batch_size.optimizer_exponents import DISTAN
 from ultraslow.analysis.runs import ITERATION
 from ultraslow.analysis.text import number, percent, plural, rounded, sentence
 
-from .numbers import plain
-from .table import Column, Table
+from .table import Column, Table, plain
 
 _NONE = "–"
 

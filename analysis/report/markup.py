@@ -11,11 +11,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ultraslow.analysis.text import printable
+from ultraslow.analysis.text import LONGEST, printable
 
-# Of a text from a file: a configuration is documentation, not data; what is longer stands in the
-# JSON file.
-LONGEST = 4000
 _FOLDER = files(__package__) / "templates"
 
 

@@ -1,24 +1,25 @@
 """Results and their origin as plain values that JSON can hold."""
 
 import json
-import math
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
-from ultraslow.analysis.comparison import ArmLaws, LawFound
-from ultraslow.analysis.growth import LATE_GROWTH
-from ultraslow.analysis.intervals import Interval
-from ultraslow.analysis.noise import ArmScale, Breakdown, run_noise_scale
-from ultraslow.analysis.planning import Advice, Plan
 from ultraslow.analysis.runs import constant_rate, fitted_at, label, runs_of
-from ultraslow.analysis.scores import CriticalBatch, Gain, Ladder, Rung
+
+from .table import plain
+
+if TYPE_CHECKING:  # they take a second, and what is in recordings is told without them
+    from ultraslow.analysis.comparison import ArmLaws, LawFound
+    from ultraslow.analysis.intervals import Interval
+    from ultraslow.analysis.noise import ArmScale, Breakdown
+    from ultraslow.analysis.planning import Advice, Plan
+    from ultraslow.analysis.scores import CriticalBatch, Gain, Ladder, Rung
 
 VERSIONS = ("ultraslow", "numpy", "scipy", "statsmodels", "xarray", "netCDF4", "matplotlib")
 _LABELS = ("seed", "scaling", "model", "data", "optimizer", "world_size")
@@ -38,29 +39,8 @@ _FIT = (
     "exponent_before",
     "exponent_after",
     "detectable",
-    *LATE_GROWTH,
-    "first",
-    "last",
-    "decades",
-    "fitted",
 )
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON holds it; NaN becomes None, infinities the texts "inf" and "-inf".
-
-    >>> plain({"low": np.float64("nan"), "high": [np.inf, np.int64(2)]})
-    {'low': None, 'high': ['inf', 2]}
-    """
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
+_WHERE = ("first", "last", "decades", "fitted")
 
 
 def versions() -> dict[str, str]:
@@ -132,7 +112,9 @@ def verdict_rows(verdicts: xr.Dataset) -> list[dict[str, Any]]:
 
 def fit_rows(fits: xr.Dataset) -> list[dict[str, Any]]:
     """Fits as one dictionary a curve: along `node`, and along `tensor` where they have it."""
-    present = [name for name in _FIT if name in fits]
+    from ultraslow.analysis.growth import LATE_GROWTH
+
+    present = [name for name in (*_FIT, *LATE_GROWTH, *_WHERE) if name in fits]
     keys = [
         name
         for name in ("node", "run", "batch_size", "seed", "arm", "tensor")
@@ -154,11 +136,13 @@ def _rows(arrays: dict[str, list]) -> Iterable[tuple]:
 
 def noise_rows(runs: dict[str, xr.Dataset], *, level: float) -> list[dict[str, Any]]:
     """The noise scale of each run with its interval."""
+    from ultraslow.analysis.noise import run_noise_scale
+
     found = {name: run_noise_scale(run, level=level) for name, run in runs.items()}
     return [plain({"node": name, **scale.record()}) for name, scale in found.items()]
 
 
-def comparison_rows(found: Sequence[ArmScale]) -> list[dict[str, Any]]:
+def comparison_rows(found: "Sequence[ArmScale]") -> list[dict[str, Any]]:
     """Noise scales against the batch size, one dictionary an arm."""
     return [
         plain({**vars(one), "scale": one.scale.record(), "crossover": _three(one.crossover)})
@@ -166,11 +150,11 @@ def comparison_rows(found: Sequence[ArmScale]) -> list[dict[str, Any]]:
     ]
 
 
-def _three(found: Interval) -> list[float]:
+def _three(found: "Interval") -> list[float]:
     return [found.value, found.low, found.high]
 
 
-def breakdown_numbers(found: Breakdown | None) -> dict[str, Any] | None:
+def breakdown_numbers(found: "Breakdown | None") -> dict[str, Any] | None:
     """Noise scales by tensors and by loss; None for none."""
     if found is None:
         return None
@@ -184,19 +168,19 @@ def breakdown_numbers(found: Breakdown | None) -> dict[str, Any] | None:
     return dict(plain(content))
 
 
-def loss_rows(found: Breakdown) -> list[dict[str, float]]:
+def loss_rows(found: "Breakdown") -> list[dict[str, float]]:
     """Noise scales by the training loss, one dictionary an interval of it."""
     names = ("loss", "estimate", "low", "high")
     columns = {name: found.by_loss[name].values.tolist() for name in names}
     return [dict(zip(columns, row, strict=True)) for row in _rows(columns)]
 
 
-def critical_numbers(found: CriticalBatch) -> dict[str, Any]:
+def critical_numbers(found: "CriticalBatch") -> dict[str, Any]:
     """A critical batch size."""
     return plain({**found.record(), "steps": dict(found.steps or {}), "notes": list(found.notes)})
 
 
-def ladder_rows(found: Sequence[Ladder]) -> list[dict[str, Any]]:
+def ladder_rows(found: "Sequence[Ladder]") -> list[dict[str, Any]]:
     """Ladders, each with its rungs."""
     return [
         plain({**asdict(ladder), "rungs": [_rung(rung) for rung in ladder.rungs]})
@@ -204,12 +188,12 @@ def ladder_rows(found: Sequence[Ladder]) -> list[dict[str, Any]]:
     ]
 
 
-def _rung(rung: Rung) -> dict[str, Any]:
+def _rung(rung: "Rung") -> dict[str, Any]:
     steps = {"over_before": rung.over_before, "over_baseline": rung.over_baseline}
     return {**asdict(rung), **{name: gain and _gain(gain) for name, gain in steps.items()}}
 
 
-def _gain(gain: Gain) -> dict[str, Any]:
+def _gain(gain: "Gain") -> dict[str, Any]:
     contrast = {
         "estimate": gain.interval.value,
         "low": gain.interval.low,
@@ -222,19 +206,19 @@ def _gain(gain: Gain) -> dict[str, Any]:
     return {"contrast": contrast, **rest}
 
 
-def law_rows(found: Sequence[ArmLaws]) -> list[dict[str, Any]]:
+def law_rows(found: "Sequence[ArmLaws]") -> list[dict[str, Any]]:
     """Laws compared, one dictionary an arm, those that survive first in each."""
     return [plain({**vars(arm), "laws": [_law(own) for own in arm.laws]}) for arm in found]
 
 
-def _law(own: LawFound) -> dict[str, Any]:
+def _law(own: "LawFound") -> dict[str, Any]:
     told: dict[str, Any] = {"law": own.law, "survives": own.survives, "p_value": own.p_value}
     for name, off in (("decade", own.decade), ("half_decade", own.half_decade)):
         told |= {name: off.value, f"{name}_low": off.low, f"{name}_high": off.high}
     return told
 
 
-def plan_numbers(found: Plan) -> dict[str, Any]:
+def plan_numbers(found: "Plan") -> dict[str, Any]:
     """A plan."""
     told = {**vars(found.pilot), "noise": str(found.pilot.noise)}
     return plain(
@@ -250,7 +234,7 @@ def plan_numbers(found: Plan) -> dict[str, Any]:
     )
 
 
-def _advised(way: Advice) -> dict[str, Any]:
+def _advised(way: "Advice") -> dict[str, Any]:
     """The advised design, and the share of studies that each design would decide."""
     ahead = way.outlook
     present = dict(zip(("seeds", "last"), ahead.present, strict=True))

@@ -31,12 +31,12 @@ from .numbers import (
     ladder_rows,
     noise_rows,
     now,
-    plain,
     verdict_rows,
     versions,
 )
 from .page.document import whole_page
 from .page.findings import Findings
+from .table import plain
 
 # Exponents of tensors are for looking at; verdicts rest on totals, which are simulated more often.
 TENSOR_DRAWS = 200

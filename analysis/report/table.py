@@ -1,12 +1,13 @@
 """One table of values, as the terminal, a page and programs read it."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
+import numpy as np
 
-from ultraslow.analysis.text import printable
+from ultraslow.analysis.text import LONGEST, printable
 from ultraslow.diffusion.terminal import (
     INDENT,
     WIDTH,
@@ -17,10 +18,27 @@ from ultraslow.diffusion.terminal import (
     wrapped,
 )
 
-from .markup import LONGEST, piece
-from .numbers import plain
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 NONE = "–"
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON holds it; NaN becomes None, infinities the texts "inf" and "-inf".
+
+    >>> plain({"low": np.float64("nan"), "high": [np.inf, np.int64(2)]})
+    {'low': None, 'high': ['inf', 2]}
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -72,8 +90,10 @@ class Table:
         """The rows as JSON holds them."""
         return [plain(asdict(row) if is_dataclass(row) else row) for row in self.rows]  # type: ignore[arg-type]
 
-    def html(self) -> Markup:
+    def html(self) -> "Markup":
         """The table and its notes as a part of a page."""
+        from .markup import piece
+
         return piece("table", self)
 
     def terminal(self, width: int | None = None) -> str:

@@ -1,22 +1,18 @@
-"""Results as tables: recordings, laws, noise scales, ladders, plans."""
+"""Results as tables: laws, noise scales, ladders, plans."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from ultraslow.analysis.comparison import ArmLaws, in_words, off_ends
 from ultraslow.analysis.noise import ArmScale, Breakdown, NoiseScale
 from ultraslow.analysis.planning import Advice, Pilot, Plan
 from ultraslow.analysis.planning.advice import PROMISED
-from ultraslow.analysis.runs import runs_of, unusable
 from ultraslow.analysis.scores import Gain, Ladder
 from ultraslow.analysis.text import (
     first_of,
     fixed,
-    in_short,
     interval,
     number,
     of_batch_size,
@@ -25,60 +21,13 @@ from ultraslow.analysis.text import (
     rounded,
     sentence,
     signed_percent,
-    time_span,
 )
 
-from .absent import absences, happened
-from .exponents import phase_note, where_fitted
 from .markup import piece
-from .numbers import inputs, loss_rows
+from .numbers import loss_rows
 from .table import NONE, Column, Table, entry
 
-_MEASUREMENTS = {"loss": "loss", "noise_trace": "noise", "learning_rate": "rate"}
 _HASH_LENGTH = 12
-
-
-def recording_tables(runs: xr.DataTree) -> list[Table]:
-    """What is in each recording, what could not be used, and what predictions lack."""
-    rows = inputs(runs)
-    columns = (
-        entry("run", "run", left=True),
-        entry("batch", "batch_size", number),
-        entry("seed", "seed"),
-        entry("iterations", "last_iteration"),
-        entry("records", "records"),
-        entry("weights", "weights", in_short),
-        entry("decades", "constant_rate_decades", fixed),
-        *where_fitted(rows),
-        entry("state", "state", lambda state: state.partition(" ")[0], left=True),
-        entry("beside distance", "measured", _in_words, left=True),
-    )
-    states = [_state(row) for row in rows if row["written"]]
-    notes = (*phase_note(rows), *states, *happened(runs_of(runs)))
-    bad = Table(
-        columns=(Column("", lambda item: f"not used: {item.source}", left=True),),
-        rows=unusable(runs),
-        below=lambda item: item.faults,
-    )
-    lacks = Table(notes=absences(runs_of(runs)))
-    return [Table(columns=columns, rows=rows, notes=notes), bad, lacks]
-
-
-def _in_words(measured: Sequence[str]) -> str:
-    return ", ".join(word for name, word in _MEASUREMENTS.items() if name in measured)
-
-
-def _state(row: Mapping[str, Any]) -> str:
-    """What goes on in a live folder; age tells a run that records from one that hangs."""
-    line, written = f"{row['run']}: {row['state']}", row["written"]
-    line += ", not closed" if row["state"] in ("killed", "left") else ""
-    line += f"; {row['unwritten']}" if row.get("unwritten") else ""
-    try:
-        seconds = (datetime.now(UTC) - datetime.fromisoformat(written)).total_seconds()
-    except (ValueError, TypeError):
-        return line
-    told = written.replace("T", " ").removesuffix("+00:00")
-    return f"{line} (last written {told} UTC, {time_span(seconds)} ago)"
 
 
 def origin_table(rows: Sequence[Mapping[str, Any]], ranks: Mapping[int, int]) -> Table:

@@ -7,6 +7,7 @@ Contents:
     arms      runs that differ in their seeds only, sets of equal runs
     distinct  which runs are draws of their own, and why others are none
     names     how arms are called
+    gaps      seeds and arms that a sweep lacks
     where     conditions that choose some of them
 """
 

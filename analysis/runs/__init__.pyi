@@ -27,6 +27,7 @@ from .clocks import (
     series_clocks as series_clocks,
 )
 from .distinct import counted_in_words as counted_in_words, draws as draws, traits as traits
+from .gaps import arms_in_words as arms_in_words, listed_seeds as listed_seeds
 from .load import unusable as unusable
 from .names import arm_names as arm_names
 from .readings import (

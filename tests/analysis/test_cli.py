@@ -27,7 +27,7 @@ def runs(save, tmp_path):
 def test_info_lists_runs_and_faults(runs, capsys):
     assert main(["info", str(runs)]) == 0
     out = capsys.readouterr().out
-    assert "short-s0" in out
+    assert "2 recordings, 1 arm" in out and "0, 1" in out
     assert "loss, noise, rate" in out
     assert "broken.nc\n    has zero bytes" in out
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ultraslow.analysis import load
 from ultraslow.analysis.growth.noise_models import NoiseModel
 from ultraslow.analysis.growth.runs import fit_tensors, fit_totals
 from ultraslow.analysis.intervals import Interval
@@ -26,31 +25,12 @@ FEW = [0, 1, 2, 4, 8]
 LONG = "a-very-long-run-name-with-many-settings-in-it-b1024-s0"
 
 
-def listed(runs):
-    used, bad, _ = tables.recording_tables(runs)  # what they lack: test_absent.py
-    return printed([used, bad])
-
-
 def flat(text):
     return " ".join(text.split())
 
 
 def words(html):
     return flat(re.sub("<[^>]+>", " ", str(html)))
-
-
-def test_info_shows_names_whole_and_what_was_measured(make, tree):
-    run = make(run=LONG, tensor_size=[25_000_000, 500_000, 57_000], last=1_000_000)
-    lines = listed(tree(run, make(run="距離" * 5, seed=1))).splitlines()
-    assert lines[1].split()[:4] == [LONG, "64", "0", "1000000"]
-    assert "25.6M" in lines[1]
-    assert "loss, noise, rate" in lines[1]
-    assert "距離距離" in lines[2]
-
-
-def test_a_live_run_without_a_time_is_told_by_its_state(make, tree):
-    run = make(run="a", records=FEW).assign_attrs(state="live", written="yesterday")
-    assert listed(tree(run)).splitlines()[-1] == "a: live"
 
 
 def test_each_reason_is_counted_once(make):
@@ -92,35 +72,6 @@ def test_a_misfit_of_an_arm_is_told_below_its_fits(make):
         "misfit at batch size 64: local exponents run 0.30 to 0.70 where the fitted law says "
         "0.50 to 0.50"
     )
-
-
-def test_unusable_paths_are_listed(save, tmp_path):
-    save("good", tmp_path / "runs", records=FEW)
-    (tmp_path / "runs" / "bad.nc").write_bytes(b"")
-    lines = listed(load(tmp_path / "runs")).splitlines()
-    assert lines[3] == f"not used: {tmp_path / 'runs' / 'bad.nc'}"
-    assert lines[4] == "    has zero bytes"
-
-
-@pytest.mark.parametrize(
-    ("state", "said"),
-    [
-        ("live", "a: live (last written 2000-02-29 12:34:56 UTC, "),
-        ("killed", "a: killed, not closed (last written 2000-02-29 12:34:56 UTC, "),
-        ("live on gpu7?", "a: live on gpu7? (last written 2000-02-29 12:34:56 UTC, "),
-    ],
-)
-def test_a_killed_run_is_told_from_a_living_one(make, tree, state, said):
-    written = {"state": state, "written": "2000-02-29T12:34:56+00:00"}
-    runs = tree(
-        make(run="a", records=FEW).assign_attrs(written),
-        make(run="b", records=FEW).assign_attrs(state="closed"),
-    )
-    lines = listed(runs).splitlines()
-    assert [line.split()[7] for line in lines[1:3]] == [state.split()[0], "closed"]
-    assert flat(" ".join(lines[4:])).startswith(said)
-    assert lines[-1].endswith(" d ago)")
-    assert len(lines) == 5
 
 
 BOUNDED = ArmScale(

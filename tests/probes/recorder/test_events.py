@@ -9,7 +9,8 @@ import torch
 import xarray as xr
 
 from ultraslow import analysis, probes
-from ultraslow.analysis.report.tables import recording_tables
+from ultraslow.analysis.report import happened
+from ultraslow.analysis.runs import runs_of
 from ultraslow.diffusion.recording import EVENTS, events_of
 from ultraslow.probes.storage import RecordingWriter, SegmentStore
 
@@ -65,8 +66,8 @@ def test_layers_that_begin_to_train_are_noted_with_what_was_warned_of(tmp_path):
     ((iteration, text),) = events(tmp_path / "a.nc")
     assert iteration == 2
     assert str(warned[0].message).endswith(text)
-    used = recording_tables(analysis.load(tmp_path / "a.nc"))[0]
-    assert used.notes == (f"a, iteration 2: {text}",)
+    found = happened(runs_of(analysis.load(tmp_path / "a.nc")))
+    assert found == (f"a, iteration 2: {text}",)
 
 
 def test_layers_that_another_optimizer_begins_to_train_are_noted(tmp_path):
