@@ -1,6 +1,7 @@
 """What tests of several packages share."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -60,3 +61,27 @@ def single_tensor(distance, times, *, batch_size=64, seed=0, rate=0.1, **more):
 def single():
     """The function that makes a recording of one tensor."""
     return single_tensor
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium, steered by playwright; tests skip where there is none.
+
+    With BROWSER_TESTS=required, as in continuous integration, they fail there.
+    """
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next(filter(None, map(shutil.which, names)), None)
+    missing = "" if found else f"no browser is installed (looked for {', '.join(names)})"
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing = missing or "playwright is not installed: pip install -e '.[test]'"
+    if missing and os.environ.get("BROWSER_TESTS") == "required":
+        pytest.fail(missing)
+    if missing:
+        pytest.skip(missing)
+    with sync_playwright() as steered:
+        options = ["--no-sandbox", "--disable-dev-shm-usage"]
+        running = steered.chromium.launch(executable_path=found, args=options)
+        yield running
+        running.close()

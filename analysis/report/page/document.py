@@ -3,6 +3,7 @@
 import warnings as python_warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from markupsafe import Markup
@@ -103,7 +104,7 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
     judged = _guarded("Predictions", lambda: _judged(found, content, there), [])
     what = {f"{row['model']} on {row['data']}" for row in content["inputs"] if row["model"]}
     made = f"ultraslow {content['versions']['ultraslow']}"
-    day = content["created"][:10]
+    made_on = datetime.fromisoformat(content["created"])
     return markup.page(
         colour_rules(),
         title=TITLE,
@@ -111,7 +112,7 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
             made,
             plural(len(found.study.runs), "run"),
             *(printable(one, 80) for one in sorted(what)[:2]),
-            day,
+            f"{made_on.day}\u00a0{made_on:%B}\u00a0{made_on.year}",
         ],
         warnings=_guarded("Warnings", lambda: warnings(found.study.runs, content["inputs"]), []),
         hero=_guarded("Figure 1", lambda: motion.hero(found), Markup("")),
