@@ -1,7 +1,7 @@
 """The runs of one study, with what every question asks of them, each found once and kept."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -132,6 +132,25 @@ class Study:
             if name not in kept:
                 kept[name] = reading(run)
         return {name: kept[name] for name in self.runs}
+
+    def found(self, finding: Callable[..., Read], *asked: Hashable) -> Read:
+        """What a function finds of the study; it is kept, so that nothing is found twice.
+
+        Arguments:
+            finding: a function of a study and what is asked, of a module.
+            asked: its further arguments.
+
+        Returns:
+            Its value.
+        """
+        key = (finding, *asked)
+        if key not in self._found:
+            self._found[key] = finding(self, *asked)
+        return self._found[key]
+
+    @cached_property
+    def _found(self) -> dict[tuple[Hashable, ...], Any]:
+        return {}
 
     @cached_property
     def _readings(self) -> dict[Callable[[xr.Dataset], Any], dict[str, Any]]:

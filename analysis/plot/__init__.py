@@ -9,11 +9,17 @@ returns the axes. Figures of one `study_of(runs)` share its fits.
 
 Contents:
     arms       what a figure shows of a study: arms, names, colours, curves
+    clocks     `hero`, what a logarithm would have done; `collapse`, by clock
     drawing    figures as SVG of a page
-    growth     distances, the laws fitted to them, and what these leave
+    forests    `exponents` and `ladder`, a row an estimate
+    growth     `distance`, with the laws fitted to it; `residuals`
     labels     names at the ends of curves
     look       colours, marks and axes
+    noise      `noise_scale`, against iterations and batch sizes
+    outcomes   `loss` and `generalization`
+    paths      `straightness`, `aging` and `landscape`
     pixels     what a pixel shows of a curve
+    rulers     `ruler` and `verdicts`
 """
 
 import lazy_loader

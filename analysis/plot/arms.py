@@ -99,7 +99,10 @@ def study_of(runs: Runs) -> Study:
 
 def arms_of(runs: Runs) -> list[Shown]:
     """All arms: those of the first set by rule and batch size, other sets, rungs of ladders."""
-    study = study_of(runs)
+    return study_of(runs).found(_arms)
+
+
+def _arms(study: Study) -> list[Shown]:
     names = arm_names(study.runs)
     kept = one_per_seed(study.runs)
     sets = {node: name for name, part in study.sets.items() for node in part.runs}

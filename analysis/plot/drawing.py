@@ -88,7 +88,7 @@ def _overhang(axes: Axes, size: tuple[float, float]) -> tuple[float, float, floa
     """How far texts go beyond the drawing at each side; negative where there is room to spare."""
     boxes = [_extent(text) for text in _texts(axes) if text.get_text() and text.get_visible()]
     outer = axes.get_window_extent()
-    boxes.append((outer.x0, outer.y0, outer.x1, outer.y1))
+    boxes.append((outer.x0, outer.y0, outer.x1 + _MARK, outer.y1 + _MARK))
     for line in axes.lines:  # marks beside the axes
         if not line.get_clip_on() and line.get_transform() != axes.transData:
             at = line.get_transform().transform(line.get_xydata())
@@ -237,8 +237,9 @@ class Renderer(RendererBase):
             self._dots(gc, at, float(outline.vertices[:, 0].max()), rgbFace)
             return
         ends = outline.vertices[[0, -1]]
-        closed = np.allclose(ends[0], ends[1]) or outline.codes is not None
+        closed = bool(np.allclose(ends[0], ends[1])) or outline.codes is not None
         corners = outline.vertices[: -1 if closed else None] * [1, -1]
+        closed |= rgbFace is not None and len(corners) > 2  # as carets, which are filled
         steps = " ".join(_pair(step) for step in np.diff(np.round(corners, 1), axis=0))
         start = np.round(corners[0], 1)
         end = "z" if closed else ""
@@ -327,6 +328,8 @@ def _parts(path: Any, box: tuple[float, ...] | None) -> Iterator[tuple[Array, bo
         yield plain.vertices, False
         return
     starts = np.flatnonzero(plain.codes == Path.MOVETO)
+    if not starts.size:
+        return
     for first, last in zip(starts, [*starts[1:], len(plain.codes)], strict=True):
         if last - first > 1:
             yield plain.vertices[first:last], False

@@ -1,6 +1,7 @@
 """How far the weights moved: distances, the laws fitted to them, and what these leave."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,11 @@ def distance_curve(run: xr.Dataset, clock: str = "iteration") -> Curve:
     except ValueError:
         return Curve(np.empty(0), np.empty(0))
     return curve(found, found["clock"].values)
+
+
+def curve_of(study: Study, node: str, clock: str = "iteration") -> Curve:
+    """As `distance_curve`, of a run of a study, which keeps it."""
+    return distance_curve(study.runs[node], clock)
 
 
 def fits_of(runs: Runs, nodes: Sequence[str], clock: str = "iteration") -> dict[str, xr.Dataset]:
@@ -99,7 +105,7 @@ def distance(
     if arm is None:
         return _all_arms(study, axes, clock, top, span)
     one = chosen(study, arm)
-    found = {node: distance_curve(study.runs[node], clock) for node in one.nodes}
+    found = {node: study.found(curve_of, node, clock) for node in one.nodes}
     curves = {node: each for node, each in found.items() if each.time.size}
     low, high = span or look.limits([each.time for each in curves.values()], log=True, room=0)
     top = top or 1.06 * max((float(each.value.max()) for each in curves.values()), default=1.0)
@@ -107,7 +113,10 @@ def distance(
     rows = fits_of(runs, one.nodes, clock) if fits else {}
     crowd = len(curves) > MOST_SEEDS
     for node, row in list(rows.items())[:MOST_SEEDS]:
-        _draw_fit(axes, row, on_clock(study.runs[node], clock), one, clock)
+        line = study.found(fitted_line, node, clock) if isinstance(runs, Study) else None
+        line = line or _fitted_line(row, study.runs[node], clock)
+        if line is not None:
+            _draw_fit(axes, line, one)
     if crowd:
         _draw_band(axes, list(curves.values()), one)
     else:
@@ -119,8 +128,29 @@ def distance(
     return axes
 
 
-def _draw_fit(axes: Axes, row: xr.Dataset, distance: xr.DataArray, one: Shown, clock: str) -> None:
-    """The line that meets the records of a run, and its law where that runs beside it."""
+@dataclass(frozen=True)
+class FittedLine:
+    """A law fitted to a run, where it was fitted.
+
+    Attributes:
+        times: t, shape (time,).
+        line: the law with the wandering of the run, shape (time,).
+        law: the law alone, shape (time,); NaN where it is not told from the line.
+    """
+
+    times: Array
+    line: Array
+    law: Array
+
+
+def fitted_line(study: Study, node: str, clock: str = "iteration") -> FittedLine | None:
+    """The line of a run of a study; None where it has no fit."""
+    row = fits_of(study, [node], clock).get(node)
+    return None if row is None else _fitted_line(row, study.runs[node], clock)
+
+
+def _fitted_line(row: xr.Dataset, run: xr.Dataset, clock: str) -> FittedLine | None:
+    distance = on_clock(run, clock)
     at = np.asarray(distance["iteration"].values)
     if clock == "iteration":  # the law is about the stretch of constant rate
         distance = distance.isel(
@@ -129,17 +159,23 @@ def _draw_fit(axes: Axes, row: xr.Dataset, distance: xr.DataArray, one: Shown, c
     readings = np.asarray(distance["clock"].values, dtype=float)
     known = np.isfinite(distance.values) & (readings > 0)
     if known.sum() < 2:
-        return
+        return None
     times = np.geomspace(readings[known][0], readings[known][-1], _GRID)
     other = None if clock == "iteration" else readings
     line = conditioned_curve(row, distance, times, clock=other)
     law = growth_curve(row, times, clock=None if other is None else times)["distance"].values
-    axes.plot(times, line, color=one.colour, linewidth=look.FIT, alpha=0.2, solid_capstyle="butt")
     off = np.abs(law - line) > _APART * float(np.nanmax(distance.values[known]))
-    if off.any():
-        near = off | np.roll(off, 1) | np.roll(off, -1)
-        alone = np.where(near, law, np.nan)
-        axes.plot(times, alone, color=one.colour, linewidth=look.THIN, linestyle=look.DASHED)
+    near = off | np.roll(off, 1) | np.roll(off, -1) if off.any() else off
+    return FittedLine(times, line, np.where(near, law, np.nan))
+
+
+def _draw_fit(axes: Axes, found: FittedLine, one: Shown) -> None:
+    """The line that meets the records of a run, and its law where that runs beside it."""
+    pale: dict[str, Any] = {"linewidth": look.FIT, "alpha": 0.2, "solid_capstyle": "butt"}
+    axes.plot(found.times, found.line, color=one.colour, **pale)
+    if np.isfinite(found.law).any():
+        dashes: dict[str, Any] = {"linewidth": look.THIN, "linestyle": look.DASHED}
+        axes.plot(found.times, found.law, color=one.colour, **dashes)
 
 
 def _draw_band(axes: Axes, curves: Sequence[Curve], one: Shown) -> None:
@@ -168,7 +204,7 @@ def _tell_exponent(axes: Axes, exponents: Sequence[float], curves: Sequence[Curv
     for k, text in enumerate(rows):
         up = -6.0 - 14 * k if upper else 8.0 + 14 * (len(rows) - 1 - k)
         place, side = ((0, 1), "left") if upper else ((1, 0), "right")
-        style = {"weight": "bold", "color": look.INK} if k == 0 else {}
+        style: dict[str, Any] = {"weight": "bold", "color": look.INK} if k == 0 else {}
         shift = 6.0 if upper else -6.0
         look.write(axes, place, text, offset=(shift, up), at="axes", ha=side, **style)
 
@@ -206,7 +242,7 @@ def _all_arms(
 
 def seeds_of(study: Study, one: Shown, clock: str = "iteration") -> list[Curve]:
     """The distances of an arm's runs that have any."""
-    found = [distance_curve(study.runs[node], clock) for node in one.nodes]
+    found = [study.found(curve_of, node, clock) for node in one.nodes]
     return [each for each in found if each.time.size]
 
 
@@ -298,7 +334,7 @@ def _left(
     """Times and residuals of each fitted run, % of its final distance, where it was fitted."""
     found = {}
     for node, row in rows.items():
-        measured = distance_curve(study.runs[node], clock)
+        measured = study.found(curve_of, node, clock)
         times, values = measured.time, measured.value
         if clock == "iteration":
             inside = (times >= float(row["first"])) & (times <= float(row["last"]))

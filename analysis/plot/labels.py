@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,12 +25,14 @@ class End:
         y: of its last point, data.
         name: in bold; empty for a number alone.
         told: a line below it, or the number; may be empty.
+        falls: whether the curve comes from above.
     """
 
     x: float
     y: float
     name: str
     told: str = ""
+    falls: bool = False
 
     @property
     def lines(self) -> int:
@@ -65,7 +68,8 @@ def name_ends(axes: Axes, ends: Sequence[End]) -> None:
         _label(axes, one, (1.0, place / high), "axes", _BESIDE, "left")
     early = [one for one in known if one not in late and spots[id(one)][0] < _EARLY]
     for one in some(sorted(early, key=lambda one: one.y), high / 2):
-        _label(axes, one, (one.x, one.y), "data", -_BESIDE, "right", 10.0 + 7 * (one.lines - 1))
+        above = (10.0 + 7 * (one.lines - 1)) * (-1 if one.falls else 1)
+        _label(axes, one, (one.x, one.y), "data", -_BESIDE, "right", above)
 
 
 def _apart(heights: Sequence[float], lines: Sequence[int], high: float) -> list[float]:
@@ -91,7 +95,7 @@ def _label(
     side: str,
     above: float = 0.0,
 ) -> None:
-    bold = {"weight": "bold", "color": look.INK}
+    bold: dict[str, Any] = {"weight": "bold", "color": look.INK}
     rows = [(one.name, bold), (one.told, {})]
     rows = [(text, style) for text, style in rows if text]
     for k, (text, style) in enumerate(rows):

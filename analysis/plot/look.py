@@ -166,6 +166,15 @@ def measured(text: str, size: float, *, bold: bool = False) -> float:
     return float(found) / PX
 
 
+def shortened(text: str, room: float, size: float = TEXT) -> str:
+    """A text cut at its end to so many pixels."""
+    if measured(text, size) <= room:
+        return text
+    while text and measured(f"{text}…", size) > room:
+        text = text[:-1].rstrip(" ,")
+    return f"{text}…" if text else ""
+
+
 def axes_of(axes: Axes | None, size: tuple[float, float]) -> Axes:
     """The axes that were given, or those of a new figure of this size, pixels."""
     if axes is not None:
@@ -193,7 +202,7 @@ def decades(low: float, high: float, most: int) -> list[float]:
     """Ticks of a logarithmic axis: powers of ten, or 1, 2, 5 where there are few of these.
 
     >>> decades(1, 1500, 6), decades(14, 90, 6)
-    ([1.0, 10.0, 100.0, 1000.0], [20.0, 50.0])
+    ([1.0, 10.0, 100.0, 1000.0], [15.0, 20.0, 30.0, 40.0, 60.0, 80.0])
     """
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     powers = [10.0**k for k in range(first, last + 1)]
@@ -204,9 +213,9 @@ def decades(low: float, high: float, most: int) -> list[float]:
         inside = [one for one in found if low * (1 - 1e-9) <= one <= high * (1 + 1e-9)]
         if len(inside) > most:
             return inside[:: math.ceil(len(inside) / most)]
-        if len(inside) >= 2:
+        if len(inside) >= 3:
             return inside
-    return powers
+    return inside if len(inside) > len(powers) else powers
 
 
 def rounds(low: float, high: float, most: int) -> list[float]:
@@ -256,9 +265,9 @@ def frame(
     across_most, up_most = max(int(wide / _ACROSS), 2), max(min(int(high / _UP), 6), 2)
     find = decades if "x" in log else rounds
     places = find(*x, across_most) if ticks is None else list(ticks)
-    _ticks(axes.xaxis, places, words[0])
+    put_ticks(axes.xaxis, places, words[0])
     find = decades if "y" in log else rounds
-    _ticks(axes.yaxis, find(*y, up_most) if grid else [], words[1])
+    put_ticks(axes.yaxis, find(*y, up_most) if grid else [], words[1])
     axes.tick_params(axis="x", length=4 * PX, width=THIN, color=AXIS, pad=3 * PX)
     axes.tick_params(axis="y", length=0, pad=6 * PX)
     axes.tick_params(axis="both", labelsize=TEXT, labelcolor=QUIET)
@@ -272,7 +281,8 @@ def frame(
         write(axes, (0, 1), up, offset=(-left, 13), at="axes", va="baseline")
 
 
-def _ticks(axis: Any, places: Iterable[float], words: Callable[[float], str]) -> None:
+def put_ticks(axis: Any, places: Iterable[float], words: Callable[[float], str]) -> None:
+    """Have an axis show these ticks alone, written so."""
     axis.set_major_locator(FixedLocator(list(places)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: words(float(value))))
@@ -326,5 +336,5 @@ def limits(values: Iterable[Any], *, log: bool, room: float = 0.05) -> tuple[flo
     if log:
         factor = (high / low) ** room if high > low else 2.0
         return low / factor, high * factor
-    gap = room * (high - low) or abs(high) or 1.0
+    gap = room * (high - low) if high > low else abs(high) or 1.0
     return low - gap, high + gap

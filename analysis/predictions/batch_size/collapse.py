@@ -154,6 +154,22 @@ def _collapse(study: Study, claim: Claim) -> Verdict:
     return _judge(blank, found, by_slope, _span(times, claim), longer)
 
 
+def collapsing(study: Study, clock: str = ITERATION) -> Study:
+    """The runs that P2 compares, or P2' where the clock is Ση; none where it lacks some.
+
+    Arguments:
+        study: runs that are equal but for batch size, rate and seed.
+        clock: one of `CLOCKS`.
+    """
+    claim = LINEAR if clock == LINEAR.clock else SQUARE_ROOT
+    following = of_rule(study, claim)
+    candidates = without_short(following, short_of_noise(following))
+    if lacking_sizes(study, candidates, claim) is not None:
+        return study.part(())
+    chosen, _ = sound_part(candidates.of_arms(LEAST_SEEDS), claim)
+    return chosen if unsound(chosen, claim) is None else study.part(())
+
+
 @dataclass(frozen=True)
 class _Ratios:
     """Ratios of distances: of the extremes over the decade and at its end, and of all pairs.

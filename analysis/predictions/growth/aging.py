@@ -255,6 +255,24 @@ def displacements(run: xr.Dataset, pairs: Pairs) -> tuple[Array, Array]:
         return np.log(squares[rows, columns]), np.log(distance_sq[rows])
 
 
+def aged(run: xr.Dataset) -> tuple[Pairs, Array, Array] | None:
+    """Displacements of one run as P8 compares them; None where too few were recorded.
+
+    Arguments:
+        run: a recording of `sketch` or `displacement_sq`.
+
+    Returns:
+        Waiting times and lags, ln Δ²(s, τ) and ln d²(s), both of shape (pair,).
+    """
+    if "sketch" not in run and not _is_exact(run):
+        return None
+    times = _times(run)
+    if times.size < WAITING or times[-1] < 20 * times[0]:
+        return None
+    pairs = _pairs(times)
+    return pairs, *displacements(run, pairs)
+
+
 def collapse_residuals(log_square: Array, log_distance: Array, pairs: Pairs) -> Array:
     """Root mean squared residual of ln Δ² in each reading.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from ultraslow.analysis.growth import DECADES
 from ultraslow.analysis.intervals import SEEDS, SUPPORTED
@@ -98,18 +99,32 @@ def _course(run: xr.Dataset) -> _Course | None:
     # A repaired recording says which records it lost; their part of the path is lost as well.
     if stretch.decades < DECADES or "gaps" in run.attrs:
         return None
+    at, ratio = path_ratio(run)
+    last = float(stretch.iteration[-1])
+    fall = line(at, np.log(ratio), (last / 10, last))[0]
+    # A gap in the path leaves its length unknown from there on.
+    if last not in at or math.isnan(fall):
+        return None
+    return _Course(float(np.log(ratio[at == last][0])), fall)
+
+
+def path_ratio(run: xr.Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Straightness R at each record, momentum divided out.
+
+    R(t) = ‖w_t − w_0‖²/Σ‖Δw_s‖² · (1 − m)/(1 + m).
+
+    Arguments:
+        run: a recording of `step_sq`.
+
+    Returns:
+        Iterations t ≥ 1 at which path and distance are known, and R, both of shape (record,).
+    """
     distance = total_distance(run)
-    at = distance["iteration"].values
+    at = distance["iteration"].values.astype(float)
     path = np.cumsum(np.where(at > 0, run["step_sq"].sum("tensor", skipna=False).values, 0.0))
     known = (path > 0) & (distance.values > 0) & (at >= 1)
     free = (1 + momentum(run)) / (1 - momentum(run))
-    log_ratio = np.log(distance.values[known] ** 2 / path[known] / free)
-    last = float(stretch.iteration[-1])
-    fall = line(at[known], log_ratio, (last / 10, last))[0]
-    # A gap in the path leaves its length unknown from there on.
-    if last not in at[known] or math.isnan(fall):
-        return None
-    return _Course(float(log_ratio[at[known] == last][0]), fall)
+    return at[known], distance.values[known] ** 2 / path[known] / free
 
 
 def _reason(found: Arms, last: float) -> str:
