@@ -178,7 +178,8 @@ def compare(parser: argparse.ArgumentParser) -> Run:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from ultraslow.analysis.comparison import arms_compared, as_dataset
+    from ultraslow.analysis.comparison import as_dataset
+    from ultraslow.analysis.predictions import arms_compared
     from ultraslow.analysis.report import law_rows, law_tables
     from ultraslow.analysis.runs import runs_of
     from ultraslow.analysis.study import Study

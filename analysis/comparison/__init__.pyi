@@ -4,9 +4,7 @@ from .compare import (
     ArmLaws as ArmLaws,
     LawFound as LawFound,
     arm_compared as arm_compared,
-    arms_compared as arms_compared,
     as_dataset as as_dataset,
-    compare_laws as compare_laws,
     in_words as in_words,
     off_ends as off_ends,
 )

@@ -87,8 +87,9 @@ def _box(size: tuple[float, float], margins: tuple[float, ...]) -> Box:
 def _overhang(axes: Axes, size: tuple[float, float]) -> tuple[float, float, float, float]:
     """How far texts go beyond the drawing at each side; negative where there is room to spare."""
     boxes = [_extent(text) for text in _texts(axes) if text.get_text() and text.get_visible()]
-    outer = axes.get_window_extent()
-    boxes.append((outer.x0, outer.y0, outer.x1 + _MARK, outer.y1 + _MARK))
+    for one in (axes, *axes.child_axes):
+        outer = one.get_window_extent()
+        boxes.append((outer.x0, outer.y0, outer.x1 + _MARK, outer.y1 + _MARK))
     for line in axes.lines:  # marks beside the axes
         if not line.get_clip_on() and line.get_transform() != axes.transData:
             at = line.get_transform().transform(line.get_xydata())

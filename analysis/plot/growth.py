@@ -26,6 +26,7 @@ _MARKS = 500  # in a panel
 _RECORDS, _LEFT = 22, 30  # marks a seed: over the fit, and of what it leaves
 _GRID = 72  # times at which a law is drawn
 _APART = 0.01  # of the final distance: a law is drawn by itself where its line is so far off
+_STRIP = 42.0  # pixels of the strip below a panel
 TOP = 6.0  # %, of the final distance, that residuals are shown up to
 _USUAL = 2.0
 ACROSS = {"iteration": "iteration", SUMMED_RATE: f"summed rate {clock_words(SUMMED_RATE)}"}
@@ -344,3 +345,43 @@ def _left(
         law = growth_curve(row, times, clock=None if clock == "iteration" else times)
         found[node] = times, 100 * (values - law["distance"].values) / values[-1]
     return found
+
+
+def panel(
+    runs: Runs,
+    ax: Axes | None = None,
+    *,
+    arm: int | str | Shown,
+    clock: str = "iteration",
+    top: float | None = None,
+    span: tuple[float, float] | None = None,
+) -> Axes:
+    """The distances of an arm over their laws, with a strip below of what these leave.
+
+    Arguments:
+        runs: a study, or recordings as `us.load` gives them.
+        ax: to be drawn on, its lower third for the strip; by default a new figure.
+        arm: its batch size, name, or one of its runs.
+        clock: "iteration", or "learning_rate_sum" for Ση.
+        top: upper end of the ordinate, as panels share it; by default it follows from the curves.
+        span: both ends of the abscissa, likewise.
+
+    Returns:
+        The axes.
+
+    >>> us.plot.panel(us.load("runs/*.nc"), arm="64, sqrt")  # doctest: +SKIP
+    """
+    axes = look.axes_of(ax, (360, 360))
+    distance(runs, axes, arm=arm, clock=clock, top=top, span=span)
+    one = chosen(runs, arm)
+    if not fits_of(runs, one.nodes, clock):
+        return axes
+    axes.tick_params(axis="x", length=0, labelbottom=False)
+    for text in list(axes.texts):
+        if text.get_text() == ACROSS.get(clock, clock):
+            text.remove()
+    high = look.size_of(axes)[1]
+    tall = _STRIP / high
+    strip = axes.inset_axes((0, -tall - 16 / high, 1, tall))
+    residuals(runs, strip, arm=arm, clock=clock, span=axes.get_xlim())
+    return axes

@@ -1,6 +1,5 @@
 from . import analysis as analysis, diffusion as diffusion, probes as probes
 from .analysis import plot as plot
-from .analysis.comparison.compare import compare_laws as compare_laws
 from .analysis.exporters.tidy import to_frame as to_frame
 from .analysis.growth.decade_ratio import decade_ratio as decade_ratio
 from .analysis.growth.fit import fit_growth as fit_growth, growth_curve as growth_curve
@@ -8,6 +7,7 @@ from .analysis.growth.shape import local_shape as local_shape
 from .analysis.importers.importing import import_runs as import_runs
 from .analysis.noise.breakdown import run_noise_scale as run_noise_scale
 from .analysis.planning.certificate import certify as certify
+from .analysis.predictions.survivors import compare_laws as compare_laws
 from .analysis.predictions.table import test as test
 from .analysis.report.report import report as report
 from .analysis.runs.load import load as load

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import ultraslow as us
-from ultraslow.analysis.comparison import arms_compared, in_words
+from ultraslow.analysis.comparison import in_words
 from ultraslow.analysis.comparison.laws import CANDIDATES
+from ultraslow.analysis.predictions import arms_compared
 from ultraslow.analysis.report import law_tables
 from ultraslow.analysis.study import Study
 

@@ -4,7 +4,7 @@ import xarray as xr
 
 from ultraslow.analysis.plot import look
 from ultraslow.analysis.plot.arms import chosen
-from ultraslow.analysis.plot.growth import distance, residuals
+from ultraslow.analysis.plot.growth import distance, panel, residuals
 from ultraslow.analysis.study import Study
 
 
@@ -64,6 +64,15 @@ def test_residuals_are_percents_of_the_final_distance(study, axes):
     values = np.concatenate(shown)
     assert np.abs(values).max() < 2.0  # the noise of the simulation is 0.2 %
     assert {"residual, %", "+5", "−5"} <= set(words(axes))
+
+
+def test_a_panel_has_a_strip_of_residuals_that_shares_its_times(study, axes):
+    panel(study, axes, arm=64)
+    (strip,) = axes.child_axes
+    assert strip.get_xlim() == axes.get_xlim()
+    assert "iteration" in words(strip)
+    assert "iteration" not in words(axes)
+    assert "residual, %" in words(strip)
 
 
 def test_residuals_beyond_the_strip_are_arrowheads(make, axes):
