@@ -1,7 +1,10 @@
 """What tests of several packages share."""
 
+import importlib.util
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,3 +88,14 @@ def browser():
         running = steered.chromium.launch(executable_path=found, args=options)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def reproduce():
+    """The program that compares recordings made anew with shipped ones."""
+    where = Path(__file__).parent.parent / "docs" / "reproduce.py"
+    spec = importlib.util.spec_from_file_location("reproduce", where)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["reproduce"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module

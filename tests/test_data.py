@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,17 +70,6 @@ def test_every_rung_of_the_ladder_has_two_seeds():
         assert (rung.runs, rung.failed) == (2, 0)
         assert rung.place.number == 0 or rung.over_before.pooled
     assert len(found[0].rungs) == 9
-
-
-@pytest.fixture(scope="module")
-def reproduce():
-    """The program that compares recordings made anew with shipped ones."""
-    where = DATA.parent / "docs" / "reproduce.py"
-    spec = importlib.util.spec_from_file_location("reproduce", where)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reproduce"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_recordings_made_anew_are_equal_within_the_spread_or_outside(reproduce):

@@ -106,6 +106,23 @@ def attributes(metadata: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def superseded(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries that later ones lack or have otherwise, as they were; of nested ones those alone.
+
+    >>> superseded({"a": 1, "settings": {"b": 2, "c": 3}}, {"a": 1, "settings": {"b": 2, "c": 4}})
+    {'settings': {'c': 3}}
+    """
+    found: dict[str, Any] = {}
+    for name, value in earlier.items():
+        now = later.get(name)
+        if isinstance(value, Mapping) and isinstance(now, Mapping):
+            if inner := superseded(value, now):
+                found[name] = inner
+        elif name not in later or now != value:
+            found[name] = value
+    return found
+
+
 def _commit() -> str:
     """Commit of the working folder, where training code usually lies, or else of the program.
 

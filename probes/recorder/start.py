@@ -34,6 +34,7 @@ from .compatibility import (
     warn,
     warn_of_other_weights,
 )
+from .metadata import superseded
 from .outlook import say
 
 _T = TypeVar("_T")
@@ -326,8 +327,10 @@ def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: boo
             f"{last} is lost, and its samples and learning rates are estimated; pass the "
             "recorder's state_dict of the checkpoint to lose nothing",
         )
-    resumed = [*json.loads(records.attrs.get("resumed", "[]")), part]
-    attributes = {**records.attrs, "resumed": json.dumps(resumed)}
+    told = records.attrs.get("config", "{}"), setup.attributes.get("config", "{}")
+    config, earlier = _told_anew(*told)
+    resumed = [*json.loads(records.attrs.get("resumed", "[]")), {**part, **earlier}]
+    attributes = {**records.attrs, "resumed": json.dumps(resumed), "config": config}
     if "events" in attributes:  # of the part that is kept
         past = [event for event in events_of(records.attrs) if event[0] <= state.iteration]
         attributes["events"] = json.dumps(past)
@@ -347,6 +350,17 @@ def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: boo
         lacks=lacks,
         scaled="skipped" in records,
     )
+
+
+def _told_anew(earlier: str, now: str) -> tuple[str, dict[str, Any]]:
+    """What a recording says of its run from here on, and what it said otherwise before.
+
+    A run that is made longer than it was meant to be has the settings of its new length.
+    """
+    was = json.loads(earlier)
+    told = {**was, **json.loads(now)}
+    before = superseded(was, told)
+    return json.dumps(told, sort_keys=True), {"config_before": before} if before else {}
 
 
 def _squares(setup: RunSetup) -> NDArray[np.float64]:

@@ -114,8 +114,18 @@ def finished_at(config: Config) -> int:
     records = store.read()
     if records is None:
         return 0
-    last, meant = last_iteration(config), int(_settings(records).get("iterations", 0))
-    return last if meant <= last < config.iterations else 0
+    last = last_iteration(config)
+    return last if _first_length(records) <= last < config.iterations else 0
+
+
+def _first_length(records: xr.Dataset) -> int:
+    """Iterations that a run was first meant to have, before it was made longer."""
+    parts = json.loads(records.attrs.get("resumed", "[]"))
+    earlier = [part.get("config_before", {}).get("settings", {}) for part in parts]
+    lengths = [
+        found["iterations"] for found in (*earlier, _settings(records)) if "iterations" in found
+    ]
+    return int(lengths[0]) if lengths else 0
 
 
 def can_go_on(config: Config) -> bool:

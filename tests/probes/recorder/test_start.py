@@ -86,6 +86,20 @@ def test_going_on_reads_the_initial_weights_and_drops_later_records(setup):
     assert json.loads(start.attributes["resumed"]) == [{"iteration": 5, "world_size": 1}]
 
 
+def test_a_recording_says_what_is_told_last_and_keeps_what_was_told_before(setup):
+    told = {"note": "mine", "settings": {"iterations": 5, "rate": 0.1, "gone": 1}}
+    plain = setup.attributes
+    first = begin(replace(setup, attributes={**plain, "config": json.dumps(told)}), None)
+    setup.store.close()
+    setup = recorded(moved(setup, 0.5), first, (0, 5))
+    now = {"settings": {"iterations": 9, "rate": 0.1}, "new": [1]}
+    with pytest.warns(RuntimeWarning, match="load the checkpoint of that iteration"):
+        start = begin(replace(setup, attributes={**plain, "config": json.dumps(now)}), 5)
+    assert json.loads(start.attributes["config"]) == {"note": "mine", **now}
+    (part,) = json.loads(start.attributes["resumed"])
+    assert part["config_before"] == {"settings": {"iterations": 5, "gone": 1}}
+
+
 @pytest.mark.parametrize(
     ("resume", "kind", "message"),
     [

@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -207,7 +208,9 @@ def test_a_sweep_goes_on_where_it_stopped_and_refuses_other_settings(study_file,
     assert "expected another --folder" in said
 
 
-def test_finished_runs_are_lengthened_where_they_left_a_checkpoint(study_file, tmp_path, capsys):
+def test_finished_runs_are_lengthened_where_they_left_a_checkpoint(
+    study_file, tmp_path, capsys, reproduce
+):
     folder = tmp_path / "runs"
     words = ["sweep", str(study_file), "--folder", str(folder), "--processes", "1"]
     assert main(words) == 0
@@ -218,6 +221,18 @@ def test_finished_runs_are_lengthened_where_they_left_a_checkpoint(study_file, t
     for name in ("sqrt-b160", "sqrt-b320"):
         with xr.open_dataset(folder / f"{name}.nc") as recording:
             assert recording["iteration"].values.tolist() == list(range(7))
+            # It says the new length, and beside it what it was first meant to be.
+            assert json.loads(recording.attrs["config"])["settings"]["iterations"] == 6
+            (part,) = json.loads(recording.attrs["resumed"])
+            assert part["config_before"] == {"settings": {"iterations": 3}}
+    # Made anew at that length it is the same to the bit, of the same settings.
+    assert main([*words[:3], str(tmp_path / "anew"), *words[4:], "--iterations", "6"]) == 0
+    longer, anew = (reproduce.recordings(one) for one in (folder, tmp_path / "anew"))
+    assert {row.word for row in reproduce.compared(longer, anew)} == {"equal"}
+    assert [reproduce.arm(longer[name]) for name in anew] == list(
+        map(reproduce.arm, anew.values())
+    )
+    capsys.readouterr()
     # What is longer than it is asked to be is done.
     assert main(words) == 0
     assert "2 done, 0 to train" in capsys.readouterr().out
@@ -227,11 +242,13 @@ def test_finished_runs_are_lengthened_where_they_left_a_checkpoint(study_file, t
     said = capsys.readouterr().err
     assert "sqrt-b160: found a recording that ends at iteration 6, without the checkpoint" in said
     assert (folder / "sqrt-b160.nc").read_bytes() == before
-    # A rate that falls over the run makes a longer one another run.
-    falling = STUDY.replace("iterations = 3", 'iterations = 3\ndecay = "cosine"')
-    study_file.write_text(falling)
-    assert main([*words[:3], str(tmp_path / "falling"), *words[4:]]) == 0
-    assert main([*words[:3], str(tmp_path / "falling"), *words[4:], "--iterations", "6"]) == 2
+
+
+def test_a_longer_run_is_another_where_its_rate_falls(study_file, tmp_path, capsys):
+    study_file.write_text(STUDY.replace("iterations = 3", 'iterations = 3\ndecay = "cosine"'))
+    words = ["sweep", str(study_file), "--folder", str(tmp_path), "--processes", "1"]
+    assert main(words) == 0
+    assert main([*words, "--iterations", "6"]) == 2
     assert "of other settings (iterations: found 3, here 6)" in capsys.readouterr().err
 
 

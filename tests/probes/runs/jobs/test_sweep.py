@@ -1,3 +1,4 @@
+import json
 import queue
 import shutil
 from dataclasses import replace
@@ -12,6 +13,7 @@ from ultraslow.probes.runs.jobs.launch import TrainingError
 from ultraslow.probes.runs.jobs.sweep import (
     Outcome,
     Sweep,
+    _first_length,
     can_go_on,
     differences,
     discard_half,
@@ -119,6 +121,16 @@ def test_a_finished_run_that_left_no_checkpoint_is_never_discarded(done, tmp_pat
     make_ready(config)
     assert checkpoint_of(config.path).exists() and last_iteration(config) == 3
     assert (finished_at(replace(config, iterations=3)), state(runs[0])) == (0, "done")
+
+
+def test_how_long_a_lengthened_run_was_first_to_be_is_known():
+    """Without its checkpoint it is no half of a run that is begun anew."""
+    told = {"config": '{"settings": {"iterations": 9}}'}
+    parts = [{"iteration": 2}, {"config_before": {"settings": {"iterations": 3}}}]
+    parts += [{"config_before": {"settings": {"iterations": 6}}}]
+    assert _first_length(xr.Dataset(attrs=told)) == 9
+    assert _first_length(xr.Dataset(attrs={**told, "resumed": json.dumps(parts)})) == 3
+    assert _first_length(xr.Dataset()) == 0
 
 
 class Scripted:
