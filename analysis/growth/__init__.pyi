@@ -31,6 +31,8 @@ from .late_logarithm import (
 from .noise_models import (
     NoiseModel as NoiseModel,
     fitted_noise as fitted_noise,
+    handicap as handicap,
+    menu as menu,
     noise_covariance as noise_covariance,
     simulate_noise as simulate_noise,
 )

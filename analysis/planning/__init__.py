@@ -3,6 +3,7 @@
 Contents:
     plan     decades, seeds and batch sizes that decide with a given power
     pilot    what is known beforehand, from recordings or stated
+    shared_noise  the noise of an arm, from all its runs at once
     power    verdicts of simulated studies
     outlook  how often more seeds and longer runs would decide an arm
     certificate  how often fits of series like those at hand miss

@@ -2,9 +2,9 @@
 
 One instruction: of all designs of up to `MOST_TIMES` as many iterations and `seeds_at_most`, the
 one with the fewest further updates whose simulated continuations are decided often enough
-(`outlook`). Where none is, the likeliest is named with its share, if it decides more often than
-not; else it is said that none does, and why. The verdict and `ultraslow plan` advise by this one
-function.
+(`outlook`). Where none is, the likeliest is named with its share; where that decides less often
+than not, it says perhaps, and why no more can be promised. Only where next to no study would be
+decided nothing is named. The verdict and `ultraslow plan` advise by this one function.
 """
 
 import math
@@ -17,7 +17,8 @@ from .outlook import Outlook, outlook
 from .pilot import Pilot
 
 PROMISED = 0.8  # share of studies that followed advice decides
-_WORTHWHILE = 0.5  # of studies: below it no design is named
+_LIKELY = 0.5  # of studies: below it a design is no instruction
+_WORTHWHILE = 0.1  # below it no design is named
 _ALIKE = 0.02  # of a share, by which designs differ by chance
 
 
@@ -27,7 +28,7 @@ class Advice:
 
     Attributes:
         outlook: what all designs would decide.
-        seeds: runs in all; 0 where no design decides more often than not.
+        seeds: runs in all; 0 where no design decides more than a few studies.
         last: iteration until which all of them train; 0 likewise.
         chance: of a decision, by the advised design; of the best one where none suffices.
     """
@@ -43,12 +44,17 @@ class Advice:
         return bool(self.seeds) and self.chance >= PROMISED
 
     @property
+    def likely(self) -> bool:
+        """Whether the design decides more often than not."""
+        return bool(self.seeds) and self.chance >= _LIKELY
+
+    @property
     def longer(self) -> bool:
         """Whether runs have to be longer than those that there are."""
         return self.last > self.outlook.present[1]
 
     def in_words(self, where: str, longer: str = "") -> str:
-        """One instruction, or why there is none.
+        """One instruction, or what may help and why no more can be promised.
 
         Arguments:
             where: the arm.
@@ -67,9 +73,10 @@ class Advice:
         if self.seeds != count:
             told = f"{plural(self.seeds, 'seed')} at {where} (now {count})"
             told += f", and {later} in all of them" if self.longer else ""
-        return (
-            told if self.promised else f"{told}, which decides {percent(self.chance)} of studies"
-        )
+        if self.promised:
+            return told
+        told = f"{told}, which decides {percent(self.chance)} of studies"
+        return told if self.likely else f"perhaps {told}, as {self.outlook.obstacle}"
 
 
 def advise(of: Pilot, *, level: float) -> Advice:

@@ -44,13 +44,13 @@ _SERIES = 200  # of each law, from which the runs of all truths are taken
 _NEAR = 10  # places among these, in the order of their exponents, that stand for one another
 _INSIDE = 0.1  # of the ends between which exponents are fitted
 # Relative error of the noise, of a few runs whose records depend on each other. It is a choice:
-# fitted sizes differ by a quarter between the seeds of simulated arms. They are a fifth too small
-# as well, which makes shares too small: tests/statistics/advice_table.md has both.
+# four runs tell what it makes of exponents to a quarter, see tests/statistics/advice_table.md.
 _NOISE_KNOWN = 0.2
 _NEGLIGIBLE = 0.02  # of the truths: a law that is not simulated
 # The spread of exponents between seeds, as arms of image classifiers have it, and the degrees of
 # freedom that it counts for: of a few seeds alone the spread may be ten times what it is.
 _USUAL_SPREAD, _USUAL_FREEDOM = 0.025, 4
+_SPREADS = np.geomspace(1e-3, 4.0, 1000)  # as wide as exponents that are fitted can lie apart
 _WIDE = 0.05  # half-width of an interval of the mean exponent that says little
 
 
@@ -153,10 +153,10 @@ def _obstacle(runs: ArmCurves, level: float) -> str:
 class _Truths:
     """Laws that an arm may follow, and the runs that continue it under each.
 
-    With n seeds of mean p̂ and variance s², σ² ~ [(n − 1)s² + ν₀s₀²]/χ² of n − 1 + ν₀ degrees of
-    freedom, and μ ~ N(p̂, σ²/n), where s₀ is the usual spread. What the noise within a run explains
-    of σ², by simulation, shrinks with longer runs, and what is left is the spread between seeds.
-    The seeds that there are keep what they showed of themselves.
+    What the noise within a run makes of exponents is simulated, v; beyond it seeds spread by an s
+    that is as likely as their scatter and what is usual say (`spread_between`), and the mean of n
+    of them lies around theirs by √[(s² + v²)/n]. Longer runs have less of v, and as much of s. The
+    seeds that there are keep what they showed of themselves.
     """
 
     def __init__(self, of: Pilot, seeds: int, lasts: tuple[int, ...]) -> None:
@@ -218,21 +218,14 @@ class _Truths:
             densities.append(float(stats.norm.logpdf(off, scale=math.sqrt(variance))))
         return densities[0], densities[1]
 
-    def _spread(self, values: Array, usual: float) -> Array:
-        """Standard deviations σ that the seeds allow, shape (truth, 1)."""
-        rng, count = np.random.default_rng(1), values.size
-        squares = (count - 1) * values.var(ddof=1) if count > 1 else 0.0
-        squares, freedom = squares + _USUAL_FREEDOM * usual**2, count - 1 + _USUAL_FREEDOM
-        return np.asarray(np.sqrt(squares / rng.chisquare(freedom, (_TRUTHS, 1))))
-
     def _exponents(self, centre: float, fits: Fitted) -> Array:
         """Own exponents of the runs of all truths, shape (truth, seed)."""
         found, within = self._found.exponents, float(np.nanstd(fits.exponents))
-        spread = self._spread(found, math.hypot(within, _USUAL_SPREAD))
+        between = spread_between(found, within)
+        spread = np.hypot(between, within)
         means = centre + 0.0 * spread
         if centre:
             means = centre + spread / math.sqrt(found.size) * self._deviates[0, :, :1]
-        between = np.sqrt(np.maximum(spread**2 - within**2, 0.0))
         share = between**2 / (between**2 + within**2)
         seen = found - found.mean() + centre
         known = means + share * (seen - means)
@@ -264,37 +257,67 @@ class _Truths:
         return ArmCurves(exponents, Advantage(faster, slower))
 
     def _beside(self) -> ArmCurves:
-        """Seeds that are as long as those that there are, beside them: the predictive t."""
-        found = self._found
+        """Seeds that are as long as those that there are, beside them: as these are spread."""
+        found, fits = self._found, self._now
 
-        def extended(values: Array, usual: float, deviates: Array) -> Array:
-            spread = self._spread(values, usual)
+        def extended(values: Array, spread: Array, deviates: Array) -> Array:
             count = values.size
             middle = values.mean() + spread * self._deviates[0, :, :1] / math.sqrt(count)
             all_of = middle + spread * deviates
             all_of[:, :count] = values
             return np.asarray(all_of)
 
-        fits = self._now
-
         def squared(values: Array, simulated: Array) -> Array:
-            roots = extended(
-                signed_root(values), float(signed_root(simulated).std()), self._deviates[2]
-            )
+            own, usual = signed_root(values), float(signed_root(simulated).std())
+            roots = extended(own, _spread_of_roots(own, usual), self._deviates[2])
             return np.sign(roots) * roots**2
 
         better = Advantage(
             squared(found.advantage.faster, fits.advantage.faster),
             squared(found.advantage.slower, fits.advantage.slower),
         )
-        usual = math.hypot(float(fits.exponents.std()), _USUAL_SPREAD)
-        return ArmCurves(extended(found.exponents, usual, self._deviates[1]), better)
+        within = float(np.nanstd(fits.exponents))
+        spread = np.hypot(spread_between(found.exponents, within), within)
+        return ArmCurves(extended(found.exponents, spread, self._deviates[1]), better)
 
     def _fits(self, law: Pilot, exponents: Array, last: int) -> Fitted:
         """Fits of the simulated runs by an iteration: the same runs for all of them."""
         kept = self._times <= last
         table = series(law, exponents, self._times, self._noise)
         return fitted_series(table.isel(iteration=kept))
+
+
+def spread_between(exponents: Array, within: float) -> Array:
+    """Spreads s of exponents between seeds, as likely as what was found and what is usual say.
+
+    Usual is s² ~ ν₀s₀²/χ²(ν₀); n exponents of variance V make an s as likely as
+    (s² + v²)^{−(n − 1)/2} exp(−(n − 1)V/[2(s² + v²)]), where v is what the noise explains.
+
+    Arguments:
+        exponents: p̂, shape (seed,).
+        within: v.
+
+    Returns:
+        The spreads, shape (truth, 1), in an order that depends on nothing else.
+    """
+    freedom = exponents.size - 1
+    squares = freedom * exponents.var(ddof=1) if freedom else 0.0
+    total = _SPREADS**2 + within**2
+    # The density of s² times s² itself, as the grid is even in ln s.
+    usual = -_USUAL_FREEDOM * (np.log(_SPREADS) + 0.5 * (_USUAL_SPREAD / _SPREADS) ** 2)
+    likely = usual - 0.5 * freedom * np.log(total) - 0.5 * squares / total
+    reached = np.cumsum(np.exp(likely - likely.max()))
+    places = (np.arange(_TRUTHS) + 0.5) / _TRUTHS
+    drawn = np.interp(places * reached[-1], reached, _SPREADS)
+    return np.asarray(np.random.default_rng(1).permutation(drawn)[:, None])
+
+
+def _spread_of_roots(roots: Array, usual: float) -> Array:
+    """Standard deviations of √|A| that seeds allow, shape (truth, 1): the usual one counts too."""
+    rng, freedom = np.random.default_rng(1), roots.size - 1
+    squares = freedom * roots.var(ddof=1) if freedom else 0.0
+    squares += _USUAL_FREEDOM * usual**2
+    return np.sqrt(squares / rng.chisquare(freedom + _USUAL_FREEDOM, (_TRUTHS, 1)))
 
 
 def _inside(exponent: float) -> float:

@@ -9,24 +9,28 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.growth import (
-    DETECTABLE,
     DISQUALIFYING,
     Advantage,
     ArmCurves,
     NoiseModel,
-    fitted_noise,
+    fit_peaks,
+    fitted_records,
+    simulate_noise,
     usable,
 )
 from ultraslow.analysis.noise import run_noise_scale
-from ultraslow.analysis.runs import constant_rate, one_per_seed, seeds
+from ultraslow.analysis.runs import constant_rate, one_per_seed, seeds, total_distance
 from ultraslow.analysis.runs.arms import arms
 from ultraslow.diffusion.laws import growth_regressor
 from ultraslow.diffusion.recording import log_spaced
+
+from .shared_noise import FittedCurve, SharedNoise, shared_noise
 
 Array = NDArray[np.float64]
 
 # Iterations of a pilot that is given by numbers: σ/D is quoted over three decades.
 _LAST = 1000
+_DRAWS = 100  # the variance that noise gives exponents is then known to a seventh
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Pilot:
             a run explains.
         batch_size: M, samples.
         noise_scale: B_simple, samples; NaN where unknown.
+        data_size: samples of the training set; 0 where unknown.
         source: where the numbers come from, in words.
         found: what was found of the runs of its arm; None for numbers that were given, and where
             nothing can be made of any run.
@@ -56,6 +61,7 @@ class Pilot:
     seed_spread: float = 0.0
     batch_size: int = 0
     noise_scale: float = math.nan
+    data_size: int = 0
     source: str = "numbers given"
     found: ArmCurves | None = None
     ratio: float = math.nan
@@ -101,42 +107,81 @@ def stated(
 
 
 def pilot(runs: Mapping[str, xr.Dataset], fits: xr.Dataset) -> Pilot:
-    """The pilot that some recordings make: of the arm with most seeds, the run of middling noise.
+    """The pilot that some recordings make: of the arm with most seeds.
 
     Arguments:
         runs: recordings by node name.
         fits: `growth.fit_totals` of these runs.
 
     Returns:
-        The pilot. With two seeds or more, the spread of exponents between them that exceeds the
-        errors of the single fits is its `seed_spread`.
+        The pilot, with the records of the run of middling noise.
 
     Raises:
         ValueError: when no run could be fitted.
     """
-    usable = [
+    known = [
         n for n in fits["node"].values.tolist() if np.isfinite(float(fits.exponent.sel(node=n)))
     ]
-    if not usable:
+    if not known:
         reasons = sorted({str(reason) for reason in fits["reason"].values.tolist()})
         raise ValueError(f"runs: found no run that could be fitted ({'; '.join(reasons)[:300]})")
-    groups = arms(one_per_seed({name: runs[name] for name in usable}))
+    groups = arms(one_per_seed({name: runs[name] for name in known}))
     names = max(groups.values(), key=lambda group: seeds([runs[n] for n in group]))
-    shares = {name: _noise_share(fits.sel(node=name), _times(runs[name])) for name in names}
-    middle = sorted(names, key=shares.__getitem__)[(len(names) - 1) // 2]
-    fit, run = fits.sel(node=middle), runs[middle]
-    return Pilot(
-        times=_times(run),
-        noise=fitted_noise(fit) or NoiseModel("white"),
-        noise_share=shares[middle],
-        onset=float(fit["onset"]),
-        seed_spread=_seed_spread(fits.sel(node=names)),
+    curves = {name: _window(runs[name]) for name in names}
+    found, middle = measured(curves, fits.sel(node=names))
+    run = runs[middle]
+    return replace(
+        found,
         batch_size=int(run["batch_size"].values),
         noise_scale=run_noise_scale(run).interval.value,
+        data_size=int(run["data_size"].values) if "data_size" in run else 0,
         source=f"run {str(run['run'].values)[:60]}, one of {len(names)} of its arm",
-        found=_found(fits.sel(node=names)),
-        ratio=_mean_ratio(fits["decade_ratio"].sel(node=names).values),
     )
+
+
+def _window(run: xr.Dataset) -> xr.DataArray:
+    return total_distance(run).sel(iteration=constant_rate(run).iteration)
+
+
+def measured(curves: Mapping[str, xr.DataArray], fits: xr.Dataset) -> tuple[Pilot, str]:
+    """The pilot that the curves of an arm make, and the run whose records it has.
+
+    Arguments:
+        curves: distances along `iteration`, by node.
+        fits: `growth.fit_totals` of them.
+
+    Returns:
+        The pilot and the name of the run of middling noise. The noise is that which all runs
+        share; with two seeds or more, the spread of exponents between them that exceeds what this
+        noise explains is `seed_spread`.
+    """
+    nodes = _telling(fits)
+    kept = fits.sel(node=nodes or list(curves))
+    times = {
+        name: curves[name]["iteration"].values.astype(np.float64) for name in kept["node"].values
+    }
+    shares = {name: _noise_share(kept.sel(node=name), times[name]) for name in times}
+    middle = sorted(times, key=shares.__getitem__)[(len(times) - 1) // 2]
+    onset = float(kept["onset"].sel(node=middle))
+    noise = _shared(curves, kept, times[middle])
+    pilot = Pilot(noise.times, noise.model, noise.sigma, onset)
+    better = Advantage(kept["faster_advantage"].values, kept["slower_advantage"].values)
+    pilot = replace(
+        continued(pilot, times[middle]),
+        found=ArmCurves(kept["exponent"].values, better) if nodes else None,
+        ratio=_mean_ratio(fits["decade_ratio"].values),
+    )
+    return replace(pilot, seed_spread=_seed_spread(pilot, kept["exponent"].values)), middle
+
+
+def _shared(curves: Mapping[str, xr.DataArray], fits: xr.Dataset, times: Array) -> SharedNoise:
+    """The noise of all runs, of distances in units of their growth over some times."""
+    parts = []
+    for name in fits["node"].values.tolist():
+        fit, (own, values) = fits.sel(node=name), fitted_records(curves[name])
+        exponent, onset = float(fit["exponent"]), float(fit["onset"])
+        parts.append(FittedCurve(own, values / _growth(fit, times), exponent, onset))
+    return shared_noise(parts)
 
 
 def _mean_ratio(ratios: Array) -> float:
@@ -144,15 +189,12 @@ def _mean_ratio(ratios: Array) -> float:
     return float(np.exp(np.log(known).mean())) if known.size else math.nan
 
 
-def _found(fits: xr.Dataset) -> ArmCurves | None:
-    """What the runs say on P1: those that can be used, or else all that were fitted.
+def _telling(fits: xr.Dataset) -> list[str]:
+    """The runs that say something on P1: those that can be used, or else all that were fitted.
 
     Runs that are too short for a verdict tell what longer ones will show.
     """
-    nodes = usable(fits)[0] or fits["node"].values[_fitted(fits)].tolist()
-    kept = fits.sel(node=nodes)
-    better = Advantage(kept["faster_advantage"].values, kept["slower_advantage"].values)
-    return ArmCurves(kept["exponent"].values, better) if nodes else None
+    return usable(fits)[0] or fits["node"].values[_fitted(fits)].tolist()
 
 
 def _fitted(fits: xr.Dataset) -> NDArray[np.bool_]:
@@ -160,23 +202,29 @@ def _fitted(fits: xr.Dataset) -> NDArray[np.bool_]:
     return np.asarray(clear & ~np.isin(fits["status"].values, DISQUALIFYING))
 
 
-def _times(run: xr.Dataset) -> Array:
-    return constant_rate(run).iteration.astype(np.float64)
-
-
 def _noise_share(fit: xr.Dataset, times: Array) -> float:
+    return float(fit["sigma"]) / _growth(fit, times)
+
+
+def _growth(fit: xr.Dataset, times: Array) -> float:
+    """Growth of the fitted law between the first and the last of some times."""
     ends = np.log(times[[0, -1]] + float(fit["onset"]))
     grown = np.diff(growth_regressor(ends, np.asarray(float(fit["exponent"]))))
-    return float(fit["sigma"]) / abs(float(fit["slope"]) * float(grown[0]))
+    return abs(float(fit["slope"]) * float(grown[0]))
 
 
-def _seed_spread(fits: xr.Dataset) -> float:
-    exponents = fits["exponent"].values
+def _seed_spread(of: Pilot, exponents: Array) -> float:
+    """s² = var p̂ − v with v the variance that the noise gives exponents by itself, simulated.
+
+    References:
+        DerSimonian and Laird (1986), Controlled Clinical Trials 7, 177: the estimate by moments.
+    """
     if exponents.size < 2:
         return 0.0
-    within = float(np.mean((fits["detectable"].values / DETECTABLE) ** 2))
-    between = float(exponents.var(ddof=1))
-    return math.sqrt(max(between - within, 0.0)) if math.isfinite(within) else 0.0
+    noise = simulate_noise(of.noise, of.times, _DRAWS, rng=np.random.default_rng(0))
+    simulated = curve(of, float(exponents.mean()), of.times) + of.noise_share * noise
+    within = float(np.nanvar(fit_peaks(of.times, 10.0 + simulated)[0]))
+    return math.sqrt(max(float(exponents.var(ddof=1)) - within, 0.0))
 
 
 def curve(of: Pilot, exponent: float, times: Array) -> Array:

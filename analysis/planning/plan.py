@@ -258,11 +258,15 @@ def _records(of: Pilot, last: int, exponent: float) -> tuple[Records, ...]:
 
 
 def _batch_sizes(of: Pilot) -> tuple[int, ...]:
-    """Powers of two from B/10 to 10·B, each about three times the one before."""
+    """Powers of two from B/10 to 10·B, each about three times the one before.
+
+    None is larger than the training set, as far as that is known.
+    """
     if not (math.isfinite(of.noise_scale) and of.noise_scale > 0):
         return ()
     wanted = of.noise_scale * np.geomspace(0.1, 10.0, 5)
-    return tuple(sorted({int(2 ** max(round(math.log2(size)), 0)) for size in wanted}))
+    sizes = sorted({int(2 ** max(round(math.log2(size)), 0)) for size in wanted})
+    return tuple(size for size in sizes if size <= (of.data_size or size))
 
 
 def _notes(question: Question) -> tuple[str, ...]:

@@ -355,9 +355,11 @@ def _advice(found: Plan) -> list[str]:
         return [text]
     total = number(best.updates * len(found.batch_sizes))
     listed = ", ".join(map(number, found.batch_sizes))
+    scale, most = found.pilot.noise_scale, found.pilot.data_size
+    end = "the training set" if 0 < most < 10 * scale else "ten times it"
     sizes = (
-        f"batch sizes from a tenth of the noise scale {number(found.pilot.noise_scale)} to ten "
-        f"times it, where drift and noise change places: {listed} "
-        f"({total} updates for all), and the full batch"
+        f"batch sizes from a tenth of the noise scale {number(scale)} to {end}, "
+        f"where drift and noise change places: {listed} ({total} updates for all), "
+        "and the full batch"
     )
     return [text, sizes]

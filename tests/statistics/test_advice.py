@@ -15,11 +15,11 @@ import xarray as xr
 
 from ultraslow.analysis.growth import DISQUALIFYING, Advantage, ArmCurves, advantage, fit_growth
 from ultraslow.analysis.growth.decade_ratio import ratios
-from ultraslow.analysis.growth.noise_models import NoiseModel, fitted_noise, simulate_noise
+from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
 from ultraslow.analysis.intervals import seeds_at_most
 from ultraslow.analysis.planning.advice import PROMISED, advise
 from ultraslow.analysis.planning.outlook import MOST_TIMES
-from ultraslow.analysis.planning.pilot import Pilot, _noise_share, _seed_spread
+from ultraslow.analysis.planning.pilot import measured
 from ultraslow.analysis.planning.power import record_times, set_words
 from ultraslow.diffusion.laws import growth_regressor
 
@@ -83,20 +83,22 @@ def word(found):
 
 
 def as_pilot(times, values, fits, found):
-    kept = np.isfinite(found.exponents)
-    shares = [_noise_share(fits.isel(node=k), times) for k in np.flatnonzero(kept)]
-    middle = np.flatnonzero(kept)[np.argsort(shares)[(len(shares) - 1) // 2]]
-    fit = fits.isel(node=middle)
-    better = Advantage(found.advantage.faster[kept], found.advantage.slower[kept])
-    return Pilot(
-        times,
-        fitted_noise(fit) or NoiseModel("white"),
-        sorted(shares)[(len(shares) - 1) // 2],
-        onset=float(fit["onset"]),
-        seed_spread=_seed_spread(fits.isel(node=np.flatnonzero(kept))),
-        found=ArmCurves(found.exponents[kept], better),
-        ratio=float(np.exp(np.log(ratios(times, values)).mean())),
-    )
+    """What recordings of these runs would make of them."""
+    nodes = fits["node"].values.tolist()
+    columns = {
+        "faster_advantage": found.advantage.faster,
+        "slower_advantage": found.advantage.slower,
+        "decade_ratio": ratios(times, values),
+        "last": np.full(len(nodes), times[-1]),
+        "decades": np.full(len(nodes), np.log10(times[-1] / times[0])),
+        "run": [str(node) for node in nodes],
+    }
+    table = fits.assign({name: ("node", column) for name, column in columns.items()})
+    curves = {
+        node: xr.DataArray(row, {"iteration": times}, ["iteration"])
+        for node, row in zip(nodes, values, strict=True)
+    }
+    return measured(curves, table)[0]
 
 
 def followed(case):

@@ -552,7 +552,7 @@ def _advised(own: Study, where: str, arms: int) -> Missing:
     way = advise(of, level=1 - (1 - own.level) / arms)
     needed = way.in_words(where, own.longer(way.last) if way.longer else "")
     count, last = way.outlook.present
-    if not way.seeds:
+    if not way.likely:
         return Missing("", needed)
     if way.longer:
         return Missing("", needed, last, way.last, "iterations")

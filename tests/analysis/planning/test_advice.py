@@ -54,7 +54,7 @@ def test_a_wide_arm_of_a_clear_power_needs_few_more_seeds():
 
 
 def test_noise_that_hides_all_decides_nowhere_and_says_why():
-    way = advise(replace(arm(0.06, 0.5, faster=0.0, share=0.5), seed_spread=0.5), level=0.95)
+    way = advise(arm(0.06, 0.5, faster=0.0, share=3.0), level=0.95)
     assert (way.seeds, way.last) == (0, 0)
     assert way.in_words("batch size 64").startswith(
         f"nothing up to {seeds_at_most(4)} seeds at batch size 64 until iteration 10,000 ("
@@ -70,15 +70,16 @@ def test_noise_that_hides_all_decides_nowhere_and_says_why():
         ([[0.0, 0.5], [0.3, 0.6], [0.7, 0.6]], (6, 1000, 0.7)),
         # 0.8 is kept where the best exceeds it by chance.
         ([[0.0, 0.5], [0.3, 0.795], [0.7, 0.805]], (6, 2000, 0.805)),
-        ([[0.0, 0.1], [0.3, 0.3], [0.2, 0.49]], (0, 0, 0.49)),
+        ([[0.0, 0.1], [0.3, 0.3], [0.2, 0.49]], (6, 2000, 0.49)),
         # What there is costs nothing and decides nothing.
-        ([[0.9, 0.1], [0.3, 0.3], [0.2, 0.4]], (0, 0, 0.4)),
+        ([[0.9, 0.1], [0.3, 0.3], [0.2, 0.4]], (6, 2000, 0.4)),
+        ([[0.9, 0.05], [0.02, 0.08], [0.03, 0.09]], (0, 0, 0.09)),
     ],
 )
 def test_without_a_sure_design_the_likeliest_is_named(decided, design):
     way = advised_by(ahead(decided))
     assert (way.seeds, way.last, way.chance) == design
-    assert way.promised == (way.chance >= PROMISED)
+    assert (way.promised, way.likely) == (way.chance >= PROMISED, way.chance >= 0.5)
 
 
 def test_an_instruction_is_one_sentence_with_its_numbers():
@@ -95,8 +96,11 @@ def test_an_instruction_is_one_sentence_with_its_numbers():
     assert replace(both, last=1000, chance=0.771).in_words("x") == (
         "5 seeds at x (now 4), which decides 77% of studies"
     )
-    assert replace(both, seeds=0, last=0, chance=0.31).in_words("x") == (
-        "nothing up to 6 seeds at x until iteration 2000 (31% of such studies would be decided), "
+    assert replace(both, last=1000, chance=0.31).in_words("x") == (
+        "perhaps 5 seeds at x (now 4), which decides 31% of studies, as all is noise"
+    )
+    assert replace(both, seeds=0, last=0, chance=0.03).in_words("x") == (
+        "nothing up to 6 seeds at x until iteration 2000 (3% of such studies would be decided), "
         "as all is noise"
     )
 

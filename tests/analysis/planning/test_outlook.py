@@ -57,15 +57,48 @@ def test_a_late_logarithm_is_supported_once_its_onset_is_early():
     assert found.decided[-1, -1] > 0.5
 
 
+def likely_spreads(exponents, within):
+    """A grid of spreads between seeds, and how likely each is: prior times density."""
+    spreads = np.geomspace(1e-4, 10.0, 4000)
+    usual = stats.invgamma(2.0, scale=2.0 * module._USUAL_SPREAD**2)  # of s², four degrees
+    weights = usual.pdf(spreads**2) * spreads**2  # on a grid even in ln s
+    # The density of n values around their mean, which is free: n − 1 differences.
+    contrasts = np.linalg.qr(np.eye(len(exponents)) - 1 / len(exponents))[0][:, :-1]
+    total = np.hypot(spreads, within)
+    for one in exponents @ contrasts:
+        weights = weights * stats.norm.pdf(one, scale=total)
+    return spreads, weights / weights.sum()
+
+
+@pytest.mark.parametrize("spread", [0.005, 0.03, 0.2, 0.8])
+def test_spreads_between_seeds_are_as_likely_as_what_was_found_says(spread):
+    exponents, within = 0.3 + spread * SEEDS, 0.03
+    spreads, weights = likely_spreads(exponents, within)
+    found = np.sort(module.spread_between(exponents, within).ravel())
+    expected = np.interp((np.arange(800) + 0.5) / 800, np.cumsum(weights), spreads)
+    np.testing.assert_allclose(found, expected, rtol=0.02)
+
+
+def test_one_seed_tells_no_spread_but_the_usual_one():
+    found = np.sort(module.spread_between(np.array([0.3]), 0.03).ravel())
+    usual = stats.invgamma(2.0, scale=2.0 * module._USUAL_SPREAD**2)
+    expected = np.sqrt(usual.ppf((np.arange(800) + 0.5) / 800))
+    np.testing.assert_allclose(found, expected, rtol=0.02)
+
+
 def test_the_exponents_of_new_seeds_have_the_spread_that_was_found():
-    of = arm(0.4, 0.2)
+    of = arm(0.4, 0.05)
     truths = module._Truths(of, 18, (1000, 10_000))
     new = truths.until(1000).exponents[:, 4:]
-    # s² of the seeds with four degrees of freedom of the usual spread and the noise within a run.
-    within = truths._now.exponents.var()
-    squares = 3 * of.found.exponents.var(ddof=1) + 4 * (within + module._USUAL_SPREAD**2)
-    scale = np.sqrt(squares / 7 * (1 + 1 / 4))
-    assert stats.kstest(new[:, 0], stats.t(7, 0.4, scale).cdf).pvalue > 1e-3
+    within = truths._now.exponents.std()
+    spreads, weights = likely_spreads(of.found.exponents, within)
+    # A seed lies around a mean that four of them tell: normal, of each spread.
+    scale = np.hypot(spreads, within) * np.sqrt(1 + 1 / 4)
+
+    def predicted(values):
+        return stats.norm.cdf((np.asarray(values)[:, None] - 0.4) / scale) @ weights
+
+    assert stats.kstest(new[:, 0], predicted).pvalue > 1e-3
     np.testing.assert_allclose(
         truths.until(1000).exponents[:, :4], np.broadcast_to(of.found.exponents, (800, 4))
     )

@@ -49,6 +49,7 @@ def test_continued_noise_is_the_same_on_the_pilots_own_records(noise):
 
 def test_a_pilot_is_read_from_recordings(make):
     runs = {f"r{k}": make(seed=k, noise=0.004, last=2000) for k in range(3)}
+    runs = {name: run.assign_coords(data_size=5000) for name, run in runs.items()}
     found = pilot(runs, fit_totals(runs))
     distance = np.sqrt(runs["r0"]["distance_sq"].sum("tensor").values[1:])
     # Noise of 0.4 % of distances between 1 and 8.6, over a growth of 7.6.
@@ -56,6 +57,7 @@ def test_a_pilot_is_read_from_recordings(make):
     assert found.noise_share == pytest.approx(expected, rel=0.5)
     assert (found.batch_size, found.times[-1]) == (64, 2000)
     assert found.noise_scale == pytest.approx(200, rel=0.1)  # the simulated B_simple
+    assert found.data_size == 5000
     assert found.seed_spread < 0.02
     assert "one of 3" in found.source
 

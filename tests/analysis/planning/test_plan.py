@@ -13,6 +13,7 @@ from ultraslow.analysis.planning.plan import (
     PLANNED_SEEDS,
     Option,
     _alarms,
+    _batch_sizes,
     _falling,
     _log_laws,
     _of_pilot,
@@ -79,6 +80,9 @@ def test_records_even_in_t_tell_less_than_the_default(found):
 def test_batch_sizes_span_the_noise_scale(found):
     # 40, 126, 400, 1265, 4000 as powers of two.
     assert found.batch_sizes == (32, 128, 512, 1024, 4096)
+    for data_size, largest in ((1280, 1024), (512, 512), (20, 0)):
+        few = _batch_sizes(replace(PILOT, data_size=data_size))
+        assert few == tuple(size for size in found.batch_sizes if size <= largest)
     unknown = replace(PILOT, noise_scale=math.nan)
     assert "batch sizes" in " ".join(_of_pilot(unknown))
 
