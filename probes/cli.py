@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ultraslow.diffusion.cli import CommandError, Run
-from ultraslow.diffusion.terminal import tell
+from ultraslow.diffusion.terminal import Head, grid_rows, has_colour, screen_width, tell
 from ultraslow.probes.distributed import SilenceError, lines, torchrun
 
 
@@ -44,21 +44,23 @@ def _verify(parsed: argparse.Namespace) -> int:
             f"--updates, --processes: found {parsed.updates}, {parsed.processes}, "
             "expected at least 50 and 2"
         )
+    width, colour = screen_width(), has_colour()
     if not parsed.json:
-        print(f"{'':28}  {'|G|² (4)':>20}  {'tr Σ (64)':>20}  {'noise scale (16)':>20}")
+        tell("\n".join(grid_rows(_HEADS, [_WIDEST], width)[0]), lines=True, stream=sys.stdout)
     found = []
     for count in (1, parsed.processes):
         for mode in _modes(count, parsed.updates):
             found.append(mode)
             if not parsed.json:
-                print(_line(mode), flush=True)
+                lines = grid_rows(_HEADS, [_WIDEST, _cells(mode)], width, colour=colour)[1][1]
+                print("\n".join(lines), flush=True)
     passed = all(mode["passed"] for mode in found)
     if parsed.json:
         print(json.dumps({"passed": passed, "modes": found}, indent=1))
     else:
-        print(
-            "estimate ± half its 99.9 % interval; " + ("all as it should be" if passed else "OFF")
-        )
+        off = [mode["mode"] for mode in found if not mode["passed"]]
+        told = f"OFF: {', '.join(off)}" if off else "all as it should be"
+        tell(f"estimate ± half its 99.9 % interval; {told}", stream=sys.stdout)
     return 0 if passed else 1
 
 
@@ -92,14 +94,24 @@ def _modes(count: int, updates: int) -> Iterator[dict[str, Any]]:
         raise CommandError(f"training on {count} processes failed:\n" + "".join(said[-20:]))
 
 
-def _line(mode: dict[str, Any]) -> str:
-    cells = [_cell(check) for check in mode["checks"]]
-    mark = "" if mode["passed"] else "  OFF"
-    return f"{mode['mode']:28}  " + "  ".join(f"{cell:>20}" for cell in cells) + mark
+# Results come one by one; the widest there may be keeps their columns in line.
+_HEADS = (
+    Head("trained", left=True),
+    Head("", left=True),
+    Head("|G|² (4)"),
+    Head("tr Σ (64)"),
+    Head("noise scale (16)"),
+)
+_WIDEST = ("x" * 26, "off", *["64.01 ± 1.234"] * 3)
+
+
+def _cells(mode: dict[str, Any]) -> list[str]:
+    checks = [_cell(check) for check in mode["checks"]]
+    return [mode["mode"], "" if mode["passed"] else "OFF", *checks]
 
 
 def _cell(check: dict[str, float]) -> str:
-    return f"{check['estimate']:.3f} ± {(check['high'] - check['low']) / 2:.3f}"
+    return f"{check['estimate']:.4g} ± {(check['high'] - check['low']) / 2:.3g}"
 
 
 def repair(parser: argparse.ArgumentParser) -> Run:

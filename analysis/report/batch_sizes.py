@@ -160,9 +160,9 @@ def sizes_apart(found: CriticalBatch, scales: Sequence[ArmScale]) -> Table | Non
         return None
     columns = (
         Column("size", lambda row: row.name, left=True),
-        Column("of", lambda row: row.of, left=True),
         Column("samples", lambda row: number(row.size.value)),
         Column("interval", lambda row: row.size.ends(number), tied=True),
+        Column("of", lambda row: row.of, left=True),
     )
     return Table(columns=columns, rows=rows, notes=(_APART,))
 

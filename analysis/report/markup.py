@@ -13,6 +13,9 @@ from markupsafe import Markup
 
 from ultraslow.analysis.text import LONGEST, printable
 
+# What a browser or an editor obeys: control characters and those that turn a line's direction
+# round. Pieces of a page clean their texts; here nothing gets by that was put together elsewhere.
+_OBEYED = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
 _FOLDER = files(__package__) / "templates"
 
 
@@ -55,13 +58,14 @@ def page(colours: str, **content: object) -> str:
     """
     style = Markup(colours + (_FOLDER / "report.css").read_text("utf-8"))
     script = Markup((_FOLDER / "report.js").read_text("utf-8"))
-    return _TEMPLATES.get_template("page.html").render(
+    document = _TEMPLATES.get_template("page.html").render(
         style=style,
         script=script,
         style_hash=_digest(style),
         script_hash=_digest(script),
         **content,
     )
+    return _OBEYED.sub("�", document)
 
 
 def _digest(text: str) -> Markup:

@@ -77,11 +77,11 @@ def noise_table(found: Sequence[ArmScale]) -> Table:
     """The noise scale of each batch size over the runs' iterations, against the batch size."""
     columns = (
         Column("batch size M", lambda one: sized(one.batch_size, one.arm), left=True),
-        Column("runs", lambda one: str(one.runs)),
-        Column("iterations", lambda one: _iterations(one.scale)),
+        Column("runs", lambda one: str(one.runs), spare=True),
+        Column("iterations", lambda one: _iterations(one.scale), spare=True),
         Column("noise scale B", lambda one: number(one.scale.interval.value)),
         Column("interval", lambda one: one.scale.interval.ends(number), tied=True),
-        Column("from", lambda one: _method(one.scale), left=True),
+        Column("from", lambda one: _method(one.scale), left=True, spare=True),
         Column("M is", lambda one: NONE if one.place == "unknown" else one.place, left=True),
         Column("t* = B/M", lambda one: number(one.crossover.value)),
         Column("interval", lambda one: one.crossover.ends(number), tied=True),
@@ -243,7 +243,7 @@ def _law_columns(tolerance: float) -> tuple[Column, ...]:
         Column(f"survives{within}", lambda own: _SURVIVES[own.survives], left=True),
         Column("a decade ahead", lambda own: signed_percent(own.decade.value)),
         Column("interval", lambda own: off_ends(own.decade) or NONE, tied=True),
-        Column("half a decade", lambda own: signed_percent(own.half_decade.value)),
+        Column("half a decade", lambda own: signed_percent(own.half_decade.value), spare=True),
         Column("interval", lambda own: off_ends(own.half_decade) or NONE, tied=True),
     )
 
@@ -279,7 +279,7 @@ def _record_table(found: Plan) -> Table:
         Column("records", lambda one: one.name, left=True),
         Column("count", lambda one: str(one.count)),
         Column("error of p", lambda one: number(one.error)),
-        Column("relative", lambda one: fixed(one.error / usual)),
+        Column("relative", lambda one: fixed(one.error / usual), spare=True),
     )
     title = f"when to record each of {plural(seeds, 'run')} until iteration {number(last)}"
     return Table(title=title, columns=columns, rows=found.records)
@@ -322,7 +322,10 @@ _LATER_LESS = (
 
 def _option_columns(found: Plan) -> tuple[Column, ...]:
     def column(title: str, name: str, show: Callable[[Any], str] = number) -> Column:
-        return Column(title, lambda one: show(getattr(one, name)) if one.last else NONE)
+        spare = name not in ("power", "updates")
+        return Column(
+            title, lambda one: show(getattr(one, name)) if one.last else NONE, spare=spare
+        )
 
     cost = ("updates", "samples") if found.pilot.batch_size else ("updates",)
     return (

@@ -1,16 +1,13 @@
-"""Sub-commands that train: `ultraslow train` and `ultraslow demo`.
+"""Sub-commands that train: `ultraslow train`, `ultraslow demo`, and `ultraslow sweep` for recipes.
 
 Heavy libraries are imported only inside what the commands return.
-
-The sub-command `ultraslow sweep`: trains the runs of a recipe.
-
-Heavy libraries are imported only inside what the command returns.
 """
 
 import argparse
 import os
 import shutil
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultraslow.diffusion.cli import CommandError, Run, main
-from ultraslow.diffusion.terminal import tell
+from ultraslow.diffusion.recording import escaped
+from ultraslow.diffusion.terminal import Head, grid, has_colour, screen_width, tell, wrapped
 
 if TYPE_CHECKING:
     from ultraslow.probes.runs.jobs import Outcome
@@ -90,9 +88,12 @@ def _train(parsed: argparse.Namespace) -> int:
         return 1
     [end] = outcomes
     speed = end.made * config.batch_size / end.seconds
-    print(f"{end.made} iterations in {end.seconds:.1f} s, {speed:,.0f} images a second")
-    print(f"held-out accuracy: {end.accuracy:.1%}")
-    print(f"recording: {config.path}.nc")
+    told = (
+        f"{end.made} iterations in {end.seconds:.1f} s, {speed:,.0f} images a second",
+        f"held-out accuracy: {end.accuracy:.1%}",
+        f"recording: {config.path}.nc",
+    )
+    tell("\n".join(told), lines=True, stream=sys.stdout)
     return 0
 
 
@@ -152,7 +153,7 @@ def _refuse_existing(config: "Config") -> None:
     if checkpoint_of(config.path).exists() and config.path.is_dir():
         found = differences(config)
         if not found:
-            print(f"Going on with the interrupted run {config.path}")
+            tell(f"Going on with the interrupted run {config.path}", stream=sys.stdout)
             return
         raise CommandError(
             f"name: found an interrupted run of other settings at {config.path}"
@@ -273,7 +274,7 @@ def _sweep(parsed: argparse.Namespace) -> int:
         return _list()
     recipe, count = _planned(parsed)
     todo = _todo(recipe.runs)
-    print(_sweep_introduction(recipe, todo, count))
+    tell(_sweep_introduction(recipe, todo, count), stream=sys.stdout)
     if parsed.dry_run:
         print(_plan(recipe, count, parsed.jobs))
         return 0
@@ -290,8 +291,8 @@ def _list() -> int:
     from .config import read_config
     from .recipe import shipped
 
-    for name, path in shipped().items():
-        print(f"{name:<20}  {read_config(path).get('about', '')}")
+    about = [[name, escaped(read_config(at).get("about", ""))] for name, at in shipped().items()]
+    print(grid((Head(left=True), Head(left=True)), about, screen_width())[0])
     return 0
 
 
@@ -391,23 +392,43 @@ def _plan(recipe: "Recipe", count: int, jobs: int) -> str:
     places = recipe.study.items()
     arms = {run: str(place.get("arm", place.get("rung_name", ""))) for run, place in places}
     found = arm_costs(recipe.runs, arms, processes=count)
-    width = max(len("arm"), *(len(one.arm) for one in found))
-    lines = [
-        f"{'arm':<{width}}  batch size       rate  iterations  runs  core-min     MB  can serve"
-    ]
-    lines += [
-        f"{one.arm:<{width}}  {one.batch_size:>10,}  {one.rate:>9.4g}  {one.iterations:>10,}"
-        f"  {one.runs:>4}  {one.seconds / 60:>8.1f}  {one.bytes / 1e6:>5.1f}"
-        f"  {' '.join(one.serves) or 'none'}"
+    width = screen_width()
+    alike = {tuple(one.serves) for one in found}
+    once = width is not None and len(alike) == 1  # said below, and not arm by arm
+    heads = (
+        Head("arm", left=True),
+        Head("batch size"),
+        Head("rate"),
+        Head("iterations"),
+        Head("runs"),
+        Head("core-min"),
+        Head("MB", spare=True),
+        *([] if once else [Head("can serve", left=True)]),
+    )
+    rows = [
+        [
+            one.arm,
+            f"{one.batch_size:,}",
+            f"{one.rate:.4g}",
+            f"{one.iterations:,}",
+            str(one.runs),
+            f"{one.seconds / 60:.1f}",
+            f"{one.bytes / 1e6:.1f}",
+            *([] if once else [" ".join(one.serves) or "none"]),
+        ]
         for one in found
     ]
     hours = sum(one.seconds for one in found) / 3600
     cores = min(os.cpu_count() or 1, count * _jobs(recipe.runs[0], count, jobs))
-    lines.append(
+    total = (
         f"All of them: about {hours:.1f} core-hours, as timed on one core of this machine,"
         f" {hours / cores:.1f} hours on {cores}; {sum(one.bytes for one in found) / 1e6:.0f} MB."
     )
-    return "\n".join(lines)
+    table = grid(heads, rows, width, colour=has_colour())[0]
+    if once:
+        total = f"Each can serve {' '.join(alike.pop()) or 'no prediction'}.\n{total}"
+    lines = total.split("\n")
+    return "\n".join([table, *(wrapped(line, width) if width else line for line in lines)])
 
 
 def _jobs(config: "Config", count: int, jobs: int) -> int:
@@ -440,7 +461,8 @@ def _on_slurm(
     except (ModuleNotFoundError, RuntimeError) as error:
         raise CommandError(f"--slurm: {error}; expected a Slurm cluster and submitit") from error
     jobs = submitted(executor, todo, count, study=recipe.study)
-    print(f"Jobs go on when this command is interrupted; their output: {executor.folder}")
+    told = f"Jobs go on when this command is interrupted; their output: {executor.folder}"
+    tell(told, stream=sys.stdout)
     with Display(todo) as display:
         return followed(jobs, todo, display.heard)
 
@@ -479,7 +501,8 @@ def _told(outcomes: "Sequence[Outcome]") -> int:
         if outcome.status == "failed":
             tell(f"ultraslow sweep: {outcome.reason}", lines=True)
     counts = Counter(outcome.status for outcome in outcomes)
-    print(", ".join(f"{number} {status}" for status, number in counts.items()))
+    listed = ", ".join(f"{number} {status}" for status, number in counts.items())
+    tell(listed, stream=sys.stdout)
     if counts["kept"] + counts["begun"] + counts["left"]:
         tell(interruption(outcomes))
         return 130
