@@ -31,6 +31,7 @@ _ORDER = (
     "demo",
     "train",
     "sweep",
+    "watch",
     "info",
     "fit",
     "test",

@@ -196,6 +196,7 @@ RUN_BY = {
     "docs/record/probes.md": __file__,
     "docs/record/unusual-loops.md": __file__,
     "docs/record/verifying.md": __file__,
+    "docs/record/watching.md": "analysis/cli/test_watching.py",
 }
 
 

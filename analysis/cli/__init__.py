@@ -7,6 +7,8 @@ Contents:
     batch_sizes  noise, batch
     planning     plan, simulate
     exchange     import, export
+    watching     watch
+    live         runs followed while they record
 """
 
 import lazy_loader

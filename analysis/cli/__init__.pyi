@@ -8,3 +8,4 @@ from .recordings import (
     report as report,
     test as test,
 )
+from .watching import watch as watch

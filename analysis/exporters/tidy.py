@@ -65,7 +65,7 @@ def _by_name(
     elif isinstance(runs, xr.DataTree) or not isinstance(runs, Mapping):
         found = runs_of(runs)
     else:
-        found = dict(runs)
+        found = {str(node): run for node, run in runs.items()}
     for one in found.values():
         if not (isinstance(one, xr.Dataset) and {"run", "distance_sq"} <= set(one.variables)):
             raise TypeError(

@@ -15,6 +15,7 @@ from .disk import (
 )
 from .errors import (
     RecordError as RecordError,
+    brief as brief,
     escaped as escaped,
     nearest as nearest,
     nearest_file as nearest_file,
@@ -30,7 +31,9 @@ from .labels import (
 from .lease import (
     HELD_UPDATES as HELD_UPDATES,
     Lease as Lease,
+    Owner as Owner,
     TakenOver as TakenOver,
+    recorded_by as recorded_by,
     state_of as state_of,
     unwritten as unwritten,
 )

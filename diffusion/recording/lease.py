@@ -165,6 +165,11 @@ def state_of(folder: Path) -> str:
     return "live" if owner.lives else "killed"
 
 
+def recorded_by(folder: Path) -> "Owner":
+    """The process that a live folder's lease names; nobody where there is none."""
+    return owner_of(written(folder / NAME))
+
+
 def unwritten(folder: Path) -> str:
     """What a process that was killed had not written yet, in words; empty where none was killed.
 
@@ -277,11 +282,17 @@ def _exists(pid: int) -> bool:
 
 
 def _started(pid: int) -> str:
-    """When a process started, in the kernel's ticks; empty where there is no /proc."""
+    """When a process started, in the kernel's ticks; empty where there is no /proc.
+
+    One that has ended and that its parent has not asked about (a zombie) still has a number, and
+    writes nothing any more: it never started.
+    """
     try:
-        # The command's name, in brackets, may hold anything; the start is the 20th word after it.
+        # The command's name, in brackets, may hold anything; its state and, as the 20th word, its
+        # start come after it.
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        return stat.rpartition(")")[2].split()[19]
+        words = stat.rpartition(")")[2].split()
+        return "ended" if words[0] in "ZX" else words[19]
     except (OSError, IndexError):
         return ""
 
