@@ -7,4 +7,5 @@ from .look import COLOURS as COLOURS, axes_of as axes_of
 from .noise import noise_scale as noise_scale
 from .outcomes import generalization as generalization, loss as loss
 from .paths import aging as aging, landscape as landscape, straightness as straightness
+from .pixels import evenly as evenly
 from .rulers import ruler as ruler, verdicts as verdicts

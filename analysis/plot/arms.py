@@ -1,7 +1,8 @@
 """What a figure shows of a study: its arms, their names, colours and marks, and their curves."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class Shown:
         nodes: its runs, one a seed.
         rank: of its batch size among those of the study, smallest 0.
         sizes: number of batch sizes of the study.
+        beside: what tells it from others of its batch size, rule and set, as its rate.
     """
 
     batch_size: int
@@ -52,6 +54,7 @@ class Shown:
     nodes: tuple[str, ...]
     rank: int
     sizes: int
+    beside: str = ""
 
     @property
     def colour(self) -> str:
@@ -72,7 +75,7 @@ class Shown:
     def rule_words(self) -> str:
         """Its rule for the learning rate, or what else tells it apart."""
         found = self.rung or RULES.get(self.rule, self.rule or self.name)
-        return printable(", ".join(filter(None, (found, self.set_name))), 48)
+        return printable(", ".join(filter(None, (found, self.set_name, self.beside))), 48)
 
     @property
     def rate_words(self) -> str:
@@ -131,7 +134,21 @@ def _arms(study: Study) -> list[Shown]:
             )
         )
     order = [*sets.values()]
-    return sorted(found, key=lambda one: _rank(one, order, sets))
+    return sorted(_told_apart(found), key=lambda one: _rank(one, order, sets))
+
+
+def _told_apart(found: Sequence[Shown]) -> list[Shown]:
+    """Arms of one batch size and rule with what they differ in: the rate, or else all words."""
+    words = Counter((one.batch_size, one.rule_words) for one in found)
+    rates = Counter((one.batch_size, one.rule_words, one.rate) for one in found)
+    told = []
+    for one in found:
+        beside = ""
+        if words[one.batch_size, one.rule_words] > 1:
+            alone = rates[one.batch_size, one.rule_words, one.rate] == 1
+            beside = f"η = {look.shown(one.rate)}" if alone and one.rate else one.name
+        told.append(replace(one, beside=beside.removeprefix(f"{one.rule}, ")))
+    return told
 
 
 def _shorter(name: str, first: str) -> str:
@@ -182,17 +199,27 @@ def leading(every: Sequence[Shown]) -> list[Shown]:
     Rungs of ladders and further sets of equal runs are left out where others are there.
     """
     plain = [one for one in every if not one.rung and not one.set_name] or list(every)
-    count = {
-        rule: len({one.batch_size for one in plain if one.rule == rule})
-        for rule in {one.rule for one in plain}
-    }
-    rules = sorted(count, key=lambda rule: (rule != "sqrt" or count[rule] < 2, -count[rule], rule))
+    alike: dict[tuple[str, float], set[int]] = {}
+    for one in plain:
+        alike.setdefault(_following(one), set()).add(one.batch_size)
+    # Of rates that follow one rule those with most batch sizes, first of √M.
+    kinds = sorted(
+        alike,
+        key=lambda kind: (kind[0] != "sqrt" or len(alike[kind]) < 2, -len(alike[kind]), kind),
+    )
     found: dict[int, Shown] = {}
     for one in plain:
         best = found.get(one.batch_size)
-        if one.rule == rules[0] and (best is None or len(one.nodes) > len(best.nodes)):
+        if _following(one) == kinds[0] and (best is None or len(one.nodes) > len(best.nodes)):
             found[one.batch_size] = one
     return [found[size] for size in sorted(found)]
+
+
+def _following(one: Shown) -> tuple[str, float]:
+    """The rule of an arm, and its constant: η/M^x to two digits."""
+    power = {"sqrt": 0.5, "linear": 1.0}.get(one.rule, 0.0)
+    known = one.rate and one.batch_size
+    return one.rule, float(f"{one.rate / one.batch_size**power:.2g}") if known else 0.0
 
 
 @dataclass(frozen=True)

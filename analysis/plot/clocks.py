@@ -119,7 +119,7 @@ def hero(runs: Runs, ax: Axes | None = None) -> Axes:
             axes.plot(ends, values, **style, zorder=2)
             lines[one] = last, float(values[-1])
     for one, found in curves.items():
-        draw_arm(axes, one, found, count=10 if narrow else 14)
+        draw_arm(axes, one, found, count=10 if narrow else 14, crowd=len(flat))
         middle_curve = mean(found, 53)
         if middle_curve is not None:
             means[one] = middle_curve
@@ -222,7 +222,7 @@ def collapse(
     if decade is not None:
         axes.axvspan(*decade, color=look.WASH, linewidth=0, zorder=0)
     for one, found in curves.items():
-        draw_arm(axes, one, found, log=True, count=8)
+        draw_arm(axes, one, found, log=True, count=8, crowd=len(flat))
     return axes
 
 

@@ -21,6 +21,7 @@ from .pixels import evenly
 
 Array = NDArray[np.float64]
 
+_CROWD = 150  # curves in a picture, up to which each seed is drawn
 MOST_SEEDS = 24  # of an arm; more are shown as a band from the lowest to the highest
 _MARKS = 500  # in a panel
 _RECORDS, _LEFT = 22, 30  # marks a seed: over the fit, and of what it leaves
@@ -232,7 +233,7 @@ def _all_arms(
     sizes = [one.batch_size for one in shown]
     ends = []
     for one, found in curves.items():
-        end = draw_arm(axes, one, found)
+        end = draw_arm(axes, one, found, crowd=len(flat))
         if end is not None:
             several = sizes.count(one.batch_size) > 1 and bool(one.rule_words)
             name = f"{one.title}, {one.rule_words}" if several else one.title
@@ -248,7 +249,13 @@ def seeds_of(study: Study, one: Shown, clock: str = "iteration") -> list[Curve]:
 
 
 def draw_arm(
-    axes: Axes, one: Shown, curves: Sequence[Curve], *, log: bool = False, count: int = 14
+    axes: Axes,
+    one: Shown,
+    curves: Sequence[Curve],
+    *,
+    log: bool = False,
+    count: int = 14,
+    crowd: int = 0,
 ) -> tuple[float, float] | None:
     """Seeds as thin lines and their mean with marks; hollow marks for rules other than √M.
 
@@ -258,6 +265,7 @@ def draw_arm(
         curves: of its runs.
         log: whether the mean is the geometric one.
         count: how many marks.
+        crowd: how many curves there are in the picture; of too many the means alone are drawn.
 
     Returns:
         Where the mean ends; None without one.
@@ -266,14 +274,15 @@ def draw_arm(
     if middle is None or not middle.time.size:
         return None
     hollow = one.rule not in ("sqrt", "") or bool(one.set_name or one.rung)
+    crowded = crowd > _CROWD
     if len(curves) > MOST_SEEDS:
         values = np.stack([each.at(middle.time) for each in curves])
         ends = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
         axes.fill_between(middle.time, *ends, color=one.colour, alpha=look.BAND, linewidth=0)
-    else:
+    elif not crowded:
         for each in curves:
             axes.plot(each.time, each.value, color=one.colour, linewidth=look.THIN, zorder=3)
-    if len(curves) > 1:
+    if len(curves) > 1 or crowded:
         axes.plot(middle.time, middle.value, color=one.colour, linewidth=look.LINE, zorder=3)
     axes.plot(middle.time[::4], middle.value[::4], **one.marks(look.MEAN, hollow=hollow), zorder=4)
     return float(middle.time[-1]), float(middle.value[-1])

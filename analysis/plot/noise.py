@@ -242,7 +242,7 @@ def _draw_size(
 ) -> None:
     """The arms of one batch size beside each other, and the range of their estimates below."""
     colour = look.hue(rank, count)
-    lowest = span[1]
+    lowest, highest = span[1], span[0]
     for k, one in enumerate(own):
         x = one.batch_size * _beside(len(own)) ** (k - (len(own) - 1) / 2)
         low, value, high = (
@@ -251,12 +251,15 @@ def _draw_size(
         )
         if np.isfinite([low, high]).all():
             axes.plot([x, x], [low, high], color=colour, linewidth=look.LINE)
-            lowest = min(lowest, low)
+            lowest, highest = min(lowest, low), max(highest, high)
         hollow = bool(one.arm) and one.arm not in ("sqrt", "baseline")
         axes.plot([x], [value], **look.marked(rank, 5.0, colour, hollow=hollow))
-        lowest = min(lowest, value)
+        lowest, highest = min(lowest, value), max(highest, value)
     ends = [look.shown(f([one.scale.interval.value for one in own])) for f in (min, max)]
     text = ends[0] if ends[0] == ends[1] else "–".join(ends)
-    place = (float(own[0].batch_size), lowest)
-    bold: dict[str, Any] = {"weight": "bold", "color": look.INK}
-    look.write(axes, place, text, offset=(0, -10), ha="center", **bold).set_gid("halo")
+    # Below the lowest, or above the highest where that reaches down to the axis.
+    low_down = lowest < span[0] * (span[1] / span[0]) ** 0.1
+    place = (float(own[0].batch_size), highest if low_down else lowest)
+    bold: dict[str, Any] = {"weight": "bold", "color": look.INK, "ha": "center"}
+    up = 10.0 if low_down else -10.0
+    look.write(axes, place, text, offset=(0, up), **bold).set_gid("halo")

@@ -69,7 +69,7 @@ def straightness(
     look.write(axes, (1, foot), words, offset=(-6, 9), at="y", ha="right").set_gid("halo")
     ends = []
     for one, found in curves.items():
-        end = draw_arm(axes, one, found, log=True)
+        end = draw_arm(axes, one, found, log=True, crowd=len(flat))
         if end is not None:
             ends.append(End(*end, one.title, look.shown(end[1])))
     name_ends(axes, ends)

@@ -69,3 +69,21 @@ def test_the_mean_of_seeds_goes_as_far_as_all_of_them():
     geometric = mean([curve(line), curve(4 * line)], 5, log=True)
     assert geometric.value == pytest.approx(2 * (np.log10(geometric.time) + 1), rel=0.02)
     assert mean([], 5) is None
+
+
+def test_arms_of_a_scan_of_rates_are_told_apart_and_the_one_on_the_rule_leads(make):
+    rates = {32: (0.0125, 0.05, 0.2), 128: (0.1,), 512: (0.2,)}
+    runs = {
+        f"b{size}-r{rate}": make(batch_size=size, rate=rate, last=100)
+        for size, own in rates.items()
+        for rate in own
+    }
+    found = arms_of(Study(runs))
+    assert [one.rule_words for one in found] == [
+        "η ∝ √M, η = 0.0125",
+        "η ∝ √M, η = 0.05",
+        "η ∝ √M, η = 0.2",
+        "η ∝ √M",
+        "η ∝ √M",
+    ]
+    assert [one.rate for one in leading(found)] == [0.05, 0.1, 0.2]
