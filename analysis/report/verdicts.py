@@ -39,7 +39,10 @@ def verdict_tables(found: xr.Dataset, *, whole: bool = False) -> list[Table]:
     for place, name in enumerate(found["set"].values.tolist()):
         rows = verdict_rows(found.sel(set=[name]))
         tables += _titled(found, name)
-        tables += _in_whole(rows, brief=place > 0) if whole else _in_lines(rows, brief=place > 0)
+        if whole:
+            tables += _in_whole(rows, brief=place > 0)
+        else:
+            tables += _in_lines(rows, _finding(found, name), brief=place > 0)
     note = str(found.attrs.get("note", ""))
     hint = () if whole else ("`--verbose` says why, and what would decide the open ones.",)
     return [*tables, Table(notes=(note,) if note else ()), Table(notes=hint)]
@@ -50,7 +53,10 @@ def answer_tables(found: xr.Dataset) -> list[Table]:
     tables = []
     for name in found["set"].values.tolist():
         rows = verdict_rows(found.sel(set=[name]))
-        tables += [*_titled(found, name), Table(notes=(_answer(rows), _counted(rows)))]
+        tables += [
+            *_titled(found, name),
+            Table(notes=(_answer(rows, _finding(found, name)), _counted(rows))),
+        ]
     return tables
 
 
@@ -82,9 +88,16 @@ def _titled(found: xr.Dataset, name: str) -> list[Table]:
     return [Table(notes=(f"── {set_title(found, name)} ──",))]
 
 
-def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
+def _finding(found: xr.Dataset, name: str) -> str:
+    """What a set answers to the question, in one sentence; empty where its reason says it."""
+    if "brief" not in found.coords:
+        return ""
+    return str(found["brief"].sel(set=name, prediction=QUESTION).values)
+
+
+def _answer(rows: Sequence[Mapping[str, Any]], finding: str) -> str:
     first = next(row for row in rows if row["prediction"] == QUESTION)
-    said = f"{PREDICTIONS[QUESTION].title}: {first['verdict']}. {first['reason']}"
+    said = f"{PREDICTIONS[QUESTION].title}: {first['verdict']}. {finding or first['reason']}"
     return f"{said} Would decide it: {first['needed']}." if first["needed"] else said
 
 
@@ -98,7 +111,7 @@ def _counted(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{', '.join(parts)}."
 
 
-def _in_lines(rows: Sequence[Mapping[str, Any]], *, brief: bool) -> list[Table]:
+def _in_lines(rows: Sequence[Mapping[str, Any]], finding: str, *, brief: bool) -> list[Table]:
     columns = (
         entry("", "prediction", left=True),
         entry("verdict", "verdict", left=True),
@@ -111,7 +124,7 @@ def _in_lines(rows: Sequence[Mapping[str, Any]], *, brief: bool) -> list[Table]:
     said = f"{plural(hidden, 'other prediction')} {lack} arms or measurements here."
     notes = (said,) if hidden else ()
     lines = Table(columns=columns, rows=shown if len(shown) > 1 else (), notes=notes)
-    return [Table(notes=(_answer(rows),)), lines]
+    return [Table(notes=(_answer(rows, finding),)), lines]
 
 
 def _in_whole(rows: Sequence[Mapping[str, Any]], *, brief: bool) -> list[Table]:

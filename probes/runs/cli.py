@@ -4,7 +4,9 @@ Heavy libraries are imported only inside what the commands return.
 """
 
 import argparse
+import importlib.util
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -44,7 +46,7 @@ def train(parser: argparse.ArgumentParser) -> Run:
 
 
 def demo(parser: argparse.ArgumentParser) -> Run:
-    """Train a small distributed study with probes attached, test the predictions, write a report.
+    """Train a small study with probes attached, test the predictions, write a report.
 
     Example: ultraslow demo takes under 3 minutes on two cores; then open demo/report.html
 
@@ -112,23 +114,39 @@ def _configured(parsed: argparse.Namespace) -> "Config":
 def _demo(parsed: argparse.Namespace) -> int:
     from .recipe import study
 
+    if importlib.util.find_spec("sklearn") is None:
+        raise CommandError(
+            "demo: trains on the digits of scikit-learn, which is not installed;"
+            " `pip install 'ultraslow[demo]'` installs it"
+        )
     configs, count = _checked(study(parsed.folder, quick=parsed.quick))
-    _clear(Path(parsed.folder), {config.run for config in configs})
-    print(_introduction(configs, count))
-    if _trained(configs, count) is None:
+    _clear(Path(parsed.folder), {config.run for config in study(parsed.folder)})
+    print(_introduction(configs))
+    if _trained(configs, count, jobs=_jobs(configs[0], count, 0)) is None:
         return 1
-    print(f"Recordings: {parsed.folder}/*.nc")
-    return main(["report", parsed.folder, "--output", str(Path(parsed.folder, "report.html"))])
+    status = main(["report", parsed.folder, "--output", str(Path(parsed.folder, "report.html"))])
+    print(_next(parsed.folder, quick=parsed.quick))
+    return status
 
 
-def _introduction(configs: Sequence["Config"], count: int) -> str:
-    sizes = sorted({config.batch_size for config in configs})
-    seeds = len({config.seed for config in configs})
-    listed = f"{', '.join(map(str, sizes[:-1]))} and {sizes[-1]} (all images)"
+def _introduction(configs: Sequence["Config"]) -> str:
+    updates = sum(config.iterations for config in configs)
+    sizes = " and ".join(str(size) for size in sorted({config.batch_size for config in configs}))
     return (
-        f"Training {configs[0].model} on {sizes[-1]:,} images of digits: batch sizes {listed}"
-        f" × {seeds} seeds,\n{configs[0].iterations} iterations each on {count} processes, with"
-        " probes attached; then fitting growth laws and testing predictions."
+        f"Training {len(configs)} small ResNets on digits, batch sizes {sizes}, {updates:,}"
+        " updates in all, with\nprobes attached; then fitting growth laws and testing predictions."
+    )
+
+
+def _next(folder: str, *, quick: bool) -> str:
+    """What to do after the demo."""
+    kept = "" if folder == "demo" else f" --folder {shlex.quote(folder)}"
+    tried = f"\nThat was for seconds only; `ultraslow demo{kept}` trains enough to decide."
+    page = shlex.quote(str(Path(folder, "report.html")))
+    return (
+        f"Open {page}, or see why: ultraslow test {shlex.quote(folder)} --verbose\n"
+        "Your own run: recorder = us.attach(model, optimizer, …), see docs/record/any-loop.md"
+        f"{tried if quick else ''}"
     )
 
 
@@ -180,12 +198,14 @@ def _clear(folder: Path, own: set[str]) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _trained(configs: Sequence["Config"], count: int) -> "Sequence[Outcome] | None":
+def _trained(
+    configs: Sequence["Config"], count: int, *, jobs: int = 1
+) -> "Sequence[Outcome] | None":
     """What became of the runs, trained under one progress bar; None after a failure."""
     from ultraslow.probes.runs.jobs import Display, Sweep
 
     with interrupted_by_sigterm(), Display(configs) as display:
-        outcomes = Sweep(configs, count).train(display.heard)
+        outcomes = Sweep(configs, count, jobs=jobs).train(display.heard)
     failed = [outcome.reason for outcome in outcomes if outcome.status == "failed"]
     if failed:
         tell(f"ultraslow: {failed[0]}", lines=True)

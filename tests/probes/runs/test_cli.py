@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import ultraslow as us
 from ultraslow.diffusion.cli import main
 from ultraslow.diffusion.recording.contract import check
 from ultraslow.probes.runs.cli import interruption
@@ -88,12 +89,33 @@ def test_demo_end_to_end(tmp_path, capsys):
     assert main(["demo", "--folder", str(folder), "--quick"]) == 0
     assert (folder / "report.html").stat().st_size > 1000
     assert "report.html" in capsys.readouterr().out
-    names = sorted(config.run + ".nc" for config in study(""))
+    names = sorted(config.run + ".nc" for config in study("", quick=True))
     assert sorted(path.name for path in folder.glob("*.nc")) == names
     for path in folder.glob("*.nc"):
         with xr.open_dataset(path) as recording:
             check(recording, path.name)
             assert np.isfinite(recording["noise_trace"].sum("tensor").values[1:]).all()
+
+
+def test_demo_says_what_it_lacks_before_anything_trains(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert main(["demo", "--folder", str(tmp_path / "demo")]) == 2
+    assert "scikit-learn, which is not installed; `pip install 'ultraslow[demo]'`" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.slow  # two minutes on two idle cores
+@pytest.mark.timeout(1800)
+def test_the_demo_decides_for_and_against(tmp_path, capsys):
+    folder = tmp_path / "demo"
+    assert main(["demo", "--folder", str(folder)]) == 0
+    told = capsys.readouterr().out
+    verdicts = us.test(us.load(folder))["verdict"].squeeze().to_series()
+    assert verdicts[["P2", "P5"]].eq("contradicted").all()
+    assert verdicts["H-c"] == "supported"
+    assert len(told.splitlines()) <= 14
 
 
 def test_demo_refuses_a_folder_with_other_recordings(tmp_path, capsys):
