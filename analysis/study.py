@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
+from markupsafe import Markup
 
 from ultraslow.analysis.growth import Progress, fit_on, fit_totals
 from ultraslow.analysis.intervals import SEEDS
@@ -31,7 +32,7 @@ from ultraslow.analysis.runs.arms import arm, by_arm
 from ultraslow.analysis.scores import has, metric_of, once
 from ultraslow.diffusion.predictions import INSTEAD
 
-from .text import number
+from .text import number, plural, printable, sizes_in_words
 
 Read = TypeVar("Read")
 
@@ -101,6 +102,30 @@ class Study:
     progress: Progress | None = None
     fitted: xr.Dataset | None = field(default=None, repr=False)
     whole: "Study | None" = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        sizes = sizes_in_words(", ".join(map(str, self.batch_sizes)))
+        seeds = plural(self.sample.seeds, "seed")
+        return f"<Study of {plural(len(self.runs), 'run')}: {sizes}, {seeds} or more>"
+
+    def _repr_html_(self) -> str:
+        """A table of its arms for notebooks; nothing is fitted for it."""
+        rows = [
+            (
+                str(arm),
+                str(len(names)),
+                str(self.seeds(arm)),
+                number(max(float(self.runs[one]["iteration"][-1]) for one in names)),
+            )
+            for arm, names in self.arms.items()
+        ]
+        heads = ("arm", "runs", "seeds", "last iteration")
+        lines = [_cells("th", heads), *(_cells("td", row) for row in rows)]
+        return str(
+            Markup("<table><caption>{}</caption>{}</table>").format(
+                repr(self).strip("<>"), Markup("").join(lines)
+            )
+        )
 
     def part(self, names: Iterable[str]) -> "Study":
         """Some of the runs, in the order of their names here."""
@@ -302,6 +327,13 @@ class Study:
     def _of_set(self, name: str, part: "Study") -> str:
         said = counted_in_words(part.runs, part.each(traits))
         return f"In the set {name}: {said}" if said and len(self.sets) > 1 else said
+
+
+def _cells(kind: str, texts: Sequence[str]) -> Markup:
+    """A row of a table; what runs are called may be anything."""
+    cell = Markup(f"<{kind}>{{}}</{kind}>")
+    cells = Markup("").join(cell.format(printable(text)) for text in texts)
+    return Markup("<tr>{}</tr>").format(cells)
 
 
 def _holds(run: xr.Dataset, fields: Sequence[str]) -> bool:

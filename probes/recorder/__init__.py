@@ -9,5 +9,6 @@ Contents:
     metadata       what a recording says of its run
     others         the other processes, which come to things together, or end apart
     outlook        which predictions a run can serve, in a line on standard error
+    portrait       what a recorder shows of itself, also in notebooks
     changed        weights that the loop changes after the step, read again
 """

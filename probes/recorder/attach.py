@@ -3,6 +3,7 @@
 Whether the arguments of `attach` are what they should be; each fault names its argument.
 """
 
+import gc
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -51,7 +52,7 @@ from ultraslow.probes.storage import (
 
 from .metadata import attributes, coordinates, described
 from .outlook import OneUnit, outlook, say
-from .recorder import Recorder, end_open
+from .recorder import Recorder
 from .start import RunSetup, Start, abandon, begin
 
 
@@ -182,7 +183,7 @@ def attach(
     labels.update(ghost_size=ghost_size, added_noise=added_noise, model=model_name)
     told = described(metadata or {}, {**labels, "batch_size": batch_size})
     asked = {"evaluation": evaluation, "landscape": landscape, "mirror": mirror}
-    end_open(SegmentStore(path), asked=overwrite)
+    _end_open(SegmentStore(path), asked=overwrite)
     setup, quantities = _setup(model, given, clock, path, told, probes, asked, scaler, processes)
     make = partial(
         Recorder,
@@ -559,3 +560,18 @@ def check_optimizers(
 
 def _listed(optimizers: Sequence[torch.optim.Optimizer]) -> str:
     return f"[{', '.join(type(one).__name__ for one in optimizers)}]"
+
+
+def _end_open(store: SegmentStore, *, asked: bool) -> None:
+    """End a recorder of this process that is still open at a path, and leave its recording live.
+
+    It is looked for among all live objects, which takes some milliseconds.
+
+    Arguments:
+        store: the path's.
+        asked: whether to.
+    """
+    if asked and store.lease.is_of_this_process():
+        recorders = [found for found in gc.get_objects() if type(found) is Recorder]
+        for found in recorders:
+            found._leave_to(store.folder)

@@ -11,7 +11,6 @@ the recording and not the training.
 """
 
 import atexit
-import gc
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -40,11 +39,12 @@ from ultraslow.probes.distributed import Meetings, MissingError, Termination, wr
 from ultraslow.probes.gradients import AfterPass, GradientTap
 from ultraslow.probes.quantities import Quantities, Subject
 from ultraslow.probes.steps import STEP, Followed, Optimizers, Turns
-from ultraslow.probes.storage import RecordingWriter, SegmentStore, import_pools
+from ultraslow.probes.storage import RecordingWriter, import_pools
 
 from .changed import ChangedWeights
 from .others import Others
 from .outlook import Notices, OneUnit
+from .portrait import Portrait
 from .start import Start
 from .work import Clocks, Work
 
@@ -276,6 +276,17 @@ class Recorder:
         elif self._usable():
             self._flush_alone()
             self._leave()
+
+    def __repr__(self) -> str:
+        return str(self._portrait)
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        return self._portrait.html()
+
+    @property
+    def _portrait(self) -> Portrait:
+        return Portrait(self._writer, self._processes, self.iteration, self._open)
 
     def _at_exit(self) -> None:
         """The program ends and has not closed the recording.
@@ -582,18 +593,3 @@ class Recorder:
             else f"{method}: process {self._process} records at {self._writer.store.folder}, "
             "of which this is a fork"
         )
-
-
-def end_open(store: SegmentStore, *, asked: bool) -> None:
-    """End a recorder of this process that is still open at a path, and leave its recording live.
-
-    It is looked for among all live objects, which takes some milliseconds.
-
-    Arguments:
-        store: the path's.
-        asked: whether to.
-    """
-    if asked and store.lease.is_of_this_process():
-        recorders = [found for found in gc.get_objects() if type(found) is Recorder]
-        for found in recorders:
-            found._leave_to(store.folder)

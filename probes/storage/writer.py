@@ -81,6 +81,7 @@ class RecordingWriter:
     disk. `gap` is the last iteration before a hole that ends with the next record; the recording's
     attribute `gaps` lists all, each with the first iteration after it. `lacks` are fields that a
     recording which goes on has never had. `mirrors` follow what is on disk.
+    `newest` is the last record there.
     """
 
     store: SegmentStore
@@ -99,6 +100,7 @@ class RecordingWriter:
     tell: Callable[[xr.Dataset], None] | None = None
     events: list[tuple[int, str]] = field(default_factory=list)
     lacks: Collection[str] = ()
+    newest: Record | None = None
     mirrors: Mirrors | None = None
     _units_compared: bool = False
     _alone: bool = False  # whether the first updates had one unit, while more were expected
@@ -240,7 +242,7 @@ class RecordingWriter:
             self.gap = None
         records = self.dataset(self.waiting)
         self.store.write(records)
-        self.waiting = []
+        self.newest, self.waiting = self.waiting[-1], []
         if self.mirrors is not None:
             self.mirrors.follow(records)
         tell, self.tell = self.tell, None

@@ -108,3 +108,19 @@ def test_what_is_read_off_a_run_is_read_once(make):
     assert whole.at(0.9).each(reading) == {"a": 0, "b": 1, "c": 2}
     assert whole.part(["c", "a"]).each(reading) == {"c": 2, "a": 0}
     assert sorted(asked) == [0, 1, 2]
+
+
+def test_a_study_shows_its_arms(make):
+    """Also runs whose names and rules are markup; nothing is fitted for it."""
+    runs = {f"r{k}": make(run="<b>", seed=k, batch_size=64 * (1 + k // 2)) for k in range(4)}
+    study = Study(runs)
+    assert repr(study) == "<Study of 4 runs: batch sizes 64, 128, 2 seeds or more>"
+    page = study._repr_html_()
+    assert page.count("<tr>") == 3
+    assert "<td>3000</td>" in page
+    assert "fits" not in vars(study)
+    odd = Study({"a": make(model="<script>", scaling="<i>")})
+    assert "<script>" not in odd._repr_html_()
+    assert "<i>" not in odd._repr_html_()
+    assert repr(Study({})) == "<Study of 0 runs: no batch size, 0 seeds or more>"
+    assert "<table>" in Study({})._repr_html_()
