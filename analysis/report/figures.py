@@ -10,7 +10,7 @@ How the report's figures look: colours, sizes and settings, as plain values.
 import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,8 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from ultraslow.analysis.plot import Paint, svg
-from ultraslow.analysis.text import fixed, number, of_batch_size, printable
+from ultraslow.analysis.plot import Paint, evenly, look, svg
+from ultraslow.analysis.text import fixed, number, of_batch_size, plural, printable
 
 from .data import Band, Curve, Dot, Local, Rivals, exponent_range, spread_out
 from .distances import Panel
@@ -60,16 +60,13 @@ def figure(
 
 
 def palette(batch_sizes: Sequence[int]) -> dict[int, str]:
-    """One colour a batch size, from dark to bright.
+    """The colour of each batch size on a light page, by rank; its role gives that of a dark one.
 
     >>> palette([64, 1024])
-    {64: '#440154', 1024: '#58c765'}
+    {64: '#35185f', 1024: '#2c5aa8'}
     """
     sizes = sorted(set(batch_sizes))
-    # The last quarter of the map is too bright to read on white.
-    places = np.linspace(0.0, 0.74, max(len(sizes), 2))[: len(sizes)]
-    colours = mpl.colormaps["viridis"](places)
-    return {size: mpl.colors.to_hex(c) for size, c in zip(sizes, colours, strict=True)}
+    return {size: look.hue(rank, len(sizes)) for rank, size in enumerate(sizes)}
 
 
 def _draw(size: tuple[float, float], name: str, paint: Callable[[Axes], None]) -> Markup:
@@ -138,11 +135,12 @@ def distance_panel(shown: Panel, *, top: float, colour: str, clock: str = "itera
     return _draw(SMALL, f"distance-{on}{shown.batch_size}{of}", paint)
 
 
-_DASHED = (0, (4, 2))
+_DASHED = look.DASHED
+_HALF, _HALF_NARROW = (540.0, 330.0), (360.0, 290.0)
 
 
 def _names(shown: Rivals) -> tuple[str, str]:
-    return "best late logarithm", f"best {'power of t' if shown.faster else 'saturating law'}"
+    return "late logarithm", "power of t" if shown.faster else "saturating law"
 
 
 def rivals_panel(shown: Rivals, *, colour: str) -> Markup:
@@ -153,47 +151,69 @@ def rivals_panel(shown: Rivals, *, colour: str) -> Markup:
         colour: of their batch size.
 
     Returns:
-        An SVG element.
+        SVG elements.
     """
     band = shown.measured
 
     def paint(axes: Axes) -> None:
+        foot = min(0.0, float(band.low.min()))
+        if band.low.min() > 0.4 * band.high.max():
+            foot = float(band.low.min()) * 0.98
+        top = 1.05 * float(band.high.max())
+        x = float(band.iteration[0]), float(band.iteration[-1])
+        look.frame(axes, x=x, y=(foot, top), up="distance, mean of the seeds")
         axes.fill_between(band.iteration, band.low, band.high, color=colour, alpha=0.17, lw=0)
-        dots: dict[str, Any] = {"color": colour, "markersize": 3.0, "markeredgewidth": 0}
-        axes.plot(band.iteration, band.middle, "o", zorder=4, label="mean of the seeds", **dots)
-        fits: dict[str, Any] = {"color": INK, "zorder": 3}
-        late, law = (f"{name}: {law}" for name, law in zip(_names(shown), shown.laws, strict=True))
-        axes.plot(band.iteration, shown.power, **fits, linewidth=4, alpha=0.22, label=law)
-        axes.plot(band.iteration, shown.logarithm, **fits, linestyle=_DASHED, label=late)
+        pale: dict[str, Any] = {"color": look.INK, "linewidth": look.FIT, "alpha": 0.22}
+        axes.plot(band.iteration, shown.power, **pale, solid_capstyle="butt")
+        dashes: dict[str, Any] = {"color": look.INK, "linewidth": look.LINE}
+        axes.plot(band.iteration, shown.logarithm, **dashes, linestyle=_DASHED)
+        dots: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 0, "clip_on": False}
+        kept = evenly(band.iteration, 40)
+        dots |= {"color": colour, "marker": "o", "markersize": 4.6 * look.PX, "zorder": 4}
+        axes.plot(band.iteration[kept], band.middle[kept], **dots)
         _mark_decades(axes, shown)
-        axes.set_title("distance")
-        axes.yaxis.set_major_formatter(_POWERS)
-        if band.low.min() < 0.4 * band.high.max():
-            axes.set_ylim(bottom=min(0.0, float(band.low.min())))
         # Curves that bend upwards leave room at the upper left, others at the lower right.
-        _key(axes, "upper left" if shown.ratio > 1 else "lower right")
-        _log_time(axes)
-        _grid(axes)
+        _key(axes, shown.laws, shown, upper=shown.ratio > 1)
 
-    return _draw(WIDE, "rivals", paint)
+    late, law = _names(shown)
+    told = (
+        f"{shown.name}, {plural(shown.seeds, 'seed')}: the best {law} is {shown.laws[1]}, the "
+        f"best {late} {shown.laws[0]}; the last decade added {fixed(shown.ratio)} times as much "
+        "as the one before."
+    )
+    title = "Distance with the best late logarithm and the best power of t"
+    sizes: dict[str, Any] = {"wide": _HALF, "narrow": _HALF_NARROW}
+    return figure(paint, name="rivals", title=title, description=told, **sizes)
 
 
-def _key(axes: Axes, place: Literal["upper left", "lower right"]) -> None:
-    legend = axes.legend(loc=place, frameon=False, handlelength=2.2, borderaxespad=0.2)
-    legend.set_in_layout(False)  # a long name shall not narrow the axes
+def _key(axes: Axes, words: Sequence[str], shown: Rivals, *, upper: bool) -> None:
+    """What is dashed and what is pale, in the corner that the curves leave free."""
+    for k, (name, told) in enumerate(zip(_names(shown), words, strict=True)):
+        up = -8.0 - 15 * k if upper else 24.0 - 15 * k
+        place = (0.0, 1.0) if upper else (0.45, 0.0)
+        sign: dict[str, Any] = {"color": look.INK, "transform": axes.transAxes}
+        wide, high = look.size_of(axes)
+        ends = np.array([place[0] + 6 / wide, place[0] + 30 / wide])
+        at = [place[1] + up / high] * 2
+        if k == 0:
+            axes.plot(ends, at, linestyle=_DASHED, linewidth=look.LINE, **sign)
+        else:
+            pale: dict[str, Any] = {"linewidth": look.FIT, "alpha": 0.22}
+            axes.plot(ends, at, solid_capstyle="butt", **pale, **sign)
+        text = look.shortened(f"{name}: {told}", wide * (0.7 if upper else 0.45))
+        look.write(axes, place, text, offset=(36, up), at="axes").set_gid("halo")
 
 
 def _mark_decades(axes: Axes, shown: Rivals) -> None:
     """Steps along the curve: what the last decade added, and the one before."""
     (last, high), (middle, half), (first, low) = shown.decades
-    line: dict[str, Any] = {"color": QUIET, "linewidth": 0.8, "zorder": 2}
-    text: dict[str, Any] = {"color": QUIET, "fontsize": 7.5, "va": "center", "ha": "left"}
+    line: dict[str, Any] = {"color": look.QUIET, "linewidth": look.THIN, "zorder": 2}
     for start, end, below, above, label in (
         (first, middle, low, half, "× 1"),
         (middle, last, half, high, f"× {fixed(shown.ratio)}"),
     ):
         axes.plot([start, end, end], [below, below, above], **line)
-        axes.annotate(label, (end, (below + above) / 2), (3, 0), "data", "offset points", **text)
+        look.write(axes, (end, (below + above) / 2), label, offset=(5, 0)).set_gid("halo")
 
 
 def residual_panel(shown: Rivals) -> Markup:
@@ -203,26 +223,30 @@ def residual_panel(shown: Rivals) -> Markup:
         shown: the curves.
 
     Returns:
-        An SVG element.
+        SVG elements.
     """
+    room = 1.45 * max(float(np.abs([band.low, band.high]).max()) for band in shown.left)
 
     def paint(axes: Axes) -> None:
-        axes.axhline(0.0, color=QUIET, linewidth=0.6)
-        for k, (style, alpha) in enumerate(((_DASHED, 0.10), ("-", 0.22))):
-            band, label = (
-                shown.left[k],
-                f"{_names(shown)[k]}: off by {number(shown.misses[k], 2)} %",
-            )
-            axes.fill_between(band.iteration, band.low, band.high, color=INK, alpha=alpha, lw=0)
-            axes.plot(band.iteration, band.middle, color=INK, linestyle=style, label=label)
-        room = 1.45 * max(float(np.abs([band.low, band.high]).max()) for band in shown.left)
-        axes.set_ylim(-room, room)
-        axes.set_title("curves less their best fits, % of the growth")
-        _key(axes, "upper left")
-        _log_time(axes)
-        _grid(axes)
+        times = shown.left[0].iteration
+        x = float(times[0]), float(times[-1])
+        up = "curves less their best fits, % of the growth"
+        look.frame(axes, x=x, y=(-room, room), up=up)
+        axes.axhline(0.0, color=look.AXIS, linewidth=look.THIN)
+        for band, style, alpha in zip(shown.left, (_DASHED, "-"), (0.10, 0.22), strict=True):
+            shade: dict[str, Any] = {"color": look.INK, "alpha": alpha, "linewidth": 0}
+            axes.fill_between(band.iteration, band.low, band.high, **shade)
+            ink: dict[str, Any] = {"color": look.INK, "linewidth": look.LINE}
+            axes.plot(band.iteration, band.middle, linestyle=style, **ink)
+        _key(axes, [f"off by {number(miss, 2)} %" for miss in shown.misses], shown, upper=True)
 
-    return _draw(WIDE, "residuals", paint)
+    told = "; ".join(
+        f"the best {name} is off by {number(miss, 2)} %"
+        for name, miss in zip(_names(shown), shown.misses, strict=True)
+    )
+    sizes: dict[str, Any] = {"wide": _HALF, "narrow": _HALF_NARROW}
+    title = "What the best late logarithm and the best power of t leave"
+    return figure(paint, name="residuals", title=title, description=told, **sizes)
 
 
 def all_runs(
@@ -315,7 +339,7 @@ def exponent_dots(
     name: str,
     clock: str = "t",
 ) -> Markup:
-    """Exponents with intervals, a row each, against those of log growth and diffusion.
+    """Exponents by tensor, the estimate of each batch size on one row with its interval.
 
     Arguments:
         dots: estimates; several may share a row.
@@ -326,22 +350,49 @@ def exponent_dots(
         clock: what the laws are powers of.
 
     Returns:
-        An SVG element.
+        SVG elements.
     """
+    named = [row for row in rows if row]
+    place = np.cumsum([bool(row) for row in rows]) - 1  # rows without a name share the one above
+    sizes = sorted(colours)  # all of the study: ranks are those of other figures
+    high = 84.0 + 19 * len(named)
 
     def paint(axes: Axes) -> None:
-        low, high = exponent_range(dots)
-        axes.axvspan(-margin, margin, color=INK, alpha=0.06, linewidth=0)
-        for place, law in ((0.0, f"log {clock}"), (0.5, f"√{clock}"), (1.0, clock)):
-            if low <= place <= high:
-                axes.axvline(place, color=FAINT, linewidth=0.7, zorder=1)
-                axes.annotate(law, (place, 1.0), (0, 3), **ABOVE, ha="center", color=QUIET)
-        _paint_dots(axes, dots, (low, high), colours)
-        _name_rows(axes, rows)
-        axes.set_xlabel("exponent p" if clock == "t" else f"exponent p on {clock}")
+        low, top = exponent_range(dots)
+        count = max(len(named), 1)
+        across = "exponent p" if clock == "t" else f"exponent p on {clock}"
+        look.frame(axes, x=(low, top), y=(count, 0), log="", across=across, grid=False)
+        axes.hlines(range(1, count), low, top, color=look.GRID, linewidth=look.THIN, zorder=0)
+        axes.axvspan(-margin, margin, color=look.ZONE, linewidth=0, zorder=0)
+        for at, law in ((0.0, f"log {clock}"), (0.5, f"√{clock}"), (1.0, clock)):
+            if low <= at <= top:
+                line: dict[str, Any] = {"color": look.AXIS, "linewidth": look.THIN}
+                axes.axvline(at, linestyle=look.DOTTED, **line, zorder=0)
+                bold: dict[str, Any] = {"weight": "bold", "color": look.INK, "ha": "center"}
+                look.write(axes, (at, 1), law, offset=(0, 10), at="x", **bold)
+        room = 130.0 if look.is_narrow(axes) else 260.0
+        for k, text in enumerate(named):
+            short = look.shortened(printable(text, 60), room)
+            look.write(axes, (0, k + 0.5), short, offset=(-10, 0), at="y", ha="right")
+        for dot in dots:
+            _paint_tensor(axes, dot, float(place[dot.row]) + 0.5, sizes)
 
-    height = min(0.145 * len(rows), max(TALL, 0.06 * len(rows)))
-    return _draw((WIDE[0], 0.75 + height), name, paint)
+    told = f"{plural(len(named), 'row')}, batch sizes {', '.join(map(number, sizes))}."
+    both: dict[str, Any] = {"wide": (720.0, high), "narrow": (360.0, high)}
+    return figure(paint, name=name, title="Growth exponents", description=told, **both)
+
+
+def _paint_tensor(axes: Axes, dot: Dot, y: float, sizes: Sequence[int]) -> None:
+    low, high = axes.get_xlim()
+    rank = sizes.index(dot.batch_size)
+    colour = look.hue(rank, len(sizes))
+    if not np.isfinite(dot.found.value):
+        return
+    if np.isfinite(dot.ends).any():
+        ends = np.clip(dot.ends, low, high)
+        axes.plot(ends, [y, y], color=colour, linewidth=look.LINE, alpha=0.25)
+    if low <= dot.found.value <= high:
+        axes.plot([dot.found.value], [y], **look.marked(rank, 3.4, colour), zorder=3)
 
 
 def local_panel(shown: Local, *, colour: str, span: tuple[float, float]) -> Markup:
@@ -356,22 +407,29 @@ def local_panel(shown: Local, *, colour: str, span: tuple[float, float]) -> Mark
         An SVG element.
     """
     band = shown.found
+    arm = f", {shown.arm}" if shown.arm else ""
+    name = printable(f"{of_batch_size(shown.batch_size)}{arm}", 40)
 
     def paint(axes: Axes) -> None:
+        x = float(band.iteration[0]), float(band.iteration[-1])
+        look.frame(axes, x=x, y=span, up=name, grid=False)
         for place, law in ((0.0, "log t"), (0.5, "√t"), (1.0, "t")):
-            axes.axhline(place, color=FAINT, linewidth=0.7, zorder=1)
-            axes.annotate(law, (1.0, place), (2, -2), color=QUIET, **RIGHT)
+            if span[0] <= place <= span[1]:
+                dots: dict[str, Any] = {"color": look.AXIS, "linewidth": look.THIN}
+                axes.axhline(place, linestyle=look.DOTTED, **dots)
+                look.write(axes, (0, place), law, offset=(-6, 0), at="y", ha="right")
         low, high = np.clip(band.low, *span), np.clip(band.high, *span)
-        axes.fill_between(band.iteration, low, high, color=colour, alpha=0.17, linewidth=0)
-        axes.plot(band.iteration, band.middle, color=colour)
-        axes.plot(band.iteration, shown.law, color=INK, linewidth=0.9, linestyle=_DASHED)
-        axes.set_ylim(*span)
-        arm = f", {shown.arm}" if shown.arm else ""
-        axes.set_title(printable(f"{of_batch_size(shown.batch_size)}{arm}", 40))
-        _log_time(axes)
-        axes.grid(visible=False)
+        shade: dict[str, Any] = {"color": colour, "alpha": look.BAND, "linewidth": 0}
+        axes.fill_between(band.iteration, low, high, **shade)
+        axes.plot(band.iteration, band.middle, color=colour, linewidth=look.LINE)
+        dashes: dict[str, Any] = {"color": look.INK, "linewidth": look.THIN}
+        axes.plot(band.iteration, shown.law, linestyle=_DASHED, **dashes)
 
-    return _draw(SMALL, f"local-{shown.batch_size}", paint)
+    known = band.middle[np.isfinite(band.middle)]
+    told = f"From {fixed(known[0])} to {fixed(known[-1])}." if known.size else "Not known."
+    title = f"Local exponent at {name}"
+    at = f"local-{shown.batch_size}"
+    return figure(paint, name=at, title=title, description=told, wide=(268, 216))
 
 
 def gain_dots(dots: Sequence[Dot], rows: Sequence[str], *, label: str, name: str) -> Markup:
