@@ -12,6 +12,7 @@ from ultraslow.analysis.predictions.batch_size.collapse import (
     clock_errors,
     collapse,
     collapse_in_rate,
+    collapsing,
     explained_excess,
 )
 from ultraslow.analysis.runs import last_common_decade, log_distance
@@ -38,6 +39,15 @@ def test_curves_that_coincide_are_supported(make):
     assert (verdict.sample.runs, verdict.sample.seeds) == (9, 3)
     assert verdict.sample.batch_sizes == (64, 256, 1024)
     assert "constant in the compared decade" in verdict.assumptions[0]
+
+
+def test_the_runs_that_are_compared_are_those_of_the_verdict(make):
+    runs = sweep(make, {64: 1.0, 256: 1.0}) | {"lone": make(batch_size=1024)}
+    verdict, compared = collapse(Study(runs)), collapsing(Study(runs))
+    assert len(compared.runs) == verdict.sample.runs == 6
+    assert "lone" not in compared.runs
+    assert not collapsing(Study(runs).part(["lone"])).runs
+    assert not collapsing(Study(runs), RATE).runs
 
 
 def test_the_effect_is_the_ratio_of_the_extremes(make):
