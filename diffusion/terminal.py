@@ -28,6 +28,7 @@ _NARROW = re.compile(
 )
 # An interval is not parted; neither is any other word.
 _WORD = re.compile(r"(\s*)([\[(][−\d.,∞]+, [−\d.,∞]+[\])]\S*|\S+)")
+_PART = re.compile(r"(\s*)([\[(][−\d.,∞]+, [−\d.,∞]+[\])]\S*|[^-_/\s]+[-_/]?)")
 _PIECE = re.compile(r"[^-_/.,]*[-_/.,]*")
 _TONES = {
     "contradicted": "31",
@@ -198,15 +199,15 @@ def grid_rows(
     colour: bool = False,
 ) -> tuple[list[str], list[list[str]], list[str]]:
     """As `grid`: the lines of the header, those of each row, and what was left out."""
-    natural = [
-        max(map(cells, texts)) for texts in zip([one.title for one in heads], *rows, strict=True)
-    ]
+    texts = list(zip([one.title for one in heads], *rows, strict=True))
+    natural = [max(map(cells, own)) for own in texts]
     shown, widths = list(range(len(heads))), natural
     below: list[list[int]] = []
     if width is not None:
-        floors = [_floor(one, natural[k], [row[k] for row in rows]) for k, one in enumerate(heads)]
-        easy = [min(own, max(least, _EASY)) for own, least in zip(natural, floors, strict=True)]
-        shown, below = _fitting(heads, floors, easy, width)
+        columns = list(zip(heads, natural, texts, strict=True))
+        words, pieces = ([_floor(*column, at) for column in columns] for at in (_WORD, _PART))
+        easy = [min(own, max(least, _EASY)) for own, least in zip(natural, words, strict=True)]
+        shown, below, floors = _fitting(heads, easy, (words, pieces), width)
         widths = _shrunk(natural, floors, shown, heads, width)
     titled = any(heads[k].title for k in shown)
     bold, tone = ("1", "tone" if titled else "1") if colour else ("", "")
@@ -220,24 +221,27 @@ def grid_rows(
     return top, listed, left_out
 
 
-def _floor(head: Head, natural: int, texts: Sequence[str]) -> int:
-    """How narrow a column can be made: words wrap, names and numbers do not."""
+def _floor(head: Head, natural: int, texts: Sequence[str], at: re.Pattern[str]) -> int:
+    """How narrow a column can be made: words wrap, numbers do not, names in the last resort."""
     if not head.left or head.solid:
         return natural
-    words = [word for text in (head.title, *texts) for _, word in _WORD.findall(text)]
+    words = [found[2] for text in texts for found in at.finditer(text)]
     return min(natural, max(_LEAST, *map(cells, words), 0))
 
 
 def _fitting(
-    heads: Sequence[Head], floors: Sequence[int], easy: Sequence[int], width: int
-) -> tuple[list[int], list[list[int]]]:
+    heads: Sequence[Head], easy: Sequence[int], floors: Sequence[Sequence[int]], width: int
+) -> tuple[list[int], list[list[int]], Sequence[int]]:
     """The columns that stand side by side, and groups of those that go below each row.
 
     Arguments:
         heads: the columns.
-        floors: how narrow each can be made.
-        easy: how narrow before a column that can be spared goes.
+        easy: how narrow each can be made before a column that can be spared goes.
+        floors: how narrow at all, where words stay whole, and where names part at dashes.
         width: of all of them.
+
+    Returns:
+        The columns, the groups, and which of the floors the columns need.
     """
     groups: list[list[int]] = []
     for k, one in enumerate(heads):
@@ -246,19 +250,18 @@ def _fitting(
         else:
             groups.append([k])
 
-    def fits() -> bool:
-        shown = [k for group in groups for k in group]
-        return sum(floors[k] + GAP for k in shown) - GAP <= width
+    def fits(least: Sequence[int]) -> bool:
+        return sum(least[k] + GAP for group in groups for k in group) - GAP <= width
 
     for group in [one for one in reversed(groups) if heads[one[0]].spare]:
-        shown = [k for group in groups for k in group]
-        if sum(easy[k] + GAP for k in shown) - GAP <= width:
+        if fits(easy):
             break
         groups.remove(group)
     below: list[list[int]] = []
-    while not fits() and len(groups) > 1:
+    while not any(map(fits, floors)) and len(groups) > 1:
         below.insert(0, groups.pop())
-    return [k for group in groups for k in group], below
+    needed = next((least for least in floors if fits(least)), floors[-1])
+    return [k for group in groups for k in group], below, needed
 
 
 def _shrunk(

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from .shared import add_json, add_level, add_paths, advance, check_output, load_
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from ultraslow.analysis.report.table import Table
+    from ultraslow.analysis.study import Study
 
 
 _RATE_UNKNOWN = (
@@ -29,6 +33,9 @@ def fit(parser: argparse.ArgumentParser) -> Run:
     once more, over all their records, against the summed rate Ση. With --clock all are fitted
     over all records against that clock alone.
 
+    Where seeds repeat, arms come first, each with the interval across its seeds and what it says
+    on log t by itself; then a line a run. --verbose has decades, ρ, windows and reasons.
+
     Example: ultraslow fit runs/*.nc --tensors --output fits.nc
     """
     add_paths(parser)
@@ -40,6 +47,8 @@ def fit(parser: argparse.ArgumentParser) -> Run:
         help="what to fit the distance against, over all records of the runs",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the fits as NetCDF")
+    text = "all that is known of each fit, and why it has its remark"
+    parser.add_argument("--verbose", action="store_true", help=text)
     add_json(parser)
     return _fit
 
@@ -72,7 +81,9 @@ def _fit(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         save(found, arguments.output)
     rows = {group: fit_rows(fits) for group, fits in found.items()}
+    arms = arm_rows(study)
     content = {
+        "arms": arms,
         "fits": rows["/"],
         "tensors": rows.get("/tensors", []),
         "learning_rate_sum": rows.get("/learning_rate_sum", []),
@@ -81,11 +92,95 @@ def _fit(arguments: argparse.Namespace) -> int:
     tables = exponent_tables(found)
     if len(unknown) == len(runs):  # the last note says why nothing stands there
         del tables["/"]
+    shown = list(tables.values()) if arguments.verbose else list(map(_short, tables.values()))
     notes = (*lost_distances(runs), *([_RATE_UNKNOWN] if unknown else []))
-    say(arguments, content, *tables.values(), Table(notes=notes))
+    hint = () if arguments.verbose else ("`--verbose` has the rest, and why remarks are made.",)
+    say(arguments, content, arms_table(arms, study), *shown, Table(notes=(*notes, *hint)))
     others = [*content["learning_rate_sum"], *content["iteration"]]
     told = _not_elsewhere(content["fits"], others)
     return _tell_unfit(runs, told, judged=False) if told else 0
+
+
+def arm_rows(study: "Study") -> list[dict[str, Any]]:
+    """The exponent of each arm of three usable seeds or more, and what it says on log t.
+
+    Arguments:
+        study: the runs.
+
+    Returns:
+        One row an arm, its interval at the level that decides P1 where it is the only one.
+    """
+    from ultraslow.analysis.predictions.growth import judged_arms
+
+    sets = study.sets
+    return [
+        {
+            "arm": arm.short,
+            "set": name if len(sets) > 1 else "",
+            "seeds": len(arm.nodes),
+            "exponent": said.exponent.value,
+            "exponent_low": said.exponent.low,
+            "exponent_high": said.exponent.high,
+            "level": said.level,
+            "verdict": said.word,
+            "first": arm.first,
+            "last": arm.last,
+            "nodes": list(arm.nodes),
+        }
+        for name, part in sets.items()
+        for arm, said in judged_arms(part)
+    ]
+
+
+def arms_table(rows: Sequence[Mapping[str, Any]], study: "Study") -> "Table":
+    """Those arms as a table, and which others do not speak.
+
+    Arguments:
+        rows: of `arm_rows`.
+        study: the runs.
+    """
+    from ultraslow.analysis.report.table import Column, Table, entry
+    from ultraslow.analysis.runs import arms_in_words
+    from ultraslow.analysis.text import interval, number, percent, plural, rounded
+
+    if not rows:
+        return Table()
+    columns = (
+        Column("arm", lambda row: row["arm"], left=True),
+        entry("p", "exponent", rounded),
+        Column(
+            "interval",
+            lambda row: interval(row["exponent_low"], row["exponent_high"], show=rounded),
+            tied=True,
+        ),
+        entry("verdict", "verdict", left=True),
+        entry("seeds", "seeds", spare=True),
+        Column(
+            "iterations",
+            lambda row: f"{number(row['first'])}–{number(row['last'])}",
+            spare=True,
+        ),
+        Column("at", lambda row: percent(row["level"], 1), spare=True),
+    )
+    speaking = {node for row in rows for node in row["nodes"]}
+    arms = arms_in_words(study.runs)
+    said = {arms[node] for node in speaking}
+    silent = [arm for arm in dict.fromkeys(arms.values()) if arm not in said]
+    lead = "on log t, each arm by itself; `ultraslow test` shares the error among all of them"
+    notes = (f"{plural(len(silent), 'other arm')} without three seeds that can be judged.",)
+    return Table(lead=(lead,), columns=columns, rows=rows, notes=notes if silent else ())
+
+
+def _short(table: "Table") -> "Table":
+    """A table of exponents without columns that can be spared; of its notes what is not shown."""
+    columns, kept = [], True
+    for column in table.columns:
+        kept = kept if column.tied else not column.spare
+        columns += [column] if kept else []
+    clocks = tuple(line for line in table.lead if line.startswith("t is "))
+    law = tuple(line for line in table.lead if line.startswith("d = "))
+    notes = tuple(note for note in table.notes if note.startswith("not shown"))
+    return replace(table, columns=tuple(columns), lead=(*clocks, *law), notes=notes)
 
 
 def _not_elsewhere(
@@ -106,7 +201,8 @@ def _fit_on(runs: "dict[str, xr.Dataset]", arguments: argparse.Namespace) -> int
     if arguments.output is not None:
         save({"/": found}, arguments.output)
     table = exponent_table(found)
-    say(arguments, {"clock": arguments.clock, "fits": table.json()}, table)
+    shown = table if arguments.verbose else _short(table)
+    say(arguments, {"clock": arguments.clock, "fits": table.json()}, shown)
     return _tell_unfit(runs, table.json(), judged=False)
 
 

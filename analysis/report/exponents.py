@@ -21,8 +21,8 @@ def exponent_table(found: xr.Dataset) -> Table:
     """Exponents of growth fits with their intervals, one curve a row."""
     rows = fit_rows(found)
     names = [
-        entry("batch", "batch_size", number),
-        Column("seed", lambda row: str(row["seed"]) or NONE),
+        entry("batch", "batch_size", number, spare=True),
+        Column("seed", lambda row: str(row["seed"]) or NONE, spare=True),
     ]
     if "tensor" in found.dims:
         names = [entry("tensor", "tensor", left=True)]
@@ -36,7 +36,7 @@ def exponent_table(found: xr.Dataset) -> Table:
         lead += ("ρ: what the last decade added over the one before; log t: 1, diffusion: 3.16",)
         lead += ("by windows: lowest and highest exponent of single decades; t^p has p in each",)
         late = (
-            Column("ρ", lambda row: rounded(real(row["decade_ratio"]))),
+            Column("ρ", lambda row: rounded(real(row["decade_ratio"])), spare=True),
             Column(
                 "its interval",
                 lambda row: _ends(row, "decade_ratio_low", "decade_ratio_high"),
@@ -45,16 +45,17 @@ def exponent_table(found: xr.Dataset) -> Table:
             Column(
                 "by windows",
                 lambda row: between(real(row["window_low"]), real(row["window_high"])),
+                spare=True,
             ),
         )
     columns = (
         entry("run", "run", left=True),
         *names,
-        entry("decades", "decades", fixed),
+        entry("decades", "decades", fixed, spare=True),
         *where_fitted(rows),
         Column("p", lambda row: rounded(real(row["exponent"]))),
         Column("interval", lambda row: _ends(row, "exponent_low", "exponent_high"), tied=True),
-        Column("tells ≥", lambda row: rounded(real(row["detectable"]))),
+        Column("tells ≥", lambda row: rounded(real(row["detectable"])), spare=True),
         *late,
         entry("remark", "status", lambda s: "" if s == "ok" else s.replace("_", " "), left=True),
     )
@@ -128,7 +129,7 @@ def where_fitted(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
     """The column of where training sets are fitted; none where none is."""
     if not any(row.get("fitted") for row in rows):
         return ()
-    return (Column("fitted at", lambda row: str(row["fitted"] or NONE)),)
+    return (Column("fitted at", lambda row: str(row["fitted"] or NONE), spare=True),)
 
 
 def phase_note(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -71,6 +71,35 @@ def test_fit_prints_and_writes_every_run_and_tensor(runs, tmp_path, capsys):
         assert written["tensors/exponent"].shape == (2, 3)
 
 
+def test_fit_begins_with_the_arms_whose_seeds_repeat(save, tmp_path, capsys):
+    folder = tmp_path / "arms"
+    for size, exponent in ((64, 0.5), (256, 0.25)):
+        for seed in range(3):
+            options = {"batch_size": size, "seed": seed, "exponent": exponent, "last": 3000}
+            save(f"b{size}-s{seed}", folder, **options)
+    save("b1024-s0", folder, batch_size=1024, last=3000)
+    assert main(["fit", str(folder)]) == 0
+    arms, note, runs, hint = capsys.readouterr().out.strip().split("\n\n")
+    lines = [line.split() for line in arms.split("\n")[2:]]
+    assert [(line[0], line[4], line[5]) for line in lines] == [
+        ("64", "contradicted", "3"),
+        ("256", "contradicted", "3"),
+    ]
+    for line, exponent in zip(lines, (0.5, 0.25), strict=True):
+        low, high = (float(end.strip("[],")) for end in line[2:4])
+        assert low < exponent < high and low > 0.05
+    assert note == "1 other arm without three seeds that can be judged."
+    assert runs.split("\n")[1].split() == ["run", "p", "interval", "remark"]
+    assert len(runs.split("\n")) == 9 and hint.startswith("`--verbose`")
+    assert main(["fit", str(folder), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [arm["verdict"] for arm in content["arms"]] == ["contradicted"] * 2
+    assert content["arms"][0]["nodes"] == ["b64-s0", "b64-s1", "b64-s2"]
+    assert main(["fit", str(folder), "--verbose"]) == 0
+    whole = capsys.readouterr().out
+    assert "by windows" in whole and "tells ≥" in whole and "--verbose" not in whole
+
+
 def falling(save, folder, name="falling"):
     """A run whose rate falls at every record, and whose distance goes like (Ση)^½."""
     records = np.append(0, np.unique(np.geomspace(1, 3000, 40).astype(int)))

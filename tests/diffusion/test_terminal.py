@@ -77,13 +77,13 @@ def test_a_table_is_as_wide_as_it_may_be_and_tells_what_it_leaves_out(width):
 
 def test_what_finds_no_room_stands_below_its_row_with_its_title():
     top, rows, left_out = grid_rows(HEADS, ROWS, 40)
-    assert top == ["run"] and left_out == ["decades"]
+    assert top == ["run                   p         interval"] and left_out == ["decades"]
     assert rows[0] == [
-        "sqrt-decay-b256-s0",
-        "    p 0.154 [−0.596, 0.422] · ρ 3.044",
-        "    [2.463, 3.761]",
+        "sqrt-decay-b256-  0.154  [−0.596, 0.422]",  # a name parts at a dash, before others go
+        "s0",
+        "    ρ 3.044 [2.463, 3.761]",
     ]
-    assert rows[1][1] == "    p 0.1 (−∞, 0.666] · remark growth"
+    assert rows[1][1:] == ["    remark growth may have set in as", "    late as that"]
 
 
 def test_a_spare_column_goes_last_first_and_only_where_it_must():

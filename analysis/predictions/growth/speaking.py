@@ -13,8 +13,11 @@ from ultraslow.analysis.growth import (
     MARGIN,
     Advantage,
     ArmCurves,
+    ArmJudgement,
     Judgement,
+    judge,
     signed_root,
+    usable,
 )
 from ultraslow.analysis.intervals import (
     CONTRADICTED,
@@ -77,6 +80,22 @@ def speaking_arms(kept: Study, runs: Study) -> list[SpeakingArm]:
     # Told apart from each other alone: an arm that says nothing lengthens no name.
     words = arm_names({node: kept.runs[node] for nodes in members.values() for node in nodes})
     return [_speaking(arm, nodes, words[nodes[0]], kept) for arm, nodes in members.items()]
+
+
+def judged_arms(study: Study) -> list[tuple[SpeakingArm, ArmJudgement]]:
+    """The arms that speak on P1, each with what it would say were it the only one.
+
+    Word and interval belong together then; the verdict on P1 shares the error among all arms, and
+    its intervals are wider.
+
+    Arguments:
+        study: a set of equal runs.
+    """
+    runs = study.drawn(LEAST_SEEDS)
+    kept = runs.part(usable(runs.fits)[0])
+    arms = speaking_arms(kept, runs) if kept.runs else []
+    alone = [judge({arm.name: arm.curves}, level=study.level) for arm in arms]
+    return [(arm, found.arms[arm.name]) for arm, found in zip(arms, alone, strict=True)]
 
 
 def _speaking(arm: Arm, nodes: Sequence[str], which: str, kept: Study) -> SpeakingArm:

@@ -21,7 +21,7 @@ COMMANDS = {
     "info whole": ["info", "{runs}", "--verbose"],
     "info one": ["info", "{one}"],
     "fit": ["fit", "{runs}"],
-    "fit whole": ["fit", "{runs}"],
+    "fit whole": ["fit", "{runs}", "--verbose"],
     "test": ["test", "{runs}"],
     "test whole": ["test", "{runs}", "--verbose"],
     "compare": ["compare", "{runs}"],
