@@ -42,11 +42,14 @@ _SCRIPT = """(() => {
 const top = document.getElementById("live"), every = 1000 * top.dataset.reload;
 const written = 1000 * top.dataset.written, key = "live " + location.pathname;
 const drawers = () => [...document.querySelectorAll("details")];
-try {
-  const kept = JSON.parse(sessionStorage.getItem(key) || "{}");
-  (kept.open || []).forEach((open, k) => { if (drawers()[k]) drawers()[k].open = open; });
-  if (kept.y) addEventListener("load", () => scrollTo(0, kept.y));
-} catch {}
+addEventListener("DOMContentLoaded", () => {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(key) || "{}");
+    sessionStorage.removeItem(key);
+    (kept.open || []).forEach((open, k) => { if (drawers()[k]) drawers()[k].open = open; });
+    if (kept.y) addEventListener("load", () => scrollTo(0, kept.y));
+  } catch {}
+});
 const age = () => {
   const seconds = Math.max(0, (Date.now() - written) / 1000);
   const told = seconds < 90 ? Math.round(seconds) + " s" : Math.round(seconds / 60) + " min";
@@ -226,9 +229,13 @@ def _banner(found: Sequence[Condition], now: float, *, last: bool) -> Markup:
 
 
 def _runs(found: Sequence[Condition]) -> Markup:
-    ordered = sorted(found, key=lambda one: (one.sight.ended, not one.alarms))
+    """Lines of the runs that are not simply closed: of those the report tells."""
+    open_ones = [one for one in found if one.sight.state != "closed" or one.alarms]
+    ordered = sorted(open_ones, key=lambda one: (one.sight.ended, not one.alarms))
     shown = [text for one in ordered[:_RUNS] for text in lines(one)]
-    if len(found) > _RUNS:
-        shown.append(f"{plural(len(found) - _RUNS, 'more run')}")
+    if len(ordered) > _RUNS:
+        shown.append(f"{plural(len(ordered) - _RUNS, 'more run')}")
+    if not shown:
+        return Markup()
     items = Markup("").join(Markup("<li>{}</li>").format(text) for text in shown)
     return Markup("<ul>{}</ul>").format(items)
