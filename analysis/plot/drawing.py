@@ -26,7 +26,7 @@ from .look import GLYPH, LIGHT, PX, measured
 from .pixels import columns, straightened
 
 Array = NDArray[np.float64]
-Paint = Callable[[Axes], None]
+Paint = Callable[[Axes], object]
 Box = tuple[float, float, float, float]
 
 _DPI = 96  # a pixel of a page

@@ -309,7 +309,8 @@ def _brief(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
     if found.word == UNDECIDABLE:
         laws = f"p = {exponent} does not tell log t from a power"
         return f"{added}, and {laws}."
-    return f"{added}, where a logarithm adds {fixed(by_log)} times as much and diffusion 3.16."
+    again = "as much again" if by_log < _AS_MUCH else f"{fixed(by_log)} times as much"
+    return f"{added}, where a logarithm adds {again} and diffusion 3.16 times as much."
 
 
 def _shared(said: ArmJudgement, shown: SpeakingArm, arms: int, *, level: float) -> str:

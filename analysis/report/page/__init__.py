@@ -6,6 +6,7 @@ Contents:
     answer      its first screen, and what to beware
     cards       verdicts as cards, grouped by what is missing
     rulers      intervals beside zones, and gauges
+    drawings    panels, captions, and drawings of an older kind
     motion      distances, exponents and batch sizes
     measures    gradient noise, critical batch size, loss
     recipes     a ladder as a table with rulers

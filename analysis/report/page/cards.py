@@ -292,6 +292,7 @@ def _evidence(row: Mapping[str, Any]) -> tuple[tuple[str, str | tuple[str, ...]]
         ("Conditions", tuple(row["assumptions"].split("; ")) if row["assumptions"] else ""),
         ("Sample", sample),
         ("Source", "" if known is None else known.source),
+        ("Law", "" if known is None else f"docs/laws/{LAWS.get(key, _LAW)}.md"),
     ]
     return tuple((title, text) for title, text in told if text)
 

@@ -1,52 +1,270 @@
-"""What was measured beside distances: gradient noise, critical batch size and loss."""
+"""What was measured beside distances: gradient noise, path, landscape, aging, loss and scores."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
+from ultraslow.analysis import plot
 from ultraslow.analysis.noise import ArmScale, Breakdown
-from ultraslow.analysis.report import data, figures
+from ultraslow.analysis.predictions.growth import READINGS
+from ultraslow.analysis.report import figures
 from ultraslow.analysis.report.batch_sizes import critical_in_words, critical_table, sizes_apart
-from ultraslow.analysis.report.markup import piece, without_style
+from ultraslow.analysis.report.markup import piece
 from ultraslow.analysis.report.tables import noise_table, part_tables, sized
 from ultraslow.analysis.scores import CriticalBatch
-from ultraslow.analysis.text import percent, plural, sentence
+from ultraslow.analysis.text import plural, sentence
 
+from .drawings import captioned, halves, panel
 from .findings import Findings
+from .rulers import shown
+
+Section = tuple[str, str, list[Markup]]
+_PANEL, _HALF, _HALF_NARROW = (268, 222), (540, 330), (360, 300)
+_MOST = 8  # batch sizes with a panel each
 
 
-def _figure(panels: Sequence[Markup], caption: str) -> Markup:
-    """Panels in columns with one caption."""
-    return piece("figure", list(map(without_style, panels)), caption) if panels else Markup()
-
-
-def noise(found: Findings, _: dict[str, Any]) -> tuple[str, str, list[Markup]]:
+def noise(found: Findings, _: dict[str, Any]) -> Section:
     """The gradient noise scale against iteration and batch size, and the critical batch size."""
-    bands = data.noise_bands(found.study.runs, level=found.study.level)
-    limits = _noise_limits(bands)
-    small = [
-        figures.noise_panel(band, batch_size=size, limits=limits, colour=found.colours[size])
-        for size, band in bands.items()
+    study = found.study
+    bands = {
+        size: band
+        for size, band in plot.bands(study).items()
+        if np.isfinite(band["low"].values).any()
+    }
+    arms = plot.study_arms(study, bands)[:_MOST]
+    limits = plot.scale_limits(list(bands.values()), list(bands)) if bands else (1.0, 10.0)
+    panels = [
+        panel(
+            one,
+            "noise scale B, samples",
+            [
+                figures.figure(
+                    partial(plot.noise_scale, study, arm=one, limits=limits),
+                    name=f"noise-{one.rank}",
+                    title=f"Gradient noise scale of {one.title} against iterations",
+                    description=_grown(bands[one.batch_size]["estimate"].values),
+                    wide=_PANEL,
+                )
+            ],
+        )
+        for one in arms
     ]
-    caption = (
-        f"B_simple = tr Σ/|G|² in samples with its {percent(found.study.level)} interval, of "
-        "each batch size the runs of the arm with most seeds. Dashed: the batch size. Below the "
-        "noise scale an update is mostly noise, above it mostly gradient."
-    )
+    pair = piece("pair", panels) if panels else Markup()
+    known = [one for one in found.noise if one.place != "unknown"]
+    if known:
+        told = "; ".join(
+            f"M = {one.batch_size}{', ' + one.arm if one.arm else ''}: B = "
+            f"{shown(one.scale.interval.value)}"
+            for one in known[:40]
+        )
+        against = figures.figure(
+            partial(plot.noise_scale, list(found.noise), against="batch_size"),
+            name="noise-by-size",
+            title="Gradient noise scale over whole runs against the batch size",
+            description=f"{told}.",
+            wide=_HALF,
+            narrow=_HALF_NARROW,
+        )
+        pair = halves(pair, panel(None, "over whole runs", [against], title="Every arm"))
+    parts = [pair] if pair else []
+    if pair:
+        parts.append(piece("caption", captioned(_noise_finding(known), _NOISE)))
     return (
         "Gradient noise scale",
         "B = tr Σ/|G|², in samples: a batch smaller than B is mostly noise, a larger one mostly "
         "gradient.",
         [
-            _figure(small, caption),
+            *parts,
             _scales(found.noise),
             _taken_apart(found.noise_detail),
             _critical(found.critical, found.noise),
         ],
     )
+
+
+_NOISE = (
+    "Against iterations: markers with the bands of their intervals, other batch sizes in grey, "
+    "heavy dashes the batch size M. Against M: every arm over its whole runs."
+)
+
+
+def _grown(values: np.ndarray) -> str:
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return "No estimate."
+    return f"From {shown(float(known[0]))} to {shown(float(known[-1]))} samples."
+
+
+def _noise_finding(known: Sequence[ArmScale]) -> str:
+    """How many arms lie above the diagonal."""
+    values = [one.scale.interval.value for one in known]
+    if not values:
+        return "The noise scale while training."
+    low, high = shown(min(values)), shown(max(values))
+    within = f"between {low} and {high}" if low != high else f"at {low}"
+    above = sum(one.scale.interval.value > one.batch_size for one in known)
+    return (
+        f"B lies {within} samples; in {above} of {plural(len(known), 'arm')} a batch is mostly "
+        "noise."
+    )
+
+
+def path(found: Findings, _: dict[str, Any]) -> Section:
+    """How straight the path is."""
+    study = found.study
+    lead = (
+        "R = ‖wₜ − w₀‖²/Σ‖Δwₛ‖² sets the distance from the start beside the length of all steps."
+    )
+    arms = plot.leading(plot.arms_of(study))
+    curves = {one: study.found(plot.path_curves, one) for one in arms}
+    ends = {one: [float(c.value[-1]) for c in own] for one, own in curves.items() if own}
+    if not ends:
+        return "Path", lead, []
+    told = "; ".join(
+        f"{one.title} ends at R = {shown(float(np.mean(own)))}" for one, own in ends.items()
+    )
+    drawn = figures.figure(
+        partial(plot.straightness, study),
+        name="straightness",
+        title="Straightness of the path against iterations",
+        description=f"{told}.",
+        wide=_HALF,
+        narrow=_HALF_NARROW,
+    )
+    means = [float(np.mean(own)) for own in ends.values()]
+    low, high = shown(min(means)), shown(max(means))
+    finding = f"R ends {f'between {low} and {high}' if low != high else f'at {low}'}."
+    how = (
+        "Thin lines: seeds; markers: their geometric mean; momentum is divided out. Independent "
+        "steps have R = 1; a walker held back by barriers would lie in the shaded zone, and fall."
+    )
+    beside = piece("caption", captioned(finding, how))
+    return "Path", lead, [halves(drawn, beside)]
+
+
+def landscape(found: Findings, _: dict[str, Any]) -> Section:
+    """How the spread of loss differences grows with the radius, a kind of direction a panel."""
+    study = found.study
+    lead = (
+        "How the spread of loss differences grows with the radius, at the last scan of each run. "
+        "The theory asks for γ = 1 up to the distances travelled."
+    )
+    kinds = plot.scanned_kinds(study)
+    if not kinds:
+        return "Landscape", lead, []
+    arms = plot.leading(plot.arms_of(study))
+    every = [
+        each
+        for kind in kinds
+        for one in arms
+        if (each := study.found(plot.spread_of, one, kind)) is not None
+    ]
+    limits = plot.landscape_limits(every)
+    drawn = [
+        panel(
+            None,
+            "",
+            [
+                figures.figure(
+                    partial(plot.landscape, study, kind=kind, limits=limits),
+                    name=f"landscape-{kind}",
+                    title=f"Loss differences against the radius, {plot.DIRECTIONS[kind]}",
+                    description="Both axes are logarithmic; dotted lines have slopes 1 and 2.",
+                    wide=_PANEL,
+                )
+            ],
+            title=plot.DIRECTIONS[kind].capitalize(),
+        )
+        for kind in kinds
+    ]
+    keys = [(one.rank, one.sizes, one.title) for one in arms]
+    how = (
+        "Geometric mean over seeds, evaluation noise subtracted. At small radii any smooth loss "
+        "has γ = 1; dotted: γ = 1 and γ = 2."
+    )
+    caption = captioned("Loss differences against the distance from the weights.", how)
+    parts = [piece("legend", keys), piece("panels", "", drawn), piece("caption", caption)]
+    return "Landscape", lead, parts
+
+
+def aging(found: Findings, _: dict[str, Any]) -> Section:
+    """Displacements after waiting times against four readings of how they age."""
+    study = found.study
+    lead = (
+        "Displacements after a waiting time s, one line each, against four readings of how they "
+        "age. Under a reading that holds all lines are one."
+    )
+    arms = [one for one in plot.leading(plot.arms_of(study)) if study.found(plot.aged_lines, one)]
+    if not arms:
+        return "Aging", lead, []
+    one = max(arms, key=lambda arm: len(arm.nodes))
+    drawn = [
+        panel(
+            one,
+            reading,
+            [
+                figures.figure(
+                    partial(plot.aging, study, arm=one, reading=reading),
+                    name=f"aging-{place}",
+                    title=f"Displacements of {one.title} under the reading {reading}",
+                    description="One line a waiting time, early ones pale.",
+                    wide=_PANEL,
+                )
+            ],
+        )
+        for place, reading in enumerate(READINGS)
+    ]
+    caption = captioned(f"{one.title}, {one.rate_words}.", "Mean over seeds; pale: early s.")
+    return "Aging", lead, [piece("panels", "", drawn), piece("caption", caption)]
+
+
+def loss(found: Findings, _: dict[str, Any]) -> Section:
+    """Training loss of every arm, and held-out scores against the distance at the end."""
+    study = found.study
+    shown_arms = [one for one in plot.arms_of(study) if study.found(plot.loss_curves, one)]
+    both = []
+    if shown_arms:
+        ends = [
+            f"{one.title} {one.rule_words}: {shown(float(own[0].value[-1]))}"
+            for one in shown_arms[:40]
+            if (own := study.found(plot.loss_curves, one))
+        ]
+        lone = not any(not one.rung and not one.set_name for one in shown_arms)
+        drawn = figures.figure(
+            partial(plot.loss, study, rules=lone),
+            name="loss",
+            title="Training loss against iterations",
+            description=f"At the end, {'; '.join(ends)}.",
+            wide=_HALF,
+            narrow=_HALF_NARROW,
+        )
+        both.append(panel(None, "mean over the seeds of an arm", [drawn], title="Training loss"))
+    scored = study.found(plot.scored_ends)
+    if scored:
+        told = "; ".join(
+            f"{one.title} {one.rule_words}: {shown(float(np.mean(score)))} at "
+            f"{shown(float(np.mean(far)))}"
+            for one, (far, score) in list(scored.items())[:40]
+        )
+        drawn = figures.figure(
+            partial(plot.generalization, study),
+            name="generalization",
+            title=f"Held-out {study.metric} against the distance at the end of each run",
+            description=f"{told}.",
+            wide=_HALF,
+            narrow=_HALF_NARROW,
+        )
+        name = (
+            f"{study.metric.capitalize()} and distance" if study.metric else "Score and distance"
+        )
+        both.append(panel(None, "at the end of each run", [drawn], title=name))
+    title = "Loss, accuracy and distance" if scored else "Training loss"
+    lead = "Whether weights that move farther do better is the question of H-c." if scored else ""
+    return title, lead, [piece("halves", both)] if both else []
 
 
 def _scales(found: Sequence[ArmScale]) -> Markup:
@@ -65,27 +283,6 @@ def _taken_apart(found: Breakdown | None) -> Markup:
     return piece("drawer", title, [table.html() for table in tables.values()])
 
 
-def _noise_limits(bands: dict[int, data.Band]) -> tuple[float, float]:
-    values = [np.asarray([float(size)]) for size in bands]
-    for band in bands.values():
-        values += [band.middle, band.low]
-    known = np.concatenate(values) if values else np.ones(1)
-    known = known[np.isfinite(known) & (known > 0)]
-    return float(known.min()) / 2, float(known.max()) * 2
-
-
-def loss(found: Findings, _: dict[str, Any]) -> tuple[str, str, list[Markup]]:
-    """Training loss of every run."""
-    title = "Training loss"
-    curves = [curve for curve in data.losses(found.study.runs) if curve.value.size]
-    if not curves:
-        return title, "", []
-    log = all((curve.value > 0).all() for curve in curves)
-    drawn = figures.all_runs(curves, colours=found.colours, title="training loss", log=log)
-    caption = f"Mean over the updates since the last record, {plural(len(curves), 'run')}."
-    return title, "", [_figure([drawn], caption)]
-
-
 def _critical(found: CriticalBatch, scales: Sequence[ArmScale]) -> Markup:
     """The critical batch size; empty where there is none."""
     if found.status == "missing":
@@ -99,7 +296,8 @@ def _critical(found: CriticalBatch, scales: Sequence[ArmScale]) -> Markup:
     table = replace(critical_table(found, over_fewest=False), notes=notes)
     answer = piece("said", sentence(critical_in_words(found)))
     apart = sizes_apart(found, scales)
-    beside = [] if apart is None else [apart.html()]
+    title = "Beside the noise scales of the same runs"
+    beside = [] if apart is None else [piece("drawer", title, [apart.html()])]
     return piece(
         "part", "Critical batch size", [piece("note", lead), answer, table.html(), *beside]
     )

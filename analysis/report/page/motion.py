@@ -1,33 +1,329 @@
 """How far and how fast: distances, their laws, exponents, and batch sizes on one clock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from markupsafe import Markup
 
+from ultraslow.analysis import plot
 from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN, ONSET, misfits
 from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED
-from ultraslow.analysis.predictions.batch_size import MARGIN as RATIO_MARGIN, OptimizerExponents
+from ultraslow.analysis.predictions.batch_size import OptimizerExponents, clock_errors
 from ultraslow.analysis.predictions.growth import settled
-from ultraslow.analysis.report import data, distances, figures
+from ultraslow.analysis.report import data, figures
 from ultraslow.analysis.report.by_optimizer import optimizer_table, rules_table
 from ultraslow.analysis.report.exponents import exponent_table
-from ultraslow.analysis.report.markup import piece, without_style
-from ultraslow.analysis.runs import SUMMED_RATE, clock_words
-from ultraslow.analysis.text import fixed, number, percent, plural, sentence
+from ultraslow.analysis.report.markup import piece
+from ultraslow.analysis.runs import CLOCKS, ITERATION, SUMMED_RATE, clock_words
+from ultraslow.analysis.text import fixed, number, percent, plural
 
+from .drawings import captioned, older, panel
 from .findings import Findings
+from .rulers import shown
 
-
-def _figure(panels: Sequence[Markup], caption: str) -> Markup:
-    """Panels in columns with one caption."""
-    return piece("figure", list(map(without_style, panels)), caption) if panels else Markup()
+_RATE = clock_words(SUMMED_RATE)
+_MOST = 24  # panels of distances; of more the first, and all in the forest of exponents
+_HERO, _HERO_NARROW = (660, 470), (360, 400)
+_PANEL, _STRIPPED = (268, 222), (268, 300)  # without and with what the laws leave
+_ROW, _TALL_ROW, _ROOM = 30, 44, 90  # pixels a row of a forest, wide and narrow, and around them
+_CLOCKS = {ITERATION: "iterations t", "Ση": "summed rate Ση", "samples": "samples Mt"}
 
 
 def hero(found: Findings) -> Markup:
-    """The picture of P1's sentence; empty where no arm speaks."""
+    """Distances against ln t, with what a logarithm would have done; empty without a distance."""
+    study = found.study
+    curves = {one: plot.seeds_of(study, one) for one in plot.of_picture(study)}
+    curves = {one: own for one, own in curves.items() if own}
+    if not curves:
+        return Markup()
+    low, high = plot.window_of([each for own in curves.values() for each in own])
+    ends = _ends(curves, (low, high))
+    drawn = figures.figure(
+        partial(plot.hero, study),
+        name="hero",
+        title="Distance from the initial weights against iterations, by batch size",
+        description=f"On a logarithmic axis of iterations, where growth like log t is straight. "
+        f"{' '.join(ends)}",
+        wide=_HERO,
+        narrow=_HERO_NARROW,
+    )
+    rule = {"sqrt": "η ∝ √M", "linear": "η ∝ M", "fixed": "one rate"}.get(
+        next(iter(curves)).rule, ""
+    )
+    arms = f" Arms with {rule}." if rule and len(curves) > 1 else ""
+    how = (
+        "Thin lines: seeds; markers: their mean; dashed: the straight line that a logarithm "
+        f"fitted to iterations {shown(low, exact=True)} to {shown(high, exact=True)} would follow."
+        f"{arms}"
+    )
+    return piece("hero", drawn, captioned(_first_finding(found, several=len(curves) > 1), how))
+
+
+def _first_finding(found: Findings, *, several: bool) -> str:
+    """What the first picture shows, by the verdicts on it."""
+    words = found.verdicts.isel(set=0)["verdict"]
+    log, curve = (str(words.sel(prediction=key).values) for key in ("P1", "P2"))
+    first = {
+        CONTRADICTED: "Distances leave the logarithm",
+        SUPPORTED: "Distances follow the logarithm",
+    }.get(log, "Distances beside the logarithm through their beginnings")
+    second = {
+        CONTRADICTED: ", each batch size on its own curve",
+        SUPPORTED: ", all batch sizes on one curve",
+    }.get(curve, "")
+    return f"{first}{second if several else ''}."
+
+
+def _ends(curves: dict[Any, list[Any]], span: tuple[float, float]) -> list[str]:
+    """Where each arm ends, and how far from its logarithm, in sentences."""
+    told = []
+    for one, own in curves.items():
+        middle = plot.mean(own, 53)
+        if middle is None or not middle.time.size:
+            continue
+        last, end = float(middle.time[-1]), float(middle.value[-1])
+        said = f"{one.title} ends at {shown(end)} after {shown(last, exact=True)} iterations"
+        line = plot.log_line(own, span)
+        if line is not None and last > span[1]:
+            reached = line[1] + line[0] * np.log(last)
+            said += f", {shown(end / reached)} times the line" if reached > 0 else ""
+        told.append(f"{said}.")
+    return told
+
+
+def distance(found: Findings, _: dict[str, Any]) -> tuple[str, str, list[Markup]]:
+    """Distances with their laws and what these leave, one arm a panel."""
+    study = found.study
+    every = plot.arms_of(study)
+    plain = [one for one in every if not one.rung] or every
+    parts = _panels(found, plain[:_MOST], "iteration")
+    if parts:
+        parts.append(piece("caption", captioned(_bends(found), _distance_caption(found, plain))))
+    return (
+        "Distance and fitted laws",
+        "One arm a panel; a straight line is growth like log t. Read p as the power of t: 0 is a "
+        "logarithm, ½ is diffusion.",
+        [*parts, _rivals(found), _on_summed_rate(found, every)],
+    )
+
+
+def _panels(found: Findings, arms: Sequence[plot.Shown], clock: str) -> list[Markup]:
+    """Panels of arms, with a heading where the rule for the learning rate is another."""
+    groups: dict[tuple[str, str, bool], list[plot.Shown]] = {}
+    for one in arms:
+        groups.setdefault((one.set_name, one.rule, bool(one.rung)), []).append(one)
+    listed: list[tuple[str, list[Markup]]] = []
+    for (name, rule, rungs), own in groups.items():
+        heading = "Rungs of the ladder" if rungs else plot.HEADINGS.get(rule, rule)
+        title = ", ".join(filter(None, (heading, name)))
+        drawn = _of_group(found, own, clock)
+        if drawn:
+            listed.append((title if len(groups) > 1 else "", drawn))
+    return [piece("groups", listed)] if listed else []
+
+
+def _of_group(found: Findings, own: Sequence[plot.Shown], clock: str) -> list[Markup]:
+    """Panels of one scale: distances over laws, and what the laws leave."""
+    study = found.study
+    curves = {one: plot.seeds_of(study, one, clock) for one in own}
+    flat = [each for listed in curves.values() for each in listed]
+    if not flat:
+        return []
+    top = 1.06 * max(float(each.value.max()) for each in flat)
+    first, last = (float(end([c.time[k] for c in flat])) for end, k in ((min, 0), (max, -1)))
+    span = (first, last) if last > first else (first / 2, 2 * first)
+    fits = study.fits if clock == "iteration" else study.rate_fits
+    drawn = []
+    for place, one in enumerate(own):
+        if not curves[one]:
+            continue
+        fitted = _exponents_of(fits, one)
+        told = f"{one.title}, {one.rate_words}: distances reach {_reach(curves[one])}"
+        told += f"; fitted exponents {_between(fitted)}." if fitted else "; no law is fitted."
+        figure = figures.figure(
+            partial(plot.panel, study, arm=one, clock=clock, top=top, span=span),
+            name=_slug(f"distance-{clock}-{one.nodes[0]}-{place}"),
+            title=f"Distances of {one.title}, {one.rule_words or one.name}",
+            description=told,
+            wide=_STRIPPED if fitted else _PANEL,
+        )
+        drawn.append(panel(one, one.rate_words, [figure]))
+    return drawn
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in name)[:80]
+
+
+def _exponents_of(fits: xr.Dataset | None, one: plot.Shown) -> list[float]:
+    if fits is None:
+        return []
+    there = [node for node in one.nodes if node in fits["node"].values]
+    values = fits["exponent"].sel(node=there).values
+    return [float(value) for value in values[np.isfinite(values)]]
+
+
+def _between(values: Sequence[float]) -> str:
+    low, high = (fixed(end(values)).replace("-", "−") for end in (min, max))
+    return low if low == high else f"{low} to {high}"
+
+
+def _reach(curves: Sequence[plot.Curve]) -> str:
+    ends = [float(each.value[-1]) for each in curves]
+    low, high = shown(min(ends)), shown(max(ends))
+    return low if low == high else f"{low} to {high}"
+
+
+def _bends(found: Findings) -> str:
+    """Whether arms bend above a straight line, by the exponents of their fits."""
+    fits = found.study.fits
+    means = [
+        np.mean(own) for one in plot.arms_of(found.study) if (own := _exponents_of(fits, one))
+    ]
+    if not means:
+        return "Distances of every arm."
+    above = sum(bool(one > EXPONENT_MARGIN) for one in means)
+    below = sum(bool(one < -EXPONENT_MARGIN) for one in means)
+    for count, word in ((above, "bends above"), (below, "bends below")):
+        if count == len(means):
+            each = "every arm" if count > 1 else "the arm"
+            return f"In {each} the distance {word} a straight line in log t."
+    return (
+        f"Of {plural(len(means), 'arm')}, {above} bend above a straight line in log t, {below} "
+        f"below, {len(means) - above - below} follow it."
+    )
+
+
+def _distance_caption(found: Findings, arms: Sequence[plot.Shown]) -> str:
+    more = f" {len(arms) - _MOST} more arms are among the exponents." if len(arms) > _MOST else ""
+    fits = found.study.fits
+    known = np.isfinite(fits["exponent"].values)
+    if not known.any():
+        return (
+            "Markers: records of all seeds, thinned. No law could be fitted over a constant "
+            f"learning rate; the data quality says why.{more}"
+        )
+    walks = sum(str(model).startswith("walk") for model in fits["noise_model"].values[known])
+    wander = (
+        f" In {walks} of {plural(int(known.sum()), 'fit')} the residuals wander like a random "
+        "walk: the line follows that walk and the interval of p is wide for that reason."
+        if walks
+        else ""
+    )
+    return (
+        "Markers: records of all seeds, thinned. Pale lines: the law fitted to each seed, with "
+        "the wandering of its run; dashed where the law alone runs beside it. Lower strip: "
+        "records less their own law, % of the final distance; band ±2 %, arrowheads beyond ±6 %."
+        f"{wander} Panels under one heading share scales.{more}"
+    )
+
+
+def _on_summed_rate(found: Findings, every: Sequence[plot.Shown]) -> Markup:
+    """Fits against Ση of the runs whose learning rate changes, folded; empty where none does."""
+    fits = found.study.rate_fits
+    if fits is None:
+        return Markup()
+    arms = [one for one in every if _exponents_of(fits, one)][:_MOST]
+    table = exponent_table(fits)
+    listed = replace(table, notes=(*table.lead, *table.notes)).html()
+    note = (
+        f"The same distances against the summed learning rate {_RATE}, over all records; a "
+        f"straight line is growth like log {_RATE}. No prediction takes these."
+    )
+    title = f"Runs whose learning rate changes, against the summed rate {_RATE}"
+    drawn = _panels(found, arms, SUMMED_RATE)
+    return piece(
+        "drawer", title, [piece("note", note), *drawn, _forest(found, SUMMED_RATE), listed]
+    )
+
+
+def exponents(found: Findings, _: dict[str, Any]) -> tuple[str, str, list[Markup]]:
+    """Exponents of arms and tensors, and along the curves."""
+    lead = (
+        "p in d = a + b·[(t + τ)^p − 1]/p, where τ is the iteration at which growth sets in: 0 is "
+        "log t, ½ is √t, 1 is t, below 0 growth ends."
+    )
+    fits = data.counted(found.study, found.study.fits)
+    drawn = _forest(found, ITERATION)
+    told = [
+        piece("note", f"Misfit at {arm}: {one}. There p is an average over the curve.")
+        for arm, one in misfits(fits).items()
+    ]
+    if not drawn:
+        return "Exponents", lead, [_tensors(found)]
+    how = (
+        f"Small dots: seeds. Bars: the {percent(found.study.level)} interval of the mean for four "
+        "seeds or more, else the intervals of the runs joined. Shaded: counts as log t."
+    )
+    caption = piece("caption", captioned(_clear_of_log(found), how))
+    return "Exponents", lead, [drawn, caption, *told, _tensors(found), _along(found)]
+
+
+def _clear_of_log(found: Findings) -> str:
+    """Between which values the exponents lie, and how many arms count as log t."""
+    rows = found.study.found(plot.rows_of_arms, "iteration")
+    low, high = (fixed(end(r.found.value for r in rows)).replace("-", "−") for end in (min, max))
+    inside = sum(abs(row.found.value) <= EXPONENT_MARGIN for row in rows)
+    where = (
+        "none counts"
+        if not inside
+        else f"{inside} of {len(rows)} {'count' if inside > 1 else 'counts'}"
+    )
+    if len(rows) == 1:
+        return f"The exponent is {low}, which {'counts' if inside else 'does not count'} as log t."
+    return f"Exponents run from {low} to {high}; {where} as log t."
+
+
+def _forest(found: Findings, clock: str) -> Markup:
+    """Exponents of arms on a clock, an arm a row; empty without any."""
+    name = "iteration" if clock == ITERATION else clock
+    rows = found.study.found(plot.rows_of_arms, name)
+    if not rows:
+        return Markup()
+    told = "; ".join(f"{row.name} {row.told}: {row.columns[0]}" for row in rows[:40])
+    drawn = figures.figure(
+        partial(plot.exponents, found.study, clock=name),
+        name=_slug(f"exponents-{name}"),
+        title=f"Growth exponents by arm{'' if clock == ITERATION else f' on {_RATE}'}",
+        description=f"Exponent with its interval. {told}.",
+        wide=(1120, _ROOM + _ROW * len(rows)),
+        narrow=(360, _ROOM + _TALL_ROW * len(rows)),
+    )
+    return piece("whole", drawn)
+
+
+def _tensors(found: Findings) -> Markup:
+    """Exponents of the tensors that moved farthest, folded; empty without any."""
+    dots = data.tensor_exponents(found.tensor_fits, found.tensors)
+    if not any(np.isfinite(dot.found.value) for dot in dots.dots):
+        return Markup()
+    drawn = figures.exponent_dots(
+        dots.dots,
+        dots.rows,
+        margin=EXPONENT_MARGIN,
+        colours=found.colours,
+        name="tensor-exponents",
+        clock="t",
+    )
+    caption = (
+        "One row a batch size, of the arm with most seeds; mean over its seeds with its interval "
+        "where there are four or more. For looking at: verdicts rest on all tensors together."
+    )
+    title = f"Exponents of the {plural(len(found.tensors), 'tensor')} that moved farthest"
+    return piece("drawer", title, [_older(found, [drawn], caption)])
+
+
+def _older(found: Findings, panels: Sequence[Markup], caption: str) -> Markup:
+    drawn = [older(one, found.colours) for one in panels]
+    return piece("figure", drawn, caption)
+
+
+def _rivals(found: Findings) -> Markup:
+    """What P1 weighs, behind a line that opens; empty where no arm speaks."""
     shown = data.rivals(next(iter(found.study.sets.values())))
     if shown is None:
         return Markup()
@@ -54,209 +350,73 @@ def hero(found: Findings) -> Markup:
         "seed's curve."
     )
     caption = Markup("<b>{}</b> {}").format(finding, how)
-    return piece("hero", without_style(both[0]), caption)
+    title = "What P1 weighs: the best late logarithm and the best power of t"
+    return piece("drawer", title, [_older(found, both, caption)])
 
 
-def distance(found: Findings, _: dict[str, Any]) -> tuple[str, str, list[Markup]]:
-    """Distances with their laws, one arm a panel."""
-    panels = distances.distance_panels(found.study)
-    on_rate = distances.rate_panels(found.study)
+def batch_sizes(found: Findings, _: dict[str, Any]) -> tuple[str, str, list[Markup]]:
+    """On which clock the curves of batch sizes coincide, and how they scale by optimizer."""
+    study = found.study
+    title = "Which clock brings the batch sizes together"
+    lead = (
+        "The same curves against four clocks. The error is that of predicting one batch size's "
+        "distance from the others, over the decade that the verdict compares (shaded)."
+    )
+    rule = next((r for r in ("sqrt", "linear") if study.found(plot.compared_runs, r).runs), None)
+    if rule is None:
+        return title, lead, [_by_optimizer(found.optimizers)]
+    compared = study.found(plot.compared_runs, rule)
+    errors = {clock: _error(compared, clock) for clock in CLOCKS}
+    order = sorted(CLOCKS, key=lambda clock: (np.isnan(errors[clock]), errors[clock]))
+    drawn = [
+        panel(
+            None,
+            f"apart over {_CLOCKS.get(clock, clock)}",
+            [
+                figures.figure(
+                    _painted(study, clock, rule),
+                    name=_slug(f"collapse-{CLOCKS.index(clock)}"),
+                    title=f"Distances of all batch sizes against {_CLOCKS.get(clock, clock)}",
+                    description=f"Out-of-seed error {_percent(errors[clock])}, over the decade "
+                    "that all share.",
+                    wide=_PANEL,
+                )
+            ],
+            figure=_percent(errors[clock]),
+            best=clock == order[0] and bool(np.isfinite(errors[clock])),
+        )
+        for clock in order
+    ]
+    sizes = [one for one in plot.arms_of(study) if set(one.nodes) & set(compared.runs)]
+    best, own = _CLOCKS.get(order[0], order[0]), "Ση" if rule == "linear" else ITERATION
+    first = f"On {best} the curves are {_percent(errors[order[0]])} apart"
+    if order[0] != own:
+        first += f"; on {_CLOCKS[own]}, the clock of the claim, {_percent(errors[own])}"
+    how = f"Runs with η ∝ {'√M' if rule == 'sqrt' else 'M'}. Out-of-seed errors over that decade."
     return (
-        "Distance and fitted laws",
-        "‖wₜ − w₀‖ over all tensors, against iterations on a logarithmic axis: a straight line is "
-        "growth like log t.",
+        title,
+        lead,
         [
-            _figure(_drawn(panels, found.colours), _distance_caption(found, panels, on_rate)),
-            _on_summed_rate(found, on_rate),
+            piece("legend", [(one.rank, one.sizes, one.title) for one in sizes]),
+            piece("panels", "", drawn),
+            piece("caption", captioned(f"{first}.", how)),
+            _by_optimizer(found.optimizers),
         ],
     )
 
 
-def batch_sizes(found: Findings, _: dict[str, Any]) -> tuple[str, str, list[Markup]]:
-    """Whether the curves of batch sizes coincide, and how they scale by optimizer."""
-    return (
-        "Which clock brings the batch sizes together",
-        "The same curves against each other, and how distance and noise scale with learning rate "
-        "and batch size.",
-        [_overlay(found, distances.distances(found.study.runs)), _by_optimizer(found.optimizers)],
-    )
+def _painted(study: Any, clock: str, rule: str) -> Callable[[Any], Any]:
+    return partial(plot.collapse, study, clock=clock, arms=rule)
 
 
-def _drawn(
-    panels: Sequence[distances.Panel], colours: Mapping[int, str], clock: str = "iteration"
-) -> list[Markup]:
-    """Panels of distances, all of one height."""
-    top = distances.distance_top(
-        [curve for one in panels for curve in one.curves],
-        [law for one in panels for law in one.laws],
-    )
-    return [
-        figures.distance_panel(one, top=top, colour=colours[one.batch_size], clock=clock)
-        for one in panels
-    ]
+def _error(study: Any, clock: str) -> float:
+    """Mean over seeds of the error of predicting one batch size from the others; NaN for none."""
+    found = list(clock_errors(study, clock).values())
+    return float(np.mean(found)) if found else float("nan")
 
 
-def _on_summed_rate(found: Findings, panels: Sequence[distances.Panel]) -> Markup:
-    """Fits against Ση of the runs whose learning rate changes; empty where none does."""
-    fits = found.study.rate_fits
-    if fits is None:
-        return Markup()
-    caption = (
-        f"The same distances against the summed learning rate {_RATE}, of "
-        f"{_shown(panels)}. Lines: laws fitted over all records with "
-        f"{percent(found.study.level)} bands. A straight line is growth like log {_RATE}; "
-        "well below its onset τ any law bends upwards."
-        f"{_without_bands(panels)}"
-    )
-    drawn = _drawn(panels, found.colours, f"summed learning rate {_RATE}")
-    table = exponent_table(fits)
-    listed = replace(table, notes=(*table.lead, *table.notes)).html()
-    title = f"Exponents on the summed learning rate {_RATE}, as a table"
-    return _figure(drawn, caption) + piece("drawer", title, [listed])
-
-
-_RATE = clock_words(SUMMED_RATE)
-
-
-def _shown(panels: Sequence[distances.Panel]) -> str:
-    """The number of runs in front, and what stands behind them."""
-    runs = plural(sum(len(one.curves) for one in panels), "run")
-    if len(panels) < 2:
-        return runs
-    if any(one.part for one in panels):
-        return f"{runs}, some of those of other panels in grey"
-    return f"{runs}, some of the other batch sizes in grey"
-
-
-def _without_bands(panels: Sequence[distances.Panel]) -> str:
-    """That bands are not drawn, where some would hide what is measured."""
-    wide, laws = sum(one.wide for one in panels), sum(len(one.laws) for one in panels)
-    if not wide:
-        return ""
-    return (
-        f" Of {plural(laws, 'law')} the band of {number(wide)} is not drawn: with it more than "
-        f"{percent(distances.MOST_COVERED)} of a panel would be grey."
-    )
-
-
-def _distance_caption(
-    found: Findings, panels: Sequence[distances.Panel], on_rate: Sequence[distances.Panel]
-) -> str:
-    dots = f"Dots: total distance at each record of {_shown(panels)}."
-    fitted = sum(len(one.laws) for one in panels)
-    if not fitted and on_rate:
-        runs = plural(sum(len(one.laws) for one in on_rate), "run")
-        return (
-            f"{dots} No law is fitted against iterations, as no stretch of constant learning rate "
-            f"is long enough: {runs} fitted against {_RATE} below."
-        )
-    if not fitted:
-        return f"{dots} No law could be fitted; the JSON file says why, run by run."
-    return (
-        f"{dots} Lines: fitted laws ({plural(fitted, 'run')}) over the constant learning rate "
-        f"with {percent(found.study.level)} bands. A straight line is growth like log t."
-        f"{_without_bands(panels)}{_wandering(found)}"
-    )
-
-
-def _wandering(found: Findings) -> str:
-    """Why a line may miss the dots, where one does."""
-    models = found.study.fits["noise_model"].values[
-        np.isfinite(found.study.fits["exponent"].values)
-    ]
-    walks = sum(str(model).startswith("walk") for model in models)
-    if not walks:
-        return ""
-    return (
-        f" In {walks} of {plural(len(models), 'fit')} the residuals wander like a random walk: "
-        "the line is the law without that walk and may run beside the dots, and the interval of "
-        "its exponent is wide for that reason."
-    )
-
-
-def _overlay(found: Findings, curves: list[data.Curve]) -> Markup:
-    curves = [curve for curve in curves if curve.batch_size]  # 0 is one that nobody knows
-    if len({curve.batch_size for curve in curves}) < 2:
-        return Markup()
-    last = min((float(curve.iteration[-1]) for curve in curves if curve.value.size), default=1.0)
-    both = [
-        figures.all_runs(curves, colours=found.colours, title="distance, all runs", log=False),
-        figures.ratio_curves(
-            data.ratios(curves),
-            margin=RATIO_MARGIN,
-            span=(last / 10, last),
-            colours=found.colours,
-        ),
-    ]
-    caption = (
-        f"{plural(len(curves), 'run')}, named by batch size. Second figure: curves that coincide "
-        f"stay in the grey band of ±{percent(RATIO_MARGIN)}; the verdict looks at the decade "
-        "right of the dashed line."
-    )
-    return _figure(both, caption)
-
-
-def exponents(found: Findings, _: dict[str, Any]) -> tuple[str, str, list[Markup]]:
-    """Exponents of runs, arms and tensors, and along the curves."""
-    fits, on_rate = data.counted(found.study, found.study.fits), found.study.rate_fits
-    plots = {
-        "run-exponents": data.run_exponents(fits),
-        "rate-exponents": data.DotPlot((), ())
-        if on_rate is None
-        else data.run_exponents(data.counted(found.study, on_rate)),
-        "tensor-exponents": data.tensor_exponents(found.tensor_fits, found.tensors),
-    }
-    plots = {
-        name: plot
-        for name, plot in plots.items()
-        if any(np.isfinite(dot.found.value) for dot in plot.dots)
-    }
-    title = "Exponents"
-    lead = "p in d = a + b·[(t + τ)^p − 1]/p: 0 is log t, ½ is √t, 1 is t, below 0 saturates."
-    if not plots:
-        return title, lead, []
-    drawn = [
-        figures.exponent_dots(
-            plot.dots,
-            plot.rows,
-            margin=EXPONENT_MARGIN,
-            colours=found.colours,
-            name=name,
-            clock=_RATE if name == "rate-exponents" else "t",
-        )
-        for name, plot in plots.items()
-    ]
-    told = [
-        piece("small", f"Misfit at {arm}: {one}. There p is an average over the curve.")
-        for arm, one in misfits(fits).items()
-    ]
-    return title, lead, [_figure(drawn, _exponents_caption(found, plots)), *told, _along(found)]
-
-
-def _exponents_caption(found: Findings, plots: Mapping[str, data.DotPlot]) -> str:
-    """What each of the figures that are there shows."""
-    dots = [dot for plot in plots.values() for dot in plot.dots]
-    runs = f"one row a run with its {percent(found.study.level)} interval"
-    if any(dot.strong for name in plots if name != "tensor-exponents" for dot in plots[name].dots):
-        runs += "; a diamond is the mean over four or more seeds of an arm"
-    words = {
-        "run-exponents": runs,
-        "rate-exponents": f"runs whose learning rate changes, t being {_RATE}; "
-        + ("no prediction takes these" if "run-exponents" in plots else runs),
-        "tensor-exponents": "the tensors that moved farthest "
-        f"({plural(len(found.tensors), 'tensor')}), one row a batch size, of the arm with most "
-        "seeds",
-    }
-    told = [words[name] for name in plots]
-    if len(told) > 1:
-        places = ("First", "Second", "Third")
-        told = [f"{place}: {one}" for place, one in zip(places, told, strict=False)]
-    if any(np.isfinite(dot.windows).all() for dot in dots):
-        told.append(
-            "Pale bars: lowest and highest exponent of single decades of the run; of t^p each is p"
-        )
-    told += ["Arrow heads: the interval goes on", "Grey band: counts as log t"]
-    return " ".join(map(sentence, told))
+def _percent(share: float) -> str:
+    return "–" if np.isnan(share) else f"{shown(100 * share).rstrip('0').rstrip('.')} %"
 
 
 def _along(found: Findings) -> Markup:
@@ -279,7 +439,7 @@ def _along(found: Findings) -> Markup:
         "slope is not told from 0."
     )
     title = "The exponent along the curves: whether one power holds from beginning to end"
-    return piece("drawer", title, [_figure(panels, caption)])
+    return piece("drawer", title, [_older(found, panels, caption)])
 
 
 def _by_optimizer(found: Sequence[OptimizerExponents]) -> Markup:
