@@ -34,8 +34,9 @@ def train(path, updates, pause, kept):
             time.sleep(pause)
             if recorder.iteration % 10 == 0:
                 state = {"model": model.state_dict(), "recorder": recorder.state_dict()}
-                torch.save(state, kept.with_suffix(".tmp"))
-                kept.with_suffix(".tmp").replace(kept)
+                if os.environ.get("RANK", "0") == "0":
+                    torch.save(state, kept.with_suffix(".tmp"))
+                    kept.with_suffix(".tmp").replace(kept)
     if distributed:
         torch.distributed.destroy_process_group()
 
