@@ -135,13 +135,14 @@ class Buffer:
     """Updates and snapshots since the last flush.
 
     `losses` has one more entry than there are updates: the last is of the update in the making.
+    Those that are on the host already are numbers.
     `coarse` says whether gradients are in less than single precision.
     """
 
     device: torch.device
     tensors: int
     rows: list[Row] = field(default_factory=list)
-    losses: list[list[Tensor]] = field(default_factory=lambda: [[]])
+    losses: list[list[Tensor | float]] = field(default_factory=lambda: [[]])
     snapshots: list[Snapshot] = field(default_factory=list)
     coarse: bool = False
 
@@ -168,12 +169,18 @@ class Buffer:
             TypeError: for what is no number.
             ValueError: for more than one value, or a complex one.
         """
-        value = loss.detach() if isinstance(loss, Tensor) else _as_tensor(loss)
+        at = -1 if making or not self.rows else -2
+        self.losses[at].append(loss if type(loss) is float else self._value(loss))
+
+    def _value(self, loss: object) -> Tensor | float:
+        """A loss, read where that waits for nothing."""
+        value = loss if isinstance(loss, Tensor) else _as_tensor(loss)
         if value.numel() != 1 or value.is_complex():
             found = f"{value.dtype} of shape {tuple(value.shape)}"
             raise ValueError(f"loss: found {found}, expected one real value")
-        at = -1 if making or not self.rows else -2
-        self.losses[at].append(value.to(self.device, torch.float64, copy=True).reshape(()))
+        if type(value) is Tensor and value.is_cpu and value.dtype is torch.float32:
+            return float(value.detach().numpy().item())
+        return value.detach().to(self.device, torch.float64, copy=True).reshape(())
 
     def awaits(self, iteration: int) -> bool:
         """Whether the last snapshot is of this iteration and still waits."""
@@ -289,7 +296,7 @@ class Buffer:
         observed = [(row, loss) for row, losses in enumerate(self.losses[:-1]) for loss in losses]
         if observed:
             rows = torch.tensor([row for row, _ in observed], device=self.device)
-            losses = torch.stack([loss for _, loss in observed])
+            losses = self._column([loss for _, loss in observed])[:, 0]
             finite = torch.isfinite(losses)
             entries = torch.stack([losses.where(finite, losses.new_zeros(())), finite, ~finite], 1)
             columns.index_add_(0, rows, entries)
@@ -311,7 +318,8 @@ class Buffer:
     def _column(self, values: Sequence[float | Tensor]) -> Tensor:
         """`(update, 1)`; a scheduler may keep its learning rate on the device."""
         if any(isinstance(value, Tensor) for value in values):
-            column = torch.stack([self._vector([0.0])[0] + value for value in values])
+            zero = self._vector([0.0])[0]
+            column = torch.stack([zero + value for value in values])
         else:
             column = self._vector([float(value) for value in values])
         return column[:, None]

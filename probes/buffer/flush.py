@@ -90,7 +90,8 @@ class Flushes:
 
     def when_due(self) -> None:
         """End the flush that is under way, and begin one where it is due."""
-        if self._succeeds(self._land) and self._pace.due(len(self.buffer.rows)):
+        landed = self._flight is None or self._succeeds(self._land)
+        if landed and self._pace.due(len(self.buffer.rows)):
             self._succeeds(self._launch)
 
     def now(self) -> None:

@@ -143,9 +143,11 @@ class RowReader:
     def _read_clipped(self, optimizer: torch.optim.Optimizer) -> Tensor:
         """Squares of the witnesses' gradients `(distinct witness,)`; NaN where there is none."""
         owned, units = self._optimizers.owned(optimizer), self.units
-        mine = [(place, i) for place, i in enumerate(self._distinct) if i in owned]
-        gradients = {place: self._parameters[i].grad for place, i in mine if units}
-        seen = {place: local(g) for place, g in gradients.items() if g is not None}
+        mine = [place for place, i in enumerate(self._distinct) if i in owned]
+        seen: dict[int, Tensor] = {}
+        for place in mine if units else ():
+            if (gradient := self._parameters[self._distinct[place]].grad) is not None:
+                seen[place] = gradient if self._whole else local(gradient)
         if not seen:
             values = self._unread[:0]
         else:
@@ -154,7 +156,7 @@ class RowReader:
             values = values / scale**2
         if len(seen) == len(self._distinct):
             return values
-        found: dict[int, Tensor] = {place: self._nothing for place, _ in mine}
+        found: dict[int, Tensor] = dict.fromkeys(mine, self._nothing)
         found |= dict(zip(seen, values.unbind(), strict=True))
         others = enumerate(self._clipped_sq.unbind())
         return torch.stack([found.get(place, other) for place, other in others])
@@ -217,7 +219,8 @@ class RowReader:
         seen = self._tap.take()
         # A scheduler changes a learning rate on the device in place.
         rates = self._optimizers.rates(seen=seen.units != 0)
-        self._warn(self._optimizers.fault)
+        if self._optimizers.fault:
+            self._warn(self._optimizers.fault)
         self._rates = [r.detach().clone() if isinstance(r, Tensor) else r for r in rates]
         skipped, self.skipped = self.skipped + seen.discarded, 0
         # The optimizer found another gradient where passes were made since, within the step, and
@@ -226,7 +229,7 @@ class RowReader:
         clipped_sq = self._clipped_sq if known else self._unread
         averaged, self._averaged = self._averaged, None
         changes = self._changes if known else nan
-        shares = self._units.take(seen.units, seen.lost, seen.inputs)._replace(changes=changes)
+        shares = self._units.take(seen.units, seen.lost, seen.inputs, changes)
         if self._tap.measures and (reason := unknown or self._unknown(seen)):
             self._tell_unknown(reason)
             seen, shares = _without_gradient(seen), shares._replace(units=0.0)

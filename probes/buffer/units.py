@@ -10,6 +10,7 @@ from ultraslow.probes.gradients import Inputs
 
 Array = NDArray[np.float64]
 _NAN = float("nan")
+_NOTHING = Inputs()
 
 
 class UnitShares(NamedTuple):
@@ -83,29 +84,36 @@ class DeclaredUnits:
         """Forget what was declared since the last call of `take`."""
         self._declared = []
 
-    def take(self, units: float, lost: int = 0, seen: Inputs | None = None) -> UnitShares:
+    def take(
+        self,
+        units: float,
+        lost: int = 0,
+        seen: Inputs = _NOTHING,
+        changes: float = _NAN,
+    ) -> UnitShares:
         """Sums over the units declared since the last call.
 
         Arguments:
             units: units of the update; NaN where the probe failed.
             lost: units seen before them whose gradients were discarded.
-            seen: of their inputs; None where nothing was.
+            seen: of their inputs.
+            changes: of gradients.
 
         Returns:
             Their shares; NaN, with a warning, when another number of units was declared.
         """
+        if not self._declared:
+            # As floats all, as many of them are made into one tensor.
+            ones = float(units)
+            return UnitShares(ones, ones, ones, 0.0, 0.0, 0.0, 0.0, *seen, changes)
         weighted = self._weighted
         declared, self._declared = self._declared, []
-        inputs = {} if seen is None else seen._asdict()
-        if not declared:
-            # As floats all, as many of them are made into one tensor.
-            return UnitShares(float(units), float(units), float(units), **inputs)
         passes = 0 if np.isnan(units) else int(units) + lost
         if units == 0 or passes == 0 or len(declared) % passes:
             if not np.isnan(units):
                 self._warn(f"{len(declared)} units were declared, {passes} were seen")
             samples = sum(size for size, _ in declared)
-            return UnitShares(units, _NAN, _NAN, _NAN, samples, float(units))
+            return UnitShares(units, _NAN, _NAN, _NAN, samples, float(units), changes=changes)
         # Several declarations a unit: microbatches whose gradients are accumulated before
         # reduction.
         merged = len(declared) // passes
@@ -120,7 +128,8 @@ class DeclaredUnits:
             samples=sum(size for size, _ in declared),
             sized=units,
             weighted=units if weighted else 0.0,
-            **inputs,
+            changes=changes,
+            **seen._asdict(),
         )
 
     @property

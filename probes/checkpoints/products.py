@@ -40,11 +40,12 @@ Array = NDArray[np.float64]
 _LEAST, _MOST = 48 << 20, 512 << 20
 _STRETCH = 4 << 20  # bytes to read of a file at once, where there is room
 _THREADS = 4
-_CACHED = 1 << 20  # bytes of float64 that the arithmetic works on at once
+# Bytes of float64 that the arithmetic works on at once: less pays for calls, more for memory.
+_CACHED = 2 << 20
 _SHORTEST = 1024  # values, of one checkpoint
 _ALIGNED = 64  # bytes between which values of a checkpoint begin
 _SECONDS = 10.0  # between two entries of the journal
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -302,15 +303,16 @@ def products_of_steps(values: Sequence[torch.Tensor]) -> Array:
     """
     count, size = len(values), values[0].numel()
     length = max(_CACHED // (8 * count), _SHORTEST)
-    wide, steps = torch.empty(2, count, min(length, size), dtype=torch.float64)
+    steps = torch.empty(count, min(length, size), dtype=torch.float64)
     total = np.zeros((count, count))
     with np.errstate(all="ignore"):  # what is not finite is told by who calls
         for start in range(0, size, length):
             part = min(length, size - start)
-            for row, one in zip(wide, values, strict=True):
-                row[:part].copy_(one[start : start + part])
-            torch.sub(wide[1:, :part], wide[:-1, :part], out=steps[1:, :part])
-            steps[0, :part].copy_(wide[0, :part])
+            rows = steps[:, :part].unbind()
+            for row, one in zip(rows, values, strict=True):
+                row.copy_(one[start : start + part])
+            for k in range(count - 1, 0, -1):  # each before that which it is taken from changes
+                rows[k].sub_(rows[k - 1])
             block = steps.numpy()[:, :part]
             total += block @ block.T
     return total

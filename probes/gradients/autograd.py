@@ -10,14 +10,15 @@ from weakref import WeakMethod
 
 import torch
 from torch import Tensor
-from torch._C._dynamo import eval_frame
 from torch.autograd.function import BackwardCFunction
 
 from ultraslow.probes.steps import Handle, current
 
 _FUNCTION = BackwardCFunction.apply.__code__
+_keeps_graph: Callable[[], bool] = getattr(
+    torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: False
+)
 _BACKWARD, _GRAD = torch.autograd.backward.__code__, torch.autograd.grad.__code__
-_compiler: Callable[[], object] = getattr(eval_frame, "get_eval_frame_callback", lambda: True)
 
 
 class Inputs(NamedTuple):
@@ -46,9 +47,13 @@ def inputs_of(heard: Sequence[tuple[float, float]], *, joint: int = 0) -> Inputs
     """Sums over forward passes of which rows and tokens are known, or NaN."""
     if not heard:
         return Inputs(joint=joint)
-    rows, tokens = zip(*heard, strict=True)
-    inverses = [sum(1 / one for one in values) for values in (rows, tokens)]
-    return Inputs(len(heard), sum(rows), inverses[0], sum(tokens), inverses[1], joint)
+    rows = over_rows = tokens = over_tokens = 0.0
+    for some_rows, some_tokens in heard:
+        rows += some_rows
+        over_rows += 1 / some_rows
+        tokens += some_tokens
+        over_tokens += 1 / some_tokens
+    return Inputs(len(heard), rows, over_rows, tokens, over_tokens, joint)
 
 
 class Seen(NamedTuple):
@@ -80,8 +85,7 @@ class Seen(NamedTuple):
 
 def keeps_graph() -> bool:
     """Whether the pass at hand leaves its graph for another, as with `retain_graph=True`."""
-    asked = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
-    return asked is not None and bool(asked())
+    return bool(_keeps_graph())
 
 
 def only_returns(parameter: Tensor) -> bool:
@@ -101,25 +105,6 @@ def only_returns(parameter: Tensor) -> bool:
     except RuntimeError:  # what it says of a parameter whose gradient is returned
         return True
     return False
-
-
-def uncompiled(function: Callable[..., None]) -> Callable[..., None]:
-    """A function that no compiler takes for a part of the program.
-
-    What torch wraps around it for that takes as long as much of what is called here, and is gone
-    through only in a step that is compiled as a whole.
-    """
-    from torch._dynamo.decorators import skip  # it takes a second
-
-    apart = torch.compiler.disable(function)
-
-    def call(*given: object) -> None:
-        if _compiler() is None:
-            function(*given)
-        else:
-            apart(*given)
-
-    return skip(call)
 
 
 def after_pass(callback: Callable[[], None]) -> None:
@@ -185,7 +170,8 @@ def rows_of(arguments: Sequence[object]) -> tuple[float, float]:
     """
     first, rows = None, {0}
     for one in arguments:
-        for tensor in one.values() if isinstance(one, Mapping) else (one,):
+        parts = (one,) if isinstance(one, Tensor) or not isinstance(one, Mapping) else one.values()
+        for tensor in parts:
             if isinstance(tensor, Tensor) and tensor.dim():
                 first, rows = (tensor, set()) if first is None else (first, rows)
                 rows.add(tensor.shape[0])

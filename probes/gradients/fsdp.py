@@ -122,7 +122,7 @@ class ShardedTap(GradientTap):
         if not self._reduced:
             return
         self._reduced = False
-        self._took, self._pass_sq = self._squares, self._stack(self._squares)
+        self._took, self._pass_sq = set(self._squares), self._stack(self._squares)
         super()._end_unit()
 
     def _contribution(self) -> Tensor:

@@ -23,10 +23,9 @@ subtracted before those are read.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from itertools import islice
 from math import nan
 
 import torch
@@ -35,7 +34,7 @@ from torch.distributed.tensor import DTensor
 
 from ultraslow.probes.distributed import local
 from ultraslow.probes.norms import SquaresAgain, square
-from ultraslow.probes.steps import Handle, before_steps, current
+from ultraslow.probes.steps import Handle, before_steps, current, uncompiled
 
 from .autograd import (
     Inputs,
@@ -47,10 +46,11 @@ from .autograd import (
     only_returns,
     refuse_within_another,
     rows_of,
-    uncompiled,
 )
 from .small import SmallGradients
 
+# The position of a gradient, which it is, and how often it was changed.
+Mark = tuple[int, int, int]
 # Bytes at most of a gradient on the host that is squared with others when its pass has ended.
 SMALL = 1 << 18
 
@@ -113,8 +113,9 @@ class GradientTap:
         self._passed = -1  # the last one that was none of the training's
         self._measures = measure
         self._silent = not measure
-        self._fresh = True  # whether there was no gradient before this pass
-        self._version: dict[int, tuple[int, int]] = {}  # of one gradient after the last pass
+        self._alone = True  # whether the gradient, when this pass has ended, is that of the pass
+        self._whole = not any(isinstance(parameter, DTensor) for parameter in parameters)
+        self._mark: Mark | None = None  # of one gradient after the last pass
         self._places = {id(parameter): index for index, parameter in enumerate(parameters)}
         self._stepped: dict[int, Tensor] = {}  # squares of gradients that were used in this pass
         self._turn, self._now = turn, turn()
@@ -122,7 +123,7 @@ class GradientTap:
         self._squares: dict[int, Tensor] = {}
         self._squares_again = SquaresAgain([local(p) for p in parameters])
         self._unit_sq = self._total_sq = self._pass_sq = self._nothing  # the last of the last pass
-        self._took: Collection[int] = ()  # the tensors that took part in it
+        self._took: set[int] = set()  # the tensors that took part in it
         self._discarded = self._lost = 0
         self._seconds = 0.0
         self._joined: dict[int, Tensor] | None = None  # gradients of several passes, one unit
@@ -167,12 +168,11 @@ class GradientTap:
         Dividing is one change, and clipping another; a new tensor in its place is one as well.
         What is written to `.data` is not seen.
         """
-        now = self._versions()
-        if not self.units or now.keys() != self._version.keys():
+        before, now = self._mark, self._first_gradient()
+        if not self.units or before is None or now is None or before[0] != now[0]:
             return nan
-        pairs = ((self._version[index], found) for index, found in now.items())
-        found = [b[1] - a[1] if a[0] == b[0] else 1 + b[1] for a, b in pairs]
-        return float(found[0]) if found else nan
+        same = before[1] == now[1]
+        return float(now[2] - before[2] if same else 1 + now[2])
 
     def adopt(self, scale: Callable[[], Tensor | None], turn: Callable[[], object]) -> None:
         """Take note of a loss scale that was in force in this update."""
@@ -202,7 +202,7 @@ class GradientTap:
         mixed = self.units > 0 and not self._given
         for index, gradient in gradients.items():
             add_to(self._given, index, gradient)
-        self._took, self._pass_sq = (), self._squares_of(gradients, {})
+        self._took, self._pass_sq = set(), self._squares_of(gradients, {})
         self._count_unit(self._contribution())
         # Beside those of backward passes they cannot be added up.
         total_sq = self._zero + nan if mixed else self._squares_of(self._given, {})
@@ -232,8 +232,9 @@ class GradientTap:
             return
         if not self._silent:
             self._guarded(self._forget_cleared)
-        versions = {i: (id(g), g._version) for i, g in self._gradients()}
-        before = {i: local(g).clone() for i, g in self._gradients()} if self._measures else {}
+        found = self._gradients()
+        versions = {i: (id(g), g._version) for i, g in found.items()}
+        before = {i: local(g).clone() for i, g in found.items()} if self._measures else {}
         self.paused = True
         try:
             yield
@@ -286,7 +287,7 @@ class GradientTap:
         self._is_total = False  # whether the last pass has brought all that gradients are
         self._inputs: list[tuple[float, float]] = []  # of forward passes
         self._joint = 0  # passes without a forward pass of their own
-        self._reach: Collection[int] = ()  # the tensors that took part in the first
+        self._reach: set[int] = set()  # the tensors that took part in the first
         self._keeps = self._kept = False  # whether this pass keeps its graph, and the one before
         self._aside: dict[int, Tensor] = {}  # gradients of passes that are no units
         self._given: dict[int, Tensor] = {}  # sums of those that no pass has shown
@@ -318,25 +319,20 @@ class GradientTap:
                 self.begins()
 
     def _opens(self, parameter: Tensor) -> bool:
-        """Whether this parameter is the first of a unit."""
-        unit = self._adds(parameter) and self._begins()
-        if unit:
-            after_pass(self._at_end)
-        return unit
-
-    def _adds(self, parameter: Tensor) -> bool:
-        """Whether the pass at hand adds to gradients; looked at once a pass.
+        """Whether this parameter is the first of a unit; looked at until it is one.
 
         Raises:
             RuntimeError: for a pass within another, whose end does not end the unit.
         """
-        task = current()
-        if task not in (self._task, self._passed):
-            if only_returns(parameter):
-                self._passed = task
-            else:
-                refuse_within_another()
-        return task != self._passed
+        if current() == self._passed:
+            return False
+        if only_returns(parameter):
+            self._passed = current()
+            return False
+        refuse_within_another()
+        self._begins()
+        after_pass(self._at_end)
+        return True
 
     def _begins(self) -> bool:
         """Whether a backward pass begins; what was cleared before it is then forgotten."""
@@ -355,11 +351,13 @@ class GradientTap:
 
     def _forget_cleared(self) -> None:
         """Forget units, and passes that were none, whose gradients were cleared without a step."""
-        self._forget_aside()
-        self._fresh = all(p.grad is None for p in self._parameters)
+        if self._left:
+            self._forget_aside()
+        now = self._first_gradient()
+        self._alone = now is None and self.processes == 1
         before, self._now = self._now, self._turn()
         tried = before is not self._now  # and not taken, or the units would have been
-        if self.units and (tried or self._fresh or self._zeroed()):
+        if self.units and (tried or now is None or (now != self._mark and self._zeroed())):
             self._discarded += 1
             self.cleared = 0 if tried else self.cleared + 1
             self._lost += self.units
@@ -383,24 +381,21 @@ class GradientTap:
             self._joint += 1
 
     def _zeroed(self) -> bool:
-        """Whether gradients were set to zero; it waits for the device where they were changed."""
-        now = self._versions()
-        if now == self._version or any(isinstance(p, DTensor) for p in self._parameters):
-            return False
-        return not any(bool(gradient.any()) for _, gradient in self._gradients())
+        """Whether gradients were set to zero; it waits for the device."""
+        return self._whole and not any(bool(g.any()) for g in self._gradients().values())
 
-    def _versions(self) -> dict[int, tuple[int, int]]:
+    def _first_gradient(self) -> Mark | None:
         """Which the first gradient is that there is, and how often it was changed."""
-        first = islice(self._gradients(), 1)
-        return {index: (id(gradient), local(gradient)._version) for index, gradient in first}
+        for index, parameter in enumerate(self._parameters):
+            if (gradient := parameter.grad) is not None:
+                part = gradient if self._whole else local(gradient)
+                return index, id(gradient), part._version
+        return None
 
-    def _gradients(self) -> Iterator[tuple[int, Tensor]]:
-        return ((i, p.grad) for i, p in enumerate(self._parameters) if p.grad is not None)
-
-    @property
-    def _alone(self) -> bool:
-        """Whether the gradient, when this pass has ended, is that of the pass."""
-        return self._fresh and self.processes == 1
+    def _gradients(self) -> dict[int, Tensor]:
+        """Those that there are, by position."""
+        found = enumerate(self._parameters)
+        return {i: gradient for i, p in found if (gradient := p.grad) is not None}
 
     def _ends(self) -> None:
         """Square what is small, where there are other processes while gradients are reduced."""
@@ -432,7 +427,7 @@ class GradientTap:
         self._is_total = self._small.left and not self._squares
         small = self._small.end(self._parameters, alone=self._alone)
         if small is None:
-            self._fault, self._took = _WRITTEN, ()
+            self._fault, self._took = _WRITTEN, set()
             self._pass_sq = torch.full_like(self._unit_sq, nan)
             return
         self._took = {*self._squares, *small}
@@ -441,14 +436,14 @@ class GradientTap:
     def _end_unit(self) -> None:
         self.passes += 1
         if self._joined is not None:
-            self._version = self._versions()
+            self._mark = self._first_gradient()
             return
         self._add_unit()
 
     def _add_unit(self) -> None:
         self._compare_reach()
         self._count_unit(self._contribution())
-        self._read_total()
+        self._read_total(self._gradients())
         self.ended()
 
     def _compare_reach(self) -> None:
@@ -462,8 +457,8 @@ class GradientTap:
             self._reach = self._took
         elif not self._inputs and self._kept:
             self._joint += 1
-        elif (took := set(self._took)) != (first := set(self._reach)):
-            self._joint += not self._inputs or took.isdisjoint(first)
+        elif self._took != self._reach:
+            self._joint += not self._inputs or self._took.isdisjoint(self._reach)
         self._kept = self._keeps
 
     def _contribution(self) -> Tensor:
@@ -482,7 +477,7 @@ class GradientTap:
         self, versions: Mapping[int, tuple[int, int]], before: Mapping[int, Tensor]
     ) -> None:
         """Remember by how much gradients have changed."""
-        for index, gradient in self._gradients() if self._measures else ():
+        for index, gradient in self._gradients().items() if self._measures else ():
             if versions.get(index) == (id(gradient), gradient._version):
                 continue
             change = local(gradient).clone()
@@ -496,22 +491,25 @@ class GradientTap:
         self._unit_sq = self._unit_sq + unit_sq if self.units else unit_sq.to(self._nothing)
         self.units += 1
 
-    def _read_total(self) -> None:
-        if self._is_total and sum(1 for _ in self._gradients()) == len(self._took):
+    def _read_total(self, gradients: Mapping[int, Tensor]) -> None:
+        if self._is_total and len(gradients) == len(self._took):
             total_sq = self._pass_sq
         else:
-            total_sq = self._square_total()
+            total_sq = self._square_total(gradients)
         self._total_sq = self._unscaled(total_sq)
-        self._version = self._versions()
+        self._mark = self._first_gradient()
 
-    def _square_total(self) -> Tensor:
-        gradients = {index: local(gradient) for index, gradient in self._gradients()}
-        for index in self._aside.keys() & gradients.keys():
-            gradients[index] = gradients[index] - self._aside[index]
-        gone = {i: self._gone(i) for i in self._took if i not in gradients}
+    def _square_total(self, gradients: Mapping[int, Tensor]) -> Tensor:
+        parts = dict(gradients) if self._whole else {i: local(g) for i, g in gradients.items()}
+        for index in self._aside.keys() & parts.keys() if self._aside else ():
+            parts[index] = parts[index] - self._aside[index]
+        self._missing = False
+        if parts.keys() >= self._took:
+            return self._squares_of(parts, {})
+        gone = {i: self._gone(i) for i in self._took if i not in parts}
         self._missing = any(found is None for found in gone.values())
         known = {i: found for i, found in gone.items() if found is not None}
-        return self._squares_of(gradients, known)
+        return self._squares_of(parts, known)
 
     def _gone(self, index: int) -> Tensor | None:
         """The squared norm of a gradient that nothing is left of when the pass has ended."""

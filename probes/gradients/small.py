@@ -39,7 +39,7 @@ class SmallGradients:
         small = (i for i, p in enumerate(parameters) if p.is_cpu and p.nbytes <= most)
         self.places = frozenset(small)
         self._pass = _NEVER  # in which gradients are held
-        self._holds = True  # else it is only marked that they came
+        self.left = False  # in `.grad`, where they are looked for: it is marked that they came
         # What is held, with the version it had; None is version 0, which `.grad` has as well.
         self._came: dict[int, tuple[Tensor | None, int]] = {}
         self._copies: dict[int, Tensor] = {}
@@ -47,11 +47,6 @@ class SmallGradients:
         self._safe: set[int] = set()  # whose memory nobody writes to
         self._written: set[int] = set()  # and those with whose somebody does
         self._alike = 0
-
-    @property
-    def left(self) -> bool:
-        """Whether those of this pass are looked for in `.grad`."""
-        return not self._holds
 
     def hook(self, index: int, otherwise: Hook) -> Hook:
         """A hook of a tensor, which no compiler takes for a part of the program.
@@ -67,7 +62,7 @@ class SmallGradients:
         def came(gradient: Tensor | None) -> None:
             if current() == self._pass and index in safe and gradient is not None:
                 version = gradient._version
-                self._came[index] = (gradient if self._holds or version else None, version)
+                self._came[index] = (None if self.left and not version else gradient, version)
             else:  # the first of a pass among them, by which it is seen to begin
                 otherwise(gradient)
 
@@ -82,7 +77,7 @@ class SmallGradients:
         """
         self.forget()
         self._pass = task
-        self._holds = not (alone and self._alike >= _ALIKE)
+        self.left = alone and self._alike >= _ALIKE
 
     def forget(self) -> None:
         """No pass is at hand."""
@@ -93,7 +88,7 @@ class SmallGradients:
         """Hold a gradient, or copy it at once."""
         if index in self._safe:
             version = gradient._version
-            self._came[index] = (gradient if self._holds or version else None, version)
+            self._came[index] = (None if self.left and not version else gradient, version)
             return
         self._copies[index] = gradient.clone()
         if index not in self._written:
@@ -118,8 +113,9 @@ class SmallGradients:
             else:
                 self._safe.discard(index)
                 self._written.add(index)
-        self._learn()
-        if alone and self._holds and self._alike < _ALIKE:
+        if self._firsts:
+            self._learn()
+        if alone and not self.left and self._alike < _ALIKE:
             same = all(_equal(parameters[i].grad, gradient) for i, gradient in found.items())
             self._alike = self._alike + 1 if same else min(self._alike, 0)
         self.forget()

@@ -156,6 +156,9 @@ class Quantities:
     def __init__(self, quantities: Mapping[str, Quantity]) -> None:
         """Take over quantities by name."""
         self._all = dict(quantities)
+        # At every update, so those for which it is nothing are not asked.
+        own = (one for one in quantities.values() if type(one).update is not Quantity.update)
+        self._updated = tuple(own)
         self._measured_at: dict[str, int] = {}  # the last iteration of each
 
     @property
@@ -179,13 +182,16 @@ class Quantities:
 
     def update(self) -> None:
         """An update was committed."""
-        for quantity in self._all.values():
+        for quantity in self._updated:
             if not quantity.failed:
                 self._guarded(quantity, quantity.update)
 
     def due(self, iteration: int) -> bool:
         """Whether one is to be measured at this iteration by its own schedule."""
-        return any(_is_due(quantity, iteration) for quantity in self._all.values())
+        for quantity in self._all.values():
+            if quantity.schedule is not None and _is_due(quantity, iteration):
+                return True
+        return False
 
     def beyond(self, iteration: int) -> list[str]:
         """Names of those that the user asked for after this iteration."""

@@ -73,7 +73,8 @@ class ChangedWeights:
             buffer: where the record waits.
             begun: the version of the weights at the first backward pass of the update.
         """
-        self._tell(wait=False)
+        if self._pending:
+            self._tell(wait=False)
         if self._recorded is None:
             return
         gradients = any(p.grad is not None for p in self._subject.parameters.values())

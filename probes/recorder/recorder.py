@@ -95,7 +95,7 @@ class Recorder:
         self._warn = kept.warn
         self._alone, self._changed = alone, ChangedWeights(subject, quantities, self._warn)
         self._units = DeclaredUnits(self._warn)
-        self._stage = Stage.BETWEEN
+        self._stage, self._open = Stage.BETWEEN, True
         self._stopped = self._apart = False  # by itself, and what all have is joined at the end
         self._held = -1  # the iteration of a record that waits for its last evaluation
         self._commit = AfterPass(self._enter_update)
@@ -431,7 +431,7 @@ class Recorder:
 
     def _detach(self) -> None:
         self._followed.close()
-        self._stage = Stage.ENDED
+        self._stage, self._open = Stage.ENDED, False
         self._work.interrupts.step_ends()
         self._rows.close()
         self._termination.stop()
@@ -449,14 +449,15 @@ class Recorder:
 
     def _usable(self) -> bool:
         """Whether records can be made: it is this process's, and no step was left half done."""
-        if self._owned() and self._work.broken:
-            self._warn(
-                f"stopped after iteration {self.iteration}: {self._work.broken} came amid a step "
-                "of the recorder's own, so what follows could be labelled wrongly"
-            )
-            self._stopped = True
-            self._leave()
-        return self._open
+        if not (self._owned() and self._work.broken):
+            return self._open
+        self._warn(
+            f"stopped after iteration {self.iteration}: {self._work.broken} came amid a step "
+            "of the recorder's own, so what follows could be labelled wrongly"
+        )
+        self._stopped = True
+        self._leave()
+        return False
 
     def _flush_alone(self) -> None:
         """Bring to disk what one process can without the others, at any moment."""
@@ -574,10 +575,6 @@ class Recorder:
             if updates.unknown and not self._writer.fault:
                 self._warn(self._writer.noise_failed("on another process"))
             self._writer.write(records, hold=hold)
-
-    @property
-    def _open(self) -> bool:
-        return self._stage is not Stage.ENDED
 
     def _accepts(self, method: str) -> bool:
         """Whether a call is of use; not after the recorder has stopped by itself.

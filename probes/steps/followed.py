@@ -69,7 +69,7 @@ class Followed:
                 f"{self._names(stopped)} has not stepped in {PATIENCE} updates of the other "
                 "optimizers, which were counted as one iteration; iterations go on without it"
             )
-        if self.turns.waiting == self._patience():
+        if self.turns.waiting and self.turns.waiting == self._patience():
             self._warn(
                 f"{PATIENCE} updates have ended no iteration, as {self._names(self.turns.lacking)}"
                 " has not stepped: an iteration ends when each optimizer has. To count the steps "
@@ -80,7 +80,7 @@ class Followed:
         return PATIENCE if self.turns.clock is None else 100 * PATIENCE
 
     def _before(self, optimizer: torch.optim.Optimizer) -> None:
-        given = any(one is optimizer for one in self.optimizers.given)
+        given = self.optimizers.was_given(optimizer)
         if not given and not self.optimizers.owned(optimizer):
             self.optimizers.steps_elsewhere(optimizer)
             return
@@ -113,7 +113,7 @@ class Followed:
     def _moved(self, optimizer: torch.optim.Optimizer) -> frozenset[int]:
         """Those that have stepped, or in whose place the optimizer has."""
         numbers = self.optimizers.numbers(optimizer)
-        if any(one is optimizer for one in self.optimizers.given):
+        if self.optimizers.was_given(optimizer):
             self.optimizers.replace(numbers, optimizer)
             return numbers | self._inner
         if self._inner:  # a wrapper around one that was given

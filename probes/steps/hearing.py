@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from weakref import WeakMethod
 
 import torch
+from torch._C._dynamo import eval_frame
 from torch.optim import optimizer as torch_optimizer
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -25,6 +26,10 @@ from torch.optim.optimizer import (
 
 Listener = Callable[[torch.optim.Optimizer], None]
 _References = tuple["WeakMethod[Listener]", ...]
+
+# The number of the backward pass at hand; −1 outside of any. It is asked for at every gradient.
+current: Callable[[], int] = torch._C._current_graph_task_id
+_compiler: Callable[[], object] = getattr(eval_frame, "get_eval_frame_callback", lambda: True)
 
 _REASON = (
     "the probes of ultraslow count optimizer steps on the host; compile the step without "
@@ -40,9 +45,26 @@ class Handle(Protocol):
         ...
 
 
-def current() -> int:
-    """The number of the backward pass at hand; −1 outside of any."""
-    return torch._C._current_graph_task_id()
+def uncompiled(function: Callable[..., Any], *, reason: str | None = None) -> Callable[..., Any]:
+    """A function that no compiler takes for a part of the program.
+
+    What torch wraps around it for that takes as long as much of what is called here, and is gone
+    through only in a step that is compiled as a whole.
+
+    Arguments:
+        function: to keep out.
+        reason: what a compiler says that must not leave it out.
+    """
+    from torch._dynamo.decorators import skip  # it takes a second
+
+    apart = torch.compiler.disable(function)
+
+    def call(*given: object) -> Any:
+        return function(*given) if _compiler() is None else apart(*given)
+
+    kept: Any = skip(call)
+    kept._torchdynamo_disable_msg = reason
+    return call
 
 
 def before_steps(method: Listener) -> Handle:
@@ -78,7 +100,7 @@ class _Table:
             (self._call_before, register_optimizer_step_pre_hook),
             (self._call_after, register_optimizer_step_post_hook),
         ):
-            hook: Any = torch.compiler.disable(call, reason=_REASON)
+            hook: Any = uncompiled(call, reason=_REASON)
             hook.table = self
             register(hook)
 

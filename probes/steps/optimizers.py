@@ -69,6 +69,9 @@ class Optimizers:
         self._others: WeakSet[torch.optim.Optimizer] = WeakSet()  # that own none of the parameters
         self.clock = clock
         self._now = list(given)  # what steps in the place of each
+        self._numbers = {
+            id(one): frozenset(k for k, other in enumerate(given) if other is one) for one in given
+        }
         self._parameters = list(parameters)
         self._places = {id(parameter): index for index, parameter in enumerate(parameters)}
         self._owned: dict[int, _Owned] = {}
@@ -96,7 +99,7 @@ class Optimizers:
 
     def owned(self, optimizer: torch.optim.Optimizer) -> frozenset[int]:
         """Positions of the recorded tensors that an optimizer owns, whoever's it is."""
-        count = sum(len(group["params"]) for group in optimizer.param_groups)
+        count = sum([len(group["params"]) for group in optimizer.param_groups])
         known = self._owned.get(id(optimizer))
         if known is None or known.whose() is not optimizer or known.count != count:
             found = (self._places.get(id(p)) for p in _parameters(optimizer))
@@ -106,11 +109,15 @@ class Optimizers:
 
     def numbers(self, optimizer: torch.optim.Optimizer) -> frozenset[int]:
         """Those in whose place an optimizer steps: itself, or all whose tensors it owns."""
-        itself = {k for k, one in enumerate(self.given) if one is optimizer}
-        if itself:
-            return frozenset(itself)
+        itself = self._numbers.get(id(optimizer))
+        if itself is not None:
+            return itself
         owned = self.owned(optimizer)
         return frozenset(k for k, one in enumerate(self.given) if self.owned(one) <= owned)
+
+    def was_given(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether an optimizer is one of those that were given, which are kept alive."""
+        return id(optimizer) in self._numbers
 
     def is_part(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether an optimizer is one that was given, or held by one, as SAM does."""
@@ -140,17 +147,19 @@ class Optimizers:
         for group in optimizer.param_groups:
             if estimates(optimizer, group):
                 self._estimates[id(group)] = group["d"]
-        self._idle |= self.numbers(optimizer)
-        self._look(optimizer)
+        if not self._finds(optimizer):
+            self._idle |= self.numbers(optimizer)
+        elif self._idle:
+            self._idle -= self.numbers(optimizer)
 
     def ends(self, optimizer: torch.optim.Optimizer) -> None:
         """It has stepped, with gradients of a closure perhaps."""
-        self._look(optimizer)
-
-    def _look(self, optimizer: torch.optim.Optimizer) -> None:
-        """Whether it finds a gradient."""
-        if any(self._parameters[i].grad is not None for i in self.owned(optimizer)):
+        if self._idle and self._finds(optimizer):
             self._idle -= self.numbers(optimizer)
+
+    def _finds(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether it finds a gradient; mostly the first is one."""
+        return any(self._parameters[index].grad is not None for index in self.owned(optimizer))
 
     def steps_elsewhere(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer that owns none of the parameters steps, with more of the model perhaps."""
@@ -165,8 +174,11 @@ class Optimizers:
 
         Reading it waits for the device; optimizers that are not fused are not called at all.
         """
-        found = [getattr(self._now[number], "found_inf", None) for number in numbers]
-        return bool(found) and all(one is not None and bool(float(one)) for one in found)
+        for number in numbers:
+            found = getattr(self._now[number], "found_inf", None)
+            if found is None or not float(found):
+                return False
+        return bool(numbers)
 
     def rates(self, *, seen: bool = False) -> list[float | Tensor]:
         """The learning rate of each slot; NaN where it is unknown.
@@ -175,7 +187,7 @@ class Optimizers:
             seen: whether an update was just made of backward passes that were seen. Where no
                 optimizer then found a gradient, others have moved the weights.
         """
-        idle = seen and self._idle >= set(range(len(self.given)))
+        idle = seen and len(self._idle) == len(self.given)
         found = [self._rate(slot, idle=idle) for slot in self._slots]
         self.replaced = idle or bool(self._within)
         if idle and any(isinstance(rate, float) and math.isnan(rate) for rate in found):

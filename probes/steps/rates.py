@@ -64,8 +64,9 @@ def unknown(optimizer: torch.optim.Optimizer) -> str:
     for kind, reason in _UNKNOWN.items():
         if isinstance(optimizer, kind):
             return reason
-    if any(not _is_number(group.get("lr")) for group in optimizer.param_groups):
-        return f"{type(optimizer).__name__} has groups without a number as lr"
+    for group in optimizer.param_groups:
+        if not _is_number(group.get("lr")):
+            return f"{type(optimizer).__name__} has groups without a number as lr"
     return ""
 
 
@@ -98,8 +99,8 @@ def _relative(
 
 
 def _is_number(value: object) -> bool:
-    if type(value) is float:
-        return True
+    if value is None or type(value) is float:
+        return value is not None
     if isinstance(value, Tensor):
         return value.numel() == 1
     return isinstance(value, Real) and not isinstance(value, bool)

@@ -58,13 +58,15 @@ class Turns:
 
     @property
     def is_over(self) -> bool:
-        """Whether the iteration at hand has ended."""
-        return not self.lacking
+        """Whether the iteration at hand has ended, as none is lacking."""
+        if self.clock is None:
+            return self._late.keys() >= self._wanted
+        return self.clock in self._late
 
     @property
     def has_one_gradient(self) -> bool:
         """Whether all steps of the iteration at hand followed the same backward passes."""
-        return all(seen in (self._base, self._passes) for seen in self._late.values())
+        return {self._base, self._passes}.issuperset(self._late.values())
 
     @property
     def fault(self) -> str:
@@ -78,8 +80,10 @@ class Turns:
             Those that are waited for no longer, as they have stopped; mostly none.
         """
         self._passes += 1
+        if not self._burst:
+            return frozenset()
         burst, self._burst = frozenset(self._burst), set()
-        if not burst or self.is_over or not self._late:
+        if self.is_over or not self._late:
             return frozenset()
         self.waiting += 1
         if self.clock is not None or not self._together:

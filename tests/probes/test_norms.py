@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ultraslow.probes.norms import (
+    _DIRECT,
     _FEW,
     _KEPT,
     _MINOR,
@@ -186,6 +187,48 @@ def test_squares_in_memory_that_is_kept_are_those_of_the_tensors():
         torch.testing.assert_close(kept(others), squares(others), rtol=0, atol=0)
     assert torch.isnan(kept([torch.full(shape, torch.nan) for shape in shapes])).all()
     assert kept([]).shape == (0,)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-25, 1e25])
+def test_large_tensors_are_squared_where_they_are(scale):
+    """In their places among others, whatever their layout, and with a row that is not full."""
+    shapes = [(7,), (64, 70), (3,), (_DIRECT,), (5, 1001), (16, 8, 6, 6), (2,)]
+    kept = SquaresAgain([torch.empty(shape) for shape in shapes])
+    tensors = [scale * torch.randn(shape) for shape in shapes]
+    tensors[1] = tensors[1].T.contiguous().T
+    tensors[5] = tensors[5].to(memory_format=torch.channels_last)
+    tensors[4] = torch.complex(tensors[4], tensors[4]).conj().imag
+    assert tensors[4].is_neg()
+    expected = torch.stack([t.double().square().sum() for t in tensors])
+    torch.testing.assert_close(kept(tensors), expected, rtol=3e-8, atol=0)
+    found = kept(tensors)
+    assert torch.equal(found, kept([t.clone() for t in tensors]))
+    small = [i for i, t in enumerate(tensors) if t.numel() < _DIRECT]
+    torch.testing.assert_close(found[small], expected[small], rtol=1e-13, atol=0)
+    tensors[3] = tensors[3].clone().requires_grad_()
+    torch.testing.assert_close(kept(tensors), expected, rtol=3e-7, atol=0)
+    tensors[3] = tensors[3].detach().double()
+    torch.testing.assert_close(kept(tensors), expected, rtol=3e-7, atol=0)
+
+
+def test_equal_values_that_are_squared_where_they_are():
+    """They round alike, so that errors add up; of the constants tried 0.1 is among the worst."""
+    generator = torch.Generator().manual_seed(0)
+    kept = SquaresAgain([torch.empty(_DIRECT + 5)])
+    for value in [0.1, *torch.randn(300, generator=generator).exp().tolist()]:
+        constant = torch.full((_DIRECT + 5,), value)
+        exact = float(constant.double().square().sum())
+        assert float(kept([constant])) == pytest.approx(exact, rel=1e-7, abs=0)
+
+
+def test_what_one_tensor_has_lost_is_not_lost_for_others():
+    kept = SquaresAgain([torch.empty(_DIRECT), torch.empty(3), torch.empty(_DIRECT)])
+    tensors = [torch.full((_DIRECT,), torch.nan), torch.ones(3), torch.ones(_DIRECT)]
+    found = kept(tensors).tolist()
+    assert found[1:] == [3.0, float(_DIRECT)]
+    assert found[0] != found[0]
+    tensors[0] = torch.zeros(_DIRECT)
+    assert kept(tensors).tolist() == [0.0, 3.0, float(_DIRECT)]
 
 
 def test_no_memory_is_kept_for_a_network_whose_arithmetic_takes_longer():
