@@ -172,7 +172,7 @@ def _overview(installed: dict[str, EntryPoint]) -> str:
     rows = [[f"  {name}", _summary(entry)] for name, entry in installed.items()]
     told = (
         "How the weights of a network move: record it, fit growth laws, test the predictions.",
-        "`ultraslow COMMAND --help` explains one command; `ultraslow --version` tells its own.",
+        "`ultraslow COMMAND --help` explains one command; `ultraslow --version` tells which.",
     )
     about, more = (wrapped(text, min(width or WIDTH, WIDTH)) for text in told)
     table = grid(heads, rows, width)[0]

@@ -227,11 +227,13 @@ def recordings_at(text: str) -> list[Path]:
     Arguments:
         text: a file, with or without `.nc`; a folder; or a glob. `~` is the home folder.
     """
-    return list(_found(os.path.expanduser(text)))
+    return list(_found(os.path.expanduser(text))) if text else []
 
 
 def absence(text: str) -> str:
     """Why no recording was found at a path."""
+    if not text:
+        return "an empty path, as an unset variable of a shell gives"
     if _is_folder(Path(os.path.expanduser(text))):
         return "the folder holds no recordings (files ending in .nc, or segments of a live run)"
     if glob.has_magic(text):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ultraslow.diffusion._validation import count
 from ultraslow.diffusion.laws import law_named
 from ultraslow.diffusion.noise import estimate_covariance
-from ultraslow.diffusion.recording import log_spaced, pack
+from ultraslow.diffusion.recording import log_spaced, nearest, pack
 from ultraslow.diffusion.scaling import noise_factor
 
 from .simulators import (
@@ -65,7 +65,9 @@ def simulator(kind: str, settings: Mapping[str, Any] | None = None) -> Simulator
     Separable(margin=1.5, dimension=3, spread=1.0)
     """
     if kind not in KINDS:
-        raise ValueError(f"kind: found {kind!r}, expected one of {sorted(KINDS)}")
+        known = ", ".join(sorted(KINDS))
+        near = nearest(kind, KINDS)
+        raise ValueError(f"kind: found {kind!r}{near}, expected one of {known}")
     usual = cast(Any, KINDS[kind])
     known = [setting.name for setting in fields(usual)]
     unknown = sorted(set(settings or {}) - set(known))

@@ -386,3 +386,10 @@ def test_the_home_folder_is_expanded(save, tmp_path, monkeypatch):
         assert set(load(form)) == {"sound"}
     with pytest.raises(RecordError, match="~/none: no such file"):
         load("~/none")
+
+
+def test_an_empty_path_is_no_folder(tmp_path, monkeypatch):
+    """An unset variable of a shell would else read all there is below."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecordError, match="an empty path"):
+        load("")
