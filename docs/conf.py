@@ -1,10 +1,16 @@
 """Settings of the documentation site, which `make docs` builds with Sphinx."""
 
+import os
 import sys
 from pathlib import Path
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
+# What notebooks find: the command of this environment, the recordings, a wide terminal.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["ULTRASLOW_DATA"] = str(DOCS.parent / "data")
+os.environ["COLUMNS"] = "96"
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import docstrings  # noqa: E402
 import generated  # noqa: E402
@@ -22,7 +28,7 @@ nitpick_ignore_regex = [("py:.*", ".*")]
 myst_enable_extensions = ["colon_fence", "deflist", "attrs_inline", "attrs_block"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
-nb_execution_timeout = 300
+nb_execution_timeout = 1200
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_merge_streams = True
@@ -46,11 +52,42 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
+highlight_language = "text"
 pygments_style = "a11y-light"
 pygments_dark_style = "a11y-dark"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
-html_theme_options = {"sidebar_hide_name": False}
+LIGHT = {
+    "color-foreground-primary": "#1d2126",
+    "color-foreground-secondary": "#59616b",
+    "color-foreground-muted": "#59616b",
+    "color-background-primary": "#fdfdfb",
+    "color-background-secondary": "#f5f5f1",
+    "color-background-hover": "#e9e9e3",
+    "color-background-border": "#dcdcd5",
+    "color-brand-primary": "#1d4f91",
+    "color-brand-content": "#1d4f91",
+    "color-link": "#1d4f91",
+    "color-link--visited": "#1d4f91",
+    "color-inline-code-background": "#f0f0ea",
+    "color-code-background": "#f5f5f1",
+}
+DARK = {
+    "color-foreground-primary": "#e7e9ec",
+    "color-foreground-secondary": "#a3abb5",
+    "color-foreground-muted": "#a3abb5",
+    "color-background-primary": "#15181c",
+    "color-background-secondary": "#1d2126",
+    "color-background-hover": "#272c33",
+    "color-background-border": "#343a42",
+    "color-brand-primary": "#9cc1ff",
+    "color-brand-content": "#9cc1ff",
+    "color-link": "#9cc1ff",
+    "color-link--visited": "#9cc1ff",
+    "color-inline-code-background": "#20252b",
+    "color-code-background": "#1d2126",
+}
+html_theme_options = {"light_css_variables": LIGHT, "dark_css_variables": DARK}
 smartquotes = False
 
 

@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import inspect
 import io
-import os
 import pkgutil
 import re
 
@@ -40,8 +39,7 @@ def commands():
 
 
 def helped(name):
-    """What `ultraslow NAME --help` prints, 88 columns wide."""
-    os.environ["COLUMNS"] = "90"
+    """What `ultraslow NAME --help` prints."""
     told = io.StringIO()
     with contextlib.redirect_stdout(told), contextlib.suppress(SystemExit):
         cli.main([name, "--help"])

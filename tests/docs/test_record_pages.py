@@ -1,11 +1,16 @@
 """The code of the pages on recording, run as it stands."""
 
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 import xarray as xr
+from launches import torchrun
+
+from ultraslow.diffusion import cli
 
 FOLDER = Path(__file__).parents[2] / "docs" / "record"
 
@@ -13,6 +18,19 @@ FOLDER = Path(__file__).parents[2] / "docs" / "record"
 def blocks(name):
     """The Python of a page, block by block."""
     return re.findall(r"^```python\n(.*?)^```", (FOLDER / name).read_text(), re.S | re.M)
+
+
+# What a script imports that a reader writes.
+TRAINING = """
+import torch
+
+criterion = torch.nn.CrossEntropyLoss()
+dataset = torch.utils.data.TensorDataset(torch.randn(320, 4), torch.randint(2, (320,)))
+
+
+def network():
+    return torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+"""
 
 
 @pytest.fixture
@@ -46,3 +64,64 @@ def test_any_loop(reader):
     runs = [xr.load_dataset(f"runs/r50-b64-s{seed}.nc") for seed in range(4)]
     assert [run["iteration"].values[-1] for run in runs] == [12, 12, 12, 12]
     assert ["noise_trace" in run for run in runs] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(("page", "run"), [("ddp", "ddp-s0"), ("fsdp2", "fsdp2-s0")])
+def test_several_processes(page, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("training.py").write_text(TRAINING)
+    (code,) = blocks(f"{page}.md")
+    Path("train.py").write_text(code)
+    (typed,) = re.findall(r"^torchrun .*$", (FOLDER / f"{page}.md").read_text(), re.M)
+    assert typed == "torchrun --nproc-per-node=2 train.py"
+    torchrun(tmp_path / "train.py")
+    recorded = xr.load_dataset(f"runs/{run}.nc")
+    assert recorded["iteration"].values[-1] == 10
+    assert (recorded["noise_trace"].sum("tensor")[1:] > 0).all()
+
+
+def test_going_on_after_a_stop(reader):
+    def train(recorder, until):
+        while recorder.iteration < until:
+            inputs, targets = reader["loader"][recorder.iteration % 12]
+            reader["criterion"](reader["model"](inputs), targets).backward()
+            reader["optimizer"].step()
+            reader["optimizer"].zero_grad()
+
+    reader["train"] = train
+    start = {name: value.clone() for name, value in reader["model"].state_dict().items()}
+    begun, gone_on, again = blocks("resume.md")
+    for block in (begun, gone_on):
+        exec(block, reader)
+    run = xr.load_dataset("runs/r50-b64-s0.nc")
+    assert run["iteration"].values[-1] == 80
+    now = reader["model"].state_dict()
+    distance_sq = sum((now[name] - start[name]).square().sum().item() for name in start)
+    assert run["distance_sq"].sum("tensor")[-1] == pytest.approx(distance_sq, rel=1e-5)
+    exec(again, reader)  # from the checkpoint at 40 once more
+    assert xr.load_dataset("runs/r50-b64-s0.nc")["iteration"].values[-1] == 120
+    Path("checkpoint.pt").unlink()
+    exec(again, reader)  # where there is none
+    assert xr.load_dataset("runs/r50-b64-s0.nc")["iteration"].values[0] == 0
+
+
+def test_a_cluster(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (FOLDER / "slurm.md").read_text()
+    (script,) = re.findall(r"^```bash\n(.*?)^```", page, re.S | re.M)
+    checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
+    assert checked.returncode == 0, checked.stderr
+    (typed,) = re.findall(r"^ultraslow (.*)$", page, re.M)
+    assert cli.main(shlex.split(typed)) == 0
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", "--help"])
+    told = capsys.readouterr().out
+    assert set(re.findall(r"`(--[a-z-]+)`", page)) <= set(re.findall(r"--[a-z-]+", told))
+
+
+def test_watching(reader, capsys):
+    code = blocks("any-loop.md")[0].replace("r50-b64-s0", "digits-b64-s0")
+    exec(code, reader)
+    (read,) = blocks("watching.md")
+    exec(read, reader)
+    assert capsys.readouterr().out.split()[0] == "12"
