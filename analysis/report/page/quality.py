@@ -282,7 +282,8 @@ def _attributes(inputs: Sequence[Mapping[str, Any]]) -> Markup:
         parts.append(
             piece("note", f"Those of {len(inputs) - _DETAILED} more stand in the JSON file.")
         )
-    return piece("drawer", f"Paths and attributes of {plural(len(inputs), 'run')}", parts)
+    # Not printed: pages of JSON, which the file beside the page holds.
+    return piece("drawer", f"Paths and attributes of {plural(len(inputs), 'run')}", parts, "raw")
 
 
 def between(low: float, high: float, decimals: int = 0) -> str:

@@ -392,3 +392,12 @@ def test_a_phase_ends_with_the_last_finite_distance(make):
     assert readings.whole_constant_rate(run).iteration[-1] == 3000
     run["distance_sq"][:] = np.nan
     assert readings.constant_rate(run).iteration[-1] == 3000
+
+
+def test_values_of_several_runs_at_one_time_have_no_slope():
+    times = np.ones(2 * readings.RECORDS)
+    slope, mean = readings.line(times, np.arange(times.size, dtype=float), (1.0, 10.0))
+    assert np.isnan(slope) and np.isnan(mean)
+    both = np.concatenate([times, 10 * times])
+    slope, _ = readings.line(both, 3 * np.log(both), (1.0, 10.0))
+    assert slope == pytest.approx(3.0)
