@@ -4,7 +4,6 @@ Contents:
     report       the page
     page         its parts
     data         what the figures show
-    distances    distances and their laws, on iterations and on the summed learning rate
     figures      how they are drawn
     tables       each result as tables
     exponents    tables of exponents, on iterations and on other clocks

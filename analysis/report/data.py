@@ -17,35 +17,15 @@ from ultraslow.analysis.growth import (
     mean_decade_ratio,
 )
 from ultraslow.analysis.intervals import SEEDS, Interval, t_interval, t_quantile
-from ultraslow.analysis.noise import GradientNoise, noisy_arms
 from ultraslow.analysis.predictions.growth import told_arm
 from ultraslow.analysis.runs import constant_rate, total_distance
-from ultraslow.analysis.scores import Gain, Ladder
 from ultraslow.analysis.study import Study
-from ultraslow.analysis.text import number, of_batch_size
 
 Array = NDArray[np.float64]
 
 # More rows cannot be read, and more series make the report slow.
 TENSORS, TENSOR_SERIES = 24, 1200
 _UNKNOWN = Interval(math.nan, math.nan, math.nan)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A measured curve of one run.
-
-    Attributes:
-        batch_size: M.
-        iteration: t ≥ 1, or what another clock reads then, shape (iteration,).
-        value: shape (iteration,).
-        part: name of the set of equal runs, where there are several; else empty.
-    """
-
-    batch_size: int
-    iteration: Array
-    value: Array
-    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,72 +149,6 @@ def _band(times: Array, values: Array) -> Band:
     return Band(times, values.mean(axis=0), values.min(axis=0), values.max(axis=0))
 
 
-def losses(runs: dict[str, xr.Dataset]) -> list[Curve]:
-    """Training loss of each run that recorded it."""
-    return [curve_of(run, run["loss"]) for run in runs.values() if "loss" in run]
-
-
-def curve_of(run: xr.Dataset, values: xr.DataArray) -> Curve:
-    """What is known of a quantity of a run, after iteration 0."""
-    known = (values["iteration"].values >= 1) & np.isfinite(values.values)
-    iteration = values["iteration"].values[known].astype(float)
-    return Curve(int(run["batch_size"].values), iteration, values.values[known])
-
-
-def ratios(curves: Sequence[Curve]) -> list[Curve]:
-    """Curves over the geometric mean of those of the smallest batch size."""
-    smallest = min(curve.batch_size for curve in curves)
-    curves = [_positive(curve) for curve in curves]
-    base = [curve for curve in curves if curve.batch_size == smallest and curve.value.size]
-    return [_ratio(curve, base) for curve in curves]
-
-
-def _ratio(curve: Curve, base: Sequence[Curve]) -> Curve:
-    """A curve over the geometric mean of others, where all of them are known."""
-    shared = _shared(curve, base)
-    if not shared.any():
-        return Curve(curve.batch_size, np.empty(0), np.empty(0))
-    time = np.log(curve.iteration[shared])
-    logs = [np.interp(time, np.log(item.iteration), np.log(item.value)) for item in base]
-    ratio = curve.value[shared] / np.exp(np.mean(logs, axis=0))
-    return Curve(curve.batch_size, curve.iteration[shared], ratio)
-
-
-def _positive(curve: Curve) -> Curve:
-    """The part of a curve that has a logarithm: a run at rest has distance 0."""
-    kept = curve.value > 0
-    return Curve(curve.batch_size, curve.iteration[kept], curve.value[kept])
-
-
-def _shared(curve: Curve, base: Sequence[Curve]) -> NDArray[np.bool_]:
-    first = max((item.iteration[0] for item in base), default=math.inf)
-    last = min((item.iteration[-1] for item in base), default=-math.inf)
-    return (curve.iteration >= first) & (curve.iteration <= last)
-
-
-def run_exponents(fits: xr.Dataset) -> DotPlot:
-    """Exponents run by run, grouped by arm, and their mean where there are seeds enough.
-
-    Runs that could not be fitted have no row.
-    """
-    dots: list[Dot] = []
-    rows: list[str] = []
-    fitted = fits.isel(node=np.flatnonzero(np.isfinite(fits["exponent"].values)))
-    for (size, arm), members in _by_arm(fitted):
-        first = len(rows)
-        for node in members["node"].values.tolist():
-            dots.append(_dot(members.sel(node=node), len(rows), size))
-            rows.append("")
-        distinct = _distinct(members)
-        if distinct.sizes["node"] >= SEEDS:
-            dots.append(_mean_dot(distinct, len(rows), size))
-            rows.append("")
-        rows[first] = (
-            f"{number(size) if size else 'unknown'}, {arm}" if arm else of_batch_size(size)
-        )
-    return DotPlot(tuple(dots), tuple(rows))
-
-
 _WINDOW_ENDS = ("window_low", "window_high")
 
 
@@ -342,13 +256,6 @@ def _distinct(fits: xr.Dataset) -> xr.Dataset:
     return fits.isel(node=np.flatnonzero(~fits["repeats"].values))
 
 
-def _dot(fit: xr.Dataset, row: int, size: int) -> Dot:
-    ends = float(fit["exponent_low"]), float(fit["exponent_high"])
-    windows = (float(fit[name]) if name in fit else math.nan for name in _WINDOW_ENDS)
-    low, high = windows
-    return Dot(row, size, Interval(float(fit["exponent"]), *ends, n=1), windows=(low, high))
-
-
 def _mean_dot(fits: xr.Dataset, row: int, size: int) -> Dot:
     """Mean across seeds with its t interval, at the level of the fits."""
     found = t_interval(fits["exponent"].values, level=fits.attrs["level"])
@@ -395,27 +302,6 @@ def _pooled(fits: xr.Dataset, row: int, size: int) -> Dot:
     return Dot(row, size, Interval(mean, float(low.min()), float(high.max()), count))
 
 
-def gains(ladder: Ladder) -> DotPlot:
-    """Gain of each rung over the one before, and of the whole.
-
-    Arguments:
-        ladder: two rungs or more.
-
-    Returns:
-        One row a rung; the last, strong one is the last rung's gain over the baseline.
-    """
-    steps = [(rung.place.name or f"rung {rung.place.number}", rung) for rung in ladder.rungs[1:]]
-    dots = [_gain_dot(k, rung.over_before) for k, (_, rung) in enumerate(steps)]
-    dots.append(_gain_dot(len(steps), ladder.rungs[-1].over_baseline, strong=True))
-    return DotPlot(tuple(dots), (*(name for name, _ in steps), "whole ladder"))
-
-
-def _gain_dot(row: int, gain: Gain | None, *, strong: bool = False) -> Dot:
-    if gain is None:
-        return Dot(row, 0, _UNKNOWN, strong)
-    return Dot(row, 0, gain.interval, strong)
-
-
 def exponent_range(dots: Sequence[Dot]) -> tuple[float, float]:
     """Room for all estimates and for the finite ends of most intervals."""
     found = [dot.found for dot in dots]
@@ -425,30 +311,3 @@ def exponent_range(dots: Sequence[Dot]) -> tuple[float, float]:
         return -0.5, 1.1
     low, high = np.percentile(values, [2, 98])
     return min(-0.15, max(low - 0.05, -2.0)), max(0.6, min(high + 0.05, 1.6))
-
-
-def noise_bands(runs: dict[str, xr.Dataset], *, level: float) -> dict[int, Band]:
-    """Noise scale over time of each batch size, the runs of its main arm taken together."""
-    found = {}
-    for size, members in noisy_arms(runs).items():
-        scale = GradientNoise(members, level).over_time()
-        if scale.sizes["iteration"] and np.isfinite(scale["low"].values).any():
-            columns = (scale[name].values for name in ("estimate", "low", "high"))
-            found[size] = Band(scale["iteration"].values, *columns)
-    return found
-
-
-def spread_out(places: Sequence[float], gap: float) -> list[float]:
-    """Increasing places moved apart to at least `gap`, as little as may be.
-
-    >>> [round(x, 2) for x in spread_out([0.5, 0.5, 0.9], 0.1)]
-    [0.45, 0.55, 0.9]
-    """
-    blocks: list[list[float]] = []  # of places less the room that those before them take
-    for k, place in enumerate(places):
-        blocks.append([place - k * gap])
-        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
-            last = blocks.pop()
-            blocks[-1] += last
-    flat = [float(np.mean(block)) for block in blocks for _ in block]
-    return [place + k * gap for k, place in enumerate(flat)]

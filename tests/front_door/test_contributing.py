@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 STEPS = re.compile(
-    r"[Ii]n\s+(?:the\s+(?P<new>new)\s+module\s+)?`(?P<file>[\w/]+\.py)`|"
+    r"[Ii]n\s+(?:the\s+(?P<new>new)\s+module\s+)?`(?P<file>[\w/]+\.pyi?)`|"
     r"(?P<where>above|below)\s+`(?P<anchor>[^`]+)`:|"
     r"`(?P<old>[^`]+)` becomes `(?P<become>[^`]+)`|"
     r"^```python\n(?P<code>.*?)^```",
@@ -95,7 +95,7 @@ def copy(tmp_path_factory):
     shutil.copy(ROOT / "tests" / "test_imports.py", copy / "tests")
     shutil.copy(ROOT / "pyproject.toml", copy)
     files = edited(copy, PAGE.split("## To add a quantity")[1].split("## To add a host")[0])
-    assert len(files) == 11
+    assert len(files) == 12
     return copy
 
 

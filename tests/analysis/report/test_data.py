@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 import xarray as xr
 from hypothesis import given, strategies as st
-from scipy import stats
 
-from ultraslow.analysis.growth.runs import fit_totals
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.report import data
-from ultraslow.analysis.report.data import Curve, Dot
+from ultraslow.analysis.report.data import Dot
 from ultraslow.analysis.runs import total_distance
 from ultraslow.analysis.study import Study
 
@@ -38,85 +36,6 @@ def fits(sizes, exponents, tensors=None, *, copies=0, arms=None, level=0.9):
         coords if tensors is None else coords | {"tensor": tensors},
         {"level": level},
     )
-
-
-def test_curves_start_at_the_first_update_and_skip_what_is_unknown(make):
-    run = make(records=FEW)
-    run["distance_sq"][2, 0] = np.nan
-    curve = data.curve_of(run, total_distance(run))
-    assert curve.iteration.tolist() == [1, 4, 8]
-    np.testing.assert_allclose(curve.value, np.sqrt(run["distance_sq"].sum("tensor"))[[1, 3, 4]])
-    assert (curve.batch_size, data.losses({"r": run})[0].value.size) == (64, 4)
-    assert data.losses({"r": make(loss=None)}) == []
-
-
-def test_ratios_are_to_the_geometric_mean_of_the_smallest_batch_size():
-    curves = [Curve(64, T, T), Curve(64, T, 4 * T), Curve(256, T, 6 * T)]
-    for found, expected in zip(data.ratios(curves), (0.5, 2, 3), strict=True):
-        np.testing.assert_allclose(found.value, expected)
-
-
-def test_ratios_keep_to_the_iterations_that_the_smallest_batch_size_has():
-    curves = [Curve(64, T[1:], T[1:]), Curve(256, np.array([1.0, 50.0, 500.0]), np.ones(3))]
-    found = data.ratios(curves)[1]
-    assert found.iteration.tolist() == [50]
-    np.testing.assert_allclose(found.value, 1 / 50)  # d = t is linear in ln t of ln d
-
-
-def test_a_run_at_rest_has_no_ratio():
-    rest = Curve(256, T, np.zeros(3))
-    assert data.ratios([Curve(64, T, T), rest])[1].value.size == 0
-    assert all(c.value.size == 0 for c in data.ratios([Curve(64, T, np.zeros(3)), rest]))
-
-
-def test_each_run_has_a_row_and_four_seeds_a_mean():
-    exponents = [0.1, 0.2, 0.3, 0.4, 0.0]
-    plot = data.run_exponents(fits([64] * 4 + [256], exponents))
-    assert plot.rows == ("batch size 64", "", "", "", "", "batch size 256")
-    assert [dot.strong for dot in plot.dots] == [False] * 4 + [True, False]
-    expected = stats.ttest_1samp(exponents[:4], 0).confidence_interval(0.9)
-    assert (plot.dots[4].found.low, plot.dots[4].found.high) == pytest.approx(tuple(expected))
-    assert [dot.row for dot in plot.dots] == list(range(6))
-
-
-def test_rows_go_by_batch_size_and_equal_arms_by_the_first():
-    plot = data.run_exponents(fits([256, 64, 1024], [0.1, 0.2, 0.3]))
-    assert plot.rows == ("batch size 64", "batch size 256", "batch size 1024")
-    assert [(dot.row, dot.found.value) for dot in plot.dots] == [(0, 0.2), (1, 0.1), (2, 0.3)]
-    main = data.main_fits(fits([64, 64], [0.1, 0.2], arms=["sqrt", "linear"]))
-    assert main[64]["arm"].values.tolist() == ["sqrt"]
-
-
-def test_copies_have_rows_and_add_no_seeds():
-    exponents = [0.1, 0.2, 0.3, 0.4, 0.4]
-    plot = data.run_exponents(fits([64] * 5, exponents, copies=1))
-    expected = stats.ttest_1samp(exponents[:4], 0).confidence_interval(0.9)
-    assert [dot.strong for dot in plot.dots] == [False] * 5 + [True]
-    assert (plot.dots[5].found.low, plot.dots[5].found.high) == pytest.approx(tuple(expected))
-    few = data.run_exponents(fits([64] * 5, exponents, copies=2))
-    assert not any(dot.strong for dot in few.dots)
-    table = np.array(exponents)[:, None]
-    (dot,) = data.tensor_exponents(fits([64] * 5, table, ["a"], copies=1), ["a"]).dots
-    assert (dot.found.low, dot.found.high) == pytest.approx(tuple(expected))
-
-
-def test_runs_without_a_fit_have_no_row():
-    plot = data.run_exponents(fits([64] * 4 + [256], [0.1, *[np.nan] * 4]))
-    assert plot.rows == ("batch size 64",)
-    assert [dot.found.value for dot in plot.dots] == [0.1]
-
-
-def test_arms_of_one_batch_size_have_means_of_their_own():
-    exponents = [0.1, 0.2, 0.3, 0.4, 0.9, 0.8]
-    arms = ["sqrt"] * 4 + ["linear"] * 2
-    plot = data.run_exponents(fits([64] * 6, exponents, arms=arms))
-    assert plot.rows == ("64, sqrt", "", "", "", "", "64, linear", "")
-    (mean,) = [dot for dot in plot.dots if dot.strong]
-    expected = stats.ttest_1samp(exponents[:4], 0).confidence_interval(0.9)
-    assert (mean.row, mean.found.low, mean.found.high) == pytest.approx((4, *expected))
-    table = np.array(exponents)[:, None]
-    (dot,) = data.tensor_exponents(fits([64] * 6, table, ["a"], arms=arms), ["a"]).dots
-    assert (dot.found.low, dot.found.high) == pytest.approx(tuple(expected))
 
 
 def test_tensors_are_pooled_over_the_runs_of_a_batch_size():
@@ -175,46 +94,7 @@ def test_a_small_network_is_shown_whole_in_its_own_order(make):
     assert data.largest_tensors({"r": network(make, 3)}) == ["t0", "t1", "t2"]
 
 
-def test_noise_is_shown_for_batch_sizes_that_measured_it(make):
-    runs = {
-        "a": make(),
-        "b": make(batch_size=256, gradient_sq=None, noise_trace=None, noise_updates=None),
-        "c": make(batch_size=1024, records=FEW),
-    }
-    bands = data.noise_bands(runs, level=0.95)
-    assert list(bands) == [64]
-    # The simulated recordings have tr Σ/|G|² = 200.
-    known = np.isfinite(bands[64].low)  # the first windows are too few for an interval
-    inside = (bands[64].low <= 200) & (bands[64].high >= 200)
-    assert inside[known].mean() > 0.8
-    again = data.noise_bands(runs | {"copy": runs["a"]}, level=0.95)
-    np.testing.assert_array_equal(again[64].low, bands[64].low)
-    # Neither another arm nor another batch size moves a band; a lower level narrows it.
-    others = {"seed": make(seed=1), "rule": make(seed=2, scaling="linear", noise_trace=None)}
-    others["rule"]["noise_trace"] = 9 * make()["noise_trace"]
-    main = data.noise_bands({"a": runs["a"], "seed": others["seed"]}, level=0.95)
-    large = make(batch_size=256, seed=3)
-    mixed = data.noise_bands({"a": runs["a"], **others, "large": large}, level=0.95)
-    assert list(mixed) == [64, 256]
-    np.testing.assert_array_equal(mixed[64].low, main[64].low)
-    narrow = data.noise_bands({"a": runs["a"]}, level=0.5)[64]
-    assert np.all((narrow.low > bands[64].low)[known])
-
-
 PLACES = st.lists(st.floats(0, 1), min_size=1, max_size=8).map(sorted)
-
-
-@given(PLACES, st.floats(0.01, 0.2))
-def test_labels_keep_their_order_and_their_distance(places, gap):
-    moved = data.spread_out(places, gap)
-    assert np.all(np.diff(moved) >= gap - 1e-9)
-    assert np.mean(moved) == pytest.approx(np.mean(places), abs=1e-9)
-
-
-@given(PLACES)
-def test_labels_that_are_apart_stay_where_they_are(places):
-    gap = min(np.diff(places), default=0.1) * 0.99
-    assert data.spread_out(places, gap) == pytest.approx(places)
 
 
 @pytest.mark.parametrize(
@@ -242,16 +122,6 @@ def test_the_exponent_axis_always_shows_the_logarithm_and_diffusion(estimates):
     assert -2 <= low <= -0.15
     assert 0.6 <= high <= 1.6 or not dots
     assert low < 0 < 0.5 < high
-
-
-def test_windows_have_room_and_stand_beside_the_exponent(make):
-    dots = [Dot(0, 64, Interval(0.3, 0.25, 0.35), windows=(-0.4, 0.9))]
-    low, high = data.exponent_range(dots)
-    assert low < -0.39 and high > 0.89
-    runs = {f"s{k}": make(run=f"s{k}", seed=k, exponent=0.3) for k in range(3)}
-    found = fit_totals(runs)
-    ends = [dot.windows for dot in data.run_exponents(found).dots]
-    np.testing.assert_allclose(ends, np.stack([found.window_low, found.window_high], 1))
 
 
 def test_local_exponents_of_a_power_are_its_own_and_those_of_its_law(make):
