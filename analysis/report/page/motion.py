@@ -26,7 +26,8 @@ from .findings import Findings
 from .rulers import shown
 
 _RATE = clock_words(SUMMED_RATE)
-_MOST = 24  # panels of distances; of more the first, and all in the forest of exponents
+# Panels of distances, in the open and folded; of more the first, and all among the exponents.
+_MOST, _MOST_FOLDED = 24, 8
 _HERO, _HERO_NARROW = (660, 470), (360, 400)
 _PANEL, _STRIPPED = (268, 222), (268, 300)  # without and with what the laws leave
 _ROW, _TALL_ROW, _ROOM = 30, 44, 90  # pixels a row of a forest, wide and narrow, and around them
@@ -227,7 +228,7 @@ def _on_summed_rate(found: Findings, every: Sequence[plot.Shown]) -> Markup:
     fits = found.study.rate_fits
     if fits is None:
         return Markup()
-    arms = [one for one in every if _exponents_of(fits, one)][:_MOST]
+    arms = [one for one in every if _exponents_of(fits, one)][:_MOST_FOLDED]
     table = exponent_table(fits)
     listed = replace(table, notes=(*table.lead, *table.notes)).html()
     note = (
