@@ -1,6 +1,6 @@
 """What tests of several packages share."""
 
-import importlib.util
+import importlib
 import os
 import shutil
 import sys
@@ -91,11 +91,22 @@ def browser():
 
 
 @pytest.fixture(scope="session")
+def compact():
+    """The program that keeps recordings in less room."""
+    return _program("compact")
+
+
+@pytest.fixture(scope="session")
 def reproduce():
     """The program that compares recordings made anew with shipped ones."""
-    where = Path(__file__).parent.parent / "docs" / "reproduce.py"
-    spec = importlib.util.spec_from_file_location("reproduce", where)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reproduce"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return _program("reproduce")
+
+
+def _program(name):
+    """A program of docs/, which may import others that stand there."""
+    folder = str(Path(__file__).parent.parent / "docs")
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(folder)
