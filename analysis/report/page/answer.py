@@ -99,7 +99,7 @@ def _told(statement: str, why: str) -> Markup:
     """A statement and why, in one breath: the finding's first clause."""
     clause = why.rstrip(".")
     if len(clause) > _SHORT:
-        clause = re.split(r"; |, and (?=still )|, where (?=\d)| \((?!\d)", clause, maxsplit=1)[0]
+        clause = re.split(r"; |, and (?=still )|, where ", clause, maxsplit=1)[0]
     return Markup("{}: {}.").format(_with_weight(statement), emphasized(_lowered(clause)))
 
 
