@@ -393,5 +393,5 @@ def study(folder: str, *, quick: bool = False) -> list[Config]:
     """
     runs = read_recipe(find("demo"), overrides={"folder": folder}).runs
     if not quick:
-        return runs
+        return list(runs)
     return [replace(run, iterations=_QUICK_ITERATIONS) for run in runs if run.seed < _QUICK_SEEDS]
