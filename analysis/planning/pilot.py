@@ -223,7 +223,10 @@ def _seed_spread(of: Pilot, exponents: Array) -> float:
         return 0.0
     noise = simulate_noise(of.noise, of.times, _DRAWS, rng=np.random.default_rng(0))
     simulated = curve(of, float(exponents.mean()), of.times) + of.noise_share * noise
-    within = float(np.nanvar(fit_peaks(of.times, 10.0 + simulated)[0]))
+    peaks = fit_peaks(of.times, 10.0 + simulated)[0]
+    fitted = peaks[np.isfinite(peaks)]
+    # Where the noise hides every exponent, all that seeds differ by counts as their own.
+    within = float(fitted.var()) if fitted.size else 0.0
     return math.sqrt(max(float(exponents.var(ddof=1)) - within, 0.0))
 
 

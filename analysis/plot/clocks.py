@@ -236,7 +236,8 @@ def compared_runs(study: Study, rule: str = "sqrt") -> Study:
     first = next(iter(study.sets.values()), study.part(()))
     if not first.runs or first.unlike is not None:
         return first.part(())
-    return collapsing(first.distinct, "Ση" if rule == "linear" else ITERATION)
+    known = first.distinct.where(lambda run: int(run["batch_size"].values) > 0)
+    return collapsing(known, "Ση" if rule == "linear" else ITERATION)
 
 
 def compared_decade(study: Study, rule: str, clock: str) -> tuple[float, float] | None:

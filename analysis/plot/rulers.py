@@ -47,7 +47,7 @@ def ruler(row: Any, ax: Axes | None = None) -> Axes:
     logarithmic scale; arrowheads mark ends beyond the ruler.
 
     Arguments:
-        row: one verdict of `us.test`, as `verdicts.sel(prediction="P2").isel(set=0)`.
+        row: one verdict of `us.test`, as `us.test(runs).sel(prediction="P2").isel(set=0)`.
         ax: to be drawn on; by default a new figure.
 
     Returns:

@@ -168,7 +168,7 @@ def test_a_distribution_holds_the_package_and_nothing_else(sdist, wheel):
     expected = {*map(Path, about), *(Path("src", "ultraslow") / path for path in door), *rooms}
     assert files_of(sdist) == expected
     suffixes = {path.suffix for path in of_the_package()}
-    assert {".py", ".pyi", ".typed", ".toml", ".html", ".css"} >= suffixes - {""}
+    assert {".py", ".pyi", ".typed", ".toml", ".html", ".css", ".js"} >= suffixes - {""}
 
 
 def test_all_that_is_asked_for_is_pinned():

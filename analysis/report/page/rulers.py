@@ -176,7 +176,7 @@ def ticks(low: float, high: float, *, log: bool) -> list[float]:
         found = [10.0**k for k in range(first, last + 1, step)]
     else:
         leads = (1, 2, 5) if high / low > _WIDE else (1, 1.5, 2, 3, 4, 5, 7)
-        found = [m * 10.0**k for k in range(first, last + 1) for m in leads]
+        found = [float(f"{m}e{k}") for k in range(first, last + 1) for m in leads]
     inside = [x for x in found if low <= x * (1 + 1e-9) and x <= high * (1 + 1e-9)]
     return inside if len(inside) > 1 else _even(low, high)
 
