@@ -32,7 +32,7 @@ from ultraslow.analysis.growth import (
 )
 from ultraslow.analysis.intervals import UNDECIDABLE, seeds_at_most, t_quantile
 
-from .pilot import Pilot
+from .pilot import Pilot, scatter
 from .power import Fitted, fitted_series, record_times, series, set_words
 
 Array = NDArray[np.float64]
@@ -220,7 +220,7 @@ class _Truths:
 
     def _exponents(self, centre: float, fits: Fitted) -> Array:
         """Own exponents of the runs of all truths, shape (truth, seed)."""
-        found, within = self._found.exponents, float(np.nanstd(fits.exponents))
+        found, within = self._found.exponents, scatter(fits.exponents)
         between = spread_between(found, within)
         spread = np.hypot(between, within)
         means = centre + 0.0 * spread
@@ -276,7 +276,7 @@ class _Truths:
             squared(found.advantage.faster, fits.advantage.faster),
             squared(found.advantage.slower, fits.advantage.slower),
         )
-        within = float(np.nanstd(fits.exponents))
+        within = scatter(fits.exponents)
         spread = np.hypot(spread_between(found.exponents, within), within)
         return ArmCurves(extended(found.exponents, spread, self._deviates[1]), better)
 

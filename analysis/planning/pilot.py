@@ -223,11 +223,20 @@ def _seed_spread(of: Pilot, exponents: Array) -> float:
         return 0.0
     noise = simulate_noise(of.noise, of.times, _DRAWS, rng=np.random.default_rng(0))
     simulated = curve(of, float(exponents.mean()), of.times) + of.noise_share * noise
-    peaks = fit_peaks(of.times, 10.0 + simulated)[0]
-    fitted = peaks[np.isfinite(peaks)]
-    # Where the noise hides every exponent, all that seeds differ by counts as their own.
-    within = float(fitted.var()) if fitted.size else 0.0
-    return math.sqrt(max(float(exponents.var(ddof=1)) - within, 0.0))
+    within = scatter(fit_peaks(of.times, 10.0 + simulated)[0])
+    return math.sqrt(max(float(exponents.var(ddof=1)) - within**2, 0.0))
+
+
+def scatter(exponents: Array) -> float:
+    """Standard deviation of the exponents that could be fitted.
+
+    0 without any: where noise hides them all, whatever seeds differ by counts as their own.
+
+    >>> scatter(np.array([0.25, np.nan, 0.75])), scatter(np.array([np.nan]))
+    (0.25, 0.0)
+    """
+    fitted = exponents[np.isfinite(exponents)]
+    return float(fitted.std()) if fitted.size else 0.0
 
 
 def curve(of: Pilot, exponent: float, times: Array) -> Array:
