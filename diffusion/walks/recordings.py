@@ -65,9 +65,8 @@ def simulator(kind: str, settings: Mapping[str, Any] | None = None) -> Simulator
     Separable(margin=1.5, dimension=3, spread=1.0)
     """
     if kind not in KINDS:
-        known = ", ".join(sorted(KINDS))
-        near = nearest(kind, KINDS)
-        raise ValueError(f"kind: found {kind!r}{near}, expected one of {known}")
+        kinds, near = ", ".join(sorted(KINDS)), nearest(kind, KINDS)
+        raise ValueError(f"kind: found {kind!r}{near}, expected one of {kinds}")
     usual = cast(Any, KINDS[kind])
     known = [setting.name for setting in fields(usual)]
     unknown = sorted(set(settings or {}) - set(known))
