@@ -56,20 +56,8 @@ def noise(found: Findings, _: dict[str, Any]) -> Section:
     pair = piece("pair", panels) if panels else Markup()
     known = [one for one in found.noise if one.place != "unknown"]
     if known:
-        told = "; ".join(
-            f"M = {one.batch_size}{', ' + one.arm if one.arm else ''}: B = "
-            f"{shown(one.scale.interval.value)}"
-            for one in known[:40]
-        )
-        against = figures.figure(
-            partial(plot.noise_scale, list(found.noise), against="batch_size"),
-            name="noise-by-size",
-            title="Gradient noise scale over whole runs against the batch size",
-            description=f"{told}.",
-            wide=_HALF,
-            narrow=_HALF_NARROW,
-        )
-        pair = halves(pair, panel(None, "over whole runs", [against], title="Every arm"))
+        against = [_against_size(found.noise, known)]
+        pair = halves(pair, panel(None, "over whole runs", against, title="Every arm"))
     parts = [pair] if pair else []
     if pair:
         parts.append(piece("caption", captioned(_noise_finding(known), _NOISE)))
@@ -83,6 +71,23 @@ def noise(found: Findings, _: dict[str, Any]) -> Section:
             _taken_apart(found.noise_detail),
             _critical(found.critical, found.noise),
         ],
+    )
+
+
+def _against_size(arms: Sequence[ArmScale], known: Sequence[ArmScale]) -> Markup:
+    """B of every arm over its whole runs against M."""
+    told = "; ".join(
+        f"M = {one.batch_size}{', ' + one.arm if one.arm else ''}: B = "
+        f"{shown(one.scale.interval.value)}"
+        for one in known[:40]
+    )
+    return figures.figure(
+        partial(plot.noise_scale, list(arms), against="batch_size"),
+        name="noise-by-size",
+        title="Gradient noise scale over whole runs against the batch size",
+        description=f"{told}.",
+        wide=_HALF,
+        narrow=_HALF_NARROW,
     )
 
 
