@@ -42,21 +42,28 @@ def add_level(parser: argparse.ArgumentParser, of: str = "the intervals") -> Non
     """The option `--level`."""
     parser.add_argument(
         "--level",
-        type=_level,
+        type=bounded(0.8, 0.99, "a number"),
         default=0.95,
         metavar="L",
         help=f"confidence level of {of}, from 0.8 to 0.99 (default: 0.95)",
     )
 
 
-def _level(text: str) -> float:
-    try:
-        level = float(text)
-    except ValueError:
-        level = math.nan
-    if not 0.8 <= level <= 0.99:
-        raise argparse.ArgumentTypeError(f"found {text}, expected a number from 0.8 to 0.99")
-    return level
+def bounded(low: float, high: float, what: str) -> Callable[[str], float]:
+    """The type of an option that takes numbers from `low` to `high`; `what` they are, in words."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"found {text}, expected {what} from {low:.12g} to {high:.12g}"
+            )
+        return value
+
+    return number
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,6 @@
 """The command that follows runs while they record."""
 
 import argparse
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from ultraslow.diffusion.cli import CommandError, Run
 from ultraslow.diffusion.recording import escaped
 
-from .shared import add_level, add_paths, check_output
+from .shared import add_level, add_paths, bounded, check_output
 
 if TYPE_CHECKING:
     from .live.condition import Condition, Readings
@@ -38,7 +37,7 @@ def watch(parser: argparse.ArgumentParser) -> Run:
     add_level(parser)
     parser.add_argument(
         "--interval",
-        type=_seconds,
+        type=bounded(0.2, 86400, "seconds"),
         default=2.0,
         metavar="SECONDS",
         help="time between two looks (default: 2)",
@@ -54,16 +53,6 @@ def watch(parser: argparse.ArgumentParser) -> Run:
         help="keep the report of the runs in a page that an open browser loads again by itself",
     )
     return _watch
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0.2 <= seconds <= 86400:
-        raise argparse.ArgumentTypeError(f"found {text}, expected seconds from 0.2 to 86400")
-    return seconds
 
 
 def _watch(arguments: argparse.Namespace) -> int:

@@ -10,11 +10,12 @@ returns the axes. Figures of one `study_of(runs)` share its fits.
 Contents:
     arms       what a figure shows of a study: arms, names, colours, curves
     clocks     `hero`, what a logarithm would have done; `collapse`, by clock
+    colours    colours by role, in the light and in the dark
     drawing    figures as SVG of a page
     forests    `exponents` and `ladder`, a row an estimate
     growth     `distance`, with the laws fitted to it; `residuals`
     labels     names at the ends of curves
-    look       colours, marks and axes
+    look       marks, sizes of text, and axes
     noise      `noise_scale`, against iterations and batch sizes
     outcomes   `loss` and `generalization`
     paths      `straightness`, `aging` and `landscape`

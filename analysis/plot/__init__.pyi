@@ -15,6 +15,7 @@ from .clocks import (
     of_picture as of_picture,
     window_of as window_of,
 )
+from .colours import COLOURS as COLOURS, role_of_size as role_of_size
 from .drawing import MARGINS as MARGINS, Paint as Paint, svg as svg
 from .forests import exponents as exponents, ladder as ladder, rows_of_arms as rows_of_arms
 from .growth import (
@@ -23,7 +24,7 @@ from .growth import (
     residuals as residuals,
     seeds_of as seeds_of,
 )
-from .look import COLOURS as COLOURS, axes_of as axes_of
+from .look import axes_of as axes_of
 from .noise import (
     bands as bands,
     noise_scale as noise_scale,

@@ -15,6 +15,7 @@ from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import plural, printable
 
 from . import look
+from .colours import role_of_size
 
 Array = NDArray[np.float64]
 Runs = Study | xr.DataTree
@@ -64,7 +65,7 @@ class Shown:
     @property
     def role(self) -> str:
         """The class of its colour, `b0` to `b7`."""
-        return f"b{self.rank if self.sizes <= look.HUES else self.rank * look.HUES // self.sizes}"
+        return role_of_size(self.rank, self.sizes)
 
     @property
     def title(self) -> str:

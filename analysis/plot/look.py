@@ -18,6 +18,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from ultraslow.analysis.text import MINUS, printable
 
+from .colours import COLOURS, role_of_size
+
 PX = 0.75  # points a pixel
 TEXT = 12 * PX
 THIN, LINE, FIT = 1.0 * PX, 1.6 * PX, 5.0 * PX
@@ -29,34 +31,9 @@ NARROW = 420  # pixels of a figure from which on there is room for more words
 GLYPH = "Glyph .* missing from font"  # a warning of matplotlib
 _ACROSS, _UP = 46, 34  # pixels from one tick to the next, at least
 
-# Light and dark colour of each role; those of batch sizes go by rank, smallest first.
-COLOURS = {
-    "paper": ("#fdfdfb", "#15181c"),
-    "ink": ("#1d2126", "#e7e9ec"),
-    "quiet": ("#59616b", "#a3abb5"),
-    "link": ("#1d4f91", "#9cc1ff"),
-    "contradicted": ("#a8390f", "#ff9f73"),
-    "supported": ("#0b6e57", "#5fd0b0"),
-    "undecidable": ("#59616b", "#a3abb5"),
-    "zone": ("#d3e5dd", "#23443b"),
-    "axis": ("#8a929c", "#6b747f"),
-    "rule": ("#dcdcd5", "#343a42"),
-    "grid": ("#e9e9e3", "#272c33"),
-    "wash": ("#f0f0ea", "#20252b"),
-    "raised": ("#f5f5f1", "#1d2126"),
-    "b0": ("#35185f", "#dac6ff"),
-    "b1": ("#2c5aa8", "#8db2fb"),
-    "b2": ("#0a7470", "#27b3a6"),
-    "b3": ("#b07500", "#cf952a"),
-    "b4": ("#d0557b", "#cc5c86"),
-    "b5": ("#667a17", "#a5b94c"),
-    "b6": ("#8d3fa6", "#c286d8"),
-    "b7": ("#7a4a2b", "#bd9070"),
-}
 LIGHT = {role: colours[0] for role, colours in COLOURS.items()}
 PAPER, INK, QUIET, ZONE = LIGHT["paper"], LIGHT["ink"], LIGHT["quiet"], LIGHT["zone"]
 AXIS, RULE, GRID, WASH = LIGHT["axis"], LIGHT["rule"], LIGHT["grid"], LIGHT["wash"]
-HUES = 8
 
 
 def _shape(*corners: tuple[float, float]) -> Path:
@@ -92,12 +69,12 @@ MARKS: tuple[Any, ...] = (
 
 
 def hue(rank: int, count: int) -> str:
-    """The colour of a batch size by its rank among so many; of more than eight some share one.
+    """The colour of a batch size by its rank among so many.
 
-    >>> hue(0, 3), hue(2, 3), hue(39, 40) == hue(35, 40)
-    ('#35185f', '#0a7470', True)
+    >>> hue(0, 3), hue(2, 3)
+    ('#35185f', '#0a7470')
     """
-    return LIGHT[f"b{rank if count <= HUES else rank * HUES // count}"]
+    return LIGHT[role_of_size(rank, count)]
 
 
 def mark(rank: int) -> Any:

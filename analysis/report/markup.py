@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ultraslow.analysis import plot
 from ultraslow.analysis.text import LONGEST, printable
 
 # What a browser or an editor obeys: control characters and those that turn a line's direction
@@ -34,7 +35,7 @@ _TEMPLATES = Environment(
 )
 # Verdicts that no run would change stand by themselves.
 NO_QUESTION = "Does not arise here"
-_TEMPLATES.globals |= {"no_question": NO_QUESTION}
+_TEMPLATES.globals |= {"no_question": NO_QUESTION, "role_of_size": plot.role_of_size}
 
 
 def piece(name: str, *values: object) -> Markup:

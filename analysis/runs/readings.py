@@ -489,10 +489,7 @@ def positive_slope(run: xr.Dataset, span: Span) -> float:
 
 
 def line(times: Array, values: Array, span: Span) -> tuple[float, float]:
-    """Slope in ln t and mean of a series over a span; NaN with too few finite values.
-
-    Values of several runs may share a time; those of a single time have no slope.
-    """
+    """Slope in ln t and mean of a series over a span; NaN with too few values, or at one time."""
     inside = (times >= span[0] * (1 - 1e-9)) & (times <= span[1] * (1 + 1e-9)) & (times > 0)
     inside &= np.isfinite(values)
     if inside.sum() < RECORDS or not np.ptp(times[inside]) > 0:

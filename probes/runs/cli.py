@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import Field, fields
 from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ultraslow.probes.runs.jobs import Outcome
 
     from .config import Config
+    from .recipe import Recipe
 
 
 def train(parser: argparse.ArgumentParser) -> Run:
@@ -202,10 +203,8 @@ def _trained(
     configs: Sequence["Config"], count: int, *, jobs: int = 1
 ) -> "Sequence[Outcome] | None":
     """What became of the runs, trained under one progress bar; None after a failure."""
-    from ultraslow.probes.runs.jobs import Display, Sweep
-
-    with interrupted_by_sigterm(), Display(configs) as display:
-        outcomes = Sweep(configs, count, jobs=jobs).train(display.heard)
+    with interrupted_by_sigterm():
+        outcomes = _here(configs, count, jobs=jobs)
     failed = [outcome.reason for outcome in outcomes if outcome.status == "failed"]
     if failed:
         tell(f"ultraslow: {failed[0]}", lines=True)
@@ -214,13 +213,6 @@ def _trained(
         tell(interruption(outcomes))
         raise KeyboardInterrupt
     return outcomes
-
-
-if TYPE_CHECKING:
-    from ultraslow.probes.runs.jobs import Outcome
-
-    from .config import Config
-    from .recipe import Recipe
 
 
 # Options that overrule the recipe: where its images are and what it is trained with.
@@ -304,7 +296,8 @@ def _sweep(parsed: argparse.Namespace) -> int:
     if parsed.slurm:
         return _told(_on_slurm(recipe, todo, count, parsed))
     with interrupted_by_sigterm():
-        return _told(_here(recipe, todo, count, parsed.jobs))
+        jobs = _jobs(todo[0], count, parsed.jobs)
+        return _told(_here(todo, count, jobs=jobs, study=recipe.study))
 
 
 def _list() -> int:
@@ -456,12 +449,18 @@ def _jobs(config: "Config", count: int, jobs: int) -> int:
     return jobs or max(1, _places(config.device) // count)
 
 
-def _here(recipe: "Recipe", todo: "Sequence[Config]", count: int, jobs: int) -> "list[Outcome]":
+def _here(
+    configs: "Sequence[Config]",
+    count: int,
+    *,
+    jobs: int,
+    study: "Mapping[str, Mapping[str, Any]] | None" = None,
+) -> "list[Outcome]":
+    """What became of the runs, trained on this machine under one progress bar."""
     from ultraslow.probes.runs.jobs import Display, Sweep
 
-    jobs = _jobs(todo[0], count, jobs)
-    with Display(todo) as display:
-        return Sweep(todo, count, jobs=jobs, study=recipe.study).train(display.heard)
+    with Display(configs) as display:
+        return Sweep(configs, count, jobs=jobs, study=study).train(display.heard)
 
 
 def _on_slurm(

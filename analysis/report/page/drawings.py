@@ -53,11 +53,9 @@ def older(drawn: Markup, colours: Mapping[int, str]) -> Markup:
         drawn: an SVG element in the colours of `figures.palette`.
         colours: of the batch sizes, from there.
     """
-    sizes = sorted(colours)
-    count = len(sizes)
     roles = dict(_ROLES)
-    for rank, size in enumerate(sizes):
-        roles.setdefault(colours[size], f"b{rank if count <= 8 else rank * 8 // count}")
+    for rank, size in enumerate(sorted(colours)):
+        roles.setdefault(colours[size], plot.role_of_size(rank, len(colours)))
 
     def role(found: re.Match[str]) -> str:
         named = roles.get(found[2])
