@@ -1,6 +1,7 @@
 """Settings of the documentation site, which `make docs` builds with Sphinx."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -71,6 +72,8 @@ LIGHT = {
     "color-link--visited": "#1d4f91",
     "color-inline-code-background": "#f0f0ea",
     "color-code-background": "#f5f5f1",
+    "color-against": "#a8390f",
+    "color-for": "#0b6e57",
 }
 DARK = {
     "color-foreground-primary": "#e7e9ec",
@@ -86,9 +89,34 @@ DARK = {
     "color-link--visited": "#9cc1ff",
     "color-inline-code-background": "#20252b",
     "color-code-background": "#1d2126",
+    "color-against": "#ff9f73",
+    "color-for": "#5fd0b0",
 }
 html_theme_options = {"light_css_variables": LIGHT, "dark_css_variables": DARK}
 smartquotes = False
+
+
+# The parameters of a long signature, one a line.
+SIGNATURE = re.compile(r"<dl>\s*((?:<dd>.*?</dd>\s*)+)</dl>", re.DOTALL)
+
+
+def _usable(app, pagename, templatename, context, doctree):
+    """What axe asks of a page and the theme leaves out.
+
+    Captions of the contents are headings of some level; code and tables that may be wider than the
+    window are scrolled by the keyboard as well; the lines of a signature are no definitions.
+    """
+    heading = 'role="heading"'
+    contents = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = contents.replace(heading, f'{heading} aria-level="2"')
+    body = context.get("body", "").replace("<pre>", '<pre tabindex="0">')
+    body = body.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
+    context["body"] = SIGNATURE.sub(_lines, body)
+
+
+def _lines(found):
+    lines = found[1].replace("<dd>", "<div>").replace("</dd>", "</div>")
+    return f'<div class="signature">{lines}</div>'
 
 
 def setup(app):
@@ -96,4 +124,5 @@ def setup(app):
     app.connect("source-read", generated.fill)
     app.connect("autodoc-process-docstring", docstrings.as_rst, priority=100)
     app.connect("autodoc-process-signature", docstrings.as_written)
+    app.connect("html-page-context", _usable, priority=900)  # after the theme's own
     return {"parallel_read_safe": True, "parallel_write_safe": True}
