@@ -255,6 +255,9 @@ def sweep(parser: argparse.ArgumentParser) -> Run:
         help="train N seeds of each arm: the recipe's, then others",
     )
     parser.add_argument(
+        "--arms", nargs="+", metavar="ARM", help="train these arms and rungs only, by name"
+    )
+    parser.add_argument(
         "--jobs", type=int, default=0, help="runs at a time; 0: as many as fit (default: 0)"
     )
     parser.add_argument(
@@ -314,7 +317,7 @@ def _planned(parsed: argparse.Namespace) -> "tuple[Recipe, int]":
     from ultraslow.probes.runs.jobs import processes
 
     from .config import ConfigError
-    from .recipe import find, planned, read_recipe
+    from .recipe import find, only, planned, read_recipe
 
     given = {name: getattr(parsed, name) for name in _OVERRIDES}
     overrides = {name: value for name, value in given.items() if value is not None}
@@ -326,6 +329,7 @@ def _planned(parsed: argparse.Namespace) -> "tuple[Recipe, int]":
             scale=parsed.scale,
             seeds=_at_least_1(parsed.seeds, "--seeds"),
         )
+        recipe = recipe if parsed.arms is None else only(recipe, parsed.arms)
         _refuse_several(recipe, str(path))
         count = processes(recipe.runs[0])
         least = _at_least_1(parsed.iterations, "--iterations")

@@ -27,7 +27,7 @@ The study that `ultraslow demo` trains: small enough for two cores and two minut
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from itertools import product
@@ -150,6 +150,23 @@ def read_recipe(
         raise ConfigError(str(path), list(dict.fromkeys(faults)))
     runs.sort(key=lambda run: run[0])
     return Recipe(path.stem, text, tuple(config for _, config in runs), study)
+
+
+def only(recipe: Recipe, arms: Collection[str]) -> Recipe:
+    """The runs of some arms and rungs, by the names that the file gives them.
+
+    Raises:
+        ValueError: for a name that is none of them.
+    """
+    names = {
+        run: str(place.get("arm", place.get("rung_name"))) for run, place in recipe.study.items()
+    }
+    known = list(dict.fromkeys(names.values()))
+    for name in arms:
+        if name not in known:
+            listed = f"{', '.join(known)}{nearest(name, known)}"
+            raise ValueError(f"--arms: found {name!r}, expected some of {listed}")
+    return replace(recipe, runs=tuple(run for run in recipe.runs if names[run.run] in arms))
 
 
 def _with_seeds(arm: _Arm, count: int) -> _Arm:

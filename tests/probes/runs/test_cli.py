@@ -285,6 +285,16 @@ def test_seeds_are_added_to_those_of_the_recipe(study_file, tmp_path, capsys):
     assert "--seeds: found 0, expected 1 or more" in capsys.readouterr().err
 
 
+def test_arms_are_chosen_by_name(study_file, tmp_path, capsys):
+    study_file.write_text(STUDY + '[[arms]]\narm = "other"\nscaling = "linear"\n')
+    words = ["sweep", str(study_file), "--folder", str(tmp_path / "runs"), "--dry-run"]
+    assert main([*words, "--arms", "other"]) == 0
+    assert "study: 1 runs, 0 done, 1 to train" in capsys.readouterr().out
+    assert main([*words, "--arms", "sqrt", "othr"]) == 2
+    said = capsys.readouterr().err
+    assert "--arms: found 'othr', expected some of sqrt, other (other?)" in said
+
+
 def test_an_interruption_says_what_was_kept():
     outcomes = [Outcome("a", "trained"), Outcome("b", "kept", iteration=7), Outcome("c", "begun")]
     assert interruption(outcomes) == (
