@@ -17,12 +17,11 @@ from ultraslow.analysis.text import (
 )
 from ultraslow.diffusion.cli import Run, main
 
-from .shared import add_json, add_paths, load_all, say
+from .shared import add_json, add_paths, catalog_of, say
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from ultraslow.analysis.report.table import Table
+    from ultraslow.diffusion.recording import DatasetLike
 
 _MEASUREMENTS = {"loss": "loss", "noise_trace": "noise", "learning_rate": "rate"}
 _MOST = 8  # sentences of a kind; others with --verbose
@@ -50,24 +49,24 @@ def info(parser: argparse.ArgumentParser) -> Run:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    from ultraslow.analysis.report import absences, inputs
+    from ultraslow.analysis.report import absences, input_row
     from ultraslow.analysis.report.table import Table
-    from ultraslow.analysis.runs import measured_until, runs_of, unusable
+    from ultraslow.analysis.runs import measured_until
     from ultraslow.analysis.runs.gaps import gaps
 
     # Repairing is the recorder's business, reached through the command and not by an import.
     if arguments.repair and (status := main(["repair", *arguments.paths])):
         return status
-    tree = load_all(arguments, report_unusable=False)
-    runs = runs_of(tree)
+    found = catalog_of(arguments)
+    runs = found.headings
     rows = [
         {**row, "flag": "diverged" if measured_until(run) < row["last_iteration"] else state}
-        for row, run in zip(inputs(tree), runs.values(), strict=True)
+        for row, run in ((input_row(name, run), run) for name, run in runs.items())
         for state in [row["state"].partition(" ")[0]]
     ]
     bad = Table(
         columns=(_column("", lambda item: f"not used: {item.source}"),),
-        rows=unusable(tree),
+        rows=found.unusable,
         below=lambda item: item.faults,
     )
     lacks, missing = absences(runs), gaps(runs)
@@ -96,7 +95,7 @@ def _column(title: str, show: Any, **how: Any) -> Any:
 
 
 def arm_rows(
-    rows: Sequence[Mapping[str, Any]], runs: "Mapping[str, xr.Dataset]"
+    rows: Sequence[Mapping[str, Any]], runs: "Mapping[str, DatasetLike]"
 ) -> list[dict[str, Any]]:
     """What the runs of each arm hold, an arm a row.
 
@@ -190,7 +189,7 @@ def _runs_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
     return Table(columns=columns, rows=rows)
 
 
-def card(row: Mapping[str, Any], run: "xr.Dataset") -> "Table":
+def card(row: Mapping[str, Any], run: "DatasetLike") -> "Table":
     """One recording in full: what it is, what it holds, and what was said of it.
 
     Arguments:
@@ -200,7 +199,7 @@ def card(row: Mapping[str, Any], run: "xr.Dataset") -> "Table":
     from ultraslow.analysis.report.table import Table
     from ultraslow.diffusion.recording import LABELS
 
-    times = [int(run["iteration"].values[k]) for k in (0, -1)]
+    times = [int(run.variables["iteration"].values[k]) for k in (0, -1)]
     span = f"{plural(row['records'], 'record')}, iterations {number(times[0])} to "
     lines = {
         "file": row["path"],
@@ -213,7 +212,11 @@ def card(row: Mapping[str, Any], run: "xr.Dataset") -> "Table":
         "labels": ", ".join(
             [
                 of_batch_size(row["batch_size"] or 0),
-                *(f"{name} {_plain(run[name])}" for name in LABELS if name in run.coords),
+                *(
+                    f"{name} {_plain(run.variables[name].values.item())}"
+                    for name in LABELS
+                    if name in run.variables
+                ),
             ]
         ),
         "fields": ", ".join(row["measured"]),
@@ -224,8 +227,7 @@ def card(row: Mapping[str, Any], run: "xr.Dataset") -> "Table":
     return Table(columns=columns, rows=[item for item in lines.items() if item[1]])
 
 
-def _plain(value: "xr.DataArray") -> str:
-    found = value.values.item()
+def _plain(found: object) -> str:
     return number(found, 4) if isinstance(found, float) else printable(str(found))
 
 
@@ -239,7 +241,7 @@ def _short(value: Any) -> str:
 
 
 def remarks(
-    rows: Sequence[Mapping[str, Any]], runs: "Mapping[str, xr.Dataset]"
+    rows: Sequence[Mapping[str, Any]], runs: "Mapping[str, DatasetLike]"
 ) -> tuple[str, ...]:
     """What goes on in live folders, and what happened to runs, a sentence each.
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ultraslow.analysis.report.table import Table
+    from ultraslow.analysis.runs.catalog import Catalog
 
 
 # Progress bars stand on standard error, show up after a second and only in a terminal.
@@ -71,6 +72,27 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
+def catalog_of(arguments: argparse.Namespace) -> "Catalog":
+    """The headings of the recordings that are asked for."""
+    from tqdm import tqdm
+
+    from ultraslow.analysis.runs import ConditionError
+    from ultraslow.analysis.runs.catalog import catalog
+
+    progress = partial(tqdm, desc="reading", **BAR)
+    try:
+        found = catalog(arguments.paths, where=arguments.where, progress=progress)
+    except ConditionError as error:
+        raise CommandError(f"--{error}") from error
+    if found.where:
+        _tell_chosen(len(found.headings), found.left_out, found.where)
+    return found
+
+
+def _tell_chosen(count: int, left_out: int, where: str) -> None:
+    tell(f"{count} of {count + left_out} recordings: {where}")
+
+
 def load_all(arguments: argparse.Namespace, *, report_unusable: bool = True) -> "xr.DataTree":
     """The recordings that are asked for; what is none is named on standard error if so asked."""
     from tqdm import tqdm
@@ -84,8 +106,7 @@ def load_all(arguments: argparse.Namespace, *, report_unusable: bool = True) -> 
     except ConditionError as error:
         raise CommandError(f"--{error}") from error
     if arguments.where.strip():
-        count = len(runs.children)
-        tell(f"{count} of {count + runs.attrs['left_out']} recordings: {runs.attrs['where']}")
+        _tell_chosen(len(runs.children), runs.attrs["left_out"], runs.attrs["where"])
     for item in unusable(runs) if report_unusable else ():
         said = f"not used: {item.source}: {'; '.join(item.faults)}"
         tell(said)

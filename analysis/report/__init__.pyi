@@ -10,6 +10,7 @@ from .numbers import (
     comparison_rows as comparison_rows,
     critical_numbers as critical_numbers,
     fit_rows as fit_rows,
+    input_row as input_row,
     inputs as inputs,
     ladder_rows as ladder_rows,
     law_rows as law_rows,

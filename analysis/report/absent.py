@@ -4,12 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import xarray as xr
-
 from ultraslow.analysis.runs import measured_until
 from ultraslow.analysis.text import first_of, plural, printable
 from ultraslow.diffusion.predictions import lacking
-from ultraslow.diffusion.recording import ASKED_WITH, EVENTS, LABELS, events_of
+from ultraslow.diffusion.recording import ASKED_WITH, EVENTS, LABELS, DatasetLike, events_of
 
 # Reasons that a recording gives itself, by attribute, and the fields they are about.
 _REASONS = {
@@ -20,7 +18,7 @@ _REASON_LENGTH = 400
 _ORIGIN_LENGTH = 1000
 
 
-def absences(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
+def absences(runs: Mapping[str, DatasetLike]) -> tuple[str, ...]:
     """One sentence for each field that predictions need and some recording lacks.
 
     Arguments:
@@ -34,7 +32,7 @@ def absences(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
     nodes: dict[str, dict[str, None]] = {}
     for node, run in runs.items():
         held = set(map(str, run.variables))
-        if not int(run["batch_size"].values):  # it is there, and nobody knows it
+        if not int(run.variables["batch_size"].values):  # it is there, and nobody knows it
             held -= {"batch_size"}
         for key, absent in lacking(held).items():
             for name in absent:
@@ -49,7 +47,7 @@ def absences(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
     return (*lines, *in_part(runs))
 
 
-def happened(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
+def happened(runs: Mapping[str, DatasetLike]) -> tuple[str, ...]:
     """What happened to runs and to their recordings, a sentence each.
 
     Arguments:
@@ -58,13 +56,13 @@ def happened(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
     return (*_events(runs), *_holes(runs), *lost_distances(runs), *_origins(runs))
 
 
-def _events(runs: Mapping[str, xr.Dataset]) -> Iterator[str]:
+def _events(runs: Mapping[str, DatasetLike]) -> Iterator[str]:
     for run in runs.values():
         for iteration, text in events_of(run.attrs):
             yield f"{_name(run)}, iteration {iteration}: {printable(text, _REASON_LENGTH)}"
 
 
-def _holes(runs: Mapping[str, xr.Dataset]) -> Iterator[str]:
+def _holes(runs: Mapping[str, DatasetLike]) -> Iterator[str]:
     """Stretches whose records were lost, as a repair or a resumed run has found."""
     for run in runs.values():
         try:
@@ -84,7 +82,7 @@ def _holes(runs: Mapping[str, xr.Dataset]) -> Iterator[str]:
             yield f"{_name(run)}: no records {printable(where)}, they were lost"
 
 
-def _origins(runs: Mapping[str, xr.Dataset]) -> Iterator[str]:
+def _origins(runs: Mapping[str, DatasetLike]) -> Iterator[str]:
     """Of runs that another program logged: the file, its columns, and what is taken for granted.
 
     What is the same for several of them is said once.
@@ -108,7 +106,7 @@ def _origins(runs: Mapping[str, xr.Dataset]) -> Iterator[str]:
         yield from (printable(f"assumed there: {one}", _ORIGIN_LENGTH) for one in others)
 
 
-def origin_of(run: xr.Dataset) -> dict[str, Any]:
+def origin_of(run: DatasetLike) -> dict[str, Any]:
     """Where an imported recording comes from, as its attribute has it; empty for others."""
     try:
         found = json.loads(str(run.attrs.get("origin", "{}")))
@@ -117,13 +115,13 @@ def origin_of(run: xr.Dataset) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def lost_distances(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
+def lost_distances(runs: Mapping[str, DatasetLike]) -> tuple[str, ...]:
     """Runs whose distance ceases to be finite, and where, a sentence each.
 
     Arguments:
         runs: recordings by node name.
     """
-    ends = {name: int(run["iteration"].values[-1]) for name, run in runs.items()}
+    ends = {name: int(run.variables["iteration"].values[-1]) for name, run in runs.items()}
     return tuple(
         f"{_name(run)}: no finite distance after iteration {measured_until(run):.0f} of {end}"
         for (run, end) in ((runs[name], end) for name, end in ends.items())
@@ -131,13 +129,13 @@ def lost_distances(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
     )
 
 
-def _which(nodes: Mapping[str, None], runs: Mapping[str, xr.Dataset]) -> str:
+def _which(nodes: Mapping[str, None], runs: Mapping[str, DatasetLike]) -> str:
     if len(nodes) == len(runs):
         return "this recording" if len(runs) == 1 else f"all {len(runs)}"
     return f"{plural(len(nodes), 'recording')}, {first_of([_name(runs[node]) for node in nodes])}"
 
 
-def _why(name: str, runs: list[xr.Dataset]) -> str:
+def _why(name: str, runs: list[DatasetLike]) -> str:
     """Why recordings lack a field, where all say the same; otherwise how it is asked for."""
     if name == "batch_size":  # `us.attach` always has it
         return "ultraslow import and ultraslow checkpoints take it as --batch-size"
@@ -149,7 +147,7 @@ def _why(name: str, runs: list[xr.Dataset]) -> str:
     return f"us.attach records it with {ASKED_WITH[name]}"
 
 
-def _reason(run: xr.Dataset, name: str) -> str:
+def _reason(run: DatasetLike, name: str) -> str:
     found = [attribute for attribute, fields in _REASONS.items() if name in fields]
     told = [str(run.attrs[attribute]) for attribute in found if attribute in run.attrs]
     if not told and name not in LABELS and origin_of(run):
@@ -157,7 +155,7 @@ def _reason(run: xr.Dataset, name: str) -> str:
     return printable(told[0], _REASON_LENGTH) if told else ""
 
 
-def in_part(runs: Mapping[str, xr.Dataset]) -> list[str]:
+def in_part(runs: Mapping[str, DatasetLike]) -> list[str]:
     """Reasons of recordings that hold the field nevertheless: of a part of the run.
 
     Arguments:
@@ -166,12 +164,12 @@ def in_part(runs: Mapping[str, xr.Dataset]) -> list[str]:
     lines = []
     for attribute, fields in _REASONS.items():
         for run in runs.values():
-            if attribute in run.attrs and fields[-1] in run:
+            if attribute in run.attrs and fields[-1] in run.variables:
                 reason = printable(str(run.attrs[attribute]), _REASON_LENGTH)
                 lines.append(f"{_name(run)}: {fields[-1]} is missing {reason}")
     for run in runs.values():
         if count := _left_out(run):
-            last = int(run["iteration"][-1])
+            last = int(run.variables["iteration"].values[-1])
             lines.append(
                 f"{_name(run)}: the noise leaves out {count} of {last} updates, as what their "
                 "units hold is not known; Recorder.unit declares it"
@@ -179,10 +177,11 @@ def in_part(runs: Mapping[str, xr.Dataset]) -> list[str]:
     return lines
 
 
-def _left_out(run: xr.Dataset) -> int:
+def _left_out(run: DatasetLike) -> int:
     """Updates that the noise leaves out."""
-    return int(run["noise_left_out"].sum()) if "noise_left_out" in run else 0
+    found = run.variables.get("noise_left_out")
+    return 0 if found is None else int(found.values.sum())
 
 
-def _name(run: xr.Dataset) -> str:
-    return printable(str(run["run"].values))
+def _name(run: DatasetLike) -> str:
+    return printable(str(run.variables["run"].values))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from ultraslow.analysis.runs import constant_rate, fitted_at, label, runs_of
+from ultraslow.diffusion.recording import COORDINATES, DatasetLike
 
 from .table import plain
 
@@ -55,31 +56,37 @@ def now() -> str:
 
 def inputs(runs: xr.DataTree) -> list[dict[str, Any]]:
     """What was read: one row a recording, with its hash, its labels and its attributes."""
-    return [_input(name, run) for name, run in runs_of(runs).items()]
+    return [input_row(name, run) for name, run in runs_of(runs).items()]
 
 
-def _input(name: str, run: xr.Dataset) -> dict[str, Any]:
-    iteration = run["iteration"].values
+def input_row(name: str, run: DatasetLike) -> dict[str, Any]:
+    """What was read of one recording.
+
+    Arguments:
+        name: of its node.
+        run: the recording, or its heading.
+    """
+    iteration = run.variables["iteration"].values
     stretch = constant_rate(run)
     attrs = dict(run.attrs)
     row = {
         "node": name,
-        "run": str(run["run"].values),
+        "run": str(run.variables["run"].values),
         "path": attrs.pop("path", ""),
         "sha256": attrs.pop("sha256", ""),
         "state": attrs.pop("state", ""),
         "written": attrs.pop("written", ""),
         "unwritten": attrs.pop("unwritten", ""),
-        "batch_size": int(run["batch_size"].values) or None,
+        "batch_size": int(run.variables["batch_size"].values) or None,
         "learning_rate": stretch.rate,
         **{field: label(run, field, None) for field in _LABELS},
         "records": iteration.size,
         "last_iteration": int(iteration[-1]),
         "tensors": run.sizes["tensor"],
-        "weights": int(run["tensor_size"].values.sum()) or None,
+        "weights": int(run.variables["tensor_size"].values.sum()) or None,
         "constant_rate_decades": stretch.decades,
         "fitted": fitted_at(run) or None,
-        "measured": sorted(map(str, run.data_vars)),
+        "measured": sorted(set(map(str, run.variables)) - {*COORDINATES, *run.sizes}),
         "attributes": {str(key): _parsed(value) for key, value in attrs.items()},
     }
     return plain(row)

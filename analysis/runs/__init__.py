@@ -2,6 +2,8 @@
 
 Contents:
     load      files, live folders and globs
+    catalog   the same by their headings alone, thousands of them
+    heading   what is kept of a recording in a list
     readings  phases of constant rate, clocks, distances and slopes of one run
     clocks    what distances are followed against where the rate changes
     arms      runs that differ in their seeds only, sets of equal runs

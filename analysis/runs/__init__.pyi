@@ -1,7 +1,6 @@
 from .arms import (
     ALL as ALL,
     Arm as Arm,
-    LadderPlace as LadderPlace,
     RunSet as RunSet,
     equal_sets as equal_sets,
     ingredients_of as ingredients_of,
@@ -28,6 +27,7 @@ from .clocks import (
 )
 from .distinct import counted_in_words as counted_in_words, draws as draws, traits as traits
 from .gaps import arms_in_words as arms_in_words, listed_seeds as listed_seeds
+from .heading import Heading as Heading, LadderPlace as LadderPlace, Stretch as Stretch
 from .load import unusable as unusable
 from .names import arm_names as arm_names
 from .readings import (
@@ -38,7 +38,6 @@ from .readings import (
     RATE as RATE,
     RECORDS as RECORDS,
     Span as Span,
-    Stretch as Stretch,
     by_seed as by_seed,
     clock_values as clock_values,
     common_window as common_window,

@@ -17,7 +17,9 @@ import numpy as np
 import xarray as xr
 
 from ultraslow.analysis.text import first_of, in_short, number, of_batch_size, plural
+from ultraslow.diffusion.recording import DatasetLike
 
+from .heading import Heading, LadderPlace
 from .readings import constant_rate, injected_noise, label, measured_until
 
 # What runs of one set must share to be compared: everything but batch size, rate and seed.
@@ -67,7 +69,7 @@ def runs_of(runs: xr.DataTree) -> dict[str, xr.Dataset]:
             f"runs: found {type(runs).__name__}, expected a tree of recordings, as `load` gives it"
         )
     unordered = {name: node.to_dataset() for name, node in runs.children.items()}
-    return dict(sorted(unordered.items(), key=_rank))
+    return dict(sorted(unordered.items(), key=rank))
 
 
 def some_runs(runs: xr.DataTree) -> dict[str, xr.Dataset]:
@@ -78,13 +80,14 @@ def some_runs(runs: xr.DataTree) -> dict[str, xr.Dataset]:
     return found
 
 
-def _rank(item: tuple[str, xr.Dataset]) -> tuple[int, float, str]:
+def rank(item: tuple[str, DatasetLike]) -> tuple[int, float, str]:
+    """The place of a run among others, given with its name: by batch size, seed and name."""
     name, run = item
     seed = label(run, "seed", math.inf)
-    return int(run["batch_size"].values), float(str(seed)), name
+    return int(run.variables["batch_size"].values), float(str(seed)), name
 
 
-def arm(run: xr.Dataset) -> Arm:
+def arm(run: DatasetLike) -> Arm:
     """The arm a run belongs to: its batch size, scaling rule, learning rate and added noise."""
     stretch = constant_rate(run)
     return Arm(
@@ -124,19 +127,19 @@ def setting_differences(runs: Iterable[xr.Dataset]) -> tuple[str, ...]:
     return tuple(f"{name}: {', '.join(found)}" for name, found in listed.items() if len(found) > 1)
 
 
-def setting_of(run: xr.Dataset) -> tuple[str, ...]:
+def setting_of(run: DatasetLike) -> tuple[str, ...]:
     """What a run has for each of `SETTING`, as text: runs that differ in it are no copies."""
     return tuple(map(str, _setting(run).values()))
 
 
-def _setting(run: xr.Dataset) -> dict[str, object]:
+def _setting(run: DatasetLike) -> dict[str, object]:
     # Groups of tensors stand for a run in fits, and have no sizes.
     sizes = run.variables["tensor_size"].values if "tensor_size" in run.variables else np.empty(0)
     weights = int(sizes.sum())
     return {name: label(run, name) for name in SETTING if name != "weights"} | {"weights": weights}
 
 
-def setting_key(run: xr.Dataset) -> Hashable:
+def setting_key(run: DatasetLike) -> Hashable:
     """Equal for runs that differ by seed only: arm, what ought to be equal, and rung."""
     return arm(run), setting_of(run), ingredients_of(run)
 
@@ -172,16 +175,7 @@ def seeds(runs: Sequence[xr.Dataset]) -> int:
     return len({seed for seed in named if seed is not None}) + named.count(None)
 
 
-@dataclass(frozen=True)
-class LadderPlace:
-    """Where a run stands: the ladder's name, the rung's number and name."""
-
-    ladder: str
-    number: int
-    name: str
-
-
-def place_of(run: xr.Dataset) -> LadderPlace | None:
+def place_of(run: DatasetLike) -> LadderPlace | None:
     """Where a run stands, from its attributes or from the metadata kept in `config`; None if not.
 
     Arguments:
@@ -190,6 +184,8 @@ def place_of(run: xr.Dataset) -> LadderPlace | None:
     Returns:
         Its ladder and rung.
     """
+    if isinstance(run, Heading):
+        return run.place
     told = {**_config(run), **run.attrs}
     try:
         number = int(told["rung"])
@@ -198,7 +194,7 @@ def place_of(run: xr.Dataset) -> LadderPlace | None:
     return LadderPlace(str(told.get("ladder", "")), number, str(told.get("rung_name", "")))
 
 
-def ingredients_of(run: xr.Dataset) -> LadderPlace | None:
+def ingredients_of(run: DatasetLike) -> LadderPlace | None:
     """Where a run stands above the baseline of a ladder with a name; None for plain runs.
 
     The baseline, rung 0, has no ingredients and is a plain run as any other. A `rung` without a
@@ -208,7 +204,7 @@ def ingredients_of(run: xr.Dataset) -> LadderPlace | None:
     return place if place is not None and place.ladder and place.number > 0 else None
 
 
-def _config(run: xr.Dataset) -> dict:
+def _config(run: DatasetLike) -> dict:
     try:
         found = json.loads(str(run.attrs.get("config", "{}")))
     except (ValueError, RecursionError):
@@ -230,7 +226,7 @@ class RunSet:
     nodes: tuple[str, ...]
 
 
-def equal_sets(runs: Mapping[str, xr.Dataset]) -> tuple[RunSet, ...]:
+def equal_sets(runs: Mapping[str, DatasetLike]) -> tuple[RunSet, ...]:
     """The sets of equal runs among those of a folder, without the upper rungs of ladders.
 
     Arguments:
@@ -288,7 +284,7 @@ _OPTIMIZERS = {
 }
 
 
-def _names(runs: Sequence[xr.Dataset]) -> list[str]:
+def _names(runs: Sequence[DatasetLike]) -> list[str]:
     """The sets of which a run each is given, by the fewest things that tell all of them apart."""
     if len(runs) == 1:
         return [ALL]
@@ -341,7 +337,7 @@ def setting_in_words(name: str, value: str) -> str:
     return f"{title} {number(_value(value))}"
 
 
-def upper_rungs(runs: Mapping[str, xr.Dataset]) -> dict[str, tuple[str, ...]]:
+def upper_rungs(runs: Mapping[str, DatasetLike]) -> dict[str, tuple[str, ...]]:
     """The runs of each ladder that are above its foot, by the ladder's name.
 
     The foot is the baseline, rung 0; where a ladder has none here, its lowest rung.
@@ -399,6 +395,6 @@ def recordings_told(names: Sequence[str], what: str, verbs: tuple[str, str] = IS
     return f"{plural(len(names), 'recording')} {verb} {what}: {first_of(names)}."
 
 
-def called(run: xr.Dataset) -> str:
+def called(run: DatasetLike) -> str:
     """The name of a run, as sentences have it."""
     return str(label(run, "run"))[:40]

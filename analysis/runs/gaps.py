@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import xarray as xr
-
 from ultraslow.analysis.text import first_of, number, of_batch_size, plural
+from ultraslow.diffusion.recording import DatasetLike
 
 from .arms import arm, called, equal_sets, place_of
 from .names import arm_names
@@ -13,7 +12,7 @@ from .readings import label
 _FIRST = 4  # arms that a sentence names
 
 
-def gaps(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
+def gaps(runs: Mapping[str, DatasetLike]) -> tuple[str, ...]:
     """What is missing where recordings are taken for the runs of a sweep, a sentence each.
 
     Arms are compared within sets of equal runs, and rungs within their ladder. At the smallest
@@ -35,11 +34,13 @@ def gaps(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
     for node, name in arms.items():
         groups.setdefault(name, []).append(node)
     for own in groups.values():
-        told += _shorter({called(runs[node]): int(runs[node]["iteration"][-1]) for node in own})
+        told += _shorter(
+            {called(runs[node]): int(runs[node].variables["iteration"].values[-1]) for node in own}
+        )
     return tuple(dict.fromkeys(told))
 
 
-def arms_in_words(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:
+def arms_in_words(runs: Mapping[str, DatasetLike]) -> dict[str, str]:
     """The arm of each run: its batch size, and what tells it from others of that size.
 
     Arguments:
@@ -49,7 +50,7 @@ def arms_in_words(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:
         Names by node name; runs of one name differ in their seeds only.
     """
     names = arm_names(runs)
-    sizes = {node: int(run["batch_size"].values) for node, run in runs.items()}
+    sizes = {node: int(run.variables["batch_size"].values) for node, run in runs.items()}
     return {
         node: ", ".join(filter(None, (number(size) if size else "unknown", names[node])))
         for node, size in sizes.items()
@@ -73,7 +74,7 @@ def listed_seeds(seeds: Sequence[int]) -> str:
     )
 
 
-def _ladders(runs: Mapping[str, xr.Dataset]) -> Iterator[list[str]]:
+def _ladders(runs: Mapping[str, DatasetLike]) -> Iterator[list[str]]:
     members: dict[str, list[str]] = {}
     for node, run in runs.items():
         place = place_of(run)
@@ -82,7 +83,7 @@ def _ladders(runs: Mapping[str, xr.Dataset]) -> Iterator[list[str]]:
     yield from members.values()
 
 
-def _seeds(runs: Mapping[str, xr.Dataset], nodes: Sequence[str]) -> set[int]:
+def _seeds(runs: Mapping[str, DatasetLike], nodes: Sequence[str]) -> set[int]:
     found = [label(runs[node], "seed", None) for node in nodes]
     return {int(str(seed)) for seed in found if seed is not None}
 
@@ -128,7 +129,7 @@ def _at(arms: Sequence[str]) -> str:
     return f"batch size{'s' * (len(arms) > 1)} {first_of(told, _FIRST)}"
 
 
-def _rules_missing(runs: Sequence[xr.Dataset]) -> Iterator[str]:
+def _rules_missing(runs: Sequence[DatasetLike]) -> Iterator[str]:
     """Rules of the learning rate that a batch size lacks, where two or more are compared."""
     sizes: dict[str, set[int]] = {}
     for run in runs:
@@ -146,7 +147,7 @@ def _rules_missing(runs: Sequence[xr.Dataset]) -> Iterator[str]:
             yield f"no run at {of_batch_size(size)} under the {which}, which other sizes have"
 
 
-def _rungs_missing(runs: Sequence[xr.Dataset]) -> Iterator[str]:
+def _rungs_missing(runs: Sequence[DatasetLike]) -> Iterator[str]:
     places = [place for place in map(place_of, runs) if place is not None and place.ladder]
     if len(places) < len(runs) or not places:
         return

@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import xarray as xr
 
 from ultraslow.diffusion.recording import (
     SUFFIX,
+    DatasetLike,
     RecordError,
     check,
     closed_file,
@@ -37,6 +39,7 @@ _NODE_LENGTH = 60
 # How often a reader looks again when a run was closed or resumed under its hands.
 _ATTEMPTS = 5
 
+_Read = TypeVar("_Read", bound=DatasetLike)
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
@@ -79,28 +82,51 @@ def load(
         ConditionError: when the condition cannot be read, or no recording meets it.
     """
     wanted = condition(where) if where.strip() else None
-    given = [paths] if isinstance(paths, str | os.PathLike) else paths
-    if not isinstance(given, Iterable):
-        raise TypeError(f"paths: found {type(given).__name__}, expected a path, or several")
-    given = list(given)
-    found, faults = _find_all(given)
-    nodes: dict[str, xr.Dataset] = {}
-    for path in progress(found):
-        try:
-            dataset, partial = read(path)
-        except RecordError as error:
-            faults.append(Unusable(error.source, error.faults))
-            continue
-        nodes[_node_name(str(dataset["run"].values), nodes)] = dataset
-        faults.extend(partial)
-    if not nodes:
-        raise _nothing_usable(given, faults)
+    nodes, faults = gathered(paths, read, progress)
     chosen = nodes if wanted is None else {node: nodes[node] for node in wanted.chosen(nodes)}
     tree = xr.DataTree.from_dict(chosen)
     if wanted is not None:
         tree.attrs.update(where=wanted.text, left_out=len(nodes) - len(chosen))
     tree.attrs["unusable"] = json.dumps([[item.source, item.faults] for item in faults])
     return tree
+
+
+def gathered(
+    paths: Paths,
+    reader: Callable[[Path], tuple[_Read, Sequence[Unusable]]],
+    progress: Callable[[Iterable[Path]], Iterable[Path]],
+) -> tuple[dict[str, _Read], list[Unusable]]:
+    """What a reader makes of each recording at the given paths.
+
+    Arguments:
+        paths: where to look, as `load` takes them.
+        reader: of one recording; what it raises as `RecordError` is no end of the others.
+        progress: wraps the recordings found while they are read.
+
+    Returns:
+        By names that are safe and unique, and what cannot be used.
+
+    Raises:
+        RecordError: when nothing is usable, with all faults.
+    """
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    if not isinstance(given, Iterable):
+        raise TypeError(f"paths: found {type(given).__name__}, expected a path, or several")
+    given = list(given)
+    found, faults = _find_all(given)
+    nodes: dict[str, _Read] = {}
+    counts: dict[str, int] = {}
+    for path in progress(found):
+        try:
+            one, partial = reader(path)
+        except RecordError as error:
+            faults.append(Unusable(error.source, error.faults))
+            continue
+        nodes[_node_name(str(one.variables["run"].values), nodes, counts)] = one
+        faults.extend(partial)
+    if not nodes:
+        raise _nothing_usable(given, faults)
+    return nodes, faults
 
 
 def unusable(runs: xr.DataTree) -> tuple[Unusable, ...]:
@@ -208,13 +234,14 @@ def _nothing_usable(
     return RecordError(where, ["no usable recording", *listed])
 
 
-def _node_name(run: str, taken: Mapping[str, object]) -> str:
+def _node_name(run: str, taken: Mapping[str, object], counts: dict[str, int]) -> str:
     # A node name is part of a path: no slash, no leading dot, nothing a shell would read.
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", run).strip("-.")[:_NODE_LENGTH] or "run"
-    name, count = safe, 1
+    name, count = safe, counts.get(safe, 1)
     while name in taken:
         count += 1
         name = f"{safe}-{count}"
+    counts[safe] = count
     return name
 
 

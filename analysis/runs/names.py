@@ -7,15 +7,14 @@ the learning rate, a mean over all of them would be of nothing, and its interval
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 
-import xarray as xr
-
 from ultraslow.analysis.text import number
+from ultraslow.diffusion.recording import DatasetLike
 
 from .arms import SETTING, arm, ingredients_of, place_of, setting_in_words, setting_key
 from .readings import label
 
 
-def arm_names(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:
+def arm_names(runs: Mapping[str, DatasetLike]) -> dict[str, str]:
     """The arm of each run in words; empty where it is the only one of its batch size.
 
     Arguments:
@@ -27,7 +26,7 @@ def arm_names(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:
     named: dict[str, str] = {}
     for nodes in _by_size(runs).values():
         keys = {node: setting_key(runs[node]) for node in nodes}
-        first: dict[Hashable, xr.Dataset] = {}
+        first: dict[Hashable, DatasetLike] = {}
         for node, key in keys.items():
             first.setdefault(key, runs[node])
         words = _told_apart(_words(first))
@@ -35,14 +34,14 @@ def arm_names(runs: Mapping[str, xr.Dataset]) -> dict[str, str]:
     return named
 
 
-def _by_size(runs: Mapping[str, xr.Dataset]) -> dict[int, list[str]]:
+def _by_size(runs: Mapping[str, DatasetLike]) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for node, run in runs.items():
-        found.setdefault(int(run["batch_size"].values), []).append(node)
+        found.setdefault(int(run.variables["batch_size"].values), []).append(node)
     return found
 
 
-def _words(arms: Mapping[Hashable, xr.Dataset]) -> dict[Hashable, str]:
+def _words(arms: Mapping[Hashable, DatasetLike]) -> dict[Hashable, str]:
     """By arm, of which a run is given: its rung; or its rule, and what others have otherwise.
 
     The rule is left out where all share it and the rest tells.
@@ -59,14 +58,14 @@ def _words(arms: Mapping[Hashable, xr.Dataset]) -> dict[Hashable, str]:
     return {key: ", ".join(filter(None, (rules[key], rest[key]))) for key in arms}
 
 
-def _rung(run: xr.Dataset) -> str | None:
+def _rung(run: DatasetLike) -> str | None:
     place = place_of(run)
     if place is None or not place.ladder:
         return None
     return place.name or f"rung {place.number}"
 
 
-def _rest(run: xr.Dataset, rates: Mapping[str, set[float]], several: Sequence[str]) -> str:
+def _rest(run: DatasetLike, rates: Mapping[str, set[float]], several: Sequence[str]) -> str:
     """The rung of a run; or its rate, noise and settings, where others have others."""
     rung = _rung(run)
     if rung is not None:

@@ -26,6 +26,9 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from ultraslow.diffusion import scaling
+from ultraslow.diffusion.recording import DatasetLike
+
+from .heading import Heading, Stretch
 
 Array = NDArray[np.float64]
 Span = tuple[float, float]
@@ -56,18 +59,20 @@ _NEAR = 10**0.1  # records within this factor of a time tell the loss at it, by 
 _FIRST_UPDATES = 10
 
 
-def label(run: xr.Dataset, name: str, default: object = "") -> object:
+def label(run: DatasetLike, name: str, default: object = "") -> object:
     """A scalar that runs are grouped by, as a plain value; the default where it is missing."""
     # Asked many times a run: a variable is had in a tenth of the time that a DataArray takes.
     return run.variables[name].values.item() if name in run.variables else default
 
 
-def injected_noise(run: xr.Dataset) -> float:
+def injected_noise(run: DatasetLike) -> float:
     """Standard deviation of the noise added to each gradient component.
 
     It is the coordinate `added_noise`. Recordings made before there was one hold it among the
     settings of the reference loop, or as their owner's own `gradient_noise`.
     """
+    if isinstance(run, Heading):
+        return run.noise
     declared = label(run, "added_noise", None)
     if declared is not None:
         return float(str(declared))
@@ -204,7 +209,7 @@ def _end(rates: Array, between: Array, start: int) -> int:
     return start + (same.size if same.all() else int(np.argmin(same)))
 
 
-def fitted_at(run: xr.Dataset) -> int:
+def fitted_at(run: DatasetLike) -> int:
     """The iteration from which on a run has fitted its training set; 0 where it never has.
 
     From there on the training loss stays at or below `FITTED_SHARE` of its start, after a pass
@@ -220,6 +225,8 @@ def fitted_at(run: xr.Dataset) -> int:
         The last recorded iteration t ≥ 1 before that; 0 where the loss was not recorded, or is no
         mean over updates, as the potential of a simulated walk, and without gradient noise beside.
     """
+    if isinstance(run, Heading):
+        return run.fitted
     noise = _noise_trace(run)
     known = run.variables
     if "loss" not in known or not ("loss_updates" in known or np.isfinite(noise).any()):
@@ -239,16 +246,16 @@ def fitted_at(run: xr.Dataset) -> int:
     return int(times[last]) if _calmed(noise, last) else 0
 
 
-def _noise_trace(run: xr.Dataset) -> Array:
+def _noise_trace(run: DatasetLike) -> Array:
     """Tr Σ of each record's window, shape (iteration,); NaN where unknown."""
     trace = run.variables.get("noise_trace")
     if trace is None:
         return np.full(run.sizes["iteration"], np.nan)
-    dims = [dim for dim in trace.dims if dim != "iteration"]
-    return np.asarray(trace.sum(dims, skipna=False).values, dtype=np.float64)
+    axes = tuple(place for place, dim in enumerate(trace.dims) if dim != "iteration")
+    return np.asarray(trace.values.sum(axis=axes), dtype=np.float64)
 
 
-def _first_pass(run: xr.Dataset) -> float:
+def _first_pass(run: DatasetLike) -> float:
     """Updates of the first pass over the training set; 0 where its size is unknown."""
     size, batch = run.variables.get("data_size"), int(run.variables["batch_size"].values)
     return float(size.values) / batch if size is not None and batch else 0.0
@@ -293,33 +300,7 @@ def _calmed(noise: Array, last: int) -> bool:
     return bool(np.median(after) <= _CALM * np.median(before))
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """A part of a run in which the learning rate is constant.
-
-    Attributes:
-        iteration: recorded iterations t ≥ 1 in it, shape (iteration,).
-        rate: the learning rate; NaN where it is unknown.
-        reason: why it is empty, in words; empty when it is not.
-        fitted: the iteration at which the training set is fitted, where that ends it; else 0.
-        lost: its last iteration had distances stayed finite, where that ends it; else 0.
-    """
-
-    iteration: NDArray[np.int64]
-    rate: float
-    reason: str = ""
-    fitted: int = 0
-    lost: int = 0
-
-    @property
-    def decades(self) -> float:
-        """log10 of the last over the first iteration."""
-        return (
-            float(np.log10(self.iteration[-1] / self.iteration[0])) if self.iteration.size else 0.0
-        )
-
-
-def constant_rate(run: xr.Dataset) -> Stretch:
+def constant_rate(run: DatasetLike) -> Stretch:
     """The longest phase of constant learning rate, in decades, before the training set is fitted.
 
     Growth laws are about this phase: `phases` of the rate, cut where `fitted_at` says that nothing
@@ -331,15 +312,20 @@ def constant_rate(run: xr.Dataset) -> Stretch:
     Returns:
         The stretch; empty, with a reason, when the rate was not recorded or constant only later.
     """
+    if isinstance(run, Heading):
+        return run.stretch
     return _longest(run, fitted_at(run), measured_until(run))
 
 
-def measured_until(run: xr.Dataset) -> float:
+def measured_until(run: DatasetLike) -> float:
     """The last iteration t ≥ 1 at which the distance of all tensors is finite; ∞ without any."""
+    if isinstance(run, Heading):
+        return run.until
     squares = run.variables.get("distance_sq")
     if squares is None:
         return math.inf
-    values, times = squares.transpose("iteration", ...).values, run.variables["iteration"].values
+    values, times = squares.values, run.variables["iteration"].values
+    values = np.moveaxis(values, squares.dims.index("iteration"), 0)
     if np.isfinite(values[-1]).all():
         return float(times[-1]) if times[-1] > 0 else math.inf
     finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim))) & (times > 0)
@@ -351,9 +337,9 @@ def whole_constant_rate(run: xr.Dataset) -> Stretch:
     return _longest(run, 0, math.inf)
 
 
-def _longest(run: xr.Dataset, fitted: int, until: float) -> Stretch:
+def _longest(run: DatasetLike, fitted: int, until: float) -> Stretch:
     empty = np.empty(0, dtype=np.int64)
-    if "learning_rate" not in run:
+    if "learning_rate" not in run.variables:
         return Stretch(empty, float("nan"), "the learning rate was not recorded")
     known = run.variables
     iteration, rate = known["iteration"].values, known["learning_rate"].values

@@ -17,10 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import xarray as xr
-
 from ultraslow.analysis.text import printable
-from ultraslow.diffusion.recording import FIELDS, SCALARS, nearest
+from ultraslow.diffusion.recording import FIELDS, SCALARS, DatasetLike, nearest
 
 from .arms import place_of
 from .readings import constant_rate, label, measured_until
@@ -34,16 +32,16 @@ class ConditionError(ValueError):
     """A condition that cannot be read, or that no recording meets."""
 
 
-def _last(run: xr.Dataset) -> int:
+def _last(run: DatasetLike) -> int:
     return int(run.variables["iteration"].values[-1])
 
 
-def _rate(run: xr.Dataset) -> float:
+def _rate(run: DatasetLike) -> float:
     return float(f"{constant_rate(run).rate:.4g}")
 
 
 # What can be asked of a recording beside its labels, and how it is read off.
-_READ: dict[str, tuple[str, Callable[[xr.Dataset], Value]]] = {
+_READ: dict[str, tuple[str, Callable[[DatasetLike], Value]]] = {
     "learning_rate": ("number", _rate),
     "iterations": ("number", _last),
     "records": ("number", lambda run: int(run.sizes["iteration"])),
@@ -61,7 +59,7 @@ _KINDS = {name: "text" if FIELDS[name].dtype == "str" else "number" for name in 
 NAMES = tuple(_KINDS)
 
 
-def value_of(run: xr.Dataset, name: str) -> Value:
+def value_of(run: DatasetLike, name: str) -> Value:
     """What a condition compares: None where the recording does not hold it.
 
     Arguments:
@@ -100,7 +98,7 @@ class Condition:
         """
         return bool(_truth(self.root, values))
 
-    def chosen(self, runs: Mapping[str, xr.Dataset]) -> list[str]:
+    def chosen(self, runs: Mapping[str, DatasetLike]) -> list[str]:
         """The nodes of the recordings of which it holds.
 
         Raises:

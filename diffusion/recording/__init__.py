@@ -8,6 +8,7 @@ Contents:
     schedule  at which iterations to record
     disk      whole files and folders that outlast a power cut
     outside   links out of an HDF5 file, and circles in it
+    headers   what a listing needs of a sealed file
     netcdf    the one reader and writer of files, and their seal
     lease     who writes a live folder
 """

@@ -3,6 +3,7 @@ from .contract import (
     EVENT_LENGTH as EVENT_LENGTH,
     EVENTS as EVENTS,
     NAME_LENGTH as NAME_LENGTH,
+    DatasetLike as DatasetLike,
     check as check,
     events_of as events_of,
     pack as pack,
@@ -21,7 +22,8 @@ from .errors import (
     nearest_file as nearest_file,
     shortened as shortened,
 )
-from .fields import ASKED_WITH as ASKED_WITH, FIELDS as FIELDS
+from .fields import ASKED_WITH as ASKED_WITH, COORDINATES as COORDINATES, FIELDS as FIELDS
+from .headers import HeaderVariable as HeaderVariable, UnfamiliarError as UnfamiliarError
 from .labels import (
     LABELS as LABELS,
     SCALARS as SCALARS,
@@ -44,6 +46,7 @@ from .netcdf import (
     is_file as is_file,
     join_segments as join_segments,
     read_file as read_file,
+    sealed_header as sealed_header,
     segment_file as segment_file,
     segments_of as segments_of,
     size_fault as size_fault,

@@ -27,7 +27,7 @@ import hashlib
 import math
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +40,7 @@ from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK, combine_locks
 from .contract import check, seam_faults
 from .errors import RecordError, brief, damage
 from .fields import COORDINATES, FIELDS
+from .headers import Header, UnfamiliarError, read_header
 from .outside import SIGNATURE, outside_faults
 
 SUFFIX = ".nc"  # of a closed recording; that of a live one is none
@@ -166,6 +167,24 @@ def read_file(path: Path) -> tuple[xr.Dataset, str]:
         RecordError: when it is damaged or no recording, with every fault found.
     """
     return _read(_content(path), str(path))
+
+
+def sealed_header(path: Path, wanted: Collection[str]) -> tuple[Header, str]:
+    """What a sealed file declares, some of its values, and the file's SHA-256.
+
+    Arguments:
+        path: of the file.
+        wanted: variables whose values are read as well.
+
+    Raises:
+        RecordError: when it cannot be read.
+        UnfamiliarError: when it has no seal that fits, or was written by another program.
+    """
+    content = _content(path)
+    digest = checksum(content) if content[-LENGTH:].startswith(MARK) else None
+    if digest is None:
+        raise UnfamiliarError("no seal that fits")
+    return read_header(content, wanted), digest
 
 
 def from_bytes(content: bytes, source: str) -> xr.Dataset:

@@ -1,0 +1,142 @@
+"""Recordings listed by their headings, ten thousand of them in seconds and in little memory.
+
+What is said of a recording is what would be said of it whole: its seal is checked, and the same
+faults are found. But of a sealed file as this package writes it the header is read, and the few
+series that tell where the rate is constant and whether distances stay finite. Then all but the
+heading is let go. Other files, and live folders, are read whole.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ultraslow.diffusion.recording import (
+    DatasetLike,
+    HeaderVariable,
+    RecordError,
+    UnfamiliarError,
+    check,
+    sealed_header,
+)
+
+from .arms import place_of, rank
+from .heading import Heading, Stretch
+from .load import Paths, Unusable, gathered, read
+from .readings import constant_rate, fitted_at, injected_noise, measured_until
+from .where import condition
+
+_T = TypeVar("_T", bound=Hashable)
+
+# What the checks and the questions of a heading need of the series.
+_SERIES = (
+    "iteration",
+    "tensor_size",
+    "distance_sq",
+    "weight_sq",
+    "learning_rate",
+    "learning_rate_sum",
+    "loss",
+    "noise_trace",
+    "noise_left_out",
+)
+_KEPT = ("iteration", "tensor_size", "noise_left_out")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Recordings by their headings.
+
+    Attributes:
+        headings: by node name, as `load` names them, in the order of `runs_of`.
+        unusable: what was found and cannot be used.
+        where: the condition that chose among them, as it was typed; empty without one.
+        left_out: how many recordings do not meet it.
+    """
+
+    headings: dict[str, Heading]
+    unusable: tuple[Unusable, ...]
+    where: str = ""
+    left_out: int = 0
+
+
+def catalog(
+    paths: Paths,
+    *,
+    where: str = "",
+    progress: Callable[[Iterable[Path]], Iterable[Path]] = iter,
+) -> Catalog:
+    """The headings of the recordings at the given paths.
+
+    Arguments:
+        paths: where to look, as `load` takes them.
+        where: which recordings to take, as `load` takes it.
+        progress: wraps the recordings found while they are read.
+
+    Raises:
+        RecordError: when nothing is usable, with all faults.
+        ConditionError: when the condition cannot be read, or no recording meets it.
+    """
+    wanted = condition(where) if where.strip() else None
+    nodes, faults = gathered(paths, _Reader(), progress)
+    chosen = nodes if wanted is None else {node: nodes[node] for node in wanted.chosen(nodes)}
+    ordered = dict(sorted(chosen.items(), key=rank))
+    text = "" if wanted is None else wanted.text
+    return Catalog(ordered, tuple(faults), text, len(nodes) - len(chosen))
+
+
+class _Reader:
+    """Reads headings; what many recordings share is kept once."""
+
+    def __init__(self) -> None:
+        self._same: dict[Any, Any] = {}
+
+    def __call__(self, path: Path) -> tuple[Heading, tuple[Unusable, ...]]:
+        """The heading of a recording, and the segments of it that were left out."""
+        run, left_out = self._read(path)
+        return self._heading(run), left_out
+
+    def _read(self, path: Path) -> tuple[DatasetLike, tuple[Unusable, ...]]:
+        try:
+            header, digest = sealed_header(path, _SERIES)
+            check(header, str(path))
+        except (RecordError, UnfamiliarError):
+            return read(path)  # which knows why, and of runs that are closed meanwhile
+        header.attrs.update(path=str(path), sha256=digest, state="closed")
+        return header, ()
+
+    def _heading(self, run: DatasetLike) -> Heading:
+        stretch = constant_rate(run)
+        ends = Stretch(
+            stretch.iteration[[0, -1]] if stretch.iteration.size else stretch.iteration,
+            stretch.rate,
+            stretch.reason,
+            stretch.fitted,
+            stretch.lost,
+        )
+        return Heading(
+            dict(run.sizes),
+            {str(name): self._variable(str(name), run) for name in run.variables},
+            {
+                str(name): self._once(value) if isinstance(value, str) else value
+                for name, value in run.attrs.items()
+            },
+            ends,
+            fitted_at(run),
+            measured_until(run),
+            injected_noise(run),
+            place_of(run),
+        )
+
+    def _variable(self, name: str, run: DatasetLike) -> HeaderVariable:
+        found = run.variables[name]
+        bare = HeaderVariable(tuple(found.dims), tuple(found.shape), found.dtype)
+        if found.dims and name not in _KEPT:
+            return self._once(bare)
+        return HeaderVariable(bare.dims, bare.shape, bare.dtype, np.array(found.values))
+
+    def _once(self, value: _T) -> _T:
+        """The value, the same object whenever an equal one comes again."""
+        return self._same.setdefault(value, value)
