@@ -1,4 +1,5 @@
 from .continuation import (
+    MoreSeeds as MoreSeeds,
     chance_within as chance_within,
     seeds_at_most as seeds_at_most,
     seeds_to_decide as seeds_to_decide,

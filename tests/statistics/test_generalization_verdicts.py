@@ -1,5 +1,6 @@
 """Verdicts on held-out scores on simulated sets: right as often as promised, rarely wrong."""
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -139,38 +140,52 @@ ADVISED = {
     "P3, a gap": (generalization, {1024: 0.025}, {1024: 0.05}, 0.012),
     "H-a, no gap": (full_batch, {1024: 0.0}, {}, 0.012),
     "H-a, a gap": (full_batch, {1024: 0.025}, {}, 0.012),
+    "H-a, no gap and less noise": (full_batch, {1024: 0.0}, {}, 0.009),
     "H-a, near the margin": (full_batch, {1024: 0.016}, {}, 0.006),
 }
-MOST_ADVISED = seeds_at_most(5)
-
-
-# The few sets that are told a number, where many more seeds were needed, agree by luck: 65 ± 8 %.
-LUCKY = pytest.mark.xfail(strict=True, reason="advice to those whose five seeds agree by luck")
+MOST_ADVISED, PROMISED = seeds_at_most(5), 0.8
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, marks=[LUCKY] if "no gap" in case else []) for case in ADVISED],
-)
+@pytest.mark.parametrize("case", ADVISED)
 def test_seeds_that_are_advised_decide(case):
+    """Four times of five where they are promised to, else as often as is told."""
     decide, gaps, epoch_gaps, sd = ADVISED[case]
     lengths = equal_length(gaps, epoch_gaps)
     rng = np.random.default_rng(20)
     runs = trainings(lengths, seeds=MOST_ADVISED)
-    decided, asked, left_open = [], [], 0
-    while len(decided) < 40 and left_open < 400:
-        everything = redraw(runs, lengths, sd=sd, rng=rng)
-        few = decide(Study(of_seeds(everything, 5)))
-        left_open += few.verdict == "undecidable"
-        if few.verdict != "undecidable" or few.unit != "seeds":
+
+    def sets():
+        for _ in range(MOST_SETS):
+            everything = redraw(runs, lengths, sd=sd, rng=rng)
+            yield everything, decide(Study(of_seeds(everything, 5)))
+
+    decided_as_often_as_told(sets(), decide)
+
+
+MOST_SETS, MOST_COUNTED = 500, 40
+_SHARE = re.compile(r"decides (\d+)% of studies")
+
+
+def decided_as_often_as_told(sets, decide):
+    """Follow the advice to each set: all its runs, and the verdict on the first five seeds."""
+    promised, likely = [], []
+    for everything, few in sets:
+        share = _SHARE.search(few.needed)
+        kind = likely if share else promised
+        if few.unit != "seeds" or len(kind) >= MOST_COUNTED:
             continue
-        asked.append(few.need)
-        decided.append(decide(Study(of_seeds(everything, few.need))).verdict)
-    share = 1 - decided.count("undecidable") / len(decided)
-    print(case, share, np.median(asked), len(decided), left_open, Counter(decided))
-    assert max(asked) <= MOST_ADVISED
-    assert share >= 0.8 - 2 * np.sqrt(0.16 / len(decided))
+        assert few.need <= MOST_ADVISED
+        word = decide(Study(of_seeds(everything, few.need))).verdict
+        kind.append((word != "undecidable", int(share[1]) / 100 if share else PROMISED))
+        if min(len(promised), len(likely)) >= MOST_COUNTED:
+            break
+    for name, kind in (("promised", promised), ("likely", likely)):
+        decided, told = np.array(kind, dtype=float).reshape(-1, 2).T
+        print(f"{name}: told {told.mean():.2f}, decided {decided.sum():.0f} of {decided.size}")
+        error = np.sqrt((told * (1 - told)).sum()) / decided.size
+        assert decided.size >= 10
+        assert decided.mean() >= told.mean() - 2 * error
 
 
 def of_seeds(runs, count):
@@ -222,19 +237,13 @@ ADVISED_H_C = {
 def test_seeds_that_are_advised_decide_on_less_distance(case):
     gaps, distances, sd, spread = ADVISED_H_C[case]
     rng = np.random.default_rng([2042, list(ADVISED_H_C).index(case)])
-    most, decided, asked, left_open = seeds_at_most(5), [], [], 0
-    while len(decided) < 40 and left_open < 400:
-        runs = moved(gaps, distances, sd=sd, spread=spread, rng=rng, seeds=most)
-        few = less_distance(Study(of_seeds(runs, 5)))
-        left_open += few.verdict == "undecidable"
-        if few.verdict != "undecidable" or few.unit != "seeds":
-            continue
-        asked.append(few.need)
-        decided.append(less_distance(Study(of_seeds(runs, few.need))).verdict)
-    share = 1 - decided.count("undecidable") / len(decided)
-    print(case, share, np.median(asked), len(decided), left_open, Counter(decided))
-    assert len(decided) == 40
-    assert share >= 0.8 - 2 * np.sqrt(0.16 / len(decided))
+
+    def sets():
+        for _ in range(MOST_SETS):
+            runs = moved(gaps, distances, sd=sd, spread=spread, rng=rng, seeds=MOST_ADVISED)
+            yield runs, less_distance(Study(of_seeds(runs, 5)))
+
+    decided_as_often_as_told(sets(), less_distance)
 
 
 TIMES = log_spaced(10_000, per_decade=15)[1:]

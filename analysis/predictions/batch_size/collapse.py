@@ -254,13 +254,16 @@ def _judge(
         reason += f" The ratio of log-slopes is {named(slopes.extremes[0], ratio_of)}, where "
         reason += f"{_zone(SLOPE_MARGIN)} counts as equal."
     count = blank.sample.seeds
-    seeds = 0 if in_rate and slopes is None else seeds_to_decide(_chance(found, slopes), count)
-    needed = f"{seeds} seeds a batch size (now {count})" if seeds else longer
-    if not seeds and word == UNDECIDABLE and not (in_rate and slopes is None):
-        needed = (
-            f"perhaps {longer}: the ratio may still change, or lie near the margin, so that up to "
-            f"{seeds_at_most(count)} seeds a batch size would not"
-        )
+    seeds, needed = 0, longer
+    if word == UNDECIDABLE and not (in_rate and slopes is None):
+        more = seeds_to_decide(_chance(found, slopes), count)
+        seeds, needed = more.count, more.in_words("a batch size")
+        if not seeds:
+            needed = (
+                f"perhaps {longer}: the ratio may still change, or lie near the margin, so that "
+                f"up to {seeds_at_most(count)} seeds a batch size would decide "
+                f"{more.share} of studies"
+            )
     between = (
         f"distances of equal runs differ by {found.spread:.2%} between seeds at most",
         f"the ratios of the extremes have {percent(found.sharp, 1)} intervals, those of all pairs "
@@ -325,7 +328,10 @@ def _reason(found: _Ratios, span: str) -> str:
     )
     if found.word == CONTRADICTED:
         return f"{moved}."
-    return f"{moved}; of all pairs the farthest apart is {named(widest, ratio_of)}."
+    # The claim is judged by the extremes, named beforehand; of several pairs one is far by chance.
+    chosen = ", which as the farthest of them may be so by chance"
+    by_chance = chosen if _beyond(widest, found.limit) else ""
+    return f"{moved}; of all pairs the farthest apart is {named(widest, ratio_of)}{by_chance}."
 
 
 def _assumptions(candidates: Study, chosen: Study, claim: Claim) -> tuple[str, ...]:

@@ -268,8 +268,8 @@ def _needed(growth: Verdict, place: Place) -> tuple[str, float, float, str]:
     """An instruction, how much there is, how much is needed, and of what."""
     if growth.verdict == UNDECIDABLE and growth.needed:
         return growth.needed, growth.have, growth.need, growth.unit
-    seeds = seeds_to_decide(place.chance, place.seeds)
-    if seeds:
-        return f"{seeds} seeds a batch size (now {place.seeds})", place.seeds, seeds, "seeds"
+    more = seeds_to_decide(place.chance, place.seeds)
+    if more.count:
+        return more.in_words("a batch size"), place.seeds, more.count, "seeds"
     beside = "a batch size between the huge one and the others, which bounds their trend"
     return f"{SEEDS} seeds at {beside}", math.nan, math.nan, ""

@@ -9,6 +9,7 @@ from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE, I
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.scores import METRICS, once
 from ultraslow.analysis.study import Missing, Sample, Study
+from ultraslow.analysis.text import number
 
 from .gaps import (
     TUNING_SEEDS,
@@ -121,10 +122,13 @@ def _another_size(scored: Study, only: int, *, full: bool) -> str:
     """A batch size to compare the only one with; none is larger than the training set."""
     whole = training_set(scored)
     if 1 < whole <= only:
-        return f"batch size {max(only // 4, 1)} (none is larger than the {whole} training samples)"
+        told = f"none is larger than the {number(whole)} training samples"
+        return f"batch size {max(only // 4, 1)} ({told})"
     if not full:
         return f"batch size {min(4 * only, whole or 4 * only)}"
-    return f"the full batch of {whole} samples" if whole else "the full batch, with `data_size`"
+    if not whole:
+        return "the full batch, with `data_size`"
+    return f"the full batch of {number(whole)} samples"
 
 
 def too_few_seeds(blank: Verdict, study: Study) -> Verdict:
@@ -170,7 +174,7 @@ def _judge(
         sample=sample_of(given, updates or epochs),
         assumptions=tuning_notes(updates or epochs),
     )
-    after = f"After as many updates ({given.iterations})"
+    after = f"After as many updates ({number(given.iterations)})"
     staying = [g.updates for g in wide.values() if g.updates is not None and g.updates.stays]
     if staying:
         worst = max(staying, key=lambda gap: gap.contrast.low)
@@ -214,11 +218,11 @@ def _without_arm(given: Setting, missing: str) -> Missing:
     """That no larger batch size was trained for as many updates, or samples, and for how long."""
     updates = missing == "updates"
     length = given.iterations if updates else given.iterations * given.base
-    alike = "" if updates else f" ({length})"
-    end = f"at iteration {length}" if updates else f"after {length} samples"
+    alike = "" if updates else f" ({number(length)})"
+    end = f"at iteration {number(length)}" if updates else f"after {number(length)} samples"
     return Missing(
         f"No larger batch size was evaluated after as many {missing}{alike} as batch size "
-        f"{given.base} saw in {given.iterations} iterations, with {TUNING_SEEDS} seeds.",
+        f"{given.base} saw in {number(given.iterations)} iterations, with {TUNING_SEEDS} seeds.",
         f"{TUNING_SEEDS} seeds at three learning rates of a larger batch size that end {end}, or "
         "are evaluated there at a constant rate",
     )
@@ -245,7 +249,7 @@ def _undecided(
     most = max(epochs, key=lambda gap: gap.contrast.high)
     largest, whole = given.larger[-1], given.whole
     larger = (
-        f"runs of {10 * given.iterations} iterations at every batch size"
+        f"runs of {number(10 * given.iterations)} iterations at every batch size"
         if 0 < whole <= largest
         else f"batch size {min(4 * largest, whole or 4 * largest)}, {TUNING_SEEDS} seeds at three "
         "learning rates"
@@ -254,8 +258,8 @@ def _undecided(
         reason = f"There is no gap to close: after as many samples {given.told(most)}."
         return replace(blank, reason=reason, needed=larger)
     reason = (
-        f"After as many updates ({given.iterations}) {given.told(worst)}, and after as many "
-        f"samples {given.told(most)}, {given.equal}."
+        f"After as many updates ({number(given.iterations)}) {given.told(worst)}, and after as "
+        f"many samples {given.told(most)}, {given.equal}."
     )
     chance = partial(_chance, given, updates, wide)
     needed, have, need = seeds_or_else([*updates, *epochs], chance, larger)

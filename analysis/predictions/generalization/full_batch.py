@@ -9,6 +9,7 @@ from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED, UNDECIDABLE
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import label
 from ultraslow.analysis.study import Missing, Study
+from ultraslow.analysis.text import number
 
 from .equal_updates import too_few_seeds, without_scores
 from .gaps import (
@@ -62,7 +63,8 @@ def full_batch(study: Study) -> Verdict:
     largest = known[-1]
     word = SUPPORTED if largest.stays else CONTRADICTED if largest.closed else UNDECIDABLE
     open_ = _needed(largest, given)
-    reason = f"After as many updates ({given.iterations}) {given.told(largest)}, {given.equal}."
+    after = f"After as many updates ({number(given.iterations)})"
+    reason = f"{after} {given.told(largest)}, {given.equal}."
     if largest.untuned:
         reason = f"{reason} {open_.reason}"
     return blank.decided(
@@ -106,18 +108,18 @@ def _no_huge_batch(runs: Mapping[str, xr.Dataset]) -> Missing:
         )
         return Missing(reason, "recordings with `data_size`")
     whole = int(max(known))
-    reason = f"No batch size reaches half of the training set of {whole} samples."
-    return Missing(reason, f"the full batch: an arm at batch size {whole}")
+    reason = f"No batch size reaches half of the training set of {number(whole)} samples."
+    return Missing(reason, f"the full batch: an arm at batch size {number(whole)}")
 
 
 def _no_equal_updates(given: Setting, size: int) -> Missing:
     reason = (
         f"Batch size {size} was not trained for as many updates as batch size {given.base} "
-        f"({given.iterations}) with {TUNING_SEEDS} seeds."
+        f"({number(given.iterations)}) with {TUNING_SEEDS} seeds."
     )
     needed = (
         f"{TUNING_SEEDS} seeds at several learning rates at batch size {size} that end at "
-        f"iteration {given.iterations}"
+        f"iteration {number(given.iterations)}"
     )
     return Missing(reason, needed)
 
@@ -131,7 +133,7 @@ def _needed(gap: Gap, given: Setting) -> Missing:
         both = (chance_beyond, chance_below)
         return sum(one(gap, seeds, level=given.level) for one in both)
 
-    longer = f"runs of {10 * given.iterations} iterations at every batch size"
+    longer = f"runs of {number(10 * given.iterations)} iterations at every batch size"
     needed, have, need = seeds_or_else([gap], chance, longer)
     return Missing("", needed, have, need, "seeds" if math.isfinite(need) else "")
 

@@ -36,6 +36,8 @@ class Gap:
         base: scores of the smallest batch size.
         large: scores of M.
         margin: largest gap that counts as none.
+        centre: difference of the best means, around which the interval lies, and will lie with
+            more seeds; where seeds choose their rates among tied ones, the estimate is another.
     """
 
     batch_size: int
@@ -43,6 +45,7 @@ class Gap:
     base: Tuned
     large: Tuned
     margin: float
+    centre: float
 
     @property
     def stays(self) -> bool:
@@ -228,7 +231,7 @@ def _gap(given: Setting, batch_size: int, iteration: float) -> Gap | None:
     # Seeds' own luck does not choose their rates, so this estimate is not flattered.
     middle = float(base.scores.mean() - large.scores.mean())
     contrast = replace(ends, value=min(max(middle, ends.low), ends.high))
-    return Gap(batch_size, contrast, base, large, given.margin)
+    return Gap(batch_size, contrast, base, large, given.margin, ends.value)
 
 
 def meaning(given: Setting, batch_size: int, budget: str) -> str:
@@ -263,25 +266,31 @@ def seeds_or_else(
         otherwise: what to do where no number of seeds would.
     """
     count = min((gap.contrast.n for gap in gaps), default=0)
-    seeds = seeds_to_decide(chance, count)
-    if not seeds:
-        most = seeds_at_most(count)
-        needed = (
-            f"nothing up to {most} seeds at each batch size and learning rate, as the gap may lie "
-            f"near the margin: {otherwise} may show a clearer one"
-        )
-        return needed, math.nan, math.nan
-    return f"{seeds} seeds at each batch size and learning rate (now {count})", count, seeds
+    more = seeds_to_decide(chance, count)
+    where = "at each batch size and learning rate"
+    if more.count:
+        return more.in_words(where), count, more.count
+    needed = (
+        f"nothing up to {seeds_at_most(count)} seeds {where} ({more.share} of such "
+        f"studies would be decided), as the gap may lie near the margin: {otherwise} may show a "
+        "clearer one"
+    )
+    return needed, math.nan, math.nan
 
 
 def chance_beyond(gap: Gap, seeds: int, *, level: float) -> float:
     """Chance that more seeds put a gap beyond the margin."""
-    return chance_within(gap.contrast, seeds, low=gap.margin, level=level, arms=2)
+    return chance_within(_centred(gap), seeds, low=gap.margin, level=level, arms=2)
 
 
 def chance_below(gap: Gap, seeds: int, *, level: float) -> float:
     """Chance that more seeds put a gap below the margin."""
-    return chance_within(gap.contrast, seeds, high=gap.margin, level=level, arms=2)
+    return chance_within(_centred(gap), seeds, high=gap.margin, level=level, arms=2)
+
+
+def _centred(gap: Gap) -> Interval:
+    """The interval of a gap, around the best means: it draws together around these."""
+    return replace(gap.contrast, value=gap.centre)
 
 
 def sample_of(given: Setting, gaps: list[Gap]) -> Sample:

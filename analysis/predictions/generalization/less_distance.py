@@ -199,7 +199,7 @@ def _best(
     kept = possible({rate: table[:, 0] for rate, table in tables.items()})
     size, last = key
     return End(
-        f"batch size {size} after {last} iterations",
+        f"batch size {size} after {number(last)} iterations",
         size,
         tuple(tables[rate][:, 0] for rate in kept),
         tuple(tables[rate][:, 1] for rate in kept),
@@ -337,15 +337,15 @@ def _with_seeds(
         return max(max(less(pair, seeds) for pair in sharp), against)
 
     count = min(pair.score.n for pair in plain)
-    seeds = seeds_to_decide(chance, count)
-    if not seeds:
+    more = seeds_to_decide(chance, count)
+    if not more.count:
         needed = (
             f"perhaps {clearer}, which may differ more: up to {seeds_at_most(count)} seeds an arm "
-            "would not"
+            f"would decide {more.share} of studies"
         )
         return replace(blank, needed=needed)
-    needed = f"{seeds} seeds an arm (now {count})"
-    return replace(blank, needed=needed, have=count, need=seeds, unit="seeds")
+    needed = more.in_words("an arm")
+    return replace(blank, needed=needed, have=count, need=more.count, unit="seeds")
 
 
 def _capital(text: str) -> str:

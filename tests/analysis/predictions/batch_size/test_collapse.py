@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from ultraslow.analysis.intervals.contrast import unpaired
 from ultraslow.analysis.predictions.batch_size.collapse import (
     _chance,
     _Ratios,
+    _reason,
     best_clock,
     clock_errors,
     collapse,
@@ -83,7 +85,8 @@ def test_a_difference_that_dies_out_decides_nothing(make):
     assert verdict.verdict == "undecidable"
     assert verdict.needed == (
         "perhaps training on at the same rate until iteration 30,000: the ratio may still change, "
-        "or lie near the margin, so that up to 15 seeds a batch size would not"
+        "or lie near the margin, so that up to 15 seeds a batch size would decide fewer than 1% "
+        "of studies"
     )
 
 
@@ -197,7 +200,7 @@ def test_more_seeds_are_advised_only_where_they_would_decide(extremes, everywher
         level=0.95,
         sharp=0.95,
     )
-    assert least <= seeds_to_decide(_chance(found, None), 5) <= most
+    assert least <= seeds_to_decide(_chance(found, None), 5).count <= most
 
 
 @pytest.mark.slow
@@ -571,3 +574,15 @@ def test_what_contradicts_is_held_to_half_of_the_error(make):
     )
     told = "the ratios of the extremes have 97.5% intervals, those of all pairs 95% ones"
     assert told in found.assumptions
+
+
+def test_the_farthest_of_several_pairs_is_told_to_be_that_by_chance_where_it_is_far():
+    """Beyond the margin by itself it decides nothing: the extremes do, named beforehand."""
+    extremes = Interval(0.4, -0.4, 1.2, 3, "batch 1024 over batch 64")
+    far = Interval(0.6, 0.15, 1.05, 3, "batch 1024 over batch 256")
+    near = replace(far, low=-0.1)
+    told = [
+        _reason(_Ratios((extremes, extremes), [extremes, one], 0.095, 0.95, 0.975), "Ση")
+        for one in (replace(far, high=1.3), replace(near, high=1.3))
+    ]
+    assert ["by chance" in one for one in told] == [True, False]

@@ -83,7 +83,7 @@ def test_without_any_gap_there_is_nothing_to_close(train):
     assert found.verdict == "undecidable"
     assert "no gap to close" in found.reason
     # 1024 are all the samples there are.
-    assert found.needed == "runs of 40960 iterations at every batch size"
+    assert found.needed == "runs of 40,960 iterations at every batch size"
 
 
 def test_noise_beyond_the_margin_asks_for_seeds(train):
@@ -124,7 +124,7 @@ def test_a_missing_arm_is_named_and_decides_nothing(train, options, words):
 @pytest.mark.parametrize(
     ("size", "data", "one", "full"),
     [
-        (64, 50_000, "batch size 256 as", "the full batch of 50000 samples as"),
+        (64, 50_000, "batch size 256 as", "the full batch of 50,000 samples as"),
         (64, 100, "batch size 100 as", "the full batch of 100 samples as"),
         (64, 64, "batch size 16 (none is larger", "batch size 16 (none is larger"),
     ],
@@ -218,6 +218,6 @@ def test_a_gap_at_equal_epochs_counts_beyond_the_margin_only(train):
 )
 def test_tuning_alone_has_to_close_a_gap_beyond_the_margin(closed, base_rate, needless):
     tuned = Tuned(np.zeros(5), (0.1, 0.2, 0.4), 0.2, {0.2: np.zeros(5)})
-    epochs = Gap(1024, Interval(0.0, -0.01, closed, 5), tuned, tuned, margin=0.01)
+    epochs = Gap(1024, Interval(0.0, -0.01, closed, 5), tuned, tuned, margin=0.01, centre=0.0)
     rate = None if base_rate is None else Interval(0.05, base_rate, 0.09, 5)
     assert Gaps(None, epochs, rate).needless == needless

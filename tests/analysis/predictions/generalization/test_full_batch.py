@@ -42,8 +42,8 @@ def test_sizes_far_below_the_data_are_not_huge(train):
     assert huge_sizes(runs) == set()
     found = full_batch(Study(runs))
     assert found.verdict == "undecidable"
-    assert "half of the training set of 50000" in found.reason
-    assert "batch size 50000" in found.needed
+    assert "half of the training set of 50,000" in found.reason
+    assert "batch size 50,000" in found.needed
 
 
 @pytest.mark.parametrize(("data", "huge"), [(2048, {1024}), (2049, set()), (100, {64, 1024})])

@@ -1,5 +1,7 @@
 """Gaps between batch sizes: what counts as one, and where its numbers come from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ def tuned(best, rates=RATES):
 def gap(low, high, *, base=INSIDE, large=INSIDE, estimate=None, rates=RATES):
     middle = (low + high) / 2 if estimate is None else estimate
     contrast = Interval(middle, low, high, n=5)
-    return Gap(1024, contrast, tuned(base, rates), tuned(large, rates), margin=0.01)
+    return Gap(1024, contrast, tuned(base, rates), tuned(large, rates), 0.01, contrast.value)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +116,9 @@ def test_beyond_what_can_be_afforded_no_seeds_are_asked_for():
     for chance in (lambda seeds: decided(near, seeds), lambda seeds: 0.1):
         told, _, need = seeds_or_else(near, chance, "other arms")
         assert told == (
-            "nothing up to 21 seeds at each batch size and learning rate, as the gap may lie near "
-            "the margin: other arms may show a clearer one"
+            f"nothing up to 21 seeds at each batch size and learning rate ({chance(21):.0%} of "
+            "such studies would be decided), as the gap may lie near the margin: other arms may "
+            "show a clearer one"
         )
         assert np.isnan(need)
 
@@ -200,3 +203,11 @@ def test_equal_samples_are_one_update_at_least():
     # 100 updates of 64 samples are 25 of 256, and a quarter of one of 25,600.
     assert _equal_samples(given, 256) == 25.0
     assert _equal_samples(given, 25_600) == 1.0
+
+
+def test_a_gap_is_continued_from_the_centre_of_its_interval():
+    """More seeds draw the interval together around the best means, not around the estimate."""
+    found = gap(0.0, 0.012)
+    flattered = replace(found, contrast=replace(found.contrast, value=-0.004))
+    both = [chance_below(one, 14, level=0.95) for one in (found, flattered)]
+    assert both[0] == both[1] < chance_below(replace(found, centre=0.004), 14, level=0.95)
