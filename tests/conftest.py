@@ -4,6 +4,7 @@ import importlib
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,15 @@ def pytest_configure():
     """Have the processes that tests start write their stacks when they are ended by a signal."""
     os.environ["PYTHONFAULTHANDLER"] = "1"
     os.environ[MARK] = str(os.getpid())
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        # Critical values are shared by the processes of this session, and with no other.
+        os.environ["ULTRASLOW_CACHE"] = tempfile.mkdtemp(prefix="ultraslow-cache-")
+
+
+def pytest_unconfigure():
+    """Remove what was kept for this session."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ.pop("ULTRASLOW_CACHE", ""), ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):

@@ -187,6 +187,7 @@ RUN_BY = {
     "docs/decide/batch-sizes.md": __file__,
     "docs/decide/comparing-laws.md": __file__,
     "docs/decide/report.md": "docs/test_decide_pages.py",
+    "docs/decide/scale.md": "analysis/growth/test_chunks.py",
     "docs/decide/planning.md": "analysis/cli/test_batch_sizes.py",
     "docs/record/any-loop.md": "docs/test_record_pages.py",
     "docs/record/accelerate.md": "probes/hosts/test_accelerate.py",

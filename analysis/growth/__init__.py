@@ -6,12 +6,12 @@ Contents:
     family           the growth family over fixed times, and what its series share
     surface          the restricted likelihood of each series, and its maxima
     interval         the test of an exponent, and its inversion to an interval
-    critical_values  the test's ratio under a true exponent, simulated
+    critical_values  the test's ratio under a true exponent, simulated once and kept
     noise_models     how residuals are correlated
     runs             fits of whole runs and of their tensors
     departures       jumps, changes and rest, which no law of the family has
     status           what a fit may be made of; ok, or why to be careful
-    shape            local exponents over the course of a curve
+    shape            the fitted curve, and local exponents over the course of one
     late_logarithm   whether a curve may have become a logarithm
     decade_ratio     how much the last decade added, compared with the one before
     windows          exponents of windows, and whether the fitted law has the same

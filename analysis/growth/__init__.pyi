@@ -12,11 +12,9 @@ from .family import (
     curve_gradients as curve_gradients,
 )
 from .fit import (
-    conditioned_curve as conditioned_curve,
     fit_grid as fit_grid,
     fit_growth as fit_growth,
     fit_peaks as fit_peaks,
-    growth_curve as growth_curve,
 )
 from .grids import thinned as thinned, time_grid as time_grid
 from .late_logarithm import (
@@ -61,7 +59,11 @@ from .runs import (
     fit_tensors as fit_tensors,
     fit_totals as fit_totals,
 )
-from .shape import local_shape as local_shape
+from .shape import (
+    conditioned_curve as conditioned_curve,
+    growth_curve as growth_curve,
+    local_shape as local_shape,
+)
 from .status import (
     LEAST_RATIO as LEAST_RATIO,
     LEAST_RECORDS as LEAST_RECORDS,

@@ -19,26 +19,31 @@ References:
 """
 
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2, norm
-from threadpoolctl import threadpool_limits
 
-from ultraslow.analysis.intervals import check_level
-from ultraslow.analysis.runs import ON_ITERATIONS, SeriesClock, Timeline, series_clocks
-from ultraslow.diffusion.laws import growth_regressor
+from ultraslow.analysis.runs import (
+    ON_ITERATIONS,
+    ONE_THREAD,
+    Results,
+    SeriesClock,
+    Timeline,
+    in_blocks,
+    series_clocks,
+)
 
 from .departures import at_rest, find_breaks, late_spikes, told
-from .family import curve_gradients, parameters
+from .family import parameters
 from .grids import ONSET_SHARE, TimeGrid, grid_of, same_records, thinned, time_grid
 from .interval import Calibrated, invert
-from .noise_models import NOISE_PARTS, WALKS, NoiseModel, noise_of, wandering
+from .noise_models import NOISE_PARTS, WALKS, NoiseModel
 from .status import (
     WEAK_SIGNAL,
     Assessment,
@@ -60,6 +65,7 @@ _PORTION = 1000  # series a thread fits at a time
 BREAKS = ("break_at", "exponent_before", "exponent_after")
 PARAMETERS = ("offset", "slope", "exponent", "onset")
 _RENAMED = {"low": "exponent_low", "high": "exponent_high"}  # in the result
+_APART = ("model", "parameters", "late")
 
 
 def fit_growth(
@@ -105,6 +111,10 @@ def fit_growth(
         seed: of the simulations.
         progress: called with the number of series fitted since the last call and of all.
 
+    Series in chunks of Dask (`us.load(…, chunks=…)`) are fitted chunk by chunk once values are
+    asked for, here or by the workers of a cluster; each chunk has all records of its series, and
+    `progress` is not called.
+
     Returns:
         Over the dimensions of the series: `exponent`, `exponent_low`, `exponent_high` (±inf where
         unbounded), `offset`, `slope`, `onset`, `noise_model` (as text; `noise_kind`,
@@ -120,8 +130,8 @@ def fit_growth(
     Raises:
         TypeError: when `distance` is no `xarray.DataArray` of real numbers.
         ValueError: when `distance` has no usable `iteration` coordinate, `learning_rate` is not
-            given at its iterations, there is no such clock or it falls, or an option is out of
-            range.
+            given at its iterations, there is no such clock or it falls, chunks split
+            `iteration`, or an option is out of range.
 
     >>> times = np.unique(np.geomspace(1, 1e4, 40).astype(int))
     >>> curve = xr.DataArray(3 + 2 * np.log(times), {"iteration": times}, ["iteration"])
@@ -132,12 +142,86 @@ def fit_growth(
     settings = Settings(level, onset, calibrate, draws, seed, progress)
     check_fit(distance, settings, learning_rate)
     ordered = distance.transpose(..., "iteration")
-    times = np.asarray(ordered["iteration"].values, dtype=np.float64)
-    count = int(np.prod(ordered.shape[:-1]))
-    table = np.asarray(ordered.values, dtype=np.float64).reshape(count, times.size)
-    clocks = series_clocks(ordered, clock, learning_rate)
+    if ordered.chunks is not None:
+        return _of_chunks(ordered, clock, learning_rate, settings)
+    columns, matrix = _columns(ordered, clock, learning_rate, settings)
+    shape = ordered.shape[:-1]
+    data = {name: column.reshape(shape) for name, column in columns.items()}
+    names = set(columns["clock"].tolist())
+    unit = names.pop() if len(names) == 1 else "clock"
+    return _dataset(data, matrix.reshape(*shape, *matrix.shape[1:]), ordered, settings, unit)
+
+
+def _columns(
+    distance: xr.DataArray,
+    clock: str | ArrayLike | xr.DataArray | None,
+    learning_rate: xr.DataArray | None,
+    settings: Settings,
+) -> tuple[dict[str, NDArray], Array]:
+    """Results of all series by name, each `(series,)`, and covariances of the parameters."""
+    times = np.asarray(distance["iteration"].values, dtype=np.float64)
+    count = int(np.prod(distance.shape[:-1]))
+    table = np.asarray(distance.values, dtype=np.float64).reshape(count, times.size)
+    clocks = series_clocks(distance, clock, learning_rate)
     fits = _on_clocks(times, table, clocks, settings)
-    return _dataset(fits, ordered, settings, [one.name for one in clocks])
+    names = [item.name for item in fields(GridFit) if item.name not in _APART]
+    columns: dict[str, NDArray] = {
+        _RENAMED.get(name, name): getattr(fits.numbers, name) for name in names
+    }
+    columns["records"] = fits.records
+    columns["noise_model"] = np.array([str(m) if m else "none" for m in fits.noise], dtype=str)
+    columns["noise_kind"] = np.array([m.kind if m else "none" for m in fits.noise], dtype=str)
+    for part in NOISE_PARTS:
+        numbers = [getattr(m, part) if m else np.nan for m in fits.noise]
+        columns[f"noise_{part}"] = np.array(numbers, dtype=np.float64)
+    columns["status"] = np.array([a.status for a in fits.assessments], dtype=str)
+    columns["reason"] = np.array([a.reason for a in fits.assessments], dtype=str)
+    columns["clock"] = np.array([one.name for one in clocks], dtype=str)
+    columns |= dict(zip(BREAKS, fits.breaks, strict=True))
+    return columns, fits.numbers.parameters
+
+
+def _of_chunks(
+    distance: xr.DataArray,
+    clock: str | ArrayLike | xr.DataArray | None,
+    learning_rate: xr.DataArray | None,
+    settings: Settings,
+) -> xr.Dataset:
+    """The fits of series in chunks, each chunk once its values are asked for."""
+    # What is wrong with a clock shows with any series that has all records.
+    rated = () if learning_rate is None or learning_rate.chunks else learning_rate.dims
+    first = {dim: slice(0, 1) for dim in distance.dims[:-1] if dim not in rated}
+    some = distance.isel(first)
+    some = some.copy(data=np.ones(some.shape))
+    reading, rate = clock, learning_rate
+    if isinstance(reading, xr.DataArray):
+        reading = reading.isel(first, missing_dims="ignore")
+    if rate is not None:
+        rate = rate.isel(first, missing_dims="ignore")
+    names = {one.name for one in series_clocks(some, reading, rate)}
+    beside = {"clock": clock, "learning_rate": learning_rate}
+    given = {key: part for key, part in beside.items() if isinstance(part, xr.DataArray)}
+    own = None if "clock" in given else clock
+    # The chunks are dealt out already.
+    function = partial(_fit_block, clock=own, settings=replace(settings, progress=None, threads=1))
+    found = in_blocks(distance, function, given, _RESULTS)
+    matrix = found.pop("parameter_covariance")
+    found["records"] = found["records"].astype(np.int64)
+    unit = names.pop() if len(names) == 1 else "clock"
+    return _dataset(found, matrix, distance, settings, unit)
+
+
+def _fit_block(
+    block: xr.DataArray,
+    beside: Mapping[str, xr.DataArray],
+    *,
+    clock: str | ArrayLike | None,
+    settings: Settings,
+) -> dict[str, NDArray]:
+    """Results of the series of one chunk."""
+    own = beside.get("clock", clock)
+    columns, matrix = _columns(block, own, beside.get("learning_rate"), settings)
+    return columns | {"parameter_covariance": matrix}
 
 
 @dataclass(frozen=True)
@@ -177,6 +261,19 @@ class GridFit:
     critical: Array
     model: Rows
     parameters: Array
+
+
+_RESULTS = Results(
+    names=(
+        *(_RENAMED.get(one.name, one.name) for one in fields(GridFit) if one.name not in _APART),
+        *("records", "noise_model", "noise_kind"),
+        *(f"noise_{part}" for part in NOISE_PARTS),
+        *("status", "reason", "clock"),
+        *BREAKS,
+    ),
+    texts=("noise_model", "noise_kind", "status", "reason", "clock"),
+    matrices={"parameter_covariance": len(PARAMETERS)},
+)
 
 
 @dataclass(frozen=True)
@@ -247,12 +344,12 @@ def fit_series(
     changes = rate_changes or [""] * values.shape[0]
     # The matrices are small: threads of the linear algebra below those of the fits would only wait
     # for one another (10,000 series of 60 records took twice the processor time).
-    with threadpool_limits(1, user_api="blas"):
+    with ONE_THREAD:
         for rows, kept in same_records(np.isfinite(values), usable):
             spikes = late_spikes(values[np.ix_(rows, kept)])
             grid, kept = grid_of(times, kept, settings, timeline.iterations)
             used = values[np.ix_(rows, kept)]
-            _fit_rows(result, rows, grid, used, settings.progress)
+            _fit_rows(result, rows, grid, used, settings)
             departures = _departures(result, rows, grid, used, timeline.words)
             for row, departure, rests, spike in zip(
                 rows, departures, at_rest(used), spikes, strict=True
@@ -281,15 +378,15 @@ def _unfitted(assessments: list[Assessment]) -> SeriesFits:
 
 
 def _fit_rows(
-    result: SeriesFits, rows: Rows, grid: TimeGrid, values: Array, progress: Progress | None
+    result: SeriesFits, rows: Rows, grid: TimeGrid, values: Array, settings: Settings
 ) -> None:
     def fit(part: Rows) -> GridFit:
         found = fit_grid(grid, values[part])
-        if progress is not None:
-            progress(part.size, len(result.noise))
+        if settings.progress is not None:
+            settings.progress(part.size, len(result.noise))
         return found
 
-    for part, found in _dealt_out(rows.size, fit):
+    for part, found in _dealt_out(rows.size, fit, settings.threads):
         for item in fields(GridFit):
             getattr(result.numbers, item.name)[rows[part]] = getattr(found, item.name)
         for row, model in zip(rows[part], found.model, strict=True):
@@ -299,9 +396,11 @@ def _fit_rows(
         grid.test.null.noises.clear()  # 10 MB each, while what is kept of them is small
 
 
-def _dealt_out(count: int, fit: Callable[[Rows], Found]) -> list[tuple[Rows, Found]]:
-    """What is found of so many series, portion by portion, by as many threads as there are."""
-    threads = os.cpu_count() or 1
+def _dealt_out(
+    count: int, fit: Callable[[Rows], Found], threads: int | None = None
+) -> list[tuple[Rows, Found]]:
+    """What is found of so many series, portion by portion, by threads: as many as processors."""
+    threads = threads or os.cpu_count() or 1
     portion = max(1, min(_PORTION, -(-count // threads)))
     parts = [np.arange(i, min(i + portion, count)) for i in range(0, count, portion)]
     with ThreadPoolExecutor(threads) as pool:
@@ -333,7 +432,7 @@ def fit_peaks(times: Array, values: Array) -> tuple[Array, Array]:
         at = surface(shared, table[part], 0.0)
         return np.stack([at.peak.exponent, standing(at, at.peak).signal])
 
-    with threadpool_limits(1, user_api="blas"):
+    with ONE_THREAD:
         for part, numbers in _dealt_out(rows.size, peaks):
             found[:, rows[part]] = numbers
     return found[0], found[1]
@@ -408,34 +507,21 @@ def _departures(
 
 
 def _dataset(
-    fits: SeriesFits, distance: xr.DataArray, settings: Settings, clocks: list[str]
+    columns: Mapping[str, Any],
+    matrix: Any,
+    distance: xr.DataArray,
+    settings: Settings,
+    unit: str,
 ) -> xr.Dataset:
     """The fits over the dimensions of the series, with units and the settings."""
-    dims, shape = distance.dims[:-1], distance.shape[:-1]
-    apart = ("model", "parameters", "late")
-    names = [item.name for item in fields(GridFit) if item.name not in apart]
-    columns: dict[str, NDArray] = {
-        _RENAMED.get(name, name): getattr(fits.numbers, name) for name in names
-    }
-    columns["records"] = fits.records
-    columns["noise_model"] = np.array([str(m) if m else "none" for m in fits.noise], dtype=str)
-    columns["noise_kind"] = np.array([m.kind if m else "none" for m in fits.noise], dtype=str)
-    for part in NOISE_PARTS:
-        numbers = [getattr(m, part) if m else np.nan for m in fits.noise]
-        columns[f"noise_{part}"] = np.array(numbers, dtype=np.float64)
-    columns["status"] = np.array([a.status for a in fits.assessments], dtype=str)
-    columns["reason"] = np.array([a.reason for a in fits.assessments], dtype=str)
-    columns["clock"] = np.array(clocks, dtype=str)
-    columns |= dict(zip(BREAKS, fits.breaks, strict=True))
-    data = {name: (dims, column.reshape(shape)) for name, column in columns.items()}
+    dims = distance.dims[:-1]
     coords = {name: c for name, c in distance.coords.items() if "iteration" not in c.dims}
-    table = xr.Dataset(data, coords)
-    matrix = fits.numbers.parameters.reshape(*shape, len(PARAMETERS), len(PARAMETERS))
+    table = xr.Dataset({name: (dims, column) for name, column in columns.items()}, coords)
     table["parameter_covariance"] = ((*dims, "parameter", "parameter_other"), matrix)
     table = table.assign_coords(parameter=list(PARAMETERS), parameter_other=list(PARAMETERS))
     for name in ("offset", "slope", "sigma"):
         table[name].attrs["units"] = distance.attrs.get("units", "1")
-    table["onset"].attrs["units"] = clocks[0] if len(set(clocks)) == 1 else "clock"
+    table["onset"].attrs["units"] = unit
     return table.assign_attrs(
         law="d = offset + slope * ((t + onset)**exponent - 1) / exponent",
         level=settings.level,
@@ -443,120 +529,3 @@ def _dataset(
         draws=settings.draws,
         seed=settings.seed,
     )
-
-
-def growth_curve(
-    fit: xr.Dataset,
-    iteration: ArrayLike,
-    *,
-    level: float = 0.95,
-    clock: ArrayLike | None = None,
-) -> xr.Dataset:
-    """The fitted curve of every series with a pointwise band.
-
-    d(t) ± z (g'Vg)^½ (c/χ²)^½ with g the derivatives of d in (a, b, p, τ), V their covariance and
-    c the calibrated critical value. The band is for the curve, not for records, and rests on a
-    linear approximation; the interval of the exponent does not.
-
-    Arguments:
-        fit: as returned by `fit_growth`.
-        iteration: t >= 0, shape (time,), iterations.
-        level: pointwise confidence level.
-        clock: readings at these iterations, shape (time,), of the clock that the fit is on, where
-            that is another than iterations.
-
-    Returns:
-        `distance`, `low` and `high` over the dimensions of the series and `iteration`; NaN where
-        the series was not fitted, and at iteration 0, where the distance is 0 and no law's.
-
-    Raises:
-        TypeError: when the fit is none.
-        ValueError: when an iteration is negative or not finite, the level out of range, or the
-            readings of the fit's clock are missing.
-    """
-    if not isinstance(fit, xr.Dataset) or "parameter_covariance" not in fit:
-        raise TypeError(f"fit: found {type(fit).__name__}, expected what `fit_growth` gives")
-    check_level(level)
-    times = np.atleast_1d(np.asarray(iteration, dtype=np.float64))
-    if times.ndim != 1 or not (np.isfinite(times).all() and np.all(times >= 0)):
-        raise ValueError("iteration: expected finite values >= 0 of shape (time,)")
-    dims: tuple[Hashable, ...] = fit["exponent"].dims
-    iterations, times = times, _readings(fit, times, clock)
-    columns = [fit[name].values.reshape(-1) for name in ("offset", "slope", "exponent", "onset")]
-    offset, slope, exponent, onset = columns
-    # At 0 the last time stands in, which changes nothing else, and its values are taken out below.
-    log_time = np.log(np.where(times > 0, times, times.max(initial=1.0)) + onset[:, None])
-    middle = offset[:, None] + slope[:, None] * growth_regressor(log_time, exponent[:, None])
-    matrix = fit["parameter_covariance"].values.reshape(-1, 4, 4)
-    towards = curve_gradients(log_time, exponent, slope)
-    variance = np.einsum("sti,sij,stj->st", towards, matrix, towards)
-    inflation = fit["critical"].values.reshape(-1) / chi2.ppf(fit.attrs["level"], 1)
-    half = norm.ppf((1 + level) / 2) * np.sqrt(np.maximum(variance, 0) * inflation[:, None])
-    shape = (*fit["exponent"].shape, times.size)
-    bands = {"distance": middle, "low": middle - half, "high": middle + half}
-    data = {
-        name: ((*dims, "iteration"), np.where(times > 0, band, np.nan).reshape(shape))
-        for name, band in bands.items()
-    }
-    coords = fit["exponent"].coords
-    return xr.Dataset(data, coords).assign_coords(iteration=iterations).assign_attrs(level=level)
-
-
-def conditioned_curve(
-    fit: xr.Dataset,
-    distance: xr.DataArray,
-    at: ArrayLike,
-    *,
-    clock: ArrayLike | None = None,
-) -> Array:
-    """A fitted law with the wandering of its own run: the line that meets the records.
-
-    d(t) + E[noise at t | residuals at the records], where only the correlated part of the noise
-    goes on between records. `growth_curve` is the law alone; where residuals wander like a random
-    walk it may run beside the records.
-
-    Arguments:
-        fit: of one series, as a row of what `fit_growth` returned.
-        distance: that series along `iteration`.
-        at: t, shape (time,), increasing; iterations, or readings of the clock that the fit is on.
-        clock: its readings at the records of `distance`, where that is not iterations.
-
-    Returns:
-        Shape (time,), in the unit of the distance; NaN beyond the records, and where the series
-        was not fitted.
-    """
-    asked = np.atleast_1d(np.asarray(at, dtype=np.float64))
-    model = noise_of(fit)
-    iterations = np.asarray(distance["iteration"].values, dtype=np.float64)
-    times = iterations if clock is None else np.asarray(clock, dtype=np.float64)
-    values = np.asarray(distance.values, dtype=np.float64)
-    known = np.flatnonzero((iterations > 0) & np.isfinite(values) & (times > 0))
-    known = known[np.diff(times[known], prepend=0.0) > 0]
-    found = np.full(asked.shape, np.nan)
-    if model is None or known.size < 2:
-        return found
-    known = known[thinned(times[known])]
-    inside = (asked >= times[known[0]]) & (asked <= times[known[-1]])
-    both = np.concatenate([times[known], asked[inside]])
-    law = growth_curve(fit, both, clock=None if clock is None else both)["distance"].values
-    left = values[known] - law[: known.size]
-    at_records = None if clock is None else iterations[known]
-    wander = wandering(model, times[known], left, asked[inside], iterations=at_records)
-    found[inside] = law[known.size :] + wander
-    return found
-
-
-def _readings(fit: xr.Dataset, iterations: Array, clock: ArrayLike | None) -> Array:
-    """The iterations as the clock of a fit reads them."""
-    other = set(fit["clock"].values.ravel().tolist()) - {"iteration"} if "clock" in fit else set()
-    if clock is None and other:
-        raise ValueError(f"clock: expected readings at these iterations, of {other.pop()}")
-    if clock is None:
-        return iterations
-    readings = np.asarray(clock, dtype=np.float64)
-    if readings.shape != iterations.shape or not np.all(readings >= 0):
-        raise ValueError(
-            f"clock: found shape {readings.shape}, expected values >= 0 of shape "
-            f"{iterations.shape}, as iterations"
-        )
-    return readings

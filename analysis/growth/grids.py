@@ -7,11 +7,14 @@ values, which are most of the work.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .critical_values import NullRatios
+from ultraslow.analysis.growth.critical_values import DEVIATES, NullRatios, rows_of
+from ultraslow.analysis.runs import ONE_THREAD
+
 from .family import Frame, frame
 from .interval import Asymptotic, Calibrated, ExponentTest
 from .noise_models import menu
@@ -27,6 +30,7 @@ _LEAST_EVEN = 30  # records even in ln t, below which others are added
 ONSET_SHARE, LATEST_SHARE = 0.1, 1.0
 _SAME_RANGE = 0.95  # share of the range of ln t above which a series with gaps has all of it
 _GRIDS = 8  # sets of times kept; one takes 6 to 25 MB
+_ONE_AT_A_TIME = Lock()
 
 
 def same_records(finite: NDArray[np.bool_], rows: Rows) -> Iterator[tuple[Rows, Rows]]:
@@ -90,9 +94,10 @@ def time_grid(times: Array, settings: Settings, iterations: Array | None = None)
         iterations: at the records, shape (time,), where times are another clock's.
     """
     key, onsets, beside = _bytes(times), _onsets(times, settings), _bytes(iterations)
-    if not settings.calibrate:
-        return TimeGrid(_frame(key, key, onsets, beside, beside), Asymptotic(settings.level))
-    null = _null_ratios(key, onsets, beside, settings.draws, settings.seed)
+    with _ONE_AT_A_TIME:  # threads that ask for the same grid get the same one
+        if not settings.calibrate:
+            return TimeGrid(_frame(key, key, onsets, beside, beside), Asymptotic(settings.level))
+        null = _null_ratios(key, onsets, beside, settings.draws, settings.seed)
     return TimeGrid(null.frame, Calibrated(settings.level, null))
 
 
@@ -167,13 +172,14 @@ def _frame(
     scheduled: bytes,
 ) -> Frame:
     own, whole = (np.frombuffer(one) if one else None for one in (iterations, scheduled))
-    return frame(
-        np.frombuffer(times),
-        menu(np.frombuffer(schedule), whole),
-        onsets=onsets[:2],
-        latest=onsets[2],
-        iterations=own,
-    )
+    with ONE_THREAD:
+        return frame(
+            np.frombuffer(times),
+            menu(np.frombuffer(schedule), whole),
+            onsets=onsets[:2],
+            latest=onsets[2],
+            iterations=own,
+        )
 
 
 @lru_cache(maxsize=_GRIDS)
@@ -181,4 +187,5 @@ def _null_ratios(
     times: bytes, onsets: tuple[float, float, float], iterations: bytes, draws: int, seed: int
 ) -> NullRatios:
     shared = _frame(times, times, onsets, iterations, iterations)
-    return NullRatios(shared, draws=draws, seed=seed)
+    inputs = repr((times, onsets, iterations, draws, seed)).encode()
+    return NullRatios(shared, draws=draws, seed=seed, kept=rows_of(inputs, DEVIATES.size))

@@ -18,14 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2, norm
 
-from .critical_values import (
+from ultraslow.analysis.growth.critical_values import (
     DEVIATES,
     EXPONENT_NODES,
     ONSET_NODES,
     SIGNAL_NODES,
-    Cell,
     NullRatios,
+    cell_of,
+    numbers_of,
 )
+
 from .family import EXPONENT_HIGH, EXPONENT_LOW, Basis, Point
 from .surface import Standing, Surface, profile, standard_error, standing
 
@@ -102,12 +104,12 @@ class Calibrated:
     def _read(self, at: Surface, read: Callable[[Array, Rows, float], Array]) -> Array:
         """What is read from the cell of each series."""
         here = standing(at, at.held)
-        codes = _codes(nodes(at.frame.basis, at.held, here), at.held.model)
-        wanted, which = np.unique(codes, return_inverse=True)
-        cells = [_decoded(int(code)) for code in wanted]
+        numbers = numbers_of(nodes(at.frame.basis, at.held, here), at.held.model)
+        wanted, which = np.unique(numbers, return_inverse=True)
+        cells = [cell_of(int(number)) for number in wanted]
         if any(cell not in self.null.roots for cell in cells):
             self.null.simulate_cells(cells)
-        values = np.empty(codes.size)
+        values = np.empty(numbers.size)
         for index, cell in enumerate(cells):
             rows = np.flatnonzero(which == index)
             factor = self.null.factors[int(cell.onset > 0), cell.model]
@@ -157,17 +159,6 @@ def nodes(basis: Basis, point: Point, here: Standing) -> Rows:
 
 def _nearest(nodes: Array, values: Array) -> Rows:
     return np.abs(values[:, None] - nodes).argmin(axis=1)
-
-
-def _codes(nodes: Rows, models: Rows) -> Rows:
-    """One number for each cell; sorting numbers is much faster than sorting rows."""
-    exponent, strength, onset = nodes.T
-    return ((models * EXPONENT_NODES.size + exponent) * 8 + strength) * 8 + onset
-
-
-def _decoded(code: int) -> Cell:
-    model, exponent = divmod(code // 64, EXPONENT_NODES.size)
-    return Cell(model, exponent, code // 8 % 8, code % 8)
 
 
 class Inversion(NamedTuple):

@@ -65,7 +65,7 @@ def fit_totals(
         logarithm fit better than curves that have become one (`late_logarithm.Advantage`); and
         exponents of windows of a decade, as `windows.window_columns` gives them.
     """
-    curves = {name: _window(total_distance(run), run) for name, run in runs.items()}
+    curves = {name: _window(total_distance(run), run).compute() for name, run in runs.items()}
     fits = _labelled(_fit(curves, Settings(level, progress=progress)), runs)
     return fits.assign(late_growth(curves, fits, level=level))
 
@@ -160,7 +160,7 @@ def _fit(curves: Curves, settings: Settings, clock: str = "iteration") -> xr.Dat
                 calibrate=settings.calibrate,
                 draws=settings.draws,
                 progress=advance,
-            )
+            ).compute()
         )
     # Tensors that only some runs have: numbers become NaN, texts empty.
     filled = xr.align(*parts, join="outer", exclude=["node"], copy=False)

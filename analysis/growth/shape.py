@@ -1,4 +1,4 @@
-"""Local shape of a growth curve: how its slope in ln t changes along the curve.
+"""The fitted curve, and the local shape of a curve: how its slope in ln t changes along it.
 
 With L = ln t and s = dd/dL the local slope, κ = d ln s/dL is 0 for a logarithm, p for a power t^p,
 (q − 1)/L for (ln t)^q, and falls without bound for saturation. A flat κ is a power law; a drifting
@@ -9,17 +9,29 @@ squares with the noise of the growth fit, and the band is simultaneous: it holds
 κ with the stated probability. What the spline is too stiff to follow is not in the band.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import BSpline
-from scipy.stats import norm
+from scipy.stats import chi2, norm
 
-from ultraslow.analysis.intervals import t_quantile
+from ultraslow.analysis.intervals import check_level, t_quantile
+from ultraslow.diffusion.laws import growth_regressor
 
-from .noise_models import NoiseModel, fitted_noise, handicap, menu, noise_covariance
+from .family import curve_gradients
+from .grids import thinned
+from .noise_models import (
+    NoiseModel,
+    fitted_noise,
+    handicap,
+    menu,
+    noise_covariance,
+    noise_of,
+    wandering,
+)
 from .status import check_curve
 
 Array = NDArray[np.float64]
@@ -295,3 +307,120 @@ def _shape_band(
     middle[clear] = change / slope
     low[clear], high[clear] = middle[clear] - reach * error, middle[clear] + reach * error
     return low, middle, high
+
+
+def growth_curve(
+    fit: xr.Dataset,
+    iteration: ArrayLike,
+    *,
+    level: float = 0.95,
+    clock: ArrayLike | None = None,
+) -> xr.Dataset:
+    """The fitted curve of every series with a pointwise band.
+
+    d(t) ± z (g'Vg)^½ (c/χ²)^½ with g the derivatives of d in (a, b, p, τ), V their covariance and
+    c the calibrated critical value. The band is for the curve, not for records, and rests on a
+    linear approximation; the interval of the exponent does not.
+
+    Arguments:
+        fit: as returned by `fit_growth`.
+        iteration: t >= 0, shape (time,), iterations.
+        level: pointwise confidence level.
+        clock: readings at these iterations, shape (time,), of the clock that the fit is on, where
+            that is another than iterations.
+
+    Returns:
+        `distance`, `low` and `high` over the dimensions of the series and `iteration`; NaN where
+        the series was not fitted, and at iteration 0, where the distance is 0 and no law's.
+
+    Raises:
+        TypeError: when the fit is none.
+        ValueError: when an iteration is negative or not finite, the level out of range, or the
+            readings of the fit's clock are missing.
+    """
+    if not isinstance(fit, xr.Dataset) or "parameter_covariance" not in fit:
+        raise TypeError(f"fit: found {type(fit).__name__}, expected what `fit_growth` gives")
+    check_level(level)
+    times = np.atleast_1d(np.asarray(iteration, dtype=np.float64))
+    if times.ndim != 1 or not (np.isfinite(times).all() and np.all(times >= 0)):
+        raise ValueError("iteration: expected finite values >= 0 of shape (time,)")
+    dims: tuple[Hashable, ...] = fit["exponent"].dims
+    iterations, times = times, _readings(fit, times, clock)
+    columns = [fit[name].values.reshape(-1) for name in ("offset", "slope", "exponent", "onset")]
+    offset, slope, exponent, onset = columns
+    # At 0 the last time stands in, which changes nothing else, and its values are taken out below.
+    log_time = np.log(np.where(times > 0, times, times.max(initial=1.0)) + onset[:, None])
+    middle = offset[:, None] + slope[:, None] * growth_regressor(log_time, exponent[:, None])
+    matrix = fit["parameter_covariance"].values.reshape(-1, 4, 4)
+    towards = curve_gradients(log_time, exponent, slope)
+    variance = np.einsum("sti,sij,stj->st", towards, matrix, towards)
+    inflation = fit["critical"].values.reshape(-1) / chi2.ppf(fit.attrs["level"], 1)
+    half = norm.ppf((1 + level) / 2) * np.sqrt(np.maximum(variance, 0) * inflation[:, None])
+    shape = (*fit["exponent"].shape, times.size)
+    bands = {"distance": middle, "low": middle - half, "high": middle + half}
+    data = {
+        name: ((*dims, "iteration"), np.where(times > 0, band, np.nan).reshape(shape))
+        for name, band in bands.items()
+    }
+    coords = fit["exponent"].coords
+    return xr.Dataset(data, coords).assign_coords(iteration=iterations).assign_attrs(level=level)
+
+
+def conditioned_curve(
+    fit: xr.Dataset,
+    distance: xr.DataArray,
+    at: ArrayLike,
+    *,
+    clock: ArrayLike | None = None,
+) -> Array:
+    """A fitted law with the wandering of its own run: the line that meets the records.
+
+    d(t) + E[noise at t | residuals at the records], where only the correlated part of the noise
+    goes on between records. `growth_curve` is the law alone; where residuals wander like a random
+    walk it may run beside the records.
+
+    Arguments:
+        fit: of one series, as a row of what `fit_growth` returned.
+        distance: that series along `iteration`.
+        at: t, shape (time,), increasing; iterations, or readings of the clock that the fit is on.
+        clock: its readings at the records of `distance`, where that is not iterations.
+
+    Returns:
+        Shape (time,), in the unit of the distance; NaN beyond the records, and where the series
+        was not fitted.
+    """
+    asked = np.atleast_1d(np.asarray(at, dtype=np.float64))
+    model = noise_of(fit)
+    iterations = np.asarray(distance["iteration"].values, dtype=np.float64)
+    times = iterations if clock is None else np.asarray(clock, dtype=np.float64)
+    values = np.asarray(distance.values, dtype=np.float64)
+    known = np.flatnonzero((iterations > 0) & np.isfinite(values) & (times > 0))
+    known = known[np.diff(times[known], prepend=0.0) > 0]
+    found = np.full(asked.shape, np.nan)
+    if model is None or known.size < 2:
+        return found
+    known = known[thinned(times[known])]
+    inside = (asked >= times[known[0]]) & (asked <= times[known[-1]])
+    both = np.concatenate([times[known], asked[inside]])
+    law = growth_curve(fit, both, clock=None if clock is None else both)["distance"].values
+    left = values[known] - law[: known.size]
+    at_records = None if clock is None else iterations[known]
+    wander = wandering(model, times[known], left, asked[inside], iterations=at_records)
+    found[inside] = law[known.size :] + wander
+    return found
+
+
+def _readings(fit: xr.Dataset, iterations: Array, clock: ArrayLike | None) -> Array:
+    """The iterations as the clock of a fit reads them."""
+    other = set(fit["clock"].values.ravel().tolist()) - {"iteration"} if "clock" in fit else set()
+    if clock is None and other:
+        raise ValueError(f"clock: expected readings at these iterations, of {other.pop()}")
+    if clock is None:
+        return iterations
+    readings = np.asarray(clock, dtype=np.float64)
+    if readings.shape != iterations.shape or not np.all(readings >= 0):
+        raise ValueError(
+            f"clock: found shape {readings.shape}, expected values >= 0 of shape "
+            f"{iterations.shape}, as iterations"
+        )
+    return readings

@@ -56,6 +56,7 @@ class Settings:
         draws: simulated series per critical value.
         seed: of the simulations.
         progress: called with the number of series fitted since the last call and of all, or None.
+        threads: that series are dealt out to; None for as many as processors.
     """
 
     level: float = 0.95
@@ -64,6 +65,7 @@ class Settings:
     draws: int = 1000
     seed: int = 0
     progress: Progress | None = None
+    threads: int | None = None
 
 
 class Assessment(NamedTuple):

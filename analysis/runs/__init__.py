@@ -11,6 +11,8 @@ Contents:
     names     how arms are called
     gaps      seeds and arms that a sweep lacks
     where     conditions that choose some of them
+    stored    large variables that stay on disk until they are used
+    blocks    functions of series that lie in chunks
 """
 
 import lazy_loader

@@ -13,6 +13,7 @@ from .arms import (
     setting_of as setting_of,
     some_runs as some_runs,
 )
+from .blocks import ONE_THREAD as ONE_THREAD, Results as Results, in_blocks as in_blocks
 from .clocks import (
     CLOCK_WORDS as CLOCK_WORDS,
     ON_ITERATIONS as ON_ITERATIONS,

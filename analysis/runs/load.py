@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +34,7 @@ from ultraslow.diffusion.recording import (
     unwritten,
 )
 
+from .stored import Chunks, chunks_by_dimension, stored
 from .where import condition
 
 _NODE_LENGTH = 60
@@ -55,6 +57,7 @@ def load(
     paths: Paths,
     *,
     where: str = "",
+    chunks: Chunks | None = None,
     progress: Callable[[Iterable[Path]], Iterable[Path]] = iter,
 ) -> xr.DataTree:
     """The recordings at the given paths, one node a run.
@@ -66,23 +69,31 @@ def load(
         paths: where to look.
         where: which recordings to take, as "batch_size >= 1024 and scaling == 'sqrt'": names of
             labels and what `runs.NAMES` lists, compared; all of them when empty.
+        chunks: leave on disk what a closed recording has more than one number of at each record,
+            and read it in chunks of Dask where it is used: {"tensor": 100} for so many tensors at
+            a time, one length for every dimension but `iteration`, or "auto". One recording at a
+            time is then in memory, and all files have to stay where they are.
         progress: wraps the recordings found while they are read, as `tqdm.tqdm` does.
 
     Returns:
-        A tree whose nodes are recordings held in memory. Node names are made safe and unique; the
-        run's own name is its `run` coordinate. Each node has the attributes `path`; `sha256`, of
-        the file, or of the joined digests of a live folder's segments; and `state`: `closed`,
-        or what `diffusion.recording.state_of` tells of a live folder, with `written`, the time of
-        its last segment, and `unwritten`, what a killed run lost, in words. The tree has
-        `unusable`, and where a condition was given, `where` and the number of recordings that do
-        not meet it, `left_out`.
+        A tree whose nodes are recordings, held in memory unless chunks are asked for. Node names
+        are made safe and unique; the run's own name is its `run` coordinate. Each node has the
+        attributes `path`; `sha256`, of the file, or of the joined digests of a live folder's
+        segments; and `state`: `closed`, or what `diffusion.recording.state_of` tells of a live
+        folder, with `written`, the time of its last segment, and `unwritten`, what a killed run
+        lost, in words. The tree has `unusable`, and where a condition was given, `where` and the
+        number of recordings that do not meet it, `left_out`.
 
     Raises:
         RecordError: when nothing is usable, with all faults.
         ConditionError: when the condition cannot be read, or no recording meets it.
+        ValueError: when chunks would split `iteration`, or name no dimension of recordings.
     """
+    if chunks is not None:
+        chunks_by_dimension(chunks)
     wanted = condition(where) if where.strip() else None
-    nodes, faults = gathered(paths, read, progress)
+    reader = read if chunks is None else partial(_read_stored, chunks=chunks)
+    nodes, faults = gathered(paths, reader, progress)
     chosen = nodes if wanted is None else {node: nodes[node] for node in wanted.chosen(nodes)}
     tree = xr.DataTree.from_dict(chosen)
     if wanted is not None:
@@ -118,12 +129,12 @@ def gathered(
     counts: dict[str, int] = {}
     for path in progress(found):
         try:
-            one, partial = reader(path)
+            one, left_out = reader(path)
         except RecordError as error:
             faults.append(Unusable(error.source, error.faults))
             continue
         nodes[_node_name(str(one.variables["run"].values), nodes, counts)] = one
-        faults.extend(partial)
+        faults.extend(left_out)
     if not nodes:
         raise _nothing_usable(given, faults)
     return nodes, faults
@@ -169,6 +180,14 @@ def read(path: Path) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
             ):
                 raise
     raise RecordError(str(path), ["its files were moved again and again while it was read"])
+
+
+def _read_stored(path: Path, chunks: Chunks) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
+    """As `read`, but for what a closed recording leaves on disk."""
+    run, left_out = read(path)
+    if run.attrs["state"] == "closed":
+        run = stored(run, Path(run.attrs["path"]), run.attrs["sha256"], chunks)
+    return run, left_out
 
 
 def _read_closed(path: Path) -> tuple[xr.Dataset, tuple[Unusable, ...]]:

@@ -46,6 +46,7 @@ from .netcdf import (
     is_file as is_file,
     join_segments as join_segments,
     read_file as read_file,
+    read_variable as read_variable,
     sealed_header as sealed_header,
     segment_file as segment_file,
     segments_of as segments_of,

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 # What the libraries raise for damaged files; AttributeError for a damaged attribute.
 _DAMAGE = (
@@ -39,6 +40,10 @@ class RecordError(ValueError):
         self.source = str(source)
         self.faults = tuple(faults)
         super().__init__(f"{self.source}: " + "; ".join(self.faults))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, tuple[str, ...]]]:
+        """What another process makes it of: its two parts, and not its message."""
+        return type(self), (self.source, self.faults)
 
 
 @contextmanager

@@ -187,6 +187,33 @@ def sealed_header(path: Path, wanted: Collection[str]) -> tuple[Header, str]:
     return read_header(content, wanted), digest
 
 
+def read_variable(path: Path, name: str, digest: str, key: Any = ...) -> np.ndarray:
+    """Values of one variable of a file that was read and checked before.
+
+    Arguments:
+        path: of the file.
+        name: of the variable.
+        digest: of the file when it was checked, SHA-256 in hexadecimal digits.
+        key: which values, as numpy indexes.
+
+    Raises:
+        RecordError: when the file cannot be read, or is another than it was.
+    """
+    content = _content(path)
+    if checksum(content) != digest:
+        raise RecordError(str(path), ["has changed since it was loaded: load it again"])
+    with (
+        _LIBRARY,
+        damage(str(path), "is a damaged or cut-off NetCDF file"),
+        netCDF4.Dataset(_NAME, "r", memory=content) as header,
+    ):
+        variable = header.variables[name]
+        if _is_packed(variable):
+            return np.asarray(_dataset(header)[name].values[key])
+        variable.set_auto_maskandscale(False)
+        return np.asarray(variable[key])
+
+
 def from_bytes(content: bytes, source: str) -> xr.Dataset:
     """The records of a file, checked.
 

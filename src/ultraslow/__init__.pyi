@@ -2,8 +2,8 @@ from . import analysis as analysis, diffusion as diffusion, probes as probes
 from .analysis import plot as plot
 from .analysis.exporters.tidy import to_frame as to_frame
 from .analysis.growth.decade_ratio import decade_ratio as decade_ratio
-from .analysis.growth.fit import fit_growth as fit_growth, growth_curve as growth_curve
-from .analysis.growth.shape import local_shape as local_shape
+from .analysis.growth.fit import fit_growth as fit_growth
+from .analysis.growth.shape import growth_curve as growth_curve, local_shape as local_shape
 from .analysis.importers.importing import import_runs as import_runs
 from .analysis.noise.breakdown import run_noise_scale as run_noise_scale
 from .analysis.planning.certificate import certify as certify

@@ -4,13 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ultraslow.analysis.growth.fit import (
-    conditioned_curve,
-    fit_growth,
-    fit_peaks,
-    growth_curve,
-)
+from ultraslow.analysis.growth.fit import fit_growth, fit_peaks
 from ultraslow.analysis.growth.noise_models import fitted_noise
+from ultraslow.analysis.growth.shape import conditioned_curve, growth_curve
 from ultraslow.analysis.growth.status import WEAK_SIGNAL
 
 TIMES = np.geomspace(10, 1e5, 60)

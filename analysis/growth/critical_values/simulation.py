@@ -20,11 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from .family import Frame, members
-from .noise_models import OFF_CLOCK, NoiseModel
-from .surface import Products, products, surface_of
+from ultraslow.analysis.growth.family import Frame, members
+from ultraslow.analysis.growth.noise_models import OFF_CLOCK, NoiseModel
+from ultraslow.analysis.growth.surface import Products, products, surface_of
+from ultraslow.analysis.runs import ONE_THREAD
+
+from .disk import PATIENCE, Rows
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 
 EXPONENT_NODES = np.array([-1.5, -1.0, -0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
 SIGNAL_NODES = np.array([4.0, 10.0, 40.0])
@@ -47,6 +51,31 @@ class Cell(NamedTuple):
     onset: int
 
 
+def numbers_of(nodes: Index, models: Index) -> Index:
+    """The number that each cell goes by; sorting numbers is much faster than sorting rows.
+
+    Arguments:
+        nodes: exponent, signal and onset index, shape (series, 3).
+        models: shape (series,).
+    """
+    exponent, signal, onset = nodes.T
+    return ((models * EXPONENT_NODES.size + exponent) * 8 + signal) * 8 + onset
+
+
+def cell_of(number: int) -> Cell:
+    """The cell that goes by a number.
+
+    >>> cell_of(int(numbers_of(np.array([[5, 2, 4]]), np.array([7]))[0]))
+    Cell(model=7, exponent=5, signal=2, onset=4)
+    """
+    model, exponent = divmod(number // 64, EXPONENT_NODES.size)
+    return Cell(model, exponent, number // 8 % 8, number % 8)
+
+
+def _number_of(cell: Cell) -> int:
+    return int(numbers_of(np.array([cell[1:]]), np.array([cell.model]))[0])
+
+
 @dataclass(frozen=True)
 class NullRatios:
     """Signed roots of true exponents on one time grid, simulated on first use and kept.
@@ -55,8 +84,8 @@ class NullRatios:
         frame: shared quantities of the time grid.
         draws: simulated series per cell.
         seed: of the simulations; a cell's series do not depend on which cells came before.
-        samples: sorted signed roots of each cell so far, (draw,).
-        roots: what `roots_at_deviates` reads from them, (deviate,).
+        kept: where what is simulated is kept between calls; nowhere by default.
+        roots: of each cell so far, what `roots_at_deviates` reads from its sample, (deviate,).
         noises: products of noise drawn from models, for as long as cells are being added.
         locks: one for each cell begun, so that threads share the work and never repeat it.
         factors: of critical values, as `corrections` gives them.
@@ -65,7 +94,7 @@ class NullRatios:
     frame: Frame
     draws: int = 1000
     seed: int = 0
-    samples: dict[Cell, Array] = field(default_factory=dict)
+    kept: Rows = field(default_factory=lambda: Rows(None, DEVIATES.size))
     roots: dict[Cell, Array] = field(default_factory=dict)
     noises: dict[int, Products] = field(default_factory=dict)
     locks: dict[Cell, Lock] = field(default_factory=dict)
@@ -73,22 +102,40 @@ class NullRatios:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "factors", corrections(self.frame))
+        self._take_over()
 
     def simulate_cells(self, wanted: list[Cell]) -> None:
-        """Add the samples of cells that are not there yet."""
+        """Add the roots of cells that are not there yet."""
         missing = sorted(cell for cell in wanted if cell not in self.roots)
-        # First the cells that no other thread has begun, then the others, which may be waited for.
+        # First the cells that no other thread and no other process has begun, then the others,
+        # which may be waited for.
         for blocking in (False, True):
             for cell in missing:
                 lock = self.locks.setdefault(cell, Lock())
                 if not lock.acquire(blocking=blocking):
                     continue
                 try:
-                    if cell not in self.roots:
-                        self.samples[cell] = self.simulated(cell, self.noise(cell.model))
-                        self.roots[cell] = roots_at_deviates(self.samples[cell])
+                    self._add(cell, patience=PATIENCE if blocking else 0.0)
                 finally:
                     lock.release()
+
+    def _add(self, cell: Cell, *, patience: float) -> None:
+        """A cell's roots, as another process has kept them or simulated here."""
+        if cell in self.roots:
+            return
+        number = _number_of(cell)
+        with self.kept.claimed(number, patience=patience) as free:
+            self._take_over()
+            if free and cell not in self.roots:
+                with ONE_THREAD:  # the last digits are those of every other call
+                    sample = self.simulated(cell, self.noise(cell.model))
+                self.roots[cell] = roots_at_deviates(sample)
+                self.kept.add(number, self.roots[cell])
+
+    def _take_over(self) -> None:
+        """The cells that were kept since this was last called."""
+        for number, roots in self.kept.new().items():
+            self.roots.setdefault(cell_of(number), roots)
 
     def noise(self, model: int) -> Products:
         """Noise drawn from one model, the same for all its cells."""

@@ -1,0 +1,10 @@
+"""The likelihood ratio of a true exponent: simulated once, and kept.
+
+Contents:
+    simulation  signed roots of true exponents on one time grid, cell by cell
+    disk        what was simulated, kept between calls and shared by processes
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
