@@ -130,11 +130,23 @@ def _schema_faults(dataset: DatasetLike) -> Iterable[str]:
     if schema is None:
         yield "attribute schema is missing: this is not a recording"
     elif not isinstance(schema, int | np.integer) or int(schema) != SCHEMA:
-        yield f"schema version {str(schema)[:NAME_LENGTH]!r}, this version reads {SCHEMA}"
+        found = f"schema version {str(schema)[:NAME_LENGTH]!r}, this version reads {SCHEMA}"
+        later = isinstance(schema, int | np.integer) and int(schema) > SCHEMA
+        yield found + (_written_by(dataset.attrs) if later else "")
     for name, value in dataset.attrs.items():
         if isinstance(value, str) and len(value) > ATTRIBUTE_LENGTH:
             name = str(name)[:NAME_LENGTH]
             yield f"attribute {name} has {len(value)} characters, at most {ATTRIBUTE_LENGTH}"
+
+
+def _written_by(attributes: Mapping[Any, Any]) -> str:
+    """Which version can read what a later one has written, as a recording says it."""
+    try:
+        writer = json.loads(str(attributes.get("versions", ""))).get("ultraslow", "")
+    except (ValueError, AttributeError):
+        writer = ""
+    known = str(writer or "")[:NAME_LENGTH]
+    return f": install ultraslow {known} or later, which wrote it" if known else ""
 
 
 def _field_faults(dataset: DatasetLike) -> Iterable[str]:

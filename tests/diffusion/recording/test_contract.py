@@ -100,6 +100,20 @@ def test_another_schema_and_an_endless_attribute():
     )
 
 
+def test_a_later_recording_says_which_version_reads_it():
+    later = dataset().assign_attrs(schema=2, versions='{"python": "3.13", "ultraslow": "0.4.1"}')
+    (fault,) = faults(later)
+    assert fault.startswith("schema version '2', this version reads 1")
+    assert fault.endswith(": install ultraslow 0.4.1 or later, which wrote it")
+    for lost in ("", "no JSON", "[]", '{"ultraslow": null}'):
+        assert faults(later.assign_attrs(versions=lost))[0].startswith("schema version '2', this")
+
+
+def test_fields_of_a_later_version_are_kept():
+    further = dataset().assign(curl=("iteration", np.arange(3.0)))
+    check(further)
+
+
 def test_weights_that_diverged_are_no_fault():
     check(dataset(distance_sq=np.full((3, 2), np.inf), weight_sq=np.full((3, 2), np.nan)))
 
