@@ -1,5 +1,7 @@
 from .continuation import (
+    ASSURED as ASSURED,
     MoreSeeds as MoreSeeds,
+    advised as advised,
     chance_within as chance_within,
     seeds_at_most as seeds_at_most,
     seeds_to_decide as seeds_to_decide,

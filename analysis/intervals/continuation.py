@@ -10,7 +10,7 @@ References:
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,26 +132,40 @@ class MoreSeeds:
         return percent(self.chance) if self.chance >= 0.01 else "fewer than 1%"
 
 
+def advised(tried: Mapping[int, float], count: int) -> MoreSeeds:
+    """The number of seeds to advise, of those that were tried.
+
+    Arguments:
+        tried: chance of a decision, by number of seeds; from the fewest on, up to the first whose
+            chance suffices.
+        count: seeds that are there.
+
+    Returns:
+        The number whose chance suffices, and a tenth more; where none does, the fewest that decide
+        as often as any, if that is more often than not.
+    """
+    best, most = max(tried.values()), seeds_at_most(count)
+    if best >= ASSURED:
+        enough = min(seeds for seeds, share in tried.items() if share >= ASSURED)
+        return MoreSeeds(count, min(math.ceil(_SPARE * enough), most), tried[enough])
+    fewest = min(seeds for seeds, share in tried.items() if share >= best - _ALIKE)
+    return MoreSeeds(count, fewest if best >= _LIKELY else 0, tried[fewest])
+
+
 def seeds_to_decide(chance: Callable[[int], float], count: int) -> MoreSeeds:
-    """Seeds whose chance of a decision suffices, and a tenth more; else the likeliest number.
+    """Seeds whose chance of a decision suffices, or else the likeliest number (`advised`).
 
     Arguments:
         chance: of a decision with so many seeds.
         count: seeds that are there.
 
     Returns:
-        Their number, in steps of a few percent; where `seeds_at_most` do not suffice, the fewest
-        that decide as often as any number up to these, if that is more often than not.
+        Their number, in steps of a few percent up to `seeds_at_most`.
     """
-    most, tried = seeds_at_most(count), {}
+    most, tried = seeds_at_most(count), dict[int, float]()
     seeds = count + max(count // 2, 1)  # with fewer the spread may change the ends again
     while True:
         tried[seeds] = chance(seeds)
-        if tried[seeds] >= ASSURED:
-            return MoreSeeds(count, min(math.ceil(_SPARE * seeds), most), tried[seeds])
-        if seeds == most:
-            break
+        if tried[seeds] >= ASSURED or seeds == most:
+            return advised(tried, count)
         seeds = min(max(seeds + 1, round(seeds * _GROWTH)), most)
-    best = max(tried.values())
-    fewest = min(seeds for seeds, share in tried.items() if share >= best - _ALIKE)
-    return MoreSeeds(count, fewest if best >= _LIKELY else 0, tried[fewest])

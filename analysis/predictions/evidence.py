@@ -174,7 +174,7 @@ def arm_titles(study: Study) -> dict[str, str]:
 def more_seeds(
     measures: Sequence[Measure], have: int, where: str, *, level: float, otherwise: Missing
 ) -> Missing:
-    """How many seeds would decide, as an instruction; another one where too many would be needed.
+    """How many seeds would decide, as an instruction; another one where none are likely to.
 
     Arguments:
         measures: what is known, undecided.
@@ -183,11 +183,10 @@ def more_seeds(
         level: confidence level of an arm's interval.
         otherwise: what else would decide.
     """
-    count = seeds_needed(measures, level=level)
-    if not count:
+    more = replace(seeds_needed(measures, level=level), there=have)
+    if not more.count:
         return otherwise
-    needed = f"{count} seeds {where} (now {have})"
-    return Missing("", needed, float(have), float(count), "seeds")
+    return Missing("", more.in_words(where), float(have), float(more.count), "seeds")
 
 
 def decided_by_arms(

@@ -23,10 +23,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ultraslow.analysis.intervals import (
+    ASSURED,
     CONTRADICTED,
     SUPPORTED,
     UNDECIDABLE,
     Interval,
+    MoreSeeds,
+    advised,
     joint_level,
     seeds_at_most,
     t_interval,
@@ -36,10 +39,6 @@ Array = NDArray[np.float64]
 
 # An arm leans beyond a zone where its interval at this level does not reach into it.
 _LEANING = 0.8
-# Share of the continuations in which what is advised has to decide.
-_SURE = 0.8
-# And as many seeds more: where few are advised, those that are there agree by luck now and then.
-_SPARE = 1.25
 _DRAWS = 400
 _GRID = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 26, 32, 40, 50, 65, 80, 100)
 
@@ -146,7 +145,7 @@ def judge(measures: Sequence[Measure], *, level: float) -> Judged:
     return Judged(UNDECIDABLE, k, q, intervals[q][k], tuple(arms))
 
 
-def seeds_needed(measures: Sequence[Measure], *, level: float) -> int:
+def seeds_needed(measures: Sequence[Measure], *, level: float) -> MoreSeeds:
     """Seeds an arm with which the claim would be decided, by simulated continuations.
 
     Mean and spread of each arm are drawn from what its seeds tell of them (the normal model with
@@ -157,22 +156,22 @@ def seeds_needed(measures: Sequence[Measure], *, level: float) -> int:
         level: confidence level of an arm's interval.
 
     Returns:
-        The least number of seeds an arm that decides in `_SURE` of the continuations, and a
-        quarter more; 0 where that is beyond `seeds_at_most`.
+        The seeds an arm that are to be advised (`intervals.advised`).
     """
     rng = np.random.default_rng(0)
     known = [_summary(measure) for measure in measures]
     true = [_drawn(one, rng) for one in known]
-    most = max(int(one.count.max()) for one in known)
+    most, tried = max(int(one.count.max()) for one in known), dict[int, float]()
     for more in _GRID:
         wanted = most + more
-        if math.ceil(_SPARE * wanted) > seeds_at_most(most):
+        if wanted > seeds_at_most(most):
             break
         longer = [_continued(*pair, wanted, rng) for pair in zip(known, true, strict=True)]
         found = _rule(longer, level)
-        if float((found.supported | found.contradicted).mean()) >= _SURE:
-            return math.ceil(_SPARE * wanted)
-    return 0
+        tried[wanted] = float((found.supported | found.contradicted).mean())
+        if tried[wanted] >= ASSURED:
+            break
+    return advised(tried, most)
 
 
 @dataclass(frozen=True)
