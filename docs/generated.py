@@ -124,7 +124,7 @@ def laws():
 
 # Names of the front door by what a user does; others, as those that come, stand at the end.
 DOOR = {
-    "Record": ("attach", "Recorder", "Evaluation", "Landscape", "verify"),
+    "Record": ("attach", "Recorder", "cost", "Cost", "Evaluation", "Landscape", "verify"),
     "Read": ("load", "import_runs", "to_frame", "RecordError"),
     "Fit": (
         "fit_growth",

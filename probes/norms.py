@@ -10,6 +10,7 @@ where all values are equal).
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
+from typing import Protocol, TypeGuard
 
 import numpy as np
 import torch
@@ -37,32 +38,85 @@ _DIRECT = 1 << 12
 _SHORT_ROW = 128
 # Mean square from which on the squares in float32 lack nothing that counts; they end at 10⁻³⁸.
 _LEAST = 1e-30
+# Values of a block that is brought to a device, 1 MB: some thousand calls for 10⁸ weights; and of
+# one that is read from elsewhere to the host's memory, where a call is no more than a system's.
+_SENT, _READ = 1 << 18, 1 << 16
 
 
-def squared_distances(weights: Sequence[Tensor], initial: Sequence[Tensor]) -> Tensor:
+class Blockwise(Protocol):
+    """A tensor whose values are elsewhere than its weights, and are read block by block."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of the tensor."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which its values are kept."""
+
+    def numel(self) -> int:
+        """How many values it has."""
+
+    def values(self, start: int, stop: int) -> Tensor:
+        """Values `start` to `stop` in row-major order, in the host's memory."""
+
+
+_Pair = tuple[Tensor | Blockwise, Tensor | Blockwise]
+
+
+def stretch(tensor: Tensor | Blockwise, start: int, stop: int) -> Tensor:
+    """Values `start` to `stop` in row-major order; copies only what is stored in another one."""
+    if not isinstance(tensor, Tensor):
+        return tensor.values(start, stop)
+    if tensor.is_contiguous():
+        return tensor.view(-1)[start:stop]
+    if not tensor.dim() or stop <= start:
+        return tensor.reshape(-1)[start:stop]
+    row = tensor.numel() // len(tensor)
+    first, last = start // row, -(-stop // row)
+    return tensor[first:last].reshape(-1)[start - first * row : stop - first * row]
+
+
+def same_values(tensor: Tensor, other: Tensor | Blockwise) -> bool:
+    """Whether two tensors of one shape are equal, to the last bit; it waits for the device."""
+    if isinstance(other, Tensor):
+        return torch.equal(tensor, other)
+    starts = range(0, tensor.numel(), _SENT)
+    ends = (min(start + _SENT, tensor.numel()) for start in starts)
+    return all(
+        torch.equal(stretch(tensor, start, stop).cpu(), other.values(start, stop))
+        for start, stop in zip(starts, ends, strict=True)
+    )
+
+
+def squared_distances(
+    weights: Sequence[Tensor | Blockwise], initial: Sequence[Tensor | Blockwise]
+) -> Tensor:
     """Squared distances and squared norms of the weights, tensor by tensor.
 
         ‖w − w0‖²  and  ‖w‖²
 
     Arguments:
         weights: w, one tensor a parameter.
-        initial: w0, tensors of the same shapes on the same devices.
+        initial: w0, tensors of the same shapes on the same devices, or elsewhere.
 
     Returns:
         `(2, tensor)` in float64 on the device of the first tensor: squared distance, squared norm.
     """
     _check_shapes(weights, initial)
-    pairs = list(zip([w.detach() for w in weights], initial, strict=True))
-    if all(w.device.type == "cpu" for w, _ in pairs):
+    pairs = [_at_hand(w, w0) for w, w0 in zip(weights, initial, strict=True)]
+    devices = [w.device for w, _ in pairs if isinstance(w, Tensor)]
+    if all(device.type == "cpu" for device in devices):
         return torch.from_numpy(_host_squares(pairs))
-    device = pairs[0][0].device
-    small = [index for index, (w, _) in enumerate(pairs) if w.numel() <= ROW]
-    found = dict(
-        zip(small, _small_squares([pairs[index] for index in small], device), strict=True)
-    )
+    device = devices[0]
+    near = {k: pair for k, pair in enumerate(pairs) if _are_near(pair)}
+    small = {k: pair for k, pair in near.items() if pair[0].numel() <= ROW}
+    found = dict(zip(small, _small_squares(list(small.values()), device), strict=True))
     for index, (w, w0) in enumerate(pairs):
-        if index not in found:
-            found[index] = _squares(w, w0)
+        if index in near and index not in small:
+            found[index] = _squares(*near[index])
+        elif index not in near:
+            found[index] = _sent_squares(w, w0, device)
     return torch.stack([found[index].to(device) for index in range(len(pairs))], dim=1)
 
 
@@ -91,7 +145,25 @@ def squared_steps(weights: Sequence[Tensor], previous: Sequence[Tensor]) -> Tens
     return steps
 
 
-def _check_shapes(weights: Sequence[Tensor], others: Sequence[Tensor]) -> None:
+def _at_hand(w: Tensor | Blockwise, w0: Tensor | Blockwise) -> _Pair:
+    """A pair of tensors, of which a small one that is elsewhere is brought to the other."""
+    if not isinstance(w, Tensor) and 0 < w.numel() <= _MINOR:
+        w = w.values(0, w.numel()).view(w.shape)
+    if not isinstance(w0, Tensor) and 0 < w0.numel() <= _MINOR:
+        w0 = w0.values(0, w0.numel()).view(w0.shape)
+        w0 = w0.to(w.device) if isinstance(w, Tensor) else w0
+    return (w.detach() if isinstance(w, Tensor) else w), w0
+
+
+def _are_near(pair: _Pair) -> TypeGuard[tuple[Tensor, Tensor]]:
+    """Whether both are in memory, of one device."""
+    w, w0 = pair
+    return isinstance(w, Tensor) and isinstance(w0, Tensor) and w.device == w0.device
+
+
+def _check_shapes(
+    weights: Sequence[Tensor | Blockwise], others: Sequence[Tensor | Blockwise]
+) -> None:
     if any(w.shape != other.shape for w, other in zip(weights, others, strict=True)):
         raise ValueError("weights: a tensor was given another shape")  # it might be broadcast
 
@@ -107,6 +179,8 @@ def square(values: Tensor) -> Tensor:
         values = values.coalesce().values()
     if values.is_cuda:  # one kernel, which adds in a tree and needs no dense memory
         return _norms(values[None]).square().sum()
+    if values.is_cpu and values.dim() == 2 and values.numel() > _FEW and not _is_dense(values):
+        return torch.stack([square(row) for row in values]).sum()  # a copy of it might be large
     if _is_plain(values):
         return squares([values])[0]
     flat = _flatten(values)
@@ -241,6 +315,23 @@ def _squares(weight: Tensor, initial: Tensor) -> Tensor:
     return torch.stack([_sum_of_squares(gaps), _sum_of_squares(norms)])
 
 
+def _sent_squares(w: Tensor | Blockwise, w0: Tensor | Blockwise, device: torch.device) -> Tensor:
+    """Squares `(2,)` of one tensor whose w0 is brought to the device block by block."""
+    gaps: list[Tensor] = []
+    norms: list[Tensor] = []
+    for start in range(0, w.numel(), _SENT):
+        stop = min(start + _SENT, w.numel())
+        now = stretch(w, start, stop).to(device)
+        wide = _wide(now.dtype)
+        before = stretch(w0, start, stop).to(device, non_blocking=True).to(wide)
+        for vector, found in ((now.to(wide) - before, gaps), (now, norms)):
+            rows, rest = _rows(vector)
+            found += [_norms(rows), _norms(rest)] if rest.numel() else [_norms(rows)]
+    if not gaps:
+        return torch.zeros(2, dtype=torch.float64, device=device)
+    return torch.stack([_sum_of_squares(gaps), _sum_of_squares(norms)])
+
+
 def _flat_pair(weight: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
     """Both as vectors in one order of values."""
     if weight.stride() != initial.stride():  # the layout was changed after attaching
@@ -248,32 +339,39 @@ def _flat_pair(weight: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
     return _flatten(weight), _flatten(initial)
 
 
-def _host_squares(pairs: Sequence[tuple[Tensor, Tensor]]) -> NDArray[np.float64]:
-    """Squares `(2, tensor)` of tensors in the host's memory.
+def _host_squares(pairs: Sequence[_Pair]) -> NDArray[np.float64]:
+    """Squares `(2, tensor)` of tensors in the host's memory, or elsewhere than on a device.
 
     numpy's products of rows take half the time of torch's norms of rows, and are as exact. Most of
     a network's tensors are so small that the calls for each would take longer than the arithmetic.
     """
     found = np.zeros((2, len(pairs)))
-    few = [index for index, pair in enumerate(pairs) if _is_minor(pair)]
+    few = {index: pair for index, pair in enumerate(pairs) if _is_minor(pair)}
     if few:
-        now = torch.cat([pairs[index][0].flatten() for index in few])
-        before = torch.cat([pairs[index][1].flatten() for index in few])
-        sizes = [pairs[index][0].numel() for index in few]
-        found[:, few] = [_segment_squares(now - before, sizes), _segment_squares(now, sizes)]
+        now = torch.cat([w.flatten() for w, _ in few.values()])
+        before = torch.cat([w0.flatten() for _, w0 in few.values()])
+        sizes = [w.numel() for w, _ in few.values()]
+        both = [_segment_squares(now - before, sizes), _segment_squares(now, sizes)]
+        found[:, list(few)] = both
     room = np.empty(BLOCK, dtype=np.float32)  # for differences, once for all tensors
     with np.errstate(all="ignore"):  # weights that diverged are a finding
         for index in set(range(len(pairs))).difference(few):
-            found[:, index] = _pair_squares(*_flat_pair(*pairs[index]), room)
+            found[:, index] = _pair_squares(*pairs[index], room)
     return found
 
 
-def _pair_squares(flat: Tensor, flat0: Tensor, room: NDArray[np.float32]) -> NDArray[np.float64]:
+def _pair_squares(
+    w: Tensor | Blockwise, w0: Tensor | Blockwise, room: NDArray[np.float32]
+) -> NDArray[np.float64]:
     """‖w − w0‖² and ‖w‖² of one tensor, block by block."""
-    gap = np.empty(BLOCK) if flat.dtype == torch.float64 else room
-    rows = np.empty((2, -(-flat.numel() // ROW)), dtype=gap.dtype)
+    gap = np.empty(BLOCK) if w.dtype == torch.float64 else room
+    rows = np.empty((2, -(-w.numel() // ROW)), dtype=gap.dtype)
+    if isinstance(w, Tensor) and isinstance(w0, Tensor):
+        pair = tuple(map(_blocks, _flat_pair(w, w0)))
+    else:
+        pair = _stretches(w), _stretches(w0)
     start = 0
-    for now, before in zip(_blocks(flat), _blocks(flat0), strict=True):
+    for now, before in zip(*pair, strict=True):
         end = start + -(-len(now) // ROW)
         _square_rows(np.subtract(now, before, out=gap[: len(now)]), rows[0, start:end])
         _square_rows(now, rows[1, start:end])
@@ -302,9 +400,10 @@ def _segment_squares(together: Tensor, sizes: Sequence[int]) -> NDArray[np.float
     return sums
 
 
-def _is_minor(pair: tuple[Tensor, Tensor]) -> bool:
+def _is_minor(pair: _Pair) -> TypeGuard[tuple[Tensor, Tensor]]:
     """Whether tensors are worked on together with others of their kind."""
-    return 0 < pair[0].numel() <= _MINOR and all(t.dtype == torch.float32 for t in pair)
+    single = all(isinstance(t, Tensor) and t.dtype == torch.float32 for t in pair)
+    return single and 0 < pair[0].numel() <= _MINOR
 
 
 def _blocks(flat: Tensor) -> Iterator[NDArray[np.floating]]:
@@ -314,6 +413,12 @@ def _blocks(flat: Tensor) -> Iterator[NDArray[np.floating]]:
         yield from (values[i : i + BLOCK] for i in range(0, len(values), BLOCK))
     else:
         yield from (part.float().numpy() for part in flat.split(BLOCK))
+
+
+def _stretches(tensor: Tensor | Blockwise) -> Iterator[NDArray[np.floating]]:
+    """The same in row-major order, of a tensor that may be elsewhere."""
+    for start in range(0, tensor.numel(), _READ):
+        yield from _blocks(stretch(tensor, start, min(start + _READ, tensor.numel())))
 
 
 def _square_rows(values: NDArray[np.floating], out: NDArray[np.floating], row: int = ROW) -> None:
@@ -342,9 +447,14 @@ def _flatten(values: Tensor) -> Tensor:
     values = values.resolve_neg()
     if values.is_contiguous():
         return values.view(-1)
-    if torch.ops.aten.is_non_overlapping_and_dense(values):
+    if _is_dense(values):
         return values.as_strided((values.numel(),), (1,), values.storage_offset())
     return values.reshape(-1)
+
+
+def _is_dense(values: Tensor) -> bool:
+    """Whether its values fill their memory, in whatever order."""
+    return bool(torch.ops.aten.is_non_overlapping_and_dense(values))
 
 
 def _rows(flat: Tensor) -> tuple[Tensor, Tensor]:

@@ -578,7 +578,15 @@ def grouped(run: xr.Dataset) -> xr.Dataset:
 
 
 def group_places(run: xr.Dataset) -> dict[str, NDArray[np.int64]]:
-    """Places along `tensor` of each group's tensors, for the groups that have a tensor."""
+    """Places along `tensor` of each group's tensors, for the groups that have a tensor.
+
+    A recording that was made of groups has those, and `OTHERS` for tensors that are in none.
+    """
+    if given := json.loads(str(run.attrs.get("tensor_groups", "{}"))):
+        names = [str(name) for name in run["tensor"].values.tolist()]
+        own = {name: np.array([place]) for place, name in enumerate(names) if name in given}
+        rest = np.array([place for place, name in enumerate(names) if name not in given], int)
+        return own | ({OTHERS: rest} if rest.size else {})
     later = np.arange(1, run.sizes["tensor"])
     known = "scale_invariant" in run
     irrelevant = run["scale_invariant"].values[1:] == 1 if known else np.zeros(later.size, bool)

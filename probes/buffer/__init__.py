@@ -6,6 +6,7 @@ Contents:
     units     what is declared and seen of the independent parts of a batch
     judgement what is determined of them
     averaged  gradients that the training loop averages over processes itself
+    groups    tensors that are recorded as one
     window    means over the iterations of a window
     buffer    rows on the device, and their way to the host
     flush     when to write

@@ -1,5 +1,10 @@
-from .buffer import Buffer as Buffer, Part as Part
+from .buffer import ROW_COLUMNS as ROW_COLUMNS, Buffer as Buffer, Part as Part
 from .flush import Flushes as Flushes
+from .groups import (
+    Patterns as Patterns,
+    TensorGroups as TensorGroups,
+    tensor_groups as tensor_groups,
+)
 from .judgement import misfits as misfits
 from .row import RowReader as RowReader
 from .schedule import Schedule as Schedule, schedule_of as schedule_of, sparse as sparse

@@ -22,15 +22,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ultraslow.diffusion.recording import FIELDS
 from ultraslow.probes.distributed import Processes, in_place, of_distances
 from ultraslow.probes.gradients import WITNESSES
 
 from .averaged import Averages, averages
+from .groups import TensorGroups
 from .units import UNIT_COLUMNS, UnitShares
 from .window import Array, Snapshot, Updates, Values
 
 # Columns of a row beside the squares of S and Big: see `Buffer._rows`.
-_COLUMNS = 5 + len(UNIT_COLUMNS) + 2 * WITNESSES
+ROW_COLUMNS = 5 + len(UNIT_COLUMNS) + 2 * WITNESSES
 _WEIGHTS = ("distance_sq", "weight_sq")
 # Squares of two witnesses that were clipped by one factor differ by rounding only; the second is
 # of gradients in low precision.
@@ -136,21 +138,24 @@ class Buffer:
 
     `losses` has one more entry than there are updates: the last is of the update in the making.
     Those that are on the host already are numbers.
-    `coarse` says whether gradients are in less than single precision.
+    `coarse` says whether gradients are in less than single precision, `groups` which tensors are
+    recorded as one, and `recorded` how many numbers that makes of those of all tensors.
     """
 
     device: torch.device
-    tensors: int
+    recorded: int
     rows: list[Row] = field(default_factory=list)
     losses: list[list[Tensor | float]] = field(default_factory=lambda: [[]])
     snapshots: list[Snapshot] = field(default_factory=list)
     coarse: bool = False
+    groups: TensorGroups | None = None
 
     @classmethod
-    def of(cls, weights: Sequence[Tensor]) -> "Buffer":
+    def of(cls, weights: Sequence[Tensor], groups: TensorGroups | None = None) -> "Buffer":
         """What waits of a run of these weights, which is nothing yet."""
         coarse = any(one.dtype.itemsize < torch.float32.itemsize for one in weights)
-        return cls(weights[0].device, len(weights), coarse=coarse)
+        recorded = len(weights if groups is None else groups.names)
+        return cls(weights[0].device, recorded, coarse=coarse, groups=groups)
 
     def add(self, row: Row) -> None:
         """Append a committed update."""
@@ -275,8 +280,8 @@ class Buffer:
         copies, size = processes.copies, processes.size
         return torch.cat(
             [
-                torch.stack([row.unit_sq for row in self.rows]),
-                torch.stack([row.total_sq for row in self.rows]) / copies,
+                self._added(torch.stack([row.unit_sq for row in self.rows])),
+                self._added(torch.stack([row.total_sq for row in self.rows])) / copies,
                 _clip(self.rows).flatten(1) / copies,
                 self._loss_columns(),
                 self._vector(shares),
@@ -303,8 +308,19 @@ class Buffer:
         return columns
 
     def _measured(self, processes: Processes, snapshots: Sequence[Snapshot]) -> list[Tensor]:
-        values = (value for snapshot in snapshots for value in snapshot.values.values())
-        return [value / processes.copies for value in values if isinstance(value, Tensor)]
+        return [
+            self._recorded(name, value) / processes.copies
+            for snapshot in snapshots
+            for name, value in snapshot.values.items()
+            if isinstance(value, Tensor)
+        ]
+
+    def _recorded(self, name: str, value: Tensor) -> Tensor:
+        """A value as it is recorded, which may be added up over groups of tensors."""
+        return self._added(value) if FIELDS[name].dims[-1] == "tensor" else value
+
+    def _added(self, values: Tensor) -> Tensor:
+        return values if self.groups is None else self.groups.added(values)
 
     def _moved(self, processes: Processes) -> Tensor:
         """This process's part in a number of the weights of each, at the last snapshot."""
@@ -371,7 +387,7 @@ class InFlight:
         rows, *measured, alike, total = np.split(self.wait(), np.cumsum(self.lengths)[:-1])
         count = len(self.buffer.rows)
         mean_seconds = float(total[0]) / self.size / max(count, 1)
-        columns = 2 * self.buffer.tensors + _COLUMNS
+        columns = 2 * self.buffer.recorded + ROW_COLUMNS
         table = rows.reshape(count, len(rows) // count if count else columns)
         updates, fault = self._updates(table[:, :columns]), ""
         if table.shape[1] > columns:
@@ -381,7 +397,7 @@ class InFlight:
         return Reduced(updates, self._snapshots(measured), mean_seconds, fault, added, alike)
 
     def _updates(self, rows: Array) -> Updates:
-        tensors = self.buffer.tensors
+        tensors = self.buffer.recorded
         rest = rows[:, 2 * tensors + 2 * WITNESSES :].T
         loss_sum, losses, nonfinite, *sums, rate, scale = rest
         squares = rows[:, 2 * tensors :][:, : 2 * WITNESSES]
@@ -413,7 +429,7 @@ class InFlight:
             replace(
                 snapshot,
                 values={
-                    name: next(vectors).reshape(value.shape)
+                    name: next(vectors).reshape((-1,) if value.ndim == 1 else value.shape)
                     if isinstance(value, Tensor)
                     else value
                     for name, value in snapshot.values.items()

@@ -20,6 +20,8 @@ from .processes import Processes
 _SENT, _MOVED = 1e-4, 1e-2
 # A tensor that has moved by less than this part of itself tells nothing of how far.
 _LEAST_SQ = 1e-6
+# Values that are widened at a time.
+_BLOCK = 1 << 18
 
 
 def of_weights(weights: Sequence[Tensor]) -> Tensor:
@@ -31,11 +33,18 @@ def of_weights(weights: Sequence[Tensor]) -> Tensor:
     """
     device, found = weights[0].device, []
     for weight in weights:
-        wide = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
-        square, total = wide.square().sum(dtype=torch.float64), wide.sum(dtype=torch.float64)
-        number = square.log() + total / (square * wide.numel()).sqrt()
+        sums = [_sums(part) for part in weight.detach().reshape(-1).split(_BLOCK)]
+        square, total = torch.stack(sums).sum(0)
+        number = square.log() + total / (square * weight.numel()).sqrt()
         found.append(number.where(square > 0, torch.zeros_like(number)).to(device))
     return torch.stack(found).sum()
+
+
+def _sums(values: Tensor) -> Tensor:
+    """Σ w² and Σ w `(2,)` in float64."""
+    wide = values.to(torch.promote_types(values.dtype, torch.float32))
+    square, total = wide.square().sum(dtype=torch.float64), wide.sum(dtype=torch.float64)
+    return torch.stack([square, total])
 
 
 def of_distances(distance_sq: Tensor, weight_sq: Tensor) -> Tensor:
@@ -63,8 +72,9 @@ def refuse_unlike(weights: Sequence[Tensor], processes: Processes) -> None:
     Raises:
         ValueError: on all processes, naming the first that differs.
     """
-    told = in_place(of_weights(weights), processes)
-    numbers = processes.add(told).cpu().numpy() if len(told) else np.zeros(0)
+    if processes.size == 1 or processes.sharded:
+        return
+    numbers = processes.add(in_place(of_weights(weights), processes)).cpu().numpy()
     if found := _strangers(numbers, processes, _SENT):
         raise ValueError(f"model: {found}, expected the same weights on all of them; {_REMEDY}")
 

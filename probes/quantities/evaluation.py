@@ -178,7 +178,7 @@ class EvaluationProbe(Quantity):
         except Exception as error:
             fault = error
         if self.subject.processes.size > 1:
-            failed = torch.tensor(float(fault is not None), device=self.subject.initial[0].device)
+            failed = torch.tensor(float(fault is not None), device=self.subject.device)
             if self.subject.processes.add(failed) > 0:
                 self._evaluation.failed = self._evaluation.failed or "on another process"
                 self.failed = self._evaluation.failed

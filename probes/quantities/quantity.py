@@ -14,8 +14,9 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ultraslow.probes.buffer import Record, Schedule, Values
+from ultraslow.probes.buffer import Record, Schedule, TensorGroups, Values
 from ultraslow.probes.distributed import Processes, local
+from ultraslow.probes.norms import Blockwise
 
 _T = TypeVar("_T")
 
@@ -27,18 +28,26 @@ class Subject:
     Arguments:
         module: the model, without a wrapper that needs all processes at once.
         parameters: its trainable parameters by name; their order is the order of all results.
-        initial: w0, this process's part of each; overwritten when a recording goes on.
+        initial: w0, this process's part of each, perhaps elsewhere than the weights; overwritten
+            when a recording goes on.
         processes: that train together.
+        groups: tensors that are recorded as one; None where each is by itself.
     """
 
     module: nn.Module
     parameters: Mapping[str, nn.Parameter]
-    initial: Sequence[Tensor]
+    initial: Sequence[Tensor | Blockwise]
     processes: Processes
+    groups: TensorGroups | None = None
 
     def weights(self) -> list[Tensor]:
         """This process's part of the weights w at this moment."""
         return [local(parameter).detach() for parameter in self.parameters.values()]
+
+    @property
+    def device(self) -> torch.device:
+        """Of the weights, the first of them where they are on several."""
+        return local(next(iter(self.parameters.values()))).device
 
     def shared(self, whole: Tensor) -> Tensor:
         """This process's part of a value that all processes know: what they hold adds up to it."""
@@ -47,7 +56,7 @@ class Subject:
     def filled(self, value: float, *shape: int) -> Tensor:
         """A float64 tensor on the device of the weights, `(tensor,)` where no shape is given."""
         shape = shape or (len(self.initial),)
-        return self.initial[0].new_full(shape, value, dtype=torch.float64)
+        return torch.full(shape, value, dtype=torch.float64, device=self.device)
 
 
 class Quantity:

@@ -22,6 +22,7 @@ from ultraslow.diffusion._validation import count
 from ultraslow.diffusion.sketch import COMPONENTS, GROUP, shifts, sign_bits
 from ultraslow.probes.buffer import Values
 from ultraslow.probes.distributed import first_index
+from ultraslow.probes.norms import Blockwise, stretch
 
 from .quantity import Quantity, Subject
 
@@ -50,7 +51,7 @@ class WeightSketch(Quantity):
             [w0.numel() for w0 in subject.initial],
             [start + first_index(p) for start, p in zip(starts, parameters, strict=True)],
             seed=SKETCH_SEED,
-            device=subject.initial[0].device,
+            device=subject.device,
         )
 
     def attributes(self) -> dict[str, str]:
@@ -146,7 +147,7 @@ class Sketcher:
 
     @torch.no_grad()
     def measure(
-        self, weights: Sequence[Tensor], initial: Sequence[Tensor] | None = None
+        self, weights: Sequence[Tensor], initial: Sequence[Tensor | Blockwise] | None = None
     ) -> Tensor:
         """The sketch of w − w0, or of w itself; of these local tensors only.
 
@@ -179,7 +180,7 @@ class Sketcher:
         self,
         block: _Block,
         weights: Sequence[Tensor],
-        initial: Sequence[Tensor] | None,
+        initial: Sequence[Tensor | Blockwise] | None,
         work: Tensor,
     ) -> Tensor:
         """The sketch of one block, in a workspace of four times its size."""
@@ -229,31 +230,25 @@ def _pieces(sizes: Sequence[int], starts: Sequence[int], length: int) -> dict[in
     return blocks
 
 
-def _check_sizes(name: str, tensors: Sequence[Tensor], sizes: Sequence[int]) -> None:
+def _check_sizes(name: str, tensors: Sequence[Tensor | Blockwise], sizes: Sequence[int]) -> None:
     found = [tensor.numel() for tensor in tensors]
     if found != list(sizes):
         raise ValueError(f"{name}: found tensors of sizes {found}, expected {list(sizes)}")
 
 
 def _differences(
-    piece: _Piece, weights: Sequence[Tensor], initial: Sequence[Tensor] | None, out: Tensor
+    piece: _Piece,
+    weights: Sequence[Tensor],
+    initial: Sequence[Tensor | Blockwise] | None,
+    out: Tensor,
 ) -> None:
     """The differences w − w0 of one piece, in row-major order and in the precision of `out`."""
-    weight = _values(weights[piece.tensor].detach(), piece.start, piece.stop)
+    weight = stretch(weights[piece.tensor].detach(), piece.start, piece.stop)
     if initial is None:
         out.copy_(weight)
     else:
-        w0 = _values(initial[piece.tensor].detach(), piece.start, piece.stop)
+        w0 = stretch(initial[piece.tensor], piece.start, piece.stop).to(out.device)
         torch.sub(weight.to(out.dtype), w0.to(out.dtype), out=out)
-
-
-def _values(tensor: Tensor, start: int, stop: int) -> Tensor:
-    """Values `start` to `stop` in row-major order; copies only what is stored in another one."""
-    if tensor.is_contiguous():
-        return tensor.view(-1)[start:stop]
-    row = tensor.numel() // len(tensor)
-    first, last = start // row, -(-stop // row)
-    return tensor[first:last].reshape(-1)[start - first * row : stop - first * row]
 
 
 def _flip_signs(values: Tensor, signs: Tensor, bits: Tensor, *, scratch: Tensor) -> None:

@@ -1,13 +1,10 @@
-"""Attaching probes to a model and its optimizer.
-
-Whether the arguments of `attach` are what they should be; each fault names its argument.
-"""
+"""Attaching probes to a model and its optimizer."""
 
 import gc
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ultraslow.diffusion.scaling import Rule
-from ultraslow.probes.buffer import Resume, schedule_of
+from ultraslow.probes.buffer import Patterns, Resume, schedule_of, tensor_groups
 from ultraslow.probes.distributed import (
     Processes,
     explained,
@@ -26,14 +23,11 @@ from ultraslow.probes.distributed import (
     parameter_names,
     processes_of,
     refuse_one_path,
-    refuse_unseen,
     resharded,
     unwrapped,
-    within_wrapper,
 )
 from ultraslow.probes.gradients import GradientTap, ShardedTap, scale_of, turn_of
 from ultraslow.probes.quantities import (
-    QUANTITIES,
     WITH_SETTINGS,
     Evaluation,
     Quantities,
@@ -41,16 +35,27 @@ from ultraslow.probes.quantities import (
     quantities_of,
 )
 from ultraslow.probes.quantities.landscape import Landscape
-from ultraslow.probes.steps import Optimizers, is_recorded
+from ultraslow.probes.steps import Optimizers
 from ultraslow.probes.storage import (
     Mirrored,
     RecordingWriter,
     SegmentStore,
     checked_mirrors,
-    name_fault,
+    kept_on,
+    place_of,
 )
 
-from .metadata import attributes, coordinates, described
+from .arguments import (
+    check_descriptions,
+    check_optimizers,
+    check_place,
+    check_types,
+    check_values,
+    clock_of,
+    own_optimizers,
+)
+from .cost import Cost, cost_of
+from .metadata import attributes, coordinates, described, in_groups
 from .outlook import OneUnit, outlook, say
 from .recorder import Recorder
 from .start import RunSetup, Start, abandon, begin
@@ -75,6 +80,8 @@ def attach(
     evaluation: Evaluation | None = None,
     landscape: Landscape | None = None,
     schedule: Sequence[int] | NDArray[np.integer] | None = None,
+    initial_on: str = "device",
+    groups: Patterns | None = None,
     scaler: torch.amp.GradScaler | None = None,
     flush_seconds: float = 60.0,
     resume: Resume | None = None,
@@ -134,6 +141,12 @@ def attach(
         landscape: the loss around the weights at chosen checkpoints.
         schedule: iterations to record at, log-spaced when None; 0, the last and those of
             `evaluation` and `landscape` are always recorded.
+        initial_on: where w0 is while the run lives: on the "device" of the weights, on the "host"
+            or on the "disk" alone, in the files beside the recording that it is saved to in any
+            case. It is read once a record; what is on disk costs no memory.
+        groups: tensors that are recorded as one, by the group's name: a pattern of their names or
+            several, as `{"attention": "*.attn.*", "rest": "*"}`. The first group that fits a
+            tensor takes it, one that fits none is recorded by itself.
         scaler: the gradient scaler of mixed precision; gradients are measured unscaled. One that
             was not given is found when it steps the optimizer, undone and recorded.
         flush_seconds: about how much time may be lost when the process is killed.
@@ -179,22 +192,17 @@ def attach(
     scaler = scaler if scaler is not None and scaler.is_enabled() else None
     check_descriptions(evaluation, landscape, metadata)
     check_values(model, path, flush_seconds, batch_size=batch_size, probes=probes)
+    check_place(initial_on, landscape)
     labels = dict[str, Any](seed=seed, scaling=scaling, data=data, data_size=data_size)
     labels.update(ghost_size=ghost_size, added_noise=added_noise, model=model_name)
     told = described(metadata or {}, {**labels, "batch_size": batch_size})
-    asked = {"evaluation": evaluation, "landscape": landscape, "mirror": mirror}
+    asked: dict[str, Any] = {"evaluation": evaluation, "landscape": landscape, "mirror": mirror}
+    asked |= {"initial_on": initial_on, "groups": groups}
     _end_open(SegmentStore(path), asked=overwrite)
     setup, quantities = _setup(model, given, clock, path, told, probes, asked, scaler, processes)
-    make = partial(
-        Recorder,
-        model,
-        tap=_tap(model, setup, scaler),
-        batch_size=batch_size,
-        schedule=schedule_of(schedule),
-        scaler=scaler,
-        flush_seconds=flush_seconds,
-        close_on_sigterm=close_on_sigterm,
-    )
+    make = partial(Recorder, model, tap=_tap(model, setup, scaler), scaler=scaler)
+    make = partial(make, batch_size=batch_size, schedule=schedule_of(schedule))
+    make = partial(make, flush_seconds=flush_seconds, close_on_sigterm=close_on_sigterm)
     return _begun(setup, quantities, make, resume, overwrite=overwrite, quiet=quiet)
 
 
@@ -231,12 +239,27 @@ def _begun(
         writer.mirrored_by(setup.mirrors)
         folder, new = setup.store.folder, start.recorded < 0 and not quiet
         writer.tell = (lambda records: say(folder, outlook(folder, records))) if new else None
+        if new and setup.processes.writes:
+            say(folder, str(_cost(setup)))
         alone = OneUnit(folder, listens=new and writer.noise and setup.processes.size == 1)
         told = {"start": begun, "writer": writer, "alone": alone, "meetings": meetings}
         return make(setup.optimizers, setup.subject, quantities, **told)
     except BaseException:
         abandon(setup, start)
         raise
+
+
+def _cost(setup: RunSetup) -> Cost:
+    """What the probes of this run take."""
+    subject, processes = setup.subject, setup.processes
+    return cost_of(
+        [(tuple(one.shape), one.dtype.itemsize) for one in subject.parameters.values()],
+        setup.probes,
+        recorded=setup.recorded_tensors,
+        ranks=processes.size,
+        parts=processes.size // processes.copies,
+        initial_on=place_of(subject.initial[0]),
+    )
 
 
 def _what(setup: RunSetup) -> str:
@@ -264,12 +287,13 @@ def _setup(
         model, clock, path, probes, scaler, processes: as `attach` has them.
         given: the optimizers whose steps can be followed.
         told: what is said of the run, checked.
-        settings: of the probes that need some, and mirrors, by name; None for one that was not
-            asked for.
+        settings: of the probes that need some, by name; None for one that was not asked for. And
+            mirrors, where w0 is, and groups of tensors.
     """
     optimizers, mirrors = _optimizers(model, given, clock), checked_mirrors(settings["mirror"])
-    settings = {name: given for name, given in settings.items() if name != "mirror"}
-    store, subject = SegmentStore(path), _subject(model, processes_of(model, processes))
+    store = SegmentStore(path)
+    place, patterns = settings["initial_on"], settings["groups"]
+    subject = _subject(model, processes_of(model, processes), place, patterns)
     asks = partial(
         say,
         store.folder,
@@ -278,14 +302,14 @@ def _setup(
     )
     refuse_one_path(store.folder, model, told=processes is not None, notice=asks)
     chosen = {"distance": None, **dict.fromkeys(("noise",) if probes is None else probes)}
-    chosen |= {name: given for name, given in settings.items() if given is not None}
+    chosen |= {name: settings[name] for name in WITH_SETTINGS if settings[name] is not None}
     quantities = quantities_of(subject, chosen)
     static, documented = _described(subject, optimizers, store, told)
     setup = RunSetup(
         store,
         subject,
-        {**static, **quantities.axes()},
-        {**documented, **quantities.attributes()},
+        in_groups({**static, **quantities.axes()}, subject.groups),
+        {**documented, **quantities.attributes(), **_grouped(subject, patterns)},
         frozenset({*chosen, *(["scaler"] if scaler is not None else [])}),
         optimizers,
         tuple(mirrors),
@@ -293,11 +317,22 @@ def _setup(
     return setup, quantities
 
 
-def _subject(model: torch.nn.Module, processes: Processes) -> Subject:
+def _subject(
+    model: torch.nn.Module, processes: Processes, place: str, patterns: Patterns | None
+) -> Subject:
     """What is measured of a model, with a copy of the weights of this moment."""
     parameters = parameter_names(model)
-    w0 = [local(parameter).detach().clone() for parameter in parameters.values()]
-    return Subject(unwrapped(model), parameters, w0, processes)
+    w0 = [kept_on(place, local(parameter)) for parameter in parameters.values()]
+    groups = tensor_groups(list(parameters), patterns) if patterns else None
+    return Subject(unwrapped(model), parameters, w0, processes, groups)
+
+
+def _grouped(subject: Subject, patterns: Patterns | None) -> dict[str, str]:
+    """What the recording says of its groups of tensors: patterns by name."""
+    if subject.groups is None or not patterns:
+        return {}
+    told = {name: patterns[name] for name in subject.groups.grouped}
+    return {"tensor_groups": json.dumps(told, default=list)}
 
 
 def _with_quantities(setup: RunSetup, start: Start, quantities: Quantities) -> Start:
@@ -359,207 +394,6 @@ def _tap(
         turn=partial(turn_of, scaler),
         measure="noise" in setup.probes,
     )
-
-
-def probe_names() -> list[str]:
-    """Names that `attach` takes as `probes`."""
-    return sorted({"noise", *QUANTITIES} - WITH_SETTINGS)
-
-
-def check_types(
-    model: object,
-    optimizers: Sequence[object],
-    path: object,
-    *,
-    scaler: object,
-    flush_seconds: object,
-) -> None:
-    """Refuse values of another type.
-
-    Raises:
-        TypeError: naming the argument, what was found and what was expected.
-    """
-    _check_kind("model", model, torch.nn.Module)
-    for optimizer in optimizers:
-        _check_kind("optimizer", optimizer, torch.optim.Optimizer)
-    _check_kind("path", path, str | Path)
-    _check_kind("scaler", scaler, torch.amp.GradScaler | None)
-    _check_kind("flush_seconds", flush_seconds, Real)
-
-
-def check_descriptions(evaluation: object, landscape: object, metadata: object) -> None:
-    """Refuse what does not say what to measure, or of which run.
-
-    Raises:
-        TypeError: naming the argument, what was found and what was expected.
-    """
-    _check_kind("evaluation", evaluation, Evaluation | None)
-    _check_kind("landscape", landscape, Landscape | None)
-    _check_kind("metadata", metadata, Mapping | None)
-
-
-def _check_kind(name: str, value: object, kind: Any) -> None:
-    if not isinstance(value, kind):
-        wanted = getattr(kind, "__name__", str(kind))
-        raise TypeError(f"{name}: found {type(value).__name__}, expected {wanted}")
-
-
-def check_values(
-    model: torch.nn.Module,
-    path: str | Path,
-    flush_seconds: float,
-    *,
-    batch_size: int,
-    probes: Collection[str] | None,
-) -> None:
-    """Refuse values that cannot be meant.
-
-    Raises:
-        ValueError, TypeError: naming the argument, what was found and what was expected.
-    """
-    if not Path(path).name:
-        raise ValueError(f"path: found {str(path)!r}, expected a name for the recording")
-    if fault := name_fault(SegmentStore(path).folder):
-        raise ValueError(f"path: {fault}")
-    if not flush_seconds >= 0:
-        raise ValueError(f"flush_seconds: found {flush_seconds}, expected a time, >= 0")
-    if within_wrapper(model):
-        raise ValueError(
-            "model: found the module within a DistributedDataParallel, expected the wrapper"
-        )
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-        raise TypeError(f"batch_size: found {batch_size!r}, expected an integer")
-    if batch_size < 1:
-        raise ValueError(f"batch_size: found {batch_size}, expected samples in an update, >= 1")
-    if isinstance(probes, str):
-        raise TypeError(f"probes: found {probes!r}, expected a list of names, as [{probes!r}]")
-    unknown = sorted(set(probes or ()).difference(probe_names()))
-    if unknown:
-        raise ValueError(f"probes: found {unknown}, expected names of {probe_names()}")
-
-
-# Modules whose optimizers only decide whether the wrapped one steps, and what they call it.
-_HOSTS = ("accelerate.", "lightning.", "pytorch_lightning.")
-_WITHIN = ("optimizer", "_optimizer", "base_optimizer", "optim")
-
-
-def own_optimizers(optimizer: Any, model: object = None) -> list[Any]:
-    """The optimizers whose steps can be followed, of one that was given or of several.
-
-    Raises:
-        TypeError, ValueError: as `own_optimizer`, and for none.
-    """
-    if isinstance(optimizer, str) or not isinstance(optimizer, Sequence):
-        return [own_optimizer(optimizer, model)]
-    if not optimizer:
-        raise ValueError("optimizer: found none, expected one or a list of several")
-    return [own_optimizer(one, model) for one in optimizer]
-
-
-def clock_of(clock: Any, optimizers: Sequence[torch.optim.Optimizer]) -> int | None:
-    """The number of the optimizer whose steps are iterations; None where each is waited for.
-
-    Raises:
-        ValueError: for one that was not given.
-    """
-    if clock is None:
-        return None
-    found = [k for k, one in enumerate(optimizers) if one is own_optimizer(clock)]
-    if not found:
-        raise ValueError(
-            f"clock: found {type(clock).__name__}, expected one of the optimizers that are given, "
-            f"{_listed(optimizers)}"
-        )
-    return found[0]
-
-
-def own_optimizer(optimizer: Any, model: object = None) -> Any:
-    """The optimizer whose steps can be followed.
-
-    Accelerate and Lightning wrap optimizers: theirs steps where the wrapped one does, and that is
-    followed. What another wrapper does to the weights before or after nobody can know.
-
-    Arguments:
-        optimizer: as it was given, of whatever type.
-        model: that it trains.
-
-    Returns:
-        The optimizer within a wrapper of those; others as they are.
-
-    Raises:
-        TypeError: for a wrapper of another kind, naming what it holds.
-        ValueError: for an optimizer that does not call the hooks of torch's, and where it or the
-            model hides what is trained.
-    """
-    refuse_unseen(model, optimizer)
-    while _from_host(optimizer) and optimizer.optimizer is not optimizer:
-        optimizer = optimizer.optimizer
-    if _is_followed(optimizer):
-        return optimizer
-    name = type(optimizer).__name__
-    held = [one for one in _WITHIN if _is_followed(getattr(optimizer, one, None))]
-    advice = (
-        f"give the one that it holds, `.{held[0]}`, if all weights move in that" if held else ""
-    )
-    if isinstance(optimizer, torch.optim.Optimizer):
-        advice = advice or "call `super().__init__(params, defaults)` in its own `__init__`"
-        raise ValueError(
-            f"optimizer: found {name}, which does not call the `__init__` of torch's Optimizer, "
-            f"so that its steps cannot be followed; {advice}"
-        )
-    if held:
-        raise TypeError(f"optimizer: found {name}, expected Optimizer; {advice}")
-    return optimizer
-
-
-def _from_host(optimizer: Any) -> bool:
-    modules = [f"{kind.__module__}." for kind in type(optimizer).__mro__]
-    return any(one.startswith(_HOSTS) for one in modules) and hasattr(optimizer, "optimizer")
-
-
-def _is_followed(optimizer: object) -> bool:
-    hooked = hasattr(optimizer, "_optimizer_step_post_hooks")
-    return isinstance(optimizer, torch.optim.Optimizer) and hooked
-
-
-def check_optimizers(
-    optimizers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, torch.nn.Parameter]
-) -> None:
-    """Refuse optimizers that do not train the model, or that are recorded already.
-
-    Raises:
-        ValueError: saying which.
-    """
-    if not tensors:
-        raise ValueError("model: found no trainable parameter, expected at least one")
-    if complex_ones := [name for name, tensor in tensors.items() if tensor.is_complex()]:
-        raise ValueError(f"model: found complex tensors {complex_ones[:3]}, expected real ones")
-    if len({id(one) for one in optimizers}) < len(optimizers):
-        raise ValueError(f"optimizer: found {_listed(optimizers)}, one of them twice")
-    wanted, owned = {id(tensor) for tensor in tensors.values()}, set[int]()
-    for number, one in enumerate(optimizers):
-        own = {id(parameter) for group in one.param_groups for parameter in group["params"]}
-        if not own & wanted and len(optimizers) > 1:
-            raise ValueError(
-                f"optimizer: number {number} of {_listed(optimizers)} owns none of the model's "
-                "trainable parameters; leave it out"
-            )
-        owned |= own
-    strange = [name for name, parameter in tensors.items() if id(parameter) not in owned]
-    if strange:
-        raise ValueError(
-            f"optimizer: does not own {len(strange)} of the model's {len(tensors)} trainable "
-            f"parameters, the first is {strange[0]!r}; give all optimizers that train the model, "
-            "attach(model, [first, second], …). Where parameters have optimizers of their own "
-            "that step in the backward pass, give one that owns all of them and call its step "
-            "after each pass"
-        )
-    if any(is_recorded(one) for one in optimizers):
-        raise ValueError("optimizer: a recorder is already attached to it; close that one first")
-
-
-def _listed(optimizers: Sequence[torch.optim.Optimizer]) -> str:
-    return f"[{', '.join(type(one).__name__ for one in optimizers)}]"
 
 
 def _end_open(store: SegmentStore, *, asked: bool) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ultraslow.diffusion.recording import ATTRIBUTE_LENGTH, FIELDS, LABELS, NAME_LENGTH, pack
 from ultraslow.probes.buffer import State
+from ultraslow.probes.norms import Blockwise, same_values
 from ultraslow.probes.quantities import QUANTITIES
 from ultraslow.probes.storage import initial
 
@@ -156,14 +156,14 @@ def refuse_other_initial(folder: Path, state: State, digest: str) -> None:
 
 
 def refuse_other_weights(
-    folder: Path, weights: Sequence[Tensor], initial_weights: Sequence[Tensor]
+    folder: Path, weights: Sequence[Tensor], initial_weights: Sequence[Tensor | Blockwise]
 ) -> None:
     """A run without a record can only go on from its initial weights themselves.
 
     Raises:
         ValueError: when the model has others.
     """
-    if not all(map(torch.equal, weights, initial_weights)):
+    if not all(map(same_values, weights, initial_weights)):
         raise ValueError(
             f"path: found initial weights in {folder} but no record, and the model has other "
             "weights; to begin anew, remove the folder"

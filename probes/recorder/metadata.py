@@ -11,9 +11,11 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ultraslow.diffusion.recording import SCALARS, as_label
+from ultraslow.probes.buffer import TensorGroups
 
 _VERSIONS = ("ultraslow", "torch", "numpy", "xarray", "netCDF4")
 # Where the argument of `attach` has another name than the label.
@@ -83,6 +85,38 @@ def coordinates(
 def _number(value: object) -> float | None:
     single = isinstance(value, torch.Tensor) and value.ndim == 0
     return float(value) if single or isinstance(value, Real) else None  # type: ignore[arg-type]
+
+
+def in_groups(static: Mapping[str, Any], groups: TensorGroups | None) -> dict[str, Any]:
+    """Coordinates along tensors, of groups of them: sizes added, and what all of a group share.
+
+    Arguments:
+        static: values of all coordinates.
+        groups: None where each tensor is by itself.
+
+    Raises:
+        ValueError: for a group whose tensors are trained by several parameter groups.
+    """
+    if groups is None:
+        return dict(static)
+    found = {**static, "tensor": list(groups.names)}
+    parts = [list(places) for places in groups.members]
+    found["tensor_size"] = [int(np.sum(np.take(static["tensor_size"], at))) for at in parts]
+    if "scale_invariant" in static:  # a sum is when all of it is
+        found["scale_invariant"] = [
+            int(np.min(np.take(static["scale_invariant"], at))) for at in parts
+        ]
+    if "tensor_group" in static:
+        slots = [set(np.take(static["tensor_group"], at).tolist()) for at in parts]
+        for name, several in zip(groups.names, slots, strict=True):
+            if len(several) > 1:
+                raise ValueError(
+                    f"groups: {name!r} holds tensors of the optimizer's parameter groups "
+                    f"{sorted(several)}, whose learning rates are recorded by tensor; make a "
+                    "group for each"
+                )
+        found["tensor_group"] = [several.pop() for several in slots]
+    return found
 
 
 def attributes(metadata: Mapping[str, Any]) -> dict[str, str]:

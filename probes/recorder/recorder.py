@@ -320,7 +320,7 @@ class Recorder:
 
     def _flushes_of(self, subject: Subject, flush_seconds: float) -> Flushes:
         return Flushes(
-            Buffer.of(subject.initial),
+            Buffer.of(subject.weights(), subject.groups),
             processes=subject.processes,
             flush_seconds=flush_seconds,
             enter=lambda reduced: self._write(reduced.updates, reduced.snapshots),

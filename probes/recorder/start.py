@@ -22,7 +22,7 @@ from ultraslow.probes.distributed import Processes, fail_together, refuse_unlike
 from ultraslow.probes.norms import squared_distances
 from ultraslow.probes.quantities import Subject
 from ultraslow.probes.steps import Optimizers
-from ultraslow.probes.storage import Mirror, SegmentStore, initial
+from ultraslow.probes.storage import Mirror, OnDisk, SegmentStore, initial
 
 from .compatibility import (
     refuse_earlier_initial,
@@ -68,6 +68,12 @@ class RunSetup:
     def learning_rate(self) -> float:
         """At this moment, of the first parameter group; NaN where it is unknown."""
         return float(self.optimizers.rates()[0])
+
+    @property
+    def recorded_tensors(self) -> int:
+        """How many tensors, or groups of them, are recorded."""
+        groups = self.subject.groups
+        return len(self.subject.parameters if groups is None else groups.names)
 
     @property
     def processes(self) -> Processes:
@@ -143,7 +149,7 @@ def _given(setup: RunSetup, resume: Resume | None) -> int | State:
 
     def read() -> int | State:
         if isinstance(resume, Mapping):
-            return from_plain(resume, len(setup.subject.parameters))
+            return from_plain(resume, setup.recorded_tensors)
         if not isinstance(resume, bool | int | np.integer) or resume < 0:
             raise ValueError(
                 f"resume: found {resume!r}, expected True, an iteration >= 0 or a state"
@@ -187,6 +193,7 @@ def _anew(setup: RunSetup, *, resume: bool = False, overwrite: bool = False) -> 
                 else b""
             ),
         )
+        _together(setup, lambda: _seen_on_disk(setup))
     except BaseException:
         if part.saves:
             (store.folder / part.name).unlink(missing_ok=True)
@@ -198,10 +205,22 @@ def _anew(setup: RunSetup, *, resume: bool = False, overwrite: bool = False) -> 
     return _fresh(setup, names, initial.combined_digest([whole.tobytes()]))
 
 
+def _seen_on_disk(setup: RunSetup) -> None:
+    """Find w0 in the files that were just written, where it is to stay there."""
+    w0, folder = setup.subject.initial, setup.store.folder
+    if any(isinstance(one, OnDisk) for one in w0):
+        try:
+            initial.load_weights(folder, setup.subject.parameters, w0, checked=False)
+        except (FileNotFoundError, ValueError) as error:
+            raise OSError(
+                f"initial_on: found no initial weights in {folder} that another process has "
+                f"written there ({error}); expected a folder that all see, or initial_on='host'"
+            ) from error
+
+
 def _fresh(setup: RunSetup, names: list[str], digest: str) -> Start:
     """The beginning of a run, w0 being the weights of this moment and on disk."""
-    tensors = len(setup.subject.parameters)
-    window = empty_window(tensors, setup.learning_rate)
+    window = empty_window(setup.recorded_tensors, setup.learning_rate)
     attributes = {**setup.attributes, **_saved_as(names, digest)}
     state = State(0, window, initial=digest)
     return Start(state, -1, _squares(setup)[2], setup.static, attributes, new=True)
@@ -226,7 +245,7 @@ def _on(setup: RunSetup, resume: Any) -> Start:
     _together(setup, lambda: store.cut(int(iteration)) if writes else None)
     distance_sq, _, initial_sq = _squares(setup)
     if found is None:
-        state = State(int(iteration), empty_window(len(w0), 0.0))
+        state = State(int(iteration), empty_window(setup.recorded_tensors, 0.0))
         found = Start(state, int(recorded) - 1, initial_sq, setup.static, {})
     warn_of_other_weights(store.folder, found.state, float(distance_sq.sum()))
     return replace(found, initial_sq=initial_sq)
@@ -278,7 +297,7 @@ def _readable(store: SegmentStore) -> xr.Dataset | None:
 
 def _unrecorded(setup: RunSetup, resume: Any) -> Start:
     """A run that was killed before its first record was on disk."""
-    folder, tensors = setup.store.folder, len(setup.subject.parameters)
+    folder, tensors = setup.store.folder, setup.recorded_tensors
     digest, recorded = initial.identity(folder), -1
     if isinstance(resume, State):
         refuse_other_initial(folder, resume, digest)
@@ -364,16 +383,17 @@ def _told_anew(earlier: str, now: str) -> tuple[str, dict[str, Any]]:
 
 
 def _squares(setup: RunSetup) -> NDArray[np.float64]:
-    """‖w−w0‖², ‖w‖² and ‖w0‖² per tensor, over all processes `(3, tensor)`."""
+    """‖w−w0‖², ‖w‖² and ‖w0‖² as they are recorded, over all processes `(3, tensor)`."""
     w0 = setup.subject.initial
-    parts = torch.cat(
-        [squared_distances(setup.subject.weights(), w0), squared_distances(w0, w0)[1:]]
-    )
+    own_sq = squared_distances(w0, w0)[1:].to(setup.subject.device)
+    parts = torch.cat([squared_distances(setup.subject.weights(), w0), own_sq])
+    groups = setup.subject.groups
+    parts = parts if groups is None else groups.added(parts)
     return setup.processes.add(parts / setup.processes.copies).cpu().numpy()
 
 
 def _added(setup: RunSetup, values: list[float]) -> NDArray[np.float64]:
-    device = setup.subject.initial[0].device
+    device = setup.subject.device
     added = setup.processes.add(torch.tensor(values, dtype=torch.float64, device=device))
     return added.cpu().numpy()
 
@@ -382,7 +402,7 @@ def _together(setup: RunSetup, action: Callable[[], _T]) -> _T:
     return fail_together(
         setup.processes,
         action,
-        device=setup.subject.initial[0].device,
+        device=setup.subject.device,
         elsewhere=lambda: OSError(
             f"path: another process could not open the recording at {setup.store.folder}; its "
             "own error tells why"

@@ -6,6 +6,7 @@ Contents:
     writer    from measurements to segments and the closed file
     initial   the initial weights beside a recording
     weights   weights in safetensors files, in parts
+    elsewhere initial weights in the host's memory, or on disk alone
     repair    a closed file from what a killed run left
     label     labels of a recording that were forgotten, or wrong
 """

@@ -11,13 +11,16 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from ultraslow.diffusion.recording import make_folder, whole_file
 from ultraslow.probes.distributed import Processes
+from ultraslow.probes.norms import Blockwise
 
+from .elsewhere import OnDisk, OnHost
 from .weights import Rows, WeightsFile, read_header, read_rows, refuse_damaged, rows_of, write
 
 _PATTERN = "initial-*-of-*.safetensors"
@@ -93,13 +96,20 @@ def save_part(folder: Path, part: Part, parameters: Mapping[str, Tensor]) -> byt
         return write(file, parameters)
 
 
-def load_weights(folder: Path, parameters: Mapping[str, Tensor], into: Sequence[Tensor]) -> None:
-    """Read the initial weights of the rows that this process holds.
+def load_weights(
+    folder: Path,
+    parameters: Mapping[str, Tensor],
+    into: Sequence[Tensor | Blockwise],
+    *,
+    checked: bool = True,
+) -> None:
+    """Read the initial weights of the rows that this process holds, or learn where they are.
 
     Arguments:
         folder: the live folder.
         parameters: by name, as they are sharded now.
-        into: local tensors that are overwritten, one a parameter.
+        into: local tensors that are overwritten, one a parameter; those on disk stay there.
+        checked: whether to compare checksums; not of files that were just written.
 
     Raises:
         ValueError: when the files do not fit the model, saying what differs, or are damaged.
@@ -114,11 +124,15 @@ def load_weights(folder: Path, parameters: Mapping[str, Tensor], into: Sequence[
     wanted = {name: rows_of(parameter) for name, parameter in parameters.items()}
     _refuse_other_tensors(folder, saved, wanted)
     needed = {name: _sources(saved, name, rows) for name, rows in wanted.items()}
-    for source in saved:
+    for source in saved if checked else ():
         if any(source in sources for sources in needed.values()):
             refuse_damaged(source)
     for (name, rows), target in zip(wanted.items(), into, strict=True):
-        read_rows(needed[name], name, rows, target)
+        if isinstance(target, OnDisk):
+            target.found(name, rows, needed[name])
+        else:
+            held = target.tensor if isinstance(target, OnHost) else target
+            read_rows(needed[name], name, rows, cast(Tensor, held))
 
 
 def identity(folder: Path) -> str:

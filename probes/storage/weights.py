@@ -1,6 +1,6 @@
 """A file of weights: safetensors that tell which rows of which tensors they hold.
 
-Tensors are written one after the other, so that no second copy of the weights is held in memory.
+Tensors are written block by block, so that no second copy of the weights is held in memory.
 That is why the header is written twice: the checksum of the values is known last.
 """
 
@@ -18,11 +18,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ultraslow.probes.distributed import first_index, local
+from ultraslow.probes.norms import stretch
 
 _KIND = "initial weights"
 _DIGEST = 64  # characters of a SHA-256
 _TYPES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 _BLOCK = 1 << 20
+_VALUES = 1 << 20  # of a tensor that are written at a time
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,12 @@ def write(file: BinaryIO, parameters: Mapping[str, Tensor]) -> bytes:
     file.write(_header(parameters, "0" * _DIGEST))
     digest = hashlib.sha256()
     for parameter in parameters.values():
-        values = _storable(local(parameter)).reshape(-1).view(torch.uint8).numpy()
-        file.write(values.data)
-        digest.update(values.data)
+        part = local(parameter).detach()
+        for start in range(0, part.numel(), _VALUES):
+            block = stretch(part, start, min(start + _VALUES, part.numel()))
+            values = block.to("cpu", storable_dtype(part)).view(torch.uint8).numpy()
+            file.write(values.data)
+            digest.update(values.data)
     file.seek(0)
     file.write(_header(parameters, digest.hexdigest()))
     return digest.digest()
@@ -84,7 +89,7 @@ def _header(parameters: Mapping[str, Tensor], digest: str) -> bytes:
     start = 0
     for name, parameter in parameters.items():
         part = local(parameter)
-        dtype = part.dtype if part.dtype in _TYPES else torch.float32
+        dtype = storable_dtype(part)
         stop = start + part.numel() * dtype.itemsize
         entries[name] = {
             "dtype": _TYPES[dtype],
@@ -99,19 +104,25 @@ def _header(parameters: Mapping[str, Tensor], digest: str) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _storable(values: Tensor) -> Tensor:
-    """The values in host memory, one after the other; without a copy where they are so already."""
-    dense = values.detach().cpu().contiguous()
-    return dense if dense.dtype in _TYPES else dense.float()
+def storable_dtype(values: Tensor) -> torch.dtype:
+    """The type in which values are stored: their own, or single precision."""
+    return values.dtype if values.dtype in _TYPES else torch.float32
+
+
+def first_byte(path: Path, name: str) -> int:
+    """Where the values of a tensor begin in a file."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return 8 + length + int(json.loads(file.read(length))[name]["data_offsets"][0])
 
 
 def rows_of(parameter: Tensor) -> Rows:
     """The rows of a parameter that this process holds."""
     part = local(parameter)
-    dtype = part.dtype if part.dtype in _TYPES else torch.float32
     row = parameter.numel() // parameter.shape[0] if parameter.ndim and parameter.shape[0] else 1
     first = first_index(parameter) // max(row, 1)
-    return Rows(dtype, tuple(parameter.shape), first, part.shape[0] if part.ndim else 1)
+    count = part.shape[0] if part.ndim else 1
+    return Rows(storable_dtype(part), tuple(parameter.shape), first, count)
 
 
 def read_header(path: Path) -> WeightsFile:

@@ -34,7 +34,7 @@ _NOISE_FIELDS = (
     "noise_updates",
     "noise_left_out",
 )
-_GRADIENT_FIELDS = (
+GRADIENT_FIELDS = (
     *_NOISE_FIELDS,
     "mean_sq",
     "units",
@@ -42,7 +42,7 @@ _GRADIENT_FIELDS = (
     "nonfinite_gradients",
     "clip_factor",
 )
-_SCALE_FIELDS = ("loss_scale", "skipped")
+SCALE_FIELDS = ("loss_scale", "skipped")
 _ONE_UNIT = (
     "every update had one unit: a single process without gradient accumulation sees one gradient "
     "an update, which holds no information about its noise"
@@ -282,7 +282,7 @@ class RecordingWriter:
             attributes["records_dropped"] = str(so_far + self.dropped)
         absent: tuple[str, ...] = ()
         if not self.noise:
-            absent, attributes["noise_absent"] = _GRADIENT_FIELDS, _SWITCHED_OFF
+            absent, attributes["noise_absent"] = GRADIENT_FIELDS, _SWITCHED_OFF
         elif not self.several_units:
             absent = _NOISE_FIELDS
             told = self.fault or self.unknown
@@ -293,7 +293,7 @@ class RecordingWriter:
             attributes["noise_absent"] = f"in some updates: {self.unknown}"
         elif self._alone:
             attributes["noise_absent"] = f"{'' if self._alone_yet else 'at first '}{_ONE_UNIT}"
-        absent = (*absent, *self.lacks, *(() if self.scaled else _SCALE_FIELDS))
+        absent = (*absent, *self.lacks, *(() if self.scaled else SCALE_FIELDS))
         present = {name: value for name, value in values.items() if name not in absent}
         if "data_size" in present:
             present["epoch"] = np.asarray(present["samples"]) / present["data_size"]

@@ -12,6 +12,8 @@
 Contents:
     attach           record a training run
     Recorder         what `attach` returns
+    cost             what probes will take: memory, traffic, disk
+    Cost             what `cost` returns
     Evaluation       held-out numbers on a schedule
     Landscape        the loss around the weights at checkpoints
     verify           compare what is recorded with the truth, in your own training or on a toy

@@ -16,6 +16,7 @@ from .diffusion.recording.errors import RecordError as RecordError
 from .probes.quantities.evaluation import Evaluation as Evaluation
 from .probes.quantities.landscape.probe import Landscape as Landscape
 from .probes.recorder.attach import attach as attach
+from .probes.recorder.cost import Cost as Cost, cost as cost
 from .probes.recorder.recorder import Recorder as Recorder
 from .probes.verification import verify as verify
 

@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,21 @@ def test_going_on_after_a_stop(reader):
     Path("checkpoint.pt").unlink()
     exec(again, reader)  # where there is none
     assert xr.load_dataset("runs/r50-b64-s0.nc")["iteration"].values[0] == 0
+
+
+def test_big_models(reader, tmp_path, capsys):
+    counted, attached, sharded = blocks("big-models.md")
+    exec(counted, reader)
+    page = (FOLDER / "big-models.md").read_text()
+    printed = capsys.readouterr().out
+    assert f"```\n{printed}```" in page
+    blocks_ = torch.nn.ModuleDict({"attn": torch.nn.Linear(4, 4), "mlp": torch.nn.Linear(4, 2)})
+    model = torch.nn.Sequential(OrderedDict(a=torch.nn.Sequential(OrderedDict(blocks_))))
+    reader |= {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1)}
+    exec(attached, reader)
+    recorded = xr.load_dataset("runs/1b-s0.nc")
+    assert recorded["tensor"].values.tolist() == ["attention", "mlp"]
+    compile(sharded, "big-models.md", "exec")  # run by tests/probes/big_run.py
 
 
 def test_a_cluster(capsys, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -231,7 +231,7 @@ class LandscapeProbe(Quantity):
         if "noise" in settings.ensembles and self._batches.sharded:
             refuse_hooks(self._parameters)
         self._landscape = settings
-        self._initial = subject.initial
+        self._initial = [cast(Tensor, w0) for w0 in subject.initial]  # see `attach`
         self._processes = subject.processes
         self._checkpoints = sorted(self.schedule.iterations)
         self._earlier: list[Tensor] = []  # weights at the last checkpoint after iteration 0

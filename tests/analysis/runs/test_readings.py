@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from ultraslow.analysis.runs import readings
 from ultraslow.analysis.runs.readings import (
@@ -401,3 +402,19 @@ def test_values_of_several_runs_at_one_time_have_no_slope():
     both = np.concatenate([times, 10 * times])
     slope, _ = readings.line(both, 3 * np.log(both), (1.0, 10.0))
     assert slope == pytest.approx(3.0)
+
+
+def test_groups_that_were_recorded_are_those_that_are_told():
+    run = xr.Dataset(
+        {"distance_sq": (("iteration", "tensor"), [[1.0, 2.0, 4.0, 8.0]])},
+        {"tensor": ["attention", "embed", "mlp", "head"], "iteration": [1]},
+    )
+    plain = readings.group_places(run)
+    assert {name: list(at) for name, at in plain.items()} == {
+        readings.FIRST: [0],
+        readings.OTHERS: [1, 2, 3],
+    }
+    run.attrs["tensor_groups"] = json.dumps({"mlp": "*.mlp.*", "attention": ["*.attn.*"]})
+    found = readings.grouped(run)
+    assert found["tensor"].values.tolist() == ["attention", "mlp", readings.OTHERS]
+    assert found["distance_sq"].values.tolist() == [[1.0, 4.0, 10.0]]

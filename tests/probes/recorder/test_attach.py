@@ -9,7 +9,7 @@ from ultraslow import probes
 from ultraslow.probes.buffer.row import RowReader
 from ultraslow.probes.quantities.quantity import Quantities
 from ultraslow.probes.recorder import recorder as recorder_module
-from ultraslow.probes.recorder.attach import (
+from ultraslow.probes.recorder.arguments import (
     check_optimizers,
     check_types,
     check_values,

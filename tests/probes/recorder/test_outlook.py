@@ -44,9 +44,11 @@ def everything(path, **options):
 
 
 def lines(capsys, path):
-    return [
+    """What was said of a recording, beside what it costs."""
+    said = [
         line.removeprefix(f"recording {path}: ") for line in capsys.readouterr().err.splitlines()
     ]
+    return [line for line in said if not line.startswith("probes take")]
 
 
 def test_a_plain_run_is_told_what_it_serves_and_what_others_want(tmp_path, capsys):
@@ -169,7 +171,8 @@ def test_a_lost_terminal_stops_no_training(tmp_path, monkeypatch, capsys, stream
 def test_one_of_several_processes_speaks(tmp_path):
     """And one backward pass a process is several units."""
     torchrun(HERE / "outlook_run.py", tmp_path)
-    (line,) = (tmp_path / "said-0").read_text().splitlines()
+    costs, line = (tmp_path / "said-0").read_text().splitlines()
+    assert " a rank of 2" in costs and "a flush over the network" in costs
     assert "can serve P1; others want" in line
     assert "backward" not in line
     assert (tmp_path / "said-1").read_text() == ""
