@@ -300,10 +300,11 @@ def _told_shortened(runs: Mapping[str, xr.Dataset], known: Known) -> list[str]:
         first, last = min(ends.values()), max(ends.values())
         if first < _WHOLE * last:
             short = [called(runs[name]) for name in names if ends[name] < _WHOLE * last]
+            verb = "has" if len(short) == 1 else "have"
             said.append(
                 f"{sentence(str(arm(runs[names[0]])))[:-1]} is read up to iteration "
                 f"{number(first)}, as too few seeds go on like the longest, to {number(last)}: "
-                f"{first_of(short)} {'ends' if len(short) == 1 else 'end'} before."
+                f"{first_of(short)} {verb} no finite distance there."
             )
     return said
 

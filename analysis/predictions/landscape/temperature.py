@@ -271,9 +271,13 @@ def _cold(long: Study, grid: _Grid) -> Missing:
     )
     needed = f"arms whose temperature differs by a factor of {RANGE:g} or more"
     if all_apart >= RANGE:
-        needed = f"{SEEDS} seeds, the same in every arm, in the arms that have fewer"
+        needed = (
+            f"{SEEDS} seeds, the same in every arm, in the arms that have fewer: with these "
+            f"temperatures differ by a factor of {number(all_apart)}"
+        )
     return Missing(
-        f"The temperatures differ by a factor of {number(grid.apart)} only{which}.",
+        f"The temperatures differ by a factor of {number(grid.apart)} only{which}; {RANGE:g} is "
+        "needed.",
         needed if all_apart >= RANGE else f"{needed}, or arms with injected noise",
         grid.apart,
         RANGE,

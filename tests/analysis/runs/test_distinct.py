@@ -119,7 +119,7 @@ def test_where_seeds_are_few_all_are_read_up_to_the_first_end_and_this_is_said(m
     assert list(draws(runs, enough=3)) == list(draws(runs)) == ["s1", "s2", "nan"]
     assert counted_in_words(runs) == (
         f"Batch size 64 is read up to iteration {last}, as too few seeds go on like the longest, "
-        "to 3000: nan ends before."
+        "to 3000: nan has no finite distance there."
     )
 
 

@@ -67,7 +67,7 @@ def test_without_a_landscape_scans_are_asked_for(make):
 
 def test_missing_temperatures_and_seeds_are_named(make):
     close = activation(Study(grid(make, 1.0, sizes=(64, 128))))
-    assert close.reason == "The temperatures differ by a factor of 2 only."
+    assert close.reason == "The temperatures differ by a factor of 2 only; 3 is needed."
     assert "injected noise" in close.needed
     few = activation(Study(grid(make, 1.0, seeds=3)))
     assert few.reason.startswith("3 seeds in every arm")
