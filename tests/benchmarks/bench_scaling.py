@@ -117,7 +117,10 @@ def points(
         while calls == 0 or time.process_time() - began < least:
             call()
             calls += 1
-        yield size, (time.process_time() - began) / calls, peak() - before
+        seconds, more = (time.process_time() - began) / calls, peak() - before
+        rate = size / seconds
+        print(f"  {size:8d} {seconds:9.3f} s {rate:9.1f} a second {more:6.0f} MiB", flush=True)
+        yield size, seconds, more
 
 
 def peak() -> float:
@@ -126,7 +129,9 @@ def peak() -> float:
 
 
 def power(sizes: list[int], values: list[float]) -> tuple[float, float, float]:
-    """The power p of a + b (n^p − 1)/p, with its interval; of few sizes that of b n^p."""
+    """The power p of a + b (n^p − 1)/p, with its interval; of few sizes that of b n^p alone."""
+    if len(sizes) < 2:
+        return np.nan, np.nan, np.nan
     if len(sizes) >= 8 and max(sizes) >= 10 * min(sizes):
         grown = xr.DataArray(values, {"iteration": np.asarray(sizes, dtype=float)}, ["iteration"])
         fit = us.fit_growth(grown, onset=0.0)
@@ -147,7 +152,7 @@ def sweep(
     """Points of each bench by its name; of those that have sizes."""
     found: dict[str, list[Point]] = {}
     if series:
-        us.fit_growth(table(curves(2000)))  # critical values are kept from here on
+        us.fit_growth(table(curves(min(2000, series[-1]))))  # critical values are kept then
         found["series, in memory"] = list(points(series, in_memory, least))
         found["series, in chunks"] = list(points(series, in_chunks, least))
         if large:
@@ -158,6 +163,7 @@ def sweep(
         if runs:
             found["load, runs"] = list(points(runs, partial(loaded, folder), least))
         if reports:
+            reported(folder, reports[0])()  # what a first one simulates is kept then
             found["report, runs"] = list(points(reports, partial(reported, folder), least))
     return found
 
@@ -193,14 +199,11 @@ def draw(found: dict[str, list[Point]], path: str) -> None:
     axes = figure.subplots()
     for name, ours in found.items():
         sizes, seconds, _ = (list(column) for column in zip(*ours, strict=True))
-        (drawn,) = axes.loglog(sizes, seconds, "o-", label=name)
         words = f"{name}: $p$ = {power(sizes, seconds)[0]:.2f}"
-        axes.annotate(
-            words, (sizes[-1], seconds[-1]), (-6, 8), textcoords="offset points", ha="right",
-            color=drawn.get_color(),
-        )  # fmt: skip
+        axes.loglog(sizes, seconds, "o-", label=words)
     axes.set(xlabel="number of series, or of runs", ylabel="processor seconds")
     axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
     figure.savefig(path)
 
 
@@ -222,9 +225,7 @@ def main() -> None:
     for name, ours in found.items():
         sizes, seconds, _ = (list(column) for column in zip(*ours, strict=True))
         p, low, high = power(sizes, seconds)
-        print(f"\n{name}: p = {p:.2f} [{low:.2f}, {high:.2f}]")
-        for size, cpu, more in ours:
-            print(f"  {size:8d} {cpu:9.3f} s {size / cpu:10.1f} a second {more:8.0f} MiB more")
+        print(f"{name}: p = {p:.2f} [{low:.2f}, {high:.2f}]")
     if asked.json:
         Path(asked.json).write_text(json.dumps(found, indent=1) + "\n")
     if asked.figure:

@@ -28,7 +28,7 @@ SMALL = {
         "processes": 1,
         "network": "resnet20",
     },
-    "scaling": {"series": (2, 4), "runs": (2, 3), "reports": (2, 3), "least": 0.0},
+    "scaling": {"series": (2, 4), "runs": (2, 3), "reports": (), "least": 0.0},
     "start": {"repeats": 1},
     "store": {"recordings": 3, "values": 10_000},
     "train": {"models": ["resnet8"], "count": 6},
