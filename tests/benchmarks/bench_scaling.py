@@ -5,10 +5,10 @@
 Processor seconds and the growth of the largest memory, of sizes even in their logarithm. The power
 that each grows by is that of the package's own fit, a + b (n^p − 1)/p, whose offset is what a
 single one costs already; 1 is linear. The smallest sizes are measured several times over, so that
-each point stands for half a second or more. In chunks series are fitted as `us.load(…, chunks=…)`
-has them; critical values are kept before, as of a second call.
+each point stands for half a second or more. Series in chunks are made chunk by chunk, as they
+would be read; critical values are kept before, as of a second call.
 
-`--large` goes on to 10⁶ series, on disk and in chunks, and to 10⁴ runs.
+`--large` goes on to 10⁶ series in chunks, and to 10⁴ runs.
 """
 
 import argparse
