@@ -202,6 +202,24 @@ def squares(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack([square(v).to(device, non_blocking=True) for v in tensors])
 
 
+Squares = Tensor | tuple[float, ...]
+
+
+def short_squares(tensors: Sequence[Tensor]) -> Squares:
+    """Squared norms of tensors as `squares` gives them; of short ones on the host as numbers.
+
+    What is asked for in the midst of a step finds little of its code in the cache, so few
+    functions are called. Squares of float32 values have room in float64, which loses none of them.
+    """
+    found = []
+    for values in tensors:
+        if not _is_plain(values) or values.numel() > _DIRECT or values.requires_grad:
+            return squares(tensors)
+        wide = values.resolve_neg().numpy().ravel().astype(np.float64)
+        found.append(float(wide.dot(wide)))
+    return tuple(found)
+
+
 class SquaresAgain:
     """Squared norms of tensors of the same shapes, which are asked for at every update.
 
@@ -219,8 +237,8 @@ class SquaresAgain:
         """Make room, unless there are so many values that the calls for them do not count."""
         sizes = [values.numel() for values in tensors]
         self._shapes = [values.shape for values in tensors]
-        self._fits = all(map(_is_plain, tensors)) and all(sizes) and 0 < sum(sizes) <= _KEPT
-        if not self._fits:
+        self.fits = all(map(_is_plain, tensors)) and all(sizes) and 0 < sum(sizes) <= _KEPT
+        if not self.fits:
             return
         self._few = [index for index, size in enumerate(sizes) if size < _DIRECT]
         self._many = [index for index, size in enumerate(sizes) if size >= _DIRECT]
@@ -240,9 +258,7 @@ class SquaresAgain:
 
     def __call__(self, tensors: Sequence[Tensor]) -> Tensor:
         """As `squares` gives them, `(tensor,)`."""
-        usual = torch.float32, torch.strided, False
-        shapes = [v.shape for v in tensors if (v.dtype, v.layout, v.requires_grad) == usual]
-        if not (self._fits and shapes == self._shapes and tensors[0].is_cpu):
+        if not (self.fits and self._are_usual(tensors)):
             return squares(tensors)
         rows = self._rows
         if self._few:
@@ -261,6 +277,16 @@ class SquaresAgain:
             if not self._least < sums[index] < np.inf:
                 sums[index] = _host_square(_flatten(tensors[index]))
         return torch.from_numpy(sums)
+
+    def _are_usual(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether tensors are like those that room was made for."""
+        if len(tensors) != len(self._shapes) or not tensors[0].is_cpu:
+            return False
+        for values, shape in zip(tensors, self._shapes, strict=True):
+            plain = values.dtype is torch.float32 and values.layout is torch.strided
+            if not plain or values.requires_grad or values.shape != shape:
+                return False
+        return True
 
 
 def _is_plain(values: Tensor) -> bool:

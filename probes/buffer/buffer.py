@@ -25,6 +25,7 @@ from torch import Tensor
 from ultraslow.diffusion.recording import FIELDS
 from ultraslow.probes.distributed import Processes, in_place, of_distances
 from ultraslow.probes.gradients import WITNESSES
+from ultraslow.probes.norms import Squares
 
 from .averaged import Averages, averages
 from .groups import TensorGroups
@@ -37,6 +38,8 @@ _WEIGHTS = ("distance_sq", "weight_sq")
 # Squares of two witnesses that were clipped by one factor differ by rounding only; the second is
 # of gradients in low precision.
 _ONE_FACTOR, _COARSE = 1.0001, 1.02
+# A square that lacks less was not clipped: it was taken of the same values in another order.
+_UNCLIPPED = 1 - 1e-6
 
 
 class Row(NamedTuple):
@@ -61,7 +64,7 @@ class Row(NamedTuple):
     unit_sq: Tensor
     total_sq: Tensor
     before_sq: Tensor
-    clipped_sq: Tensor
+    clipped_sq: Squares
     places: Tensor
     shares: UnitShares
     learning_rate: float | Tensor
@@ -174,17 +177,19 @@ class Buffer:
             TypeError: for what is no number.
             ValueError: for more than one value, or a complex one.
         """
-        at = -1 if making or not self.rows else -2
-        self.losses[at].append(loss if type(loss) is float else self._value(loss))
+        value: Tensor | float
+        if isinstance(loss, Tensor) and _is_on_host(loss):
+            value = float(loss.detach().numpy().item())
+        else:
+            value = loss if type(loss) is float else self._value(loss)
+        self.losses[-1 if making or not self.rows else -2].append(value)
 
-    def _value(self, loss: object) -> Tensor | float:
-        """A loss, read where that waits for nothing."""
+    def _value(self, loss: object) -> Tensor:
+        """A loss, which is not waited for."""
         value = loss if isinstance(loss, Tensor) else _as_tensor(loss)
         if value.numel() != 1 or value.is_complex():
             found = f"{value.dtype} of shape {tuple(value.shape)}"
             raise ValueError(f"loss: found {found}, expected one real value")
-        if type(value) is Tensor and value.is_cpu and value.dtype is torch.float32:
-            return float(value.detach().numpy().item())
         return value.detach().to(self.device, torch.float64, copy=True).reshape(())
 
     def awaits(self, iteration: int) -> bool:
@@ -486,8 +491,15 @@ def _clip(rows: Sequence[Row]) -> Tensor:
     """Squared norms of the witnesses' gradients before and after clipping `(row, 2, witness)`."""
     before, after = rows[0].places
     squares = torch.stack([row.before_sq for row in rows]).index_select(1, before)
-    clipped = torch.stack([row.clipped_sq for row in rows]).index_select(1, after)
+    clipped = _stacked([row.clipped_sq for row in rows]).index_select(1, after)
     return torch.stack([squares, clipped], dim=1)
+
+
+def _stacked(rows: Sequence[Squares]) -> Tensor:
+    """Squares of each row, those that are on the host already among them."""
+    if any(isinstance(row, Tensor) for row in rows):
+        return torch.stack([torch.as_tensor(row, dtype=torch.float64) for row in rows])
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def _clipping(squares: Array, *, coarse: bool) -> tuple[Array, NDArray[np.bool_]]:
@@ -503,7 +515,7 @@ def _clipping(squares: Array, *, coarse: bool) -> tuple[Array, NDArray[np.bool_]
     first = np.take_along_axis(ratios, told[:, None], axis=1)
     with np.errstate(invalid="ignore"):
         far = (ratios > first * margin) | (ratios * margin < first)
-        rounded = (first > 1.0) & (first < margin)  # no clipping makes gradients larger
+        rounded = (first > _UNCLIPPED) & (first < margin)  # no clipping makes gradients larger
     uneven: NDArray[np.bool_] = np.any(far, axis=1)
     factors = np.sqrt(np.where(rounded, 1.0, first)[:, 0])
     return np.where(uneven, np.nan, factors), uneven
@@ -513,6 +525,12 @@ def _ratio(above: Array, below: Array) -> Array:
     """NaN where there is nothing to divide by."""
     with np.errstate(invalid="ignore"):  # infinite gradients, whose ratio is unknown
         return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def _is_on_host(loss: Tensor) -> bool:
+    """Whether a loss is one value that is read without waiting for anything."""
+    plain = type(loss) is Tensor and loss.is_cpu and loss.dtype is torch.float32
+    return plain and loss.numel() == 1
 
 
 def _as_tensor(loss: object) -> Tensor:

@@ -20,7 +20,7 @@ from ultraslow.probes.gradients import (
     unscaling_counts,
     witnesses,
 )
-from ultraslow.probes.norms import SquaresAgain, square
+from ultraslow.probes.norms import Squares, short_squares, square
 from ultraslow.probes.steps import Optimizers
 
 from .averaged import Projections
@@ -94,14 +94,13 @@ class RowReader:
         self._heard = heard
         self._witnesses = witnesses([p.numel() for p in parameters], optimizers.tensor_slots)
         self._distinct = list(dict.fromkeys(self._witnesses))
-        self._squares_again = SquaresAgain([local(self._parameters[i]) for i in self._distinct])
         device = self._parameters[0].device
         again = [self._distinct.index(i) for i in self._witnesses]
         self._places = torch.tensor([self._witnesses, again], device=device)  # travels there once
         self._whole = not any(isinstance(p, DTensor) for p in self._parameters)
         self._nothing = torch.full((), torch.nan, dtype=torch.float64, device=device)
         self._unread = self._nothing.expand(len(self._distinct))
-        self._clipped_sq = self._unread
+        self._clipped_sq: Squares = self._unread
         self._passes = 0  # that had ended when the step began
         self._changes = nan  # of gradients between their passes and the step
         self._looks = _LOOKS
@@ -140,26 +139,23 @@ class RowReader:
         if self._projections is not None and self._averaged is None:
             self._averaged = self._read_averaged(self._projections, unscaled(optimizer))
 
-    def _read_clipped(self, optimizer: torch.optim.Optimizer) -> Tensor:
+    def _read_clipped(self, optimizer: torch.optim.Optimizer) -> Squares:
         """Squares of the witnesses' gradients `(distinct witness,)`; NaN where there is none."""
-        owned, units = self._optimizers.owned(optimizer), self.units
+        owned, making = self._optimizers.owned(optimizer), self.units
         mine = [place for place, i in enumerate(self._distinct) if i in owned]
         seen: dict[int, Tensor] = {}
-        for place in mine if units else ():
+        for place in mine if making else ():
             if (gradient := self._parameters[self._distinct[place]].grad) is not None:
                 seen[place] = gradient if self._whole else local(gradient)
-        if not seen:
-            values = self._unread[:0]
-        else:
-            values = self._squares_again(list(seen.values())).to(self._nothing)
+        values = short_squares(list(seen.values()))
         if isinstance(scale := unscaled(optimizer), Tensor):
-            values = values / scale**2
+            values = torch.as_tensor(values, dtype=torch.float64, device=scale.device) / scale**2
         if len(seen) == len(self._distinct):
             return values
-        found: dict[int, Tensor] = dict.fromkeys(mine, self._nothing)
-        found |= dict(zip(seen, values.unbind(), strict=True))
-        others = enumerate(self._clipped_sq.unbind())
-        return torch.stack([found.get(place, other) for place, other in others])
+        found: dict[int, Tensor | float] = dict.fromkeys(mine, self._nothing)
+        found |= dict(zip(seen, values, strict=True))
+        parts = [found.get(place, other) for place, other in enumerate(self._clipped_sq)]
+        return torch.stack([torch.as_tensor(part).to(self._nothing) for part in parts])
 
     def _read_changes(self) -> float:
         """How often gradients were changed since their passes, but for undoing a known scale."""

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from math import nan
 from types import FrameType
 from typing import Any, NamedTuple
-from weakref import WeakMethod
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -19,6 +19,12 @@ _keeps_graph: Callable[[], bool] = getattr(
     torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: False
 )
 _BACKWARD, _GRAD = torch.autograd.backward.__code__, torch.autograd.grad.__code__
+
+
+_WITHIN = (
+    "a backward pass within another cannot be told from a unit; with torch.utils.checkpoint set "
+    "use_reentrant=False"
+)
 
 
 class Inputs(NamedTuple):
@@ -88,16 +94,34 @@ def keeps_graph() -> bool:
     return bool(_keeps_graph())
 
 
-def only_returns(parameter: Tensor) -> bool:
-    """Whether the pass at hand is that of `torch.autograd.grad`, with the parameter asked for.
+def adds_up(parameter: Tensor) -> bool:
+    """Whether the pass at hand adds to gradients, or only returns them, as `autograd.grad` does.
 
     On the host the callers tell; a device has a thread of its own, in which there are none.
+
+    Arguments:
+        parameter: whose gradient has come, which would be asked for.
+
+    Raises:
+        RuntimeError: for a pass that the backward of a function in another pass has started,
+            as it ends no unit.
     """
+    found = False
     frame: FrameType | None = sys._getframe()
     while frame is not None:
-        if frame.f_code in (_BACKWARD, _GRAD):
-            return frame.f_code is _GRAD
+        code = frame.f_code
+        if code is _FUNCTION:
+            raise RuntimeError(_WITHIN)
+        if not found and (code is _BACKWARD or code is _GRAD):
+            if code is _GRAD:
+                return False
+            found = True
         frame = frame.f_back
+    return found or not _is_returned(parameter)
+
+
+def _is_returned(parameter: Tensor) -> bool:
+    """Whether the pass at hand is one that was asked for the gradient of a parameter."""
     with torch.enable_grad():
         node: Any = parameter.view_as(parameter).grad_fn
     try:
@@ -126,17 +150,16 @@ class _Ear:
     """
 
     def __init__(self, method: Callable[[Sequence[object]], None]) -> None:
-        self._method = WeakMethod(method)
+        self._whose = ref(method.__self__)  # type: ignore[attr-defined]
+        self._heard = method.__func__  # type: ignore[attr-defined]
 
     def __call__(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> None:
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.compiler.is_compiling() or torch._C._is_tracing():
             return
-        if not torch.is_grad_enabled() or current() >= 0:
-            return
-        if (heard := self._method()) is not None:
-            heard((*args, *kwargs.values()))
+        if torch.is_grad_enabled() and current() < 0 and (whose := self._whose()) is not None:
+            self._heard(whose, (*args, *kwargs.values()) if kwargs else args)
 
     @property
     def __name__(self) -> str:
@@ -168,17 +191,19 @@ def rows_of(arguments: Sequence[object]) -> tuple[float, float]:
 
     Tokens are rows where nothing suggests that the second dimension counts some.
     """
+    first: Tensor | None
     first, rows = None, {0}
     for one in arguments:
         parts = (one,) if isinstance(one, Tensor) or not isinstance(one, Mapping) else one.values()
         for tensor in parts:
-            if isinstance(tensor, Tensor) and tensor.dim():
+            if isinstance(tensor, Tensor) and (shape := tensor.shape):
                 first, rows = (tensor, set()) if first is None else (first, rows)
-                rows.add(tensor.shape[0])
+                rows.add(shape[0])
     if first is None or len(rows) != 1 or 0 in rows:
         return nan, nan
-    texts = first.dim() == 3 or (first.dim() == 2 and not first.is_floating_point())
-    return float(first.shape[0]), float(first.shape[0] * (first.shape[1] if texts else 1))
+    count, dims = float(rows.pop()), first.dim()
+    texts = dims == 3 or (dims == 2 and not first.is_floating_point())
+    return count, count * first.shape[1] if texts else count
 
 
 class AfterPass:
@@ -196,19 +221,3 @@ class AfterPass:
         elif current() != self._pass:
             self._pass = current()
             after_pass(lambda: after_pass(self._function))
-
-
-def refuse_within_another() -> None:
-    """A pass that the backward of a function in another pass has started ends no unit.
-
-    Raises:
-        RuntimeError: within such a pass.
-    """
-    frame = sys._getframe()
-    while frame.f_back is not None and frame.f_code is not _FUNCTION:
-        frame = frame.f_back
-    if frame.f_code is _FUNCTION:
-        raise RuntimeError(
-            "a backward pass within another cannot be told from a unit; with "
-            "torch.utils.checkpoint set use_reentrant=False"
-        )

@@ -39,12 +39,11 @@ from ultraslow.probes.steps import Handle, before_steps, current, uncompiled
 from .autograd import (
     Inputs,
     Seen,
+    adds_up,
     after_pass,
     hear_forward,
     inputs_of,
     keeps_graph,
-    only_returns,
-    refuse_within_another,
     rows_of,
 )
 from .small import SmallGradients
@@ -121,11 +120,11 @@ class GradientTap:
         self._turn, self._now = turn, turn()
         self._small = SmallGradients(parameters, most=SMALL)
         self._squares: dict[int, Tensor] = {}
-        self._squares_again = SquaresAgain([local(p) for p in parameters])
+        parts = [local(p) for p in parameters]
+        self._squares_again, self._both_again = SquaresAgain(parts), SquaresAgain(2 * parts)
         self._unit_sq = self._total_sq = self._pass_sq = self._nothing  # the last of the last pass
         self._took: set[int] = set()  # the tensors that took part in it
-        self._discarded = self._lost = 0
-        self._seconds = 0.0
+        self._discarded, self._lost, self._seconds = 0, 0, 0.0
         self._joined: dict[int, Tensor] | None = None  # gradients of several passes, one unit
         self._fresh_inputs: list[tuple[float, float]] = []  # since the last pass began
         self._at_end = uncompiled(self._ends)
@@ -282,6 +281,7 @@ class GradientTap:
     def _reset(self) -> None:
         self.units = 0
         self._unit_sq = self._total_sq = self._nothing
+        self._read: Tensor | None = None  # squares of the gradients after this pass, if read yet
         self._fault = ""  # why the gradient is unknown
         self._missing = False  # whether some of it is gone
         self._is_total = False  # whether the last pass has brought all that gradients are
@@ -326,10 +326,9 @@ class GradientTap:
         """
         if current() == self._passed:
             return False
-        if only_returns(parameter):
+        if not adds_up(parameter):
             self._passed = current()
             return False
-        refuse_within_another()
         self._begins()
         after_pass(self._at_end)
         return True
@@ -431,7 +430,20 @@ class GradientTap:
             self._pass_sq = torch.full_like(self._unit_sq, nan)
             return
         self._took = {*self._squares, *small}
-        self._pass_sq = self._squares_of(small, self._squares)
+        if self.processes > 1 or self._is_total or not self._square_both(small):
+            self._pass_sq = self._squares_of(small, self._squares)
+
+    def _square_both(self, small: Mapping[int, Tensor]) -> bool:
+        """Square what came and what the gradients now are in one go, where that is all of them."""
+        count = len(self._parameters)
+        if not (self._both_again.fits and self._whole and len(small) == count) or self._aside:
+            return False
+        now = self._gradients()
+        if len(now) < count:
+            return False
+        both = self._both_again([*map(small.__getitem__, range(count)), *now.values()])
+        self._pass_sq, self._read = both[:count], both[count:]
+        return True
 
     def _end_unit(self) -> None:
         self.passes += 1
@@ -443,7 +455,7 @@ class GradientTap:
     def _add_unit(self) -> None:
         self._compare_reach()
         self._count_unit(self._contribution())
-        self._read_total(self._gradients())
+        self._read_total()
         self.ended()
 
     def _compare_reach(self) -> None:
@@ -491,11 +503,14 @@ class GradientTap:
         self._unit_sq = self._unit_sq + unit_sq if self.units else unit_sq.to(self._nothing)
         self.units += 1
 
-    def _read_total(self, gradients: Mapping[int, Tensor]) -> None:
-        if self._is_total and len(gradients) == len(self._took):
-            total_sq = self._pass_sq
+    def _read_total(self) -> None:
+        total_sq, self._read = self._read, None
+        if total_sq is not None:
+            self._missing = False
         else:
-            total_sq = self._square_total(gradients)
+            gradients = self._gradients()
+            same = self._is_total and len(gradients) == len(self._took)
+            total_sq = self._pass_sq if same else self._square_total(gradients)
         self._total_sq = self._unscaled(total_sq)
         self._mark = self._first_gradient()
 

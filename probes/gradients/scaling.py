@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 # A witness this small costs nothing to read and is not a lone bias whose gradient may vanish.
-_WITNESS = 1 << 16
+_WITNESS = 1 << 12
 WITNESSES = 3
 
 
@@ -76,7 +76,7 @@ def witnesses(sizes: Sequence[int], groups: Sequence[int]) -> tuple[int, ...]:
         groups: number of the parameter group of each tensor.
 
     Returns:
-        Positions of `WITNESSES` tensors, which may repeat: the largest of at most 2¹⁶ weights, or
+        Positions of `WITNESSES` tensors, which may repeat: the largest of at most 2¹² weights, or
         else the smallest; the like in the other half of the tensors, and in another group.
     """
     everything = range(len(sizes))

@@ -13,8 +13,8 @@ the graph, which is cut there.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
-from weakref import WeakMethod
+from typing import Any, NamedTuple, Protocol
+from weakref import ref
 
 import torch
 from torch._C._dynamo import eval_frame
@@ -25,7 +25,21 @@ from torch.optim.optimizer import (
 )
 
 Listener = Callable[[torch.optim.Optimizer], None]
-_References = tuple["WeakMethod[Listener]", ...]
+
+
+class _Reference(NamedTuple):
+    """A method that is called as long as its object lives; at every update, so it is kept apart.
+
+    Arguments:
+        whose: the object, held weakly.
+        method: that of its class.
+    """
+
+    whose: "ref[object]"
+    method: Callable[..., None]
+
+
+_References = tuple[_Reference, ...]
 
 # The number of the backward pass at hand; −1 outside of any. It is asked for at every gradient.
 current: Callable[[], int] = torch._C._current_graph_task_id
@@ -106,16 +120,15 @@ class _Table:
 
     def owners(self) -> list[object]:
         """Whose methods are called before steps."""
-        living = [reference() for reference in self._called["before"]]
-        return [getattr(method, "__self__", None) for method in living if method is not None]
+        return [one.whose() for one in _living(self._called["before"])]
 
     def add(self, method: Listener, when: str) -> Handle:
         """Add a listener; its handle takes it away."""
-        reference = WeakMethod(method)
+        reference = _Reference(ref(method.__self__), method.__func__)  # type: ignore[attr-defined]
         self._called[when] = (*_living(self._called[when]), reference)
         return _Listening(self, reference)
 
-    def drop(self, reference: "WeakMethod[Listener]") -> None:
+    def drop(self, reference: _Reference) -> None:
         """Take a listener away."""
         for when, references in self._called.items():
             self._called[when] = tuple(one for one in _living(references) if one is not reference)
@@ -149,7 +162,7 @@ class _Table:
 class _Listening:
     """Takes a listener away."""
 
-    def __init__(self, table: _Table, reference: "WeakMethod[Listener]") -> None:
+    def __init__(self, table: _Table, reference: _Reference) -> None:
         self._table = table
         self._reference = reference
 
@@ -168,11 +181,11 @@ def _table() -> _Table:
     return table
 
 
-def _living(references: _References) -> list["WeakMethod[Listener]"]:
-    return [one for one in references if one() is not None]
+def _living(references: _References) -> list[_Reference]:
+    return [one for one in references if one.whose() is not None]
 
 
 def _call(references: _References, optimizer: torch.optim.Optimizer) -> None:
-    for reference in references:
-        if (living := reference()) is not None:
-            living(optimizer)
+    for whose, method in references:
+        if (living := whose()) is not None:
+            method(living, optimizer)

@@ -12,7 +12,7 @@ from weakref import WeakSet, ref
 import torch
 from torch import Tensor
 
-from .rates import described, estimates, rate_of, unknown
+from .rates import described, estimates, rate_of, shows, unknown
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Optimizers:
 
     def begins(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer is about to step."""
-        for group in optimizer.param_groups:
+        for group in () if shows(type(optimizer)) else optimizer.param_groups:
             if estimates(optimizer, group):
                 self._estimates[id(group)] = group["d"]
         if not self._finds(optimizer):

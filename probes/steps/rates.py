@@ -28,6 +28,8 @@ _UNKNOWN: dict[type[torch.optim.Optimizer], str] = {
     torch.optim.Rprop: "Rprop has a rate of its own for each weight",
 }
 
+_OTHERWISE = {*_UNKNOWN, torch.optim.Adafactor}
+
 
 def rate_of(
     optimizer: torch.optim.Optimizer,
@@ -44,6 +46,8 @@ def rate_of(
         estimate: d before the step, of one that estimates its rate.
     """
     rate: Any = group.get("lr")
+    if type(rate) is float and shows(type(optimizer)):
+        return rate
     if unknown(optimizer) or not _is_number(rate):
         return math.nan
     if estimates(optimizer, group):
@@ -57,6 +61,11 @@ def rate_of(
     elif isinstance(optimizer, torch.optim.Adafactor):
         rate = _relative(optimizer, group, rate)
     return rate
+
+
+def shows(kind: type[torch.optim.Optimizer]) -> bool:
+    """Whether the `lr` of a group is the rate it steps with, as of most of torch's optimizers."""
+    return kind.__module__.startswith("torch.optim.") and kind not in _OTHERWISE
 
 
 def unknown(optimizer: torch.optim.Optimizer) -> str:

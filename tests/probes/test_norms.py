@@ -11,6 +11,7 @@ from ultraslow.probes.norms import (
     ROW,
     SquaresAgain,
     _flatten,
+    short_squares,
     square,
     squared_distances,
     squared_steps,
@@ -209,6 +210,22 @@ def test_large_tensors_are_squared_where_they_are(scale):
     torch.testing.assert_close(kept(tensors), expected, rtol=3e-7, atol=0)
     tensors[3] = tensors[3].detach().double()
     torch.testing.assert_close(kept(tensors), expected, rtol=3e-7, atol=0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-25, 1e25, 0.0])
+def test_short_tensors_are_squared_one_by_one(scale):
+    """As numbers, of any magnitude; those of another kind or length as all others are."""
+    tensors = [scale * torch.randn(shape) for shape in ((40, 16), (7,), (_DIRECT,))]
+    tensors[0] = torch.complex(tensors[0], tensors[0]).conj().imag
+    exact = [float(t.double().square().sum()) for t in tensors]
+    found = short_squares(tensors)
+    assert isinstance(found, tuple)
+    assert found == pytest.approx(exact, rel=1e-13, abs=0)
+    for other in (torch.randn(_DIRECT + 1), torch.randn(5).bfloat16()):
+        mixed = [*tensors, other]
+        torch.testing.assert_close(short_squares(mixed), squares(mixed), rtol=0, atol=0)
+    assert short_squares([torch.tensor([1.0, torch.nan])])[0] != 1.0
+    assert short_squares([]) == ()
 
 
 def test_equal_values_that_are_squared_where_they_are():

@@ -278,6 +278,16 @@ def test_a_journal_of_other_files_is_not_taken_up(tmp_path):
     assert float(found["distance_sq"][1, 0]) == 10
 
 
+@pytest.mark.parametrize("count", [1, 3, 8, 9])
+def test_products_of_few_and_of_many_checkpoints_are_those_of_their_steps(count):
+    """Also where the values are more than are worked on at once."""
+    values = torch.randn(count, 300_000, generator=torch.Generator().manual_seed(0)).cumsum(0)
+    steps = np.diff(values.double().numpy(), axis=0, prepend=0)
+    found = products_of_steps(list(values))
+    np.testing.assert_allclose(found, steps @ steps.T, rtol=1e-12, atol=1e-9)
+    assert np.array_equal(found, found.T)
+
+
 def test_small_steps_late_in_a_long_path_keep_their_digits():
     torch.manual_seed(0)
     path = [torch.zeros(1000, dtype=torch.float64), torch.randn(1000, dtype=torch.float64)]

@@ -77,7 +77,7 @@ def test_no_scaler_no_scale():
 
 def test_the_witness_is_large_enough_to_have_a_gradient_and_small_enough_to_be_free():
     one = [0] * 4
-    assert witnesses([10, 1 << 16, 1 << 20, 500], one) == (1, 3, 1)
+    assert witnesses([10, 1 << 12, 1 << 20, 500], one) == (1, 3, 1)
     assert witnesses([1 << 20, 1 << 18], one) == (1, 0, 1)
     assert witnesses([3, 5], one) == (1, 0, 1)
     assert witnesses([7], one) == (0, 0, 0)
