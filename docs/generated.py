@@ -124,7 +124,16 @@ def laws():
 
 # Names of the front door by what a user does; others, as those that come, stand at the end.
 DOOR = {
-    "Record": ("attach", "Recorder", "cost", "Cost", "Evaluation", "Landscape", "verify"),
+    "Record": (
+        "attach",
+        "Recorder",
+        "cost",
+        "Cost",
+        "Evaluation",
+        "Landscape",
+        "verify",
+        "upload",
+    ),
     "Read": ("load", "import_runs", "to_frame", "RecordError"),
     "Fit": (
         "fit_growth",

@@ -257,7 +257,7 @@ def remarks(
 def _state(row: Mapping[str, Any]) -> str:
     """What goes on in a live folder; age tells a run that records from one that hangs."""
     line, written = f"{row['path'] or row['run']}: {row['state']}", row["written"]
-    line += ", not closed" if row["state"] in ("killed", "left") else ""
+    line += ", not closed" if row["state"] in ("killed", "left", "uploaded") else ""
     line += f"; {row['unwritten']}" if row.get("unwritten") else ""
     try:
         seconds = (datetime.now(UTC) - datetime.fromisoformat(written)).total_seconds()

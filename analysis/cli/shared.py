@@ -24,7 +24,7 @@ BAR: dict[str, Any] = {"delay": 1, "leave": False, "disable": None}
 
 def add_paths(parser: argparse.ArgumentParser) -> None:
     """The recordings that a command reads."""
-    text = "recordings, folders that hold some, folders of live runs, or globs"
+    text = "recordings, folders that hold some or live runs, globs, or URLs of these (s3://…)"
     parser.add_argument("paths", nargs="+", metavar="PATH", help=text)
     add_where(parser)
 

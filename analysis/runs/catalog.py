@@ -8,7 +8,6 @@ heading is let go. Other files, and live folders, are read whole.
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from ultraslow.diffusion.recording import (
     DatasetLike,
     HeaderVariable,
     RecordError,
+    RemoteRecording,
     UnfamiliarError,
     check,
     sealed_header,
@@ -24,7 +24,7 @@ from ultraslow.diffusion.recording import (
 
 from .arms import place_of, rank
 from .heading import Heading, Stretch
-from .load import Paths, Unusable, gathered, read
+from .load import Paths, Place, Unusable, gathered, read
 from .readings import constant_rate, fitted_at, injected_noise, measured_until
 from .where import condition
 
@@ -66,7 +66,7 @@ def catalog(
     paths: Paths,
     *,
     where: str = "",
-    progress: Callable[[Iterable[Path]], Iterable[Path]] = iter,
+    progress: Callable[[Iterable[Place]], Iterable[Place]] = iter,
 ) -> Catalog:
     """The headings of the recordings at the given paths.
 
@@ -93,12 +93,14 @@ class _Reader:
     def __init__(self) -> None:
         self._same: dict[Any, Any] = {}
 
-    def __call__(self, path: Path) -> tuple[Heading, tuple[Unusable, ...]]:
+    def __call__(self, path: Place) -> tuple[Heading, tuple[Unusable, ...]]:
         """The heading of a recording, and the segments of it that were left out."""
         run, left_out = self._read(path)
         return self._heading(run), left_out
 
-    def _read(self, path: Path) -> tuple[DatasetLike, tuple[Unusable, ...]]:
+    def _read(self, path: Place) -> tuple[DatasetLike, tuple[Unusable, ...]]:
+        if isinstance(path, RemoteRecording):
+            return read(path)
         try:
             header, digest = sealed_header(path, _SERIES)
             check(header, str(path))

@@ -23,12 +23,19 @@ from ultraslow.diffusion.recording import (
     SUFFIX,
     DatasetLike,
     RecordError,
+    RemoteRecording,
+    StoreError,
     check,
     closed_file,
     is_file,
+    is_url,
     join_segments,
+    local_path,
     nearest_file,
+    read_content,
     read_file,
+    read_object,
+    recordings_in,
     segments_of,
     state_of,
     unwritten,
@@ -41,6 +48,7 @@ _NODE_LENGTH = 60
 # How often a reader looks again when a run was closed or resumed under its hands.
 _ATTEMPTS = 5
 
+Place = Path | RemoteRecording
 _Read = TypeVar("_Read", bound=DatasetLike)
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -58,11 +66,12 @@ def load(
     *,
     where: str = "",
     chunks: Chunks | None = None,
-    progress: Callable[[Iterable[Path]], Iterable[Path]] = iter,
+    progress: Callable[[Iterable[Place]], Iterable[Place]] = iter,
 ) -> xr.DataTree:
     """The recordings at the given paths, one node a run.
 
-    Paths may be files, folders that hold recordings at any depth, live folders, globs, or a mix.
+    Paths may be files, folders that hold recordings at any depth, live folders, globs, or a mix;
+    or URLs of object stores, as "s3://bucket/runs", of the same kinds.
     What cannot be used is listed, not hidden: `unusable` gives it back.
 
     Arguments:
@@ -104,8 +113,8 @@ def load(
 
 def gathered(
     paths: Paths,
-    reader: Callable[[Path], tuple[_Read, Sequence[Unusable]]],
-    progress: Callable[[Iterable[Path]], Iterable[Path]],
+    reader: Callable[[Place], tuple[_Read, Sequence[Unusable]]],
+    progress: Callable[[Iterable[Place]], Iterable[Place]],
 ) -> tuple[dict[str, _Read], list[Unusable]]:
     """What a reader makes of each recording at the given paths.
 
@@ -153,11 +162,11 @@ def unusable(runs: xr.DataTree) -> tuple[Unusable, ...]:
     return tuple(Unusable(source, tuple(faults)) for source, faults in listed)
 
 
-def read(path: Path) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
+def read(path: Place) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
     """One recording, from its file or from the segments of a live folder.
 
     Arguments:
-        path: a file, or a folder with segments.
+        path: a file, a folder with segments, or either in a store.
 
     Returns:
         The recording, and the segments that were left out. The first broken segment ends what is
@@ -167,6 +176,8 @@ def read(path: Path) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
     Raises:
         RecordError: when the recording cannot be used.
     """
+    if isinstance(path, RemoteRecording):
+        return _read_remote(path)
     closed, folder = (closed_file(path), path) if path.is_dir() else (path, path.with_suffix(""))
     for _ in range(_ATTEMPTS):
         segments = [] if is_file(closed) else segments_of(folder)
@@ -182,10 +193,10 @@ def read(path: Path) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
     raise RecordError(str(path), ["its files were moved again and again while it was read"])
 
 
-def _read_stored(path: Path, chunks: Chunks) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
-    """As `read`, but for what a closed recording leaves on disk."""
+def _read_stored(path: Place, chunks: Chunks) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
+    """As `read`, but for what a closed recording leaves on disk; those in stores are held."""
     run, left_out = read(path)
-    if run.attrs["state"] == "closed":
+    if run.attrs["state"] == "closed" and isinstance(path, Path):
         run = stored(run, Path(run.attrs["path"]), run.attrs["sha256"], chunks)
     return run, left_out
 
@@ -194,6 +205,39 @@ def _read_closed(path: Path) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
     dataset, digest = read_file(path)
     dataset.attrs.update(path=str(path), sha256=digest, state="closed")
     return dataset, ()
+
+
+def _read_remote(place: RemoteRecording) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
+    """One recording from a store, whose segments are read as those of a live folder."""
+    parts: list[xr.Dataset] = []
+    digests: list[str] = []
+    left_out: list[Unusable] = []
+    for url in place.files:
+        try:
+            if left_out:
+                raise RecordError(url, ["follows a segment that cannot be read"])
+            part, digest = read_content(read_object(url), url)
+            parts.append(part)
+            digests.append(digest)
+        except StoreError as error:
+            left_out.append(Unusable(url, (str(error).removeprefix(f"{url}: "),)))
+        except RecordError as error:
+            left_out.append(Unusable(error.source, error.faults))
+    if not parts:
+        raise RecordError(place.url, [fault for item in left_out for fault in item.faults])
+    if not place.live:
+        parts[0].attrs.update(path=place.url, sha256=digests[0], state="closed")
+        return parts[0], ()
+    joined = join_segments(parts, place.url)
+    check(joined, place.url)
+    joined.attrs.update(
+        path=place.url,
+        sha256=hashlib.sha256("".join(digests).encode()).hexdigest(),
+        state="uploaded",
+        written=place.written,
+        unwritten="",
+    )
+    return joined, tuple(left_out)
 
 
 def _read_live(folder: Path, segments: Sequence[Path]) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
@@ -231,11 +275,22 @@ def _written(segment: Path) -> str:
         return ""
 
 
-def _find_all(given: Sequence[str | os.PathLike[str]]) -> tuple[list[Path], list[Unusable]]:
-    found: dict[Path, Path] = {}
+def _find_all(given: Sequence[str | os.PathLike[str]]) -> tuple[list[Place], list[Unusable]]:
+    found: dict[object, Place] = {}
     faults: list[Unusable] = []
     for item in given:
         text = os.fspath(item)
+        try:
+            if is_url(text):
+                there = recordings_in(text)
+                found.update((one.url, one) for one in there)
+                if not there:
+                    faults.append(Unusable(text, ("no recording in the store under this name",)))
+                continue
+            text = local_path(text)
+        except StoreError as error:
+            faults.append(Unusable(text, (str(error).removeprefix(f"{text}: "),)))
+            continue
         here = recordings_at(text)
         if not here:
             faults.append(Unusable(text, (absence(text),)))

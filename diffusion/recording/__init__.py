@@ -10,6 +10,7 @@ Contents:
     outside   links out of an HDF5 file, and circles in it
     headers   what a listing needs of a sealed file
     netcdf    the one reader and writer of files, and their seal
+    remote    recordings in object stores, by their URLs
     lease     who writes a live folder
 """
 

@@ -45,6 +45,7 @@ from .netcdf import (
     from_bytes as from_bytes,
     is_file as is_file,
     join_segments as join_segments,
+    read_content as read_content,
     read_file as read_file,
     read_variable as read_variable,
     sealed_header as sealed_header,
@@ -54,5 +55,19 @@ from .netcdf import (
     to_bytes as to_bytes,
     write_file as write_file,
     write_groups as write_groups,
+)
+from .remote import (
+    RemoteRecording as RemoteRecording,
+    StoreError as StoreError,
+    get_object as get_object,
+    is_url as is_url,
+    local_path as local_path,
+    objects_of as objects_of,
+    put_object as put_object,
+    read_object as read_object,
+    recordings_in as recordings_in,
+    refuse_hostile as refuse_hostile,
+    remove_object as remove_object,
+    store_of as store_of,
 )
 from .schedule import log_spaced as log_spaced

@@ -166,7 +166,7 @@ def read_file(path: Path) -> tuple[xr.Dataset, str]:
     Raises:
         RecordError: when it is damaged or no recording, with every fault found.
     """
-    return _read(_content(path), str(path))
+    return read_content(_content(path), str(path))
 
 
 def sealed_header(path: Path, wanted: Collection[str]) -> tuple[Header, str]:
@@ -224,7 +224,7 @@ def from_bytes(content: bytes, source: str) -> xr.Dataset:
     Raises:
         RecordError: when it is damaged or no recording, with every fault found.
     """
-    return _read(content, source)[0]
+    return read_content(content, source)[0]
 
 
 def _content(path: Path) -> bytes:
@@ -239,7 +239,16 @@ def _content(path: Path) -> bytes:
         raise RecordError(str(path), [f"cannot be read ({brief(error)})"]) from error
 
 
-def _read(content: bytes, source: str) -> tuple[xr.Dataset, str]:
+def read_content(content: bytes, source: str) -> tuple[xr.Dataset, str]:
+    """As `read_file`, of bytes that are at hand.
+
+    Arguments:
+        content: all bytes of the file.
+        source: its name, for messages.
+
+    Raises:
+        RecordError: when it is damaged or no recording, with every fault found.
+    """
     if not content:
         raise RecordError(source, ["has zero bytes"])
     digest = checksum(content)

@@ -40,9 +40,11 @@ from ultraslow.probes.storage import (
     Mirrored,
     RecordingWriter,
     SegmentStore,
+    Upload,
     checked_mirrors,
     kept_on,
     place_of,
+    recorded_at,
 )
 
 from .arguments import (
@@ -88,6 +90,7 @@ def attach(
     processes: torch.distributed.ProcessGroup | bool | None = None,
     close_on_sigterm: bool = True,
     overwrite: bool = False,
+    local: str | Path | None = None,
     mirror: Mirrored = None,
     quiet: bool = False,
 ) -> Recorder:
@@ -119,7 +122,9 @@ def attach(
             has stepped. Steps within a backward pass count once. Where parameters
             have optimizers of their own that step there, give one that owns all parameters and
             call its step after each pass: it finds no gradients and moves nothing.
-        path: where rank 0 records: a live folder of this name, closed to `path` + `.nc`.
+        path: where rank 0 records: a live folder of this name, closed to `path` + `.nc`. A URL of
+            an object store, as "s3://bucket/run", records in the folder `local` and copies what
+            is written there in the background; a store that refuses never stops the training.
         batch_size: samples in an update over all processes, M; the most where it varies.
         clock: of several optimizers the one whose steps are the iterations, where another steps
             rarely or only for a part of the run.
@@ -168,6 +173,8 @@ def attach(
             brought the recording to disk; with several, close the recorder when training stops.
         overwrite: whether to remove a recording that is at `path` and begin anew, as when a
             notebook's cell is run again; a recorder of this process that is still open there ends.
+        local: the live folder of a recording that goes to a URL; "uploads/bucket/run" when None.
+            A run on several machines needs one that all of them see.
         mirror: where the totals are to be seen while the run lives, one or several: "tensorboard",
             or "tensorboard:FOLDER", event files in a folder of the run's name; "wandb", or
             "wandb:PROJECT", the active run of Weights & Biases or an offline one; or an object
@@ -185,10 +192,13 @@ def attach(
         FileExistsError: when there is already a recording at `path` that is not to be overwritten,
             or somebody records there.
         FileNotFoundError: when there is nothing to resume.
+        StoreError: for a URL whose library is not installed, or to resume from a store that
+            cannot be asked.
         OSError: when w0 or the recording cannot be written, here or on another process.
     """
     given = own_optimizers(optimizer, resharded(model))
     check_types(model, given, path, scaler=scaler, flush_seconds=flush_seconds)
+    path, url = recorded_at(path, local)
     scaler = scaler if scaler is not None and scaler.is_enabled() else None
     check_descriptions(evaluation, landscape, metadata)
     check_values(model, path, flush_seconds, batch_size=batch_size, probes=probes)
@@ -203,6 +213,7 @@ def attach(
     make = partial(Recorder, model, tap=_tap(model, setup, scaler), scaler=scaler)
     make = partial(make, batch_size=batch_size, schedule=schedule_of(schedule))
     make = partial(make, flush_seconds=flush_seconds, close_on_sigterm=close_on_sigterm)
+    setup = replace(setup, upload=Upload(setup.store.folder, url) if url else None)
     return _begun(setup, quantities, make, resume, overwrite=overwrite, quiet=quiet)
 
 
@@ -243,7 +254,12 @@ def _begun(
             say(folder, str(_cost(setup)))
         alone = OneUnit(folder, listens=new and writer.noise and setup.processes.size == 1)
         told = {"start": begun, "writer": writer, "alone": alone, "meetings": meetings}
-        return make(setup.optimizers, setup.subject, quantities, **told)
+        made = make(setup.optimizers, setup.subject, quantities, **told)
+        if setup.upload is not None and setup.processes.writes:
+            say(folder, f"is uploaded to {setup.upload.url}; the files here are kept")
+            writer.upload = setup.upload
+            setup.upload.start()
+        return made
     except BaseException:
         abandon(setup, start)
         raise

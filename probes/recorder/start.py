@@ -22,7 +22,7 @@ from ultraslow.probes.distributed import Processes, fail_together, refuse_unlike
 from ultraslow.probes.norms import squared_distances
 from ultraslow.probes.quantities import Subject
 from ultraslow.probes.steps import Optimizers
-from ultraslow.probes.storage import Mirror, OnDisk, SegmentStore, initial
+from ultraslow.probes.storage import Mirror, OnDisk, SegmentStore, Upload, initial
 
 from .compatibility import (
     refuse_earlier_initial,
@@ -54,6 +54,7 @@ class RunSetup:
         probes: names of the probes that run, `scaler` among them with mixed precision.
         optimizers: of the run.
         mirrors: that follow the recording.
+        upload: to an object store, where the recording goes to one.
     """
 
     store: SegmentStore
@@ -63,6 +64,7 @@ class RunSetup:
     probes: frozenset[str]
     optimizers: Optimizers
     mirrors: tuple[str | Mirror, ...] = ()
+    upload: Upload | None = None
 
     @property
     def learning_rate(self) -> float:
@@ -175,6 +177,11 @@ def _anew(setup: RunSetup, *, resume: bool = False, overwrite: bool = False) -> 
     store, processes = setup.store, setup.processes
 
     def open_empty() -> None:
+        if setup.upload is not None and not resume:
+            if overwrite:
+                setup.upload.owns = True
+            else:
+                setup.upload.refuse_existing()
         store.open(resume=resume, overwrite=overwrite)
         for file in initial.weight_files(store.folder) if overwrite else []:
             file.unlink()
@@ -231,7 +238,8 @@ def _saved_as(names: list[str], digest: str) -> dict[str, str]:
 
 
 def _on(setup: RunSetup, resume: Any) -> Start:
-    store, writes = setup.store, setup.processes.writes
+    store, writes, upload = setup.store, setup.processes.writes, setup.upload
+    _together(setup, lambda: upload.fetch() if upload is not None and writes else None)
     found = _together(setup, lambda: _found(setup, resume) if writes else None)
     there, iteration, recorded = _added(
         setup, [1.0, found.state.iteration, found.recorded + 1.0] if found else [0.0] * 3

@@ -30,6 +30,7 @@ from ultraslow.diffusion.recording import (
     RecordError,
     closed_file,
     join_segments,
+    local_path,
     make_folder,
     read_file,
     segment_file,
@@ -56,7 +57,7 @@ class SegmentStore:
 
     def __init__(self, path: str | Path) -> None:
         """Name the files: `path` is the live folder, `path` + `.nc` the closed file."""
-        path = Path(os.path.expanduser(path))
+        path = Path(os.path.expanduser(local_path(path)))
         self.folder = path.with_suffix("") if path.suffix == SUFFIX else path
         self.file = closed_file(self.folder)
         self.lease = Lease(self.folder)

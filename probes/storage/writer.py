@@ -24,6 +24,7 @@ from ultraslow.probes.buffer import Record, stacked
 
 from .mirrors import Mirror, Mirrors
 from .segments import SegmentStore
+from .upload import Upload
 
 _NOISE_FIELDS = (
     "gradient_sq",
@@ -81,7 +82,7 @@ class RecordingWriter:
     disk. `gap` is the last iteration before a hole that ends with the next record; the recording's
     attribute `gaps` lists all, each with the first iteration after it. `lacks` are fields that a
     recording which goes on has never had. `mirrors` follow what is on disk.
-    `newest` is the last record there.
+    `newest` is the last record there. `upload` copies it to an object store.
     """
 
     store: SegmentStore
@@ -102,6 +103,7 @@ class RecordingWriter:
     lacks: Collection[str] = ()
     newest: Record | None = None
     mirrors: Mirrors | None = None
+    upload: Upload | None = None
     _units_compared: bool = False
     _alone: bool = False  # whether the first updates had one unit, while more were expected
     _alone_yet: bool = False
@@ -172,6 +174,8 @@ class RecordingWriter:
             self._try(self._write_waiting, "could not write")
         self.waiting += held
         self._bound()
+        if self.upload is not None and (told := self.upload.news()):
+            self._warn(told)
 
     def amend(self, iteration: int, fields: Record) -> None:
         """Add fields to the record of an iteration, where that waits."""
@@ -206,6 +210,8 @@ class RecordingWriter:
                 self.store.tell(self._told_events())
         with suppress(OSError):
             self.store.close()
+        if self.upload is not None and not self.lost and (told := self.upload.finish()):
+            self._warn(told)
 
     def mirrored_by(self, asked: Sequence[str | Mirror]) -> None:
         """Let mirrors follow; one that fails is warned of, and stands among the events."""
@@ -243,6 +249,8 @@ class RecordingWriter:
         records = self.dataset(self.waiting)
         self.store.write(records)
         self.newest, self.waiting = self.waiting[-1], []
+        if self.upload is not None:
+            self.upload.notify()
         if self.mirrors is not None:
             self.mirrors.follow(records)
         tell, self.tell = self.tell, None

@@ -17,6 +17,7 @@ Contents:
     Evaluation       held-out numbers on a schedule
     Landscape        the loss around the weights at checkpoints
     verify           compare what is recorded with the truth, in your own training or on a toy
+    upload           copy a recording to an object store
     load             read recordings
     import_runs      recordings of curves that other programs logged
     to_frame         recordings as one table of pandas, a row a record

@@ -18,6 +18,7 @@ from .probes.quantities.landscape.probe import Landscape as Landscape
 from .probes.recorder.attach import attach as attach
 from .probes.recorder.cost import Cost as Cost, cost as cost
 from .probes.recorder.recorder import Recorder as Recorder
+from .probes.storage.upload import upload as upload
 from .probes.verification import verify as verify
 
 __version__: str

@@ -6,6 +6,7 @@ import subprocess
 from collections import OrderedDict
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 import xarray as xr
@@ -141,3 +142,18 @@ def test_watching(reader, capsys):
     (read,) = blocks("watching.md")
     exec(read, reader)
     assert capsys.readouterr().out.split()[0] == "12"
+
+
+def test_the_page_on_stores_runs_as_it_stands(reader, capsys):
+    """In the store of this process, in place of a server."""
+    fsspec.filesystem("memory").store.clear()
+    here = [text.replace("s3://", "memory://") for text in blocks("stores.md")]
+    for text in here:
+        exec(text, reader)
+    assert reader["runs"]["r50-b64-s0"].attrs["state"] == "closed"
+    page = (FOLDER / "stores.md").read_text().replace("s3://", "memory://")
+    asked = re.findall(r"^ultraslow (.*)$", page, re.M)
+    assert [words.split()[0] for words in asked] == ["info", "report"]
+    for words in asked:
+        assert cli.main(shlex.split(words)) in (0, 2), words  # 2: twelve updates are not fitted
+    assert "memory://bucket/study/r50-b64-s0.nc" in capsys.readouterr().out
