@@ -12,7 +12,7 @@ INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: .venv/demo  ## install, train a small study, fit, test, report (3 minutes)
+demo: .venv/demo  ## install, show recorded runs, train a small study, test, report (3 minutes)
 	@$(BIN)/ultraslow demo
 
 test: .venv/test  ## install what the tests need and run them, on two cores

@@ -65,10 +65,10 @@ def interval(low: float, high: float, *, show: Callable[[float], str] = number) 
 def fixed(value: float, decimals: int = 2) -> str:
     """A number with a fixed number of decimals, as decades and ratios are shown.
 
-    >>> fixed(3.176), fixed(1)
-    ('3.18', '1.00')
+    >>> fixed(3.176), fixed(1), fixed(-0.001)
+    ('3.18', '1.00', '0.00')
     """
-    return f"{value:.{decimals}f}"
+    return f"{round(float(value), decimals) + 0.0:.{decimals}f}"  # -0.0 + 0.0 is 0.0
 
 
 def between(low: float, high: float) -> str:

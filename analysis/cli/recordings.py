@@ -325,8 +325,13 @@ def _report(arguments: argparse.Namespace) -> int:
         )
     runs = load_all(arguments)
     progress = advance("fitting")
-    page = write_report(runs, arguments.output, level=arguments.level, progress=progress)
-    print(printed(answer_tables(page.verdicts)))
+    page = write_report(
+        runs,
+        arguments.output,
+        level=arguments.level,
+        progress=progress,
+        answered=lambda verdicts: print(printed(answer_tables(verdicts)), flush=True),
+    )
     print(f"\nreport: {page.path}\nnumbers: {page.numbers}")
     numbers = json.loads(page.numbers.read_text())
     told = _not_elsewhere(numbers["fits"], numbers["rate_fits"])

@@ -96,8 +96,12 @@ def confidence_set(
     check_curves(times, values, asked)
     if len(values) < 2:
         raise ValueError("values: found one run, expected two or more, which tell their spread")
+    kept: dict[str, dict[bytes, Array]] = {law.name: {} for law in candidates}
     for tolerance in TOLERANCES:
-        p_values = {law.name: p_value(law, times, values, asked, tolerance) for law in candidates}
+        p_values = {
+            law.name: p_value(law, times, values, asked, tolerance, kept[law.name])
+            for law in candidates
+        }
         found = ConfidenceSet(p_values, level, tolerance)
         if found.surviving:
             break
@@ -110,6 +114,7 @@ def p_value(
     values: Array,
     asked: Sequence[Forecast],
     tolerance: float = 0.0,
+    kept: dict[bytes, Array] | None = None,
 ) -> float:
     """The smallest error at which a law is refuted.
 
@@ -119,15 +124,20 @@ def p_value(
         values: d, shape (run, time), two runs or more.
         asked: what is forecast.
         tolerance: share of the distance by which forecasts may be off.
+        kept: how far forecasts are off, by θ, where one that was found for another tolerance is.
 
     Returns:
         p of "some θ forecasts all distances within the tolerance, on average over runs".
     """
     actual = values @ np.array([one.weights for one in asked]).T
+    known = {} if kept is None else kept
 
     def largest(shapes: Array) -> Array:
         """The largest |t| over forecasts at given θ, shape (θ,)."""
-        off = _misses(law, times, asked, shapes) @ values.T / actual.T
+        key = shapes.tobytes()
+        if key not in known:
+            known[key] = _misses(law, times, asked, shapes) @ values.T / actual.T
+        off = known[key]
         error = off.std(axis=2, ddof=1) / math.sqrt(len(values))
         beyond = np.maximum(np.abs(off.mean(axis=2)) - tolerance, 0.0)
         return (beyond / np.maximum(error, _ROUNDING)).max(axis=1)

@@ -100,13 +100,14 @@ def _quadratic(times: Array, shape: Array) -> Array:
 
 
 def _noisy_quadratic(times: Array, shape: Array) -> Array:
+    curvatures = _curvatures(shape)
     return NOISY_QUADRATIC.value(
         times,
         learning_rate=_UNIT,
         batch_size=_UNIT,
-        curvatures=_curvatures(shape),
+        curvatures=curvatures,
         start=np.zeros(_MODES),
-        noise=_curvatures(shape),
+        noise=curvatures,
     )
 
 

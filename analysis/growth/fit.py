@@ -18,6 +18,7 @@ References:
     Jeffreys–Lomnitz law of creep.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -423,19 +424,23 @@ def fit_peaks(times: Array, values: Array) -> tuple[Array, Array]:
     rows = np.flatnonzero([unfit(times, row) is None for row in values])
     if not rows.size:
         return found[0], found[1]
-    kept = thinned(times)
-    shared = time_grid(times[kept], Settings(calibrate=False)).frame
-    table = values[np.ix_(rows, kept)]
-    table = table / table.std(axis=1)[:, None]  # as in `fit_grid`
 
     def peaks(part: Rows) -> Array:
-        at = surface(shared, table[part], 0.0)
-        return np.stack([at.peak.exponent, standing(at, at.peak).signal])
+        return _peaks(times, values[rows[part]])
 
     with ONE_THREAD:
         for part, numbers in _dealt_out(rows.size, peaks):
             found[:, rows[part]] = numbers
     return found[0], found[1]
+
+
+def _peaks(times: Array, values: Array) -> Array:
+    """p̂ and the strength of the growth of series that can be fitted, shape (2, series)."""
+    kept = thinned(times)
+    shared = time_grid(times[kept], Settings(calibrate=False)).frame
+    table = values[np.ix_(np.arange(len(values)), kept)]
+    at = surface(shared, table / table.std(axis=1)[:, None], 0.0)  # scaled as in `fit_grid`
+    return np.stack([at.peak.exponent, standing(at, at.peak).signal])
 
 
 def fit_grid(grid: TimeGrid, values: Array) -> GridFit:
@@ -494,16 +499,26 @@ def _departures(
     fits: SeriesFits, rows: Rows, grid: TimeGrid, values: Array, words: str
 ) -> list[Assessment | None]:
     """How each curve leaves the family, if so; the exponents of its phases are kept."""
-    times, result = grid.frame.basis.times, list[Assessment | None]()
-    for row, own, found in zip(rows, values, find_breaks(grid.frame, values), strict=True):
-        if found is None or fits.numbers.signal[row] < WEAK_SIGNAL:
-            result.append(None)
-            continue
-        sides = slice(found.place), slice(found.place, None)
-        before, after = (float(fit_peaks(times[side], own[None, side])[0][0]) for side in sides)
-        fits.breaks[:, row] = times[found.place], before, after
-        result.append(told(found, times, own, words, (before, after)))
+    times, result = grid.frame.basis.times, list[Assessment | None]([None] * rows.size)
+    breaks = find_breaks(grid.frame, values)
+    known = [
+        (found.place, index, found)
+        for index, found in enumerate(breaks)
+        if found is not None and not fits.numbers.signal[rows[index]] < WEAK_SIGNAL
+    ]
+    # In order of their places: series that break at the same one share what its sides are made of.
+    for place, index, found in sorted(known, key=lambda one: one[:2]):
+        own = values[index]
+        sides = slice(place), slice(place, None)
+        before, after = (_peak(times[side], own[None, side]) for side in sides)
+        fits.breaks[:, rows[index]] = times[place], before, after
+        result[index] = told(found, times, own, words, (before, after))
     return result
+
+
+def _peak(times: Array, values: Array) -> float:
+    """p̂ of a single series; NaN where nothing can be fitted."""
+    return math.nan if unfit(times, values[0]) is not None else float(_peaks(times, values)[0, 0])
 
 
 def _dataset(

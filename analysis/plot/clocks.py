@@ -38,10 +38,12 @@ def window_of(curves: Sequence[Curve]) -> tuple[float, float]:
         curves: of all runs in the picture.
 
     Returns:
-        First and last iteration; at least a decade lies beyond, where the curves have one.
+        First and last iteration; at least a decade lies beyond, where most curves have one. The
+        few that begin late or end early change nothing for the others.
     """
-    first = max((float(each.time[0]) for each in curves), default=1.0)
-    last = min((float(each.time[-1]) for each in curves), default=10.0)
+    begins, ends = (sorted(float(each.time[k]) for each in curves) for k in (0, -1))
+    first = begins[len(curves) // 2] if curves else 1.0
+    last = ends[(len(curves) - 1) // 2] if curves else 10.0
     low = WINDOW[0] if first <= WINDOW[0] else first
     if 20 * low <= last:
         return low, max(low * 10, min(WINDOW[1], last)) if 100 * low <= last else low * 4

@@ -59,7 +59,7 @@ def drawn(
     left, right, top, bottom = margins
     axes = figure.add_axes(_box(size, margins))
     for _ in range(3):
-        axes.clear()
+        _wipe(axes)
         paint(axes)
         over = _overhang(axes, size)
         wanted = [m + o for m, o in zip((left, right, top, bottom), over, strict=True)]
@@ -75,6 +75,13 @@ def drawn(
         warnings.filterwarnings("ignore", message=GLYPH)  # the reader's browser has it
         figure.draw(renderer)
     return Markup("".join(renderer.parts))
+
+
+def _wipe(axes: Axes) -> None:
+    """Take away what was painted; scales and ticks, which cost most to make, are set anew."""
+    painted = (axes.lines, axes.collections, axes.patches, axes.texts, axes.child_axes)
+    for one in [each for kind in painted for each in kind]:
+        one.remove()
 
 
 def _box(size: tuple[float, float], margins: tuple[float, ...]) -> Box:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ultraslow.analysis.growth import conditioned_curve, growth_curve
 from ultraslow.analysis.runs import SUMMED_RATE, clock_words, followed, total_distance
 from ultraslow.analysis.study import Study
-from ultraslow.analysis.text import MINUS
+from ultraslow.analysis.text import MINUS, fixed
 
 from . import look
 from .arms import Curve, Runs, Shown, arms_of, chosen, curve, leading, mean, study_of
@@ -212,7 +212,7 @@ def _tell_exponent(axes: Axes, exponents: Sequence[float], curves: Sequence[Curv
 
 
 def _fixed(value: float) -> str:
-    return f"{value:.2f}".replace("-", MINUS)
+    return fixed(value).replace("-", MINUS)
 
 
 def _all_arms(

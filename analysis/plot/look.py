@@ -7,6 +7,7 @@ page; a page that shows figures in the dark gives each role its other colour.
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import matplotlib as mpl
@@ -134,6 +135,7 @@ def shown(value: float, digits: int = 3) -> str:
     return tick(float(f"{value:.{digits}g}"))
 
 
+@lru_cache(maxsize=4096)
 def measured(text: str, size: float, *, bold: bool = False) -> float:
     """How wide a text is in the font of matplotlib, pixels."""
     font = mpl.font_manager.FontProperties(size=size, weight="bold" if bold else "normal")

@@ -241,12 +241,8 @@ def landscape(
 
 def spread_of(study: Study, one: Shown, kind: str) -> Curve | None:
     """Geometric mean over the seeds of an arm of the spread at each radius of their last scans."""
-    last = [
-        kinds[kind][-1]
-        for node in one.nodes
-        if "loss_difference" in study.runs[node]
-        and (kinds := scans_of(study.runs[node])).get(kind)
-    ]
+    scanned = study.where(lambda run: "loss_difference" in run).each(scans_of)
+    last = [scanned[node][kind][-1] for node in one.nodes if scanned.get(node, {}).get(kind)]
     radii: dict[int, list[tuple[float, float]]] = {}
     for scan in last:  # radii of runs differ a little: they go with the norm of the weights
         for place, (radius, spread) in enumerate(zip(scan.radius, scan.spread(), strict=True)):

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ultraslow.analysis import plot
 from ultraslow.analysis.text import LONGEST, printable
@@ -33,6 +33,14 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+def _coded(text: str) -> Markup:
+    """A text in which what stands between backticks is code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(_cleaned(text)))))
+
+
+_TEMPLATES.filters["coded"] = _coded
 # Verdicts that no run would change stand by themselves.
 NO_QUESTION = "Does not arise here"
 _TEMPLATES.globals |= {"no_question": NO_QUESTION, "role_of_size": plot.role_of_size}

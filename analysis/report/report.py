@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ def report(
     *,
     level: float = 0.95,
     progress: Progress | None = None,
+    answered: Callable[[xr.Dataset], None] | None = None,
 ) -> Report:
     """Write a diagnostic page about recorded runs.
 
@@ -76,6 +78,7 @@ def report(
         path: the page to write; an existing one is replaced.
         level: confidence level of all intervals.
         progress: called with the number of series fitted since the last call and of all.
+        answered: called with the verdicts as soon as they are known, before anything is drawn.
 
     Returns:
         The paths written and the verdicts.
@@ -94,7 +97,11 @@ def report(
     if page.suffix in (".json", ".nc"):
         raise ValueError(f"path: found {page}, expected a page's name, such as report.html")
     numbers = page.with_suffix(".json")
-    found = _findings(Study(some_runs(runs), level, progress))
+    study = Study(some_runs(runs), level, progress)
+    verdicts = verdicts_on(study)
+    if answered is not None:
+        answered(verdicts)
+    found = _findings(study, verdicts)
     content = _numbers(runs, found)
     _write(numbers, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
     _write(page, whole_page(found, content))
@@ -107,19 +114,18 @@ def _write(path: Path, text: str) -> None:
         file.write(text.encode(errors="replace"))
 
 
-def _findings(study: Study) -> Findings:
+def _findings(study: Study, verdicts: xr.Dataset) -> Findings:
     runs, level = study.runs, study.level
     tensors = data.largest_tensors(runs)
     noise = arm_scales(runs, level=level)
     shown = {name: _with_tensors(run, tensors) for name, run in runs.items()}
     return Findings(
         study=study,
-        verdicts=verdicts_on(study),
+        verdicts=verdicts,
         tensor_fits=fit_tensors(
             shown,
             level=level,
-            intervals=len(shown) * len(tensors) <= SIMULATED_SERIES
-            and _some_arm_is_small(study.fits),
+            intervals=not without_tensor_intervals(study, tensors),
             draws=TENSOR_DRAWS,
             progress=study.progress,
         ),
@@ -133,6 +139,19 @@ def _findings(study: Study) -> Findings:
     )
 
 
+def without_tensor_intervals(study: Study, tensors: Sequence[str]) -> str:
+    """Why the exponents of tensors get no interval of their own; empty where they do."""
+    count = len(study.runs) * len(tensors)
+    if count > SIMULATED_SERIES:
+        return (
+            f"{count} series, and critical values are simulated for up to {SIMULATED_SERIES}: how "
+            "seeds differ tells how sure an exponent is, `ultraslow fit --tensors` simulates all"
+        )
+    if not _some_arm_is_small(study.fits):
+        return f"every arm has {SEEDS} seeds or more, whose spread tells how sure an exponent is"
+    return ""
+
+
 def _some_arm_is_small(fits: xr.Dataset) -> bool:
     """Whether a tensor's interval somewhere is that of single runs and not across seeds."""
     counts = [members.sizes["node"] for members in data.main_fits(fits).values()]
@@ -144,6 +163,7 @@ def _with_tensors(run: xr.Dataset, tensors: list[str]) -> xr.Dataset:
 
 
 def _numbers(runs: xr.DataTree, found: Findings) -> dict[str, Any]:
+    untold = without_tensor_intervals(found.study, found.tensors)
     return {
         "created": now(),
         "versions": versions(),
@@ -153,12 +173,15 @@ def _numbers(runs: xr.DataTree, found: Findings) -> dict[str, Any]:
             "ratio_margin": RATIO_MARGIN,
             "tensors": found.tensors,
             "tensor_draws": TENSOR_DRAWS,
+            "where": str(runs.attrs.get("where", "")),
+            "left_out": int(runs.attrs.get("left_out", 0)),
         },
         "inputs": inputs(runs),
         "unusable": plain([vars(item) for item in unusable(runs)]),
         "verdicts": verdict_rows(found.verdicts),
         "fits": fit_rows(found.study.fits),
         "tensor_fits": fit_rows(found.tensor_fits),
+        "tensor_intervals": {"status": "not_simulated" if untold else "ok", "reason": untold},
         "rate_fits": [] if found.study.rate_fits is None else fit_rows(found.study.rate_fits),
         "noise_scale": noise_rows(found.study.runs, level=found.study.level),
         "noise_by_batch_size": comparison_rows(found.noise),

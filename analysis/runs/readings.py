@@ -227,13 +227,14 @@ def fitted_at(run: DatasetLike) -> int:
     """
     if isinstance(run, Heading):
         return run.fitted
-    noise = _noise_trace(run)
     known = run.variables
-    if "loss" not in known or not ("loss_updates" in known or np.isfinite(noise).any()):
+    if "loss" not in known or not (
+        "loss_updates" in known or np.isfinite(_noise_trace(run)).any()
+    ):
         return 0
     times, loss = known["iteration"].values.astype(np.float64), known["loss"].values
     used = np.isfinite(loss) & (times > 0)
-    times, loss, noise = times[used], loss[used], noise[used]
+    times, loss = times[used], loss[used]
     # Most runs never come near: what follows is for those that do.
     if times.size < 3 or not 0 <= np.median(loss[-3:]) <= FITTED_SHARE * loss[0] or loss.min() < 0:
         return 0
@@ -243,7 +244,7 @@ def fitted_at(run: DatasetLike) -> int:
     last = int(np.flatnonzero(above)[-1]) if above.any() else 0
     if last == times.size - 1 or not _falls(times[last + 1 :], loss[last + 1 :], limit):
         return 0
-    return int(times[last]) if _calmed(noise, last) else 0
+    return int(times[last]) if _calmed(_noise_trace(run)[used], last) else 0
 
 
 def _noise_trace(run: DatasetLike) -> Array:

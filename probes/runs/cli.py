@@ -5,6 +5,7 @@ Heavy libraries are imported only inside what the commands return.
 
 import argparse
 import importlib.util
+import json
 import os
 import shlex
 import shutil
@@ -47,15 +48,24 @@ def train(parser: argparse.ArgumentParser) -> Run:
 
 
 def demo(parser: argparse.ArgumentParser) -> Run:
-    """Train a small study with probes attached, test the predictions, write a report.
+    """Show what a recorded study says, then train a small one of your own and report on it.
 
     Example: ultraslow demo takes under 3 minutes on two cores; then open demo/report.html
 
         ultraslow demo --folder demo
+
+    With --recorded nothing is trained: the recordings that come with the package, real trainings
+    of a small network on CIFAR-10, are tested, and demo/recorded.html shows what they say.
     """
     parser.add_argument("--folder", default="demo", help="where to write (default: demo)")
-    parser.add_argument(
-        "--quick", action="store_true", help="train for seconds only, to try it out"
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument(
+        "--recorded",
+        action="store_true",
+        help="only show what the recordings say that come with the package",
+    )
+    only.add_argument(
+        "--quick", action="store_true", help="only train, for seconds, to try it out"
     )
     return _demo
 
@@ -115,19 +125,58 @@ def _configured(parsed: argparse.Namespace) -> "Config":
 def _demo(parsed: argparse.Namespace) -> int:
     from .recipe import study
 
+    if parsed.recorded:
+        status = _show_recorded(parsed.folder)
+        print(_after_recorded(parsed.folder))
+        return status
     if importlib.util.find_spec("sklearn") is None:
         raise CommandError(
             "demo: trains on the digits of scikit-learn, which is not installed;"
-            " `pip install 'ultraslow[demo]'` installs it"
+            " `pip install 'ultraslow[demo]'` installs it, `ultraslow demo --recorded` needs none"
         )
-    configs, count = _checked(study(parsed.folder, quick=parsed.quick))
-    _clear(Path(parsed.folder), {config.run for config in study(parsed.folder)})
-    print(_introduction(configs))
-    if _trained(configs, count, jobs=_jobs(configs[0], count, 0)) is None:
+    own = study(parsed.folder, quick=parsed.quick)
+    configs, count = _checked(own.runs)
+    _clear(Path(parsed.folder), {config.run for config in study(parsed.folder).runs})
+    if not parsed.quick:
+        _show_recorded(parsed.folder)
+        print()
+    print(_introduction(configs), flush=True)
+    if _trained(configs, count, jobs=_jobs(configs[0], count, 0), study=own.study) is None:
         return 1
     status = main(["report", parsed.folder, "--output", str(Path(parsed.folder, "report.html"))])
     print(_next(parsed.folder, quick=parsed.quick))
     return status
+
+
+def _show_recorded(folder: str) -> int:
+    """Say what the recordings answer that come with the package, and write their page."""
+    from ultraslow.diffusion.recording import read_file
+
+    from .config import parsed
+    from .recipe import recorded
+
+    paths = recorded()
+    if not paths:
+        raise CommandError(
+            "demo: found no recordings in this installation, expected those that come with the"
+            " package; installing it again brings them, `ultraslow demo --quick` needs none"
+        )
+    of = json.loads(read_file(paths[0])[0].attrs["config"])
+    tell(
+        f"What is known: {len(paths)} recordings out of the study {of['recipe']},"
+        f" {parsed(of['recipe_text'], of['recipe'])['about']}. Nothing is trained for it.",
+        stream=sys.stdout,
+    )
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    page = str(Path(folder, "recorded.html"))
+    return main(["report", *map(str, paths), "--output", page])
+
+
+def _after_recorded(folder: str) -> str:
+    """What to do after the recorded study was shown."""
+    page = shlex.quote(str(Path(folder, "recorded.html")))
+    kept = "" if folder == "demo" else f" --folder {shlex.quote(folder)}"
+    return f"Open {page}; `ultraslow demo{kept}` trains a small study of your own (3 minutes)."
 
 
 def _introduction(configs: Sequence["Config"]) -> str:
@@ -200,11 +249,15 @@ def _clear(folder: Path, own: set[str]) -> None:
 
 
 def _trained(
-    configs: Sequence["Config"], count: int, *, jobs: int = 1
+    configs: Sequence["Config"],
+    count: int,
+    *,
+    jobs: int = 1,
+    study: "Mapping[str, Mapping[str, Any]] | None" = None,
 ) -> "Sequence[Outcome] | None":
     """What became of the runs, trained under one progress bar; None after a failure."""
     with interrupted_by_sigterm():
-        outcomes = _here(configs, count, jobs=jobs)
+        outcomes = _here(configs, count, jobs=jobs, study=study)
     failed = [outcome.reason for outcome in outcomes if outcome.status == "failed"]
     if failed:
         tell(f"ultraslow: {failed[0]}", lines=True)

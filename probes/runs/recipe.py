@@ -21,7 +21,8 @@ of them twice.
 
 A smaller version of a run: network, data and length shrink together.
 
-The study that `ultraslow demo` trains: small enough for two cores and two minutes.
+The study that `ultraslow demo` trains: small enough for two cores and two minutes; and the
+recordings that come with the package, which it shows before.
 """
 
 import math
@@ -45,6 +46,7 @@ _KEYS = ("about", "settings", "arms", "rungs", "images_sha256")
 _RESERVED = ("folder", "name")
 _ABBREVIATIONS = {"batch_size": "b", "seed": "s", "base_learning_rate": "lr"}
 _SUFFIX = ".toml"
+_LINK = 256  # bytes, fewer than any recording has
 
 
 @dataclass(frozen=True)
@@ -400,15 +402,32 @@ def _width(config: Config, scale: float) -> int:
 _QUICK_ITERATIONS, _QUICK_SEEDS = 20, 2
 
 
-def study(folder: str, *, quick: bool = False) -> list[Config]:
-    """The runs of the recipe `demo`: two batch sizes at two rates, with several seeds.
+def study(folder: str, *, quick: bool = False) -> Recipe:
+    """The recipe `demo`: two batch sizes at two rates, with several seeds.
 
     Arguments:
         folder: where the recordings go.
         quick: few seeds and iterations, to try the path rather than the predictions. The names
             stay the same.
     """
-    runs = read_recipe(find("demo"), overrides={"folder": folder}).runs
+    whole = read_recipe(find("demo"), overrides={"folder": folder})
     if not quick:
-        return list(runs)
-    return [replace(run, iterations=_QUICK_ITERATIONS) for run in runs if run.seed < _QUICK_SEEDS]
+        return whole
+    few = [run for run in whole.runs if run.seed < _QUICK_SEEDS]
+    return replace(
+        whole,
+        runs=tuple(replace(run, iterations=_QUICK_ITERATIONS) for run in few),
+        study={run.run: whole.study[run.run] for run in few},
+    )
+
+
+def recorded() -> list[Path]:
+    """The recordings that come with the package, part of those in the repository's `data`.
+
+    In a checkout they are links; where links are plain files, these say where they lead.
+    """
+    folder = Path(str(files("ultraslow"))) / "recorded"
+    return [
+        path.parent / path.read_text(encoding="utf-8") if path.stat().st_size < _LINK else path
+        for path in sorted(folder.glob("*.nc"))
+    ]

@@ -18,6 +18,7 @@ from ultraslow.diffusion.recording import (
     as_label,
     check,
     nearest,
+    nearest_file,
     pack,
     read_file,
 )
@@ -88,7 +89,7 @@ def label_recording(path: str | Path, labels: Mapping[str, object]) -> Labelled:
     values = {name: as_label(name, value) for name, value in labels.items()}
     store = SegmentStore(path)
     live = not store.file.exists()
-    absent = f"path: found no recording at {path}"
+    absent = f"path: found no recording at {path}{nearest_file(store.file)}"
     if live and not (store.segments() or store.lease.path.exists()):
         raise FileNotFoundError(absent)
     if live:

@@ -11,7 +11,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.diffusion.recording import RecordError, read_file, seam_faults, sync_folder
+from ultraslow.diffusion.recording import (
+    RecordError,
+    nearest_file,
+    read_file,
+    seam_faults,
+    sync_folder,
+)
 
 from . import initial
 from .segments import SegmentStore
@@ -74,7 +80,8 @@ def repair_recording(path: str | Path) -> Repair:
     store = SegmentStore(path)
     closed, segments = store.file.exists(), store.segments()
     if not closed and not segments:
-        raise FileNotFoundError(f"path: found no recording at {path}")
+        near = nearest_file(store.file)
+        raise FileNotFoundError(f"path: found no recording at {path}{near}")
     live = store.folder.is_dir()
     if live:
         store.lease.acquire(take_over=False)

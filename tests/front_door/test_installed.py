@@ -120,6 +120,7 @@ def of_the_package():
     """Files that belong into a distribution, below `ultraslow`."""
     door = ROOT / "src" / "ultraslow"
     found = {path.relative_to(door) for path in door.iterdir() if path.is_file()}
+    found |= {path.relative_to(door) for path in (door / "recorded").iterdir()}
     for room in ROOMS:
         found |= {path.relative_to(ROOT) for path in (ROOT / room).rglob("*") if path.is_file()}
     return {path for path in found if "__pycache__" not in path.parts}
@@ -168,7 +169,30 @@ def test_a_distribution_holds_the_package_and_nothing_else(sdist, wheel):
     expected = {*map(Path, about), *(Path("src", "ultraslow") / path for path in door), *rooms}
     assert files_of(sdist) == expected
     suffixes = {path.suffix for path in of_the_package()}
-    assert {".py", ".pyi", ".typed", ".toml", ".html", ".css", ".js"} >= suffixes - {""}
+    assert {".py", ".pyi", ".typed", ".toml", ".html", ".css", ".js", ".nc"} >= suffixes - {""}
+
+
+def test_recordings_come_with_the_package_and_are_those_of_the_repository(sdist, wheel):
+    links = sorted((ROOT / "src" / "ultraslow" / "recorded").iterdir())
+    kept = {path.name: path.read_bytes() for path in (ROOT / "data").rglob("*.nc")}
+    with zipfile.ZipFile(wheel) as archive:
+        for link in links:
+            assert link.is_symlink()
+            assert archive.read(f"ultraslow/recorded/{link.name}") == kept[link.name]
+            unpacked = sdist / "src" / "ultraslow" / "recorded" / link.name
+            assert not unpacked.is_symlink() and unpacked.read_bytes() == kept[link.name]
+        told = [one.compress_size for one in archive.infolist() if "/recorded/" in one.filename]
+    assert sum(told) < 3e6
+
+
+def test_the_wheel_shows_what_is_known_without_training(installed, hostile):
+    told = called(installed / "ultraslow", "demo", "--recorded", folder=hostile / "beside")
+    assert told.startswith("What is known: 7 recordings out of the study cifar10-small")
+    assert "Logarithmic growth: contradicted. At batch size 64 the last decade added 3.1" in told
+    assert "5 contradicted (P1, P2, P4, P9, P10)" in told
+    assert len(told.splitlines()) <= 10
+    made = {path.name for path in (hostile / "beside" / "demo").iterdir()}
+    assert made == {"recorded.html", "recorded.json"}
 
 
 def test_all_that_is_asked_for_is_pinned():
@@ -219,6 +243,13 @@ def test_a_checkout_whose_links_are_plain_files(hostile, tmp_path):
     where = {"folder": hostile / "beside", "path": [copy / "src", hostile / "elsewhere"]}
     told = called(sys.executable, "-m", "ultraslow", "info", RECORDING, **where)
     assert "sqrt-b64-s0" in told
+    for link in (copy / "src" / "ultraslow" / "recorded").iterdir():
+        aim = link.readlink()
+        link.unlink()
+        link.write_text(str(aim))
+    program = "from ultraslow.probes.runs.recipe import recorded; print(recorded()[-1].resolve())"
+    told = called(sys.executable, "-c", program, **where).strip()
+    assert Path(told).relative_to(copy.resolve()).parts[:2] == ("data", "cifar10-small")
     program = "import ultraslow as us; print(us.fit_growth, us.analysis.__file__)"
     assert str(copy / "analysis") in called(sys.executable, "-c", program, **where)
 

@@ -139,10 +139,12 @@ def test_labels_are_added_and_told(two_runs, capsys, monkeypatch, tmp_path):
         (["{a}", "batch_size=8"], "batch_size: the recording was measured with it"),
         (["{a}", "data_size=-1"], "data_size: found -1, expected a number of samples, >= 1"),
         (["{a}-none", "seed=3"], "path: found no recording at {a}-none"),
+        (["{near}", "seed=3"], "path: found no recording at {near} ({b}?)"),
     ],
 )
 def test_what_cannot_be_labelled_is_told_and_stays(two_runs, capsys, words, message):
     places = {"a": two_runs[0], "b": two_runs[1]}
+    places["near"] = Path(two_runs[1]).with_name("b=1x")
     files = [Path(f"{two_runs[0]}.nc"), Path(two_runs[1])]
     before = [file.read_bytes() for file in files]
     assert main(["label", *(word.format(**places) for word in words)]) == 2

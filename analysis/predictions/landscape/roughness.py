@@ -109,9 +109,10 @@ def scans(run: xr.Dataset, ensemble: str, *, reach: float) -> list[LossScan]:
     if "loss_difference" not in run or ensemble not in run["ensemble"].values.tolist():
         return []
     named = [name for name in ("loss_difference", "difference_noise") if name in run]
-    chosen = run[named].sel(ensemble=ensemble).sortby("radius")
-    inside = (chosen["radius"].values > 0) & (chosen["radius"].values <= reach * (1 + 1e-9))
-    near = chosen.isel(radius=np.flatnonzero(inside))
+    chosen = run[named].sel(ensemble=ensemble)
+    order = np.argsort(chosen["radius"].values, kind="stable")
+    radii = chosen["radius"].values[order]
+    near = chosen.isel(radius=order[(radii > 0) & (radii <= reach * (1 + 1e-9))])
     values = near["loss_difference"].transpose("iteration", "radius", "direction").values
     rows = np.flatnonzero(np.isfinite(values).any(axis=(1, 2)))
     at, noise = near["iteration"].values[rows].tolist(), _noise(near)[rows]

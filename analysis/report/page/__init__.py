@@ -10,6 +10,7 @@ Contents:
     motion      distances, exponents and batch sizes
     measures    gradient noise, critical batch size, loss
     recipes     a ladder as a table with rulers
+    laws        what claims are about, with formulas and sources
     quality     what recordings can carry, and where they come from
     palette     colours in the light and in the dark
 """

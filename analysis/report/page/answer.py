@@ -131,14 +131,15 @@ def exponents_seen(fits: xr.Dataset) -> str:
     return f"Fitted exponents are {told.replace('-', '−')}, where log t is 0 and diffusion ½."
 
 
-def warnings(runs: Mapping[str, xr.Dataset], inputs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a reader must know before any number: runs that go on, that broke off or diverged.
+def warnings(runs: Mapping[str, xr.Dataset], content: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before any number: runs left out, going on, broken off, diverged.
 
     Arguments:
         runs: recordings by node name.
-        inputs: what was read, as the JSON file holds it.
+        content: what the JSON file holds.
     """
-    told = []
+    inputs, chosen = content["inputs"], chosen_runs(content)
+    told = [f"Chosen are {chosen}."] if chosen else []
     live = [row for row in inputs if str(row["state"]).startswith("live")]
     broken = [row for row in inputs if row["state"] in ("killed", "left")]
     if live:
@@ -155,6 +156,16 @@ def warnings(runs: Mapping[str, xr.Dataset], inputs: Sequence[Mapping[str, Any]]
     if lost:
         told.append(f"{plural(len(lost), 'run')} diverged: {first_of(list(lost), 2)}.")
     return told
+
+
+def chosen_runs(content: Mapping[str, Any]) -> str:
+    """Which of the recordings a condition chose, in words; empty where none was given."""
+    options = content.get("options", {})
+    if not options.get("where"):
+        return ""
+    count = len(content["inputs"])
+    of = f"{count} of {plural(count + options['left_out'], 'recording')}"
+    return f"{of}, those with {printable(options['where'], 200)}"
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> str:

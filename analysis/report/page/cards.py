@@ -19,6 +19,7 @@ from ultraslow.analysis.report.markup import NO_QUESTION
 from ultraslow.analysis.text import number, plural, printable, real, sentence, sizes_in_words
 from ultraslow.diffusion.predictions import PREDICTIONS
 
+from .laws import LAWS, law_anchor, law_link
 from .rulers import Zone, gauge, ruler, shown
 
 # Claims in at most 66 characters; the whole statements stand in the evidence.
@@ -33,21 +34,12 @@ CLAIMS = {
     "P6": "Without gradient noise the weights stop moving.",
     "P7": "The log of a crossing time is the barrier over T.",
     "P8": "The motion ages: displacement depends on ln τ/ln s.",
-    "P9": "The path is random: straightness far below 1, and falling.",
+    "P9": "The path is held back: straightness far below 1, falling.",
     "P10": "Slope, temperature and landscape agree: b = T/c.",
     "H-a": "Near the full batch, equal updates fall short.",
     "H-b": "Huge batches leave the common curve.",
     "H-c": "Better accuracy needs no more distance.",
 }
-# The page of the law that each claim is about.
-LAWS = {
-    "P1": "shifted_log",
-    "P1'": "log_power",
-    "P2": "crossover",
-    "P2'": "crossover",
-    "P9": "power",
-}
-_LAW = "walkers"  # of the other claims on a random landscape
 # What the zone of a claim is called, and whether values are ratios.
 _ZONES = {
     "P1": ("like log t", False),
@@ -60,7 +52,7 @@ _ZONES = {
     "P6": ("at rest", False),
     "P7": ("barriers", True),
     "P8": ("ages", True),
-    "P9": ("random", True),
+    "P9": ("held back", True),
     "P10": ("they agree", True),
     "H-a": ("falls short", False),
     "H-b": ("common curve", True),
@@ -88,6 +80,7 @@ class Card:
         picture: a ruler, or a gauge where there is no estimate; empty where neither can be drawn.
         evidence: titles with texts, or lists of texts.
         figure: the section of the figure that shows it, and what it is called; empty for none.
+        law: where the law that it is about stands; empty for none.
     """
 
     anchor: str
@@ -102,6 +95,7 @@ class Card:
     picture: Markup
     evidence: tuple[tuple[str, str | tuple[str, ...]], ...]
     figure: tuple[str, str] = ("", "")
+    law: str = ""
 
 
 def card(
@@ -138,6 +132,7 @@ def card(
         picture=_picture(row, found),
         evidence=_evidence(row),
         figure=(figures or {}).get(key, ("", "")),
+        law=f"#{law_anchor(LAWS[key])}" if key in LAWS else "",
     )
 
 
@@ -176,7 +171,17 @@ def three_digits(text: str) -> str:
 
     >>> three_digits("1.074 [1.056, 12.092] of 12,097 at 0.0333 and 2.5 by iteration 1500")
     '1.07 [1.06, 12.1] of 12\u202f097 at 0.0333 and 2.5 by iteration 1500'
+
+    Numbers with an interval are measured, and no counts:
+
+    >>> three_digits("12,097 [8257, 17,725] times as fast, over iterations 150 to 1500")
+    '12\u202f100 [8260, 17\u202f700] times as fast, over iterations 150 to 1500'
     """
+
+    def measured(found: re.Match[str]) -> str:
+        return re.sub(
+            r"\d+(?:,\d{3})*(?:\.\d+)?", lambda n: shown(float(n[0].replace(",", ""))), found[0]
+        )
 
     def rounded(found: re.Match[str]) -> str:
         text = found[0]
@@ -184,6 +189,8 @@ def three_digits(text: str) -> str:
             return text
         return shown(float(text))
 
+    great = r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+|\d{4,}) \[[^\]]*\]"
+    text = re.sub(great, measured, text)
     text = re.sub(r"(?<![\w.,])\d+\.\d+(?![\w.,]\d)", rounded, text)
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "\u202f", text)
     return re.sub(
@@ -292,7 +299,7 @@ def _evidence(row: Mapping[str, Any]) -> tuple[tuple[str, str | tuple[str, ...]]
         ("Conditions", tuple(row["assumptions"].split("; ")) if row["assumptions"] else ""),
         ("Sample", sample),
         ("Source", "" if known is None else known.source),
-        ("Law", "" if known is None else f"docs/laws/{LAWS.get(key, _LAW)}.md"),
+        ("Law", law_link(key)),
     ]
     return tuple((title, text) for title, text in told if text)
 

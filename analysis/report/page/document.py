@@ -13,9 +13,9 @@ from ultraslow.analysis.report.markup import piece
 from ultraslow.analysis.report.verdicts import set_title
 from ultraslow.analysis.text import percent, plural, printable
 
-from . import measures, motion, quality, recipes
+from . import laws, measures, motion, quality, recipes
 from .answer import Answer, answered, exponents_seen, warnings
-from .cards import Card, card, groups
+from .cards import Card, card, groups, three_digits
 from .findings import Findings
 from .palette import colour_rules
 
@@ -71,10 +71,11 @@ _SECTIONS: tuple[tuple[str, str, Build], ...] = (
     ("aging", "Aging", measures.aging),
     ("loss", "Loss", measures.loss),
     ("recipes", "Recipes", recipes.ladder),
+    ("laws", "Laws", laws.laws),
     ("quality", "Data", quality.quality),
     ("provenance", "Provenance", quality.provenance),
 )
-_LAST = ("quality", "provenance")  # these are about all sets
+_LAST = ("laws", "quality", "provenance")  # these are about all sets
 # Where the page shows what a verdict is about.
 _SHOWN_IN = {
     "P1": ("exponents", "Exponents"),
@@ -117,7 +118,7 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
             *(printable(one, 80) for one in sorted(what)[:2]),
             f"{made_on.day}\u00a0{made_on:%B}\u00a0{made_on.year}",
         ],
-        warnings=_guarded("Warnings", lambda: warnings(found.study.runs, content["inputs"]), []),
+        warnings=_guarded("Warnings", lambda: warnings(found.study.runs, content), []),
         hero=_guarded("Figure 1", lambda: motion.hero(found), Markup("")),
         judged=judged[:1],
         others=judged[1:],
@@ -188,7 +189,7 @@ def _judged(found: Findings, content: Mapping[str, Any], there: set[str]) -> lis
         decided, still = groups(rows)
         told.append(
             Judged(
-                set_title(table, name) if len(names) > 1 else "",
+                three_digits(set_title(table, name)) if len(names) > 1 else "",
                 answered(rows, briefs, place, seen),
                 tuple((word, carded(own)) for word, own in decided),
                 tuple((missing, carded(own)) for missing, own in still),

@@ -18,6 +18,7 @@ from ultraslow.analysis.report.tables import origin_table
 from ultraslow.analysis.runs import measured_until
 from ultraslow.analysis.text import first_of, fixed, number, of_batch_size, percent, plural
 
+from .answer import chosen_runs
 from .findings import Findings
 
 # Statuses of fits in words, and how much a reader should make of them.
@@ -249,6 +250,7 @@ def provenance(found: Findings, content: dict[str, Any]) -> tuple[str, str, list
             else "",
         ),
         ("Recordings", f"{len(inputs)}: {listed}; {len(content['unusable'])} unusable"),
+        ("Chosen", chosen_runs(content)),
         ("Versions", " · ".join(f"{key} {value}" for key, value in content["versions"].items())),
     ]
     table = piece(

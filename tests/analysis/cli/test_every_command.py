@@ -32,8 +32,14 @@ COMMANDS = {
     "label": ["label", "{copy}", "seed=7"],
     "repair": ["repair", "{copy}"],
     "recipes": ["sweep", "list"],
+    "sweep": ["sweep", "demo", "--dry-run", "--scale", "0.1"],
+    "plan": ["plan", "{runs}", "--draws", "100"],
+    "plan numbers": ["plan", "--noise", "0.01", "--exponent", "0.5", "--draws", "100"],
+    "verify": ["verify", "--updates", "50", "--processes", "2"],
     "no path": ["fit", "{runs}/nothing-of-this-name-is-here-whatever-it-may-be.nc"],
 }
+# Verifying trains in two processes.
+EACH = [pytest.param(one, marks=[pytest.mark.slow] * (one == "verify")) for one in COMMANDS]
 
 
 class Screen(io.StringIO):
@@ -102,7 +108,7 @@ def _saved(name, folder, **_):
     return folder / f"{name}.nc"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", EACH)
 @pytest.mark.parametrize("width", [40, 80])
 def test_no_line_is_wider_than_the_terminal(folder, command, width, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
@@ -113,7 +119,7 @@ def test_no_line_is_wider_than_the_terminal(folder, command, width, monkeypatch)
     assert [line for line in lines if cell_len(line) > width] == []
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", EACH)
 def test_a_pipe_gets_no_escape_codes_and_a_line_a_row(folder, command, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "40")
@@ -126,7 +132,7 @@ def test_a_pipe_gets_no_escape_codes_and_a_line_a_row(folder, command, monkeypat
         assert {len(row) for row in rows} == {len(rows[0])}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", EACH)
 def test_what_a_recording_says_is_shown_as_text(harm, command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("NO_COLOR", "1")

@@ -31,6 +31,17 @@ def test_the_window_lies_early_and_leaves_a_decade(first, last, wanted):
     assert window_of([Curve(times, times)]) == pytest.approx(wanted)
 
 
+def test_a_few_short_or_late_runs_leave_the_window_to_the_others():
+    whole, short, late = (
+        Curve(times, times)
+        for times in (np.geomspace(1, 1500, 50), np.geomspace(1, 12, 9), np.arange(900.0, 1000.0))
+    )
+    assert window_of([whole, whole, short, whole, late]) == (5, 50)
+    assert window_of([short]) != (5, 50)
+    low, high = window_of([])
+    assert low <= high
+
+
 @pytest.mark.parametrize("last", [1, 2, 10, 40, 150])
 def test_short_runs_have_a_window_of_their_own(last):
     times = np.geomspace(1, last, 9)

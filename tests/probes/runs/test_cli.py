@@ -82,27 +82,29 @@ def test_train_records_and_names_the_recording(tmp_path, capsys):
 
 def test_demo_end_to_end(tmp_path, capsys):
     folder = tmp_path / "demo"
-    stale = folder / study("")[0].run  # what an earlier demo left is replaced
+    stale = folder / study("").runs[0].run  # what an earlier demo left is replaced
     stale.mkdir(parents=True)
     stale.with_name(stale.name + ".nc").write_text("stale")
     (stale / "segment-000000000000.nc").write_text("stale")
     assert main(["demo", "--folder", str(folder), "--quick"]) == 0
     assert (folder / "report.html").stat().st_size > 1000
     assert "report.html" in capsys.readouterr().out
-    names = sorted(config.run + ".nc" for config in study("", quick=True))
+    names = sorted(config.run + ".nc" for config in study("", quick=True).runs)
     assert sorted(path.name for path in folder.glob("*.nc")) == names
     for path in folder.glob("*.nc"):
         with xr.open_dataset(path) as recording:
             check(recording, path.name)
             assert np.isfinite(recording["noise_trace"].sum("tensor").values[1:]).all()
+            place = json.loads(recording.attrs["config"])
+            assert (place["recipe"], place["arm"]) == ("demo", path.name.partition("-b")[0])
 
 
 def test_demo_says_what_it_lacks_before_anything_trains(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     assert main(["demo", "--folder", str(tmp_path / "demo")]) == 2
-    assert "scikit-learn, which is not installed; `pip install 'ultraslow[demo]'`" in (
-        capsys.readouterr().err
-    )
+    told = capsys.readouterr().err
+    assert "scikit-learn, which is not installed; `pip install 'ultraslow[demo]'`" in told
+    assert "`ultraslow demo --recorded` needs none" in told
     assert not (tmp_path / "demo").exists()
 
 
@@ -111,11 +113,19 @@ def test_demo_says_what_it_lacks_before_anything_trains(tmp_path, capsys, monkey
 def test_the_demo_decides_for_and_against(tmp_path, capsys):
     folder = tmp_path / "demo"
     assert main(["demo", "--folder", str(folder)]) == 0
-    told = capsys.readouterr().out
+    known, told = capsys.readouterr().out.split("\n\nTraining ")
+    assert known.startswith("What is known: 7 recordings")
     verdicts = us.test(us.load(folder))["verdict"].squeeze().to_series()
     assert verdicts[["P2", "P5"]].eq("contradicted").all()
     assert verdicts["H-c"] == "supported"
     assert len(told.splitlines()) <= 14
+
+
+def test_the_demo_shows_a_recorded_study_or_trains_and_not_both(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["demo", "--recorded", "--quick", "--folder", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert "not allowed with" in capsys.readouterr().err
 
 
 def test_demo_refuses_a_folder_with_other_recordings(tmp_path, capsys):

@@ -284,30 +284,30 @@ def test_scales_out_of_range_are_refused(scale):
 
 
 def test_the_demo_has_seeds_enough_for_verdicts_in_every_arm():
-    arms = Counter((c.batch_size, c.scaling, c.peak_rate(1440)) for c in study("demo"))
+    arms = Counter((c.batch_size, c.scaling, c.peak_rate(1440)) for c in study("demo").runs)
     assert len(arms) == 4 and min(arms.values()) >= 5
 
 
 def test_every_run_of_the_demo_tells_its_noise_from_two_passes():
-    assert {c.batch_size // c.microbatch for c in study("demo")} == {2}
+    assert {c.batch_size // c.microbatch for c in study("demo").runs} == {2}
 
 
 def test_the_rates_of_the_demo_follow_their_rules():
-    rates = {(c.scaling, c.batch_size): c.peak_rate(1440) for c in study("demo")}
+    rates = {(c.scaling, c.batch_size): c.peak_rate(1440) for c in study("demo").runs}
     assert rates["sqrt", 128] == pytest.approx(2 * rates["sqrt", 32])
     assert rates["fixed", 128] == rates["fixed", 32] == pytest.approx(rates["sqrt", 32] / 4)
 
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_every_run_can_be_trained_on_one_process_or_two(quick):
-    for config in study("demo", quick=quick):
+    for config in study("demo", quick=quick).runs:
         assert checked(config, 1) == config
         assert checked(config, 2) == config
 
 
 def test_quick_runs_have_the_same_names():
-    quick = {config.run for config in study("demo", quick=True)}
-    assert quick < {config.run for config in study("demo")}
+    quick = {config.run for config in study("demo", quick=True).runs}
+    assert quick < {config.run for config in study("demo").runs}
 
 
 # What is left of each recipe's batches and images: hundreds at most.

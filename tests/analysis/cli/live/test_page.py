@@ -2,6 +2,9 @@ import base64
 import hashlib
 import json
 import re
+import time
+from itertools import product
+from pathlib import Path
 
 import pytest
 from markupsafe import Markup
@@ -113,3 +116,49 @@ def test_scripts_that_a_page_has_stay_allowed():
     assert found.count("script-src") == 1
     assert allowed(found)
     assert "img-src data:" in found
+
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+PICTURES = Path(__file__).parents[4] / "build" / "browser"  # kept for who wants to look
+
+
+def test_the_live_page_can_be_used_by_all_in_light_and_dark_at_any_width(
+    browser, writer, tmp_path
+):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    live = writer("a-run-of-a-long-name-" + "x" * 80, records=[0, 1, 2, 4, 8, 16, 32, 64, 128])
+    live.lease().put(0, 8)
+    watched = Watched([str(live.folder)])
+    now = time.time() + 600  # so that a slow machine finds the page fresh
+    page = LivePage(tmp_path / "live.html", watched.paths, 0.95, share=1e9)
+    page.work([], now)
+    (tmp_path / "waiting.html").write_text(page.path.read_text())
+    found = conditions(watched, now)
+    page.work(found, now)
+    page._maker.join()
+    page.work(found, now)
+    backgrounds = {}
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for name in ("waiting", "live"):
+        for width, scheme in product((1200, 360), ("light", "dark")):
+            context = browser.new_context(
+                viewport={"width": width, "height": 740}, color_scheme=scheme
+            )
+            seen, said = context.new_page(), []
+            seen.on("console", lambda message, said=said: said.append(message.text))
+            seen.on("pageerror", lambda error, said=said: said.append(str(error)))
+            seen.goto((tmp_path / f"{name}.html").as_uri())
+            assert said == []
+            assert seen.evaluate("document.scrollingElement.scrollWidth") <= width
+            seen.screenshot(path=PICTURES / f"{name}-{width}-{scheme}.png", full_page=True)
+            options = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]}
+            found = axe.run(seen, options=options)
+            assert found.violations_count == 0, found.generate_report()
+            backgrounds[name, scheme] = seen.evaluate(
+                "getComputedStyle(document.body).backgroundColor"
+            )
+            if name == "live":
+                assert seen.locator("#live-age").inner_text().endswith("ago")
+                assert seen.locator("#live-stale").is_hidden()
+            context.close()
+    assert backgrounds["live", "light"] != backgrounds["live", "dark"]

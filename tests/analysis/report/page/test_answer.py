@@ -81,11 +81,21 @@ def test_exponents_are_means_of_arms_without_repeated_seeds():
 def test_runs_that_go_on_broke_off_or_diverged_are_told_first(make):
     run = make(run="a", records=[0, 1, 2, 4])
     fine = {"run": "a", "state": "closed"}
-    assert warnings({"a": run}, [fine]) == []
+    runs = {"a": run}
+    assert warnings(runs, {"inputs": [fine]}) == []
     live = [fine | {"state": "live"}, fine | {"state": "live on host?"}]
-    assert "2 runs still recording (a, a)" in warnings({"a": run}, live)[0]
-    assert "1 run was never closed (a)" in warnings({"a": run}, [fine | {"state": "killed"}])[0]
+    killed = [fine | {"state": "killed"}]
+    assert "2 runs still recording (a, a)" in warnings(runs, {"inputs": live})[0]
+    assert "1 run was never closed (a)" in warnings(runs, {"inputs": killed})[0]
     run["distance_sq"][2:] = np.nan
     assert "1 run diverged: a: no finite distance after iteration 1 of 4." in warnings(
-        {"a": run}, [fine]
+        runs, {"inputs": [fine]}
     )
+
+
+def test_a_condition_that_chose_the_runs_is_told_first(make):
+    options = {"where": "batch_size >= 64 <b>", "left_out": 3}
+    content = {"inputs": [{"run": "a", "state": "live"}], "options": options}
+    told = warnings({"a": make(run="a")}, content)
+    assert told[0] == "Chosen are 1 of 4 recordings, those with batch_size >= 64 <b>."
+    assert "still recording" in told[1]

@@ -11,6 +11,7 @@ from ultraslow.analysis.report.page.cards import (
     groups,
     missing,
 )
+from ultraslow.analysis.report.page.laws import LAWS, laws
 from ultraslow.diffusion.predictions import PREDICTIONS
 
 ROW = {
@@ -43,6 +44,18 @@ OPEN = ROW | {"verdict": "undecidable", "effect": None, "effect_low": None, "eff
 def test_every_prediction_has_a_claim_that_fits_a_card():
     assert set(CLAIMS) == set(PREDICTIONS) == set(TESTS)
     assert all(len(claim) <= 66 for claim in CLAIMS.values())
+
+
+def test_every_claim_about_motion_leads_to_its_law():
+    assert set(PREDICTIONS) - set(LAWS) == {"P3", "H-a", "H-c"}  # those are about scores
+    whole = laws(None, {"verdicts": [{"prediction": key} for key in PREDICTIONS]})[2]
+    anchors = set(re.findall(r'id="(law-[\w-]+)"', "".join(whole)))
+    for key in LAWS:
+        one = card(ROW | {"prediction": key})
+        assert one.law.removeprefix("#") in anchors
+        assert f'href="{one.law}"' in dict(one.evidence)["Law"]
+    assert card(ROW | {"prediction": "H-a"}).law == ""
+    assert "Law" not in dict(card(ROW | {"prediction": "H-a"}).evidence)
 
 
 def test_a_card_tells_the_effect_in_three_digits_and_draws_it():

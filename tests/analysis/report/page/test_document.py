@@ -77,6 +77,7 @@ def test_one_run_has_no_figures_that_compare(make, tree):
         "Predictions",
         "Distance and fitted laws",
         "Training loss",
+        "The laws behind the claims",
         "Data quality",
         "Provenance",
     ]
@@ -103,6 +104,7 @@ def test_what_was_not_recorded_has_no_section(make, tree):
     assert headings(page) == [
         "Predictions",
         "Distance and fitted laws",
+        "The laws behind the claims",
         "Data quality",
         "Provenance",
     ]

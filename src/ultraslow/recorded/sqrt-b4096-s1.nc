@@ -1,0 +1,1 @@
+../../../data/cifar10-small/sqrt-b4096-s1.nc

@@ -1,0 +1,1 @@
+../../../data/cifar10-small/sqrt-b64-s3.nc
