@@ -28,9 +28,12 @@ def test_exact_curves_are_recovered(exponent, onset):
     curve = law(TIMES, exponent, onset=onset)
     fit = fit_growth(series(curve), calibrate=False)
     assert abs(fit.exponent.item() - exponent) < 1e-6
-    assert fit.onset.item() == pytest.approx(onset, abs=1e-4 * (10 + onset))
+    near = 1e-4 * (10 + onset)
+    assert fit.onset.item() == pytest.approx(onset, abs=near)
     assert fit.slope.item() == pytest.approx(2.0, rel=1e-4)
-    assert fit.offset.item() == pytest.approx(0.5, rel=1e-3)
+    # An onset that is off by so much is made up for by the offset: ∂d/∂τ = b·τ^(p−1) at the start.
+    beside = near * 2.0 * max(onset, 1.0) ** (exponent - 1)
+    assert fit.offset.item() == pytest.approx(0.5, abs=5e-4 + beside)
     assert fit.status.item() == "ok"
 
 
