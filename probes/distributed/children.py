@@ -156,7 +156,13 @@ def _end_with_starter() -> None:
 
 
 def be_torchrun() -> None:
-    """Be a torchrun that ends with its starter."""
+    """Be a torchrun that ends with its starter.
+
+    Slurm's warning that a job is about to end, SIGUSR1 or SIGUSR2, reaches every process of it. It
+    is for the starter alone; from here it is ignored by all that are started.
+    """
+    for warning in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(warning, signal.SIG_IGN)
     threading.Thread(target=_end_with_starter, daemon=True).start()
     from torch.distributed.run import main as run
 

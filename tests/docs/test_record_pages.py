@@ -116,7 +116,7 @@ def test_big_models(reader, tmp_path, capsys):
     blocks_ = torch.nn.ModuleDict({"attn": torch.nn.Linear(4, 4), "mlp": torch.nn.Linear(4, 2)})
     model = torch.nn.Sequential(OrderedDict(a=torch.nn.Sequential(OrderedDict(blocks_))))
     reader |= {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1)}
-    exec(attached, reader)
+    exec(attached.replace("batch_size=512", "batch_size=64"), reader)
     recorded = xr.load_dataset("runs/1b-s0.nc")
     assert recorded["tensor"].values.tolist() == ["attention", "mlp"]
     compile(sharded, "big-models.md", "exec")  # run by tests/probes/big_run.py

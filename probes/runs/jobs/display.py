@@ -72,6 +72,9 @@ class Display:
                     " Runs of this sweep compare with each other, not digit for digit with those"
                     " made with the recipe's images."
                 )
+            case "requeued" | "ended":
+                again = "queued again, to go on" if event["event"] == "requeued" else "ended, kept"
+                self.say(f"{event['run']}: {again} from iteration {event['iteration']}")
             case "end" | "failed":
                 self._over += 1
                 self._move(event["run"], self._length[event["run"]])

@@ -9,6 +9,7 @@ It is read with `torch.load(..., weights_only=True)`, which runs no code from th
 
 import glob
 import os
+import pickle
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -197,6 +198,19 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
             " processes, so a run goes on exactly on as many only"
         )
     return found
+
+
+def kept_at(path: Path) -> int:
+    """The iteration of the checkpoint beside a recording; 0 where there is none that can be read.
+
+    Arguments:
+        path: of the recording, without its ending.
+    """
+    try:
+        found = torch.load(checkpoint_of(path), map_location="cpu", weights_only=True, mmap=True)
+        return int(found["iteration"])
+    except (OSError, RuntimeError, KeyError, pickle.UnpicklingError):
+        return 0
 
 
 def restore(

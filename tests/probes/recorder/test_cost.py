@@ -125,12 +125,16 @@ def test_four_processes_send_what_was_told_whatever_the_number_of_weights(tmp_pa
 
 
 @pytest.mark.slow
-def test_memory_of_four_processes_is_what_was_told(tmp_path):
-    """Peaks of 40 million weights, 10 on each process, less those of a run without probes."""
-    (bare,) = measured(tmp_path, {"place": "bare"}, weights=40_000_000)
-    for place in ("device", "disk"):
-        (found,) = measured(tmp_path / place, {"place": place}, weights=40_000_000)
+def test_memory_of_four_processes_is_at_most_what_was_told(tmp_path):
+    """Between two updates of 40 million weights, 10 a process, beside a run without probes.
+
+    A first run loads the libraries that write files. Peaks tell less: they vary by the layers that
+    `fully_shard` has gathered.
+    """
+    asked = [{"place": place} for place in ("bare", "disk", "device")]
+    first = {"place": "disk", "weights": 1000}
+    _, bare, disk, device = measured(tmp_path, first, *asked, weights=40_000_000)
+    for found, kept in ((disk, 0), (device, device["cost"][0]["weight_bytes"])):
         told = Cost(**found["cost"][0])
-        for peak, without in zip(found["peak"], bare["peak"], strict=True):
-            # The allocator, and what is imported while a run is recorded, take some megabytes.
-            assert peak - without == pytest.approx(told.memory, abs=8e6), place
+        for held, without in zip(found["held"], bare["held"], strict=True):
+            assert kept - 1e6 < held - without < told.memory + 1e6
