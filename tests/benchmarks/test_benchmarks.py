@@ -18,6 +18,7 @@ SMALL = {
         "repeats": 2,
         "name": "resnet20",
     },
+    "big": {"parameters": [8, 800], "ranks": [1], "updates": 2, "large": 1},
     "checkpoints": {"checkpoints": 3, "values": 50_000},
     "growth": {"count": 4, "others": 2, "profiled": 2},
     "probes": {
