@@ -23,12 +23,13 @@ References:
     positions tried.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ultraslow.analysis.text import percent
+from ultraslow.analysis.text import percent, plural
 
 from .family import Frame
 from .status import Assessment
@@ -39,17 +40,24 @@ Rows = NDArray[np.intp]
 LEAST = 20  # records
 _SIDE = 6  # records a phase has to have
 _AROUND = 15  # increments to both sides that one is compared with
-_OUTLYING = 12.0  # median deviations: of 100 increments of Gaussian noise none in 10⁸ curves
+_OUTLYING = 7.0  # median deviations: of 100 increments of Gaussian noise one in 10⁸ curves
 _ABOVE = 3.0  # times the three increments before the last one, and the three after the next
 _JUMP = 0.02  # of the range
+_TOLD = 3  # jumps beside the largest
 _LASTING = 8  # records whose median has to stay up
 _KEPT = 0.5  # of the jump, that it stays up by
 # Shares of the range that the best law leaves, and of that what two phases may leave.
-_CHANGES = ((0.02, 1 / 5), (0.025, 2 / 5), (0.04, 1 / 2))
+_CHANGES = ((0.02, 1 / 5), (0.025, 0.45), (0.04, 1 / 2))
 _FREE = 9  # what two such curves and the break between them are free in
 _REST = 0.15  # of the range
 _REST_DECADES = 0.2
-_AT_REST = 0.08  # of the range, between the last two sixths of the records
+_NO_GROWTH = 1 / 4  # what two phases may leave of what a law does where growth is within the noise
+# Of what a logarithm of that range would add, what is added by rest at most.
+_AT_REST = 0.25
+_AT_REST_LEAST = 0.03  # of the range, that noise may add
+_END = np.log(10) / 3  # of ln t: the last two parts of this length are compared
+# Of the range, and times what the best law leaves: a law that leaves more lies beside the records.
+_BESIDE, _TIMES = 0.02, 2.0
 _SPIKE = 0.15  # of the range, above the level of the last third of the records
 
 
@@ -63,6 +71,7 @@ class Break(NamedTuple):
         two_left: that of two phases.
         added: what is added from there on, of the range.
         rests: whether the curve rests from there on.
+        others: indices of the first records after further jumps.
     """
 
     place: int
@@ -71,6 +80,7 @@ class Break(NamedTuple):
     two_left: float
     added: float
     rests: bool
+    others: tuple[int, ...] = ()
 
 
 def find_breaks(frame: Frame, values: Array) -> list[Break | None]:
@@ -89,23 +99,33 @@ def find_breaks(frame: Frame, values: Array) -> list[Break | None]:
     scaled = values / np.ptp(values, axis=1)[:, None]
     left = best_law_leaves(frame, scaled)
     changes = _changes(times, scaled)
-    jumped, size = jumps(times, scaled)
+    sizes = jumps(times, scaled)
     changed = np.zeros(left.shape, dtype=bool)
     for least, share in _CHANGES:
         changed |= (left >= least) & (changes.left <= share * left)
     found: list[Break | None] = []
     for row in range(len(values)):
         two = float(changes.left[row])
-        if jumped[row]:
-            found.append(
-                Break(int(jumped[row]), float(size[row]), float(left[row]), two, 0, False)
-            )
+        if sizes[row].any():
+            place = int(np.argmax(np.abs(sizes[row])))
+            others = tuple(int(one) for one in np.flatnonzero(sizes[row]) if one != place)
+            jump = float(sizes[row, place])
+            found.append(Break(place, jump, float(left[row]), two, 0, False, others))
         elif changed[row]:
             added, rests = float(changes.added[row]), bool(changes.rests[row])
             found.append(Break(int(changes.place[row]), 0.0, float(left[row]), two, added, rests))
         else:
             found.append(None)
     return found
+
+
+def is_shape(found: Break) -> bool:
+    """Whether a break is seen where the growth of the whole curve is within its noise.
+
+    A walk that grows by chance alone has two phases that leave a third of what a law does.
+    """
+    few = found.left >= _CHANGES[-1][0] and found.two_left <= _NO_GROWTH * found.left
+    return bool(found.jump) or few
 
 
 def best_law_leaves(frame: Frame, values: Array) -> Array:
@@ -116,26 +136,26 @@ def best_law_leaves(frame: Frame, values: Array) -> Array:
     return np.sqrt(np.maximum(values.var(axis=1) - along.max(axis=1) / values.shape[1], 0.0))
 
 
-def jumps(times: Array, values: Array) -> tuple[Rows, Array]:
-    """The largest jump that lasts of each curve.
+def jumps(times: Array, values: Array) -> Array:
+    """The jumps that last of each curve, of neighbouring ones the largest.
 
     Arguments:
         times: t > 0, shape (time,), increasing.
         values: d of a range of 1, shape (series, time).
 
     Returns:
-        Index of the first record after it, 0 where there is none, and its size, (series,).
+        Size of the jump before each record, 0 where there is none, shape (series, time).
 
     >>> times = np.geomspace(1, 1e4, 60)
     >>> curve = np.log(times) + 0.02 * np.sin(7 * np.log(times)) + 2.0 * (times > 900)
-    >>> place, size = jumps(times, curve[None] / np.ptp(curve))
-    >>> int(place[0]), float(size[0].round(2)), bool(times[place[0]] > 900)
+    >>> (size,) = jumps(times, curve[None] / np.ptp(curve))
+    >>> (place,) = np.flatnonzero(size)
+    >>> int(place), float(size[place].round(2)), bool(times[place] > 900)
     (44, 0.18, True)
     """
-    clock, count = np.log(times), len(values)
+    clock, sizes = np.log(times), np.zeros(values.shape)
     spacing = np.sqrt(np.diff(clock))
     steps = np.diff(values, axis=1) / spacing
-    best, place, size = np.zeros(count), np.zeros(count, dtype=np.intp), np.zeros(count)
     for at in range(_SIDE - 1, steps.shape[1] - _SIDE + 1):
         first = max(0, min(at - _AROUND, steps.shape[1] - 2 * _AROUND - 1))
         around = np.arange(first, min(first + 2 * _AROUND + 1, steps.shape[1]))
@@ -150,9 +170,10 @@ def jumps(times: Array, values: Array) -> tuple[Rows, Array]:
         found &= (off[:, at] > _ABOVE * near.max(axis=1)) & (
             kept * np.sign(jump) > _KEPT * abs(jump)
         )
-        found &= np.abs(jump) > best
-        best[found], place[found], size[found] = np.abs(jump)[found], at + 1, jump[found]
-    return place, size
+        before = sizes[:, at]  # a jump over two records counts where it is larger
+        found &= np.abs(jump) > np.abs(before)
+        before[found], sizes[found, at + 1] = 0.0, jump[found]
+    return sizes
 
 
 def _kept(clock: Array, values: Array, place: int, slope: Array) -> Array:
@@ -207,22 +228,64 @@ def _smooth(clock: Array, values: Array) -> Array:
     return np.asarray((values @ base) @ base.T)
 
 
-def at_rest(values: Array) -> NDArray[np.bool_]:
-    """Whether the last sixth of the records lies where the sixth before it does.
+def beside(frame: Frame, values: Array, laws: Array) -> list[tuple[float, float] | None]:
+    """What a fitted law leaves and what the closest one does, where it lies beside the records.
 
-    By their lower quartiles, as spikes go up, and in shares of the range, of which the highest
-    twentieth counts as spikes.
+    Under noise that wanders the likeliest law need not be near the records, as its increments
+    count and not its level.
 
     Arguments:
+        frame: of the records.
+        values: d, shape (series, time).
+        laws: the fitted laws at the records, shape (series, time).
+
+    Returns:
+        Root mean squares of the range, of each series; None where the law is near the records.
+    """
+    size = np.ptp(values, axis=1)
+    least = best_law_leaves(frame, values / size[:, None])
+    left = np.sqrt(np.mean((values - laws) ** 2, axis=1)) / size
+    far = (left > _BESIDE) & (left > _TIMES * least)
+    pairs = zip(left.tolist(), least.tolist(), far, strict=True)
+    return [(one, other) if apart else None for one, other, apart in pairs]
+
+
+def at_rest(times: Array, values: Array) -> NDArray[np.bool_]:
+    """Whether less is added at the end than a quarter of what a logarithm would add.
+
+    From one part of ln t to the next, and from the first half of the last one to its second: what
+    turns up again at its end has no rest. By lower quartiles, as spikes go up, and in shares of
+    the range, of which the highest twentieth counts as spikes.
+
+    Arguments:
+        times: t > 0, shape (time,), increasing.
         values: d, shape (series, time).
 
     Returns:
         Shape (series,).
+
+    >>> times = np.arange(1.0, 301.0)
+    >>> at_rest(times, np.stack([np.log(times), 1 - np.exp(-times / 20)]))
+    array([False,  True])
     """
-    sixth = -(-values.shape[1] // 6)
-    before, last = values[:, -2 * sixth : -sixth], values[:, -sixth:]
-    apart = np.quantile(last, 0.25, axis=1) - np.quantile(before, 0.25, axis=1)
-    return np.asarray(np.abs(apart) <= _AT_REST * _inner_range(values))
+    clock = np.log(times)
+    whole = clock[-1] - clock[0]
+    part = min(_END, whole / 3)
+    ends = clock[-1] - part * np.array([0.0, 0.5, 1.0, 2.0])
+    places = [times.size]
+    for end in ends[1:]:
+        places.append(min(int(np.searchsorted(clock, end)), places[-1] - 2))
+    if places[-1] < 0:  # all records but a few lie at the end
+        return np.zeros(len(values), dtype=bool)
+    late, early, before = (
+        np.quantile(values[:, start:stop], 0.25, axis=1)
+        for stop, start in itertools.pairwise(places)
+    )
+    last = np.quantile(values[:, places[2] :], 0.25, axis=1)
+    pace = _AT_REST * part / whole * _inner_range(values)
+    least = _AT_REST_LEAST * _inner_range(values)
+    still = np.abs(late - early) <= np.maximum(pace / 2, least)
+    return np.asarray((np.abs(last - before) <= np.maximum(pace, least)) & still)
 
 
 def _inner_range(values: Array) -> Array:
@@ -265,9 +328,7 @@ def told(
     Returns:
         `saturated` or `two_phases`, with the reason.
     """
-    at = f"iteration {times[found.place]:.4g}"
-    if words != "iterations":
-        at = f"{words} = {times[found.place]:.4g}"
+    at = _at(times, found.place, words)
     if found.rests:
         added = percent(abs(found.added))
         text = f"the distance comes to rest at about {at}: {added} of its range from there on"
@@ -275,12 +336,27 @@ def told(
     before, after = (f"{p:.2f}" if np.isfinite(p) else "too short to tell" for p in exponents)
     phases = f"p before it {before}, after it {after}"
     if found.jump:
-        before_it, after_it = values[found.place - 1 : found.place + 1]
-        way = "up" if found.jump > 0 else "down"
-        if before_it > 0:
-            way += f" by {percent(abs(after_it / before_it - 1))},"
-        ends = f"from {before_it:.4g} to {after_it:.4g}"
-        return Assessment("two_phases", f"the distance jumps {way} {ends} at {at}; {phases}")
+        way = _step(values, found.place)
+        again = [f"{_step(values, one)} at {_at(times, one, words)}" for one in found.others]
+        more = f" and {plural(len(again) - _TOLD, 'further time')}" if len(again) > _TOLD else ""
+        also = f"; it also jumps {', '.join(again[:_TOLD])}{more}" if again else ""
+        return Assessment("two_phases", f"the distance jumps {way} at {at}{also}; {phases}")
     left, two = percent(found.left, 1), percent(found.two_left, 1)
     text = f"growth changes at about {at}: one law leaves {left} of the range, two phases {two}"
     return Assessment("two_phases", f"{text}; {phases}")
+
+
+def _at(times: Array, place: int, words: str) -> str:
+    """A time, on its clock, in words."""
+    if words == "iterations":
+        return f"iteration {times[place]:.4g}"
+    return f"{words} = {times[place]:.4g}"
+
+
+def _step(values: Array, place: int) -> str:
+    """A step of a curve, from one record to the next, in words."""
+    before, after = values[place - 1 : place + 1]
+    way = "up" if after > before else "down"
+    if before > 0:
+        way += f" by {percent(abs(after / before - 1))},"
+    return f"{way} from {before:.4g} to {after:.4g}"

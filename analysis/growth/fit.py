@@ -39,8 +39,9 @@ from ultraslow.analysis.runs import (
     in_blocks,
     series_clocks,
 )
+from ultraslow.diffusion.laws import growth_regressor
 
-from .departures import at_rest, find_breaks, late_spikes, told
+from .departures import at_rest, beside, find_breaks, is_shape, late_spikes, told
 from .family import parameters
 from .grids import ONSET_SHARE, TimeGrid, grid_of, same_records, thinned, time_grid
 from .interval import Calibrated, invert
@@ -347,19 +348,22 @@ def fit_series(
     # for one another (10,000 series of 60 records took twice the processor time).
     with ONE_THREAD:
         for rows, kept in same_records(np.isfinite(values), usable):
-            spikes = late_spikes(values[np.ix_(rows, kept)])
+            whole = values[np.ix_(rows, kept)]
+            spikes, rest = late_spikes(whole), at_rest(times[kept], whole)
             grid, kept = grid_of(times, kept, settings, timeline.iterations)
             used = values[np.ix_(rows, kept)]
             _fit_rows(result, rows, grid, used, settings)
             departures = _departures(result, rows, grid, used, timeline.words)
-            for row, departure, rests, spike in zip(
-                rows, departures, at_rest(used), spikes, strict=True
+            apart = beside(grid.frame, used, _laws(result.numbers, rows, grid))
+            for row, departure, rests, spike, off in zip(
+                rows, departures, rest, spikes, apart, strict=True
             ):
                 outcome = _outcome(result, row, grid)._replace(
                     missing=int(np.sum(~np.isfinite(values[row]))),
                     departure=departure,
                     rests=bool(rests),
                     spikes=spike,
+                    beside=off,
                     **timeline.told(changes[row])._asdict(),
                 )
                 result.assessments[row] = assess(outcome)
@@ -395,6 +399,14 @@ def _fit_rows(
     result.records[rows] = grid.frame.basis.times.size
     if isinstance(grid.test, Calibrated):
         grid.test.null.noises.clear()  # 10 MB each, while what is kept of them is small
+
+
+def _laws(numbers: GridFit, rows: Rows, grid: TimeGrid) -> Array:
+    """The fitted laws at the records, shape (series, time)."""
+    names = ("offset", "slope", "exponent", "onset")
+    offset, slope, exponent, onset = (getattr(numbers, name)[rows][:, None] for name in names)
+    clock = np.log(grid.frame.basis.times + onset)
+    return np.asarray(offset + slope * growth_regressor(clock, exponent))
 
 
 def _dealt_out(
@@ -504,7 +516,8 @@ def _departures(
     known = [
         (found.place, index, found)
         for index, found in enumerate(breaks)
-        if found is not None and not fits.numbers.signal[rows[index]] < WEAK_SIGNAL
+        if found is not None
+        and (is_shape(found) or not fits.numbers.signal[rows[index]] < WEAK_SIGNAL)
     ]
     # In order of their places: series that break at the same one share what its sides are made of.
     for place, index, found in sorted(known, key=lambda one: one[:2]):

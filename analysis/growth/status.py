@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import check_level
-from ultraslow.analysis.text import plural
+from ultraslow.analysis.text import percent, plural
 
 Array = NDArray[np.float64]
 
@@ -236,6 +236,7 @@ class FitOutcome(NamedTuple):
         departure: that the curve leaves the family, if so.
         rests: whether its last records lie where those before them do.
         spikes: their level and how far up spikes go from it, if any do.
+        beside: what the law leaves of the range and what the closest law does, where it is far.
     """
 
     low: float
@@ -253,6 +254,7 @@ class FitOutcome(NamedTuple):
     departure: Assessment | None = None
     rests: bool = False
     spikes: tuple[float, float] | None = None
+    beside: tuple[float, float] | None = None
 
 
 def assess(fit: FitOutcome) -> Assessment:
@@ -267,6 +269,12 @@ def assess(fit: FitOutcome) -> Assessment:
     found = [finding for finding in _findings(fit) if finding is not None]
     status, reason = gravest(found)
     notes = [reason] if reason else []
+    if fit.beside is not None and status not in ("two_phases", "weak_signal"):
+        own, closest = (percent(share, 1) for share in fit.beside)
+        notes.append(
+            f"the fitted law lies {own} of the range beside the records (root mean square), where "
+            f"the closest one leaves {closest}: noise that wanders explains how they differ"
+        )
     if fit.slope < 0:
         notes.append("the series falls, its slope is negative")
     if fit.missing:
@@ -277,11 +285,11 @@ def assess(fit: FitOutcome) -> Assessment:
 
 
 def _findings(fit: FitOutcome) -> list[Assessment | None]:
+    if fit.departure is not None:  # no end of an interval is about it, nor is its growth
+        return [_rate(fit), fit.departure]
     weak = _weak(fit)
     if weak is not None:  # the rest follows: what does not grow has no exponent and no onset
         return [weak, _rate(fit)]
-    if fit.departure is not None:  # no end of an interval is about it
-        return [_rate(fit), fit.departure]
     return [_rate(fit), _saturated(fit) or _unbounded(fit), _edge(fit), _wandering(fit)]
 
 

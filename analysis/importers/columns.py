@@ -116,6 +116,7 @@ _SURE = ("iteration", "distance")
 # Totals of a recording as columns, by which a file that this program wrote is known.
 _OWN = {"iteration", "distance_sq", "weight_sq", "overlap"}
 _DISTANCE = re.compile(r"(?<![a-z])dist(ance)?(?![a-z])")
+_GRADIENT = re.compile(r"(?<![a-z])grad(s|ients?)?(?![a-z])|(?<![a-z])variance(?![a-z])")
 _SCOPE = "ultraslow/"  # of mirrors that share a run with the logs of the training
 _SCOPES = re.compile(r"^(ultraslow|scalars?)_(?=.)")
 
@@ -209,10 +210,15 @@ def _check_enough(sheet: Sheet, of: Mapping[str, str], held_out: Mapping[str, st
             f"found no column of iterations among {there}; --iteration names it{hint}"
         )
     if not {"distance", "norm", "loss", "learning_rate"} & set(of) and not held_out:
-        raise sheet.lacks(
-            f"found no distance, norm, loss, learning rate or held-out score among {there}; "
-            "--distance, --norm, --cosine and --loss name columns"
-        )
+        told = f"found no distance, norm, loss, learning rate or held-out score among {there}"
+        gradients = [name for name in sheet.columns if _GRADIENT.search(plain_name(name))]
+        if gradients:
+            raise sheet.lacks(
+                f"holds no curve of a run, but numbers on gradients ({_listed(gradients)}): "
+                f"{told}; import the log of the same run that has one of these, or name its "
+                "column with --distance, --norm and --cosine, or --loss"
+            )
+        raise sheet.lacks(f"{told}; --distance, --norm, --cosine and --loss name columns")
 
 
 def _check_distances(sheet: Sheet, of: Mapping[str, str], said: Mapping[str, str]) -> None:

@@ -103,13 +103,14 @@ def _without_comments(text: str) -> tuple[int, str]:
         count += 1
     if not count:
         return 0, text
-    # numpy.savetxt writes the header behind a mark.
-    header = lines[count - 1].lstrip("# \t")
+    # numpy.savetxt writes the header behind a mark; people add a remark in brackets.
+    behind = lines[count - 1].lstrip("# \t").strip()
     body = "\n".join(lines[count:])
-    cells = re.split(r"[,;\t| ]+", header.strip())
     below = re.split(r"[,;\t| ]+", body.split("\n", 1)[0].strip())
-    if len(cells) == len(below) and not any(as_number(cell) is not None for cell in cells):
-        return count - 1, f"{header}\n{body}"
+    for header in (behind, re.sub(r"\s*\([^()]*\)$", "", behind)):
+        cells = re.split(r"[,;\t| ]+", header)
+        if len(cells) == len(below) and not any(as_number(cell) is not None for cell in cells):
+            return count - 1, f"{header}\n{body}"
     return count, body
 
 

@@ -136,6 +136,7 @@ def import_runs(
         "lagged": lagged,
         "by": by,
     }
+    _check_labels(labels or {})
     given = {name: as_label(name, value) for name, value in (labels or {}).items()}
     request = ImportRequest(
         {role: name for role, name in columns.items() if name},
@@ -209,11 +210,16 @@ def _wanted(path: Path, request: ImportRequest) -> list[Sheet]:
 def _check(request: ImportRequest) -> None:
     if request.weights < 0:
         raise ValueError(f"--weights: found {request.weights}, expected 0 or more")
-    unknown = [name for name in request.labels if name not in SCALARS or name == "batch_size"]
-    if unknown:
-        raise ValueError(f"--label: found {shown(unknown[0])}, expected labels as seed=1")
+    _check_labels(request.labels)
     if request.labels.get("run") and "by" in request.columns:
         raise ValueError("--label run: found beside --by, expected one of them")
+
+
+def _check_labels(labels: Mapping[str, object]) -> None:
+    unknown = [name for name in labels if name not in SCALARS or name == "batch_size"]
+    if unknown:
+        known = ", ".join(one for one in SCALARS if one != "batch_size")
+        raise ValueError(f"--label: found {shown(unknown[0])}, expected one of {known}")
 
 
 def _runs_of(sheet: Sheet, request: ImportRequest) -> list[Imported]:

@@ -154,6 +154,12 @@ def _motion(
             for name in ("distance_sq", "weight_sq", "overlap")
         }
     norm = _of(columns, found, "norm")
+    if norm is not None and np.any(norm.values < 0):
+        at = int(np.argmax(norm.values < 0))
+        raise sheet.fault(
+            f"step {found.iteration[at]}, column {shown(columns.of['norm'])}: found "
+            f"{norm.values[at]:.6g}, expected a norm of 0 or more"
+        )
     if "distance" in columns.of:
         squares = _squares(sheet, columns, found)
     elif norm is not None and "cosine" in columns.of:

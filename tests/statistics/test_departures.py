@@ -32,8 +32,8 @@ DESIGNS = {
 TRUTHS = {"log": (0.0, 0.0), "log, T/5": (0.0, 0.2), "√t": (0.5, 0.0), "√t, T/30": (0.5, 1 / 30)}
 TRUTHS |= {"p = −½": (-0.5, 0.0), "p = −1, T/30": (-1.0, 1 / 30)}
 SCALES = (0.003, 0.015, 0.05)  # of the noise, shares of the growth
-COUNT = 80  # a design, truth, noise and scale, of breaks
-FITTED = 6  # of statuses
+COUNT = 40  # a design, truth, noise and scale, of breaks
+FITTED = 3  # of statuses
 
 
 def curves(design, noise, truth, scale, count, seed):

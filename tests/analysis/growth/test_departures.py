@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ultraslow.analysis.growth.departures import at_rest, find_breaks, jumps
+from ultraslow.analysis.growth.departures import at_rest, beside, find_breaks, is_shape, jumps
 from ultraslow.analysis.growth.fit import fit_growth
 from ultraslow.analysis.growth.grids import time_grid
 from ultraslow.analysis.growth.status import Settings
@@ -122,12 +122,47 @@ def test_few_records_tell_of_no_break():
 def test_a_curve_at_rest_may_have_spikes():
     rest = np.minimum(TIMES, 300.0)
     rest[-20::4] += 200
-    assert at_rest(rest[None]).tolist() == [True]
-    assert at_rest(np.log(TIMES)[None]).tolist() == [False]
+    assert at_rest(TIMES, rest[None]).tolist() == [True]
+    assert at_rest(TIMES, np.log(TIMES)[None]).tolist() == [False]
+
+
+@pytest.mark.parametrize("times", [TIMES, np.arange(1.0, 481.0)], ids=["in ln t", "in t"])
+def test_rest_is_no_matter_of_how_records_lie(times):
+    share = times / times[-1]
+    curves = np.stack([np.log(times), 1 - np.exp(-15 * share), -(share**-0.2), share**0.5])
+    assert at_rest(times, curves).tolist() == [False, True, False, False]
+
+
+def test_what_turns_up_at_its_end_is_not_at_rest():
+    turned = 1 - np.exp(-TIMES / 100) + 0.02 * np.maximum(TIMES / 6000, 1.0) ** 1.5
+    assert at_rest(TIMES, turned[None]).tolist() == [False]
 
 
 def test_of_several_jumps_the_largest_is_told():
     values = np.log(TIMES) / 10 + 0.05 * (TIMES >= 200) + 0.1 * (TIMES >= 2000)
-    place, size = jumps(TIMES, values[None] / np.ptp(values))
-    assert TIMES[place[0]] == TIMES[TIMES >= 2000][0]
-    assert size[0] > 0
+    (size,) = jumps(TIMES, values[None] / np.ptp(values))
+    first, last = TIMES[np.searchsorted(TIMES, [200, 2000])]
+    assert TIMES[np.flatnonzero(size)].tolist() == [first, last]
+    assert 0 < size[size > 0][0] < size[size > 0][1]
+    reason = fit(noisy(values, 0.0005)).reason.item()
+    assert f"at iteration {last:.4g}; it also jumps up by" in reason
+    assert f"at iteration {first:.4g}; p before it" in reason
+
+
+def test_a_law_beside_its_records_is_told_with_the_closest_one():
+    values = (np.log(TIMES) + 0.05 * np.sin(TIMES))[None]
+    frame = time_grid(TIMES, Settings(calibrate=False)).frame
+    assert beside(frame, values, np.log(TIMES)[None]) == [None]
+    ((left, closest),) = beside(frame, values, np.log(TIMES)[None] - 1.5)
+    assert left == pytest.approx(1.5 / np.ptp(values), rel=0.02)
+    assert closest < left / 2
+
+
+def test_what_rises_and_falls_is_a_shape_and_no_lack_of_growth():
+    values = noisy(EARLY - 0.6 * np.log(LATE), 0.01)
+    told = fit(values)
+    assert told.status.item() == "two_phases"
+    walks = np.random.default_rng(5).standard_normal((100, TIMES.size)).cumsum(axis=1)
+    frame = time_grid(TIMES, Settings(calibrate=False)).frame
+    found = [one for one in find_breaks(frame, walks) if one is not None]
+    assert found and not any(map(is_shape, found))

@@ -80,6 +80,8 @@ def test_quotes_blank_lines_and_an_index_without_a_name():
 
 def test_a_header_behind_a_mark_as_numpy_writes_it():
     assert column("# step d\n1 2\n3 4\n", "d") == [2, 4]
+    assert column("# t,d (of a slide, ±0.05)\n1,2\n3,4\n", "d") == [2, 4]
+    assert list(sheet("# t,d(t)\n1,2\n").columns) == ["t", "d(t)"]
     assert column("# made by hand\n# in the evening\nstep,d\n1,2\n", "d") == [2]
 
 

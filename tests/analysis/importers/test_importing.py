@@ -516,3 +516,11 @@ def test_norms_that_jump_where_steps_go_back_are_of_two_runs(write, walk):
         us.import_runs(write("two.csv", table(columns)))
     columns["weight_norm"] = [*half["norm"], *half["norm"][15:]]
     assert only(us.import_runs(write("one.csv", table(columns)))).sizes["iteration"] == 30
+
+
+def test_norms_below_0_and_labels_that_are_none_are_refused(write):
+    log = write("norms.csv", "step,wn,cos_init\n0,1,1\n1,-1,0.5\n")
+    with pytest.raises(RecordError, match=r"step 1, column 'wn': found -1, expected a norm of 0"):
+        us.import_runs(log)
+    with pytest.raises(ValueError, match="--label: found 'seeds', expected one of run, "):
+        us.import_runs(log, labels={"seeds": 1})
