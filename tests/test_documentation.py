@@ -190,6 +190,7 @@ RUN_BY = {
     "docs/decide/scale.md": "analysis/growth/test_chunks.py",
     "docs/decide/planning.md": "analysis/cli/test_batch_sizes.py",
     "docs/record/any-loop.md": "docs/test_record_pages.py",
+    "docs/record/big-models.md": "docs/test_record_pages.py",
     "docs/record/accelerate.md": "probes/hosts/test_accelerate.py",
     "docs/record/ddp.md": "docs/test_record_pages.py",
     "docs/record/fsdp2.md": "docs/test_record_pages.py",

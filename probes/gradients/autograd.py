@@ -95,7 +95,7 @@ def keeps_graph() -> bool:
 
 
 def adds_up(parameter: Tensor) -> bool:
-    """Whether the pass at hand adds to gradients, or only returns them, as `autograd.grad` does.
+    """Whether the pass at hand adds to gradients; `torch.autograd.grad` only returns them.
 
     On the host the callers tell; a device has a thread of its own, in which there are none.
 
