@@ -29,6 +29,8 @@ ALONE = {
     "transformers": "import ultraslow.probes.hosts.transformers",
     "accelerate": "import ultraslow.probes.hosts.accelerate",
     "wandb": "import wandb",
+    "stores": "import s3fs",
+    "scale": "import dask.array, distributed",
 }
 
 nox.options.error_on_missing_interpreters = False

@@ -24,7 +24,7 @@ def test_every_requirement_has_one_lower_bound_that_a_version_below_the_pinned_o
     )
     extras = [one for own in project["optional-dependencies"].values() for one in own]
     for requirement in {*project["dependencies"], *extras}:
-        name, bound = requirement.split(">=")
+        name, bound = re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=(.+)", requirement).groups()
         assert numbers(bound) <= numbers(pins[name.lower().replace("_", "-")]), requirement
 
 
