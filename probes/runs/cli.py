@@ -459,9 +459,7 @@ def _plan(recipe: "Recipe", count: int, jobs: int) -> str:
     """What each arm is, costs and serves, and what all of them cost."""
     from ultraslow.probes.runs.jobs import arm_costs
 
-    places = recipe.study.items()
-    arms = {run: str(place.get("arm", place.get("rung_name", ""))) for run, place in places}
-    found = arm_costs(recipe.runs, arms, processes=count)
+    found = arm_costs(recipe.runs, recipe.arms, processes=count)
     width = screen_width()
     alike = {tuple(one.serves) for one in found}
     once = width is not None and len(alike) == 1  # said below, and not arm by arm

@@ -66,6 +66,12 @@ class Recipe:
     runs: tuple[Config, ...]
     study: Mapping[str, Mapping[str, Any]]
 
+    @property
+    def arms(self) -> dict[str, str]:
+        """By name of a run the arm or rung that it belongs to, as the file names it."""
+        places = self.study.items()
+        return {run: str(place.get("arm", place.get("rung_name", ""))) for run, place in places}
+
 
 @dataclass(frozen=True)
 class _Arm:
@@ -160,9 +166,7 @@ def only(recipe: Recipe, arms: Collection[str]) -> Recipe:
     Raises:
         ValueError: for a name that is none of them.
     """
-    names = {
-        run: str(place.get("arm", place.get("rung_name"))) for run, place in recipe.study.items()
-    }
+    names = recipe.arms
     known = list(dict.fromkeys(names.values()))
     for name in arms:
         if name not in known:
