@@ -21,6 +21,8 @@ from torch.nn import functional as F
 
 from .names import Architecture
 
+_REGISTER = 16  # numbers in the longest vector register of a CPU
+
 
 class Padding(nn.Module):
     """The shortcut without parameters: every `stride`-th pixel, and zeros as the new channels."""
@@ -118,9 +120,24 @@ def initialize(model: nn.Module) -> None:
             nn.init.uniform_(module.bias, -bound, bound)
 
 
+class Strided(nn.Conv2d):
+    """A convolution of single pixels that leaves out the pixels between its strides first.
+
+    It is the same function. On CPUs the library of convolutions writes beyond its memory in the
+    backward pass of one that has fewer inputs than a vector register holds, where images are
+    stored channels last (oneDNN issue 6035): gradients are wrong, or the process dies.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As of `nn.Conv2d`."""
+        down, right = self.stride
+        return F.conv2d(x[:, :, ::down, ::right], self.weight)
+
+
 def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
     """A square convolution without bias that keeps the image's size at stride 1."""
-    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+    kind = Strided if size == 1 and stride > 1 and inputs < _REGISTER else nn.Conv2d
+    return kind(inputs, outputs, size, stride, padding=size // 2, bias=False)
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 import warnings
 from pathlib import Path
 
@@ -138,7 +139,10 @@ def server(credentials):
     server = moto.ThreadedMotoServer(port=0)
     server.start()
     host, port = server.get_host_and_port()
-    credentials.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    address = f"http://127.0.0.1:{port}"
+    # Servers of a process share their buckets.
+    urllib.request.urlopen(f"{address}/moto-api/reset", data=b"", timeout=60).close()
+    credentials.setenv("AWS_ENDPOINT_URL", address)
     yield server
     server.stop()
 

@@ -17,13 +17,37 @@ def pair(channels=3, ghost_size=4):
     return plain, with_ghost_norm(nn.Sequential(copy.deepcopy(plain)), ghost_size)[0]
 
 
-def test_equals_a_batch_split_by_hand():
-    plain, ghost = pair()
-    images = torch.randn(12, 3, 5, 5)
-    by_hand = torch.cat([plain(images[k : k + 4]) for k in (0, 4, 8)])
-    assert torch.equal(ghost(images), by_hand)
-    for name, buffer in plain.named_buffers():
-        assert torch.equal(dict(ghost.named_buffers())[name], buffer), name
+@pytest.mark.parametrize("momentum", [0.1, 0.9, None])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_equals_a_batch_split_by_hand(momentum, layout, kind):
+    plain, ghost = (one.to(kind) for one in pair())
+    plain.momentum = ghost.momentum = momentum
+    close = {"rtol": 3e-6, "atol": 3e-6} if kind is torch.float32 else {"rtol": 0, "atol": 1e-13}
+    for count in (12, 20, 4):
+        images = (3 + 2 * torch.randn(count, 3, 5, 6, dtype=kind)).contiguous(memory_format=layout)
+        ours, theirs = (images.clone().requires_grad_() for _ in range(2))
+        by_hand = torch.cat([plain(part) for part in theirs.split(4)])
+        found = ghost(ours)
+        assert found.is_contiguous(memory_format=layout)
+        torch.testing.assert_close(found, by_hand, **close)
+        slopes = torch.randn_like(found)
+        found.backward(slopes)
+        by_hand.backward(slopes)
+        torch.testing.assert_close(ours.grad, theirs.grad, **close)
+    expected = dict(plain.named_buffers())
+    for name, buffer in ghost.named_buffers():
+        torch.testing.assert_close(buffer, expected[name], **close)
+    for name, weight in ghost.named_parameters():
+        gradient = dict(plain.named_parameters())[name].grad
+        torch.testing.assert_close(weight.grad, gradient, rtol=1e-5, atol=1e-4)
+
+
+def test_without_weights_or_running_statistics():
+    plain = nn.BatchNorm2d(3, affine=False, track_running_stats=False)
+    ghost = with_ghost_norm(nn.Sequential(copy.deepcopy(plain)), 2)[0]
+    images = torch.randn(6, 3, 4, 4)
+    torch.testing.assert_close(ghost(images), torch.cat([plain(part) for part in images.split(2)]))
 
 
 def test_each_ghost_batch_has_mean_beta_and_deviation_gamma():

@@ -9,6 +9,7 @@ from ultraslow.probes.runs.models.resnet import (
     PreActivation,
     ResNet,
     WideResNet,
+    convolution,
     parameter_count,
 )
 
@@ -147,3 +148,16 @@ def test_a_block_that_keeps_the_shape_carries_its_input_unchanged():
 @pytest.mark.parametrize("name", ["wrn16", "wrn15-4", "wrn4-1", "wrn16-0", "resnet8", "wrn16-4x"])
 def test_other_names(name):
     assert wide_architecture(name) is None
+
+
+@pytest.mark.parametrize("inputs", [2, 4, 8, 15])
+def test_gradients_of_narrow_shortcuts_are_right_channels_last(inputs):
+    """Where the library of convolutions writes beyond its memory."""
+    torch.manual_seed(0)
+    layer = convolution(inputs, 2 * inputs, 1, 2)
+    images = torch.randn(8, inputs, 17, 16)
+    slopes = torch.randn(8, 2 * inputs, 9, 8)
+    layer(images.contiguous(memory_format=torch.channels_last)).backward(slopes)
+    expected = torch.einsum("bohw,bihw->oi", slopes.double(), images[:, :, ::2, ::2].double())
+    found = layer.weight.grad[:, :, 0, 0].double()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
