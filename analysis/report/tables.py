@@ -28,6 +28,7 @@ from .numbers import loss_rows
 from .table import NONE, Column, Table, entry
 
 _HASH_LENGTH = 12
+_TINY = 0.001  # of p-values, below which their size says nothing more
 
 
 def origin_table(rows: Sequence[Mapping[str, Any]], ranks: Mapping[int, int]) -> Table:
@@ -181,7 +182,9 @@ def _gain(gain: Gain | None) -> str:
 
 
 def _p_value(gain: Gain | None) -> str:
-    return NONE if gain is None else number(gain.p_value, 2)
+    if gain is None:
+        return NONE
+    return f"< {_TINY:g}" if gain.p_value < _TINY else number(gain.p_value, 2)
 
 
 def whole_gain(ladder: Ladder) -> str:
@@ -192,7 +195,8 @@ def whole_gain(ladder: Ladder) -> str:
     word = "gains" if gain.contrast.value > 0 else "loses"
     if gain.p_value > 1 - ladder.level:
         word = "neither gains nor loses for sure"
-    return f"The whole ladder {word}: {gain.interval}, p = {_p_value(gain)}."
+    p_value = f"p = {_p_value(gain)}".replace("= <", "<")
+    return f"The whole ladder {word}: {gain.interval}, {p_value}."
 
 
 def law_tables(found: Sequence[ArmLaws], note: str, *, level: float) -> list[Table]:

@@ -151,6 +151,17 @@ def test_the_table_gives_every_rung_with_its_gains():
     assert lines[-1] == "The whole ladder gains: 0.100 [0.050, 0.150], p = 0.02."
 
 
+def test_a_tiny_p_value_is_told_as_such():
+    sure = gain([0.08, 0.1, 0.12], 7.8e-5)
+    assert tables.whole_gain(ladder(last=sure)).endswith("p < 0.001.")
+    (row,) = [
+        line
+        for line in tables.ladder_table(ladder(last=sure)).terminal().splitlines()
+        if "LARS" in line
+    ]
+    assert "< 0.001" in row
+
+
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
