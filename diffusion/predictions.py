@@ -32,6 +32,7 @@ class Prediction:
         source: where the claim comes from.
         derived: whether the claim is worked out here rather than stated in the source.
         scalings: rules from batch size to learning rate that it is about; any when empty.
+        iterations: least number of updates at a constant rate; a run of fewer takes no part.
     """
 
     key: str
@@ -44,12 +45,15 @@ class Prediction:
     source: str
     derived: bool = False
     scalings: tuple[str, ...] = ()
+    iterations: int = 0
 
 
 _DISTANCE = ("iteration", "distance_sq", "learning_rate")
 _SEEDS = "several seeds an arm"
 _CONSTANT = "a phase of constant learning rate over 2.5 decades of iterations or more"
 _SIZES = "two batch sizes or more"
+# The least of updates that the rules ask for: 2 and 2.5 decades of them, and 2.5 after the tenth.
+_TWO_DECADES, _LONG, _AGING = 100, 317, 3163
 
 P1 = Prediction(
     "P1",
@@ -64,6 +68,7 @@ P1 = Prediction(
     _DISTANCE,
     (_CONSTANT, _SEEDS),
     HOFFER,
+    iterations=_LONG,
 )
 P1_PRIME = Prediction(
     "P1'",
@@ -76,6 +81,7 @@ P1_PRIME = Prediction(
     (_CONSTANT, "landscape records at several radii"),
     HOFFER,
     derived=True,
+    iterations=_LONG,
 )
 P2 = Prediction(
     "P2",
@@ -89,6 +95,7 @@ P2 = Prediction(
     (_SIZES, _SEEDS, "scaling sqrt"),
     HOFFER,
     scalings=("sqrt",),
+    iterations=_TWO_DECADES,
 )
 P2_PRIME = Prediction(
     "P2'",
@@ -102,6 +109,7 @@ P2_PRIME = Prediction(
     HOFFER,
     derived=True,
     scalings=("linear",),
+    iterations=_TWO_DECADES,
 )
 P3 = Prediction(
     "P3",
@@ -135,6 +143,7 @@ P5 = Prediction(
     ("several temperatures", _CONSTANT, _SEEDS),
     HOFFER,
     derived=True,
+    iterations=_LONG,
 )
 P6 = Prediction(
     "P6",
@@ -146,6 +155,7 @@ P6 = Prediction(
     ("a noise-free arm", "a noisy arm from the same state"),
     HOFFER,
     derived=True,
+    iterations=_LONG,
 )
 P7 = Prediction(
     "P7",
@@ -169,6 +179,7 @@ P8 = Prediction(
     ("trajectory records at log-spaced times",),
     HOFFER,
     derived=True,
+    iterations=_AGING,
 )
 P9 = Prediction(
     "P9",
@@ -180,6 +191,7 @@ P9 = Prediction(
     (_CONSTANT,),
     HOFFER,
     derived=True,
+    iterations=_LONG,
 )
 P10 = Prediction(
     "P10",
@@ -191,6 +203,7 @@ P10 = Prediction(
     (_CONSTANT, "landscape records", "noise records"),
     HOFFER,
     derived=True,
+    iterations=_LONG,
 )
 H_A = Prediction(
     "H-a",
@@ -214,6 +227,7 @@ H_B = Prediction(
     YOU,
     derived=True,
     scalings=("sqrt", "exact_sqrt"),
+    iterations=_TWO_DECADES,
 )
 H_C = Prediction(
     "H-c",

@@ -1,5 +1,9 @@
+import math
 import re
 
+from ultraslow.analysis.growth import DECADES
+from ultraslow.analysis.predictions.batch_size import scaled_sets
+from ultraslow.analysis.predictions.growth import aging
 from ultraslow.diffusion.predictions import PREDICTIONS, lacking
 from ultraslow.diffusion.recording.fields import ASKED_WITH, FIELDS
 from ultraslow.diffusion.scaling import RULES
@@ -52,3 +56,14 @@ def test_what_a_run_lacks():
 def test_nothing_is_attributed_to_the_limit_paper_as_its_own_statement():
     for key in ("H-a", "H-b", "H-c"):
         assert PREDICTIONS[key].derived, key
+
+
+def test_lengths_are_those_that_the_verdicts_ask_for():
+    """Aging waits from the tenth iteration on; curves over √M are compared over two decades."""
+    growth, scaled = 10**aging.DECADES, 10**scaled_sets.DECADES
+    expected = {key: growth for key in ("P1", "P1'", "P5", "P6", "P9", "P10")}
+    expected |= {key: scaled for key in ("P2", "P2'", "H-b")}
+    expected["P8"] = aging.FIRST * 10**aging.DECADES
+    assert DECADES == aging.DECADES
+    for key, prediction in PREDICTIONS.items():
+        assert prediction.iterations == math.ceil(expected.get(key, 0) - 1e-9), key

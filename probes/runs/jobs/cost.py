@@ -100,11 +100,14 @@ def arm_costs(
 def served(config: Config) -> tuple[str, ...]:
     """Keys of the predictions that a run of such settings can take part in.
 
-    It records what they need, under a rule that they are about, and at a constant rate where they
-    ask for one. Whether there are seeds and other arms enough is for the study to see to.
+    It records what they need, under a rule that they are about, for as many updates and at a
+    constant rate where they ask for that. Whether there are seeds and other arms enough is for the
+    study to see to.
 
     >>> served(Config(decay="cosine", landscape_checkpoints=6, evaluations=12))
     ('P3', 'P4', 'H-a', 'H-c')
+    >>> "P8" in served(Config(trajectory=True, iterations=2000))
+    False
     """
     fields = {"iteration", "distance_sq", "learning_rate", "learning_rate_sum", "noise_trace"}
     fields |= {"batch_size", "data_size", "seed", "scaling"}
@@ -116,6 +119,7 @@ def served(config: Config) -> tuple[str, ...]:
     rules = RULES if at_base else (config.scaling,)
     able = {key for rule in rules for key, absent in lacking(fields, rule).items() if not absent}
     steady = config.decay == "constant"
+    able = {key for key in able if config.iterations >= PREDICTIONS[key].iterations}
     return tuple(key for key in PREDICTIONS if key in able and (steady or key in _ANY_RATE))
 
 
