@@ -52,8 +52,8 @@ class Tuned:
 def scores_at(found: Sequence[ScoredRun], *, batch_size: int, iteration: float) -> Scores:
     """Scores of the runs of a batch size that were trained for so many iterations.
 
-    Where no run ends there, those that go on at a constant rate are read at that iteration. A rate
-    at which some run of that length has no finite score is left out: its mean over the runs that
+    Runs that end there come first; those that go on at a constant rate are read there. A rate at
+    which some run of that length has no finite score is left out: its mean over the runs that
     survived would flatter it.
 
     Arguments:
@@ -64,10 +64,9 @@ def scores_at(found: Sequence[ScoredRun], *, batch_size: int, iteration: float) 
     Returns:
         Scores by rate and seed; of runs with equal rate and seed the first.
     """
-    own = [one for one in found if one.batch_size == batch_size]
-    ended = [one for one in own if one.ends(iteration)]
+    own = [one for one in found if one.batch_size == batch_size and one.finished(iteration)]
     scores: Scores = {}
-    for one in ended or [one for one in own if one.finished(iteration)]:
+    for one in sorted(own, key=lambda one: not one.ends(iteration)):
         scores.setdefault(one.rate, {}).setdefault(one.seed, one.at(iteration))
     whole = {rate: seeds for rate, seeds in scores.items() if _all_finite(seeds)}
     return dict(sorted(whole.items()))

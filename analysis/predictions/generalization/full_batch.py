@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import xarray as xr
 
@@ -30,13 +31,17 @@ EFFECT = "held-out score of the smallest batch size less that of the largest, eq
 # Drawn without replacement, a batch of half the data has half the noise it would have with it:
 # the factor 1 − M/D of its covariance. From there on a batch counts as near the full one.
 HUGE_SHARE = 0.5
+# Of the updates of the smallest batch size: what holds before says little of the end.
+SHORTEST = 0.1
 
 
 def full_batch(study: Study) -> Verdict:
     """Verdict on H-a.
 
     With the gap Δ = score(smallest batch size) − score(M) at equal updates, both tuned: supported
-    when Δ lies beyond the margin for the largest M ≥ D/2, contradicted when it lies below.
+    when Δ lies beyond the margin for the largest M ≥ D/2, contradicted when it lies below. They
+    are compared where the longest trainings of the smallest batch size end; where M was not
+    trained for so long, after as many updates as both have made at a constant rate.
 
     Arguments:
         study: the runs.
@@ -56,6 +61,7 @@ def full_batch(study: Study) -> Verdict:
     huge = sorted(huge_sizes(kept.runs))
     if not huge or huge[-1] == given.base:
         return blank.lacking(_no_huge_batch(kept.runs), sample_of(given, []))
+    given = common_length(given, huge[-1])
     gaps = [equal_updates(given, size) for size in given.larger]
     known = [gap for gap in gaps if gap is not None]
     if not known or known[-1].batch_size not in huge:
@@ -81,6 +87,31 @@ def full_batch(study: Study) -> Verdict:
         need=open_.need,
         unit=open_.unit,
     )
+
+
+def common_length(given: Setting, size: int) -> Setting:
+    """The setting at the most updates after which both batch sizes were scored.
+
+    Lengths at which lower and higher rates than the best were tried at both come first, whatever
+    the scores say; others are taken where there is none.
+
+    Arguments:
+        given: the setting at the end of the smallest batch size.
+        size: the other batch size, M.
+
+    Returns:
+        The setting at the longest such training, of `SHORTEST` of the whole or more; the given one
+        where there is none.
+    """
+    if given.tuned(size, given.iterations) is not None:
+        return given
+    ends = {int(at) for one in given.trainings if one.batch_size == size for at in one.iteration}
+    fewer = [at for at in ends if SHORTEST * given.iterations <= at < given.iterations]
+    pairs = {at: (given.tuned(given.base, at), given.tuned(size, at)) for at in sorted(fewer)}
+    known = {at: [one for one in pair if one] for at, pair in pairs.items() if all(pair)}
+    enclosed = [at for at, pair in known.items() if all(one.enclosed for one in pair)]
+    length = max(enclosed or known, default=given.iterations)
+    return replace(given, iterations=length)
 
 
 def huge_sizes(runs: Mapping[str, xr.Dataset]) -> set[int]:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 
 from ultraslow.diffusion.recording import Lease
 from ultraslow.probes.runs.config import PLACES, Config
-from ultraslow.probes.runs.training import checkpoint_of, last_checkpoint_of
+from ultraslow.probes.runs.training import checkpoint_of, evaluated_at, last_checkpoint_of
 from ultraslow.probes.storage import SegmentStore
 
 from .launch import Training, TrainingError
@@ -89,12 +90,25 @@ def differences(config: Config) -> list[str]:
     stored, default = _settings(records), asdict(Config())
     # At a constant rate a run of another length is the same run, up to the shorter of the two.
     free = {*PLACES, *(_LENGTH if config.decay == "constant" else ())}
+    if config.decay == "constant" and _evaluated_alike({**default, **stored}, config):
+        free.add("evaluations")
     return [
         f"{key}: found {stored.get(key)!r}, here {value!r}"
         for key, value in asdict(config).items()
         # Recordings of an earlier version lack settings that were added since.
         if key not in free and stored.get(key, default[key]) != value
     ]
+
+
+def _evaluated_alike(stored: Mapping[str, Any], config: Config) -> bool:
+    """Whether two lengths of a run are evaluated at the same iterations of the shorter one."""
+    lengths = stored["iterations"], config.iterations
+    counts = stored["evaluations"], config.evaluations
+    if not all(counts):
+        return False
+    ours, theirs = map(evaluated_at, lengths, counts)
+    short = min(lengths)
+    return np.array_equal(ours[ours <= short], theirs[theirs <= short])
 
 
 def _settings(records: xr.Dataset) -> dict[str, Any]:

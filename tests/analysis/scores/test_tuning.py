@@ -158,9 +158,10 @@ def test_runs_that_end_there_come_before_those_that_go_on(make):
     table = np.array([[math.nan], [math.nan], [math.nan], [0.9], [0.95]])
     more = {"metric": ["accuracy"], "held_out": table, "base_learning_rate": 0.1, "rate": 0.1}
     longer = make(records=[0, 1, 10, 100, 1000], seed=1, **more)
-    both = trainings({"a": ended, "b": longer}, "accuracy")
-    assert scores_at(both, batch_size=64, iteration=100) == {0.1: {0: 0.5}}
-    assert scores_at(both[1:], batch_size=64, iteration=100) == {0.1: {1: 0.9}}
+    again = make(records=[0, 1, 10, 100, 1000], seed=0, **more)
+    both = trainings({"c": again, "b": longer, "a": ended}, "accuracy")
+    assert scores_at(both, batch_size=64, iteration=100) == {0.1: {0: 0.5, 1: 0.9}}
+    assert scores_at(both[1:2], batch_size=64, iteration=100) == {0.1: {1: 0.9}}
 
 
 def test_a_repeated_seed_counts_once_and_the_first_speaks(make):

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from ultraslow.analysis.predictions.generalization.full_batch import full_batch, huge_sizes
+from ultraslow.analysis.predictions.generalization.full_batch import (
+    common_length,
+    full_batch,
+    huge_sizes,
+)
+from ultraslow.analysis.predictions.generalization.gaps import setting
 from ultraslow.analysis.study import Study
 
 
@@ -76,6 +81,48 @@ def test_unknown_data_size_is_said(train):
 def test_another_length_is_no_equal_number_of_updates(train):
     runs = sweep(train, 0.04, sizes=(64,)) | sweep(train, 0.04, sizes=(1024,), updates=100)
     found = full_batch(Study(runs))
+    assert found.verdict == "undecidable" and "as many updates" in found.reason
+
+
+def halfway(train, at=100):
+    """Runs of 400 updates of a small batch, evaluated after some of them with the same score."""
+    found = {}
+    for name, run in sweep(train, 0.0, sizes=(64,), records=[0, 1, at, 400]).items():
+        scores = run["held_out"].copy()
+        scores[2] = scores[3]
+        found[name] = run.assign(held_out=scores)
+    return found
+
+
+@pytest.mark.parametrize(("gap", "word"), [(0.04, "supported"), (0.0, "contradicted")])
+@pytest.mark.parametrize("factors", [(0.5, 1.0, 2.0), (1.0,)])
+def test_a_shorter_full_batch_is_compared_after_as_many_updates(train, gap, word, factors):
+    """The small batch goes on at its constant rate; what it scored on the way is what counts."""
+    small = halfway(train)
+    large = sweep(train, gap, sizes=(1024,), updates=100)
+    large = {name: run for name, run in large.items() if float(name.split("-")[1]) in factors}
+    found = full_batch(Study(small | large))
+    assert found.reason.startswith("After as many updates (100) batch size 1024 scores")
+    # More rates could still help the full batch.
+    assert found.verdict == (word if len(factors) == 3 or gap == 0 else "undecidable")
+
+
+def test_lengths_with_rates_on_both_sides_come_first(train):
+    """At 200 updates the full batch was run at one rate alone, at 100 at three."""
+    small = halfway(train)
+    same = sweep(train, 0.0, sizes=(64,), updates=200)
+    small |= {f"{name}x": run for name, run in same.items()}
+    large = sweep(train, 0.04, sizes=(1024,), updates=100)
+    one = sweep(train, 0.04, sizes=(1024,), updates=200)
+    large |= {f"{name}x": run for name, run in one.items() if "-1.0-" in name}
+    given = setting(Study(small | large))
+    assert (given.iterations, common_length(given, 1024).iterations) == (400, 100)
+
+
+def test_what_holds_at_the_very_beginning_is_no_comparison(train):
+    small = halfway(train, at=30)
+    large = sweep(train, 0.04, sizes=(1024,), updates=30)
+    found = full_batch(Study(small | large))
     assert found.verdict == "undecidable" and "as many updates" in found.reason
 
 

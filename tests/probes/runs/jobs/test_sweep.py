@@ -89,6 +89,15 @@ def test_recordings_of_other_settings_are_noticed(done):
     assert differences(replace(CONFIG, folder="nowhere")) == []
 
 
+def test_a_longer_run_may_be_evaluated_more_often_where_it_goes_on(done):
+    """After updates 1 and 3, and then after 9 as well; not after 2 and 4 instead."""
+    runs, _, _ = done
+    assert differences(replace(runs[0], iterations=9, evaluations=3)) == []
+    other = ["evaluations: found 2, here 4"]
+    assert differences(replace(runs[0], iterations=9, evaluations=4)) == other
+    assert differences(replace(runs[0], evaluations=0)) == ["evaluations: found 2, here 0"]
+
+
 def test_what_cannot_be_continued_is_discarded(tmp_path):
     config = replace(CONFIG, folder=str(tmp_path))
     config.path.mkdir()
