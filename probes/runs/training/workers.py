@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
@@ -95,3 +96,16 @@ def _apart(worker: int) -> None:
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with_training, daemon=True).start()
+
+
+def _end_with_training() -> None:
+    """End this worker when its training process has ended, however it did.
+
+    The worker's parent is the server, which lives as long as its workers do: a training that was
+    killed would leave both behind.
+    """
+    training = multiprocessing.parent_process()
+    if training is not None:
+        training.join()
+        os._exit(1)

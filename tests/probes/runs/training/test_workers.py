@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import time
 from multiprocessing import forkserver
 from pathlib import Path
@@ -41,6 +43,35 @@ def test_workers_are_started_once_and_end_with_their_loader():
     while living(readers[0]) and time.monotonic() < patience:
         time.sleep(0.05)
     assert living(readers[0]) == []
+
+
+TRAINING = """
+import sys
+sys.path.insert(0, {folder!r})
+from test_workers import Numbers
+from ultraslow.probes.runs.training.workers import loaded, loader
+if __name__ == "__main__":
+    batches = loader(Numbers(), [[0], [1]] * 100, workers=2, pinned=False)
+    found = loaded(batches)
+    readers = {{int(next(found)[1]) for _ in range(6)}}
+    from multiprocessing import forkserver
+    print(*readers, forkserver._forkserver._forkserver_pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_workers_and_their_server_end_when_the_training_is_killed(tmp_path):
+    script = tmp_path / "training.py"
+    script.write_text(TRAINING.format(folder=str(Path(__file__).parent)))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, script], **pipes) as training:
+        started = [int(number) for number in training.stdout.readline().split()]
+        assert len(started) == 3 and living(started) == started
+        training.kill()
+    patience = time.monotonic() + 60
+    while living(started) and time.monotonic() < patience:
+        time.sleep(0.05)
+    assert living(started) == []
 
 
 def test_workers_are_forked_by_a_process_of_one_thread():
