@@ -43,6 +43,24 @@ def test_equals_a_batch_split_by_hand(momentum, layout, kind):
         torch.testing.assert_close(weight.grad, gradient, rtol=1e-5, atol=1e-4)
 
 
+def test_bfloat16_is_normalized_in_single_precision():
+    plain, ghost = pair()
+    images = (100 + torch.randn(8, 3, 5, 5)).to(torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = ghost(images)
+    by_hand = torch.cat([plain(part) for part in images.float().split(4)])
+    assert found.dtype is torch.bfloat16
+    torch.testing.assert_close(found.float(), by_hand, rtol=0.01, atol=0.01)
+
+
+def test_second_derivatives_are_refused_and_not_wrong():
+    _, ghost = pair()
+    images = torch.randn(8, 3, 5, 5, requires_grad=True)
+    (slope,) = torch.autograd.grad(ghost(images).square().sum(), images, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
 def test_without_weights_or_running_statistics():
     plain = nn.BatchNorm2d(3, affine=False, track_running_stats=False)
     ghost = with_ghost_norm(nn.Sequential(copy.deepcopy(plain)), 2)[0]
@@ -124,6 +142,6 @@ def test_a_module_stays_what_it_is():
     assert found[3].weight is None
     images = torch.randn(8, 3, 2, 2)
     parts = torch.cat([nn.BatchNorm2d(3, eps=1e-3)(part) for part in images.split(4)])
-    assert torch.equal(shared(images), parts)
+    torch.testing.assert_close(shared(images), parts)
     assert called == [1]
     assert with_ghost_norm(nn.BatchNorm2d(3), 4).ghost_size == 4
