@@ -22,8 +22,8 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
+from scipy.special import stdtr, stdtrit
 
 from .forecast import Forecast, check_curves, forecasts
 from .laws import CANDIDATES, Candidate
@@ -138,14 +138,17 @@ def p_value(
         if key not in known:
             known[key] = _misses(law, times, asked, shapes) @ values.T / actual.T
         off = known[key]
-        error = off.std(axis=2, ddof=1) / math.sqrt(len(values))
-        beyond = np.maximum(np.abs(off.mean(axis=2)) - tolerance, 0.0)
+        # Sums, as mean() and std() take longer than that for the few runs of an arm.
+        mean = off.sum(axis=2, keepdims=True) / len(values)
+        spread = np.sqrt(((off - mean) ** 2).sum(axis=2) / (len(values) - 1))
+        error = spread / math.sqrt(len(values))
+        beyond = np.maximum(np.abs(mean[:, :, 0]) - tolerance, 0.0)
         return (beyond / np.maximum(error, _ROUNDING)).max(axis=1)
 
     freedom, count = len(values) - 1, len(asked)
-    certain = float(stats.t.isf(1 / (2 * count), freedom))  # up to here p = 1
+    certain = -float(stdtrit(freedom, 1 / (2 * count)))  # up to here p = 1
     statistic = _smallest(largest, *law.bounds(times), enough=certain)
-    return min(1.0, 2 * count * float(stats.t.sf(statistic, freedom)))
+    return min(1.0, 2 * count * float(stdtr(freedom, -statistic)))
 
 
 def _misses(law: Candidate, times: Array, asked: Sequence[Forecast], shapes: Array) -> Array:
@@ -157,11 +160,15 @@ def _misses(law: Candidate, times: Array, asked: Sequence[Forecast], shapes: Arr
     curves = np.stack([law.curve(times, shape) for shape in shapes])
     curves = curves / (curves[:, -1:] - curves[:, :1])
     weights = np.zeros((len(shapes), len(asked), times.size))
-    for k, one in enumerate(asked):
-        known = curves[:, : one.fitted]
-        mean = known.mean(axis=1, keepdims=True)
+    fits = {}  # by the records that are fitted, which forecasts from one origin have in common
+    for end in {one.fitted for one in asked}:
+        known = curves[:, :end]
+        mean = known.sum(axis=1, keepdims=True) / end
         centred = known - mean
-        lever = (curves @ one.weights - mean[:, 0]) / (centred**2).sum(axis=1)
+        fits[end] = mean[:, 0], centred, (centred**2).sum(axis=1)
+    for k, one in enumerate(asked):
+        mean, centred, squares = fits[one.fitted]
+        lever = (curves @ one.weights - mean) / squares
         weights[:, k, : one.fitted] = lever[:, None] * centred + 1 / one.fitted
         weights[:, k] -= one.weights
     return weights
@@ -179,6 +186,11 @@ def _smallest(
     """
     if low.size == 0:
         return float(function(np.empty((1, 0)))[0])
+
+    def stop_at_enough(intermediate_result: OptimizeResult) -> None:
+        if intermediate_result.fun <= enough:
+            raise StopIteration
+
     tried = _TRIED if low.size == 1 else _TRIED_OF_TWO
     points = _lattice(low, high, tried)
     found = function(points)
@@ -192,6 +204,7 @@ def _smallest(
             corner,
             method="Nelder-Mead",
             bounds=list(zip(low, high, strict=True)),
+            callback=stop_at_enough,
             options={
                 "initial_simplex": _simplex(corner, (high - low) / (tried - 1), high),
                 "maxfev": _STEPS,

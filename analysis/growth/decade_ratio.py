@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ultraslow.analysis.intervals import Interval, t_interval
 
@@ -253,7 +253,7 @@ def decade_ratio_interval(
         return Interval(float("nan"), 0.0, float("inf"), 1, name, reason)
     contrasts = _contrasts(np.asarray(times, dtype=np.float64).tobytes())
     gradient = contrasts[0] / last - contrasts[1] / before
-    half = float(norm.ppf(0.5 + level / 2) * np.sqrt(gradient @ covariance @ gradient))
+    half = float(ndtri(0.5 + level / 2) * np.sqrt(gradient @ covariance @ gradient))
     middle = float(np.log(last / before))
     return Interval.around(middle, half, n=1, name=name).mapped(lambda value: float(np.exp(value)))
 

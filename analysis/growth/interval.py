@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2, norm
+from scipy.special import chdtri, ndtr, ndtri
 
 from ultraslow.analysis.growth.critical_values import (
     DEVIATES,
@@ -69,7 +69,7 @@ class Asymptotic:
 
     def critical(self, at: Surface) -> Array:
         """The χ² quantile."""
-        return np.full(at.held.value.shape, chi2.ppf(self.level, 1))
+        return np.full(at.held.value.shape, chdtri(1, 1 - self.level))
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Calibrated:
 
     def critical(self, at: Surface) -> Array:
         """The square of the mean distance of both quantiles of signed roots from 0."""
-        quantile = norm.isf((1 - self.level) / 2)
+        quantile = -ndtri((1 - self.level) / 2)
 
         def read(roots: Array, _: Rows, factor: float) -> Array:
             # As `deviates` extrapolates beyond the outermost.
@@ -203,7 +203,7 @@ def invert(at: Surface, test: ExponentTest) -> Inversion:
     """
     here = standing(at, at.peak)
     error = standard_error(at, here.sigma)
-    quantile = norm.isf((1 - test.level) / 2)
+    quantile = -ndtri((1 - test.level) / 2)
     held = Trial(at.held.exponent, at.held.shift, test.deviate(at) - quantile)
     peak = Trial(at.peak.exponent, at.peak.shift, np.full(error.shape, -quantile))
     ends = [_end(at, peak, held, error, test, edge) for edge in (EXPONENT_LOW, EXPONENT_HIGH)]
@@ -219,7 +219,7 @@ def invert(at: Surface, test: ExponentTest) -> Inversion:
         late=ends[0].late | ends[1].late,
         critical=critical,
         log_ratio=np.square(at.root),
-        log_p_value=np.minimum(2 * norm.sf(quantile + excess), 1.0),
+        log_p_value=np.minimum(2 * ndtr(-quantile - excess), 1.0),
         detectable=told_from_log(error, critical, test.level),
         sigma=here.sigma,
         signal=here.signal,
@@ -240,8 +240,8 @@ def told_from_log(error: Array, critical: Array, level: float) -> Array:
     Returns:
         |p|, shape (series,).
     """
-    quantiles = norm.ppf((1 + level) / 2) + norm.ppf(POWER)
-    return quantiles * error * np.sqrt(critical / chi2.ppf(level, 1))
+    quantiles = ndtri((1 + level) / 2) + ndtri(POWER)
+    return quantiles * error * np.sqrt(critical / chdtri(1, 1 - level))
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ def _trial(at: Surface, exponent: Array, shift: Array, test: ExponentTest) -> Tr
     rows = np.flatnonzero((deviate > _SURELY_INSIDE) & (deviate < _SURELY_OUTSIDE))
     if rows.size:
         deviate[rows] = test.deviate(held[rows])
-    return Trial(exponent, held.held.shift, deviate - norm.isf((1 - test.level) / 2))
+    return Trial(exponent, held.held.shift, deviate + ndtri((1 - test.level) / 2))
 
 
 def _filled(whole: Trial, rows: Rows, part: Trial, chosen: Rows) -> Trial:

@@ -27,15 +27,17 @@ References:
     Vuong (1989), Econometrica 57, 307: the ratio of likelihoods of two rival families.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import exp1, gammainc
 
 from ultraslow.analysis.text import number
-from ultraslow.diffusion.laws import growth_regressor, late_logarithm
+from ultraslow.diffusion.laws import growth_regressor, late_logarithms
 
 from .noise_models import NoiseModel, noise_covariance
 
@@ -50,6 +52,7 @@ ONSET = 0.5
 # A law of exponent 0.05 differs from the logarithm by 12 % of D one decade beyond three decades of
 # data; below that, records of a few decades and per-cent noise cannot tell them apart.
 MARGIN = 0.05
+_FLAT = (-MARGIN, 0.0, MARGIN)  # exponents that count as a logarithm
 _EARLIEST = 1e-3  # share of the iterations at which the earliest has become a logarithm
 # Of growth before. What grew like t^0.2 for all decades but one has not merely begun otherwise.
 BEGINNINGS = (0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
@@ -230,11 +233,8 @@ def _rivals(key: bytes) -> _Rivals:
         metric,
         constant,
         family(_late_logarithms(times)),
-        family([(_named(p, onset), _power(times, p, onset)) for p in _FASTER for onset in soon]),
-        family(
-            [(_named(p, onset), _power(times, p, onset)) for p in _SLOWER for onset in late]
-            + _ended(times)
-        ),
+        family(_powers(times, _FASTER, soon)),
+        family(_powers(times, _SLOWER, late) + _ended(times)),
     )
 
 
@@ -246,18 +246,17 @@ def _late_logarithms(times: Array) -> list[tuple[str, Array]]:
     onsets = (0.0, *early, *np.linspace(0.15, ONSET, 8) * last)
     settled = np.geomspace(max(first, _EARLIEST * last), SETTLED * last, 16)
     shifted = [
-        (_named(0.0, onset) + (f", p = {number(p)}" if p else ""), _power(times, p, onset))
+        (_named(0.0, onset) + (f", p = {number(p)}" if p else ""), curve)
         for onset in onsets
-        for p in (-MARGIN, 0.0, MARGIN)
+        for p, (_, curve) in zip(_FLAT, _powers(times, _FLAT, (onset,)), strict=True)
     ]
+    kinds = np.array(list(product(BEGINNINGS, _WIDTHS, settled)))
+    q, width, t_c = kinds.T[..., None]
+    sharpness = _sharpness(q, t_c / last, width)
+    turns = late_logarithms(times / t_c, exponent=q, sharpness=sharpness)
     turning = [
-        (
-            f"log t from about {number(t_c)} on",
-            late_logarithm(times, exponent=q, settled=t_c, sharpness=_sharpness(q, t_c / last, w)),
-        )
-        for q in BEGINNINGS
-        for w in _WIDTHS
-        for t_c in settled
+        (f"log t from about {number(float(one))} on", curve)
+        for one, curve in zip(t_c[:, 0], turns, strict=True)
     ]
     starts = np.geomspace(first, _BRIEF * last, 10)
     begun = _scaled(np.log(times))
@@ -301,8 +300,8 @@ def _scaled(curve: Array) -> Array:
     return np.asarray((curve - curve[0]) / (curve[-1] - curve[0]))
 
 
-def _sharpness(exponent: float, settled: float, width: float) -> float:
-    """Sharpness m of a turn of some width, a share of the broadest.
+def _sharpness(exponent: Array, settled: Array, width: Array) -> Array:
+    """Sharpness m of turns of some width, shares of the broadest.
 
     The slope grows by the power q/(1 + x^(qm)), x = t/t_c: that is `MARGIN` at the last iteration
     where qm = ln(q/MARGIN − 1)/ln(T/t_c).
@@ -312,7 +311,7 @@ def _sharpness(exponent: float, settled: float, width: float) -> float:
         settled: t_c/T.
         width: share of the broadest turn that ends within the margin.
     """
-    return float(np.log(exponent / MARGIN - 1) / -np.log(settled)) / (exponent * width)
+    return np.asarray(np.log(exponent / MARGIN - 1) / -np.log(settled) / (exponent * width))
 
 
 def _named(exponent: float, onset: float) -> str:
@@ -323,7 +322,13 @@ def _named(exponent: float, onset: float) -> str:
     return f"log{time}" if onset else "log t"
 
 
-def _power(times: Array, exponent: float, onset: float) -> Array:
+def _powers(
+    times: Array, exponents: Sequence[float] | Array, onsets: Sequence[float]
+) -> list[tuple[str, Array]]:
+    """Powers of t + τ, logarithms at p = 0, with all onsets for each exponent, in words."""
+    shifted = times + np.array(onsets)[:, None]
     # In units of the last time: a steep power of large times would be a constant to rounding.
-    log_time = np.log((times + onset) / (times[-1] + onset))
-    return growth_regressor(log_time, np.array(exponent))
+    log_time = np.log(shifted / shifted[:, -1:])
+    curves = growth_regressor(log_time, np.asarray(exponents)[:, None, None])
+    names = [_named(float(p), float(onset)) for p, onset in product(exponents, onsets)]
+    return list(zip(names, curves.reshape(-1, times.size), strict=True))

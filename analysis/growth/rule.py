@@ -31,8 +31,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.special import stdtr
+from scipy.special import ndtr, ndtri, stdtr
 
 from ultraslow.analysis.intervals import (
     CONTRADICTED,
@@ -255,8 +254,8 @@ def signed_root(values: Array) -> Array:
 
 
 def _stouffer(p_values: list[float]) -> float:
-    deviates = stats.norm.isf(np.clip(p_values, 1e-12, 1 - 1e-12))
-    return float(stats.norm.sf(deviates.sum() / math.sqrt(len(p_values))))
+    deviates = -ndtri(np.clip(p_values, 1e-12, 1 - 1e-12))
+    return float(ndtr(-deviates.sum() / math.sqrt(len(p_values))))
 
 
 def usable(fits: xr.Dataset) -> tuple[list[str], dict[str, str]]:

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import BSpline
-from scipy.stats import chi2, norm
+from scipy.special import chdtri, ndtri
 
 from ultraslow.analysis.intervals import check_level, t_quantile
 from ultraslow.diffusion.laws import growth_regressor
@@ -281,7 +281,7 @@ def _missing(clear: NDArray[np.bool_]) -> str:
 
 def _reach(standardized: Array, level: float) -> float:
     """Quantile of the largest absolute value in each draw, at least the pointwise one."""
-    pointwise = float(norm.ppf((1 + level) / 2))
+    pointwise = float(ndtri((1 + level) / 2))
     if standardized.shape[1] == 0:
         return pointwise
     return max(pointwise, float(np.quantile(np.abs(standardized).max(axis=1), level)))
@@ -354,8 +354,8 @@ def growth_curve(
     matrix = fit["parameter_covariance"].values.reshape(-1, 4, 4)
     towards = curve_gradients(log_time, exponent, slope)
     variance = np.einsum("sti,sij,stj->st", towards, matrix, towards)
-    inflation = fit["critical"].values.reshape(-1) / chi2.ppf(fit.attrs["level"], 1)
-    half = norm.ppf((1 + level) / 2) * np.sqrt(np.maximum(variance, 0) * inflation[:, None])
+    inflation = fit["critical"].values.reshape(-1) / chdtri(1, 1 - fit.attrs["level"])
+    half = ndtri((1 + level) / 2) * np.sqrt(np.maximum(variance, 0) * inflation[:, None])
     shape = (*fit["exponent"].shape, times.size)
     bands = {"distance": middle, "low": middle - half, "high": middle + half}
     data = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import stdtr
 
 from .interval import Interval, t_quantile
 
@@ -42,7 +42,7 @@ class Contrast:
         """
         if self.error == 0:
             return float(self.value == 0)
-        return float(2 * stats.t.sf(abs(self.value) / self.error, self.freedom))
+        return float(2 * stdtr(self.freedom, -abs(self.value) / self.error))
 
 
 def unpaired(above: ArrayLike, below: ArrayLike) -> Contrast:

@@ -8,7 +8,7 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from ultraslow.analysis.text import interval, rounded
 
@@ -119,7 +119,7 @@ def t_quantile(freedom: float, level: float) -> float:
     >>> round(t_quantile(4, 0.95), 3)
     2.776
     """
-    return float(stats.t.ppf(0.5 + level / 2, freedom))
+    return float(stdtrit(freedom, 0.5 + level / 2))
 
 
 def fieller(

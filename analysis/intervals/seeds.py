@@ -12,9 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
-from statsmodels.stats.meta_analysis import combine_effects
-from statsmodels.stats.multitest import multipletests
+from scipy.special import ndtri
 
 from .interval import Interval, t_quantile
 
@@ -78,7 +76,7 @@ def standard_errors(fits: xr.Dataset) -> xr.DataArray:
     Returns:
         The standard errors, over the dimensions of the series.
     """
-    quantile = norm.ppf((1 + fits.attrs["level"]) / 2)
+    quantile = ndtri((1 + fits.attrs["level"]) / 2)
     return (fits["exponent_high"] - fits["exponent_low"]) / (2 * quantile)
 
 
@@ -117,6 +115,8 @@ def pool(estimates: ArrayLike, errors: ArrayLike, *, level: float) -> Pooled:
     Returns:
         The pooled estimate; NaN, with an unbounded interval, with fewer than two estimates.
     """
+    from statsmodels.stats.meta_analysis import combine_effects  # seconds that few calls need
+
     value = np.asarray(estimates, dtype=np.float64).ravel()
     error = np.asarray(errors, dtype=np.float64).ravel()
     kept = np.isfinite(value) & np.isfinite(error) & (error > 0)
@@ -170,6 +170,8 @@ def false_discoveries(
     Returns:
         The discoveries.
     """
+    from statsmodels.stats.multitest import multipletests  # seconds that few calls need
+
     given = np.asarray(p_values, dtype=np.float64).ravel()
     kept = np.isfinite(given)
     rejected, adjusted = np.zeros(given.size, dtype=bool), np.full(given.size, np.nan)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from ultraslow.analysis.growth import (
     LEAST_RATIO,
@@ -179,7 +179,7 @@ def detectable_formula(
     rho = (1 - noise.nugget) * np.exp(-spacing / noise.length) if noise.kind == "ar_log_t" else 0.0
     effective = times.size * (1 - rho) / (1 + rho)
     error = np.sqrt(720) * scale / (log_range * np.sqrt(effective))
-    return float((norm.ppf((1 + level) / 2) + norm.ppf(0.8)) * error)
+    return float((ndtri((1 + level) / 2) + ndtri(0.8)) * error)
 
 
 def summary(certificate: Certificate) -> str:

@@ -16,7 +16,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from ultraslow.analysis.growth import (
     DECADES,
@@ -215,7 +214,7 @@ class _Truths:
         for own, drawn, error in zip(along @ seen, along @ simulated, unsure, strict=True):
             variance = (drawn.var() + (own.var(ddof=1) if count > 1 else 0.0)) / count + error**2
             off = float(own.mean() - drawn.mean())
-            densities.append(float(stats.norm.logpdf(off, scale=math.sqrt(variance))))
+            densities.append(-0.5 * (off**2 / variance + math.log(2 * math.pi * variance)))
         return densities[0], densities[1]
 
     def _exponents(self, centre: float, fits: Fitted) -> Array:

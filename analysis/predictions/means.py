@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from ultraslow.analysis.intervals import (
     ASSURED,
@@ -210,7 +210,7 @@ def _contradicting(measures: Sequence[Measure] | Sequence[_Summary]) -> int:
 
 
 def _ends(one: _Summary, level: float) -> tuple[Array, Array]:
-    half = stats.t.ppf(0.5 + level / 2, one.count - 1) * one.spread / np.sqrt(one.count)
+    half = stdtrit(one.count - 1, 0.5 + level / 2) * one.spread / np.sqrt(one.count)
     return one.mean - half, one.mean + half
 
 
@@ -246,9 +246,9 @@ def _stouffer(one: _Summary) -> Array:
     error = np.maximum(one.spread / np.sqrt(one.count), 1e-300)
     sums = []
     for distance in (one.mean - one.zone.above, one.zone.below - one.mean):
-        p_values = stats.t.sf(np.clip(distance / error, -1e6, 1e6), one.count - 1)
-        deviates = stats.norm.isf(np.clip(p_values, 1e-12, 1 - 1e-12))
-        sums.append(stats.norm.sf(deviates.sum(axis=-1) / math.sqrt(one.mean.shape[-1])))
+        p_values = stdtr(one.count - 1, -np.clip(distance / error, -1e6, 1e6))
+        deviates = -ndtri(np.clip(p_values, 1e-12, 1 - 1e-12))
+        sums.append(ndtr(-deviates.sum(axis=-1) / math.sqrt(one.mean.shape[-1])))
     return np.minimum(*sums)
 
 

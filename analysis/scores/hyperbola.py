@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import optimize
+from scipy.special import fdtrc, stdtr
 
 from ultraslow.analysis.intervals import Interval, t_quantile
 from ultraslow.diffusion.scaling import steps_to_target
@@ -138,7 +139,7 @@ def profile_hyperbola(
     if repeated:
         freedom = int(counts.sum()) - sizes.size
         own = _Spread(max(within / freedom, least), freedom)
-        misfit = float(stats.f.sf(off / own.variance, spread.freedom, own.freedom))
+        misfit = float(fdtrc(spread.freedom, own.freedom, off / own.variance))
         if misfit >= MISFIT:
             spread, basis, n = own, RUNS, int(counts.sum())
     low, high = profile.ends(best, t_quantile(spread.freedom, level) ** 2 * spread.variance)
@@ -253,7 +254,7 @@ class _Profile:
         limits = ([self.edges[0], 1 / _BEND - 1e-9], [self.edges[1] + 1e-9, _BEND + 1e-9])
         least = min(plain, 2 * float(optimize.least_squares(rest, start, bounds=limits).cost))
         variance = max(least / freedom, known, 1e-300)
-        return float(stats.f.sf((plain - least) / variance, 1, freedom))
+        return float(fdtrc(1, freedom, (plain - least) / variance))
 
 
 def _crossing(over: Callable[[float], float], outside: float, inside: float) -> float:
@@ -280,7 +281,7 @@ def _profile_at_edge(
         rest = flat - np.average(flat, weights=profile.weights) - slope * x
         variance = max(float(profile.weights @ rest**2) / freedom, least)
     error = math.sqrt(variance / squares)
-    beyond = float(2 * stats.t.sf(abs(slope) / max(error, _EQUAL), freedom))
+    beyond = float(2 * stdtr(freedom, -abs(slope) / max(error, _EQUAL)))
     ends = (0.0, found.critical.high) if low else (found.critical.low, math.inf)
     critical = replace(found.critical, value=math.nan, low=ends[0], high=ends[1])
     fewest = found.fewest_steps if low else math.nan
@@ -324,7 +325,7 @@ def _departure(flat: Array, direction: Array, error: _Error) -> float:
     spread = float(error.of(slopes[1:]))
     if spread < 1e-9:
         return 1.0
-    return float(2 * stats.t.sf(abs(slopes[0]) / spread, error.seeds - 1))
+    return float(2 * stdtr(error.seeds - 1, -abs(slopes[0]) / spread))
 
 
 def _best(sizes: Array, means: Array, grid: Array) -> Array:
@@ -397,7 +398,7 @@ def _misfit(logs: Array, fitted: Array, along: Array) -> float:
     if np.linalg.matrix_rank(spread) < k:
         return math.nan
     t_sq = n * float(mean @ np.linalg.solve(spread, mean))
-    return float(stats.f.sf(t_sq * (n - k) / (k * (n - 1)), k, n - k))
+    return float(fdtrc(k, n - k, t_sq * (n - k) / (k * (n - 1))))
 
 
 def _slope(fitted: Array) -> Array:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from statsmodels.stats.multitest import multipletests
 
 from ultraslow.analysis.intervals import Contrast, Interval, block, paired, unpaired
 from ultraslow.analysis.runs import LadderPlace, place_of
@@ -166,6 +165,8 @@ def _gains(
     samples: Sequence[_Seeds], pairs: Sequence[tuple[int, int]], *, level: float
 ) -> list[Gain | None]:
     """Gains of a column, whose p-values are corrected together."""
+    from statsmodels.stats.multitest import multipletests  # seconds that few calls need
+
     complete = _complete(samples)
     blocks = np.array([[samples[k][seed] for seed in seeds] for k, seeds in complete.items()])
     rows = {k: row for row, k in enumerate(complete)}

@@ -5,6 +5,7 @@ from .growth import (
     growth_basis as growth_basis,
     growth_regressor as growth_regressor,
     late_logarithm as late_logarithm,
+    late_logarithms as late_logarithms,
 )
 from .null import (
     CROSSOVER as CROSSOVER,

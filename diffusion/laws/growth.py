@@ -99,6 +99,21 @@ def late_logarithm(
     """
     x = all_positive(numbers(times, "times"), "times") / positive(settled, "settled")
     q, m = positive(exponent, "exponent"), positive(sharpness, "sharpness")
+    return late_logarithms(x, exponent=np.array(q), sharpness=np.array(m))
+
+
+def late_logarithms(x: Array, *, exponent: Array, sharpness: Array) -> Array:
+    """As `late_logarithm`, of many shapes at once.
+
+    Arguments:
+        x: t/t_c > 0, any shape.
+        exponent: q > 0, broadcast against x.
+        sharpness: m > 0, broadcast against x.
+
+    Returns:
+        d, of the broadcast shape.
+    """
+    q, m = exponent, sharpness
     # Far out ₂F₁ loses digits; the slope there is 1 − x^(−qm)/m to twelve.
     near = np.minimum(x, _FAR ** (1 / (q * m)))
     series = near**q / q * hyp2f1(1 / m, 1 / m, 1 + 1 / m, -(near ** (q * m)))

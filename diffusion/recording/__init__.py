@@ -8,7 +8,8 @@ Contents:
     schedule  at which iterations to record
     disk      whole files and folders that outlast a power cut
     outside   links out of an HDF5 file, and circles in it
-    headers   what a listing needs of a sealed file
+    headers   what a sealed file declares, and values, read off its bytes
+    pieces    values that such a file keeps in pieces
     netcdf    the one reader and writer of files, and their seal
     remote    recordings in object stores, by their URLs
     lease     who writes a live folder

@@ -16,6 +16,7 @@ from .disk import (
 )
 from .errors import (
     RecordError as RecordError,
+    UnfamiliarError as UnfamiliarError,
     brief as brief,
     escaped as escaped,
     nearest as nearest,
@@ -23,7 +24,7 @@ from .errors import (
     shortened as shortened,
 )
 from .fields import ASKED_WITH as ASKED_WITH, COORDINATES as COORDINATES, FIELDS as FIELDS
-from .headers import HeaderVariable as HeaderVariable, UnfamiliarError as UnfamiliarError
+from .headers import HeaderVariable as HeaderVariable
 from .labels import (
     LABELS as LABELS,
     SCALARS as SCALARS,

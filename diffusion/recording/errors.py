@@ -46,6 +46,10 @@ class RecordError(ValueError):
         return type(self), (self.source, self.faults)
 
 
+class UnfamiliarError(Exception):
+    """The bytes of a file are not written as this package writes them."""
+
+
 @contextmanager
 def damage(source: str, found: str) -> Iterator[None]:
     """What a library raises within, reading a file, becomes a fault of that file.

@@ -1,52 +1,57 @@
-"""Recordings for a listing: what a sealed file declares, and the values that are asked for.
+"""Sealed recordings read off their bytes: what a file declares, and its values, some or all.
 
 To open a file the NetCDF library visits every variable with all that is said of it, which takes
-ten times as long as what a listing needs of it. So that is read off the bytes here, by their
-structure (HDF5 File Format Specification 3.0): the links of the root to its data sets, the shape,
-type and place of each, the attributes of the file, numbers that lie in one piece, and texts.
+ten times as long as what a listing needs of it, and several times as long as all values. So they
+are read off the bytes here, by their structure (HDF5 File Format Specification 3.0): the links of
+the root to its data sets, the shape, type and place of each, attributes, numbers and texts.
 
-Nothing is followed out of the file, nothing is unfolded and no more is taken than its bytes hold.
-Whatever is not written as this package writes it is *unfamiliar*, and for the library to read: a
-file without a seal, groups, links other than to data sets, values in other files. What is familiar
-gives what the library gives; the tests compare all kinds of recordings.
+Nothing is followed out of the file, and no more is taken than its bytes hold or, unfolded, than
+may be read of a file. Whatever is not written as this package writes it is *unfamiliar*, and for
+the library to read: a file without a seal, groups, links other than to data sets, values in other
+files. What is familiar gives what the library gives; the tests compare all kinds of recordings.
 """
 
 import math
 import struct
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import UnfamiliarError
 from .fields import FIELDS
 from .outside import SIGNATURE
+from .pieces import in_pieces
 
 _NOWHERE = 2**64 - 1
-_SPACE, _LINKS, _TYPE, _EXTERNAL, _LINK, _LAYOUT, _ATTRIBUTE, _CONTINUES, _ATTRIBUTES = (
-    0x01,
-    0x02,
-    0x03,
-    0x07,
-    0x06,
-    0x08,
-    0x0C,
-    0x10,
-    0x15,
-)
-_WANTED = {_SPACE, _LINKS, _TYPE, _EXTERNAL, _LINK, _LAYOUT, _ATTRIBUTE, _ATTRIBUTES}
+_SPACE, _LINKS, _TYPE, _EXTERNAL, _LINK = 0x01, 0x02, 0x03, 0x07, 0x06
+_LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUES, _ATTRIBUTES = 0x08, 0x0B, 0x0C, 0x10, 0x15
+_WANTED = {_SPACE, _LINKS, _TYPE, _EXTERNAL, _LINK, _LAYOUT, _FILTERS, _ATTRIBUTE, _ATTRIBUTES}
+# A recording of 300 records, 1000 tensors and 10 fields has 24 MB. A file that asks for more than
+# this much memory is broken, hostile or no recording.
+MEMORY_LIMIT = 2**31
+_TEXT = 16  # bytes that stand for a text beside it
 _STEPS = 10_000  # beside one for every four bytes
 _STEP = 64  # bytes that are taken in one
 _UNFOLDED = 1032  # bytes that a compressed byte stands for at most
 # What the NetCDF library keeps for itself, and what makes values stand for others.
-_HIDDEN = {"_NCProperties", "_nc3_strict", "coordinates"}
+_HIDDEN = {
+    "_NCProperties",
+    "_nc3_strict",
+    "coordinates",
+    "_FillValue",
+    "CLASS",
+    "NAME",
+    "DIMENSION_LIST",
+    "REFERENCE_LIST",
+    "_Netcdf4Dimid",
+    "_Netcdf4Coordinates",
+}
 _PACKED = {b"scale_factor", b"add_offset", b"missing_value", b"_Unsigned"}
 _PLACEHOLDER = b"This is a netCDF dimension but not a netCDF variable"
-
-
-class UnfamiliarError(Exception):
-    """The bytes are not written as this package writes them."""
 
 
 @dataclass(frozen=True)
@@ -85,37 +90,59 @@ class Header:
         sizes: length of each dimension.
         variables: by name.
         attrs: attributes of the file by name.
+        described: attributes of each variable by name, where all was asked for.
     """
 
     sizes: Mapping[str, int]
     variables: Mapping[str, HeaderVariable]
     attrs: dict[str, Any]
+    described: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def read_header(content: bytes, wanted: Collection[str]) -> Header:
+def read_header(content: bytes, wanted: Collection[str], most: int = MEMORY_LIMIT) -> Header:
     """What a file declares, and the values of some of its variables.
 
     Arguments:
         content: all bytes of a file whose seal fits.
         wanted: variables whose values are read as well; texts and single numbers always are.
+        most: bytes that all values of the file may take.
 
     Returns:
         The header, unchecked.
 
     Raises:
-        UnfamiliarError: where the bytes are not written as this package writes them.
+        UnfamiliarError: where the bytes are not written as this package writes them, or claim
+            more.
     """
+    with _familiar():
+        return _Bytes(content).header(frozenset(wanted), most, described=False)
+
+
+def read_whole(content: bytes, most: int = MEMORY_LIMIT) -> Header:
+    """All that a file holds: as `read_header`, with all values, and attributes of variables."""
+    with _familiar():
+        return _Bytes(content).header(frozenset(FIELDS), most, described=True)
+
+
+@contextmanager
+def _familiar() -> Iterator[None]:
     try:
-        return _Bytes(content).header(frozenset(wanted))
+        yield
     except (struct.error, LookupError, ValueError, TypeError, OverflowError) as error:
         raise UnfamiliarError(str(error)) from error
 
 
 @dataclass(frozen=True)
 class _Object:
-    """The messages of an object's header, by their kind, as places in the bytes."""
+    """The messages of an object's header, by their kind, as places in the bytes.
+
+    Attributes:
+        messages: begin and end of each.
+        ordered: whether the two bytes before each tell when it was made.
+    """
 
     messages: Mapping[int, list[tuple[int, int]]]
+    ordered: bool
 
     def one(self, kind: int) -> tuple[int, int]:
         """The only message of a kind."""
@@ -123,6 +150,19 @@ class _Object:
         if len(found) != 1:
             raise UnfamiliarError(f"{len(found)} messages of kind {kind}")
         return found[0]
+
+
+class _Declared(NamedTuple):
+    """A variable as it is declared: its header, where its values lie, and how much they claim.
+
+    Its type is None of texts, its place where they lie in pieces.
+    """
+
+    item: _Object
+    place: tuple[int, int] | None
+    dtype: np.dtype[Any] | None
+    shape: tuple[int, ...]
+    claimed: int
 
 
 class _Bytes:
@@ -133,7 +173,7 @@ class _Bytes:
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
         self._steps = _STEPS + len(content) // 4
 
-    def header(self, wanted: frozenset[str]) -> Header:
+    def header(self, wanted: frozenset[str], most: int, *, described: bool) -> Header:
         """All that is asked for."""
         content = self.content
         plain = (
@@ -145,45 +185,46 @@ class _Bytes:
         if _TYPE in root.messages:
             raise UnfamiliarError("no group at the root")
         attributes = dict(self._attributes(root))
-        variables: dict[str, HeaderVariable] = {}
+        declared: dict[str, _Declared] = {}
         sizes: dict[str, int] = {}
-        claimed = 0
-        for name, address in sorted(self._links(root)):
+        for _, name, address in sorted(self._links(root)):  # as the library lists them
             item = self._object(address)
-            claimed += self._variable(name, item, wanted, variables, sizes)
-        if claimed > _UNFOLDED * len(content):
-            raise UnfamiliarError("more values than the file can hold")
-        return Header(sizes, variables, attributes)
+            place = self._place(item)
+            if name in FIELDS and not self._is_placeholder(item):
+                declared[name] = self._declared(item, place)
+                _enlarge(sizes, name, declared[name].shape)
+        if sum(one.claimed for one in declared.values()) > min(_UNFOLDED * len(content), most):
+            raise UnfamiliarError("more values than the file can hold, or than are read")
+        variables = {name: self._variable(name, one, wanted) for name, one in declared.items()}
+        items = {name: one.item for name, one in declared.items()} if described else {}
+        told = {name: dict(self._attributes(item)) for name, item in items.items()}
+        return Header(sizes, variables, attributes, told)
 
-    def _variable(
-        self,
-        name: str,
-        item: _Object,
-        wanted: frozenset[str],
-        into: dict[str, HeaderVariable],
-        sizes: dict[str, int],
-    ) -> int:
-        """Read a variable, and how many bytes its values claim; other programs' are left out."""
-        place = self._place(item)
-        if name not in FIELDS or self._is_placeholder(item):
-            return 0
+    def _declared(self, item: _Object, place: tuple[int, int] | None) -> _Declared:
         dtype = _dtype_of(self.content[slice(*item.one(_TYPE))])
         shape = _shape_of(self.content[slice(*item.one(_SPACE))])
-        claimed = math.prod(shape) * (16 if dtype is None else dtype.itemsize)
+        claimed = math.prod(shape) * (_TEXT if dtype is None else dtype.itemsize)
+        return _Declared(item, place, dtype, shape, claimed)
+
+    def _variable(self, name: str, one: _Declared, wanted: frozenset[str]) -> HeaderVariable:
+        """A variable, with its values where they are wanted."""
         dims = FIELDS[name].dims
-        if len(dims) != len(shape):
-            raise UnfamiliarError(f"{name} of {len(shape)} dimensions")
-        for dim, length in zip(dims, shape, strict=True):
-            if sizes.setdefault(dim, length) != length:
-                raise UnfamiliarError(f"{dim} of two lengths")
-        known: NDArray[Any] | None = None
-        if dtype is None:
-            known = self._texts(self._held(place, claimed), shape)
-            dtype = known.dtype
-        elif not shape or name in wanted:
-            known = np.frombuffer(self._held(place, claimed), dtype).reshape(shape)
-        into[name] = HeaderVariable(dims, shape, dtype, known)
-        return claimed
+        if one.dtype is None:
+            known = self._texts(self._held(one.place, one.claimed), one.shape)
+            return HeaderVariable(dims, one.shape, known.dtype, known)
+        if one.shape and name not in wanted:
+            return HeaderVariable(dims, one.shape, one.dtype)
+        if one.place is None:
+            layout, *filters = (
+                self.content[at:end]
+                for kind in (_LAYOUT, _FILTERS)
+                for at, end in one.item.messages.get(kind, ())
+            )
+            known = in_pieces(self.content, layout, b"".join(filters), one.shape, one.dtype)
+        else:
+            held = bytearray(self._held(one.place, one.claimed))  # which may be written to
+            known = np.frombuffer(held, one.dtype).reshape(one.shape)
+        return HeaderVariable(dims, one.shape, one.dtype, known)
 
     def _spend(self, steps: int = 1) -> None:
         """Structure that leads to the same bytes again and again comes to an end."""
@@ -234,16 +275,20 @@ class _Bytes:
                         raise UnfamiliarError("a header that goes on nowhere")
                     blocks.append((start + 4, start + length - 4))
                 at = after
-        return _Object(found)
+        return _Object(found, bool(ordered))
 
-    def _links(self, root: _Object) -> Iterator[tuple[str, int]]:
-        """Names and addresses of what is linked (§IV.A.2.g), hard links alone."""
+    def _links(self, root: _Object) -> Iterator[tuple[int, str, int]]:
+        """What is linked (§IV.A.2.g), by hard links alone.
+
+        Yields:
+            When each was made, or 0 where that is not kept, its name and its address.
+        """
         for at, end in root.messages.get(_LINK, []):
             yield self._link(self.content[at:end])
         start, _ = root.one(_LINKS)
         yield from map(self._link, self._dense(start, 8 if self.content[start + 1] & 1 else 0, 5))
 
-    def _link(self, message: bytes) -> tuple[str, int]:
+    def _link(self, message: bytes) -> tuple[int, str, int]:
         flags = message[1]
         if message[0] != 1 or flags & 8:
             raise UnfamiliarError("a link to something else")
@@ -255,7 +300,8 @@ class _Bytes:
         address = message[at + length : at + length + 8]
         if len(address) < 8:
             raise UnfamiliarError("a link without an end")
-        return name.decode(), int.from_bytes(address, "little")
+        made = int.from_bytes(message[2:10], "little") if flags & 4 else 0
+        return made, name.decode(), int.from_bytes(address, "little")
 
     def _dense(self, start: int, skipped: int, kind: int) -> Iterator[bytes]:
         """What many links or attributes are kept in: a heap, and a tree of places in it.
@@ -314,7 +360,10 @@ class _Bytes:
 
     def _attribute_parts(self, item: _Object) -> Iterator[tuple[str, bytes, int]]:
         """Names of attributes, their messages (§IV.A.2.m), and where in them the name ends."""
-        messages = [self.content[at:end] for at, end in item.messages.get(_ATTRIBUTE, [])]
+        places = item.messages.get(_ATTRIBUTE, [])
+        if item.ordered:
+            places = sorted(places, key=lambda place: self._number(place[0] - 2, 2))
+        messages = [self.content[at:end] for at, end in places]
         for start, _ in item.messages.get(_ATTRIBUTES, []):
             skipped = 2 if self.content[start + 1] & 1 else 0
             messages += self._dense(start, skipped, 8)
@@ -469,6 +518,16 @@ class _Heap:
             found = [struct.unpack("<QQQ", record) for record in records]
             self._named = {name: (at, length) for at, length, name in found}
         return self._of._part(*self._named[number])
+
+
+def _enlarge(sizes: dict[str, int], name: str, shape: tuple[int, ...]) -> None:
+    """Note the lengths of a field's dimensions, which all fields have in common."""
+    dims = FIELDS[name].dims
+    if len(dims) != len(shape):
+        raise UnfamiliarError(f"{name} of {len(shape)} dimensions")
+    for dim, length in zip(dims, shape, strict=True):
+        if sizes.setdefault(dim, length) != length:
+            raise UnfamiliarError(f"{dim} of two lengths")
 
 
 def _shape_of(space: bytes) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from ultraslow.analysis.growth.family import Frame, members
 from ultraslow.analysis.growth.noise_models import OFF_CLOCK, NoiseModel
@@ -184,7 +184,7 @@ def roots_at_deviates(sample: Array) -> Array:
     Returns:
         R, shape (deviate,), increasing, and at least `LEAST_SPREAD` times as far out as z.
     """
-    around = norm.cdf(DEVIATES[:, None] * _AROUND)
+    around = ndtr(DEVIATES[:, None] * _AROUND)
     found = np.mean(np.quantile(sample, around) / _AROUND, axis=1)
     least = LEAST_SPREAD * DEVIATES
     found = np.where(DEVIATES > 0, np.maximum(found, least), found)

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import xarray as xr
-from scipy import stats
+from numpy.typing import NDArray
+from scipy.special import stdtr
 
 from ultraslow.analysis.growth import DECADES, signed_root
 from ultraslow.analysis.intervals import SEEDS, joint_level, t_interval
@@ -159,9 +160,14 @@ def _like_powers(study: Study) -> Study:
         known = roots[np.isfinite(roots)]
         # Seeds that agree to rounding are no draws, and tell nothing of the spread.
         drawn = known.size >= SEEDS and np.ptp(known) > _ROUNDING
-        if drawn and stats.ttest_1samp(known, 0, alternative="greater").pvalue < error:
+        if drawn and stdtr(known.size - 1, -_ratio_to_error(known)) < error:
             found += names
     return study.part(found)
+
+
+def _ratio_to_error(values: NDArray[np.float64]) -> float:
+    """Student's t of a mean against 0."""
+    return float(values.mean() / values.std(ddof=1)) * math.sqrt(values.size)
 
 
 def _no_logarithm(powers: Study) -> str:

@@ -9,15 +9,20 @@ import xarray as xr
 from every_field import ALL, every_field
 
 from ultraslow.diffusion.recording import netcdf
-from ultraslow.diffusion.recording.errors import RecordError
+from ultraslow.diffusion.recording.errors import RecordError, UnfamiliarError
 from ultraslow.diffusion.recording.fields import FIELDS
-from ultraslow.diffusion.recording.headers import UnfamiliarError, read_header
+from ultraslow.diffusion.recording.headers import read_header, read_whole
 from ultraslow.diffusion.recording.netcdf import from_bytes, seal, sealed_header, to_bytes
 
 DATA = Path(__file__).parents[3] / "data"
 RECORDED = sorted(DATA.glob("*/*.nc"))[::8]
 OUTSIDE = sorted(Path(__file__).with_name("outside").glob("*.nc"))
 COMPRESSED = {"sketch", "loss_difference"}
+
+
+def through_library(content):
+    """The records as the NetCDF library reads them."""
+    return netcdf._through_library(content, "it")
 
 
 def assert_same(header, records):
@@ -35,11 +40,27 @@ def assert_same(header, records):
         np.testing.assert_array_equal(header.attrs[name], value)
 
 
+def assert_whole(content):
+    """All values and attributes against those that the library reads, bit by bit."""
+    read, expected = from_bytes(content, "it"), through_library(content)
+    assert_same(read_whole(content), expected)
+    assert list(read.variables) == list(expected.variables)
+    assert (read.sizes, list(read.coords)) == (expected.sizes, list(expected.coords))
+    for name, variable in expected.variables.items():
+        found = read.variables[name]
+        assert found.values.tobytes() == variable.values.tobytes()
+        assert found.values.flags.writeable == variable.values.flags.writeable
+        told = [(key, type(value), value) for key, value in variable.attrs.items()]
+        assert [(key, type(value), value) for key, value in found.attrs.items()] == told
+
+
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 def test_recordings_of_a_study(path):
     content = path.read_bytes()
+    assert_whole(content)
     header = read_header(content, set(FIELDS) - COMPRESSED)
-    assert_same(header, from_bytes(content, "it"))
+    assert_same(header, through_library(content))
+    assert header.variables["sketch"].known is None
     assert header.variables["distance_sq"].known is not None
     with pytest.raises(LookupError, match="not read with the header"):
         _ = read_header(content, ()).variables["loss"].values
@@ -63,7 +84,39 @@ def test_every_field_and_attributes_of_all_kinds(tmp_path, way):
         content = (tmp_path / "it.nc").read_bytes()
     else:
         content = to_bytes(records)
-    assert_same(read_header(content, ("distance_sq", "iteration")), from_bytes(content, "it"))
+    assert_same(read_header(content, ("distance_sq", "iteration")), through_library(content))
+    assert_whole(content)
+
+
+@pytest.mark.parametrize("filters", [{}, {"zlib": True}, {"zlib": True, "shuffle": True}, "all"])
+@pytest.mark.parametrize("pieces", [(7, 3, 4, 2), (2, 2, 2, 2), (1, 1, 1, 1)])
+def test_values_in_many_pieces(filters, pieces):
+    """Of one floor of a tree and of several, whole pieces and cut ones."""
+    records = every_field(*ALL)
+    noise = np.random.default_rng(0).exponential
+    for variable in records.variables.values():
+        if variable.ndim > 1:
+            variable.values = noise(size=variable.shape)
+            variable.encoding = {
+                "chunksizes": tuple(map(min, variable.shape, pieces[: variable.ndim])),
+                "shuffle": False,
+                **({"zlib": True, "fletcher32": True} if filters == "all" else filters),
+            }
+    content = bytes(netcdf._fill(netCDF4.Dataset("it", "w", memory=1), records))
+    content = netcdf._without_padding(content)
+    if filters == "all":
+        with pytest.raises(UnfamiliarError, match="other filters"):
+            read_whole(content)
+        assert netcdf._familiar(content) is None
+        return
+    assert_whole(content + seal(content))
+
+
+def test_what_claims_more_than_may_be_read_is_not_unfolded(single):
+    content = to_bytes(single(np.arange(3.0), [0, 1, 2], sketch=np.zeros((3, 2**16))))
+    assert_whole(content)
+    with pytest.raises(UnfamiliarError, match="than are read"):
+        read_whole(content, 3 * 2**18)
 
 
 def test_what_other_programs_write_is_left_to_the_library(single, tmp_path):
@@ -94,7 +147,9 @@ def test_files_that_reach_out_of_themselves_are(path):
 
 def test_sealed_damage_is_unfamiliar_or_reads_as_the_library_reads_it(single):
     """The seal is no secret: whoever damages a file may seal it anew."""
-    content = to_bytes(single(np.arange(5.0), range(5), loss=np.ones(5)))[: -netcdf.LENGTH]
+    sketch = np.zeros((5, 2048))
+    content = to_bytes(single(np.arange(5.0), range(5), loss=np.ones(5), sketch=sketch))
+    content = content[: -netcdf.LENGTH]
     rng = np.random.default_rng(1)
     came = 0
     for _ in range(300):
@@ -103,8 +158,8 @@ def test_sealed_damage_is_unfamiliar_or_reads_as_the_library_reads_it(single):
             bad[at] ^= 1 << int(rng.integers(8))
         bad = bytes(bad)
         try:
-            header = read_header(bad, ("iteration", "distance_sq"))
-            whole = from_bytes(bad + seal(bad), "it")
+            header = read_whole(bad)
+            whole = through_library(bad)
         except (UnfamiliarError, RecordError):
             continue
         came += 1
