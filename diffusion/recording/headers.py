@@ -27,6 +27,8 @@ from .outside import SIGNATURE
 from .pieces import in_pieces
 
 _NOWHERE = 2**64 - 1
+_EIGHT_BYTES = struct.Struct("<Q")
+_HELD_TEXT = struct.Struct("<H6xQ")  # number and length of a text in a heap
 _SPACE, _LINKS, _TYPE, _EXTERNAL, _LINK = 0x01, 0x02, 0x03, 0x07, 0x06
 _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUES, _ATTRIBUTES = 0x08, 0x0B, 0x0C, 0x10, 0x15
 _WANTED = {_SPACE, _LINKS, _TYPE, _EXTERNAL, _LINK, _LAYOUT, _FILTERS, _ATTRIBUTE, _ATTRIBUTES}
@@ -233,6 +235,8 @@ class _Bytes:
             raise UnfamiliarError("more structure than bytes")
 
     def _number(self, at: int, width: int = 8) -> int:
+        if width == 8:  # most are, and hundreds are looked up in a file
+            return int(_EIGHT_BYTES.unpack_from(self.content, at)[0])
         if at + width > len(self.content):
             raise UnfamiliarError("a number beyond the end")
         return int.from_bytes(self.content[at : at + width], "little")
@@ -270,7 +274,7 @@ class _Bytes:
                     else:
                         found[kind] = [(body, after)]
                 elif kind == _CONTINUES:
-                    start, length = self._number(body), self._number(body + 8)
+                    start, length = struct.unpack_from("<QQ", content, body)
                     if content[start : start + 4] != b"OCHK":
                         raise UnfamiliarError("a header that goes on nowhere")
                     blocks.append((start + 4, start + length - 4))
@@ -456,7 +460,7 @@ class _Bytes:
         at += 16
         while at + 16 <= end:
             self._spend()
-            number, length = self._number(at, 2), self._number(at + 8)
+            number, length = _HELD_TEXT.unpack_from(self.content, at)
             if not number:
                 return
             yield number, (at + 16, length)
