@@ -129,7 +129,7 @@ class Strided(nn.Conv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """As of `nn.Conv2d`."""
+        """As any convolution."""
         down, right = self.stride
         return F.conv2d(x[:, :, ::down, ::right], self.weight)
 
