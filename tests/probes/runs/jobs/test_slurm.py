@@ -10,13 +10,14 @@ from shutil import which
 
 import numpy as np
 import pytest
-import submitit
 import xarray as xr
 
 from ultraslow.probes.runs.config import Config
 from ultraslow.probes.runs.jobs.slurm import ClusterRun, _Notes, followed, slurm, submitted
 from ultraslow.probes.runs.jobs.sweep import Sweep, last_iteration, state
 from ultraslow.probes.storage import SegmentStore
+
+submitit = pytest.importorskip("submitit")
 
 CONFIG = Config(width=2, batch_size=160, iterations=3, evaluations=0, device="cpu", name="a")
 
