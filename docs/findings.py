@@ -28,6 +28,7 @@ DOCS = Path(__file__).parent
 DATA = DOCS.parent / "data"
 PICTURES = DOCS / "findings"
 DPI = 130
+TINY = 0.001  # of p-values, below which their size says nothing more
 OPEN = ("undecidable", "not applicable")
 
 HEAD = """# What the recordings say
@@ -363,7 +364,8 @@ def gain(found):
         return "–", "–"
     contrast = found["contrast"]
     value = within(contrast["estimate"], contrast["low"], contrast["high"])
-    return str(value), number(found["p_value"], 2)
+    small = found["p_value"] < TINY
+    return str(value), f"< {TINY:g}" if small else number(found["p_value"], 2)
 
 
 def rungs(report, recipe):
