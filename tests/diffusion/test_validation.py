@@ -234,6 +234,7 @@ OF_DATA = {
     "walks.roughness": {"structure"},
     "sketch": {"distance_between", "two_time", "two_time_refined"},
     "moments": "all",
+    "laws.growth": {"late_logarithms"},  # of shapes that `late_logarithm` has checked
     # no numbers of its own, or they are those of `recording` and `Setup`
     "walks.recordings": {"simulator", "simulated_recordings"},
     "laws.null": {"law_named"},

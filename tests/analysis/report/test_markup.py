@@ -123,6 +123,7 @@ PIECES = {
 @given(text=HOSTILE)
 def test_no_text_adds_elements_or_attributes(part, text):
     assume("; " not in text)  # conditions are parted there
+    assume(text.count("`") < 2)  # what stands between two is code in the sentences of a verdict
     harmless, hostile = Reader(PIECES[part]("x")), Reader(PIECES[part](text))
     # An empty text may leave its element out; none may add one.
     assert set(hostile.tags) <= set(harmless.tags)
