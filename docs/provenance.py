@@ -27,6 +27,10 @@ values unchanged to the bit. In their landscape scans all filter-normalized dire
 first have the filters' lengths of weights that the direction before had moved; in later ones they
 have those at the checkpoint.
 
+`limit-study.begun.tar` holds what has been recorded so far of the recipe `limit-study`, in compact
+form. It is no study yet and is not reported: unpacked into a folder, `ultraslow sweep limit-study
+--folder FOLDER` goes on with the runs that are missing.
+
 This page is written by `docs/provenance.py`.
 """
 
