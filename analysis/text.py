@@ -37,6 +37,15 @@ def number(value: float, digits: int = 3) -> str:
     return sign + f"{size:.{digits}g}"
 
 
+def p_value(value: float) -> str:
+    """A p-value; of tiny ones that they are tiny, as their size says nothing more.
+
+    >>> p_value(0.0321), p_value(7.8e-5)
+    ('0.032', '< 0.001')
+    """
+    return "< 0.001" if value < 0.001 else number(value, 2)
+
+
 def rounded(value: float) -> str:
     """A number with at most three decimals and about four digits, as effects are shown.
 

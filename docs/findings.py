@@ -21,14 +21,13 @@ import xarray as xr
 import ultraslow as us
 from ultraslow.analysis.growth.shape import bend
 from ultraslow.analysis.intervals import Interval
-from ultraslow.analysis.text import number, plural, real, rounded
+from ultraslow.analysis.text import number, p_value, plural, real, rounded
 from ultraslow.diffusion.predictions import PREDICTIONS
 
 DOCS = Path(__file__).parent
 DATA = DOCS.parent / "data"
 PICTURES = DOCS / "findings"
 DPI = 130
-TINY = 0.001  # of p-values, below which their size says nothing more
 OPEN = ("undecidable", "not applicable")
 
 HEAD = """# What the recordings say
@@ -364,8 +363,7 @@ def gain(found):
         return "–", "–"
     contrast = found["contrast"]
     value = within(contrast["estimate"], contrast["low"], contrast["high"])
-    small = found["p_value"] < TINY
-    return str(value), f"< {TINY:g}" if small else number(found["p_value"], 2)
+    return str(value), p_value(found["p_value"])
 
 
 def rungs(report, recipe):

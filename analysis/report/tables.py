@@ -16,6 +16,7 @@ from ultraslow.analysis.text import (
     interval,
     number,
     of_batch_size,
+    p_value,
     percent,
     plural,
     rounded,
@@ -28,7 +29,6 @@ from .numbers import loss_rows
 from .table import NONE, Column, Table, entry
 
 _HASH_LENGTH = 12
-_TINY = 0.001  # of p-values, below which their size says nothing more
 
 
 def origin_table(rows: Sequence[Mapping[str, Any]], ranks: Mapping[int, int]) -> Table:
@@ -182,9 +182,7 @@ def _gain(gain: Gain | None) -> str:
 
 
 def _p_value(gain: Gain | None) -> str:
-    if gain is None:
-        return NONE
-    return f"< {_TINY:g}" if gain.p_value < _TINY else number(gain.p_value, 2)
+    return NONE if gain is None else p_value(gain.p_value)
 
 
 def whole_gain(ladder: Ladder) -> str:
@@ -195,8 +193,8 @@ def whole_gain(ladder: Ladder) -> str:
     word = "gains" if gain.contrast.value > 0 else "loses"
     if gain.p_value > 1 - ladder.level:
         word = "neither gains nor loses for sure"
-    p_value = f"p = {_p_value(gain)}".replace("= <", "<")
-    return f"The whole ladder {word}: {gain.interval}, {p_value}."
+    chance = f"p = {_p_value(gain)}".replace("= <", "<")
+    return f"The whole ladder {word}: {gain.interval}, {chance}."
 
 
 def law_tables(found: Sequence[ArmLaws], note: str, *, level: float) -> list[Table]:

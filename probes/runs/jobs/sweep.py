@@ -89,9 +89,11 @@ def differences(config: Config) -> list[str]:
         return []
     stored, default = _settings(records), asdict(Config())
     # At a constant rate a run of another length is the same run, up to the shorter of the two.
-    free = {*PLACES, *(_LENGTH if config.decay == "constant" else ())}
-    if config.decay == "constant" and _evaluated_alike({**default, **stored}, config):
-        free.add("evaluations")
+    free = set(PLACES)
+    if config.decay == "constant":
+        free |= set(_LENGTH)
+        if _evaluated_alike({**default, **stored}, config):
+            free.add("evaluations")
     return [
         f"{key}: found {stored.get(key)!r}, here {value!r}"
         for key, value in asdict(config).items()
