@@ -126,6 +126,12 @@ class Arms:
         """The mean of a measure in the arm that the word hangs on."""
         return t_interval(self.measures[measure].values[self.judged.arm], level=self.level)
 
+    def told_by(self, measure: int) -> "Arms":
+        """The same, told by the mean of another measure in that arm, at the level that decided."""
+        values = self.measures[measure].values[self.judged.arm]
+        mean = t_interval(values, level=self.judged.level)
+        return replace(self, judged=replace(self.judged, measure=measure, mean=mean))
+
 
 def judge_arms(study: Study, *numbers: tuple[Mapping[str, float], Zone]) -> Arms | None:
     """The verdict of all arms on one or more numbers a run (`means.judge`).

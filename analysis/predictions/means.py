@@ -97,6 +97,7 @@ class Judged:
             that reaches farthest.
         measure: place of the measure that it hangs on.
         mean: of that measure in that arm, with its interval.
+        level: confidence level of that interval.
         carrying: places of the arms that carry the word.
         together: whether no arm contradicts by itself, but all do together.
     """
@@ -105,6 +106,7 @@ class Judged:
     arm: int
     measure: int
     mean: Interval
+    level: float
     carrying: tuple[int, ...]
     together: bool = False
 
@@ -133,16 +135,16 @@ def judge(measures: Sequence[Measure], *, level: float) -> Judged:
         clearness = {(q, k): measures[q].zone.beyond(wide[q][k]) for q, k in places}
         q, k = max(places, key=clearness.__getitem__)
         own = tuple(sorted({arm for (_, arm), size in clearness.items() if size > 0})) or (k,)
-        return Judged(CONTRADICTED, k, q, wide[q][k], own, bool(found.together))
+        return Judged(CONTRADICTED, k, q, wide[q][k], joint, own, bool(found.together))
     if found.supported:
         own = tuple(np.flatnonzero(found.supporting).tolist())
         k = max(own, key=lambda arm: measures[0].zone.outside(intervals[0][arm]))
-        return Judged(SUPPORTED, k, 0, intervals[0][k], own)
+        return Judged(SUPPORTED, k, 0, intervals[0][k], level, own)
     # What leaves it open: the first measure that does not lie in its zone throughout.
     reach = [[m.zone.outside(i) for i in row] for m, row in zip(measures, intervals, strict=True)]
     q = next((q for q, row in enumerate(reach) if max(row) >= 0), 0)
     k = max(arms, key=reach[q].__getitem__)
-    return Judged(UNDECIDABLE, k, q, intervals[q][k], tuple(arms))
+    return Judged(UNDECIDABLE, k, q, intervals[q][k], level, tuple(arms))
 
 
 def seeds_needed(measures: Sequence[Measure], *, level: float) -> MoreSeeds:

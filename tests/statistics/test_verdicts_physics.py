@@ -241,6 +241,13 @@ CASES = {
         {"ratio": 30.0, "fall": -0.6, "between": 0.3},
     ),
     "P9 open": (random_motion, straight_set, OPEN, {"ratio": 0.5, "fall": 0.1, "between": 0.6}),
+    "P9 stays": (random_motion, straight_set, FALSE, {"ratio": 0.7, "fall": 0.0, "between": 0.1}),
+    "P9 begins to fall": (
+        random_motion,
+        straight_set,
+        OPEN,
+        {"ratio": 0.6, "fall": 0.4, "between": 0.1},
+    ),
     "P6 rest": (noise_off, noise_off_set, TRUE, {"share": 0.0, "between": 0.1}),
     "P6 alike": (noise_off, noise_off_set, FALSE, {"share": 0.9, "between": 0.1}),
     "P6 open": (noise_off, noise_off_set, OPEN, {"share": 0.3, "between": 0.2}),

@@ -37,11 +37,16 @@ FALL = "d ln R/d ln t over the last decade (below 0: R falls)"
 FAR = 1 / 3
 # Diffusion itself has R = 1. Within 10 % of it or above, nothing holds the walker back.
 DRIVEN = 0.9
+# Nor where R, not far below 1, stays: t^p has 2p − 1, here at least that of t^.45, and logarithms
+# fall like ln²t/t.
+STEADY = -0.1
 
 _HEIGHT = Zone(-math.inf, math.log(FAR), above=math.log(DRIVEN))
 # Nobody trains longer by more than this factor for one verdict.
 _FARTHEST = 1000.0
 _FALL = Zone(-math.inf, 0.0)
+# Above 0 where R is not far below 1 and does not fall either: the smaller of both excesses.
+_STAYS = Zone(-math.inf, math.inf, above=0.0)
 
 _WHAT = f"{DECADES:g} decades of constant rate and a path without gaps"
 
@@ -57,8 +62,8 @@ class _Course:
 def random_motion(study: Study) -> Verdict:
     """Verdict on P9.
 
-    Supported when R lies below `FAR` and falls, contradicted when R lies above `DRIVEN` in one
-    arm.
+    Supported when R lies below `FAR` and falls; contradicted when, in one arm, R lies above
+    `DRIVEN`, or above `FAR` and does not fall: d ln R/d ln t above `STEADY`.
 
     Arguments:
         study: the runs.
@@ -77,16 +82,23 @@ def random_motion(study: Study) -> Verdict:
     used = noisy.part(courses)
     ends = {name: course.end for name, course in courses.items()}
     falls = {name: course.fall for name, course in courses.items()}
-    found = judge_arms(used, (ends, _HEIGHT), (falls, _FALL))
+    stays = {
+        name: min(course.end - math.log(FAR), course.fall - STEADY)
+        for name, course in courses.items()
+    }
+    found = judge_arms(used, (ends, _HEIGHT), (falls, _FALL), (stays, _STAYS))
     if found is None:
         return blank.lacking(few_seeds(used, _WHAT, LONG_SEEDS), known.sample)
+    steady = found.judged.measure == 2
+    if steady:
+        found = found.told_by(0)
     falling = found.judged.measure == 1
     span = reach(found.entered)
     return decided_by_arms(
         replace(blank, effect_meaning=FALL) if falling else blank,
         used,
         found,
-        reason=_reason(found, span[1]),
+        reason=_reason(found, span[1], steady=steady),
         assumptions=(_momentum(used), *left_out(noisy, used, f"not {_WHAT}"), *still),
         span=span,
         longer=_longer(found, span[1]),
@@ -127,7 +139,7 @@ def path_ratio(run: xr.Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64
     return at[known], distance.values[known] ** 2 / path[known] / free
 
 
-def _reason(found: Arms, last: float) -> str:
+def _reason(found: Arms, last: float, *, steady: bool) -> str:
     ratio, fall = found.of(0).mapped(math.exp), found.of(1)
     if found.judged.measure == 0:
         ratio = found.mean.mapped(math.exp)
@@ -140,6 +152,9 @@ def _reason(found: Arms, last: float) -> str:
         return f"{said}, below {rounded(FAR)}, and that share falls: {falls}.{found.others}"
     if found.judged.measure == 1:
         return f"{said}, but that share is not shown to fall: {falls}."
+    if steady:
+        low = f"not below {rounded(FAR)}, and that share does not fall"
+        return f"{said}: {low} ({falls}, which tends to −1 for logarithms).{found.others}"
     bounds = f"below {rounded(FAR)} it is held back, from {DRIVEN:g} on it is not"
     return f"{said}; {bounds}.{found.others}"
 

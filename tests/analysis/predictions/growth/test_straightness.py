@@ -53,12 +53,27 @@ def test_momentum_is_divided_out(make):
         (0.35, 0.5, "undecidable"),
         (0.93, 0.5, "contradicted"),
         (0.85, 0.5, "undecidable"),
+        # Not far below 1, and falling no faster than t^−.1, or not at all.
+        (0.79, 0.0, "contradicted"),
+        (0.4, 0.05, "contradicted"),
+        (0.4, 0.15, "undecidable"),
+        (0.3, 0.0, "undecidable"),
+        (0.33, 0.0, "undecidable"),
     ],
 )
 def test_r_is_judged_by_height_and_fall(make, ratio, fall, word):
     found = random_motion(Study(walks(make, ratio, fall=fall)))
     assert found.verdict == word
     assert bool(found.needed) == (word == "undecidable")
+
+
+def test_a_share_that_stays_is_told_with_its_height(make):
+    found = random_motion(Study(walks(make, 0.6, fall=0.05)))
+    # The number is R, as where its height decides, and not the margin that decided.
+    assert found.effect == pytest.approx(0.6 * np.prod([1, 1.01, 1.02, 1.03]) ** 0.25, rel=1e-9)
+    assert found.effect_low < found.effect < found.effect_high
+    assert found.null == pytest.approx((0, 1 / 3))
+    assert "does not fall" in found.reason and "d ln R/d ln t = −0.050" in found.reason
 
 
 def spread(make, heights, falls):
@@ -171,7 +186,7 @@ def test_two_arms_say_together_what_none_does_alone(make):
     heights = 0.9 * np.exp(0.05 + 0.05 * np.array([-1.5, -0.5, 0.5, 1.5]))
     runs = {}
     for size in (32, 64, 128, 256, 512, 1024):
-        for name, run in spread(make, heights, np.zeros(4)).items():
+        for name, run in spread(make, heights, np.full(4, 0.3)).items():
             runs[f"b{size}-{name}"] = run.assign_coords(batch_size=size)
     one = {name: run for name, run in runs.items() if name.startswith("b32-")}
     assert random_motion(Study(one)).verdict == "undecidable"
