@@ -34,6 +34,7 @@ Array = NDArray[np.float64]
 # best a search begins, and how many values it may ask for.
 _TRIED, _TRIED_OF_TWO = 81, 31
 _STARTS, _STEPS = 3, 200
+_FINER, _STAGES = 8, 6  # how many times finer each further stage looks for the one of one shape
 _ROUNDING = 1e-9  # a relative miss below it is none
 # No law is the whole truth, and enough seeds refute each. What holds to a few per cent is worth
 # knowing then, and beyond a fifth nothing is said to hold.
@@ -129,14 +130,14 @@ def p_value(
     Returns:
         p of "some θ forecasts all distances within the tolerance, on average over runs".
     """
-    actual = values @ np.array([one.weights for one in asked]).T
+    off_by = _misses(law, times, values, asked)
     known = {} if kept is None else kept
 
     def largest(shapes: Array) -> Array:
         """The largest |t| over forecasts at given θ, shape (θ,)."""
         key = shapes.tobytes()
         if key not in known:
-            known[key] = _misses(law, times, asked, shapes) @ values.T / actual.T
+            known[key] = off_by(shapes)
         off = known[key]
         # Sums, as mean() and std() take longer than that for the few runs of an arm.
         mean = off.sum(axis=2, keepdims=True) / len(values)
@@ -151,33 +152,38 @@ def p_value(
     return min(1.0, 2 * count * float(stdtr(freedom, -statistic)))
 
 
-def _misses(law: Candidate, times: Array, asked: Sequence[Forecast], shapes: Array) -> Array:
-    """Forecast less actual distance as weights of the records, shape (θ, forecast, time).
+def _misses(
+    law: Candidate, times: Array, values: Array, asked: Sequence[Forecast]
+) -> Callable[[Array], Array]:
+    """How far forecasts are off, from θ (θ, shape) to shares of the distance (θ, forecast, run).
 
     With f̄ the mean of f over the records of a fit and f₁ the value at the target, the forecast is
     d̄ + b (f₁ − f̄), b = Σ (f − f̄) d / Σ (f − f̄)².
     """
-    curves = np.stack([law.curve(times, shape) for shape in shapes])
-    curves = curves / (curves[:, -1:] - curves[:, :1])
-    weights = np.zeros((len(shapes), len(asked), times.size))
-    fits = {}  # by the records that are fitted, which forecasts from one origin have in common
-    for end in {one.fitted for one in asked}:
-        known = curves[:, :end]
-        mean = known.sum(axis=1, keepdims=True) / end
-        centred = known - mean
-        fits[end] = mean[:, 0], centred, (centred**2).sum(axis=1)
-    for k, one in enumerate(asked):
-        mean, centred, squares = fits[one.fitted]
-        lever = (curves @ one.weights - mean) / squares
-        weights[:, k, : one.fitted] = lever[:, None] * centred + 1 / one.fitted
-        weights[:, k] -= one.weights
-    return weights
+    targets = np.array([one.weights for one in asked])
+    ends = sorted({one.fitted for one in asked})  # forecasts from one origin have a fit in common
+    which = np.array([ends.index(one.fitted) for one in asked])
+    fitted = (np.arange(times.size) < np.array(ends)[:, None]).astype(np.float64)
+    means = fitted / fitted.sum(axis=1, keepdims=True)
+    actual = targets @ values.T
+    level = (means @ values.T)[which] - actual
+
+    def off_by(shapes: Array) -> Array:
+        curves = law.curves(times, shapes)
+        curves = curves / (curves[:, -1:] - curves[:, :1])
+        mean = curves @ means.T
+        centred = (curves[:, None] - mean[..., None]) * fitted
+        slopes = centred @ values.T / (centred**2).sum(axis=2)[..., None]
+        ahead = curves @ targets.T - mean[:, which]
+        return np.asarray((slopes[:, which] * ahead[..., None] + level) / actual)
+
+    return off_by
 
 
 def _smallest(
     function: Callable[[Array], Array], low: Array, high: Array, *, enough: float
 ) -> float:
-    """The minimum over a box: on a lattice, then by the simplex of Nelder and Mead.
+    """The minimum over a box: on a lattice, then about its best points.
 
     What is no larger than `enough` is not made smaller.
 
@@ -186,34 +192,70 @@ def _smallest(
     """
     if low.size == 0:
         return float(function(np.empty((1, 0)))[0])
+    tried = _TRIED if low.size == 1 else _TRIED_OF_TWO
+    points = _lattice(low, high, tried)
+    found = function(points)
+    best = float(found.min())
+    corners = points[np.argsort(found)[:_STARTS]]
+    steps = (high - low) / (tried - 1)
+    if low.size == 1:
+        return _zoomed(function, corners, steps, low, high, best, enough)
+    for corner in corners:
+        if best > enough:
+            best = min(best, _walked(function, corner, steps, low, high, enough))
+    return best
+
+
+def _zoomed(
+    function: Callable[[Array], Array],
+    corners: Array,
+    steps: Array,
+    low: Array,
+    high: Array,
+    best: float,
+    enough: float,
+) -> float:
+    """The minimum about some values of one shape, looked for at ever smaller steps."""
+    offsets = np.linspace(-1, 1, 2 * _FINER + 1)
+    for _ in range(_STAGES):
+        if best <= enough:
+            break
+        around = np.clip(corners + offsets * steps, low, high)
+        found = function(around.reshape(-1, 1)).reshape(around.shape)
+        best = min(best, float(found.min()))
+        corners = np.take_along_axis(around, found.argmin(axis=1)[:, None], axis=1)
+        steps = steps / _FINER
+    return best
+
+
+def _walked(
+    function: Callable[[Array], Array],
+    corner: Array,
+    steps: Array,
+    low: Array,
+    high: Array,
+    enough: float,
+) -> float:
+    """The minimum that the simplex of Nelder and Mead finds from values of two shapes."""
 
     def stop_at_enough(intermediate_result: OptimizeResult) -> None:
         if intermediate_result.fun <= enough:
             raise StopIteration
 
-    tried = _TRIED if low.size == 1 else _TRIED_OF_TWO
-    points = _lattice(low, high, tried)
-    found = function(points)
-    best = float(found.min())
-    for place in np.argsort(found)[:_STARTS]:
-        if best <= enough:
-            break
-        corner = points[place]
-        ended = minimize(
-            lambda shape: float(function(shape[None])[0]),
-            corner,
-            method="Nelder-Mead",
-            bounds=list(zip(low, high, strict=True)),
-            callback=stop_at_enough,
-            options={
-                "initial_simplex": _simplex(corner, (high - low) / (tried - 1), high),
-                "maxfev": _STEPS,
-                "xatol": 1e-6,
-                "fatol": 1e-3,
-            },
-        )
-        best = min(best, float(ended.fun))
-    return best
+    ended = minimize(
+        lambda shape: float(function(shape[None])[0]),
+        corner,
+        method="Nelder-Mead",
+        bounds=list(zip(low, high, strict=True)),
+        callback=stop_at_enough,
+        options={
+            "initial_simplex": _simplex(corner, steps, high),
+            "maxfev": _STEPS,
+            "xatol": 1e-6,
+            "fatol": 1e-3,
+        },
+    )
+    return float(ended.fun)
 
 
 def _simplex(corner: Array, steps: Array, high: Array) -> Array:

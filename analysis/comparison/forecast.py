@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ultraslow.analysis.growth import check_curve
 
-from .laws import CANDIDATES, Candidate, fit_law, search
+from .laws import CANDIDATES, Candidate, fit_law
 
 Array = NDArray[np.float64]
 
@@ -125,9 +125,7 @@ def _forecast(law: Candidate, times: Array, values: Array, asked: Sequence[Forec
     """Distances forecast by one law, shape (run, forecast)."""
     curves = {}
     for end in {one.fitted for one in asked}:
-        prepared = search(law, times[:end])
-        fits = [fit_law(prepared, row[:end]) for row in values]
-        curves[end] = np.array([fit.predict(law, times) for fit in fits])
+        curves[end] = fit_law(law, times[:end], values[:, :end]).predict(law, times)
     return np.stack([curves[one.fitted] @ one.weights for one in asked], axis=1)
 
 

@@ -3,13 +3,15 @@
 Every formula is that of `diffusion.laws`; here stands what a single curve leaves free of it.
 Whatever only scales the distance goes into b, and all laws have the offset a, because a distance
 from initial weights starts with a transient that none of them describes. Rates and times enter as
-logarithms. The fits are least squares in the metric of a noise model.
+logarithms.
 
 The curve d = a + b f(t; θ) is linear in a and b, which are eliminated (variable projection); θ is
-searched on its grid of starts and then moved to the minimum by `scipy.optimize.least_squares`.
+searched on its grid of starts and then moved to the minimum by the method of Levenberg and
+Marquardt, for all curves and starts at once.
 
 References:
-    Golub and Pereyra (1973), SIAM J. Numer. Anal. 10, 413: variable projection.
+    Golub and Pereyra (1973), SIAM J. Numer. Anal. 10, 413: variable projection. Marquardt (1963),
+    SIAM J. Appl. Math. 11, 431.
 """
 
 from collections.abc import Callable
@@ -18,7 +20,6 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from ultraslow.diffusion.laws import (
     CROSSOVER,
@@ -45,12 +46,12 @@ class Candidate:
 
     Attributes:
         name: the law's name.
-        curve: f, from times (time,) and θ (shape,).
+        curves: f, from times (time,) and many θ (θ, shape), of shape (θ, time).
         axes: values of each θ to start from, for given times; their ends bound it.
     """
 
     name: str
-    curve: Callable[[Array, Array], Array]
+    curves: Callable[[Array, Array], Array]
     axes: Callable[[Array], tuple[Array, ...]]
 
     def starts(self, times: Array) -> Array:
@@ -68,46 +69,47 @@ class Candidate:
         return 2 + len(self.axes(np.array([1.0, 10.0])))
 
 
-def _log(times: Array, shape: Array) -> Array:
-    return growth_regressor(np.log(times), np.array(0.0))
+def _column(shapes: Array, place: int = 0) -> Array:
+    """One of the shapes, to be broadcast against times."""
+    return shapes[:, place, None]
 
 
-def _onset_log(times: Array, shape: Array) -> Array:
-    return SHIFTED_LOG.value(times, scale=_UNIT, onset=np.exp(shape[0]))
+def _log(times: Array, shapes: Array) -> Array:
+    return np.tile(growth_regressor(np.log(times), np.array(0.0)), (len(shapes), 1))
 
 
-def _power(times: Array, shape: Array) -> Array:
-    return growth_regressor(np.log(times / times[0]), shape[0])
+def _onset_log(times: Array, shapes: Array) -> Array:
+    return SHIFTED_LOG.value(times, scale=_UNIT, onset=np.exp(_column(shapes)))
 
 
-def _saturation(times: Array, shape: Array) -> Array:
-    return SATURATION.value(times, limit=_UNIT, time_constant=np.exp(shape[0]))
+def _power(times: Array, shapes: Array) -> Array:
+    return growth_regressor(np.log(times / times[0]), _column(shapes))
 
 
-def _log_power(times: Array, shape: Array) -> Array:
+def _saturation(times: Array, shapes: Array) -> Array:
+    return SATURATION.value(times, limit=_UNIT, time_constant=np.exp(_column(shapes)))
+
+
+def _log_power(times: Array, shapes: Array) -> Array:
     # The unit of time is the first record's: with it free the law would mimic any power.
-    return LOG_POWER.value(times, scale=_UNIT, time_unit=times[0], alpha=2.0 / shape[0])
+    return LOG_POWER.value(times, scale=_UNIT, time_unit=times[0], alpha=2.0 / _column(shapes))
 
 
-def _curvatures(shape: Array) -> Array:
-    # As np.geomspace, which checks for four times as long as it takes; searches ask thousands.
-    ends = np.exp(shape)
-    low, high = np.log10(ends)
-    exponents = np.arange(_MODES) * ((high - low) / (_MODES - 1)) + low
-    exponents[-1] = high
-    curvatures = np.power(10.0, exponents)
-    curvatures[[0, -1]] = ends
-    return curvatures
+def _curvatures(shapes: Array) -> Array:
+    """ηh of the modes, shape (θ, mode)."""
+    ends = np.exp(shapes)
+    curvatures = np.geomspace(ends[:, 0], ends[:, 1], _MODES, axis=-1)
+    return np.asarray(curvatures, dtype=np.float64)
 
 
-def _quadratic(times: Array, shape: Array) -> Array:
+def _quadratic(times: Array, shapes: Array) -> Array:
     return QUADRATIC.value(
-        times, learning_rate=_UNIT, curvatures=_curvatures(shape), start=np.ones(_MODES)
+        times, learning_rate=_UNIT, curvatures=_curvatures(shapes), start=np.ones(_MODES)
     )
 
 
-def _noisy_quadratic(times: Array, shape: Array) -> Array:
-    curvatures = _curvatures(shape)
+def _noisy_quadratic(times: Array, shapes: Array) -> Array:
+    curvatures = _curvatures(shapes)
     return NOISY_QUADRATIC.value(
         times,
         learning_rate=_UNIT,
@@ -118,34 +120,34 @@ def _noisy_quadratic(times: Array, shape: Array) -> Array:
     )
 
 
-def _scale_invariant(times: Array, shape: Array) -> Array:
+def _scale_invariant(times: Array, shapes: Array) -> Array:
     # ‖w‖⁴ doubles after the time e^θ: 2 (ηg)² e^θ = 1 at n = 1.
-    force = np.exp(-shape[0] / 2) / np.sqrt(2)
+    force = np.exp(-_column(shapes) / 2) / np.sqrt(2)
     return SCALE_INVARIANT.value(times, learning_rate=_UNIT, gradient_norm=force, start_norm=_UNIT)
 
 
-def _scale_invariant_decay(times: Array, shape: Array) -> Array:
-    force = np.exp(-shape[0] / 2) / np.sqrt(2)
+def _scale_invariant_decay(times: Array, shapes: Array) -> Array:
+    force = np.exp(-_column(shapes) / 2) / np.sqrt(2)
     return SCALE_INVARIANT_DECAY.value(
         times,
         learning_rate=_UNIT,
-        weight_decay=np.exp(-shape[1]),
+        weight_decay=np.exp(-_column(shapes, 1)),
         gradient_norm=force,
         start_norm=_UNIT,
     )
 
 
-def _separable(times: Array, shape: Array) -> Array:
-    return SEPARABLE.value(times, learning_rate=np.exp(-shape[0]), margin=_UNIT)
+def _separable(times: Array, shapes: Array) -> Array:
+    return SEPARABLE.value(times, learning_rate=np.exp(-_column(shapes)), margin=_UNIT)
 
 
-def _crossover(times: Array, shape: Array) -> Array:
+def _crossover(times: Array, shapes: Array) -> Array:
     # Drift overtakes diffusion after the time e^θ.
     return CROSSOVER.value(
         times,
         learning_rate=_UNIT,
         batch_size=_UNIT,
-        gradient_sq=np.exp(-shape[0]),
+        gradient_sq=np.exp(-_column(shapes)),
         noise_trace=_UNIT,
     )
 
@@ -202,126 +204,130 @@ def candidate(name: str) -> Candidate:
     return found[0]
 
 
-_STEPS = 15  # of a search after the grid, at most
 _TRIED = 3  # starts, the best of the grid
+_STEPS = 60  # of a search after the grid, at most
+_APART = 1e-6  # of two θ that tell a derivative, as a share of the box
+_STILL = 1e-9  # a search ends at a step below that share, or when it leaves that much less
+_DAMPED, _EASED, _RAISED = 1e-3, 0.2, 5.0  # at first; after a step that helped; after another
 
 
 @dataclass(frozen=True)
-class LawFit:
-    """One law fitted to one curve.
+class LawFits:
+    """One law fitted to each of some curves.
 
     Attributes:
-        shape: θ, shape (shape,).
-        offset: a, unit of the distance.
-        slope: b ≥ 0, unit of the distance.
+        shapes: θ, shape (curve, shape).
+        offsets: a, shape (curve,), unit of the distance.
+        slopes: b ≥ 0, shape (curve,), unit of the distance.
     """
 
-    shape: Array
-    offset: float
-    slope: float
+    shapes: Array
+    offsets: Array
+    slopes: Array
 
     def predict(self, candidate: Candidate, times: Array) -> Array:
-        """A + b f(t; θ), shape (time,); the first time must be the first that was fitted."""
-        return self.offset + self.slope * candidate.curve(times, self.shape)
+        """A + b f(t; θ), shape (curve, time); the first time must be the first of the fit."""
+        return self.offsets[:, None] + self.slopes[:, None] * candidate.curves(times, self.shapes)
 
 
-@dataclass(frozen=True)
-class Search:
-    """A law's curves at its starts, for all curves recorded at the same times.
+def fit_law(candidate: Candidate, times: Array, values: Array) -> LawFits:
+    """A law fitted to curves, each by itself.
 
-    Attributes:
-        candidate: the law.
-        times: t, shape (time,).
-        white: W with W'W = C⁻¹, shape (time, time), or None for independent noise.
-        starts: θ, shape (start, shape).
-        directions: unit vectors along the part of each curve that no offset takes up, whitened,
-            (start, time).
-        ones: the whitened constant, of length 1, (time,).
-    """
-
-    candidate: Candidate
-    times: Array
-    white: Array | None
-    starts: Array
-    directions: Array
-    ones: Array
-
-
-def search(candidate: Candidate, times: Array, white: Array | None = None) -> Search:
-    """Preparation of a law's fits at given times.
+    (a, b, θ) = argmin |d − a − b f(t; θ)|, b ≥ 0.
 
     Arguments:
         candidate: the law.
         times: t > 0, shape (time,), increasing, iterations.
-        white: W with W'W = C⁻¹, shape (time, time); by default the noise is independent.
+        values: d, shape (curve, time).
 
     Returns:
-        The search.
+        The fits.
+
+    >>> times = np.geomspace(1, 1000, 25)
+    >>> fit_law(candidate("power"), times, times[None] ** 0.3).shapes.round(6)
+    array([[0.3]])
     """
     starts = candidate.starts(times)
-    curves = np.stack([candidate.curve(times, shape) for shape in starts])
-    ones = np.ones(times.size)
-    if white is not None:
-        curves, ones = curves @ white.T, white @ ones
-    ones = ones / np.linalg.norm(ones)
-    curves -= np.outer(curves @ ones, ones)
-    length = np.linalg.norm(curves, axis=1, keepdims=True)
-    directions = curves / np.where(length > 0, length, 1.0)
-    return Search(candidate, times, white, starts, directions, ones)
+    best = np.argsort(-_alignment(candidate, times, starts, values), axis=0)[:_TRIED]
+    shapes = starts[best.T]  # (curve, tried, shape)
+    if shapes.shape[2]:
+        shapes = _polished(candidate, times, values, shapes)
+    chosen = shapes[:, 0]
+    curves = candidate.curves(times, chosen)
+    mean = curves.mean(axis=1)
+    rising = curves - mean[:, None]
+    along = (rising * values).sum(axis=1)
+    squares = (rising**2).sum(axis=1)
+    slopes = np.maximum(along / np.where(squares > 0, squares, np.inf), 0.0)
+    return LawFits(chosen, values.mean(axis=1) - slopes * mean, slopes)
 
 
-def fit_law(of: Search, values: Array) -> LawFit:
-    """The law fitted to one curve.
+def _directions(candidate: Candidate, times: Array, shapes: Array) -> Array:
+    """Unit vectors along the part of each curve that no offset takes up, shape (θ, time)."""
+    return _direction(candidate.curves(times, shapes))
 
-    (a, b, θ) = argmin |W (d − a − b f(t; θ))|, b ≥ 0.
 
-    Arguments:
-        of: the search at the recorded times.
-        values: d, shape (time,).
+def _direction(curves: Array) -> Array:
+    """Curves without their mean and of length 1; 0 where they are constant."""
+    rising = curves - curves.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(rising, axis=1, keepdims=True)
+    return rising / np.where(length > 0, length, 1.0)
 
-    Returns:
-        The fit.
+
+def _alignment(candidate: Candidate, times: Array, starts: Array, values: Array) -> Array:
+    """How much of each curve a law follows from each start, shape (start, curve)."""
+    return _directions(candidate, times, starts) @ values.T
+
+
+def _polished(candidate: Candidate, times: Array, values: Array, starts: Array) -> Array:
+    """θ at the lowest of the minima that the starts (curve, tried, shape) lead to, likewise.
+
+    In shares of the box of θ. Steps are cut at its faces; a shape that is on one and drawn
+    outward does not move.
     """
-    aligned = np.argsort(-(of.directions @ _whitened(of, values)))[:_TRIED]
-    shape = _polished(of, values, of.starts[aligned])
-    offset, slope = _linear(of, values, of.candidate.curve(of.times, shape))
-    return LawFit(shape, offset, slope)
+    low, high = candidate.bounds(times)
+    data = np.repeat(_direction(values), starts.shape[1], axis=0)
+    count = starts.shape[2]
 
+    def residuals(place: Array) -> Array:
+        """What is left of each curve at its own θ, shape (search, time)."""
+        unit = _directions(candidate, times, low + place * (high - low))
+        along = np.maximum((unit * data).sum(axis=1, keepdims=True), 0.0)
+        return data - along * unit
 
-def _polished(of: Search, values: Array, starts: Array) -> Array:
-    """θ at the lowest of the minima that the starts lead to."""
-    if starts.shape[1] == 0:
-        return starts[0]
-    low, high = of.candidate.bounds(of.times)
-    found = [
-        least_squares(
-            lambda shape: whitened_residuals(of, values, shape),
-            np.clip(start, low + 1e-6, high - 1e-6),
-            bounds=(low, high),
-            x_scale=high - low,
-            max_nfev=_STEPS,
+    place = (starts.reshape(-1, count) - low) / (high - low)
+    left = residuals(place)
+    cost = (left**2).sum(axis=1)
+    damping, ended = np.full(len(place), _DAMPED), np.zeros(len(place), dtype=bool)
+    for _ in range(_STEPS):
+        # Forward differences, backward at the upper face.
+        apart = np.where(place + _APART > 1, -_APART, _APART)
+        slopes = np.stack(
+            [
+                (residuals(place + apart * axis) - left) / (apart @ axis)[:, None]
+                for axis in np.eye(count)
+            ],
+            axis=2,
         )
-        for start in starts
-    ]
-    return min(found, key=lambda each: each.cost).x
-
-
-def whitened_residuals(of: Search, values: Array, shape: Array) -> Array:
-    """Whitened residuals at given θ, with a and b at their best, shape (time,)."""
-    curve = of.candidate.curve(of.times, shape)
-    offset, slope = _linear(of, values, curve)
-    return _whitened(of, values - offset - slope * curve)
-
-
-def _whitened(of: Search, values: Array) -> Array:
-    return values if of.white is None else of.white @ values
-
-
-def _linear(of: Search, values: Array, curve: Array) -> tuple[float, float]:
-    """A and b, the latter 0 where the curve would have to fall."""
-    white, data = _whitened(of, curve), _whitened(of, values)
-    rising = white - (white @ of.ones) * of.ones
-    length = float(rising @ rising)
-    slope = max(float(rising @ data) / length, 0.0) if length > 0 else 0.0
-    unit = _whitened(of, np.ones(of.times.size))
-    return float(unit @ (data - slope * white)) / float(unit @ unit), slope
+        downhill = -(slopes * left[:, :, None]).sum(axis=1)
+        held = ((place <= 0) & (downhill < 0)) | ((place >= 1) & (downhill > 0))
+        slopes = np.where(held[:, None, :], 0.0, slopes)
+        square = np.swapaxes(slopes, 1, 2) @ slopes
+        ridge = (damping[:, None] * np.einsum("nii->ni", square) + held + 1e-12)[..., None]
+        step = np.linalg.solve(
+            square + ridge * np.eye(count), np.where(held, 0, downhill)[..., None]
+        )
+        moved = np.clip(place + step[..., 0], 0.0, 1.0)
+        then = residuals(moved)
+        now = (then**2).sum(axis=1)
+        lower = now < cost
+        ended |= np.abs(moved - place).max(axis=1) < _STILL
+        ended |= lower & (now > (1 - _STILL) * cost)
+        place, left = np.where(lower[:, None], moved, place), np.where(lower[:, None], then, left)
+        cost = np.where(lower, now, cost)
+        damping = damping * np.where(lower, _EASED, _RAISED)
+        if ended.all():
+            break
+    order = np.argsort(cost.reshape(starts.shape[:2]), axis=1)
+    found = (low + place * (high - low)).reshape(starts.shape)
+    return np.take_along_axis(found, order[..., None], axis=1)

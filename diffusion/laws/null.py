@@ -22,8 +22,8 @@ Array = NDArray[np.float64]
 
 
 def _quadratic(t: Array, *, learning_rate: Array, curvatures: Array, start: Array) -> Array:
-    gone = -np.expm1(np.outer(t, _log_decay(learning_rate, curvatures)))
-    return np.linalg.norm(start * gone, axis=1)
+    gone = -np.expm1(_by_mode(t, _log_decay(learning_rate, curvatures)))
+    return np.linalg.norm(start * gone, axis=-1)
 
 
 def _quadratic_rate(t: Array, *, learning_rate: Array, curvatures: Array, start: Array) -> Array:
@@ -45,7 +45,7 @@ def _noisy_quadratic(
 ) -> Array:
     decay = _log_decay(learning_rate, curvatures)
     stationary = _stationary(learning_rate, batch_size, curvatures=curvatures, noise=noise)
-    squares = -np.expm1(2.0 * np.outer(t, decay)) @ stationary
+    squares = (-np.expm1(2.0 * _by_mode(t, decay)) @ stationary[..., None])[..., 0]
     if start.any():  # fits of the noise alone ask thousands of times
         drift = _quadratic(t, learning_rate=learning_rate, curvatures=curvatures, start=start)
         squares += drift**2
@@ -120,7 +120,7 @@ def _decayed(
     """
     x = learning_rate * weight_decay * t
     # (1 − e^(−4x))/4x → 1 as the decay vanishes, where this becomes the law without decay.
-    share = np.divide(-np.expm1(-4.0 * x), 4.0 * x, out=np.ones_like(t), where=x > 0)
+    share = np.divide(-np.expm1(-4.0 * x), 4.0 * x, out=np.ones_like(x), where=x > 0)
     return np.exp(-x), -np.expm1(-x), 2.0 * (learning_rate * gradient_norm) ** 2 * t * share
 
 
@@ -148,6 +148,11 @@ def _crossover_rate(
     squared = t**2 * gradient_sq + t * noise_trace / batch_size
     change = 2.0 * t * gradient_sq + noise_trace / batch_size
     return learning_rate * _root_rate(squared, change)
+
+
+def _by_mode(t: Array, decay: Array) -> Array:
+    """Products of times (time,) and the modes' values (*, mode), shape (*, time, mode)."""
+    return t[:, None] * decay[..., None, :]
 
 
 def _log_decay(learning_rate: Array, curvatures: Array) -> Array:
