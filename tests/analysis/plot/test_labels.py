@@ -1,4 +1,5 @@
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ultraslow.analysis.plot import look
@@ -48,3 +49,61 @@ def test_of_too_many_the_outermost_are_named():
 
 def test_ends_that_are_not_finite_have_no_name():
     assert not named([End(1000, np.nan, "a")]).texts
+
+
+def boxes(axes):
+    """Left, low, right and top of each label on the canvas, pixels."""
+    renderer = axes.get_figure().canvas.get_renderer()
+    found = {}
+    for text in axes.texts:
+        box = text.get_window_extent(renderer)
+        found[text.get_text()] = (box.x0, box.y0, box.x1, box.y1)
+    return found
+
+
+def touch(one, other):
+    """Whether two boxes share more than a pixel."""
+    return (
+        min(one[2], other[2]) - max(one[0], other[0])
+        > 1
+        < min(one[3], other[3]) - max(one[1], other[1])
+    )
+
+
+def drawn(curves, ends):
+    """Axes with curves and names at ends, on a canvas that measures."""
+    figure = Figure(figsize=(540 / 96, 330 / 96), dpi=96)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.1, 0.15, 0.6, 0.75))
+    look.frame(axes, x=(1, 1000), y=(0, 10), across="")
+    for x, y in curves:
+        axes.plot(x, y)
+    name_ends(axes, ends)
+    return axes
+
+
+def test_names_of_early_ends_touch_neither_each_other_nor_a_curve():
+    # Two that end as high, one shortly after the other, and one that ends beneath a steep curve.
+    times = np.geomspace(1, 1000, 50)
+    steep = times, 10 * (times / 1000) ** 0.7
+    ends = [
+        End(120, 8.0, "M = 5120", "49.5, 5.2 × that of M = 32"),
+        End(300, 8.1, "M = 512", "49.9, 4.2 × the line"),
+        End(400, 3.0, "M = 32", "20.9, 3.9 × the line"),
+    ]
+    axes = drawn([steep], ends)
+    found = boxes(axes)
+    lines = [(one.name, one.told) for one in ends]
+    for k, own in enumerate(lines):
+        for others in lines[k + 1 :]:
+            assert not any(touch(found[a], found[b]) for a in own for b in others), own
+    points = axes.transData.transform(np.stack(steep, axis=1))
+    for name in ("M = 32", "20.9, 3.9 × the line"):
+        left, low, right, top = found[name]
+        inside = (points[:, 0] > left) & (points[:, 0] < right)
+        assert not (inside & (points[:, 1] > low) & (points[:, 1] < top)).any()
+
+
+def test_a_name_with_room_to_its_left_stands_there():
+    axes = drawn([], [End(100, 5.0, "early", "5")])
+    assert {text.get_ha() for text in axes.texts} == {"right"}
