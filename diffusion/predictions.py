@@ -186,7 +186,7 @@ P9 = Prediction(
     "Random, not driven",
     "The straightness R = ‖w_t − w_0‖²/Σ‖Δw_s‖² is far below 1 and falls.",
     "R over iterations, and the autocorrelation of the updates",
-    "R of 1 or more: drift dominates",
+    "R near 1 or above, where nothing holds the weights back, or R above 1/3 that does not fall",
     ("step_sq", "learning_rate"),
     (_CONSTANT,),
     HOFFER,
@@ -212,7 +212,7 @@ H_A = Prediction(
     "difference of held-out accuracy at equal updates over a ladder of batch sizes up to D",
     "equal accuracy at equal updates up to the full batch",
     ("held_out", "batch_size", "data_size", "iteration"),
-    ("batch sizes from B/10 to 10·B and the full batch", "five seeds an arm or more"),
+    ("a small batch size and one of half of the training set or more", "five seeds an arm or more"),
     YOU,
     derived=True,
 )

@@ -350,10 +350,10 @@ def optimizers(reports):
                     found["better"],
                 ]
             )
-    head = ["study", "optimizer", "clock", "span", "x of η^x", "y of M^y", "rule for the rate"]
+    head = ["study", "optimizer", "clock", "span", "x of η^x", "y of M^(−y)", "rule for the rate"]
     if not rows:
         return "No study has optimizers at several rates or batch sizes."
-    law = "Over the last decade that runs have in common, d ∝ η^x·M^y:"
+    law = "Over the last decade that runs have in common, d ∝ η^x·M^(−y):"
     return f"{law}\n\n{table(head, rows)}"
 
 

@@ -23,9 +23,10 @@ the recordings say, and [findings](../docs/findings.md) has it in words. Each ho
 settings; `ultraslow info --json FILE` shows them.
 
 Those of `cifar10-small` that were begun on 2026-11-22 were compressed after they were made, their
-values unchanged to the bit. In their landscape scans all filter-normalized directions but the
-first have the filters' lengths of weights that the direction before had moved; in later ones they
-have those at the checkpoint.
+values unchanged to the bit. Their landscape scans have a fault that later ones do not: of the
+filter-normalized directions all but the first were scaled to weights that the direction before
+had moved, and not to those at the checkpoint. What P4 says of them along filter directions rests
+on these lengths; its other directions do not.
 
 `limit-study.begun.tar` holds what has been recorded so far of the recipe `limit-study`, in compact
 form. It is no study yet and is not reported: unpacked into a folder, `ultraslow sweep limit-study

@@ -203,6 +203,7 @@ RUN_BY = {
     "docs/record/probes.md": __file__,
     "docs/record/unusual-loops.md": __file__,
     "docs/record/verifying.md": __file__,
+    "docs/record/recipes.md": "docs/test_record_pages.py",
     "docs/record/stores.md": "docs/test_record_pages.py",
     "docs/record/watching.md": "analysis/cli/test_watching.py",
 }

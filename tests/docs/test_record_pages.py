@@ -136,6 +136,18 @@ def test_a_cluster(capsys, tmp_path, monkeypatch):
     assert set(re.findall(r"`(--[a-z-]+)`", page)) <= set(re.findall(r"--[a-z-]+", told))
 
 
+def test_recipes(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (FOLDER / "recipes.md").read_text()
+    (recipe,) = re.findall(r"^```toml\n(.*?)^```", page, re.S | re.M)
+    Path("mine.toml").write_text(recipe)
+    for typed in re.findall(r"^ultraslow (.*)$", page, re.M):
+        assert cli.main(shlex.split(typed)) == 0
+    told = capsys.readouterr().out
+    assert "limit-study" in told and "hoffer2017-cifar10" in told
+    assert "mine: 8 runs, 0 done, 8 to train" in told
+
+
 def test_watching(reader, capsys):
     code = blocks("any-loop.md")[0].replace("r50-b64-s0", "digits-b64-s0")
     exec(code, reader)
