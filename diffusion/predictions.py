@@ -212,7 +212,10 @@ H_A = Prediction(
     "difference of held-out accuracy at equal updates over a ladder of batch sizes up to D",
     "equal accuracy at equal updates up to the full batch",
     ("held_out", "batch_size", "data_size", "iteration"),
-    ("a small batch size and one of half of the training set or more", "five seeds an arm or more"),
+    (
+        "a small batch size and one of half of the training set or more",
+        "five seeds an arm or more",
+    ),
     YOU,
     derived=True,
 )
