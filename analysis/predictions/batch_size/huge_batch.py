@@ -25,7 +25,15 @@ from ultraslow.analysis.runs import Span, common_window, label, last_common_deca
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number
 
-from .scaled_sets import DECADES, MARGIN, Curves, log_curves, ratio_of
+from .scaled_sets import (
+    DECADES,
+    MARGIN,
+    SQUARE_ROOT,
+    Curves,
+    log_curves,
+    ratio_of,
+    sound_part,
+)
 
 EFFECT = "ratio of distances, the huge batch size over what is nearest to it, last common decade"
 # Under these rules the curves of all batch sizes are said to coincide per iteration.
@@ -49,6 +57,7 @@ def huge_batch(study: Study) -> Verdict:
         The verdict, with the ratio of the distance to the nearest of the others and their trend.
     """
     scaled = study.distinct.where(lambda run: label(run, "scaling") in SCALINGS)
+    scaled, notes = _of_one_rule(scaled)
     kept = scaled.of_arms(SEEDS)
     blank = question("H-b", EFFECT)
     missing = _missing(study, scaled, kept)
@@ -60,7 +69,8 @@ def huge_batch(study: Study) -> Verdict:
     curves = log_curves(kept, times).mean()
     blank = replace(blank, sample=kept.sample, span=(float(times[0]), float(times[-1])))
     smaller = told_arm(kept.where(lambda run: int(run["batch_size"].values) < size))
-    return _judge(blank, growth, Place.of(curves, size), smaller[1] if smaller else "")
+    found = _judge(blank, growth, Place.of(curves, size), smaller[1] if smaller else "")
+    return replace(found, assumptions=(*found.assumptions, *notes))
 
 
 @dataclass(frozen=True)
@@ -169,6 +179,14 @@ def trend_ratio(curves: Curves, size: int) -> tuple[Interval, float]:
     name = f"batch {size} over the trend of the others"
     found = replace(contrast.interval(curves.level), name=name)
     return found, float(np.abs(means - line).max())
+
+
+def _of_one_rule(scaled: Study) -> tuple[Study, tuple[str, ...]]:
+    """The arms of one rate/√M where a batch size has several rates, and a note on the others."""
+    if len(scaled.batch_sizes) == len(scaled.arms):
+        return scaled, ()
+    part, notes = sound_part(scaled, SQUARE_ROOT)
+    return (part, notes) if huge_sizes(part.runs) else (scaled, ())
 
 
 def _missing(study: Study, scaled: Study, kept: Study) -> Missing | None:

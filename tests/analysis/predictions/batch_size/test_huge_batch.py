@@ -72,6 +72,30 @@ def test_either_departure_supports_the_claim(make, factor, exponent, word, place
     assert found.sample.batch_sizes == SIZES
 
 
+@pytest.mark.parametrize(("factor", "word"), [(1.0, "contradicted"), (1.4, "supported")])
+def test_other_rates_at_a_batch_size_take_nothing_away(make, factor, word):
+    runs = sweep(make, factor=factor)
+    alone = huge_batch(Study(runs, fitted=fitted(runs, 0.0)))
+    assert alone.verdict == word
+    rate = float(runs["64-0"]["learning_rate"][0])
+    others = {
+        f"{times}-{name}": run
+        for times in (0.25, 4)
+        for name, run in sweep(make, sizes=(64,), rate=times * rate).items()
+    }
+    found = huge_batch(Study(runs | others, fitted=fitted(runs | others, 0.0)))
+    assert (found.verdict, found.reason) == (alone.verdict, alone.reason)
+    assert (found.effect, found.sample) == (alone.effect, alone.sample)
+    left = [
+        text for text in found.assumptions if text.startswith("4 runs left out at batch size 64")
+    ]
+    assert len(left) == 2
+    # Where the huge batch size itself has no rate of the others, they cannot be compared.
+    apart = {name: run for name, run in runs.items() if not name.startswith("1024")}
+    apart |= sweep(make, sizes=(1024,), rate=3 * rate)
+    assert huge_batch(Study(apart | others)).verdict == "undecidable"
+
+
 def test_a_law_that_is_not_known_leaves_the_claim_open(make):
     runs = sweep(make)
     fits = fitted(runs, 0.0)
