@@ -12,7 +12,7 @@ from ultraslow.analysis.text import first_of, number, plural
 from ultraslow.diffusion.cli import CommandError, Run
 from ultraslow.diffusion.terminal import tell
 
-from .shared import add_paths, check_output, load_all
+from .shared import add_paths, check_on_disk, check_output, load_all
 
 if TYPE_CHECKING:
     from ultraslow.analysis.importers import Imported, ImportRequest
@@ -87,6 +87,8 @@ def _import(arguments: argparse.Namespace) -> int:
 
     if arguments.output is None and not arguments.dry_run:
         raise CommandError("--output: found none, expected a folder (or --dry-run)")
+    if arguments.output is not None:
+        check_on_disk(arguments.output)
     request = _request(arguments)
     try:
         found = imported(arguments.files, request)
@@ -199,6 +201,11 @@ def _export(arguments: argparse.Namespace) -> int:
 
     if arguments.output is not None:
         check_output(arguments.output)
+        if arguments.output.suffix == ".nc":
+            raise CommandError(
+                f"--output: found {arguments.output}, expected a name of another kind, such as"
+                " runs.csv"
+            )
     text = write_csv(load_all(arguments), arguments.output)
     if arguments.output is None:
         print(text, end="")

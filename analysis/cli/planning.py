@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 from ultraslow.diffusion.cli import CommandError, Run
 from ultraslow.diffusion.terminal import tell
 
-from .shared import BAR, add_json, add_level, add_where, check_seed, load_all, say
+from .shared import (
+    BAR,
+    add_json,
+    add_level,
+    add_where,
+    check_on_disk,
+    check_seed,
+    load_all,
+    say,
+)
 
 if TYPE_CHECKING:
     from ultraslow.analysis.planning import Pilot
@@ -173,6 +182,7 @@ def _simulate(parsed: argparse.Namespace) -> int:
         packed = _packed(parsed)
     for message in dict.fromkeys(str(warning.message) for warning in told):
         tell(f"ultraslow simulate: warning: {message}")
+    check_on_disk(parsed.folder, "--folder")
     targets = {name: parsed.folder / f"{name}.nc" for name in packed}
     existing = [str(target) for target in targets.values() if target.exists()]
     if existing:

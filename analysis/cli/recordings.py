@@ -62,7 +62,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.study import Study
 
     if arguments.output is not None:
-        check_output(arguments.output)
+        check_output(arguments.output, netcdf=True)
     if arguments.clock and arguments.tensors:
         raise CommandError("--clock: found beside --tensors, expected one of them")
     runs = runs_of(load_all(arguments))
@@ -186,9 +186,13 @@ def _short(table: "Table") -> "Table":
 def _not_elsewhere(
     fits: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """Fits at a constant rate of runs that are not fitted on a clock over all their records."""
-    fitted = {row["node"] for row in others if row["exponent"] is not None}
-    return [row for row in fits if row["node"] not in fitted]
+    """Fits at a constant rate of runs that are not fitted on a clock over all their records.
+
+    Where a run was tried on one, the row says why that failed.
+    """
+    elsewhere = {row["node"]: row for row in others}
+    rows = [elsewhere.get(row["node"], row) for row in fits]
+    return [row for row in rows if row["exponent"] is None or row["node"] not in elsewhere]
 
 
 def _fit_on(runs: "dict[str, xr.Dataset]", arguments: argparse.Namespace) -> int:
@@ -281,7 +285,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.study import Study
 
     if arguments.output is not None:
-        check_output(arguments.output)
+        check_output(arguments.output, netcdf=True)
     study = Study(runs_of(load_all(arguments)), arguments.level)
     found = arms_compared(study, progress=advance("comparing laws"))
     if arguments.output is not None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ultraslow.analysis.runs.catalog import Catalog
 
 
+_HDF5 = b"\x89HDF\r\n\x1a\n"  # how NetCDF files begin
 # Progress bars stand on standard error, show up after a second and only in a terminal.
 BAR: dict[str, Any] = {"delay": 1, "leave": False, "disable": None}
 
@@ -128,21 +129,51 @@ def advance(title: str) -> Callable[[int, int], None]:
     return move
 
 
-def check_output(path: Path) -> None:
-    """Refuse a name that cannot be written, and above all one that a recording has."""
+def check_output(path: Path, *, netcdf: bool = False) -> None:
+    """Refuse a name that cannot be written, and above all one that a recording has.
+
+    Arguments:
+        path: what is to be written.
+        netcdf: whether that is NetCDF, which replaces what an earlier call wrote; text does not
+            replace a NetCDF file, which may be a damaged recording.
+    """
     from ultraslow.analysis.runs.load import load
     from ultraslow.diffusion.recording import RecordError
 
+    check_on_disk(path)
     if path.is_file():
         try:
             load(path)
         except (RecordError, OSError):
+            if not netcdf and _is_netcdf(path):
+                raise CommandError(
+                    f"--output: {path} is a NetCDF file, perhaps a damaged recording, expected"
+                    " another name"
+                ) from None
             return  # what is there is no recording, and may be replaced
         raise CommandError(f"--output: {path} is a recording, expected another name")
     if path.is_dir():
         raise CommandError(f"--output: found the folder {path}, expected a file name")
+    if path.exists():
+        raise CommandError(f"--output: {path} is no regular file, expected a file name")
     if not path.absolute().parent.is_dir():
         raise CommandError(f"--output: the folder {path.absolute().parent} does not exist")
+
+
+def _is_netcdf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+
+
+def check_on_disk(path: Path, flag: str = "--output") -> None:
+    """Refuse to write to a URL, which pathlib takes for a folder."""
+    from ultraslow.diffusion.recording import is_cut, is_url
+
+    if is_url(path) or is_cut(path):
+        raise CommandError(
+            f"{flag}: found the URL {path}, expected a name on a disk; `us.upload(path, url)`"
+            " copies recordings to a store"
+        )
 
 
 def save(found: "Mapping[str, xr.Dataset]", path: Path) -> None:

@@ -34,7 +34,7 @@ def to_frame(
     """Recordings as one tidy table, a row a record.
 
     Arguments:
-        runs: recordings, as `load` gives them; a study of them, or a single one.
+        runs: recordings, as `load` gives them; a study of them, or a single one, as its node.
         tensors: whether a row is a record of one tensor, in place of the sums over all of them.
 
     Returns:
@@ -62,6 +62,8 @@ def _by_name(
         found: dict[str, Any] = runs.runs
     elif isinstance(runs, xr.Dataset):  # which is a mapping as well
         found = {"": runs}
+    elif isinstance(runs, xr.DataTree) and "iteration" in runs.dims:  # the node of one run
+        found = {"": runs.to_dataset()}
     elif isinstance(runs, xr.DataTree) or not isinstance(runs, Mapping):
         found = runs_of(runs)
     else:
@@ -153,7 +155,7 @@ def write_csv(runs: xr.DataTree, path: Path | None = None) -> str:
     ]
     writer.writerows(zip(*columns, strict=True))
     if path is not None:
-        with whole_file(path) as file:
+        with whole_file(path.resolve()) as file:
             file.write(text.getvalue().encode())
     return text.getvalue()
 

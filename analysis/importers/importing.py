@@ -7,6 +7,7 @@ Everything is read, checked and packed before a file is written. Files are made 
 and take their names when all of them are there.
 """
 
+import math
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from ultraslow.diffusion.recording import (
     SCALARS,
     SUFFIX,
     as_label,
+    local_path,
     make_folder,
     sync_folder,
     to_bytes,
@@ -69,6 +71,11 @@ class ImportRequest:
     labels: Mapping[str, str | int | float] = field(default_factory=dict)
     restarted: bool = False
     shift: int = 0
+
+    def __post_init__(self) -> None:
+        if self.initial_norm <= 0 or math.isinf(self.initial_norm):
+            found = f"{self.initial_norm:g}"
+            raise ValueError(f"initial norm: found {found}, expected a number above 0")
 
 
 def import_runs(
@@ -149,10 +156,12 @@ def import_runs(
         restarted,
         shift,
     )
+    if folder is not None:
+        local_path(folder)  # before anything is read
     paths = [files] if isinstance(files, str | os.PathLike) else list(files)
     found = imported([Path(path) for path in paths], request)
     if folder is not None:
-        write_all(found, Path(folder), overwrite=overwrite)
+        write_all(found, Path(local_path(folder)), overwrite=overwrite)
     return xr.DataTree.from_dict({one.name: one.records for one in found})
 
 

@@ -110,7 +110,7 @@ def report(
 
 def _write(path: Path, text: str) -> None:
     """Write all of it or nothing, so that a failure leaves no half page."""
-    with whole_file(path) as file:
+    with whole_file(path.resolve()) as file:
         file.write(text.encode(errors="replace"))
 
 

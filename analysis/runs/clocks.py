@@ -217,7 +217,11 @@ def _named(
             return clock, _rows(distance[clock].reset_coords(drop=True), distance)
         if clock == SUMMED_RATE and rates is not None:
             return clock, _sums(distance, rates)
-        raise ValueError(f"clock: {_not_there(clock, _beside(distance))}")
+        there = ", ".join(_beside(distance))
+        raise ValueError(
+            f"clock: found no {clock} beside the distance ({there}), expected one of those or its "
+            f"reading at each record, as run[{SEEN!r}]"
+        )
     if isinstance(clock, xr.DataArray):
         name: Hashable = clock.name or "clock"
         if "iteration" not in clock.dims or set(clock.dims) - set(distance.dims):

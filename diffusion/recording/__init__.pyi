@@ -61,6 +61,7 @@ from .remote import (
     RemoteRecording as RemoteRecording,
     StoreError as StoreError,
     get_object as get_object,
+    is_cut as is_cut,
     is_url as is_url,
     local_path as local_path,
     objects_of as objects_of,

@@ -29,7 +29,12 @@ def whole_file(target: Path, *, permit: Callable[[], None] = lambda: None) -> It
     Arguments:
         target: its name; a file there is replaced.
         permit: raises when this process may not write; asked last, as writing takes a while.
+
+    Raises:
+        FileExistsError: where a device, a pipe or a folder has the name.
     """
+    if target.exists() and not target.is_file():
+        raise FileExistsError(errno.EEXIST, "is no regular file", str(target))
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:

@@ -53,6 +53,15 @@ def is_url(path: object) -> bool:
     return bool(_URL.match(text)) and not text.startswith(_LOCAL)
 
 
+def is_cut(path: object) -> bool:
+    """Whether pathlib has made a path of a URL, as `s3:/bucket/run.nc` is.
+
+    >>> is_cut("s3:/bucket/run.nc"), is_cut("s3://bucket/run.nc"), is_cut("C:/run.nc")
+    (True, False, False)
+    """
+    return bool(_CUT.match(str(path)))
+
+
 def local_path(path: str | os.PathLike[str]) -> str:
     """A path on a disk, without `file://`.
 
@@ -71,7 +80,7 @@ def local_path(path: str | os.PathLike[str]) -> str:
             f"{escaped(text)}: found a URL, expected a path on a disk: bring the recording there, "
             "and back with `us.upload(path, url)`"
         )
-    if _CUT.match(text):
+    if is_cut(text):
         raise StoreError(
             f"{escaped(text)}: found a URL that pathlib has cut, expected it as a text with ://"
         )

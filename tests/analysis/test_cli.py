@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -266,6 +268,27 @@ REFUSED = {
         ["report", "{0}/runs", "--output", "{0}/page.json"],
         "expected a page's name",
     ),
+    "a pipe": (["report", "{0}/runs", "--output", "{0}/pipe"], "is no regular file"),
+    "page over what may be a damaged recording": (
+        ["report", "{0}/runs", "--output", "{0}/cut"],
+        "perhaps a damaged recording",
+    ),
+    "table named as a recording": (
+        ["export", "{0}/runs", "--output", "{0}/new.nc"],
+        "expected a name of another kind, such as runs.csv",
+    ),
+    "output in a store": (
+        ["fit", "{0}/runs", "--output", "s3://bucket/fits.nc"],
+        "--output: found the URL s3:/bucket/fits.nc, expected a name on a disk",
+    ),
+    "imported to a store": (
+        ["import", "{0}/runs/x.csv", "--output", "s3://bucket/runs"],
+        "--output: found the URL s3:/bucket/runs, expected a name on a disk",
+    ),
+    "simulated in a store": (
+        ["simulate", "law", "--folder", "memory://simulated"],
+        "--folder: found the URL memory:/simulated, expected a name on a disk",
+    ),
     "output nowhere": (["fit", "{0}/runs", "--output", "{0}/x/y.nc"], "does not exist"),
 }
 
@@ -273,11 +296,14 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_done_ends_with_status_2_and_a_sentence(runs, tmp_path, capsys, case):
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "cut").write_bytes((tmp_path / "runs" / "short-s0.nc").read_bytes()[:3000])
     words, message = REFUSED[case]
     assert main([word.format(tmp_path) for word in words]) == 2
     printed = capsys.readouterr()
     assert message in printed.err
     assert printed.out == ""
+    assert (tmp_path / "pipe").is_fifo() and not Path("s3:").exists()
 
 
 @pytest.mark.parametrize("level", ["1", "0.5", "x", "nan"])

@@ -157,7 +157,7 @@ class LivePage:
         self._write(_banner(found, now, last=True))
 
     def _write(self, banner: Markup) -> None:
-        with whole_file(self.path) as file:
+        with whole_file(self.path.resolve()) as file:
             file.write(with_banner(self._report, banner).encode(errors="replace"))
 
     def _make(self, beside: bool) -> None:
@@ -172,7 +172,7 @@ class LivePage:
                 runs = load(self._paths, where=self._where)
                 made = report(runs, Path(folder, "page.html"), level=self._level)
                 text = made.path.read_text()
-                with whole_file(self.path.with_suffix(".json")) as file:
+                with whole_file(self.path.with_suffix(".json").resolve()) as file:
                     file.write(made.numbers.read_bytes())
             self._report, self.failed = text, ""
         except Exception as error:  # whatever it is, the runs are followed all the same

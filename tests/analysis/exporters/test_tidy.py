@@ -39,6 +39,20 @@ def test_a_table_has_a_row_a_record_and_sums_tensors(study):
     assert table[table["run"] == "r-0"]["distance"].isna().sum() == 3
 
 
+def test_a_single_recording_is_a_table_as_node_and_as_dataset(study):
+    node = study.children["r1"] if "r1" in study.children else next(iter(study.children.values()))
+    pd.testing.assert_frame_equal(to_frame(node), to_frame(node.to_dataset()))
+    assert len(to_frame(node)) == node.sizes["iteration"]
+
+
+def test_a_table_follows_a_link(study, tmp_path):
+    target, link = tmp_path / "own.csv", tmp_path / "link.csv"
+    target.write_text("old")
+    link.symlink_to(target)
+    write_csv(study, link)
+    assert link.is_symlink() and target.read_text() != "old"
+
+
 def test_what_is_imported_from_a_table_is_what_was_written(study, tmp_path):
     path = tmp_path / "study.csv"
     write_csv(study, path)

@@ -86,7 +86,7 @@ def test_rates_and_clocks_belong_to_their_series():
 
 
 def test_what_is_wrong_with_a_clock_is_said_before_anything_is_fitted():
-    with pytest.raises(ValueError, match="clock: found no work, expected one that is there"):
+    with pytest.raises(ValueError, match=r"clock: found no work beside the distance \("):
         fit_growth(table().chunk(run=1), clock="work")
     with pytest.raises(ValueError, match=r"clock: found shape \(3,\)"):
         fit_growth(table().chunk(run=1), clock=[1.0, 2.0, 3.0])

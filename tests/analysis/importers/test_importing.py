@@ -12,7 +12,7 @@ import xarray as xr
 import ultraslow as us
 from ultraslow.analysis.growth import fit_totals
 from ultraslow.analysis.runs import runs_of
-from ultraslow.diffusion.recording import RecordError, check
+from ultraslow.diffusion.recording import RecordError, StoreError, check
 
 ROOT = Path(__file__).parents[3]
 
@@ -207,6 +207,19 @@ def test_requests_that_cannot_be_met_say_why(run, write, tmp_path, capsys, words
     assert run("import", log, "--output", tmp_path / "runs", *size, *words) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("norm", [0, -1, float("inf")])
+def test_an_initial_norm_that_is_none_is_refused(write, norm):
+    log = write("log.csv", "step,norm,cosine\n1,1,.9\n2,1,.8\n")
+    with pytest.raises(ValueError, match="initial norm: found .*, expected a number above 0"):
+        us.import_runs(log, initial_norm=norm)
+
+
+def test_nothing_is_imported_to_a_store(write):
+    log = write("log.csv", "step,distance\n1,1\n2,2\n")
+    with pytest.raises(StoreError, match="URL"):
+        us.import_runs(log, "memory://imported")
 
 
 def test_recordings_go_out_as_a_table_and_come_back(run, make, tmp_path, capsys):

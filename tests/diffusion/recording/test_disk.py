@@ -17,6 +17,14 @@ def test_a_file_has_its_name_when_it_is_whole(tmp_path):
     assert not temporary.exists()
 
 
+def test_a_pipe_is_not_replaced(tmp_path):
+    target = tmp_path / "pipe"
+    os.mkfifo(target)
+    with pytest.raises(FileExistsError, match="is no regular file"), whole_file(target):
+        pass
+    assert target.is_fifo() and os.listdir(tmp_path) == ["pipe"]
+
+
 @pytest.mark.parametrize("where", ["within", "permit"])
 def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path, where):
     target = tmp_path / "a.nc"
