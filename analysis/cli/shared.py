@@ -99,11 +99,11 @@ def load_all(arguments: argparse.Namespace, *, report_unusable: bool = True) -> 
     from tqdm import tqdm
 
     from ultraslow.analysis.runs import ConditionError, unusable
-    from ultraslow.analysis.runs.load import load
+    from ultraslow.analysis.runs.load import load_quietly
 
     progress = partial(tqdm, desc="reading", **BAR)
     try:
-        runs = load(arguments.paths, where=arguments.where, progress=progress)
+        runs = load_quietly(arguments.paths, where=arguments.where, progress=progress)
     except ConditionError as error:
         raise CommandError(f"--{error}") from error
     if arguments.where.strip():
@@ -137,13 +137,13 @@ def check_output(path: Path, *, netcdf: bool = False) -> None:
         netcdf: whether that is NetCDF, which replaces what an earlier call wrote; text does not
             replace a NetCDF file, which may be a damaged recording.
     """
-    from ultraslow.analysis.runs.load import load
+    from ultraslow.analysis.runs.load import load_quietly
     from ultraslow.diffusion.recording import RecordError
 
     check_on_disk(path)
     if path.is_file():
         try:
-            load(path)
+            load_quietly(path)
         except (RecordError, OSError):
             if not netcdf and _is_netcdf(path):
                 raise CommandError(

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from typing import TypeVar
 
 import xarray as xr
 
+from ultraslow.analysis.text import printable
 from ultraslow.diffusion.recording import (
     SUFFIX,
     DatasetLike,
@@ -47,6 +49,7 @@ from .where import condition
 _NODE_LENGTH = 60
 # How often a reader looks again when a run was closed or resumed under its hands.
 _ATTEMPTS = 5
+_NAMED, _LONGEST = 3, 600  # of what cannot be used, in a warning; its characters
 
 Place = Path | RemoteRecording
 _Read = TypeVar("_Read", bound=DatasetLike)
@@ -72,7 +75,7 @@ def load(
 
     Paths may be files, folders that hold recordings at any depth, live folders, globs, or a mix;
     or URLs of object stores, as "s3://bucket/runs", of the same kinds.
-    What cannot be used is listed, not hidden: `unusable` gives it back.
+    What cannot be used is warned of, and listed: `unusable` gives it back.
 
     Arguments:
         paths: where to look.
@@ -97,7 +100,27 @@ def load(
         RecordError: when nothing is usable, with all faults.
         ConditionError: when the condition cannot be read, or no recording meets it.
         ValueError: when chunks would split `iteration`, or name no dimension of recordings.
+
+    Warns:
+        UserWarning: when something cannot be used, with some names and faults.
     """
+    tree = load_quietly(paths, where=where, chunks=chunks, progress=progress)
+    bad = unusable(tree)
+    if bad:
+        listed = "; ".join(f"{item.source}: {', '.join(item.faults)}" for item in bad[:_NAMED])
+        more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        warnings.warn(printable(f"not used: {listed}{more}", _LONGEST), stacklevel=2)
+    return tree
+
+
+def load_quietly(
+    paths: Paths,
+    *,
+    where: str = "",
+    chunks: Chunks | None = None,
+    progress: Callable[[Iterable[Place]], Iterable[Place]] = iter,
+) -> xr.DataTree:
+    """As `load`, for those who say themselves what cannot be used."""
     if chunks is not None:
         chunks_by_dimension(chunks)
     wanted = condition(where) if where.strip() else None

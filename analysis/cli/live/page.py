@@ -23,7 +23,7 @@ from threading import Thread, get_native_id
 from markupsafe import Markup
 
 from ultraslow.analysis.report.report import report
-from ultraslow.analysis.runs.load import load
+from ultraslow.analysis.runs.load import load_quietly
 from ultraslow.analysis.text import plural, printable
 from ultraslow.diffusion.recording import brief, whole_file
 
@@ -169,7 +169,7 @@ class LivePage:
         began, spent = time.monotonic(), time.process_time()
         try:
             with tempfile.TemporaryDirectory(prefix="ultraslow-") as folder:
-                runs = load(self._paths, where=self._where)
+                runs = load_quietly(self._paths, where=self._where)
                 made = report(runs, Path(folder, "page.html"), level=self._level)
                 text = made.path.read_text()
                 with whole_file(self.path.with_suffix(".json").resolve()) as file:

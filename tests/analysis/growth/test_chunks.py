@@ -161,7 +161,8 @@ def test_a_corrupt_member_is_named_and_the_rest_is_carried_on(folder):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    found = load(folder, chunks="auto")
+    with pytest.warns(UserWarning, match=r"not used: .*s1\.nc: "):
+        found = load(folder, chunks="auto")
     assert len(found.children) == 2
     (left_out,) = unusable(found)
     assert left_out.source == str(path) and "is damaged" in left_out.faults[0]

@@ -53,7 +53,9 @@ def test_the_page_holds_verdicts_figures_and_runs(save, tmp_path):
         for seed in range(2):
             save(f"b{size}-s{seed}", tmp_path / "runs", batch_size=size, seed=seed, **SHORT)
     (tmp_path / "runs" / "bad.nc").write_text("no recording")
-    written = report(load(tmp_path / "runs"), tmp_path / "report.html")
+    with pytest.warns(UserWarning, match="not used: "):
+        runs = load(tmp_path / "runs")
+    written = report(runs, tmp_path / "report.html")
     page = parsed(written.path)
     text = " ".join(page.text)
     assert page.tags.count("article") == len(PREDICTIONS)

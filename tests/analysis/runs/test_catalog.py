@@ -46,6 +46,7 @@ def folder(save, make, tmp_path):
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:not used")
 def test_it_is_that_of_whole_recordings(folder):
     found, tree = catalog(folder), load(folder)
     runs = runs_of(tree)
@@ -72,6 +73,7 @@ def test_series_are_let_go(folder):
         _ = heading.variables["distance_sq"].values
 
 
+@pytest.mark.filterwarnings("ignore:not used")
 def test_conditions_choose_as_among_whole_recordings(folder):
     for where in ("batch_size == 256", "diverged", "state != 'closed'", "learning_rate < 0.015"):
         found, tree = catalog(folder, where=where), load(folder, where=where)

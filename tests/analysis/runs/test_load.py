@@ -143,6 +143,7 @@ def test_the_folder_of_a_closed_run_may_hold_other_files(save, tmp_path):
     assert unusable(load(tmp_path)) == ()
 
 
+@pytest.mark.filterwarnings("ignore:not used")
 def test_segments_before_a_broken_one_are_read_and_the_rest_is_listed(make, tmp_path):
     whole = make(run="live")
     segment(whole, tmp_path / "live", 0, 30)
@@ -219,7 +220,8 @@ def test_an_unusable_file_is_named_with_its_fault_and_the_others_load(save, tmp_
     save("good")
     bad = save("bad")
     spoil(bad)
-    runs = load(tmp_path)
+    with pytest.warns(UserWarning, match=r"^not used: .*bad\.nc: "):
+        runs = load(tmp_path)
     assert list(runs.children) == ["good"]
     (item,) = unusable(runs)
     assert item.source == str(bad)
@@ -363,6 +365,7 @@ def test_segments_are_in_the_order_of_their_records(sweep):
     assert closed_file(sweep / "a") == sweep / "a.nc"
 
 
+@pytest.mark.filterwarnings("ignore:not used")
 def test_names_that_cannot_be_looked_at_hide_no_other_recording(save, make, tmp_path):
     """Beside a folder of so long a name no closed file can be, and asking for one is an error."""
     for length in (252, 253, 255):

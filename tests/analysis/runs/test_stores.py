@@ -29,6 +29,7 @@ def copied(make, tmp_path):
     store.store.clear()
 
 
+@pytest.mark.filterwarnings("ignore:not used")
 @pytest.mark.parametrize("form", ["memory://bucket/runs", "memory://bucket/runs/*", "file"])
 def test_they_are_those_of_the_folder(copied, form):
     url = f"file://{copied}" if form == "file" else form
@@ -44,6 +45,7 @@ def test_they_are_those_of_the_folder(copied, form):
     assert catalog(url).headings.keys() == runs_of(here).keys()
 
 
+@pytest.mark.filterwarnings("ignore:not used")
 def test_a_store_that_cannot_be_used_leaves_the_other_paths(copied):
     paths = ["memory://bucket/runs/closed", "gs://bucket/runs", "memory://bucket/none"]
     found = load(paths)
