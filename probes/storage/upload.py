@@ -12,15 +12,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import xarray as xr
+
 from ultraslow.diffusion.recording import (
     SUFFIX,
+    RecordError,
     StoreError,
     closed_file,
+    from_bytes,
     get_object,
     is_url,
+    join_segments,
     local_path,
     objects_of,
     put_object,
+    read_object,
     refuse_hostile,
     remove_object,
     segments_of,
@@ -28,6 +34,7 @@ from ultraslow.diffusion.recording import (
 )
 
 from . import initial
+from .segments import SegmentStore
 
 FOLDER = "uploads"  # of recordings that go to a store, where nobody names another
 _RETRY, _SELDOM = 5.0, 300.0  # seconds between two attempts, at first and at last
@@ -168,11 +175,12 @@ class Upload:
         missing = self.missing()
         if not missing:
             return ""
+        replaces = ", overwrite=True" if self.owns else ""
         return (
             f"{len(missing)} of its files are not in the store, {missing[0]} among them"
             f"{f' ({self.fault})' if self.fault else ''}; they are kept in {self.folder}: upload "
             f"them with python -c \"import ultraslow as us; us.upload('{self.folder}', "
-            f"'{self.url}')\""
+            f"'{self.url}'{replaces})\""
         )
 
     def missing(self) -> list[str]:
@@ -268,15 +276,19 @@ def _within(seconds: float, action: Callable[[], dict[str, int]]) -> dict[str, i
     return answer[0] if answer else None
 
 
-def upload(path: str | Path, url: str) -> None:
+def upload(path: str | Path, url: str, *, overwrite: bool = False) -> None:
     """Copy a recording to an object store, all of it.
 
     Arguments:
         path: the closed file, or the live folder.
-        url: where to, as `s3://bucket/run`; what is there of it is replaced.
+        url: where to, as `s3://bucket/run`; an earlier part of the same run that is there is
+            replaced.
+        overwrite: whether what else is there is replaced as well.
 
     Raises:
         FileNotFoundError: when there is no recording.
+        RecordError: when it is damaged.
+        FileExistsError: when the store has a recording of another run, or later records.
         StoreError: when the store refuses; what was copied stays, and another call goes on.
 
     >>> upload("runs/run.nc", "s3://bucket/run")  # doctest: +SKIP
@@ -287,5 +299,57 @@ def upload(path: str | Path, url: str) -> None:
     one = Upload(folder, target)
     if not one.missing():
         raise FileNotFoundError(f"path: found no recording at {path}")
+    try:
+        here = SegmentStore(folder).read()
+    except RecordError as error:
+        told = f"nothing was uploaded; `ultraslow repair {path}` keeps what is sound"
+        raise RecordError(error.source, [*error.faults, told]) from error
+    found = {} if overwrite else objects_of(target)
+    if found and (other := _other_than(here, folder, target, found)):
+        name = SUFFIX if SUFFIX in found else max(found)
+        raise FileExistsError(
+            f"url: found {other} at {target} ({target}{name}); choose another URL, or replace it "
+            "with overwrite=True"
+        )
     one.owns = True
     one.copy()
+
+
+def _other_than(here: xr.Dataset | None, folder: Path, url: str, found: dict[str, int]) -> str:
+    """What a store has that is no earlier part of a recording; empty where it is one.
+
+    Arguments:
+        here: the records on the disk, None where there are weights alone.
+        folder: the live folder.
+        url: of what is there, without `.nc`.
+        found: its objects, as `objects_of` gives them.
+    """
+    names = [SUFFIX] if SUFFIX in found else sorted(name for name in found if "segment-" in name)
+    if not names:  # a copy that had just begun
+        files = {f"/{file.name}": file for file in initial.weight_files(folder)}
+        same = all(
+            name in files and files[name].stat().st_size == size for name, size in found.items()
+        )
+        return "" if same else "the weights of another run"
+    try:
+        parts = [from_bytes(read_object(url + name), url + name) for name in names]
+        there = join_segments(parts, url)
+    except RecordError:
+        return "a recording that cannot be read"
+    if here is None or not _of_one_run(there, here):
+        return "a recording of another run"
+    ends = [int(one["iteration"][-1]) for one in (there, here)]
+    if ends[0] > ends[1]:
+        return f"records of this run up to iteration {ends[0]}, and on the disk up to {ends[1]},"
+    return ""
+
+
+def _of_one_run(there: xr.Dataset, here: xr.Dataset) -> bool:
+    """Whether two recordings began as one: by time and initial weights, or by all they hold."""
+    if "created" not in here.attrs:
+        return there.equals(here)
+    told = [
+        (str(one["run"].values), *(one.attrs.get(name) for name in ("created", "initial_sha256")))
+        for one in (there, here)
+    ]
+    return told[0] == told[1]

@@ -15,7 +15,13 @@ import pytest
 from upload_run import train
 
 import ultraslow as us
-from ultraslow.diffusion.recording import StoreError, closed_file, objects_of, read_object
+from ultraslow.diffusion.recording import (
+    RecordError,
+    StoreError,
+    closed_file,
+    objects_of,
+    read_object,
+)
 from ultraslow.probes.storage import Upload
 from ultraslow.probes.storage.upload import recorded_at
 
@@ -198,6 +204,53 @@ def test_at_the_close_what_is_missing_is_said_with_the_remedy(credentials, lacks
     assert Path("uploads/bucket/run.nc").exists()
     us.upload("uploads/bucket/run", URL)  # to any store that can be had
     assert us.load(URL)["run"]["iteration"].values[-1] == 5
+
+
+def test_a_call_replaces_an_earlier_part_of_the_same_run_and_nothing_else(tmp_path):
+    recorder = train("a", 20, seed=1)
+    us.upload("a", URL)
+    recorder.close()
+    early, late = tmp_path / "early.nc", closed_file(Path("a"))
+    shutil.copy(late, early)
+    us.upload("a", URL)
+    us.upload("a.nc", URL)
+    with warnings.catch_warnings(record=True):  # the toy has no checkpoint
+        warnings.simplefilter("always")
+        train("a", 10, resume=True, seed=1).close()
+    us.upload("a", URL)
+    assert read_object(f"{URL}.nc") == late.read_bytes()
+    with pytest.raises(FileExistsError, match="run up to iteration 30, and on the disk up to 20"):
+        us.upload(early, URL)
+    train("b", 40, seed=2).close()
+    with pytest.raises(FileExistsError, match=r"found a recording of another run at memory://.*nc"):
+        us.upload("b", URL)
+    assert read_object(f"{URL}.nc") == late.read_bytes()
+    us.upload("b", URL, overwrite=True)
+    assert read_object(f"{URL}.nc") == closed_file(Path("b")).read_bytes()
+    fsspec.filesystem("memory").pipe_file(f"{URL}.nc", b"CDF")
+    with pytest.raises(FileExistsError, match="found a recording that cannot be read"):
+        us.upload("b", URL)
+
+
+def test_weights_of_another_model_are_not_replaced(here):
+    train("a", 5).close()
+    name = "/initial-00000-of-00001.safetensors"
+    weights = Path(f"a{name}").read_bytes()
+    fsspec.filesystem("memory").pipe_file(URL + name, weights + b" ")
+    with pytest.raises(FileExistsError, match="the weights of another run"):
+        us.upload("a", URL)
+    fsspec.filesystem("memory").pipe_file(URL + name, weights)
+    us.upload("a", URL)
+    assert ".nc" in objects_of(URL)
+
+
+def test_a_damaged_recording_is_not_uploaded():
+    train("a", 5).close()
+    whole = Path("a.nc").read_bytes()
+    Path("a.nc").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RecordError, match=r"nothing was uploaded; `ultraslow repair a\.nc` keeps"):
+        us.upload("a.nc", URL)
+    assert objects_of(URL) == {}
 
 
 def test_nothing_is_imported_for_stores_without_a_url():
