@@ -25,6 +25,8 @@ def number(value: float, digits: int = 3) -> str:
 
     >>> number(0.012345), number(-1234.6), number(1234567.0), number(float("inf")), number(1e-7)
     ('0.0123', '−1235', '1,234,567', '∞', '1e-07')
+    >>> number(999.9999)
+    '1000'
     """
     if math.isnan(value):
         return "–"
@@ -32,7 +34,7 @@ def number(value: float, digits: int = 3) -> str:
     size = abs(value)
     if math.isinf(size):
         return sign + "∞"
-    if size >= 1000:
+    if size >= 1000 or float(f"{size:.{digits}g}") >= 1000:  # 999.9 as well, and not as 1e+03
         return sign + (f"{size:,.0f}" if size >= 10_000 else f"{size:.0f}")
     return sign + f"{size:.{digits}g}"
 

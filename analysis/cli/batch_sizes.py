@@ -124,7 +124,7 @@ def _batch_of_runs(arguments: argparse.Namespace) -> int:
     beside = sizes_apart(found, scales) or Table()
     content = {**critical_numbers(found), "noise_by_batch_size": comparison_rows(scales)}
     say(arguments, content, critical_table(found), *rates, beside)
-    return 0
+    return 0 if found.answers else 2
 
 
 def _batch_of_table(path: Path, arguments: argparse.Namespace) -> int:
@@ -169,7 +169,7 @@ def _batch_of_table(path: Path, arguments: argparse.Namespace) -> int:
     }
     tables = [rates_table(one, name) for name, one in rates.items() if one.status != "missing"]
     say(arguments, content, Table(lead=(table.in_words(),)), *answers, *tables)
-    return 0 if answers or tables else 2
+    return 0 if any(one.answers for one in (*found.values(), *rates.values())) else 2
 
 
 def _tell_missing(

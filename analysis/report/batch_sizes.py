@@ -38,6 +38,8 @@ def critical_table(found: CriticalBatch, *, over_fewest: bool = True) -> Table:
     fewest = "" if math.isnan(least) else f"; fewest iterations {number(least)}"
     reasons = [found.reason] if found.reason else []
     notes = [f"{critical_in_words(found)}{fewest}", *reasons, _MEANING, *found.notes]
+    if not found.answers:  # the reason stands in its words
+        notes = [critical_in_words(found), *found.notes]
     return Table(
         columns=tuple(one for one in columns if over_fewest or one.title != "over fewest"),
         rows=sorted((found.steps or {}).items()),
@@ -46,7 +48,9 @@ def critical_table(found: CriticalBatch, *, over_fewest: bool = True) -> Table:
 
 
 def critical_in_words(found: CriticalBatch) -> str:
-    """A critical batch size with what it rests on."""
+    """A critical batch size with what it rests on; why there is none at so many."""
+    if not found.answers:
+        return f"{found}; {plural(len(found.steps or {}), 'batch size')} reached the target"
     return f"{found}, {plural(found.size.n, _COUNTED[found.basis])}"
 
 
@@ -66,7 +70,7 @@ def critical_by_group(found: Mapping[str, CriticalBatch]) -> Table:
         Column("off the curve", lambda row: percent(row[1].departure)),
     )
     shared = [note for note in _common(told.values()) if len(told) > 1]
-    notes = [_MEANING, *shared]
+    notes = [*([_MEANING] if any(one.answers for one in told.values()) else []), *shared]
     for name, one in told.items():
         own = [one.reason] if one.reason else []
         notes += [f"{name}: {said}" for said in own + [n for n in one.notes if n not in shared]]
@@ -102,12 +106,13 @@ def rates_table(found: BestRates, name: str = "") -> Table:
     largest = f"; largest rate {number(found.largest_rate)}" if found.largest_rate > 0 else ""
     off = f"; off the form by {percent(found.departure)} at most" if largest else ""
     answer = f"{found}, {plural(found.noise_scale.n, _COUNTED[found.basis])}{largest}{off}"
-    if found.status == "missing":
+    if not found.answers:
         answer = str(found)
-    reasons = [found.reason] if found.reason and found.status != "missing" else []
+    reasons = [found.reason] if found.reason and found.answers else []
     notes = [answer, *reasons, *found.notes]
     if found.rates:
-        notes.append(_ONE_STEP if found.basis == "runs" else f"{_ONE_STEP}; {_OFF_CURVE}")
+        lone = found.basis == "runs" or not found.answers
+        notes.append(_ONE_STEP if lone else f"{_ONE_STEP}; {_OFF_CURVE}")
     return Table(
         title=name,
         columns=columns,
@@ -148,7 +153,7 @@ def sizes_apart(found: CriticalBatch, scales: Sequence[ArmScale]) -> Table | Non
     steps = found.steps or {}
     rows = [_Size("critical batch size", found.size, f"{len(steps)} batch sizes")]
     rates = found.rates
-    if rates is not None and not math.isnan(rates.noise_scale.low):
+    if rates is not None and rates.answers:
         of = f"fastest rates of {plural(len(rates.rates or {}), 'batch size')}"
         rows.append(_Size("noise scale of the best rates", rates.noise_scale, of))
     for one in scales:
@@ -156,7 +161,7 @@ def sizes_apart(found: CriticalBatch, scales: Sequence[ArmScale]) -> Table | Non
             arm = f", {one.arm}" if one.arm else ""
             of = f"iterations {one.scale.first}–{one.scale.last}, batch size {one.batch_size}{arm}"
             rows.append(_Size("noise scale B", one.scale.interval, of))
-    if len(rows) == 1 or math.isnan(found.size.low):
+    if len(rows) == 1 or not found.answers:
         return None
     columns = (
         Column("size", lambda row: row.name, left=True),

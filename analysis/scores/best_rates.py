@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import Interval
-from ultraslow.analysis.text import first_of, number, percent
+from ultraslow.analysis.text import first_of, number, p_value, percent
 
 from .hyperbola import MISFIT, OFF_CURVE, SIZES, Hyperbola, profile_hyperbola
 
@@ -49,6 +49,11 @@ class BestRates:
     basis: str = OFF_CURVE
     departure: float = math.nan
 
+    @property
+    def answers(self) -> bool:
+        """Whether it has an interval, or a bound."""
+        return not math.isnan(self.noise_scale.low)
+
     def record(self) -> dict[str, Any]:
         """As files hold it: a flat record."""
         return {
@@ -66,7 +71,7 @@ class BestRates:
 
     def __str__(self) -> str:
         size = self.noise_scale
-        if math.isnan(size.low):
+        if not self.answers:
             return f"no noise scale of best learning rates: {self.reason}"
         if not math.isnan(size.value):
             return f"noise scale of the best rates {number(size.value)} {size.ends(number)}"
@@ -150,7 +155,8 @@ def _judged(fit: Hyperbola, found: BestRates) -> BestRates:
             if math.isfinite(fit.fewest_steps)
             else "grow faster than the batch size"
         )
-        reason = f"the best rates {grow}, which the form does not (p = {number(fit.beyond, 2)})"
+        p = f"p = {p_value(fit.beyond)}".replace("= <", "<")
+        reason = f"the best rates {grow}, which the form does not ({p})"
         return replace(found, status="misfit", reason=reason)
     found = replace(found, noise_scale=fit.critical, largest_rate=1 / fit.fewest_steps)
     sides = ["below"] * (not fit.critical.low) + ["above"] * math.isinf(fit.critical.high)

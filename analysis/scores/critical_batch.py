@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import SEEDS, Interval, check_level
 from ultraslow.analysis.runs import equal_sets, injected_noise, label, runs_of
-from ultraslow.analysis.text import first_of, number, percent, plural, printable
+from ultraslow.analysis.text import first_of, number, p_value, percent, plural, printable
 
 from .best_rates import BestRates, tuned_rates
 from .held_out import longest_trainings, rate_of
@@ -81,6 +81,11 @@ class CriticalBatch:
     departure: float = math.nan
     rates: BestRates | None = None
 
+    @property
+    def answers(self) -> bool:
+        """Whether it has an interval, or a bound."""
+        return not math.isnan(self.size.low)
+
     def record(self) -> dict[str, Any]:
         """As files hold it: a flat record."""
         return {
@@ -104,13 +109,13 @@ class CriticalBatch:
         if self.status == "missing":
             needed = f". Would give one: {self.needed}" if self.needed else ""
             return f"no critical batch size: {self.reason}{needed}"
-        aim = f", to loss {number(self.target)}" if math.isfinite(self.target) else ""
-        return f"{self._in_words()}{aim}"
+        aim = f"to loss {number(self.target)}" if math.isfinite(self.target) else ""
+        if not self.answers:
+            return f"no critical batch size{f' {aim}' if aim else ''}: {self.reason}"
+        return ", ".join(filter(None, [self._in_words(), aim]))
 
     def _in_words(self) -> str:
         size = self.size
-        if math.isnan(size.low):
-            return "no critical batch size"
         if not math.isnan(size.value):
             return f"critical batch size {number(size.value)} {size.ends(number)}"
         if size.low:
@@ -422,22 +427,25 @@ def _more(steps: Mapping[float, Steps], table: Mapping[float, Steps], enough: in
         common = _commonest(arms)
         if len(common) < enough:
             return f"the same {enough} seeds at every batch size and learning rate"
-        parts = [_seeds_at(*arm, common) for arm in arms if not {*common} <= {*arm[2]}]
-        return first_of(parts, _NAMED)
+        return _seeds_at([arm for arm in arms if not {*common} <= {*arm[2]}], common)
     most = {s: max(map(len, rates.values())) for s, rates in steps.items() if s not in table}
     few = sorted((size for size in most if most[size] < enough), key=lambda size: -most[size])
-    nearest = [(size, *_nearest(steps[size])) for size in few[:lacking]]
+    nearest = [(size, *_nearest(steps[size])) for size in few]
     arms = [(size, rate, seeds) for size in table for rate, seeds in table[size].items()]
-    common = _commonest([*arms, *nearest])
-    parts = [_seeds_at(*arm, common) for arm in nearest]
-    slow = [str(size) for size in most if most[size] >= enough][: lacking - len(parts)]
+    parts = [_seeds_at(nearest, _commonest([*arms, *nearest]))] if nearest else []
+    slow = [size for size in most if most[size] >= enough] if len(few) < lacking else []
     if slow:
-        parts.append(f"longer training at batch size {' and '.join(slow)}, or a higher target")
-    lacking -= len(few[:lacking]) + len(slow)
+        parts.append(f"longer training at {_listed(slow)}, or a higher target")
+    lacking -= len(few) + len(slow)
     if lacking > 0:
         what = f"{enough} seeds" if enough > 1 else "runs"
         parts.append(f"{what} at {plural(lacking, 'more batch size')}")
     return ", and ".join(parts)
+
+
+def _listed(sizes: Sequence[float]) -> str:
+    """Batch sizes, all of them, as an instruction has to name them."""
+    return f"batch size{'s' if len(sizes) > 1 else ''} {', '.join(map(str, sizes))}"
 
 
 def _nearest(rates: Steps) -> tuple[float, dict[object, float]]:
@@ -459,15 +467,28 @@ def _commonest(arms: Sequence[tuple[float, float, Mapping[object, float]]]) -> l
 
 
 def _seeds_at(
-    size: float, rate: float, seeds: Mapping[object, float], common: Sequence[object]
+    arms: Sequence[tuple[float, float, Mapping[object, float]]], common: Sequence[object]
 ) -> str:
-    """The seeds that an arm lacks, by their labels where other arms have them."""
-    new = [str(seed) for seed in common if seed not in seeds]
-    lacking = max(len(new), SEEDS - len(seeds))
-    at = f" and learning rate {number(rate)}" if rate else ""
-    where = f"{plural(lacking, 'more seed')} at batch size {size}{at}"
-    named = len(common) == SEEDS and new
-    return f"{where} (seed{'s' if len(new) > 1 else ''} {', '.join(new)})" if named else where
+    """The seeds that arms lack, by their labels where other arms have them; like ones together."""
+    unlabelled = any(isinstance(seed, str) for _, _, seeds in arms for seed in seeds)
+    known = [] if unlabelled else common  # the names of runs are no seeds that others could have
+    alike: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for size, rate, seeds in arms:
+        new = [str(seed) for seed in known if seed not in seeds]
+        named = f" (seed{'s' if len(new) > 1 else ''} {', '.join(new)})"
+        shown = named if len(known) == SEEDS and new else ""
+        alike.setdefault((max(len(new), SEEDS - len(seeds)), shown), []).append((size, rate))
+    parts = []
+    for (lacking, shown), own in alike.items():
+        rates = list(dict.fromkeys(number(rate) for _, rate in own if rate))
+        at = f" and learning rate {rates[0]}" if rates else ""
+        if len(rates) > 1:
+            at = f" and learning rates {', '.join(number(rate) for _, rate in own)} in turn"
+        each = " each" if len(own) > 1 else ""
+        where = _listed([size for size, _ in own])
+        parts.append(f"{plural(lacking, 'more seed')}{each} at {where}{at}{shown}")
+    same = ", the same at all of them, which `ultraslow label` tells" if unlabelled else ""
+    return ", and ".join(parts) + same
 
 
 def _shared(table: Mapping[float, Steps]) -> list[object]:
@@ -504,9 +525,9 @@ def _by_profile(
     fit = profile_hyperbola(np.array(list(table), dtype=np.float64), logs, level=level)
     means = [float(np.exp(one.mean())) for one in logs]
     most = max(one.size for one in logs)
-    notes = (*_about_profile(fit.basis, most), *blank.notes)
-    found = replace(blank, steps=dict(zip(table, means, strict=True)), notes=notes)
-    return _judged(fit, found)
+    found = _judged(fit, replace(blank, steps=dict(zip(table, means, strict=True))))
+    about = _about_profile(fit.basis, most) if found.answers else ()
+    return replace(found, notes=(*about, *found.notes))
 
 
 def _about_profile(basis: str, most: int) -> tuple[str, ...]:
@@ -531,7 +552,8 @@ def _judged(fit: Hyperbola, found: CriticalBatch) -> CriticalBatch:
             if math.isfinite(fit.fewest_steps)
             else ("fall faster than 1/M with the batch size M")
         )
-        reason = f"the iterations {grow}, which no hyperbola does (p = {number(fit.beyond, 2)})"
+        p = f"p = {p_value(fit.beyond)}".replace("= <", "<")
+        reason = f"the iterations {grow}, which no hyperbola does ({p})"
         return replace(found, status="misfit", reason=reason)
     found = replace(found, size=fit.critical, fewest_steps=fit.fewest_steps)
     doubts = {

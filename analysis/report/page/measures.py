@@ -296,7 +296,8 @@ def _critical(found: CriticalBatch, scales: Sequence[ArmScale]) -> Markup:
         "M_crit, from iterations to a target loss at several batch sizes: another quantity than "
         "the noise scale, which is read off the gradients of one run."
     )
-    said = "; ".join([*([found.reason] if found.reason else []), *found.notes])
+    told = found.reason and found.answers  # else it stands in the answer
+    said = "; ".join([*([found.reason] if told else []), *found.notes])
     notes = (sentence(said),) if said else ()
     table = replace(critical_table(found, over_fewest=False), notes=notes)
     answer = piece("said", sentence(critical_in_words(found)))

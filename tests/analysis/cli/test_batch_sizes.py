@@ -79,7 +79,7 @@ def test_programs_get_the_numbers(record, capsys):
         (
             {},
             ["--target", "0.01"],
-            "longer training at batch size 64 and 256 and 1024, or a higher",
+            "longer training at batch sizes 64, 256, 1024, or a higher",
         ),
         ({"loss": None}, [], "no critical batch size: no run recorded its loss"),
         ({"seeds": 1}, ["--target", "nan"], "--target: found nan, expected a finite loss"),
@@ -124,7 +124,8 @@ def test_fewer_seeds_tell_by_how_runs_differ_and_one_run_a_size_by_the_misfit(re
     assert main(["batch", "runs", "--target", "0.9"]) == 0
     flat = " ".join(capsys.readouterr().out.split())
     assert "to loss 0.9, 8 runs" in flat and "how runs at a batch size differ" in flat
-    assert "An interval across seeds would need 2 more seeds at batch size 64" in flat
+    sizes = "64, 256, 1024, 4096"
+    assert f"An interval across seeds would need 2 more seeds each at batch sizes {sizes}" in flat
     for path in Path("runs").glob("*-s1.nc"):
         path.unlink()
     assert main(["batch", "runs", "--target", "0.9", "--json"]) == 0
@@ -195,6 +196,40 @@ def test_a_table_of_best_rates_tells_their_noise_scale(tmp_path, monkeypatch, ca
     assert main(["batch", "rates.csv"]) == 0
     flat = " ".join(capsys.readouterr().out.split())
     assert "Noise scale of the best rates" in flat and "one step of plain SGD" in flat
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "batch,steps\n" + "".join(f"{64 * 2**k},{64 * 2**k}\n" for k in range(6)),
+            "No critical batch size: the iterations grow with the batch size, which no hyperbola "
+            "does (p < 0.001); 6 batch sizes reached the target.",
+        ),
+        (
+            "batch,lr\n" + "".join(f"{64 * 2**k},{1 / (1 + k)}\n" for k in range(6)),
+            "No noise scale of best learning rates: the best rates fall with the batch size, which "
+            "the form does not (p = 0.0016).",
+        ),
+    ],
+)
+def test_a_table_that_has_no_answer_says_why_once_with_status_2(
+    tmp_path, monkeypatch, capsys, text, said
+):
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text(text)
+    assert main(["batch", "t.csv"]) == 2
+    flat = " ".join(capsys.readouterr().out.split())
+    assert said in flat and "interval" not in flat and flat.count("which ") == said.count("which ")
+    assert main(["batch", "t.csv", "--json"]) == 2
+
+
+def test_equal_steps_are_printed_as_other_numbers(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("batch,steps\n" + "".join(f"{64 * 2**k},1000\n" for k in range(6)))
+    assert main(["batch", "t.csv"]) == 0
+    told = capsys.readouterr().out
+    assert "e+" not in told and "fewest iterations 1000." in " ".join(told.split())
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,25 @@ def test_the_seeds_that_an_arm_lacks_are_named_and_adding_them_gives_one(make):
     assert critical_batch(runs, target=0.8).basis == "seeds"
 
 
+def test_who_follows_what_is_advised_has_an_interval_across_seeds_of_all_sizes(make):
+    sizes = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+    runs = sweep(make, sizes=sizes, seeds=1)
+    listed = "32, 64, 128, 256, 512, 1024, 2048, 4096"
+    one = critical_batch(runs, target=0.8)
+    rates = "0.0707, 0.1, 0.141, 0.2, 0.283, 0.4, 0.566, 0.8"
+    assert one.needed == (
+        f"3 more seeds each at batch sizes {listed} and learning rates {rates} in turn"
+    )
+    followed = critical_batch(sweep(make, sizes=sizes), target=0.8)
+    assert (followed.basis, list(followed.steps)) == ("seeds", list(sizes))
+    bare = {name: run.drop_vars("seed") for name, run in runs.items()}
+    assert critical_batch(bare, target=0.8).needed == (
+        f"{one.needed}, the same at all of them, which `ultraslow label` tells"
+    )
+    slow = critical_batch(sweep(make, sizes=sizes), target=1e-3).needed
+    assert slow == f"longer training at batch sizes {listed}, or a higher target"
+
+
 def test_runs_of_another_set_do_not_stand_in_the_way(make):
     alone = critical_batch(sweep(make))
     decayed = sweep(make, sizes=(64, 256), weight_decay=5e-4)
@@ -204,7 +223,9 @@ def test_runs_of_other_seeds_at_each_size_tell_by_how_they_differ(make):
     assert (found.basis, found.size.n, found.record()["seeds"]) == ("runs", 12, 0)
     assert found.size.low <= CRITICAL <= found.size.high
     assert found.notes[0].startswith("the interval comes from how runs at a batch size differ")
-    assert found.needed.startswith("4 more seeds at batch size 64 and learning rate 0.1 (seeds 10")
+    assert found.needed.startswith(
+        "4 more seeds each at batch sizes 64, 256 and learning rates 0.1, 0.2 in turn (seeds 10"
+    )
 
 
 def test_one_run_a_size_has_an_interval_from_the_misfit(make):
