@@ -4,10 +4,11 @@ Objects of one log need not have the same keys: what an object lacks was not log
 """
 
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ultraslow.diffusion.recording import RecordError
+from ultraslow.diffusion.recording import RecordError, cut_off
 
 from .delimited import SAMPLED, sampled
 from .sheet import Cell, Sheet, shown
@@ -18,6 +19,7 @@ _SUMMARIES = ("_summary", "summary", "_final")
 _HISTORY = "log_history"  # of Hugging Face's trainer_state.json
 _TRIPLE = 3  # wall time, step and value, as TensorBoard's page saves them
 _LEVELS = 4  # objects in objects that become columns a/b/c
+_NAMED = 3  # columns that a note lists
 _CELLS = 50_000_000  # of rows of which each has keys of its own
 
 
@@ -34,13 +36,31 @@ def log_sheet(text: str, source: str, name: str, sha256: str) -> Sheet:
         RecordError: when it is no JSON, or none that holds rows.
     """
     stripped = text.strip()
-    if "\n" in stripped and stripped.startswith("{"):
-        try:
-            whole = json.loads(stripped)
-        except (ValueError, RecursionError):
+    first, *others = stripped.split("\n", 2)
+    several = bool(others) and stripped.startswith("{")
+    if several and _is_json(first):
+        return _lines(text, source, name, sha256)
+    try:
+        whole = json.loads(text)
+    except RecursionError as error:
+        raise RecordError(source, ["JSON is nested too deeply"]) from error
+    except ValueError as error:
+        if told := cut_off(error):
+            raise RecordError(source, [f"{told}, expected the rest of its JSON"]) from error
+        if several and _is_json(others[0]):  # a line each, the first of which is none
             return _lines(text, source, name, sha256)
-        return _document(whole, source, name, sha256)
-    return _document(_parsed(stripped, source, 1), source, name, sha256)
+        place = error.lineno if isinstance(error, json.JSONDecodeError) else 1
+        found = f"found {shown(text.split(chr(10))[place - 1])}, which is no JSON ({error})"
+        raise RecordError(source, [f"line {place}: {found}"]) from error
+    return _document(whole, source, name, sha256)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _parsed(text: str, source: str, line: int) -> Any:
@@ -194,9 +214,13 @@ def _sheet(
     settings: Mapping[str, Any],
     notes: Sequence[str],
 ) -> Sheet:
-    if not any(rows):
+    names, without = _of_cells(rows)
+    if not names:
         raise RecordError(source, ["holds no rows"])
-    names = list(dict.fromkeys(key for row in rows for key in row))
+    if without:
+        listed = ", ".join(map(shown, without[:_NAMED])) + (", …" if without[_NAMED:] else "")
+        be = "is" if len(without) == 1 else "are"
+        notes = [*notes, f"lists and objects are no numbers, so {listed} {be} left out"]
     if len(names) * len(rows) > _CELLS:
         raise RecordError(
             source,
@@ -208,16 +232,36 @@ def _sheet(
     return Sheet(source, name, sha256, kind, columns, list(lines), place, settings, tuple(notes))
 
 
+class _Nested(str):
+    """What messages show of a list or an object in the place of a cell."""
+
+
 def _flat(entry: Mapping[str, Any], above: str = "", levels: int = _LEVELS) -> dict[str, Cell]:
-    """An object whose objects became columns a/b; lists are no cells, and left out."""
+    """An object whose objects became columns a/b as well; lists and objects are no cells."""
     found: dict[str, Cell] = {}
     for key, value in entry.items():
         name = f"{above}{key}"
+        if _is_cell(value):
+            found[name] = value
+            continue
+        found[name] = _Nested(reprlib.repr(value))
         if isinstance(value, dict) and levels:
             found |= _flat(value, f"{name}/", levels - 1)
-        elif _is_cell(value):
-            found[name] = value
     return found
+
+
+def _of_cells(rows: Sequence[Mapping[str, Cell]]) -> tuple[list[str], list[str]]:
+    """Names that have a cell anywhere, and those that have lists alone, or objects not opened.
+
+    Where a column has cells, what is none stays among them as a text, and is no number.
+    """
+    kept: dict[str, bool] = {}
+    for row in rows:
+        for name, cell in row.items():
+            kept[name] = kept.get(name, False) or not isinstance(cell, _Nested)
+    names = [name for name, has_cells in kept.items() if has_cells]
+    opened = {name[:end] for name in kept for end, sign in enumerate(name) if sign == "/"}
+    return names, [name for name in kept if not kept[name] and name not in opened]
 
 
 def _is_cell(value: Any) -> bool:

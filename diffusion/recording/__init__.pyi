@@ -18,6 +18,7 @@ from .errors import (
     RecordError as RecordError,
     UnfamiliarError as UnfamiliarError,
     brief as brief,
+    cut_off as cut_off,
     escaped as escaped,
     nearest as nearest,
     nearest_file as nearest_file,

@@ -3,7 +3,9 @@
 Beside it, what messages of errors have in common.
 """
 
+import json
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,9 @@ _DAMAGE = (
     TypeError,
     ValueError,
 )
+# What JSON may end in the middle of.
+_BEGUN = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
+_IN_NUMBER = re.compile(r"\.|[eE][+-]?")
 _LONGEST = 200  # characters of a message that a library wrote
 _LONGEST_LINE = 2000  # characters of a line of any message
 _ENTRIES = 10_000  # of a folder that are looked at for a name
@@ -70,6 +75,26 @@ def brief(error: Exception) -> str:
     """A library's message on one line, cut to a readable length."""
     text = " ".join(str(getattr(error, "strerror", None) or error).split())
     return text[:_LONGEST] or type(error).__name__
+
+
+def cut_off(error: ValueError) -> str:
+    """Where a JSON text was cut off that could not be read; empty where it ends and is no JSON.
+
+    >>> try:
+    ...     json.loads('{"step": 1,\\n "loss": 0.')
+    ... except ValueError as error:
+    ...     cut_off(error)
+    'is cut off at line 2, character 11'
+    """
+    if not isinstance(error, json.JSONDecodeError) or not error.doc.strip():
+        return ""
+    text = error.doc.rstrip()
+    rest = text[error.pos :]
+    ends = error.pos > 0 and any(word.startswith(rest) for word in _BEGUN)
+    if not (ends or _IN_NUMBER.fullmatch(rest) or error.msg.startswith("Unterminated")):
+        return ""
+    last = text.rpartition("\n")[2]
+    return f"is cut off at line {text.count(chr(10)) + 1}, character {len(last)}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

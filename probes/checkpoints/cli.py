@@ -94,7 +94,8 @@ def _checkpoints(parsed: argparse.Namespace) -> int:
         with _Bar(prepared.nbytes) as bar:
             records = record_checkpoints(prepared, files, bar.read)
     for _, text in events_of(records.attrs):
-        tell(text, stream=sys.stdout)
+        if text != prepared.left_out:  # which was told before
+            tell(text, stream=sys.stdout)
     distance = float(records["distance_sq"][-1].sum()) ** 0.5
     last = int(records["iteration"][-1])
     told = f"{records.sizes['iteration']} records, distance {distance:.6g} at iteration {last}"

@@ -94,6 +94,7 @@ class Prepared:
         weights: of each.
         logged: by their trainer; None for nothing.
         store: the recording's files.
+        left_out: what was left out of the trainer's log, in a sentence; empty for nothing.
     """
 
     request: CheckpointRequest
@@ -101,6 +102,7 @@ class Prepared:
     weights: tuple[Weights, ...]
     logged: Logged | None
     store: SegmentStore
+    left_out: str = ""
 
     @property
     def iterations(self) -> list[int]:
@@ -130,6 +132,8 @@ class Prepared:
             yield f"    left out, {why}: {len(names)} ({_some(names)})"
         if self.logged is not None and self.logged.loss.size:
             yield "losses and learning rates: as the trainer logged them"
+        if self.left_out:
+            yield self.left_out
         if self.request.batch_size is None:
             trainer = self.logged.samples if self.logged is not None else None
             seen = f"; the trainer tells {trainer} on a device in a pass" if trainer else ""
@@ -206,8 +210,22 @@ def prepare(request: CheckpointRequest, files: OpenFiles) -> Prepared:
     ]
     same_names([str(place.path) for place in places], read)
     read = without_copies(read, files)
-    logged = read_trainer_state(places[-1].path)
-    return Prepared(request, found, tuple(read), logged, store)
+    logged, left_out = _logged(places[-1].path)
+    return Prepared(request, found, tuple(read), logged, store, left_out)
+
+
+def _logged(checkpoint: Path) -> tuple[Logged | None, str]:
+    """What a trainer logged, and what was left out of that; the weights are read without it."""
+    try:
+        logged = read_trainer_state(checkpoint)
+    except RecordError as error:
+        return None, f"left out, with the losses and learning rates that it may hold: {error}"
+    if logged is None or not logged.malformed:
+        return logged, ""
+    return logged, (
+        f"left out of the trainer's log: {logged.malformed}, which are entries without a step, or "
+        "losses and learning rates that are no finite numbers"
+    )
 
 
 def record_checkpoints(
@@ -348,6 +366,8 @@ def notes(prepared: Prepared, sums: Sums) -> Iterator[str]:
             f"distance of about {floor:.2g}"
         )
     yield from _strangers(prepared, sums)
+    if prepared.left_out:
+        yield prepared.left_out
     logged = prepared.logged.rate if prepared.logged is not None else np.empty(0)
     if prepared.request.learning_rate is None and logged.size and np.ptp(logged) > 0:
         yield "learning rates between those that the trainer logged are interpolated"

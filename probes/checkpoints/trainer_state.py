@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ultraslow.diffusion.recording import RecordError
+from ultraslow.diffusion.recording import RecordError, brief, cut_off
 
 Array = NDArray[np.float64]
 
@@ -27,6 +27,8 @@ class Logged:
         rate_at: updates at which a learning rate was logged `(rate,)`.
         rate: of the same shape.
         samples: on one device in one pass, as the trainer tells; None where it does not.
+        malformed: how many entries without a step, and losses and learning rates that are no
+            finite numbers, were left out.
     """
 
     loss_at: Array = field(default_factory=lambda: np.empty(0))
@@ -34,6 +36,7 @@ class Logged:
     rate_at: Array = field(default_factory=lambda: np.empty(0))
     rate: Array = field(default_factory=lambda: np.empty(0))
     samples: int | None = None
+    malformed: int = 0
 
     def losses(self, steps: ArrayLike) -> Array:
         """Mean loss over the updates since the step before, NaN where none was logged.
@@ -78,7 +81,7 @@ def read_trainer_state(checkpoint: Path) -> Logged | None:
         checkpoint: a folder that it saved, or a file in one.
 
     Raises:
-        RecordError: when what is there is cut off or something else.
+        RecordError: when what is there is cut off, with the place, or something else.
     """
     folders = (checkpoint, checkpoint.parent) if checkpoint.is_dir() else (checkpoint.parent,)
     file = next((folder / NAME for folder in folders if (folder / NAME).is_file()), None)
@@ -88,20 +91,33 @@ def read_trainer_state(checkpoint: Path) -> Logged | None:
         raise RecordError(str(file), [f"has {file.stat().st_size} bytes, expected a log"])
     try:
         told = json.loads(file.read_bytes())
-        entries = [entry for entry in told["log_history"] if isinstance(entry, dict)]
-        losses, rates = _series(entries, "loss"), _series(entries, "learning_rate")
+        logged = list(told["log_history"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise RecordError(str(file), ["is no log of a trainer, or cut off"]) from error
+        cut = cut_off(error) if isinstance(error, ValueError) else ""
+        fault = cut or f"is no log of a trainer ({type(error).__name__}: {brief(error)})"
+        raise RecordError(str(file), [fault]) from error
+    entries = [entry for entry in logged if isinstance(entry, dict)]
+    entries = [entry for entry in entries if _is_finite(entry.get("step"))]
+    wanted = [entry[name] for entry in entries for name in ("loss", "learning_rate") if name in entry]
     samples = told.get("train_batch_size")
-    return Logged(*losses, *rates, samples if isinstance(samples, int) else None)
+    return Logged(
+        *_series(entries, "loss"),
+        *_series(entries, "learning_rate"),
+        samples if isinstance(samples, int) else None,
+        len(logged) - len(entries) + sum(not _is_finite(value) for value in wanted),
+    )
+
+
+def _is_finite(value: object) -> bool:
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    return real and math.isfinite(value)
 
 
 def _series(entries: list[dict[str, Any]], name: str) -> tuple[Array, Array]:
     """Updates and values of what was logged; of an update that was logged twice the last."""
     found: dict[float, float] = {}
     for entry in entries:
-        value, step = entry.get(name), entry.get("step")
-        if isinstance(value, int | float) and isinstance(step, int) and math.isfinite(value):
-            found[float(step)] = float(value)
+        if _is_finite(entry.get(name)):
+            found[float(entry["step"])] = float(entry[name])
     at = sorted(found)
     return np.array(at), np.array([found[step] for step in at])

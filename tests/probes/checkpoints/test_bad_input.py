@@ -9,6 +9,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from safetensors.torch import save_file
 
+from ultraslow import load
 from ultraslow.diffusion.cli import _run
 from ultraslow.probes.checkpoints.cli import checkpoints
 
@@ -175,10 +176,40 @@ def test_several_sets_of_weights(tmp_path, capsys):
     assert _run("checkpoints", checkpoints, told) == 0
 
 
-def test_a_log_of_a_trainer_that_is_cut_off(folder, capsys):
-    (folder / "trainer_state.json").write_text('{"log_history": [{"step": 1, "lo')
-    said = refused(capsys, folder)
-    assert "trainer_state.json: is no log of a trainer, or cut off" in said
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"log_history": [\n{"step": 1, "lo', "is cut off at line 2, character 15"),
+        ('{"log_history": 3}', "is no log of a trainer (TypeError"),
+        ("[]", "is no log of a trainer (TypeError"),
+    ],
+)
+def test_weights_are_read_without_a_log_that_is_cut_off(folder, tmp_path, capsys, text, told):
+    (folder / "trainer_state.json").write_text(text)
+    output = tmp_path / "run"
+    assert _run("checkpoints", checkpoints, [str(folder), "--output", str(output)]) == 0
+    file = folder / "trainer_state.json"
+    said = f"left out, with the losses and learning rates that it may hold: {file}: {told}"
+    assert " ".join(capsys.readouterr().out.split()).count(said) == 1
+    found = load(f"{output}.nc")["run"].to_dataset()
+    assert found["distance_sq"].sizes["iteration"] == 3 and "loss" not in found
+    assert any(text.startswith(said[:40]) for _, text in json.loads(found.attrs["events"]))
+
+
+def test_malformed_entries_of_a_log_are_counted(folder, tmp_path, capsys):
+    logs = [
+        {"step": 1, "loss": 2.0, "learning_rate": 0.1},
+        {"step": 2, "loss": "x", "learning_rate": 0.1},
+        {"step": 2, "loss": float("nan"), "eval_loss": 1.0},
+        {"loss": 1.0},
+        3,
+        {"step": 2, "train_runtime": 3.0},
+    ]
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": logs}))
+    output = tmp_path / "run"
+    assert _run("checkpoints", checkpoints, [str(folder), "--output", str(output)]) == 0
+    assert "left out of the trainer's log: 4, which are" in capsys.readouterr().out
+    assert load(f"{output}.nc")["run"]["loss"].values[1] == 2.0
 
 
 def test_labels_and_numbers_that_cannot_be_meant(folder, capsys):
