@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from ultraslow.diffusion.recording import FIELDS, SCALARS
 
-from .sheet import Cell, Sheet, is_absent, shown
+from .sheet import Cell, Sheet, as_number, is_absent, shown
 
 Names = tuple[tuple[str, ...], ...]
 
@@ -191,6 +191,8 @@ def mapped(sheet: Sheet, said: Mapping[str, str]) -> ColumnMap:
             taken.add(found[0])
             if others:
                 notes.append(f"{role}: {shown(found[0])} is taken, and not {_listed(others)}")
+            if role == "learning_rate":
+                notes += _other_groups(sheet, found[0])
     held_out = _held_out(sheet, taken, notes)
     labels = tuple(
         name for name in sheet.columns if name in SCALARS and name not in ("run", "batch_size")
@@ -299,6 +301,26 @@ def _ambiguous(sheet: Sheet, role: str, found: Sequence[str], of: Mapping[str, s
     ):
         raise sheet.fault(f"{text}; {option_of(role)} names one")
     return f"{text}, so none is taken; {option_of(role)} names one"
+
+
+def _other_groups(sheet: Sheet, name: str) -> list[str]:
+    """That the optimizer's other groups of weights have other rates, as Lightning logs them."""
+    group = re.fullmatch(r"(.*_pg)1", plain_name(name))
+    if group is None:
+        return []
+    beside = [
+        other
+        for other in sheet.columns
+        if other != name and re.fullmatch(re.escape(group[1]) + r"\d+", plain_name(other))
+    ]
+    rates = [as_number(cell) for cell in sheet.columns[name]]
+    apart = [one for one in beside if [as_number(cell) for cell in sheet.columns[one]] != rates]
+    if not apart:
+        return []
+    return [
+        f"learning rate: {shown(name)}, of the optimizer's first group of weights, is taken for "
+        f"all, and not {_listed(apart)}, which differ; --learning-rate names another"
+    ]
 
 
 def _held_out(sheet: Sheet, taken: set[str], notes: list[str]) -> dict[str, str]:

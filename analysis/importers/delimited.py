@@ -16,6 +16,8 @@ from ultraslow.diffusion.recording import RecordError
 from .sheet import Cell, Sheet, as_number, shown
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
+# A number that goes on: 0. and 1e- and a sign.
+_BEGUN = re.compile(r"[+-]?(\d+[.,]|\d+([.,]\d*)?[eE][+-]?)|[+-]", re.ASCII)
 _LOOKED_AT = 50  # rows that tell the delimiter
 _LONGEST = 1_000_000  # characters of a cell
 # TensorBoard's page draws so many points of a longer curve at random, and lets those be saved.
@@ -47,7 +49,7 @@ def delimited_sheet(text: str, source: str, name: str, sha256: str) -> Sheet:
     _check_names(header, source)
     rows, lines = table.rows[first:], table.lines[first:]
     if rows and not text.endswith("\n"):
-        whole = len(rows[-1]) >= len(header)
+        whole = len(rows[-1]) >= len(header) and not _BEGUN.fullmatch(rows[-1][-1].strip())
         notes.append(_without_end(lines[-1], whole=whole))
         rows, lines = (rows, lines) if whole else (rows[:-1], lines[:-1])
     for row, line in zip(rows, lines, strict=True):

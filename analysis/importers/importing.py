@@ -256,7 +256,8 @@ def _runs_of(sheet: Sheet, request: ImportRequest) -> list[Imported]:
             iteration=columns.of["iteration"],
             restarted=request.restarted,
             shift=request.shift,
-            followed=_followed(columns),
+            followed=_followed(columns) or columns.of.get("loss", ""),
+            noisy=not _followed(columns),
         )
         made = pack_run(name, sheet, own, columns, joined, chosen, left_out)
         found.append(with_lags(made, pairs) if pairs is not None else made)

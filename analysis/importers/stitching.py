@@ -19,6 +19,7 @@ _DISORDER = 10
 _DISORDER_SHARE = 0.05
 _LARGEST = 2.0**53  # above, floats pass over whole numbers
 _JUMP = 1.25  # by which a distance that is resumed may differ from those around
+_FEW = 3  # losses on either side, of which a batch more or less would decide
 # Rows of two runs by turns: so many, so often up and down, by so much.
 _TURNS, _BY_TURNS, _APART = 8, 0.9, 1.2
 _SUGGESTED = 3  # columns that a message names
@@ -53,6 +54,7 @@ def stitched(
     restarted: bool = False,
     shift: int = 0,
     followed: str = "",
+    noisy: bool = False,
 ) -> Stitched:
     """The rows of one run, one for each step, in their order.
 
@@ -65,6 +67,7 @@ def stitched(
             of which the last start counts.
         shift: what to add to steps, as 1 where 0 stands for the first update.
         followed: column of a quantity that goes on where a run is resumed, as distances do.
+        noisy: whether that is so on average only, as of losses.
 
     Raises:
         RecordError: for steps that are no whole numbers, for rows of one step that contradict
@@ -76,7 +79,8 @@ def stitched(
     if steps.min() < 0:
         raise sheet.fault(f"--shift: found {shift}, which makes a step {steps.min()}")
     held = {name: column_numbers(sheet, name, rows=rows) for name in columns}
-    kept, events = _in_order(sheet, rows, steps, held, followed, restarted=restarted)
+    goes_on = _GoesOn(held[followed].values if followed else None, shown(followed), noisy)
+    kept, events = _in_order(sheet, rows, steps, held, goes_on, restarted=restarted)
     if kept.size < rows.size:
         left_out["of a part that a later one takes the place of"] = int(rows.size - kept.size)
     order = kept[np.argsort(steps[kept], kind="stable")]
@@ -87,7 +91,7 @@ def stitched(
         {name: Numbers(one.values[order], one.logged[order]) for name, one in held.items()},
     )
     found = np.unique(steps[order])
-    if followed:
+    if followed and not noisy:
         _check_one_curve(sheet, found, merged[followed].values, followed)
     return Stitched(found, merged, int(order.size), left_out, events)
 
@@ -118,7 +122,7 @@ def _in_order(
     rows: Rows,
     steps: Rows,
     held: Mapping[str, Numbers],
-    followed: str,
+    goes_on: "_GoesOn",
     *,
     restarted: bool,
 ) -> tuple[Rows, tuple[tuple[int, str], ...]]:
@@ -136,11 +140,12 @@ def _in_order(
     for at, end in zip(falls.tolist(), [*falls[1:].tolist(), steps.size], strict=True):
         start, before = int(steps[at:end].min()), int(steps[at - 1])
         earlier = alive[:at] & (steps[:at] >= start)
-        if not restarted and (how := _mixed(steps, alive, held, followed, at, end)):
+        if not restarted and (how := goes_on.mixed(steps, alive, at, end)):
             raise sheet.fault(
                 f"{how} at {sheet.at(int(rows[at]))}: "
                 + _remedy(sheet, rows, steps, held, "one run started again: --restarted")
             )
+        untold = "" if restarted else goes_on.untold(steps, alive, at, end)
         alive[:at] &= ~earlier
         last = int(steps[at:].max())
         short = f", which end at {last}" if last < before else ""
@@ -148,33 +153,52 @@ def _in_order(
             (
                 start,
                 f"its log goes back here from {before} ({sheet.at(int(rows[at]))}), as of a "
-                f"resumed run; the later rows count{short}",
+                f"resumed run; the later rows count{short}{untold}",
             )
         )
     return every[alive], tuple(events)
 
 
-def _mixed(
-    steps: Rows,
-    alive: NDArray[np.bool_],
-    held: Mapping[str, Numbers],
-    followed: str,
-    at: int,
-    end: int,
-) -> str:
-    """Why rows `at` to `end` are not those of a run that was resumed; empty where they may be."""
-    start, before = int(steps[at:end].min()), int(steps[at - 1])
-    kept = alive[:at] & (steps[:at] < start)
-    if followed:
-        kept &= steps[:at] > 0  # where all runs are alike
-    if not kept.any():
-        return f"steps begin anew, with {start} after {before}"
-    if not followed:
-        return ""
-    values, known = held[followed].values, np.flatnonzero(alive[:at])
-    jump = _jump(steps[known], values[known], steps[at:end], values[at:end])
-    told = f"steps go back from {before} to {start}, where {shown(followed)} jumps {jump}"
-    return told if jump else ""
+@dataclass(frozen=True, eq=False)
+class _GoesOn:
+    """A quantity by which the parts of a log are known to be of one run.
+
+    Attributes:
+        values: of each row; None without any.
+        name: of its column, as messages show it.
+        noisy: whether single values say little, and those of many steps are compared.
+    """
+
+    values: Array | None
+    name: str
+    noisy: bool
+
+    def mixed(self, steps: Rows, alive: NDArray[np.bool_], at: int, end: int) -> str:
+        """Why rows `at` to `end` are not those of a run that was resumed; empty if they may be."""
+        start, before = int(steps[at:end].min()), int(steps[at - 1])
+        kept = alive[:at] & (steps[:at] < start)
+        if self.values is not None and not self.noisy:
+            kept &= steps[:at] > 0  # where all runs are alike
+        if not kept.any():
+            return f"steps begin anew, with {start} after {before}"
+        if self.values is None:
+            return ""
+        known, jumps = np.flatnonzero(alive[:at]), _shift if self.noisy else _jump
+        jump = jumps(steps[known], self.values[known], steps[at:end], self.values[at:end])
+        told = f"steps go back from {before} to {start}, where {self.name} jumps {jump}"
+        return told if jump else ""
+
+    def untold(self, steps: Rows, alive: NDArray[np.bool_], at: int, end: int) -> str:
+        """That nothing tells whether the parts are of one run; empty where something does."""
+        if self.values is None:
+            return "; nothing in it tells whether they are of one run"
+        if not self.noisy:
+            return ""
+        known = np.flatnonzero(alive[:at])
+        sides = _overlap(steps[known], self.values[known], steps[at:end], self.values[at:end])
+        if min(map(len, sides)) >= _FEW:
+            return ""
+        return f"; too few of {self.name} stand on both sides to tell whether they are of one run"
 
 
 def _jump(steps: Rows, values: Array, later: Rows, after: Array) -> str:
@@ -196,6 +220,31 @@ def _jump(steps: Rows, values: Array, later: Rows, after: Array) -> str:
     expected = float(np.interp(first, steps[known], values[known]))
     low, high = around.min() / _JUMP, around.max() * _JUMP
     return "" if low <= found <= high else f"from {expected:.6g} to {found:.6g}"
+
+
+def _overlap(steps: Rows, values: Array, later: Rows, after: Array) -> tuple[Array, Array]:
+    """The values of both parts of a log at the steps that both have passed."""
+    old, new = np.isfinite(values), np.isfinite(after)
+    if not old.any() or not new.any():
+        return np.empty(0), np.empty(0)
+    begin = max(steps[old].min(), later[new].min())
+    stop = min(steps[old].max(), later[new].max())
+    return (
+        values[old & (steps >= begin) & (steps <= stop)],
+        after[new & (later >= begin) & (later <= stop)],
+    )
+
+
+def _shift(steps: Rows, values: Array, later: Rows, after: Array) -> str:
+    """As `_jump`, of a loss: its median where both parts were logged, against all values there."""
+    there, found = _overlap(steps, values, later, after)
+    if min(there.size, found.size) < _FEW:
+        return ""
+    slack = (_JUMP - 1) * np.abs(there).max()
+    middle = float(np.median(found))
+    if there.min() - slack <= middle <= there.max() + slack:
+        return ""
+    return f"from {float(np.median(there)):.6g} to {middle:.6g}, medians of steps that both have"
 
 
 def _check_one_curve(sheet: Sheet, steps: Rows, values: Array, name: str) -> None:

@@ -63,6 +63,18 @@ def test_held_out_scores_and_what_else_could_be_meant():
     assert found.notes == ("held-out accuracy: 'val_acc' is taken, and not 'test_acc'",)
 
 
+def test_rates_of_other_groups_are_told_where_they_differ():
+    names = ["step", "distance", "lr-AdamW/pg1", "lr-AdamW/pg2", "lr-AdamW/pg1-momentum"]
+    found = mapped(sheet(*names, **{"lr-AdamW/pg3": ["7", "8"]}), {})
+    assert found.of["learning_rate"] == "lr-AdamW/pg1"
+    assert found.notes == (
+        "learning rate: 'lr-AdamW/pg1', of the optimizer's first group of weights, is taken for "
+        "all, and not 'lr-AdamW/pg3', which differ; --learning-rate names another",
+    )
+    assert mapped(sheet(*names), {}).notes == ()
+    assert mapped(sheet(*names), {"learning_rate": "lr-AdamW/pg2"}).notes == ()
+
+
 def test_charts_of_weights_and_biases_become_a_column_of_runs():
     wide = sheet(
         "Step",

@@ -99,10 +99,13 @@ def test_a_last_number_may_be_cut_off_where_the_line_has_no_end():
         assert said.startswith("line 3, the last one, has no end: if the file was cut off")
 
 
-def test_a_last_row_that_is_cut_off_is_told_and_left_out():
-    found = sheet("step,d\n1,2\n3,4\n5")
+@pytest.mark.parametrize("row", ["5", "5,0.", "5,-", "5,1e", "5,1.5e-", "5, 0. "])
+def test_a_last_row_that_is_cut_off_is_told_and_left_out(row):
+    found = sheet(f"step,d\n1,2\n3,4\n{row}")
     assert found.lines == [2, 3]
     assert found.notes == ("line 4 is cut off in its middle, and left out",)
+    if "." in row:
+        assert sheet(f"step,d\n1,2\n3,4\n{row}\n").lines == [2, 3, 4]
 
 
 @pytest.mark.parametrize("count", [999, 1000])

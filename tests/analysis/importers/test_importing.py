@@ -531,6 +531,18 @@ def test_norms_that_jump_where_steps_go_back_are_of_two_runs(write, walk):
     assert only(us.import_runs(write("one.csv", table(columns)))).sizes["iteration"] == 30
 
 
+def test_losses_alone_that_jump_where_steps_go_back_are_of_two_runs(write):
+    first = [f"{t},{2 - t / 100}" for t in range(1, 100)]
+    second = [f"{t},{5 - t / 100}" for t in range(50, 150)]
+    with pytest.raises(RecordError, match=r"'loss' jumps from 1\.255 to 4\.255, medians"):
+        us.import_runs(write("log.csv", "\n".join(["step,loss", *first, *second, ""])))
+    # Where distances go on, losses are not asked.
+    rows = [f"{row},{t}" for t, row in enumerate(first, 1)]
+    rows += [f"{row},{t}" for t, row in enumerate(second, 50)]
+    found = us.import_runs(write("both.csv", "\n".join(["step,loss,distance", *rows, ""])))
+    assert found["both"]["iteration"].size == 149
+
+
 def test_norms_below_0_and_labels_that_are_none_are_refused(write):
     log = write("norms.csv", "step,wn,cos_init\n0,1,1\n1,-1,0.5\n")
     with pytest.raises(RecordError, match=r"step 1, column 'wn': found -1, expected a norm of 0"):

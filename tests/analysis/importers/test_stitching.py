@@ -6,11 +6,12 @@ from ultraslow.analysis.importers.stitching import stitched
 from ultraslow.diffusion.recording import RecordError
 
 
-def read(steps, values, restarted=False, followed="", **others):
+def read(steps, values, restarted=False, followed="", noisy=False, **others):
     cells = {"step": list(map(str, steps)), "d": list(map(str, values)), **others}
     sheet = Sheet("log.csv", "log", "0" * 64, "CSV", cells, range(2, len(values) + 2))
     rows = np.arange(len(values))
-    return stitched(sheet, rows, ["d"], iteration="step", restarted=restarted, followed=followed)
+    options = {"restarted": restarted, "followed": followed, "noisy": noisy}
+    return stitched(sheet, rows, ["d"], iteration="step", **options)
 
 
 def test_a_log_that_goes_back_counts_from_there():
@@ -112,3 +113,32 @@ def test_two_runs_whose_rows_take_turns_are_refused_and_one_that_wavers_is_not()
     edge = curve * (1 + 0.05 * (-1.0) ** np.arange(60))  # as at the edge of stability
     for one in (curve, edge, curve * np.exp(0.2 * rng.standard_normal(60)), 1 + 0 * curve):
         assert read(steps, one, followed="d").iteration.size == 60
+
+
+def test_a_loss_that_jumps_where_steps_go_back_is_of_two_runs():
+    steps = np.array([*range(1, 100), *range(50, 150)])
+    later = np.arange(steps.size) >= 99
+    rng = np.random.default_rng(2)
+    loss = np.clip(2 - steps / 100, 0.4, None) * np.exp(0.2 * rng.standard_normal(steps.size))
+    with pytest.raises(
+        RecordError,
+        match=r"back from 99 to 50, where 'd' jumps from 1\.2\d* to 4\.2\d*, medians of steps that "
+        r"both have at line 101: two runs.*--restarted",
+    ):
+        read(steps, np.where(later, loss + 3, loss), followed="d", noisy=True)
+    goes_on = read(steps, loss, followed="d", noisy=True)
+    assert goes_on.iteration.tolist() == list(range(1, 150))
+    assert goes_on.events[0][1].endswith("the later rows count")
+    negative = read(steps, -loss, followed="d", noisy=True)
+    assert negative.iteration.tolist() == list(range(1, 150))
+    last = read(steps, np.where(later, loss + 3, loss), True, "d", True)
+    assert last.iteration.tolist() == list(range(1, 150))
+
+
+def test_parts_that_cannot_be_compared_are_told():
+    steps, loss = [10, 20, 30, 20, 30, 40], [3.0, 2.0, 1.5, 9.0, 9.0, 9.0]
+    ((_, few),) = read(steps, loss, followed="d", noisy=True).events
+    told = "; too few of 'd' stand on both sides to tell whether they are of one run"
+    assert few.endswith(told)
+    ((_, none),) = read(steps, loss).events
+    assert none.endswith("; nothing in it tells whether they are of one run")
