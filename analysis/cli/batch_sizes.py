@@ -169,7 +169,8 @@ def _batch_of_table(path: Path, arguments: argparse.Namespace) -> int:
     }
     tables = [rates_table(one, name) for name, one in rates.items() if one.status != "missing"]
     say(arguments, content, Table(lead=(table.in_words(),)), *answers, *tables)
-    return 0 if any(one.answers for one in (*found.values(), *rates.values())) else 2
+    answered = [one.answers for one in found.values()] + [one.answers for one in rates.values()]
+    return 0 if any(answered) else 2
 
 
 def _tell_missing(

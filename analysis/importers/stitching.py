@@ -244,7 +244,7 @@ def _shift(steps: Rows, values: Array, later: Rows, after: Array) -> str:
     middle = float(np.median(found))
     if there.min() - slack <= middle <= there.max() + slack:
         return ""
-    return f"from {float(np.median(there)):.6g} to {middle:.6g}, medians of steps that both have"
+    return f"from {float(np.median(there)):.6g} to {middle:.6g} (medians where both have it)"
 
 
 def _check_one_curve(sheet: Sheet, steps: Rows, values: Array, name: str) -> None:

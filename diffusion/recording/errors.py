@@ -81,10 +81,10 @@ def cut_off(error: ValueError) -> str:
     """Where a JSON text was cut off that could not be read; empty where it ends and is no JSON.
 
     >>> try:
-    ...     json.loads('{"step": 1,\\n "loss": 0.')
+    ...     json.loads('{"step": 1, "loss": 0.')
     ... except ValueError as error:
     ...     cut_off(error)
-    'is cut off at line 2, character 11'
+    'is cut off at line 1, character 22'
     """
     if not isinstance(error, json.JSONDecodeError) or not error.doc.strip():
         return ""

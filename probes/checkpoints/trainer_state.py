@@ -98,7 +98,9 @@ def read_trainer_state(checkpoint: Path) -> Logged | None:
         raise RecordError(str(file), [fault]) from error
     entries = [entry for entry in logged if isinstance(entry, dict)]
     entries = [entry for entry in entries if _is_finite(entry.get("step"))]
-    wanted = [entry[name] for entry in entries for name in ("loss", "learning_rate") if name in entry]
+    wanted = [
+        entry[name] for entry in entries for name in ("loss", "learning_rate") if name in entry
+    ]
     samples = told.get("train_batch_size")
     return Logged(
         *_series(entries, "loss"),
@@ -109,8 +111,7 @@ def read_trainer_state(checkpoint: Path) -> Logged | None:
 
 
 def _is_finite(value: object) -> bool:
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    return real and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _series(entries: list[dict[str, Any]], name: str) -> tuple[Array, Array]:

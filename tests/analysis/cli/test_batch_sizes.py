@@ -208,8 +208,8 @@ def test_a_table_of_best_rates_tells_their_noise_scale(tmp_path, monkeypatch, ca
         ),
         (
             "batch,lr\n" + "".join(f"{64 * 2**k},{1 / (1 + k)}\n" for k in range(6)),
-            "No noise scale of best learning rates: the best rates fall with the batch size, which "
-            "the form does not (p = 0.0016).",
+            "No noise scale of best learning rates: the best rates fall with the batch size, "
+            "which the form does not (p = 0.0016).",
         ),
     ],
 )

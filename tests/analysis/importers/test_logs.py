@@ -66,7 +66,10 @@ def test_a_last_line_that_is_cut_off_is_told_and_left_out():
         ('{"step": 1}\n{"step": \n{"step": 2}\n', "line 2: found .*which is no JSON"),
         ('{"step": 1}\n[1, 2]\n', r"line 2: found '\[1, 2\]', expected an object"),
         ('{"step": 1', "log.json: is cut off at line 1, character 10, expected the rest"),
-        ('{"step": 1,\n{"step": 2}\n{"step": 3}', r"line 1: found '\{\"step\": 1,', which is no JSON"),
+        (
+            '{"step": 1,\n{"step": 2}\n{"step": 3}',
+            r"line 1: found '\{\"step\": 1,', which is no JSON",
+        ),
         ('{\n "a": 1,\n "b" 2,\n "c": 3\n}', "line 3: found ' \"b\" 2,', which is no JSON"),
         ("[1, 2]", "entry 1: found '1', expected an object"),
         ("[]", "holds no rows"),
@@ -98,7 +101,9 @@ def test_lists_and_objects_in_a_column_of_numbers_are_refused_where_it_is_used(c
     for text in ("\n".join(map(json.dumps, rows)), json.dumps({"log_history": rows})):
         found = sheet(text)
         assert column_numbers(found, "step").values.tolist() == [1, 2]
-        with pytest.raises(RecordError, match=r" 2, column 'd': found '[\[{].*', expected a number"):
+        with pytest.raises(
+            RecordError, match=r" 2, column 'd': found '[\[{].*', expected a number"
+        ):
             column_numbers(found, "d")
 
 

@@ -122,8 +122,8 @@ def test_a_loss_that_jumps_where_steps_go_back_is_of_two_runs():
     loss = np.clip(2 - steps / 100, 0.4, None) * np.exp(0.2 * rng.standard_normal(steps.size))
     with pytest.raises(
         RecordError,
-        match=r"back from 99 to 50, where 'd' jumps from 1\.2\d* to 4\.2\d*, medians of steps that "
-        r"both have at line 101: two runs.*--restarted",
+        match=r"back from 99 to 50, where 'd' jumps from 1\.2\d* to 4\.2\d* \(medians where both "
+        r"have it\) at line 101: two runs.*--restarted",
     ):
         read(steps, np.where(later, loss + 3, loss), followed="d", noisy=True)
     goes_on = read(steps, loss, followed="d", noisy=True)

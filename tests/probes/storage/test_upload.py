@@ -222,7 +222,9 @@ def test_a_call_replaces_an_earlier_part_of_the_same_run_and_nothing_else(tmp_pa
     with pytest.raises(FileExistsError, match="run up to iteration 30, and on the disk up to 20"):
         us.upload(early, URL)
     train("b", 40, seed=2).close()
-    with pytest.raises(FileExistsError, match=r"found a recording of another run at memory://.*nc"):
+    with pytest.raises(
+        FileExistsError, match=r"found a recording of another run at memory://.*nc"
+    ):
         us.upload("b", URL)
     assert read_object(f"{URL}.nc") == late.read_bytes()
     us.upload("b", URL, overwrite=True)
