@@ -19,6 +19,8 @@ _BESIDE = 8.0
 _EARLY = 0.93
 _STEP = 5.0  # pixels between the points of curves that names keep off
 _TOUCH = 1000  # what another name in the way weighs against one such point
+_FAR = 0.3  # what a pixel farther up or down weighs
+_OTHERS = 20.0  # what a place weighs that is no farther from another end
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,11 @@ def name_ends(axes: Axes, ends: Sequence[End]) -> None:
             for one, place in zip(late, placed, strict=True)
         ]
         points = _points(axes, (wide, high))
+        middles = {id(one): spots[id(one)] * (wide, high) for one in known}
         for one in early:
-            spot = spots[id(one)] * (wide, high)
-            beside, side, above = _free(one, spot, points, taken)
+            spot = middles[id(one)]
+            others = [at for key, at in middles.items() if key != id(one)]
+            beside, side, above = _free(one, spot, points, taken, others)
             taken.append(_box(one, spot, beside, side, above))
             _label(axes, one, (one.x, one.y), "data", beside, side, above)
 
@@ -101,7 +105,11 @@ def _apart(heights: Sequence[float], lines: Sequence[int], high: float) -> list[
 
 
 def _free(
-    one: End, spot: Array, points: Array, taken: Sequence[tuple[float, float, float, float]]
+    one: End,
+    spot: Array,
+    points: Array,
+    taken: Sequence[tuple[float, float, float, float]],
+    others: Sequence[Array],
 ) -> tuple[float, str, float]:
     """Where a name at a spot (2,), pixels, is least in the way: offset, alignment and height.
 
@@ -113,11 +121,18 @@ def _free(
     places += [(-_BESIDE, "right", far * step) for far in (2, 3, -1, -2)]
     places += [(_BESIDE, "left", far * step) for far in (1, -1)]
 
-    def weight(place: tuple[float, str, float]) -> int:
+    def weight(place: tuple[float, str, float]) -> float:
         left, low, right, top = _box(one, spot, *place)
         inside = (points > (left, low)).all(axis=1) & (points < (right, top)).all(axis=1)
         apart = [x1 <= left or x0 >= right or y1 <= low or y0 >= top for x0, y0, x1, y1 in taken]
-        return int(inside.sum()) + _TOUCH * apart.count(False)
+        farther = max(abs(place[2]) - abs(step), 0.0)
+        middle = spot[1] + place[2]
+        strange = any(
+            left - _BESIDE <= x <= right + _BESIDE and abs(middle - y) <= abs(place[2])
+            for x, y in others
+        )
+        weights = _TOUCH * apart.count(False) + _FAR * farther + _OTHERS * strange
+        return float(inside.sum()) + weights
 
     return min(places, key=weight)
 

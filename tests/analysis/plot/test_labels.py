@@ -107,3 +107,14 @@ def test_names_of_early_ends_touch_neither_each_other_nor_a_curve():
 def test_a_name_with_room_to_its_left_stands_there():
     axes = drawn([], [End(100, 5.0, "early", "5")])
     assert {text.get_ha() for text in axes.texts} == {"right"}
+
+
+def test_names_have_the_order_of_their_curves():
+    times = np.geomspace(1, 300, 50)
+    low, high = np.full(50, 6.0), np.full(50, 6.8)
+    axes = drawn([(times, low), (times, high)], [End(300, 6.0, "low"), End(300, 6.8, "high")])
+    found = {name: (box[1] + box[3]) / 2 for name, box in boxes(axes).items()}
+    ends = {name: axes.transData.transform((1, y))[1] for name, y in (("low", 6), ("high", 6.8))}
+    assert found["low"] < found["high"]
+    for name, other in (("low", "high"), ("high", "low")):
+        assert abs(found[name] - ends[name]) < abs(found[name] - ends[other])
