@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,36 @@ def test_each_run_of_the_study_has_scans_and_sketches():
         scans = node.to_dataset()["loss_difference"]
         assert scans.notnull().any(["ensemble", "radius", "direction"]).sum() == 3
         assert node.to_dataset()["sketch"].notnull().all()
+
+
+def test_every_arm_of_the_study_at_the_limit_has_four_seeds():
+    runs = analysis.load(str(DATA / "limit-study")).values()
+    arms = Counter(json.loads(one.attrs["config"])["arm"] for one in runs)
+    assert set(arms) >= {
+        "base",
+        "rate",
+        "sqrt",
+        "linear",
+        "fixed",
+        "full",
+        "full-sqrt",
+        "full-tuned",
+    }
+    sizes = Counter(
+        (int(one["batch_size"]), float(one["learning_rate"][0]), str(one["scaling"].values))
+        for one in runs
+    )
+    assert min(sizes.values()) >= 4
+
+
+@pytest.mark.slow
+def test_the_study_at_the_limit_decides_thirteen_predictions():
+    verdicts = analysis.test(analysis.load(str(DATA / "limit-study")))
+    words = verdicts["verdict"].squeeze().to_series()
+    assert len(words) == 15
+    assert set(words.index[words == "undecidable"]) <= {"P3", "H-a"}
+    decided = verdicts.where(verdicts["verdict"] != "undecidable", drop=True)
+    assert (decided["seeds"].fillna(4) >= 4).all()
 
 
 def test_every_rung_of_the_ladder_has_two_seeds():

@@ -1,1 +1,0 @@
-../../../data/cifar10-small/sqrt-b4096-s0.nc

@@ -1,1 +1,0 @@
-../../../data/cifar10-small/sqrt-b64-s2.nc
