@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.growth import DECADES
-from ultraslow.analysis.intervals import SEEDS, SUPPORTED
+from ultraslow.analysis.intervals import CONTRADICTED, SEEDS, SUPPORTED
 from ultraslow.analysis.predictions.evidence import (
     LONG_SEEDS,
     Arms,
@@ -91,7 +91,9 @@ def random_motion(study: Study) -> Verdict:
         return blank.lacking(few_seeds(used, _WHAT, LONG_SEEDS), known.sample)
     steady = found.judged.measure == 2
     if steady:
-        found = found.told_by(0)
+        by_height = judge_arms(used, (ends, _HEIGHT), (falls, _FALL))
+        steady = by_height is None or by_height.word != CONTRADICTED
+        found = found.told_by(0) if steady or by_height is None else by_height
     falling = found.judged.measure == 1
     span = reach(found.entered)
     return decided_by_arms(

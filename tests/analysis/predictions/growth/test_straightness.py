@@ -76,6 +76,16 @@ def test_a_share_that_stays_is_told_with_its_height(make):
     assert "does not fall" in found.reason and "d ln R/d ln t = −0.050" in found.reason
 
 
+def test_a_height_that_decides_is_told_before_a_share_that_stays(make):
+    # The rising share of one arm lies farther from its bound than the height of the other.
+    low = walks(make, 0.8, fall=-0.6)
+    high = {f"h{k}": run.assign_coords(batch_size=256) for k, run in walks(make, 1.1).items()}
+    found = random_motion(Study(low | high))
+    assert found.verdict == "contradicted"
+    assert "from 0.9 on it is not" in found.reason and "batch size 256" in found.effect_meaning
+    assert "does not fall" in random_motion(Study(low)).reason
+
+
 def spread(make, heights, falls):
     """Runs whose R ends at chosen heights after chosen falls, a run each."""
     runs = {}
