@@ -47,7 +47,7 @@ over seeds. Nothing here was run on a GPU: ResNet-44 on all 50,000 images waits 
 LAW = """The distance of all weights from their first values is fitted with
 d = a + b·[(t+τ)^p − 1]/p over iterations t: p = 0 is growth like log t, ½ is diffusion."""
 ELSEWHERE = """Beside them, what others measured: the curves of Hoffer et al.'s Fig. 2a, digitized
-([how](../data/hoffer2017-fig2a/README.md)), where the distance bends against log t above or below
+(how: `data/hoffer2017-fig2a/README.md`), where the distance bends against log t above or below
 a straight line; and wav2vec 2.0 trained by AdamW under a cyclic rate
 ({source}; the files stay there), on the clock Ση. Each is one run over less than two decades, so
 that the intervals are wide."""
