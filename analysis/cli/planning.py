@@ -177,12 +177,12 @@ def _simulate(parsed: argparse.Namespace) -> int:
     from ultraslow.diffusion.recording import write_file
 
     _check_simulation(parsed)
+    check_on_disk(parsed.folder, "--folder")
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         packed = _packed(parsed)
     for message in dict.fromkeys(str(warning.message) for warning in told):
         tell(f"ultraslow simulate: warning: {message}")
-    check_on_disk(parsed.folder, "--folder")
     targets = {name: parsed.folder / f"{name}.nc" for name in packed}
     existing = [str(target) for target in targets.values() if target.exists()]
     if existing:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ultraslow.analysis.runs.catalog import Catalog
 
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"  # how NetCDF files begin
 # Progress bars stand on standard error, show up after a second and only in a terminal.
 BAR: dict[str, Any] = {"delay": 1, "leave": False, "disable": None}
 
@@ -161,8 +160,10 @@ def check_output(path: Path, *, netcdf: bool = False) -> None:
 
 
 def _is_netcdf(path: Path) -> bool:
+    from ultraslow.diffusion.recording import SIGNATURE
+
     with path.open("rb") as file:
-        return file.read(len(_HDF5)) == _HDF5
+        return file.read(len(SIGNATURE)) == SIGNATURE
 
 
 def check_on_disk(path: Path, flag: str = "--output") -> None:

@@ -248,11 +248,9 @@ def fit_law(candidate: Candidate, times: Array, values: Array) -> LawFits:
     array([[0.3]])
     """
     starts = candidate.starts(times)
-    best = np.argsort(-_alignment(candidate, times, starts, values), axis=0)[:_TRIED]
-    shapes = starts[best.T]  # (curve, tried, shape)
-    if shapes.shape[2]:
-        shapes = _polished(candidate, times, values, shapes)
-    chosen = shapes[:, 0]
+    aligned = _directions(candidate, times, starts) @ values.T  # (start, curve)
+    best = np.argsort(-aligned, axis=0)[:_TRIED]
+    chosen = _polished(candidate, times, values, starts[best.T])
     curves = candidate.curves(times, chosen)
     mean = curves.mean(axis=1)
     rising = curves - mean[:, None]
@@ -274,17 +272,14 @@ def _direction(curves: Array) -> Array:
     return rising / np.where(length > 0, length, 1.0)
 
 
-def _alignment(candidate: Candidate, times: Array, starts: Array, values: Array) -> Array:
-    """How much of each curve a law follows from each start, shape (start, curve)."""
-    return _directions(candidate, times, starts) @ values.T
-
-
 def _polished(candidate: Candidate, times: Array, values: Array, starts: Array) -> Array:
-    """θ at the lowest of the minima that the starts (curve, tried, shape) lead to, likewise.
+    """θ at the lowest of the minima that the starts (curve, tried, shape) lead to, (curve, shape).
 
     In shares of the box of θ. Steps are cut at its faces; a shape that is on one and drawn
     outward does not move.
     """
+    if starts.shape[2] == 0:
+        return starts[:, 0]
     low, high = candidate.bounds(times)
     data = np.repeat(_direction(values), starts.shape[1], axis=0)
     count = starts.shape[2]
@@ -328,6 +323,5 @@ def _polished(candidate: Candidate, times: Array, values: Array, starts: Array) 
         damping = damping * np.where(lower, _EASED, _RAISED)
         if ended.all():
             break
-    order = np.argsort(cost.reshape(starts.shape[:2]), axis=1)
-    found = (low + place * (high - low)).reshape(starts.shape)
-    return np.take_along_axis(found, order[..., None], axis=1)
+    best = cost.reshape(starts.shape[:2]).argmin(axis=1)
+    return low + place.reshape(starts.shape)[np.arange(len(best)), best] * (high - low)

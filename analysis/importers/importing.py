@@ -156,12 +156,11 @@ def import_runs(
         restarted,
         shift,
     )
-    if folder is not None:
-        local_path(folder)  # before anything is read
+    target = None if folder is None else Path(local_path(folder))
     paths = [files] if isinstance(files, str | os.PathLike) else list(files)
     found = imported([Path(path) for path in paths], request)
-    if folder is not None:
-        write_all(found, Path(local_path(folder)), overwrite=overwrite)
+    if target is not None:
+        write_all(found, target, overwrite=overwrite)
     return xr.DataTree.from_dict({one.name: one.records for one in found})
 
 

@@ -58,6 +58,7 @@ from .netcdf import (
     write_file as write_file,
     write_groups as write_groups,
 )
+from .outside import SIGNATURE as SIGNATURE
 from .remote import (
     RemoteRecording as RemoteRecording,
     StoreError as StoreError,

@@ -92,8 +92,10 @@ def random_motion(study: Study) -> Verdict:
     steady = found.judged.measure == 2
     if steady:
         by_height = judge_arms(used, (ends, _HEIGHT), (falls, _FALL))
-        steady = by_height is None or by_height.word != CONTRADICTED
-        found = found.told_by(0) if steady or by_height is None else by_height
+        if by_height is not None and by_height.word == CONTRADICTED:
+            found, steady = by_height, False
+        else:
+            found = found.told_by(0)
     falling = found.judged.measure == 1
     span = reach(found.entered)
     return decided_by_arms(

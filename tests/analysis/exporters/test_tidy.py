@@ -40,7 +40,7 @@ def test_a_table_has_a_row_a_record_and_sums_tensors(study):
 
 
 def test_a_single_recording_is_a_table_as_node_and_as_dataset(study):
-    node = study.children["r1"] if "r1" in study.children else next(iter(study.children.values()))
+    node = next(iter(study.children.values()))
     pd.testing.assert_frame_equal(to_frame(node), to_frame(node.to_dataset()))
     assert len(to_frame(node)) == node.sizes["iteration"]
 
