@@ -162,9 +162,11 @@ def _name_clouds(axes: Axes, points: dict[Shown, tuple[Array, Array]]) -> None:
     taken = [(*(m - 5), *(m + 5)) for cloud in marks for m in cloud]
     sizes = [one.batch_size for one in points]
     for one, cloud in zip(points, marks, strict=True):
+        # What its mark does not show: hollow ones stand for a rule, which a rate makes plain.
         plain = one.rule == "sqrt" and not one.set_name
-        several = sizes.count(one.batch_size) > 1 and bool(one.rule_words) and not plain
-        name = f"{one.title}, {one.rule_words}" if several else one.title
+        apart = one.beside if one.beside.startswith("η") else "" if plain else one.rule_words
+        several = sizes.count(one.batch_size) > 1 and bool(apart)
+        name = f"{one.title}, {apart}" if several else one.title
         if look.is_narrow(axes) and one.batch_size:
             name = name.removeprefix("M = ")
         name = look.shortened(name, 150.0)

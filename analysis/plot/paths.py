@@ -230,9 +230,9 @@ def landscape(
         }
         axes.plot(ends, heights, **dots)
         inside = min(x[1], start * (y[1] / foot) ** (1 / power))
-        middle = start * (inside / start) ** 0.8
+        middle = start * (inside / start) ** 0.6
         spot = (middle, foot * (middle / start) ** power)
-        look.write(axes, spot, f"γ = {power:g}", offset=(-5, 6), ha="right").set_gid("halo")
+        look.write(axes, spot, f"γ = {power:g}", offset=(4, -6), ha="left").set_gid("halo")
     for one, found in known.items():
         axes.plot(found.time, found.value, color=one.colour, linewidth=look.LINE)
         axes.plot(found.time, found.value, **one.marks(look.MEAN - 0.2), zorder=4)

@@ -115,7 +115,11 @@ def barriers(study: Study) -> Verdict:
         longer=_PATHS if judged.of(0).low > math.log(FACTOR) else None,
         show=float if rising else math.exp,
     )
-    return verdict if rising else replace(verdict, null=(1 / FACTOR, FACTOR))
+    if rising:
+        return verdict
+    # At the least ratio that is told apart from none, the interval goes down to none.
+    least = 0.0 if _is_nothing(judged.of(0).low) else verdict.effect_low
+    return replace(verdict, null=(1 / FACTOR, FACTOR), effect_low=least)
 
 
 def crossings(run: xr.Dataset) -> list[Crossing]:
@@ -172,6 +176,11 @@ def _log_ratio(run: xr.Dataset, items: list[Crossing]) -> float:
     return float(np.mean(np.log(np.maximum(ratios, _NOTHING))))
 
 
+def _is_nothing(log_ratio: float) -> bool:
+    """Whether a mean of ln(ΔL/(T·ln Δt)) is that of climbs which are all told as none."""
+    return log_ratio <= math.log(_NOTHING) + 1e-9
+
+
 def _rise(items: list[Crossing]) -> float:
     """Slope of the barrier over ln Δt, in units of the mean barrier; NaN for one or equal Δt."""
     if len(items) < 2:
@@ -207,6 +216,12 @@ def _reason(found: Arms, span: Span) -> str:
         f"At {found.name} the climb on the straight line between checkpoints is "
         f"{ratio.mapped(math.exp)} of T·ln Δt {over(span)}"
     )
+    if found.word == CONTRADICTED and _is_nothing(ratio.value):
+        return (
+            f"At {found.name} the loss does not rise on the straight line between checkpoints: the "
+            f"climb is {_NOTHING:g} of T·ln Δt or less {over(span)}; activation needs a third of "
+            f"it or more.{found.others}"
+        )
     if found.word == CONTRADICTED:
         return f"{said}; activation needs a third of it or more.{found.others}"
     if found.word == SUPPORTED:

@@ -186,7 +186,10 @@ def landscape(found: Findings, _: dict[str, Any]) -> Section:
         )
         for kind in kinds
     ]
-    keys = [(one.rank, one.sizes, one.title) for one in arms]
+    scanned = [
+        one for one in arms if any(study.found(plot.spread_of, one, kind) for kind in kinds)
+    ]
+    keys = [(one.rank, one.sizes, one.title) for one in scanned]
     how = (
         "Geometric mean over seeds, evaluation noise subtracted. At small radii any smooth loss "
         "has γ = 1; dotted: γ = 1 and γ = 2."
@@ -206,7 +209,9 @@ def aging(found: Findings, _: dict[str, Any]) -> Section:
     arms = [one for one in plot.leading(plot.arms_of(study)) if study.found(plot.aged_lines, one)]
     if not arms:
         return "Aging", lead, []
-    one = max(arms, key=lambda arm: len(arm.nodes))
+    judged = str(found.verdicts.isel(set=0)["batch_sizes"].sel(prediction="P8").item())
+    entered = judged.split(", ")
+    one = max(arms, key=lambda arm: (str(arm.batch_size) in entered, len(arm.nodes)))
     drawn = [
         panel(
             one,

@@ -20,6 +20,8 @@ _MOST_TICKS = 6
 _DECADES = 5.0  # that an interval may take of a ruler beyond its zone; the rest is an arrow
 _WIDE = 15.0  # ratio of a ruler's ends, above which fewer ticks find room
 _LETTER = 5.8  # width of a letter of text at 12 px, on average
+_BOLD = 5.8  # the same of a bold one
+_GAP = 8.0  # between two texts
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,15 @@ def ruler(found: Interval, zone: Zone, *, title: str, small: bool = False) -> Ma
     Returns:
         An SVG element that says its numbers.
     """
-    width, foot, top = (SMALL, 46, 20) if small else (LARGE, 54, 18)
-    scale = _scale(found, zone, width)
-    parts = [_zone(zone, scale, top, foot, small=small), _axis(scale, foot, zone)]
-    parts += [_bar(found, scale, (top + foot) / 2)]
     ends = found.ends(lambda x: shown(x, share=zone.share))
     told = f"{shown(found.value, share=zone.share)} {ends}"
+    width, foot, top = (SMALL, 46, 20) if small else (LARGE, 54, 18)
+    words = 13.0 if small else 12.0
+    if small and _BOLD * len(told) + _LETTER * len(zone.text) > width - _GAP:
+        words, foot, top = 30.0, 63, 37  # in a line of their own
+    scale = _scale(found, zone, width)
+    parts = [_zone(zone, scale, (top, foot), words, small=small), _axis(scale, foot, zone)]
+    parts += [_bar(found, scale, (top + foot) / 2)]
     if small:
         parts.insert(0, _text(0, 13, told, "f-ink b"))
     says = f"{told}. Shaded, where the claim would hold: {zone.text}."
@@ -209,21 +214,24 @@ def _scale(found: Interval, zone: Zone, width: float) -> _Scale:
     return _Scale(0.0 if zone.share else low - room, high + room, width, log=False)
 
 
-def _zone(zone: Zone, scale: _Scale, top: float, foot: float, *, small: bool) -> Markup:
-    """The zone, and its words above it."""
+def _zone(
+    zone: Zone, scale: _Scale, ends: tuple[float, float], words: float, *, small: bool
+) -> Markup:
+    """The zone between two heights, and its words at another above it."""
+    top, foot = ends
     left = scale(zone.low) if math.isfinite(zone.low) else float(_EDGE)
     right = scale(zone.high) if math.isfinite(zone.high) else scale.width - _EDGE
     box = Markup('<rect class="f-zone" x="{}" y="{}" width="{}" height="{}"/>').format(
         _px(left), top, _px(max(right - left, 1.5)), foot - top
     )
     if small:
-        return box + _text(scale.width - 1, 13, zone.text, "f-quiet end")
+        return box + _text(scale.width - 1, words, zone.text, "f-quiet end")
     middle, half = (left + right) / 2, _LETTER * len(zone.text) / 2
     if middle - half < 0:
-        return box + _text(max(left, 0), 12, zone.text, "f-zone-ink")
+        return box + _text(max(left, 0), words, zone.text, "f-zone-ink")
     if middle + half > scale.width:
-        return box + _text(min(right, scale.width), 12, zone.text, "f-zone-ink end")
-    return box + _text(middle, 12, zone.text, "f-zone-ink middle")
+        return box + _text(min(right, scale.width), words, zone.text, "f-zone-ink end")
+    return box + _text(middle, words, zone.text, "f-zone-ink middle")
 
 
 def _axis(scale: _Scale, foot: float, zone: Zone) -> Markup:

@@ -76,6 +76,15 @@ def test_barriers_are_set_against_temperature(make, ratio, word):
         assert found.effect == pytest.approx(ratio * np.prod([1, 1.05, 1.1, 1.15]) ** 0.25)
 
 
+def test_no_climb_at_all_is_told_as_a_bound(make):
+    found = barriers(Study(climbing(make, 0.0)))
+    assert (found.effect, found.effect_low) == (pytest.approx(1e-3), 0)
+    assert "does not rise on the straight line" in found.reason
+    assert "0.001 of T·ln Δt or less" in found.reason
+    some = barriers(Study(climbing(make, 0.01)))
+    assert 0 < some.effect_low < some.effect and "or less" not in some.reason
+
+
 def test_high_straight_lines_ask_for_paths_of_least_barrier(make):
     found = barriers(Study(climbing(make, 10.0)))
     assert "a walker may go around" in found.reason

@@ -67,6 +67,23 @@ def test_nothing_is_drawn_beside_the_ruler(values, ratio, small):
     assert "nan" not in svg
 
 
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (Interval(-0.0177, -0.0477, 0.0179), "falls short: 0.01 or more"),
+        (Interval(0.0481, 0.0377, 0.0585), "no gap: below 0.01"),
+    ],
+)
+def test_numbers_and_the_words_of_the_zone_do_not_touch(found, text):
+    drawn = ruler(found, Zone(0.01, math.inf, text), title="gap", small=True)
+    height = {
+        kind: float(re.search(rf'<text class="f-{kind}" x="[^"]+" y="([^"]+)"', drawn)[1])
+        for kind in ("ink b", "quiet end")
+    }
+    apart = height["quiet end"] - height["ink b"] >= 14
+    assert apart or 5.8 * len(text) + 5.8 * len(str(found)) < 262
+
+
 def test_a_gauge_is_filled_by_its_share_and_no_further():
     half = str(gauge(2.0, 4.0, had="2 seeds", goal="needs 4", title="P4: seeds"))
     full = str(gauge(9.0, 4.0, had="9 seeds", goal="needs 4", title="P4: seeds"))
