@@ -218,9 +218,9 @@ def _reason(found: Arms, span: Span) -> str:
     )
     if found.word == CONTRADICTED and _is_nothing(ratio.value):
         return (
-            f"At {found.name} the loss does not rise on the straight line between checkpoints: the "
-            f"climb is {_NOTHING:g} of T·ln Δt or less {over(span)}; activation needs a third of "
-            f"it or more.{found.others}"
+            f"At {found.name} the loss does not rise on the straight line between checkpoints: "
+            f"the climb is {_NOTHING:g} of T·ln Δt or less {over(span)}; activation needs a third "
+            f"of it or more.{found.others}"
         )
     if found.word == CONTRADICTED:
         return f"{said}; activation needs a third of it or more.{found.others}"
