@@ -45,7 +45,8 @@ several arms at the level at which those of all hold together; numbers after ± 
 over seeds. Nothing here was run on a GPU: ResNet-44 on all 50,000 images waits for one.
 """
 LAW = """The distance of all weights from their first values is fitted with
-d = a + b·[(t+τ)^p − 1]/p over iterations t: p = 0 is growth like log t, ½ is diffusion."""
+d = a + b·[(t+τ)^p − 1]/p over iterations t: p = 0 is growth like log t, ½ is diffusion. Where most
+seeds have the latest onset allowed, a tenth of the iterations, p with a later one would be lower."""
 ELSEWHERE = """Beside them, what others measured: the curves of Hoffer et al.'s Fig. 2a, digitized
 (how: `data/hoffer2017-fig2a/README.md`), where the distance bends against log t above or below
 a straight line; and wav2vec 2.0 trained by AdamW under a cyclic rate
@@ -243,6 +244,10 @@ def arm_of(run):
     )
 
 
+# Of exponents whose onset is the latest allowed, a tenth of the iterations.
+OR_LOWER = ", or lower"
+
+
 def spread(values):
     """Mean and half the range over seeds."""
     found = [value for value in values if math.isfinite(value)]
@@ -267,6 +272,7 @@ def arms(report):
         noise = asked.get("gradient_noise")
         beside += [f"noise σ {number(noise)} added"] if noise else []
         of_arm = [fits[run["node"]] for run in own]
+        late = 2 * sum(real(fit["onset"]) >= 0.098 * fit["last"] for fit in of_arm) > len(own)
         rows.append(
             [
                 number(own[0]["batch_size"]),
@@ -274,7 +280,7 @@ def arms(report):
                 ", ".join(beside) or "–",
                 ranged([run["last_iteration"] for run in own]),
                 str(len(own)),
-                spread(real(fit["exponent"]) for fit in of_arm),
+                spread(real(fit["exponent"]) for fit in of_arm) + (OR_LOWER if late else ""),
                 spread(real(fit["decade_ratio"]) for fit in of_arm),
                 ", ".join(sorted({fit["status"] for fit in of_arm})),
             ]

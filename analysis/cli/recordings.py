@@ -110,6 +110,7 @@ def arm_rows(study: "Study") -> list[dict[str, Any]]:
     Returns:
         One row an arm, its interval at the level that decides P1 where it is the only one.
     """
+    from ultraslow.analysis.growth import at_latest_onset
     from ultraslow.analysis.predictions.growth import judged_arms
 
     sets = study.sets
@@ -121,6 +122,7 @@ def arm_rows(study: "Study") -> list[dict[str, Any]]:
             "exponent": said.exponent.value,
             "exponent_low": said.exponent.low,
             "exponent_high": said.exponent.high,
+            "latest_onset": at_latest_onset(part.fits.sel(node=list(arm.nodes))),
             "level": said.level,
             "verdict": said.word,
             "first": arm.first,
@@ -141,7 +143,7 @@ def arms_table(rows: Sequence[Mapping[str, Any]], study: "Study") -> "Table":
     """
     from ultraslow.analysis.report.table import Column, Table, entry
     from ultraslow.analysis.runs import arms_in_words
-    from ultraslow.analysis.text import interval, number, percent, plural, rounded
+    from ultraslow.analysis.text import first_of, interval, number, percent, plural, rounded
 
     if not rows:
         return Table()
@@ -167,8 +169,15 @@ def arms_table(rows: Sequence[Mapping[str, Any]], study: "Study") -> "Table":
     said = {arms[node] for node in speaking}
     silent = [arm for arm in dict.fromkeys(arms.values()) if arm not in said]
     lead = "on log t, each arm by itself; `ultraslow test` shares the error among all of them"
-    notes = (f"{plural(len(silent), 'other arm')} without three seeds that can be judged.",)
-    return Table(lead=(lead,), columns=columns, rows=rows, notes=notes if silent else ())
+    late = [row["arm"] for row in rows if row["latest_onset"]]
+    notes = [f"{plural(len(silent), 'other arm')} without three seeds that can be judged."]
+    notes = notes if silent else []
+    if late:
+        notes.append(
+            f"onset at the latest allowed, a tenth of the iterations: {first_of(late)}; with a "
+            "later one p would lie lower than its interval"
+        )
+    return Table(lead=(lead,), columns=columns, rows=rows, notes=tuple(notes))
 
 
 def _short(table: "Table") -> "Table":

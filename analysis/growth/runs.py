@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.runs import (
+    ITERATION,
     Stretch,
     arm_names,
     constant_rate,
@@ -24,9 +25,10 @@ from ultraslow.analysis.text import plural
 
 from .decade_ratio import fitted_records, run_decade_ratio
 from .fit import fit_growth
+from .grids import ONSET_SHARE
 from .late_logarithm import advantage
 from .noise_models import fitted_noise
-from .status import LEAST_RECORDS, Progress, Settings
+from .status import LATEST, LEAST_RECORDS, Progress, Settings
 from .windows import window_columns
 
 Curves = dict[str, xr.DataArray]
@@ -41,6 +43,24 @@ _LATE = (
 LATE_GROWTH = (*_LATE, "window_low", "window_high")
 # What means nothing without simulated critical values.
 _CALIBRATED = ("exponent_low", "exponent_high", "detectable", "critical", "log_p_value")
+
+
+def at_latest_onset(fits: xr.Dataset) -> bool:
+    """Whether most seeds of an arm have the latest onset allowed, a tenth of the iterations.
+
+    Their exponents are those of the law with this onset; with a later one they would be lower. All
+    seeds share that, so that an interval across seeds does not hold it.
+
+    Arguments:
+        fits: as `fit_totals` gives them, those of the arm.
+
+    Returns:
+        Whether it is so; never on other clocks than iterations.
+    """
+    if not fits.sizes["node"] or (fits["clock"] != ITERATION).any():
+        return False
+    at_end = fits["onset"].values >= LATEST * ONSET_SHARE * fits["last"].values
+    return bool(2 * at_end.sum() > at_end.size)
 
 
 def fit_totals(

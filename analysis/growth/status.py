@@ -217,6 +217,9 @@ def _check_learning_rate(rate: xr.DataArray, distance: xr.DataArray) -> None:
         raise ValueError("learning_rate: expected values at every iteration of distance")
 
 
+LATEST = 0.98  # share of the largest onset allowed, from which the search has ended there
+
+
 class FitOutcome(NamedTuple):
     """What the assessment of one fit looks at.
 
@@ -337,7 +340,7 @@ def _edge(fit: FitOutcome) -> Assessment | None:
         last = "iteration" if fit.clock == "iterations" else f"reading of {fit.clock}"
         text = f"growth may have set in as late as the last {last}, and nothing then bounds the"
         return Assessment("onset_edge", f"{text} exponent {side}")
-    if fit.onset < 0.98 * fit.onset_high:
+    if fit.onset < LATEST * fit.onset_high:
         return None
     latest = "iteration" if fit.clock == "iterations" else f"reading of {fit.clock}"
     text = f"the onset lies at the latest {latest} allowed, {fit.onset_high:.4g}"

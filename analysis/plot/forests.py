@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.transforms import offset_copy
 
-from ultraslow.analysis.growth import MARGIN
+from ultraslow.analysis.growth import MARGIN, at_latest_onset
 from ultraslow.analysis.intervals import SEEDS, Interval, t_interval
 from ultraslow.analysis.runs import SUMMED_RATE, clock_words
 from ultraslow.analysis.scores import Ladder
@@ -78,7 +78,8 @@ def exponents(
     """Growth exponents p with intervals, an arm a row: 0 is log t, ½ diffusion.
 
     Small dots are seeds; the bar is the interval of their mean for four seeds or more, else the
-    intervals of the runs joined. The green zone counts as log t.
+    intervals of the runs joined. The green zone counts as log t. Open marks: most seeds have their
+    onset at the latest allowed, a tenth of the iterations, and a later one would lower p.
 
     Arguments:
         runs: a study, recordings as `us.load` gives them, or what `us.fit_growth` gives, a series
@@ -147,6 +148,7 @@ def _arm_row(one: Shown, own: xr.Dataset) -> Row:
         (bracketed(summary), onset, str(own.sizes["node"])),
         one.rank,
         one.sizes,
+        hollow=at_latest_onset(own),
     )
 
 

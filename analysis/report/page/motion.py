@@ -250,18 +250,31 @@ def exponents(found: Findings, _: dict[str, Any]) -> tuple[str, str, list[Markup
     )
     fits = data.counted(found.study, found.study.fits)
     drawn = _forest(found, ITERATION)
-    told = [
-        piece("note", f"Misfit at {arm}: {one}. There p is an average over the curve.")
-        for arm, one in misfits(fits).items()
-    ]
     if not drawn:
         return "Exponents", lead, [_tensors(found)]
     how = (
         f"Small dots: seeds. Bars: the {percent(found.study.level)} interval of the mean for four "
         "seeds or more, else the intervals of the runs joined. Shaded: counts as log t."
     )
+    if any(row.hollow for row in found.study.found(plot.rows_of_arms, "iteration")):
+        how += (
+            " Open marks: the onset lies at the latest allowed, a tenth of the iterations; with a "
+            "later one p would be lower, beyond the bar."
+        )
     caption = piece("caption", captioned(_clear_of_log(found), how))
-    return "Exponents", lead, [drawn, caption, *told, _tensors(found), _along(found)]
+    return "Exponents", lead, [drawn, caption, *_misfits(fits), _tensors(found), _along(found)]
+
+
+def _misfits(fits: xr.Dataset) -> list[Markup]:
+    """Where the law leaves the curves of an arm: in a line each, folded where they are many."""
+    told = [f"Misfit at {arm}: {one}." for arm, one in misfits(fits).items()]
+    if len(told) <= _FEW:
+        return [piece("note", f"{line} There p is an average over the curve.") for line in told]
+    lead = f"In {len(told)} arms local exponents leave the law: p is an average over the curve"
+    return [piece("drawer", lead, [piece("note", line) for line in told])]
+
+
+_FEW = 2  # lines that need no folding
 
 
 def _clear_of_log(found: Findings) -> str:

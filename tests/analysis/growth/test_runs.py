@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from ultraslow.analysis.growth.runs import LATE_GROWTH, fit_on, fit_tensors, fit_totals
+from ultraslow.analysis.growth.runs import (
+    LATE_GROWTH,
+    at_latest_onset,
+    fit_on,
+    fit_tensors,
+    fit_totals,
+)
 
 FEW = np.unique(np.geomspace(1, 1000, 12).astype(int))
 
@@ -25,6 +31,23 @@ def test_progress_counts_every_fitted_series_once(make):
     assert {total for _, total in calls} == {9}
     # The three tensors of "c" have too few records and are not fitted.
     assert sum(done for done, _ in calls) == 6
+
+
+def test_a_logarithm_that_sets_in_late_is_told_from_a_root(make):
+    times = np.unique(np.geomspace(1, 3000, 60).astype(int))
+    late, root = np.log1p(times / 1200), np.sqrt(times)
+    curves = {f"{name}{seed}": (name, seed) for name in ("late", "root") for seed in range(3)}
+    runs = {}
+    for name, (law, seed) in curves.items():
+        curve = {"late": late, "root": root}[law]
+        noise = 1 + 1e-3 * np.random.default_rng(seed).standard_normal(times.size)
+        squares = (curve * noise)[:, None] ** 2 * np.array([0.6, 0.3, 0.1])
+        runs[name] = make(run=name, seed=seed, records=times, distance_sq=squares)
+    fits = fit_totals(runs)
+    for law, known in (("late", True), ("root", False)):
+        own = fits.sel(node=[name for name in runs if name.startswith(law)])
+        assert at_latest_onset(own) is known
+    assert not at_latest_onset(fits.isel(node=[]))
 
 
 def test_a_run_without_a_rate_gets_a_row_and_a_reason(make):
