@@ -45,8 +45,8 @@ several arms at the level at which those of all hold together; numbers after ± 
 over seeds. Nothing here was run on a GPU: ResNet-44 on all 50,000 images waits for one.
 """
 LAW = """The distance of all weights from their first values is fitted with
-d = a + b·[(t+τ)^p − 1]/p over iterations t: p = 0 is growth like log t, ½ is diffusion. Where most
-seeds have the latest onset allowed, a tenth of the iterations, p with a later one would be lower."""
+d = a + b·[(t+τ)^p − 1]/p over iterations t: p = 0 is growth like log t, ½ is diffusion. Where
+most seeds have the latest onset allowed, a tenth of the iterations, a later one would lower p."""
 ELSEWHERE = """Beside them, what others measured: the curves of Hoffer et al.'s Fig. 2a, digitized
 (how: `data/hoffer2017-fig2a/README.md`), where the distance bends against log t above or below
 a straight line; and wav2vec 2.0 trained by AdamW under a cyclic rate
