@@ -176,10 +176,11 @@ def attach(
         local: the live folder of a recording that goes to a URL; "uploads/bucket/run" when None.
             A run on several machines needs one that all of them see.
         mirror: where the totals are to be seen while the run lives, one or several: "tensorboard",
-            or "tensorboard:FOLDER", event files in a folder of the run's name; "wandb", or
-            "wandb:PROJECT", the active run of Weights & Biases or an offline one; or an object
-            with `log(iteration, values)` and `close()`. Rank 0 mirrors what a flush has brought to
-            disk; a mirror that fails is told once and follows no more.
+            or "tensorboard:FOLDER", event files in a folder of the run's name; "csv", or
+            "csv:FOLDER", a file of the run's name; "wandb", or "wandb:PROJECT", the active run of
+            Weights & Biases or an offline one; or an object with `log(iteration, values)` and
+            `close()`. Rank 0 mirrors what a flush has brought to disk; a mirror that fails is told
+            once and follows no more.
         quiet: whether to say nothing on standard error of what the run can serve.
 
     Returns:

@@ -3,6 +3,7 @@
 Contents:
     segments  a live recording: a folder of immutable segments
     mirrors   scalars in formats of other programs, while a run lives
+    csv_file  one of them
     upload    copies in object stores
     writer    from measurements to segments and the closed file
     initial   the initial weights beside a recording

@@ -31,6 +31,8 @@ import xarray as xr
 
 from ultraslow.diffusion.recording import SCALARS
 
+from .csv_file import CsvFile
+
 Row = Mapping[str, float]
 
 
@@ -131,8 +133,8 @@ def checked_mirrors(mirror: object) -> list[str | Mirror]:
         return []
     if not isinstance(given, Sequence):
         raise TypeError(
-            f"mirror: found {type(mirror).__name__}, expected 'tensorboard', 'wandb' or an object "
-            "with the methods log(iteration, values) and close()"
+            f"mirror: found {type(mirror).__name__}, expected 'tensorboard', 'wandb', 'csv' or an "
+            "object with the methods log(iteration, values) and close()"
         )
     for one in given:
         if isinstance(one, str):
@@ -144,10 +146,10 @@ def checked_mirrors(mirror: object) -> list[str | Mirror]:
 
 def _refuse_unknown(asked: str) -> None:
     kind, _, _ = asked.partition(":")
-    if kind not in ("tensorboard", "wandb"):
+    if kind not in ("tensorboard", "wandb", "csv"):
         raise ValueError(
-            f"mirror: found {asked!r}, expected 'tensorboard', 'tensorboard:FOLDER', 'wandb' or "
-            "'wandb:PROJECT'"
+            f"mirror: found {asked!r}, expected 'tensorboard', 'tensorboard:FOLDER', 'csv', "
+            "'csv:FOLDER', 'wandb' or 'wandb:PROJECT'"
         )
     if kind == "wandb" and importlib.util.find_spec("wandb") is None:
         raise ImportError("mirror: wandb is not installed; pip install 'ultraslow[wandb]'")
@@ -167,15 +169,7 @@ def scalars(records: xr.Dataset) -> list[tuple[int, dict[str, float], float]]:
         A row each: iteration, finite values by name, and the time since the first record. Scores
         are called `held_out_…`.
     """
-    series: dict[str, np.ndarray] = {}
-    for name, field in records.data_vars.items():
-        if field.dims == ("iteration",):
-            series[str(name)] = field.values
-        elif field.dims == ("iteration", "tensor"):
-            series[str(name)] = field.sum("tensor", skipna=False).values
-        elif field.dims == ("iteration", "metric"):
-            for metric in field["metric"].values:
-                series[f"{name}_{metric}"] = field.sel(metric=metric).values
+    series = _series(records)
     times = series.get("wall_time", np.zeros(records.sizes["iteration"]))
     return [
         (
@@ -187,12 +181,28 @@ def scalars(records: xr.Dataset) -> list[tuple[int, dict[str, float], float]]:
     ]
 
 
+def _series(records: xr.Dataset) -> dict[str, np.ndarray]:
+    """One number a record each, finite or not."""
+    series: dict[str, np.ndarray] = {}
+    for name, field in records.data_vars.items():
+        if field.dims == ("iteration",):
+            series[str(name)] = field.values
+        elif field.dims == ("iteration", "tensor"):
+            series[str(name)] = field.sum("tensor", skipna=False).values
+        elif field.dims == ("iteration", "metric"):
+            for metric in field["metric"].values:
+                series[f"{name}_{metric}"] = field.sel(metric=metric).values
+    return series
+
+
 def _opened(asked: str, folder: Path, records: xr.Dataset) -> Mirror:
     kind, _, where = asked.partition(":")
     first = int(records["iteration"][0])
+    above = Path(os.path.expanduser(where)) if where else folder.parent / kind
     if kind == "tensorboard":
-        above = Path(os.path.expanduser(where)) if where else folder.parent / "tensorboard"
         return EventFile(above / folder.name, first)
+    if kind == "csv":
+        return CsvFile(above / f"{folder.name}.csv", first, list(_series(records)))
     labels = {name: records[name].item() for name in SCALARS if name in records}
     told = [str(records.attrs.get(name)) for name in ("created", "initial_sha256")]
     identity = hashlib.sha256("".join([folder.name, *told]).encode()).hexdigest()[:16]

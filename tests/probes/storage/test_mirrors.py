@@ -15,6 +15,7 @@ from ultraslow import attach, fit_growth, import_runs, load
 from ultraslow.diffusion.recording import events_of
 from ultraslow.probes.quantities import Evaluation
 from ultraslow.probes.storage import checked_mirrors
+from ultraslow.probes.storage.csv_file import CsvFile
 
 
 def train(path, updates, *, steps=(), **options):
@@ -53,11 +54,13 @@ class Kept:
         self.closed += 1
 
 
-def test_an_imported_mirror_is_its_recording(tmp_path):
+@pytest.mark.parametrize("kind", ["tensorboard", "csv"])
+def test_an_imported_mirror_is_its_recording(tmp_path, kind):
     evaluation = Evaluation(lambda model: {"accuracy": 0.25}, [0, 10, 50])
-    asked = f"tensorboard:{tmp_path / 'events'}"
+    asked = f"{kind}:{tmp_path / 'events'}"
     run, _ = train(tmp_path / "a", 120, mirror=asked, evaluation=evaluation)
-    found = import_runs(tmp_path / "events", batch_size=8)["a"].to_dataset()
+    where = tmp_path / "events" / ("a.csv" if kind == "csv" else "")
+    found = import_runs(where, batch_size=8)["a"].to_dataset()
     np.testing.assert_array_equal(found["iteration"], run["iteration"])
     names = ["distance_sq", "weight_sq", "overlap", "loss", "learning_rate", "learning_rate_sum"]
     for name in (*names, "samples", "mean_sq", "loss_updates", "wall_time"):
@@ -109,9 +112,10 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     assert int(run["iteration"][-1]) == 20
 
 
-def test_a_run_that_goes_on_goes_on_in_its_mirror(tmp_path):
+@pytest.mark.parametrize("kind", ["tensorboard", "csv"])
+def test_a_run_that_goes_on_goes_on_in_its_mirror(tmp_path, kind):
     """From before its last records: what they held is overtaken."""
-    asked = f"tensorboard:{tmp_path / 'events'}"
+    asked = f"{kind}:{tmp_path / 'events'}"
     torch.manual_seed(0)
     model = torch.nn.Linear(4, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
@@ -133,10 +137,35 @@ def test_a_run_that_goes_on_goes_on_in_its_mirror(tmp_path):
     with attach(model, optimizer, tmp_path / "a", resume=kept[0], **options):
         update(30)
     run = load(tmp_path / "a.nc")["a"].to_dataset()
-    assert len(list((tmp_path / "events" / "a").iterdir())) == 2
-    found = import_runs(tmp_path / "events")["a"].to_dataset()
+    if kind == "tensorboard":
+        assert len(list((tmp_path / "events" / "a").iterdir())) == 2
+    where = tmp_path / "events" / ("a.csv" if kind == "csv" else "")
+    found = import_runs(where)["a"].to_dataset()
     np.testing.assert_array_equal(found["iteration"], run["iteration"])
     np.testing.assert_array_equal(totals(found, "distance_sq"), totals(run, "distance_sq"))
+
+
+def test_a_csv_file_takes_new_columns_and_goes_on(tmp_path):
+    path = tmp_path / "new" / "a.csv"
+    file = CsvFile(path, 0, ["loss"])
+    file.log(0, {"loss": 0.1 + 0.2})
+    file.log(1, {"loss": 2.0, "held_out_accuracy": 0.5})
+    file.log(4, {})
+    text = "iteration,loss,held_out_accuracy\n0,0.30000000000000004,\n1,2.0,0.5\n"
+    assert path.read_text() == text + "4,,\n"
+    with path.open("a") as cut:  # by a kill, within a line
+        cut.write("5,1.")
+    CsvFile(path, 4, ["loss"]).log(4, {"loss": 1.0})
+    assert path.read_text() == text + "4,1.0,\n"
+    assert [one.name for one in path.parent.iterdir()] == ["a.csv"]
+
+
+def test_a_file_of_somebody_else_is_no_csv_mirror(tmp_path):
+    (tmp_path / "a.csv").write_text("name,age\nAnn,3\n")
+    with pytest.warns(RuntimeWarning, match="found another file"):
+        run, _ = train(tmp_path / "a", 20, mirror=f"csv:{tmp_path}")
+    assert int(run["iteration"][-1]) == 20
+    assert (tmp_path / "a.csv").read_text() == "name,age\nAnn,3\n"
 
 
 def test_one_process_of_several_writes_the_mirror(tmp_path):
