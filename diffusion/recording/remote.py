@@ -7,6 +7,7 @@ they have on a disk, so a prefix reads like a folder. `file://` is the disk itse
 fsspec, and the library of a store, are imported when a URL is given.
 """
 
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -33,10 +34,12 @@ _EXTRAS = {
     "abfs": "adlfs",
     "abfss": "adlfs",
 }
-# Without limits a store that does not answer is waited for during minutes.
-_PATIENCE = {
-    "config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 2}}
-}
+_S3 = ("s3", "s3a")
+# Seconds that a request waits for a store of S3 that says nothing: without a limit minutes pass.
+VARIABLE = "ULTRASLOW_STORE_TIMEOUT"
+_TIMEOUT = 30.0
+# Attempts of a request: so many by s3fs, and in each so many by botocore.
+_ATTEMPTS = 2, 2
 
 
 class StoreError(OSError):
@@ -98,8 +101,13 @@ def store_of(url: str) -> tuple[Any, str]:
     try:
         import fsspec
 
-        more = _PATIENCE if scheme in ("s3", "s3a") else {}
-        return fsspec.core.url_to_fs(url, use_listings_cache=False, **more)
+        if scheme not in _S3:
+            return fsspec.core.url_to_fs(url, use_listings_cache=False)
+        files, path = fsspec.core.url_to_fs(url, use_listings_cache=False, **_patience())
+        files.retries = _ATTEMPTS[0]
+        return files, path
+    except StoreError:
+        raise
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
         advice = f"pip install '{extra}'" if extra else brief(error)
@@ -108,6 +116,34 @@ def store_of(url: str) -> tuple[Any, str]:
         ) from error
     except Exception as error:
         raise explained(error, url) from error
+
+
+def store_timeout() -> float:
+    """Seconds that a request waits for a store of S3 that says nothing.
+
+    Raises:
+        StoreError: when `ULTRASLOW_STORE_TIMEOUT` is no number of seconds.
+    """
+    said = os.environ.get(VARIABLE, "").strip()
+    try:
+        seconds = float(said or _TIMEOUT)
+    except ValueError:
+        seconds = math.nan
+    if not 1 <= seconds <= 86_400:
+        raise StoreError(
+            f"{VARIABLE}: found {escaped(said)}, expected seconds between 1 and 86400"
+        )
+    return seconds
+
+
+def _patience() -> dict[str, Any]:
+    """How long the library of S3 waits: all attempts of a request together, `store_timeout`."""
+    by_fsspec, by_botocore = _ATTEMPTS
+    each = store_timeout() / (by_fsspec * by_botocore)
+    retries = {"total_max_attempts": by_botocore}
+    return {
+        "config_kwargs": {"connect_timeout": each, "read_timeout": each, "retries": retries}
+    }
 
 
 def refuse_hostile(url: str) -> None:
@@ -142,6 +178,8 @@ def explained(error: Exception, url: str) -> StoreError:
         why = f"nothing was found there ({told})"
     elif isinstance(error, TimeoutError) or "timeout" in (kind + told).lower():
         why = f"the store did not answer in time ({told}): see whether it can be reached"
+        if url.partition("://")[0] in _S3:
+            why += f"; {VARIABLE} says how many seconds to wait ({store_timeout():g})"
     else:
         why = f"the store refused ({kind}: {told})"
     return StoreError(f"{escaped(url)}: {why}")

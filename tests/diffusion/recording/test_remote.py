@@ -1,16 +1,20 @@
 """Object stores: names, and what is said where one cannot be used."""
 
+import socket
+import time
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from ultraslow.diffusion.recording.remote import (
+    VARIABLE,
     StoreError,
     explained,
     is_url,
     local_path,
     objects_of,
+    read_object,
     recordings_in,
     store_of,
 )
@@ -95,3 +99,37 @@ class NoCredentialsError(Exception):
 def test_errors_of_libraries_are_told_with_what_helps(error, said):
     with pytest.raises(StoreError, match=said):
         raise explained(error, "s3://bucket/run")
+
+
+@pytest.fixture
+def silent(monkeypatch):
+    """A store of S3 that takes connections and never answers."""
+    s3fs = pytest.importorskip("s3fs")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield
+        s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize("ask", [recordings_in, objects_of, read_object])
+def test_a_store_that_never_answers_is_told_in_time(silent, monkeypatch, ask):
+    monkeypatch.setenv(VARIABLE, "2")
+    store_of("s3://bucket/run")  # imports
+    began = time.monotonic()
+    with pytest.raises(StoreError, match=r"did not answer in time.*; ULTRASLOW_STORE_TIMEOUT .*2"):
+        ask("s3://bucket/run.nc")
+    assert 2 <= time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("said", ["soon", "0", "-5", "nan", "1e9"])
+def test_how_long_to_wait_is_a_number_of_seconds(monkeypatch, said):
+    pytest.importorskip("s3fs")
+    monkeypatch.setenv(VARIABLE, said)
+    expected = f"{VARIABLE}: found {said}, expected seconds between 1 and 86400"
+    with pytest.raises(StoreError, match=expected):
+        store_of("s3://bucket/run")
