@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -81,7 +82,12 @@ def catalog_of(arguments: argparse.Namespace) -> "Catalog":
 
     progress = partial(tqdm, desc="reading", **BAR)
     try:
-        found = catalog(arguments.paths, where=arguments.where, progress=progress)
+        found = catalog(
+            arguments.paths,
+            where=arguments.where,
+            progress=progress,
+            processes=os.cpu_count() or 1,
+        )
     except ConditionError as error:
         raise CommandError(f"--{error}") from error
     if found.where:

@@ -64,6 +64,10 @@ class Unusable:
     faults: tuple[str, ...]
 
 
+# What is made of a recording, and what of it cannot be used.
+Outcome = tuple[_Read | None, Sequence[Unusable]]
+
+
 def load(
     paths: Paths,
     *,
@@ -125,7 +129,7 @@ def load_quietly(
         chunks_by_dimension(chunks)
     wanted = condition(where) if where.strip() else None
     reader = read if chunks is None else partial(_read_stored, chunks=chunks)
-    nodes, faults = gathered(paths, reader, progress)
+    nodes, faults = gathered(paths, partial(map, partial(attempt, reader)), progress)
     chosen = nodes if wanted is None else {node: nodes[node] for node in wanted.chosen(nodes)}
     tree = xr.DataTree.from_dict(chosen)
     if wanted is not None:
@@ -134,16 +138,26 @@ def load_quietly(
     return tree
 
 
+def attempt(
+    reader: Callable[[Place], tuple[_Read, Sequence[Unusable]]], path: Place
+) -> Outcome[_Read]:
+    """What a reader makes of a recording: with its parts that are left out, or all that is."""
+    try:
+        return reader(path)
+    except RecordError as error:
+        return None, (Unusable(error.source, error.faults),)
+
+
 def gathered(
     paths: Paths,
-    reader: Callable[[Place], tuple[_Read, Sequence[Unusable]]],
+    read_all: Callable[[list[Place]], Iterable[Outcome[_Read]]],
     progress: Callable[[Iterable[Place]], Iterable[Place]],
 ) -> tuple[dict[str, _Read], list[Unusable]]:
     """What a reader makes of each recording at the given paths.
 
     Arguments:
         paths: where to look, as `load` takes them.
-        reader: of one recording; what it raises as `RecordError` is no end of the others.
+        read_all: what is made of each place, in their order, by `attempt`.
         progress: wraps the recordings found while they are read.
 
     Returns:
@@ -159,13 +173,9 @@ def gathered(
     found, faults = _find_all(given)
     nodes: dict[str, _Read] = {}
     counts: dict[str, int] = {}
-    for path in progress(found):
-        try:
-            one, left_out = reader(path)
-        except RecordError as error:
-            faults.append(Unusable(error.source, error.faults))
-            continue
-        nodes[_node_name(str(one.variables["run"].values), nodes, counts)] = one
+    for _, (one, left_out) in zip(progress(found), read_all(found), strict=True):
+        if one is not None:
+            nodes[_node_name(str(one.variables["run"].values), nodes, counts)] = one
         faults.extend(left_out)
     if not nodes:
         raise _nothing_usable(given, faults)

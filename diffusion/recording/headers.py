@@ -16,6 +16,7 @@ import struct
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ MEMORY_LIMIT = 2**31
 _TEXT = 16  # bytes that stand for a text beside it
 _STEPS = 10_000  # beside one for every four bytes
 _STEP = 64  # bytes that are taken in one
+_KINDS = 256  # shapes and types that are kept, as most variables have the same few
 _UNFOLDED = 1032  # bytes that a compressed byte stands for at most
 # What the NetCDF library keeps for itself, and what makes values stand for others.
 _HIDDEN = {
@@ -534,6 +536,7 @@ def _enlarge(sizes: dict[str, int], name: str, shape: tuple[int, ...]) -> None:
             raise UnfamiliarError(f"{dim} of two lengths")
 
 
+@lru_cache(maxsize=_KINDS)
 def _shape_of(space: bytes) -> tuple[int, ...]:
     """Lengths along dimensions (§IV.A.2.b)."""
     version, rank = space[0], space[1]
@@ -546,6 +549,7 @@ def _shape_of(space: bytes) -> tuple[int, ...]:
     return struct.unpack_from(f"<{rank}Q", space, begin)
 
 
+@lru_cache(maxsize=_KINDS)
 def _dtype_of(kind: bytes) -> np.dtype[Any] | None:
     """The type of numbers (§IV.A.2.d), little-endian; None of texts of variable length."""
     version, number = kind[0] >> 4, kind[0] & 15

@@ -141,9 +141,7 @@ def _patience() -> dict[str, Any]:
     by_fsspec, by_botocore = _ATTEMPTS
     each = store_timeout() / (by_fsspec * by_botocore)
     retries = {"total_max_attempts": by_botocore}
-    return {
-        "config_kwargs": {"connect_timeout": each, "read_timeout": each, "retries": retries}
-    }
+    return {"config_kwargs": {"connect_timeout": each, "read_timeout": each, "retries": retries}}
 
 
 def refuse_hostile(url: str) -> None:

@@ -1,6 +1,8 @@
 """A catalog says of recordings what is said of them whole."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from ultraslow.analysis.report import absences, input_row
 from ultraslow.analysis.runs import (
     ConditionError,
     arm_names,
+    catalog as catalog_module,
     constant_rate,
     equal_sets,
     fitted_at,
@@ -65,6 +68,39 @@ def test_it_is_that_of_whole_recordings(folder):
         assert constant_rate(heading).decades == constant_rate(run).decades
     for told in (gaps, absences, arm_names, equal_sets):
         assert told(found.headings) == told(runs)
+
+
+@pytest.mark.filterwarnings("ignore:not used")
+@pytest.mark.parametrize("lost", [False, True])
+def test_many_are_read_by_processes_of_which_one_may_be_lost(folder, monkeypatch, lost):
+    alone = catalog(folder)
+    monkeypatch.setattr(catalog_module, "_MANY", 1)
+    monkeypatch.setattr(catalog_module, "_PORTION", 2)
+    if lost:
+        monkeypatch.setattr(catalog_module, "ProcessPoolExecutor", Lost)
+    found = catalog(folder, processes=2)
+    assert list(found.headings) == list(alone.headings)
+    assert found.unusable == alone.unusable
+    for name, heading in found.headings.items():
+        assert json.dumps(input_row(name, heading)) == json.dumps(
+            input_row(name, alone.headings[name])
+        )
+        assert heading.attrs == alone.headings[name].attrs
+    for told in (gaps, absences, arm_names, equal_sets):
+        assert told(found.headings) == told(alone.headings)
+    first, second = (found.headings[name] for name in ("b64-s0", "b64-s1"))
+    assert first.variables["distance_sq"] is second.variables["distance_sq"]  # kept once
+
+
+class Lost(ThreadPoolExecutor):
+    """Processes of which one is ended after the first portion."""
+
+    def __init__(self, processes, mp_context):
+        super().__init__(processes)
+
+    def map(self, function, portions):
+        yield function(portions[0])
+        raise BrokenProcessPool
 
 
 def test_series_are_let_go(folder):
