@@ -15,11 +15,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.diffusion.recording import (
-    EVENTS,
     FIELDS,
     NAME_LENGTH,
     SCALARS,
     check,
+    events_attributes,
     events_of,
     pack,
     parsed_label,
@@ -125,9 +125,10 @@ def pack_run(
         "run": name[:NAME_LENGTH],
     }
     origin = _origin(sheet, columns, found, said, assumed, left_out)
-    attributes = {ORIGIN: json.dumps(origin, default=str, ensure_ascii=False)}
-    if found.events:
-        attributes["events"] = json.dumps([list(event) for event in found.events[:EVENTS]])
+    attributes: dict[str, str | int] = {
+        ORIGIN: json.dumps(origin, default=str, ensure_ascii=False)
+    }
+    attributes |= events_attributes(found.events)
     records = xr.Dataset.from_dict(pack(values, attributes))
     check(records, sheet.source)
     assert not found.events or events_of(records.attrs)

@@ -7,7 +7,15 @@ from typing import Any
 from ultraslow.analysis.runs import measured_until
 from ultraslow.analysis.text import first_of, plural, printable
 from ultraslow.diffusion.predictions import lacking
-from ultraslow.diffusion.recording import ASKED_WITH, EVENTS, LABELS, DatasetLike, events_of
+from ultraslow.diffusion.recording import (
+    ASKED_WITH,
+    EVENTS,
+    EVENTS_SCHEMA,
+    LABELS,
+    DatasetLike,
+    events_of,
+    events_version,
+)
 
 # Reasons that a recording gives itself, by attribute, and the fields they are about.
 _REASONS = {
@@ -58,6 +66,11 @@ def happened(runs: Mapping[str, DatasetLike]) -> tuple[str, ...]:
 
 def _events(runs: Mapping[str, DatasetLike]) -> Iterator[str]:
     for run in runs.values():
+        if (found := events_version(run.attrs)) > EVENTS_SCHEMA:
+            yield (
+                f"{_name(run)}: found events of version {found}, which a later version of this "
+                f"program wrote, expected {EVENTS_SCHEMA} or less; they are not shown"
+            )
         for iteration, text in events_of(run.attrs):
             yield f"{_name(run)}, iteration {iteration}: {printable(text, _REASON_LENGTH)}"
 

@@ -2,10 +2,13 @@ from .contract import (
     ATTRIBUTE_LENGTH as ATTRIBUTE_LENGTH,
     EVENT_LENGTH as EVENT_LENGTH,
     EVENTS as EVENTS,
+    EVENTS_SCHEMA as EVENTS_SCHEMA,
     NAME_LENGTH as NAME_LENGTH,
     DatasetLike as DatasetLike,
     check as check,
+    events_attributes as events_attributes,
     events_of as events_of,
+    events_version as events_version,
     pack as pack,
     seam_faults as seam_faults,
 )

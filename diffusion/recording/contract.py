@@ -31,7 +31,9 @@ NAME_LENGTH = 512
 ATTRIBUTE_LENGTH = 1_000_000
 LARGEST_INTEGER = 2**63 - 1  # that a recording holds
 
-# Of the attribute `events`, which tells what happened to a run.
+# Of the attribute `events`, which tells what happened to a run: their version, whose number stands
+# in `events_schema`, and how many and how long they may be.
+EVENTS_SCHEMA = 1
 EVENTS = 100
 EVENT_LENGTH = 400
 
@@ -201,15 +203,41 @@ def _value_faults(dataset: DatasetLike) -> Iterable[str]:
             yield f"{name} has {int(np.sum(values < 0))} negative values"
 
 
+def events_attributes(events: Iterable[tuple[int, str]]) -> dict[str, str | int]:
+    """The attributes that tell what happened to a run; none where nothing did.
+
+    Arguments:
+        events: iterations and sentences; the first `EVENTS` are kept.
+
+    >>> events_attributes([(3, "the weights are not finite")])
+    {'events': '[[3, "the weights are not finite"]]', 'events_schema': 1}
+    """
+    listed = [list(event) for event in events][:EVENTS]
+    return {"events": json.dumps(listed), "events_schema": EVENTS_SCHEMA} if listed else {}
+
+
+def events_version(attributes: Mapping[Any, Any]) -> int:
+    """The version of a recording's events; 1 where it has none, as before there was a number.
+
+    Arguments:
+        attributes: of the recording.
+    """
+    found = attributes.get("events_schema", 1)
+    return int(found) if isinstance(found, int | np.integer) else 1
+
+
 def events_of(attributes: Mapping[Any, Any]) -> list[tuple[int, str]]:
     """What happened to a run, as its recording tells: iterations and sentences.
 
     Arguments:
-        attributes: of the recording; what is none of ours is left out.
+        attributes: of the recording; what is none of ours is left out, and so are events of a
+            later version than this one writes.
 
     >>> events_of({"events": '[[3, "the weights are not finite"], 4]'})
     [(3, 'the weights are not finite')]
     """
+    if events_version(attributes) > EVENTS_SCHEMA:
+        return []
     try:
         listed = json.loads(str(attributes.get("events", "[]")))
     except (ValueError, RecursionError):

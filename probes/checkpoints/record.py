@@ -23,6 +23,7 @@ from ultraslow.diffusion.recording import (
     RecordError,
     as_label,
     check,
+    events_attributes,
     make_folder,
     pack,
     size_fault,
@@ -323,7 +324,7 @@ def _training(prepared: Prepared, iterations: np.ndarray) -> dict[str, Any]:
     return found
 
 
-def _attributes(prepared: Prepared, sums: Sums) -> dict[str, str]:
+def _attributes(prepared: Prepared, sums: Sums) -> dict[str, str | int]:
     """Where the recording comes from: names and steps, what was left out, and assumptions."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     places, weights = prepared.found.places, prepared.weights
@@ -334,7 +335,7 @@ def _attributes(prepared: Prepared, sums: Sums) -> dict[str, str]:
         "left_out": {why: len(names) for why, names in weights[0].left_out.items()},
     }
     versions = {name: version(name) for name in _VERSIONS}
-    events = [[0, text] for text in notes(prepared, sums)]
+    events = [(0, text) for text in notes(prepared, sums)]
     return {
         "title": "Weight distances between the checkpoints of a training run",
         "source": "ultraslow checkpoints",
@@ -343,7 +344,7 @@ def _attributes(prepared: Prepared, sums: Sums) -> dict[str, str]:
         "versions": json.dumps({"python": platform.python_version(), **versions}),
         "history": f"{now} read from {len(places)} checkpoints by ultraslow checkpoints",
         "noise_absent": "checkpoints hold no gradients",
-        **({"events": json.dumps(events)} if events else {}),
+        **events_attributes(events),
     }
 
 

@@ -16,7 +16,15 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from ultraslow.diffusion.recording import SCALARS, RecordError, events_of, unwritten
+from ultraslow.diffusion.recording import (
+    EVENTS_SCHEMA,
+    SCALARS,
+    RecordError,
+    events_attributes,
+    events_of,
+    events_version,
+    unwritten,
+)
 from ultraslow.probes.buffer import Resume, State, empty_window, from_plain, from_records
 from ultraslow.probes.distributed import Processes, fail_together, refuse_unlike
 from ultraslow.probes.norms import squared_distances
@@ -358,9 +366,10 @@ def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: boo
     config, earlier = _told_anew(*told)
     resumed = [*json.loads(records.attrs.get("resumed", "[]")), {**part, **earlier}]
     attributes = {**records.attrs, "resumed": json.dumps(resumed), "config": config}
-    if "events" in attributes:  # of the part that is kept
+    if "events" in attributes and events_version(attributes) <= EVENTS_SCHEMA:
+        # Of the part that is kept.
         past = [event for event in events_of(records.attrs) if event[0] <= state.iteration]
-        attributes["events"] = json.dumps(past)
+        attributes |= {"events": "[]"} | events_attributes(past)
     # Labels that were added to it stay; those it never had cannot begin in its middle.
     known = [name for name in (*setup.static, *SCALARS) if name in records]
     static = {name: records[name].values[()] for name in known}

@@ -136,7 +136,7 @@ class SegmentStore:
         """
         _write_whole(self.file, records, permit=self.lease.check)
 
-    def tell(self, attributes: Mapping[str, str]) -> None:
+    def tell(self, attributes: Mapping[str, str | int]) -> None:
         """Add attributes to a live recording, whose last segment has those that count.
 
         Raises:
@@ -202,7 +202,7 @@ class SegmentStore:
                 file.unlink()
             del self.tails[file]
 
-    def compact(self, attributes: Mapping[str, str] | None = None) -> Path:
+    def compact(self, attributes: Mapping[str, str | int] | None = None) -> Path:
         """Join all segments into the closed file, then remove them and give the lease back.
 
         Called again after a crash within, it finishes what is left to do. Records that would make

@@ -17,6 +17,7 @@ from ultraslow.diffusion.recording import (
     EVENTS,
     FIELDS,
     TakenOver,
+    events_attributes,
     events_of,
     pack,
 )
@@ -277,8 +278,8 @@ class RecordingWriter:
             self.waiting = kept
             self._warn("the disk still refuses; every second record that waits is dropped")
 
-    def _told_events(self) -> dict[str, str]:
-        return {"events": json.dumps(self._all_events())} if self.events else {}
+    def _told_events(self) -> dict[str, str | int]:
+        return events_attributes(self._all_events()) if self.events else {}
 
     def dataset(self, records: Sequence[Record]) -> xr.Dataset:
         """Records as a dataset that is a valid recording by itself."""

@@ -73,3 +73,11 @@ def test_holes_of_a_recording_are_told(make, gaps, told):
 @pytest.mark.parametrize("text", ["", "[", "7", "[7]", '["ab"]', "[" * 10**5, '[["a", 1]]', "{}"])
 def test_what_is_no_list_of_holes_is_none(make, text):
     assert happened({"a": make(run="a", last=8).assign_attrs(gaps=text)}) == ()
+
+
+def test_events_of_a_later_version_are_named_and_not_shown(make):
+    later = {"events": '{"form": "another"}', "events_schema": 2}
+    assert happened({"a": make(run="a", last=8).assign_attrs(later)}) == (
+        "a: found events of version 2, which a later version of this program wrote, expected 1 or "
+        "less; they are not shown",
+    )

@@ -5,7 +5,16 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings, strategies as st
 
-from ultraslow.diffusion.recording.contract import SCHEMA, check, pack, seam_faults
+from ultraslow.diffusion.recording.contract import (
+    EVENTS,
+    EVENTS_SCHEMA,
+    SCHEMA,
+    check,
+    events_attributes,
+    events_of,
+    pack,
+    seam_faults,
+)
 from ultraslow.diffusion.recording.errors import RecordError
 from ultraslow.diffusion.recording.fields import FIELDS
 
@@ -171,3 +180,17 @@ def test_segments_of_different_recordings_do_not_fit(changes, fault):
     found = list(seam_faults(first, following(first, **changes)))
     assert len(found) == 1
     assert re.search(fault, found[0])
+
+
+def test_events_name_their_version_and_those_before_there_was_one_are_read():
+    told = events_attributes([(3, "early"), (9, "late")])
+    assert told["events_schema"] == EVENTS_SCHEMA
+    assert events_of(told) == events_of({"events": told["events"]}) == [(3, "early"), (9, "late")]
+    assert events_attributes([]) == {}
+    assert len(events_of(events_attributes((k, "again") for k in range(2 * EVENTS)))) == EVENTS
+
+
+def test_events_of_a_later_version_are_not_taken_apart():
+    told = events_attributes([(3, "early")])
+    assert events_of({**told, "events_schema": np.int64(EVENTS_SCHEMA + 1)}) == []
+    assert events_of({**told, "events_schema": "odd"}) == [(3, "early")]
