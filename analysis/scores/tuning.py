@@ -32,7 +32,7 @@ class Tuned:
     """Scores of one batch size, each at the learning rate that is best for the other seeds.
 
     Attributes:
-        scores: one a seed, shape (seed,).
+        scores: one a seed that was run at that rate, shape (seed,).
         rates: learning rates tried, in order.
         best: the one with the best mean score.
         candidates: scores, shape (seed,) each, of the rates that may be the best.
@@ -80,7 +80,7 @@ def tune(scores: Scores, *, seeds: int) -> Tuned | None:
     """Scores of the best learning rate, free of the bias of choosing it.
 
     The rate of each seed is the one with the best mean over the *other* seeds, so a run's luck
-    does not choose its own rate.
+    does not choose its own rate. A seed that was not run at it has no score there and stays out.
 
     Arguments:
         scores: as `scores_at` gives them.
@@ -92,11 +92,12 @@ def tune(scores: Scores, *, seeds: int) -> Tuned | None:
     kept = {rate: values for rate, values in scores.items() if len(values) >= seeds}
     if not kept:
         return None
-    chosen = [kept[rate][seed] for seed, rate in chosen_rates(kept).items()]
+    rates = chosen_rates(kept)
+    chosen = [kept[rate][seed] for seed, rate in rates.items() if seed in kept[rate]]
     tables = {rate: np.asarray(list(values.values())) for rate, values in sorted(kept.items())}
     best = max(tables, key=lambda rate: float(tables[rate].mean()))
     candidates = {rate: tables[rate] for rate in possible(tables)}
-    return Tuned(np.asarray(chosen), tuple(tables), best, candidates)
+    return Tuned(np.asarray(chosen or tables[best]), tuple(tables), best, candidates)
 
 
 def possible(tables: Mapping[float, Array]) -> list[float]:
@@ -150,17 +151,16 @@ def chosen_rates(scores: Scores) -> dict[object, float]:
         scores: by rate and seed, two seeds or more at each rate.
 
     Returns:
-        Rates by seed.
+        Rates by seed, also of seeds that were not run at them.
     """
     everyone = sorted({seed for values in scores.values() for seed in values}, key=str)
     return {seed: _best_without(scores, seed) for seed in everyone}
 
 
 def _best_without(scores: Scores, seed: object) -> float:
-    """The rate that does best on the other seeds, of those that this seed was run at."""
+    """The rate that does best on the other seeds."""
     others = {
         rate: float(np.mean([value for one, value in values.items() if one != seed]))
         for rate, values in scores.items()
-        if seed in values
     }
     return max(others, key=others.__getitem__)

@@ -140,9 +140,23 @@ def test_a_best_rate_at_either_end_is_not_enclosed():
         assert tune(scores, seeds=3).enclosed == enclosed
 
 
-def test_a_seed_gets_a_rate_that_it_was_run_at():
+def test_a_seed_that_was_not_run_at_the_best_rate_stays_out():
     scores = {0.1: {0: 0.1, 1: 0.1, 2: 0.1}, 0.2: {0: 0.9, 1: 0.9, 3: 0.9}}
-    assert chosen_rates(scores) == {0: 0.2, 1: 0.2, 2: 0.1, 3: 0.2}
+    assert chosen_rates(scores) == {0: 0.2, 1: 0.2, 2: 0.2, 3: 0.2}
+    assert tune(scores, seeds=3).scores.tolist() == [0.9, 0.9, 0.9]
+
+
+def test_more_seeds_of_a_worse_rate_change_no_estimate():
+    few = {0.1: dict(enumerate([0.1, 0.2, 0.3])), 0.2: dict(enumerate([0.8, 0.9, 1.0]))}
+    more = {**few, 0.1: dict(enumerate([0.1, 0.2, 0.3, 0.1, 0.2, 0.3]))}
+    assert tune(more, seeds=3).scores.tolist() == tune(few, seeds=3).scores.tolist()
+
+
+def test_seeds_of_their_own_at_each_rate_are_compared():
+    own = {0.1: {0: 0.1, 1: 0.2, 2: 0.3}, 0.2: {3: 0.8, 4: 0.9, 5: 1.0}}
+    assert sorted(tune(own, seeds=3).scores.tolist()) == [0.8, 0.9, 1.0]
+    tied = {0.1: {0: 1.0, 1: 0.0}, 0.2: {3: 1.0, 4: 0.0}}
+    assert tune(tied, seeds=2).scores.size
 
 
 @pytest.mark.parametrize(("errors", "stays"), [(1.8, True), (1.9, False)])
