@@ -162,9 +162,12 @@ def _taken(one: "Imported") -> Iterator[str]:
     same = [name for role, name in columns if role == name]
     if same:
         yield f"  {'by their own names':<20} {', '.join(same)}"
-    rest = [name for name in one.sheet.columns if name not in one.columns.used()]
+    told = {name for names in one.columns.passed.values() for name in names}
+    rest = [name for name in one.sheet.columns if name not in one.columns.used() | told]
     if rest:
         yield f"  {'not used':<20} {first_of(rest, 8)}"
+    for text in one.origin["not_used"]:
+        yield f"  {'not used':<20} {text}"
     for text in one.origin["assumptions"]:
         yield f"  assumed: {text}"
 

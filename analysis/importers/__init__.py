@@ -12,6 +12,7 @@ Contents:
     stitching      rows of one run in the order of its updates
     lags           distances between two iterations
     rates          learning rates that are said, or logged now and then
+    overruled      what a file says and a person said otherwise
     packing        from rows to a recording
 """
 

@@ -6,7 +6,7 @@ lines the first that a file has counts.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ultraslow.diffusion.recording import FIELDS, SCALARS
@@ -115,6 +115,7 @@ SQUARED = {"distance_sq", "squared_distance", "distance_squared", "l2_to_init_sq
 _SURE = ("iteration", "distance")
 # Totals of a recording as columns, by which a file that this program wrote is known.
 _OWN = {"iteration", "distance_sq", "weight_sq", "overlap"}
+_RATES = ("learning_rate", "learning_rate_sum")  # what a rate that is said replaces of them
 _DISTANCE = re.compile(r"(?<![a-z])dist(ance)?(?![a-z])")
 _GRADIENT = re.compile(r"(?<![a-z])grad(s|ients?)?(?![a-z])|(?<![a-z])variance(?![a-z])")
 _SCOPE = "ultraslow/"  # of mirrors that share a run with the logs of the training
@@ -131,6 +132,7 @@ class ColumnMap:
         copied: columns that are fields of a recording, by the name of the field.
         labels: columns that say of the whole run what their name says.
         said: roles that a person named the column of.
+        passed: from role or label to columns that would be taken for it, had a person not said it.
         notes: what could have been taken otherwise, in sentences.
     """
 
@@ -139,6 +141,7 @@ class ColumnMap:
     copied: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    passed: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def used(self) -> set[str]:
@@ -162,12 +165,15 @@ def plain_name(name: str) -> str:
     return _SCOPES.sub("", lowered.rstrip("_") or lowered)
 
 
-def mapped(sheet: Sheet, said: Mapping[str, str]) -> ColumnMap:
+def mapped(
+    sheet: Sheet, said: Mapping[str, str], settled: Collection[str] = frozenset()
+) -> ColumnMap:
     """What the columns of a file are: as said, the others by their names.
 
     Arguments:
         sheet: the file.
         said: from role to the column that a person named.
+        settled: roles and labels that no column is taken for, as a person said their value.
 
     Raises:
         RecordError: when a named column is missing, or iterations and distances are ambiguous or
@@ -176,15 +182,18 @@ def mapped(sheet: Sheet, said: Mapping[str, str]) -> ColumnMap:
     for role, name in said.items():
         sheet.column(name, option_of(role))
     if set(sheet.columns) >= _OWN and not set(said) & {"distance", "norm", "cosine"}:
-        return _own(sheet, said)
+        return _own(sheet, said, settled)
     taken = set(said.values())
     of, notes = dict(said), list[str]()
+    passed = _passed_labels(sheet, settled)
     for role, names in KNOWN.items():
         if role in said or _is_answered(role, of):
             continue
         free = [name for name in sheet.columns if name not in taken and _may_be(sheet, name)]
         found, others = _candidates(names, free)
-        if len(found) > 1:
+        if role in settled:
+            passed[role] = [*found, *others]
+        elif len(found) > 1:
             notes.append(_ambiguous(sheet, role, found, of))
         elif found:
             of[role] = found[0]
@@ -194,12 +203,17 @@ def mapped(sheet: Sheet, said: Mapping[str, str]) -> ColumnMap:
             if role == "learning_rate":
                 notes += _other_groups(sheet, found[0])
     held_out = _held_out(sheet, taken, notes)
-    labels = tuple(
-        name for name in sheet.columns if name in SCALARS and name not in ("run", "batch_size")
-    )
+    beside = {"run", "batch_size", *settled}
+    labels = tuple(name for name in sheet.columns if name in SCALARS and name not in beside)
     _check_enough(sheet, of, held_out)
     _check_distances(sheet, of, said)
-    return ColumnMap(of, held_out, (), labels, tuple(said), tuple(notes))
+    return ColumnMap(of, held_out, (), labels, tuple(said), passed, tuple(notes))
+
+
+def _passed_labels(sheet: Sheet, settled: Collection[str]) -> dict[str, Sequence[str]]:
+    """Columns of labels whose value was said."""
+    own = set(settled) - set(KNOWN)
+    return {name: [name] for name in sheet.columns if name in SCALARS and name in own - {"run"}}
 
 
 def _check_enough(sheet: Sheet, of: Mapping[str, str], held_out: Mapping[str, str]) -> None:
@@ -245,24 +259,32 @@ def option_of(role: str) -> str:
     return f"--{role.replace('_', '-')}"
 
 
-def _own(sheet: Sheet, said: Mapping[str, str]) -> ColumnMap:
+def _own(sheet: Sheet, said: Mapping[str, str], settled: Collection[str]) -> ColumnMap:
     """The columns of a file that holds the totals of recordings, by the names of their fields."""
     fields = [
         name
         for name in sheet.columns
         if name in FIELDS and "iteration" in FIELDS[name].dims and name not in said.values()
     ]
+    passed = _passed_labels(sheet, settled)
     of = {"iteration": "iteration", **{role: name for role, name in said.items()}}
-    roles = (("run", "by"), ("weights", "weights"), ("batch_size", "batch_size"))
-    of |= {role: name for name, role in roles if name in sheet.columns and role not in of}
+    for name, role in (("run", "by"), ("weights", "weights"), ("batch_size", "batch_size")):
+        if name in sheet.columns and role in settled:
+            passed[role] = [name]
+        elif name in sheet.columns and role not in of:
+            of[role] = name
+    for role, names in (("learning_rate", _RATES), ("loss", ("loss",))):
+        if role in said or role in settled:
+            passed[role] = [name for name in fields if name in names]
     held_out = {
         quantity: f"held_out_{quantity}"
         for quantity in HELD_OUT
         if f"held_out_{quantity}" in sheet.columns
     }
-    labels = tuple(name for name in sheet.columns if name in SCALARS and name not in of.values())
-    copied = tuple(name for name in fields if name not in of.values())
-    return ColumnMap(of, held_out, copied, labels, tuple(said))
+    others = {*of.values(), *(name for names in passed.values() for name in names)}
+    labels = tuple(name for name in sheet.columns if name in SCALARS and name not in others)
+    copied = tuple(name for name in fields if name not in others)
+    return ColumnMap(of, held_out, copied, labels, tuple(said), passed)
 
 
 def _may_be(sheet: Sheet, name: str) -> bool:

@@ -30,11 +30,20 @@ from ultraslow.diffusion.recording import (
     whole_file,
 )
 
-from .columns import BATCH_SIZES, ColumnMap, long_form, mapped, plain_name, unscoped
+from .columns import (
+    BATCH_SIZES,
+    ColumnMap,
+    long_form,
+    mapped,
+    option_of,
+    plain_name,
+    unscoped,
+)
 from .conditions import fulfilled
 from .files import sheets_of
 from .lags import apart, with_lags
-from .packing import Imported, Said, pack_run
+from .overruled import Said
+from .packing import Imported, pack_run
 from .rates import LoggedRate, Rate, schedule
 from .sheet import NothingWantedError, Rows, Sheet, column_numbers, is_absent, shown
 from .stitching import stitched
@@ -202,7 +211,8 @@ def _wanted(path: Path, request: ImportRequest) -> list[Sheet]:
             if not sheet.columns:
                 raise sheet.lacks("; ".join(["holds no scalars", *sheet.notes]))
             plain = unscoped(long_form(sheet))
-            mapped(plain, _said_columns(plain, request)[0])
+            said, chosen = _said_columns(plain, request)
+            mapped(plain, said, chosen.settled)
         except NothingWantedError as error:
             left.append(error)
             continue
@@ -231,10 +241,12 @@ def _check_labels(labels: Mapping[str, object]) -> None:
 
 
 def _runs_of(sheet: Sheet, request: ImportRequest) -> list[Imported]:
-    said, rate, batch_size = _said_columns(sheet, request)
-    columns = mapped(sheet, said)
+    said, chosen = _said_columns(sheet, request)
+    columns = mapped(sheet, said, chosen.settled)
     by = columns.of.get("by", "")
-    if plain_name(by) in BATCH_SIZES and not {"batch_size"} & {*columns.of, *columns.copied}:
+    if plain_name(by) in BATCH_SIZES and chosen.batch_size:
+        columns = replace(columns, passed={**columns.passed, "batch_size": [by]})
+    elif plain_name(by) in BATCH_SIZES and not {"batch_size"} & {*columns.of, *columns.copied}:
         columns = replace(columns, of={**columns.of, "batch_size": by})
     rows, left_out = np.arange(len(sheet.lines)), {}
     if request.where:
@@ -242,7 +254,6 @@ def _runs_of(sheet: Sheet, request: ImportRequest) -> list[Imported]:
         left_out[f"by --where {request.where}"] = len(sheet.lines) - int(rows.size)
         if not rows.size:
             raise sheet.fault(f"--where: no row fulfils {shown(request.where)}")
-    chosen = Said(rate, batch_size, request.weights, request.initial_norm, request.labels)
     found = []
     for name, own in _groups(sheet, rows, columns, request).items():
         if request.shift and "lagged" in columns.of:
@@ -263,8 +274,8 @@ def _runs_of(sheet: Sheet, request: ImportRequest) -> list[Imported]:
     return found
 
 
-def _said_columns(sheet: Sheet, request: ImportRequest) -> tuple[dict[str, str], Rate | None, int]:
-    """The columns that a request names, and learning rate and batch size where it says them."""
+def _said_columns(sheet: Sheet, request: ImportRequest) -> tuple[dict[str, str], Said]:
+    """The columns that a request names, and what it says without a column."""
     said = dict(request.columns)
     rate, batch_size = None, 0
     if request.learning_rate:
@@ -283,7 +294,17 @@ def _said_columns(sheet: Sheet, request: ImportRequest) -> tuple[dict[str, str],
             if request.batch_size not in sheet.columns and _is_number(request.batch_size):
                 raise
             said["batch_size"] = request.batch_size
-    return said, rate, batch_size
+    options = {
+        **{role: f"{option_of(role)} {name}" for role, name in said.items()},
+        **{name: f"--label {name}={value}" for name, value in request.labels.items()},
+        "learning_rate": f"--learning-rate {request.learning_rate}",
+        "batch_size": f"--batch-size {request.batch_size}",
+        "weights": f"--weights {request.weights}",
+    }
+    if "run" in request.labels:
+        options["by"] = options["run"]
+    norm = request.initial_norm
+    return said, Said(rate, batch_size, request.weights, norm, request.labels, options)
 
 
 def _is_number(text: str) -> bool:

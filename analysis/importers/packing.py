@@ -7,7 +7,7 @@ columns, the rows that were left out, and what was taken for granted.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,19 @@ from ultraslow.diffusion.recording import (
 )
 
 from .columns import SQUARED, ColumnMap, plain_name
-from .rates import LoggedRate, Rate, taken_for_granted
-from .sheet import Array, Numbers, Rows, Sheet, column_numbers, is_absent, shown
+from .overruled import BASE_RATES, Said, other_settings, overruled
+from .rates import LoggedRate, taken_for_granted
+from .sheet import (
+    Array,
+    Cell,
+    Numbers,
+    Rows,
+    Sheet,
+    as_number,
+    column_numbers,
+    is_absent,
+    shown,
+)
 from .stitching import Stitched
 
 # A cosine beyond 1 by more than float32 rounds is none.
@@ -36,31 +47,11 @@ _FLOAT32 = 1.2e-7
 _PERCENT = 1.5  # an accuracy above is one in percent
 # Labels that tell runs apart: a file in which they vary holds several.
 _OF_RUNS = {"seed", "model", "data", "optimizer"}
+_MEASURED = ("learning_rate", "loss", "samples", "epoch")
 _INTERVAL = 5  # updates between rows, from which on 49, 99, … is no chance
 _SETTINGS = 50_000  # characters of settings that are kept
 
-_BASE_RATES = ("lr", "learning_rate", "base_learning_rate")
-
 ORIGIN = "origin"
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a person says of runs, beside which columns are what.
-
-    Attributes:
-        rate: the learning rate; None where a column has it, or nobody knows.
-        batch_size: samples in an update; 0 where nobody knows.
-        weights: how many there are; 0 where nobody knows.
-        initial_norm: norm of the initial weights; NaN where the log has it, or nobody knows.
-        labels: further labels by name.
-    """
-
-    rate: Rate | None = None
-    batch_size: int = 0
-    weights: int = 0
-    initial_norm: float = float("nan")
-    labels: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +115,12 @@ def pack_run(
         **_labels(sheet, rows, columns, said, assumed),
         "run": name[:NAME_LENGTH],
     }
-    origin = _origin(sheet, columns, found, said, assumed, left_out)
+    columns = _taken(columns, values)
+    left_out = {**left_out, **_without_distance(sheet, rows, columns)}
+    origin = {
+        **_origin(sheet, columns, found, assumed, left_out),
+        "not_used": list(overruled(sheet, rows, columns, said)),
+    }
     attributes: dict[str, str | int] = {
         ORIGIN: json.dumps(origin, default=str, ensure_ascii=False)
     }
@@ -133,6 +129,48 @@ def pack_run(
     check(records, sheet.source)
     assert not found.events or events_of(records.attrs)
     return Imported(name, sheet, columns, records, origin)
+
+
+def _taken(columns: ColumnMap, values: Mapping[str, Any]) -> ColumnMap:
+    """The columns that something of a recording was taken from, without those that gave nothing.
+
+    As epochs that are numbered, a label that varies, or a cosine beside a distance.
+    """
+    idle = {role for role in _MEASURED if role not in values}
+    if "distance" in columns.of or "norm" not in columns.of:
+        idle |= {"cosine"}
+    return replace(
+        columns,
+        of={role: name for role, name in columns.of.items() if role not in idle},
+        copied=tuple(name for name in columns.copied if name in values),
+        labels=tuple(name for name in columns.labels if name in values),
+    )
+
+
+def _without_distance(sheet: Sheet, rows: Rows, columns: ColumnMap) -> dict[str, int]:
+    """How many rows have something else than a number where the weights are, by a reason.
+
+    An empty cell says that nothing was logged there, as most rows of some logs do, and is not
+    counted.
+    """
+    found = {}
+    for name in columns.motion:
+        cells = [sheet.columns[name][row] for row in rows]
+        lost = [
+            row
+            for row, cell in zip(rows.tolist(), cells, strict=True)
+            if cell is not None and str(cell).strip() and not _is_finite(cell)
+        ]
+        if lost:
+            cell = shown(str(sheet.columns[name][lost[0]]).strip())
+            reason = f"of the curve, without a finite number: {cell} at {sheet.at(lost[0], name)}"
+            found[reason + (", the first" if len(lost) > 1 else "")] = len(lost)
+    return found
+
+
+def _is_finite(cell: Cell) -> bool:
+    """Whether a cell of a column that was read as numbers holds a finite one."""
+    return not is_absent(cell) and np.isfinite(as_number(str(cell).replace(",", ".")) or 0.0)
 
 
 def _records(columns: ColumnMap, found: Stitched) -> NDArray[np.bool_]:
@@ -356,7 +394,7 @@ def _training(
 
 def _without_rate(sheet: Sheet) -> str:
     """That nobody knows the learning rate, with what settings say, and what tells it."""
-    base = next((sheet.settings[name] for name in _BASE_RATES if name in sheet.settings), None)
+    base = next((sheet.settings[name] for name in BASE_RATES if name in sheet.settings), None)
     known = isinstance(base, int | float) and not isinstance(base, bool)
     said, example = "nobody says the learning rate; --learning-rate tells it", ""
     if known:
@@ -400,9 +438,15 @@ def _labels(
 ) -> dict[str, str | int | float]:
     """What a run is grouped by: as said, as columns have it, or as the file's settings do."""
     found: dict[str, str | int | float] = {}
+    others = other_settings(sheet, said)
     for name, value in sheet.settings.items():
         label = {"lr": "base_learning_rate"}.get(name, name)
-        if label not in SCALARS or label in ("run", "world_size") or is_absent(value):
+        if (
+            name in others
+            or label not in SCALARS
+            or label in ("run", "world_size")
+            or is_absent(value)
+        ):
             continue
         try:
             found[label] = parsed_label(label, str(value))
@@ -417,10 +461,10 @@ def _labels(
             found |= {} if own is None else {name: parsed_label(name, own)}
         except ValueError as error:
             assumed.append(f"column {shown(name)} is no label: {error}")
-    if "batch_size" in columns.of and not said.batch_size:
+    if "batch_size" in columns.of:
         found["batch_size"] = _whole(sheet, rows, columns.of["batch_size"], "--batch-size")
     sizes = {"tensor_size": said.weights}
-    if "weights" in columns.of and not said.weights:
+    if "weights" in columns.of:
         sizes["tensor_size"] = _whole(sheet, rows, columns.of["weights"], "--weights")
     if said.batch_size:
         found["batch_size"] = said.batch_size
@@ -464,7 +508,6 @@ def _origin(
     sheet: Sheet,
     columns: ColumnMap,
     found: Stitched,
-    said: Said,
     assumed: Sequence[str],
     left_out: Mapping[str, int],
 ) -> dict[str, Any]:

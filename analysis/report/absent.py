@@ -101,6 +101,7 @@ def _origins(runs: Mapping[str, DatasetLike]) -> Iterator[str]:
     What is the same for several of them is said once.
     """
     alike: dict[tuple[str, ...], list[str]] = {}
+    lost: dict[str, list[str]] = {}
     for run in runs.values():
         origin = origin_of(run)
         if not origin:
@@ -108,15 +109,24 @@ def _origins(runs: Mapping[str, DatasetLike]) -> Iterator[str]:
         columns = origin.get("columns")
         taken = columns.items() if isinstance(columns, dict) else ()
         told = ", ".join(f"{role} from {name}" for role, name in taken)
-        assumed = origin.get("assumptions")
-        listed = list(map(str, assumed)) if isinstance(assumed, list) else []
+        listed = [
+            f"{how} there: {one}"
+            for key, how in (("not_used", "not used"), ("assumptions", "assumed"))
+            for one in (origin[key] if isinstance(origin.get(key), list) else [])
+        ]
+        left_out = origin.get("left_out")
+        for reason, count in left_out.items() if isinstance(left_out, dict) else ():
+            lost.setdefault(f"{plural(count, 'row')} left out {reason}", []).append(_name(run))
         alike.setdefault((told, *listed), []).append(
             f"{_name(run)} from {origin.get('file')} ({origin.get('used')} of "
             f"{origin.get('rows')} rows, sha256 {str(origin.get('sha256'))[:12]})"
         )
     for (told, *others), files in alike.items():
         yield printable(f"imported: {first_of(files)}: {told}", _ORIGIN_LENGTH)
-        yield from (printable(f"assumed there: {one}", _ORIGIN_LENGTH) for one in others)
+        yield from (printable(one, _ORIGIN_LENGTH) for one in others)
+    yield from (
+        printable(f"{first_of(names)}: {one}", _ORIGIN_LENGTH) for one, names in lost.items()
+    )
 
 
 def origin_of(run: DatasetLike) -> dict[str, Any]:

@@ -549,3 +549,128 @@ def test_norms_below_0_and_labels_that_are_none_are_refused(write):
         us.import_runs(log)
     with pytest.raises(ValueError, match="--label: found 'seeds', expected one of run, "):
         us.import_runs(log, labels={"seeds": 1})
+
+
+def curve(**more):
+    """A table of ten records at one batch size and rate, with further columns."""
+    steps = np.arange(1, 11)
+    return table({"step": steps, "distance": steps**0.5, **{k: [v] * 10 for k, v in more.items()}})
+
+
+@pytest.mark.parametrize(
+    ("more", "said", "expected"),
+    [
+        ({"lr": "1e-3"}, ("--learning-rate", 0.1), "lr (1e-3), as --learning-rate 0.1 was said"),
+        (
+            {"batch_size": 512},
+            ("--batch-size", 64),
+            "batch_size (512), as --batch-size 64 was said",
+        ),
+        ({"num_params": 10}, ("--weights", 9), "num_params (10), as --weights 9 was said"),
+        ({"seed": 3}, ("--label", "seed=4"), "seed (3), as --label seed=4 was said"),
+        (
+            {"optimizer": "sgd"},
+            ("--label", "optimizer=adam"),
+            "optimizer (sgd), as --label optimizer=adam was said",
+        ),
+        ({"run": "a"}, ("--label", "run=b"), "run (a), as --label run=b was said"),
+    ],
+)
+def test_a_column_that_was_said_otherwise_is_not_told_as_the_source(
+    run, write, tmp_path, capsys, more, said, expected
+):
+    log, folder = write("log.csv", curve(**more)), tmp_path / "runs"
+    assert run("import", log, "--output", folder, *said) == 0
+    (name,) = more
+    told = capsys.readouterr().out
+    assert f"not used             {expected}" in told
+    assert told.count(f"{name} ") == 1
+    found = only(us.load(folder))
+    origin = json.loads(found.attrs["origin"])
+    assert origin["columns"] == {"iteration": "step", "distance": "distance"}
+    assert origin["not_used"] == [expected]
+    assert run("info", folder) == 0
+    assert f"not used there: {expected}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_columns_that_nothing_is_taken_from_contradict_nothing(write):
+    """One rate a step, one batch size a run: that holds for columns that are used alone."""
+    rows = [(step, step, step % 2 + 1, 64 * step) for step in (1, 2, 3, 3)]
+    text = "step,distance,lr,batch_size\n" + "".join(f"{a},{b},{c},{d}\n" for a, b, c, d in rows)
+    log = write("log.csv", text)
+    with pytest.raises(RecordError, match="in one run, expected one value"):
+        us.import_runs(log)
+    found = only(us.import_runs(log, batch_size=64, learning_rate=0.1))
+    assert int(found["batch_size"]) == 64
+    assert json.loads(found.attrs["origin"])["not_used"] == [
+        "lr (1 to 2), as --learning-rate 0.1 was said",
+        "batch_size (64 to 192), as --batch-size 64 was said",
+    ]
+    sizes = us.import_runs(log, batch_size=64, by="batch_size")
+    assert [json.loads(node.attrs["origin"])["not_used"] for node in sizes.children.values()] == [
+        [f"batch_size ({64 * k}), as --batch-size 64 was said"] for k in (1, 2, 3)
+    ]
+
+
+def test_two_columns_of_a_rate_that_was_said_are_no_question(write):
+    log = write("log.csv", curve(lr=1e-3, learning_rate=1e-2))
+    origin = json.loads(only(us.import_runs(log, learning_rate=0.1)).attrs["origin"])
+    assert [one.split()[0] for one in origin["not_used"]] == ["lr", "learning_rate"]
+    assert not [one for one in origin["assumptions"] if "may each be" in one]
+
+
+def test_settings_that_differ_from_what_was_said_are_told(write):
+    meta = {"learning_rate": 0.5, "lr": 0.5, "batch_size": 128, "seed": 3, "optimizer": "sgd"}
+    lines = [{"_meta": meta}, *({"step": k, "distance": k} for k in range(3))]
+    log = write("log.jsonl", "\n".join(map(json.dumps, lines)))
+    found = only(us.import_runs(log, learning_rate=0.1, batch_size=64, labels={"seed": 3}))
+    assert json.loads(found.attrs["origin"])["not_used"] == [
+        "learning_rate (0.5) of the file's settings, as --learning-rate 0.1 was said",
+        "lr (0.5) of the file's settings, as --learning-rate 0.1 was said",
+        "batch_size (128) of the file's settings, as --batch-size 64 was said",
+    ]
+    assert "base_learning_rate" not in found
+    assert str(found["optimizer"].values) == "sgd"
+    begun = only(us.import_runs(log, learning_rate="cosine:0.5,1000"))
+    assert float(begun["base_learning_rate"]) == 0.5
+
+
+def test_rates_of_an_exported_recording_that_are_said_otherwise_are_not_used(write):
+    own = {name: range(1, 4) for name in ("iteration", "distance_sq", "weight_sq", "overlap")}
+    rates = {"learning_rate": [0.5] * 3, "learning_rate_sum": [0.5, 1.0, 1.5], "seed": [1] * 3}
+    log = write("own.csv", table({**own, **rates}))
+    found = only(us.import_runs(log, batch_size=8, learning_rate=0.1, labels={"seed": 2}))
+    np.testing.assert_allclose(found["learning_rate_sum"], [0.1, 0.2, 0.3])
+    origin = json.loads(found.attrs["origin"])
+    assert set(origin["columns"]) == set(own)
+    assert [one.split(",")[0] for one in origin["not_used"]] == [
+        "seed (1)",
+        "learning_rate (0.5)",
+        "learning_rate_sum (0.5 to 1.5)",
+    ]
+
+
+def test_columns_that_give_nothing_are_no_source(write):
+    steps = np.arange(1, 11)
+    more = {"epoch": steps // 5, "weight_decay": steps, "cos": steps / 10, "lr": ["NA"] * 10}
+    log = write("log.csv", table({"step": steps, "d": steps, **more}))
+    found = only(us.import_runs(log, batch_size=8, distance="d", cosine="cos", loss="lr"))
+    assert json.loads(found.attrs["origin"])["columns"] == {"iteration": "step", "distance": "d"}
+
+
+def test_distances_that_are_no_numbers_are_counted_and_told(run, write, tmp_path, capsys):
+    cells = ["1", "2", "inf", "3", "NA", "4", "nan", "5", "", "6"]
+    log = write("curve.csv", table({"step": range(1, 11), "dist": cells, "lr": [0.1] * 10}))
+    folder = tmp_path / "runs"
+    assert run("import", log, "--output", folder, "--batch-size", 8) == 0
+    why = "of the curve, without a finite number: 'inf' at line 4, column 'dist', the first"
+    assert f"curve: 3 rows left out {why}" in capsys.readouterr().out
+    found = only(us.load(folder))
+    assert json.loads(found.attrs["origin"])["left_out"] == {why: 3}
+    assert run("info", folder) == 0
+    assert f"curve: 3 rows left out {why}" in " ".join(capsys.readouterr().out.split())
+    log = write("one.csv", table({"step": range(1, 5), "norm": 4 * [1], "cos": [1, "NaN", 0, 0]}))
+    (told,) = json.loads(only(us.import_runs(log, shift=1, initial_norm=1)).attrs["origin"])[
+        "left_out"
+    ]
+    assert told == "of the curve, without a finite number: 'NaN' at line 3, column 'cos'"
