@@ -5,6 +5,7 @@ Contents:
     row       one update: rate, scale, clock and the like, as one row of numbers
     units     what is declared and seen of the independent parts of a batch
     judgement what is determined of them
+    multiples what gradients were multiplied by after their passes
     averaged  gradients that the training loop averages over processes itself
     groups    tensors that are recorded as one
     window    means over the iterations of a window

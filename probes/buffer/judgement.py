@@ -11,11 +11,12 @@ that flushes and interruptions do not matter.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .multiples import SHRUNK, Multiples
 from .units import UNIT_COLUMNS, UnitShares
 from .window import Updates
 
@@ -24,12 +25,7 @@ _NAN = float("nan")
 # So many updates of one number of units are no accident: the batch has grown, or shrunk.
 _STRETCH = 8
 _ROUNDING = 1e-6
-# A gradient that is divided by a number differs from the quotient by rounding only, and clipping
-# hits that number in one of ten million updates.
-_DIVIDED = 1e-7
 _GROWN = 1.0001  # rounding explains less
-# Below this factor clipping is rare, and a scale of the loss that was undone is likely.
-_SHRUNK = 1 / 200
 _LOW_PRECISION = 1.1  # what adding in low precision may do to a squared norm
 _CHANGES = UNIT_COLUMNS.index("changes")
 _OF_SAMPLES = {"more", "rows", "one"}  # what is told also where noise is not measured
@@ -57,9 +53,7 @@ class UnitHistory:
         exceeded: whether rows were more than the batch size, while nothing counts samples.
         largest: most samples of an update.
         smallest: fewest.
-        divided: updates whose gradients were divided by their number of units before the step.
-        smaller: updates before the first of these whose gradients were multiplied by less.
-        undivided: whether gradients were multiplied by more.
+        multiples: what gradients were multiplied by before the step.
         shrunk: updates in a row whose gradients shrank more than clipping makes them.
     """
 
@@ -75,10 +69,20 @@ class UnitHistory:
     exceeded: bool = False
     largest: float = 0.0
     smallest: float = math.inf
-    divided: int = 0
-    smaller: int = 0
-    undivided: bool = False
+    multiples: Multiples = field(default_factory=Multiples)
     shrunk: int = 0
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "UnitHistory":
+        """What was known, of dictionaries; those of earlier versions tell less of multiples."""
+        told = dict(plain)
+        divided, smaller = told.pop("divided", 0), told.pop("smaller", 0)
+        undivided = told.pop("undivided", False)
+        known = {"1/n": divided} if divided else {}
+        multiples = Multiples(
+            **told.pop("multiples", {"known": known, "undivided": undivided, "clipped": smaller})
+        )
+        return cls(**told, multiples=multiples)
 
     @property
     def usual(self) -> float:
@@ -318,51 +322,38 @@ class Judge:
     def _divisions(self, updates: Updates) -> tuple[Array, NDArray[np.bool_]]:
         """What gradients were multiplied by after their passes, where that is no clipping.
 
-        It is one over the number of units of a process. Once that was seen, smaller factors are
-        that and clipping; but where larger ones were seen as well, one hit may be an accident.
-        Scales of a loss are powers of two. Before anything of the kind was seen, gradients that
-        were changed twice, to less than that share, may have been divided and clipped.
-
         Returns:
             The factors `(update,)`, and where they are not known.
         """
         factors, unknown = np.ones(len(updates)), np.zeros(len(updates), dtype=bool)
         changes = updates.sums[:, _CHANGES] / self.history.processes
-        columns = (updates.units, updates.clip_factor, changes)
-        for at, (n, factor, changed) in enumerate(np.stack(columns, axis=1).tolist()):
+        norms_sq = updates.total_sq.sum(axis=1)
+        columns = (updates.units, updates.clip_factor, changes, norms_sq)
+        for at, (n, factor, changed, norm_sq) in enumerate(np.stack(columns, axis=1).tolist()):
             share = self.history.processes / n if n > 1 else 1.0
-            exact = abs(factor - share) < _DIVIDED * share
-            twice = changed > 1.5 and factor < (share if share < 1.0 else _SHRUNK)
-            if twice and not (exact or self.history.divided or self.history.undivided):
-                unknown[at] = not _is_power(factor)
+            multiples, found = self.history.multiples.after(
+                factor, share=share, changed=changed, norm_sq=norm_sq
+            )
+            self.history = replace(self.history, multiples=multiples)
+            unknown[at] = np.isnan(found.multiple)
             if unknown[at]:
                 self._tell("twice", _TWICE.format(factor))
                 continue
-            known = self._with_division(factor, share, exact) if share < 1.0 else self.history
-            self.history = known
-            sure = known.divided >= (3 if known.undivided else 1)
-            if share < 1.0 and (exact or (sure and factor < share)):
-                factors[at] = share
-                self._tell("divided", _WERE_DIVIDED + _before(known.smaller))
-            elif factor < _SHRUNK and _is_power(factor):
-                factors[at] = factor
-                self._tell("unscaled", f"{_WERE_UNSCALED} {1 / factor:.0f}")
-            shrunk = factor / factors[at] < _SHRUNK
+            factors[at] = found.multiple
+            if found.sure:
+                self._tell_multiple(found.multiple, share, found.earlier)
+            shrunk = factor / found.multiple < SHRUNK
             self.history = replace(self.history, shrunk=self.history.shrunk + 1 if shrunk else 0)
             if self.history.shrunk == _STRETCH:
                 self._tell("shrunk", _SHRANK.format(factor))
         return factors, unknown
 
-    def _with_division(self, factor: float, share: float, exact: bool) -> UnitHistory:
-        """What is known of divisions after an update of several units on a process."""
-        known = self.history
-        smaller = factor < share and not exact and not known.divided
-        return replace(
-            known,
-            divided=known.divided + exact,
-            smaller=known.smaller + smaller,
-            undivided=known.undivided or (factor > share and not exact),
-        )
+    def _tell_multiple(self, multiple: float, share: float, earlier: int) -> None:
+        if share < 1 and multiple == share:
+            self._tell("divided", _WERE_DIVIDED + _before(earlier))
+        else:
+            over = f" = 1/{1 / multiple:.6g}" if multiple < 1 else ""
+            self._tell("scaled", _WERE_SCALED.format(f"{multiple:.6g}{over}") + _before(earlier))
 
     def _clip_factors(self, factors: Array) -> Array:
         """Those that can be clipping's, which makes no gradient larger."""
@@ -387,25 +378,20 @@ class Judge:
         return replace(updates, u=u, v=v, left_out=updates.left_out | more)
 
 
-def _is_power(factor: float) -> bool:
-    """Whether a factor is a power of two, by which floating-point numbers are divided exactly."""
-    return factor > 0 and abs(math.log2(factor) - round(math.log2(factor))) < 1e-9
-
-
 def _even(sums: UnitShares, measure: str) -> bool:
     """Whether all forward passes had inputs of one size: Σ r·Σ 1/r = N² then and only then."""
     product = getattr(sums, measure) * getattr(sums, f"over_{measure}")
     return bool(abs(product - sums.forwards**2) < _ROUNDING * sums.forwards**2)
 
 
-def _before(smaller: int) -> str:
-    """What to say of clipped updates before the first that showed a division."""
-    if not smaller:
+def _before(earlier: int) -> str:
+    """What to say of updates that were taken for clipped ones before that was known."""
+    if not earlier:
         return ""
     return (
-        f". This shows first in an update that is not clipped: the {smaller} clipped ones before "
-        "it were taken as not divided, so |G|², tr Σ and mean_sq of records up to here are too "
-        "large, by up to the square of that number, and clip_factor too small: divide the losses"
+        f". Earlier updates whose gradients were changed, {earlier} of them, were taken for "
+        "clipped ones: |G|², tr Σ and mean_sq of their records are wrong by up to the square of "
+        "that number, and clip_factor by up to it; divide the losses, not the gradients"
     )
 
 
@@ -428,9 +414,9 @@ _WERE_DIVIDED = (
     "gradients were divided by the number of backward passes before the step; noise is that of "
     "the divided ones, as if each loss had been divided"
 )
-_WERE_UNSCALED = (
-    "gradients were divided by a power of two before the step, as by the scale of a loss; noise "
-    "is that of the divided ones, the first by"
+_WERE_SCALED = (
+    "gradients were multiplied by one number between their passes and the step, as where a scale "
+    "of the loss is undone, first by {}; noise and mean_sq are those of the multiplied ones"
 )
 _GREW = (
     "the optimizer found gradients {:.6g} times as large as the backward passes that were "

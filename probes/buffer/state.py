@@ -20,6 +20,7 @@ from ultraslow.diffusion.moments import Moments
 from ultraslow.diffusion.recording import FIELDS
 
 from .judgement import Judge, UnitHistory
+from .multiples import Multiples
 from .window import Record, Snapshot, Updates, Values, Window, empty_window, records_of
 
 _VERSION = 2  # a state of version 1 has `step_sq` in place of `sums`
@@ -104,7 +105,7 @@ def from_plain(plain: Mapping[str, Any], tensors: int) -> State:
     waiting = tuple({k: _array(v) for k, v in record.items()} for record in plain["waiting"])
     sums = {name: _array(value) for name, value in plain["sums"].items()}
     known = {"window": window, "waiting": waiting, "sums": sums}
-    known |= {"stepped": tuple(plain["stepped"]), "units": UnitHistory(**plain["units"])}
+    known |= {"stepped": tuple(plain["stepped"]), "units": UnitHistory.from_plain(plain["units"])}
     return State(**{**values, **known})
 
 
@@ -157,7 +158,7 @@ def _count(records: xr.Dataset, name: str, iteration: int, each: float) -> float
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, State | Window | Moments | UnitHistory):
+    if isinstance(value, State | Window | Moments | UnitHistory | Multiples):
         return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):
         return {str(name): _plain(entry) for name, entry in value.items()}

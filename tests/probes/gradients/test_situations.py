@@ -408,14 +408,14 @@ def test_gradients_that_were_changed_between_passes_and_step_are_told_of(tmp_pat
 
 
 def enlarged(model, optimizer, recorder, twin):
-    """Gradients are another multiple than that of the losses."""
-    for _ in range(6):
+    """Gradients are another multiple of those of the losses at every update."""
+    for update in range(6):
         for _ in range(3):
             made = batch(4)
             twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
             (mean_loss(model, made) / 3).backward()
         for p in model.parameters():
-            p.grad *= 2
+            p.grad *= 2.111 + update
         optimizer.step()
         optimizer.zero_grad()
         twin.step()
@@ -425,9 +425,9 @@ def test_gradients_that_grew_before_the_step_are_told_of(tmp_path):
     recording, twin, said = recorded(tmp_path, enlarged, batch_size=12)
     compare(recording, twin)
     assert np.isnan(recording["clip_factor"]).all()
-    assert ["found gradients 2 times as large as the backward passes" in one for one in said] == [
-        True
-    ]
+    assert [
+        "found gradients 2.111 times as large as the backward passes" in one for one in said
+    ] == [True]
 
 
 def kept(model, optimizer, recorder, twin):
@@ -467,13 +467,30 @@ def divided(model, optimizer, recorder, twin, *, by=3, clip=None, added=0.0, uns
 
 @pytest.mark.parametrize(
     ("by", "words"),
-    [(3, "divided by the number of backward passes"), (1024, "power of two before the step")],
+    [
+        (3, "divided by the number of backward passes"),
+        *((by, "multiplied by one number between") for by in (10, 16, 100, 128, 1024, 65536, 0.5)),
+    ],
 )
 def test_gradients_that_are_divided_after_all_passes(tmp_path, by, words):
     recording, twin, said = recorded(tmp_path, partial(divided, by=by), batch_size=12)
     compare(recording, twin)
     np.testing.assert_allclose(recording["clip_factor"][1:], 1.0, rtol=1e-6)
     assert [words in one for one in said] == [True]
+
+
+@pytest.mark.parametrize("by", [10, 128, 1024])
+def test_a_scale_of_the_loss_is_known_once_an_update_is_not_clipped(tmp_path, by):
+    recording, twin, said = recorded(tmp_path, partial(divided, by=by, clip=0.46), batch_size=12)
+    left = recording["noise_left_out"].values[1:].astype(bool)
+    first = int(np.argmin(left))
+    assert 0 < first < 11
+    assert left.tolist() == [True] * first + [False] * (12 - first)
+    for name, known in zip(("gradient_sq", "noise_trace"), twin.estimates(), strict=True):
+        found = recording[name].sum("tensor", skipna=False).values[1:]
+        np.testing.assert_allclose(found, np.where(left, np.nan, known), rtol=1e-5)
+    assert (recording["clip_factor"].values[1 + first :] < 0.999).any()
+    assert len(said) == 2
 
 
 def test_a_loss_whose_scale_clipping_hides_is_left_out(tmp_path):
