@@ -209,7 +209,9 @@ class Study:
     @cached_property
     def batch_sizes(self) -> tuple[int, ...]:
         """Batch sizes M of the runs, in order."""
-        return tuple(sorted({int(run["batch_size"].values) for run in self.runs.values()}))
+        return tuple(
+            sorted({int(run.variables["batch_size"].values) for run in self.runs.values()})
+        )
 
     @cached_property
     def sample(self) -> Sample:

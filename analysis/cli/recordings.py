@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 from ultraslow.diffusion.cli import CommandError, Run
 from ultraslow.diffusion.terminal import tell
 
-from .shared import add_json, add_level, add_paths, advance, check_output, load_all, save, say
+from .shared import (
+    add_json,
+    add_level,
+    add_paths,
+    advance,
+    check_output,
+    load_all,
+    rare_collections,
+    save,
+    say,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -238,6 +248,7 @@ def test(parser: argparse.ArgumentParser) -> Run:
     return _test
 
 
+@rare_collections()
 def _test(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.predictions import verdicts_on
     from ultraslow.analysis.report import fit_rows, verdict_rows, verdict_tables
@@ -325,6 +336,7 @@ def report(parser: argparse.ArgumentParser) -> Run:
     return _report
 
 
+@rare_collections()
 def _report(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.report import answer_tables, printed
     from ultraslow.analysis.report.report import report as write_report

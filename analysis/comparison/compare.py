@@ -187,7 +187,7 @@ def _whole(
 
 def _has_gap(run: xr.Dataset, curve: xr.DataArray) -> bool:
     """Whether distances are lost over a stretch as long as those that forecasts are held to."""
-    at, known = run["iteration"].values, curve["iteration"].values
+    at, known = run.variables["iteration"].values, curve["iteration"].values
     inside = np.isin(at[np.searchsorted(at, known[0]) : np.searchsorted(at, known[-1]) + 1], known)
     lost = np.diff(np.flatnonzero(inside)) > 1
     return bool((np.diff(np.log10(known))[lost] > _GAP).any())

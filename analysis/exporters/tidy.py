@@ -74,7 +74,7 @@ def _by_name(
                 f"runs: found a {type(one).__name__} without records, expected recordings, as "
                 "`load` gives them"
             )
-    own = {node: str(run["run"].values) for node, run in found.items()}
+    own = {node: str(run.variables["run"].values) for node, run in found.items()}
     counts = Counter(own.values())
     return [(own[node] if counts[own[node]] == 1 else node, run) for node, run in found.items()]
 
@@ -84,12 +84,12 @@ def _columns(run: xr.Dataset, name: str) -> dict[str, Any]:
     count = run.sizes["iteration"]
     columns: dict[str, Any] = {
         "run": [name] * count,
-        "iteration": run["iteration"].values,
+        "iteration": run.variables["iteration"].values,
         "distance": totals["distance_sq"] ** 0.5,
         **totals,
     }
     if "held_out" in run:
-        for metric in run["metric"].values.tolist():
+        for metric in run.variables["metric"].values.tolist():
             columns[f"held_out_{metric}"] = run["held_out"].sel(metric=metric).values
     scalars = {"weights": int(run["tensor_size"].sum()), **_labels(run)}
     return columns | {label: [value] * count for label, value in scalars.items()}
@@ -100,9 +100,9 @@ def _tensor_columns(run: xr.Dataset, name: str) -> dict[str, Any]:
     columns: dict[str, Any] = {
         # One object each, which rows point to: texts of their own would be most of the table.
         "run": np.full(records * count, name, dtype=object),
-        "iteration": np.repeat(run["iteration"].values, count),
-        "tensor": np.tile(run["tensor"].values.astype(object), records),
-        "tensor_size": np.tile(run["tensor_size"].values, records),
+        "iteration": np.repeat(run.variables["iteration"].values, count),
+        "tensor": np.tile(run.variables["tensor"].values.astype(object), records),
+        "tensor_size": np.tile(run.variables["tensor_size"].values, records),
     }
     fields = {
         key: run[key].transpose("iteration", "tensor").values.ravel()

@@ -314,7 +314,11 @@ def late_spikes(values: Array) -> list[tuple[float, float] | None]:
 
 
 def told(
-    found: Break, times: Array, values: Array, words: str, exponents: tuple[float, float]
+    found: Break,
+    times: Array,
+    values: Array,
+    words: str,
+    exponents: tuple[float, float] | None = None,
 ) -> Assessment:
     """A break as the status of a fit.
 
@@ -323,7 +327,8 @@ def told(
         times: t of the records, shape (time,).
         values: d at them, shape (time,).
         words: what t is.
-        exponents: p̂ before and after it, NaN where that phase is too short to tell.
+        exponents: p̂ before and after it, NaN where that phase is too short to tell; None where
+            they were not asked for.
 
     Returns:
         `saturated` or `two_phases`, with the reason.
@@ -333,17 +338,22 @@ def told(
         added = percent(abs(found.added))
         text = f"the distance comes to rest at about {at}: {added} of its range from there on"
         return Assessment("saturated", text)
-    before, after = (f"{p:.2f}" if np.isfinite(p) else "too short to tell" for p in exponents)
-    phases = f"p before it {before}, after it {after}"
+    phases = _phases(exponents) if exponents is not None else ""
     if found.jump:
         way = _step(values, found.place)
         again = [f"{_step(values, one)} at {_at(times, one, words)}" for one in found.others]
         more = f" and {plural(len(again) - _TOLD, 'further time')}" if len(again) > _TOLD else ""
         also = f"; it also jumps {', '.join(again[:_TOLD])}{more}" if again else ""
-        return Assessment("two_phases", f"the distance jumps {way} at {at}{also}; {phases}")
+        return Assessment("two_phases", f"the distance jumps {way} at {at}{also}{phases}")
     left, two = percent(found.left, 1), percent(found.two_left, 1)
     text = f"growth changes at about {at}: one law leaves {left} of the range, two phases {two}"
-    return Assessment("two_phases", f"{text}; {phases}")
+    return Assessment("two_phases", f"{text}{phases}")
+
+
+def _phases(exponents: tuple[float, float]) -> str:
+    """P̂ of both phases, as the end of a reason."""
+    before, after = (f"{p:.2f}" if np.isfinite(p) else "too short to tell" for p in exponents)
+    return f"; p before it {before}, after it {after}"
 
 
 def _at(times: Array, place: int, words: str) -> str:

@@ -81,6 +81,7 @@ def fit_growth(
     draws: int = 1000,
     seed: int = 0,
     progress: Progress | None = None,
+    phases: bool = True,
 ) -> xr.Dataset:
     """Growth fit of every series, with an interval for the exponent.
 
@@ -112,6 +113,8 @@ def fit_growth(
         draws: simulated series per critical value.
         seed: of the simulations.
         progress: called with the number of series fitted since the last call and of all.
+        phases: whether p̂ is fitted to the phases of curves that jump or change their law; without,
+            `exponent_before` and `exponent_after` are NaN and reasons do not name them.
 
     Series in chunks of Dask (`us.load(…, chunks=…)`) are fitted chunk by chunk once values are
     asked for, here or by the workers of a cluster; each chunk has all records of its series, and
@@ -141,7 +144,7 @@ def fit_growth(
     >>> bool(abs(fit.exponent) < 1e-6), fit.status.item()
     (True, 'ok')
     """
-    settings = Settings(level, onset, calibrate, draws, seed, progress)
+    settings = Settings(level, onset, calibrate, draws, seed, progress, phases=phases)
     check_fit(distance, settings, learning_rate)
     ordered = distance.transpose(..., "iteration")
     if ordered.chunks is not None:
@@ -353,7 +356,9 @@ def fit_series(
             grid, kept = grid_of(times, kept, settings, timeline.iterations)
             used = values[np.ix_(rows, kept)]
             _fit_rows(result, rows, grid, used, settings)
-            departures = _departures(result, rows, grid, used, timeline.words)
+            departures = _departures(
+                result, rows, grid, used, timeline.words, phases=settings.phases
+            )
             apart = beside(grid.frame, used, _laws(result.numbers, rows, grid))
             for row, departure, rests, spike, off in zip(
                 rows, departures, rest, spikes, apart, strict=True
@@ -508,9 +513,9 @@ def _outcome(fits: SeriesFits, row: int, grid: TimeGrid) -> FitOutcome:
 
 
 def _departures(
-    fits: SeriesFits, rows: Rows, grid: TimeGrid, values: Array, words: str
+    fits: SeriesFits, rows: Rows, grid: TimeGrid, values: Array, words: str, *, phases: bool
 ) -> list[Assessment | None]:
-    """How each curve leaves the family, if so; the exponents of its phases are kept."""
+    """How each curve leaves the family, if so; the exponents of its phases are kept, if asked."""
     times, result = grid.frame.basis.times, list[Assessment | None]([None] * rows.size)
     breaks = find_breaks(grid.frame, values)
     known = [
@@ -521,11 +526,13 @@ def _departures(
     ]
     # In order of their places: series that break at the same one share what its sides are made of.
     for place, index, found in sorted(known, key=lambda one: one[:2]):
-        own = values[index]
-        sides = slice(place), slice(place, None)
-        before, after = (_peak(times[side], own[None, side]) for side in sides)
-        fits.breaks[:, rows[index]] = times[place], before, after
-        result[index] = told(found, times, own, words, (before, after))
+        own, exponents = values[index], None
+        fits.breaks[0, rows[index]] = times[place]
+        if phases:
+            sides = slice(place), slice(place, None)
+            before, after = (_peak(times[side], own[None, side]) for side in sides)
+            fits.breaks[1:, rows[index]] = exponents = before, after
+        result[index] = told(found, times, own, words, exponents)
     return result
 
 

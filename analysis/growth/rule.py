@@ -258,6 +258,9 @@ def _stouffer(p_values: list[float]) -> float:
     return float(ndtr(-deviates.sum() / math.sqrt(len(p_values))))
 
 
+_ASKED = ("decades", "last", "first", "fitted", "status", "reason", "exponent", "noise_kind")
+
+
 def usable(fits: xr.Dataset) -> tuple[list[str], dict[str, str]]:
     """Nodes whose fit can speak on P1, and why the others cannot.
 
@@ -265,8 +268,9 @@ def usable(fits: xr.Dataset) -> tuple[list[str], dict[str, str]]:
     """
     kept: list[str] = []
     left_out: dict[str, str] = {}
+    few = fits[[name for name in _ASKED if name in fits]]  # of many more, which are slow to choose
     for node in fits["node"].values.tolist():
-        fit = fits.sel(node=node)
+        fit = few.sel(node=node)
         why = _shortcoming(fit)
         if why:
             left_out[_unused_name(str(fit["run"].values)[:80], left_out)] = why

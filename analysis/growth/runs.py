@@ -21,13 +21,14 @@ from ultraslow.analysis.runs import (
     one_per_seed,
     total_distance,
 )
+from ultraslow.analysis.runs.arms import setting_key
 from ultraslow.analysis.text import plural
 
 from .decade_ratio import fitted_records, run_decade_ratio
 from .fit import fit_growth
 from .grids import ONSET_SHARE
 from .late_logarithm import advantage
-from .noise_models import fitted_noise
+from .noise_models import NOISE_PARTS, fitted_noise
 from .status import LATEST, LEAST_RECORDS, Progress, Settings
 from .windows import window_columns
 
@@ -39,6 +40,11 @@ _LATE = (
     "decade_ratio_high",
     "faster_advantage",
     "slower_advantage",
+)
+# Of a fit, what says how its curve grows late.
+_LAW = (
+    *("exponent", "onset", "sigma", "clock", "reason", "noise_kind"),
+    *(f"noise_{part}" for part in NOISE_PARTS),
 )
 LATE_GROWTH = (*_LATE, "window_low", "window_high")
 # What means nothing without simulated critical values.
@@ -104,6 +110,7 @@ def late_growth(
         The columns; NaN where a curve could not be fitted.
     """
     columns = {name: np.full(len(curves), np.nan) for name in _LATE}
+    fits = fits[[name for name in _LAW if name in fits]]  # of many more, which are slow to choose
     for place, (name, curve) in enumerate(curves.items()):
         fit = fits.sel(node=name)
         if fitted_noise(fit) is None:
@@ -125,6 +132,7 @@ def fit_tensors(
     intervals: bool = True,
     draws: int = 1000,
     progress: Progress | None = None,
+    phases: bool = True,
 ) -> xr.Dataset:
     """Growth fits of each tensor's distance, run by run.
 
@@ -135,6 +143,7 @@ def fit_tensors(
             are NaN, and fitting takes a tenth of the time.
         draws: simulated series a critical value.
         progress: called with the number of series fitted since the last call and of all.
+        phases: as `fit_growth` takes it.
 
     Returns:
         As `fit_totals`, along `node` and `tensor`; tensors that a run does not have are missing.
@@ -143,7 +152,7 @@ def fit_tensors(
         name: _window((run["distance_sq"] ** 0.5).rename("distance"), run)
         for name, run in runs.items()
     }
-    settings = Settings(level, calibrate=intervals, draws=draws, progress=progress)
+    settings = Settings(level, calibrate=intervals, draws=draws, progress=progress, phases=phases)
     fits = _fit(curves, settings)
     if not intervals:
         fits = fits.assign({name: fits[name] * np.nan for name in _CALIBRATED})
@@ -180,6 +189,7 @@ def _fit(curves: Curves, settings: Settings, clock: str = "iteration") -> xr.Dat
                 calibrate=settings.calibrate,
                 draws=settings.draws,
                 progress=advance,
+                phases=settings.phases,
             ).compute()
         )
     # Tensors that only some runs have: numbers become NaN, texts empty.
@@ -209,10 +219,11 @@ def _labelled(fits: xr.Dataset, runs: dict[str, xr.Dataset]) -> xr.Dataset:
 
 def _coordinates(runs: dict[str, xr.Dataset]) -> dict[str, tuple[str, list]]:
     """What tells runs apart, along `node`."""
-    distinct, names = one_per_seed(runs), arm_names(runs)
+    keys = {name: setting_key(run) for name, run in runs.items()}
+    distinct, names = one_per_seed(runs, keys), arm_names(runs, keys)
     found: dict[str, list] = {
-        "run": [str(run["run"].values) for run in runs.values()],
-        "batch_size": [int(run["batch_size"].values) for run in runs.values()],
+        "run": [str(run.variables["run"].values) for run in runs.values()],
+        "batch_size": [int(run.variables["batch_size"].values) for run in runs.values()],
         "seed": [str(label(run, "seed")) for run in runs.values()],
         "arm": [names[node] for node in runs],
         "repeats": [name not in distinct for name in runs],
@@ -223,7 +234,7 @@ def _coordinates(runs: dict[str, xr.Dataset]) -> dict[str, tuple[str, list]]:
 def _why_short(window: Stretch, run: xr.Dataset) -> str:
     """What the recording lacks for a fit, where that is a constant learning rate; else empty."""
     count = window.iteration.size
-    records = int((run["iteration"].values > 0).sum())
+    records = int((run.variables["iteration"].values > 0).sum())
     if 0 < count < LEAST_RECORDS <= records and window.fitted:
         found = f"{fitted_by(window.fitted)}, after {plural(count, 'record')}"
         return f"{found}, at least {LEAST_RECORDS} are needed"
@@ -288,7 +299,7 @@ def _followed(run: xr.Dataset, clock: str) -> _OnClock:
     try:
         distance, fitted = followed(run, clock)
     except ValueError as error:
-        empty = total_distance(run).reset_coords(drop=True).isel(iteration=[0]) * np.nan
+        empty = total_distance(run).isel(iteration=[0]) * np.nan
         empty = empty.assign_coords(iteration=[1])
         beside = {"learning_rate": ("iteration", [np.nan])}
         if clock != "iteration":

@@ -40,6 +40,7 @@ _DEGREE = 3
 # Below this many standard errors the slope's sign is in doubt, and κ, its logarithmic derivative,
 # has no meaning and no finite spread.
 _LEAST_SLOPE = 4.0
+_SHAPE = ("slope", "exponent", "onset")
 _PLAUSIBLE = 3.0  # log-likelihood below the best noise model's
 
 
@@ -309,6 +310,22 @@ def _shape_band(
     return low, middle, high
 
 
+def fitted_law(fit: xr.Dataset, times: Array) -> Array:
+    """The laws of fits, a + b [(t + τ)^p − 1]/p, without the band that `growth_curve` has.
+
+    Arguments:
+        fit: as returned by `fit_growth`.
+        times: t > 0, shape (time,), iterations or readings of the clock that the fit is on.
+
+    Returns:
+        Distances, shape (series, time); NaN where a series was not fitted.
+    """
+    names = ("offset", "slope", "exponent", "onset")
+    columns = (fit.variables[name].values.reshape(-1, 1) for name in names)
+    offset, slope, exponent, onset = columns
+    return np.asarray(offset + slope * growth_regressor(np.log(times + onset), exponent))
+
+
 def growth_curve(
     fit: xr.Dataset,
     iteration: ArrayLike,
@@ -346,11 +363,10 @@ def growth_curve(
         raise ValueError("iteration: expected finite values >= 0 of shape (time,)")
     dims: tuple[Hashable, ...] = fit["exponent"].dims
     iterations, times = times, _readings(fit, times, clock)
-    columns = [fit[name].values.reshape(-1) for name in ("offset", "slope", "exponent", "onset")]
-    offset, slope, exponent, onset = columns
+    slope, exponent, onset = (fit[name].values.reshape(-1) for name in _SHAPE)
     # At 0 the last time stands in, which changes nothing else, and its values are taken out below.
-    log_time = np.log(np.where(times > 0, times, times.max(initial=1.0)) + onset[:, None])
-    middle = offset[:, None] + slope[:, None] * growth_regressor(log_time, exponent[:, None])
+    positive = np.where(times > 0, times, times.max(initial=1.0))
+    middle, log_time = fitted_law(fit, positive), np.log(positive + onset[:, None])
     matrix = fit["parameter_covariance"].values.reshape(-1, 4, 4)
     towards = curve_gradients(log_time, exponent, slope)
     variance = np.einsum("sti,sij,stj->st", towards, matrix, towards)
@@ -402,7 +418,7 @@ def conditioned_curve(
     known = known[thinned(times[known])]
     inside = (asked >= times[known[0]]) & (asked <= times[known[-1]])
     both = np.concatenate([times[known], asked[inside]])
-    law = growth_curve(fit, both, clock=None if clock is None else both)["distance"].values
+    law = fitted_law(fit, _readings(fit, both, None if clock is None else both))[0]
     left = values[known] - law[: known.size]
     at_records = None if clock is None else iterations[known]
     wander = wandering(model, times[known], left, asked[inside], iterations=at_records)

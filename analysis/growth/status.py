@@ -57,6 +57,7 @@ class Settings:
         seed: of the simulations.
         progress: called with the number of series fitted since the last call and of all, or None.
         threads: that series are dealt out to; None for as many as processors.
+        phases: whether exponents of the phases of curves that change are fitted.
     """
 
     level: float = 0.95
@@ -66,6 +67,7 @@ class Settings:
     seed: int = 0
     progress: Progress | None = None
     threads: int | None = None
+    phases: bool = True
 
 
 class Assessment(NamedTuple):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import Interval, check_level
 from ultraslow.analysis.runs import arm_names, group_places, one_per_seed
+from ultraslow.analysis.runs.arms import setting_key
 
 from .scale import FEWEST_SEEDS, NoiseScale, Windows, noise_interval
 
@@ -94,7 +95,7 @@ class GradientNoise:
             A Dataset along `iteration` (the geometric middle of each bin) with `estimate`, `low`
             and `high`, in samples; empty where no noise was recorded.
         """
-        times = [run["iteration"].values.astype(float) for run in self.runs]
+        times = [run.variables["iteration"].values.astype(float) for run in self.runs]
         used = [self._common(run) & (time > 0) for run, time in zip(self.runs, times, strict=True)]
         last = max((float(time.max()) for time in times), default=1.0)
         bins = [_time_bins(np.maximum(time, 1), last) for time in times]
@@ -132,7 +133,7 @@ class GradientNoise:
             inside = [own.copy() for own in known]
             for own, mine in zip(inside, np.split(bins == number, ends), strict=True):
                 own[own] = mine
-            weights = [run["noise_updates"].values for run in self.runs]
+            weights = [run.variables["noise_updates"].values for run in self.runs]
             pairs = list(zip(losses, weights, inside, strict=True))
             middle = np.average(
                 np.concatenate([loss[own] for loss, _, own in pairs]),
@@ -191,9 +192,9 @@ class GradientNoise:
         asked = [self._common(run) for run in self.runs] if inside is None else inside
         windows = [
             Windows(
-                run["gradient_sq"].values[:, chosen].sum(axis=1),
-                run["noise_trace"].values[:, chosen].sum(axis=1),
-                run["noise_updates"].values,
+                run.variables["gradient_sq"].values[:, chosen].sum(axis=1),
+                run.variables["noise_trace"].values[:, chosen].sum(axis=1),
+                run.variables["noise_updates"].values,
                 own,
             )
             for run, own in zip(self.runs, asked, strict=True)
@@ -209,13 +210,13 @@ class GradientNoise:
 def finite_windows(run: xr.Dataset) -> NDArray[np.bool_]:
     """Which windows have estimates of gradient noise, all of them finite, shape (iteration,)."""
     finite = [np.isfinite(run[name].values).all(axis=1) for name in MOMENTS]
-    return np.asarray(finite[0] & finite[1] & (run["noise_updates"].values > 0))
+    return np.asarray(finite[0] & finite[1] & (run.variables["noise_updates"].values > 0))
 
 
 def window_edges(run: xr.Dataset) -> tuple[Places, Places]:
     """First and last iteration of each window, each of shape (iteration,)."""
-    ends = run["iteration"].values.astype(np.int64)
-    before = ends[:1] - run["noise_updates"].values[:1].astype(np.int64)
+    ends = run.variables["iteration"].values.astype(np.int64)
+    before = ends[:1] - run.variables["noise_updates"].values[:1].astype(np.int64)
     return np.concatenate([before, ends[:-1]]) + 1, ends
 
 
@@ -266,12 +267,16 @@ def _asked(
 
 
 def _called(run: xr.Dataset) -> str:
-    return str(run["run"].values)[:40]
+    return str(run.variables["run"].values)[:40]
 
 
 def _loss(run: xr.Dataset) -> Array:
     """Mean training loss of each window; NaN where it was not recorded."""
-    given = run["loss"].values if "loss" in run else np.full(run.sizes["iteration"], math.nan)
+    given = (
+        run.variables["loss"].values
+        if "loss" in run
+        else np.full(run.sizes["iteration"], math.nan)
+    )
     return np.asarray(given, dtype=np.float64)
 
 
@@ -306,7 +311,7 @@ def network_part(tensor: str) -> str:
 
 
 def _names(run: xr.Dataset) -> list[str]:
-    return [str(name) for name in run["tensor"].values.tolist()]
+    return [str(name) for name in run.variables["tensor"].values.tolist()]
 
 
 @dataclass(frozen=True)
@@ -373,14 +378,15 @@ def _by_arm(runs: Mapping[str, xr.Dataset]) -> dict[tuple[int, str], list[xr.Dat
     Those without a finite value cannot stand for their seed, and are left to be told of.
     """
     measured = {name: run for name, run in runs.items() if has_noise(run)}
-    names = arm_names(measured)
+    keys = {name: setting_key(run) for name, run in measured.items()}
+    names = arm_names(measured, keys)
     finite = {name: run for name, run in measured.items() if finite_windows(run).any()}
-    once = one_per_seed(finite)
+    once = one_per_seed(finite, keys)
     found: dict[tuple[int, str], list[xr.Dataset]] = {}
     for name, run in measured.items():
         if name in finite and name not in once:
             continue
-        found.setdefault((int(run["batch_size"].values), names[name]), []).append(run)
+        found.setdefault((int(run.variables["batch_size"].values), names[name]), []).append(run)
     return found
 
 

@@ -45,6 +45,9 @@ TREND = 10
 # A slow part of which a run holds fewer independent stretches than this is known poorly.
 FEW = 5.0
 ANGLES = 181
+AT_ONCE = (
+    12  # of these, outward from the ratio of means: the nearest that is rejected is asked for
+)
 HALVINGS = 40
 # Of the mean square, in place of residuals that are 0.
 LEAST = 1e-24
@@ -157,12 +160,12 @@ class RatioSpread:
             return 0.0, 0.0
         centre = math.atan2(max(self.means[0], 0.0) / unit, max(self.means[1], 0.0))
         angles = np.linspace(0.0, math.pi / 2, ANGLES)
-        kept = self._p_values(angles, unit)[0] > 1 - level
         if self.means[1] <= 0:
+            kept = self._p_values(angles, unit)[0] > 1 - level
             first = angles[np.argmax(kept)] if kept.any() and self.means[0] > 0 else 0.0
             return unit * math.tan(first), math.inf
-        low = self._end(centre, angles[(angles < centre) & ~kept][-1:], level, unit)
-        high = self._end(centre, angles[(angles > centre) & ~kept][:1], level, unit)
+        low = self._end(centre, angles[angles < centre][::-1], level, unit)
+        high = self._end(centre, angles[angles > centre], level, unit)
         return (
             0.0 if low is None or self.means[0] <= 0 else unit * math.tan(low),
             math.inf if high is None else unit * math.tan(high),
@@ -177,11 +180,11 @@ class RatioSpread:
         centre = math.atan2(max(self.means[0], 0.0) / unit, max(self.means[1], 0.0))
         return float(self._p_values(np.array([centre]), unit)[1][0, self.slow].sum())
 
-    def _end(self, kept: float, rejected: Array, level: float, unit: float) -> float | None:
-        """Where the p-value crosses 1 − level between two angles; None without a rejected one."""
-        if not rejected.size:
+    def _end(self, kept: float, outward: Array, level: float, unit: float) -> float | None:
+        """Where the p-value first crosses 1 − level on the way outward; None where it does not."""
+        out = self._rejected(outward, level, unit)
+        if out is None:
             return None
-        out = float(rejected[0])
         for _ in range(HALVINGS):
             middle = (kept + out) / 2
             if self._p_values(np.array([middle]), unit)[0][0] > 1 - level:
@@ -189,6 +192,15 @@ class RatioSpread:
             else:
                 out = middle
         return (kept + out) / 2
+
+    def _rejected(self, outward: Array, level: float, unit: float) -> float | None:
+        """The first of some angles that is rejected; None without any."""
+        for start in range(0, outward.size, AT_ONCE):
+            some = outward[start : start + AT_ONCE]
+            beyond = some[~(self._p_values(some, unit)[0] > 1 - level)]
+            if beyond.size:
+                return float(beyond[0])
+        return None
 
     def _unit(self) -> float:
         """A ratio of about the size of B, positive unless there is no noise at all."""

@@ -132,9 +132,9 @@ def pilot(runs: Mapping[str, xr.Dataset], fits: xr.Dataset) -> Pilot:
     run = runs[middle]
     return replace(
         found,
-        batch_size=int(run["batch_size"].values),
+        batch_size=int(run.variables["batch_size"].values),
         noise_scale=run_noise_scale(run).interval.value,
-        data_size=int(run["data_size"].values) if "data_size" in run else 0,
+        data_size=int(run.variables["data_size"].values) if "data_size" in run else 0,
         source=f"run {str(run['run'].values)[:60]}, one of {len(names)} of its arm",
     )
 

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.runs import arm_names, ingredients_of, one_per_seed, some_runs
-from ultraslow.analysis.runs.arms import arm
+from ultraslow.analysis.runs.arms import arm, setting_key
 from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import plural, printable
 
@@ -107,8 +107,9 @@ def arms_of(runs: Runs) -> list[Shown]:
 
 
 def _arms(study: Study) -> list[Shown]:
-    names = arm_names(study.runs)
-    kept = one_per_seed(study.runs)
+    keys = study.each(setting_key)
+    names = arm_names(study.runs, keys)
+    kept = one_per_seed(study.runs, keys)
     sets = {node: name for name, part in study.sets.items() for node in part.runs}
     first = next(iter(study.sets), "")
     sizes = study.batch_sizes

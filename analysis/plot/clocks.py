@@ -118,7 +118,7 @@ def hero(runs: Runs, ax: Axes | None = None) -> Axes:
                 "linewidth": look.LINE,
                 "linestyle": look.DASHED,
             }
-            axes.plot(ends, values, **style, zorder=2)
+            look.line(axes, ends, values, **style, zorder=2)
             lines[one] = last, float(values[-1])
     for one, found in curves.items():
         draw_arm(axes, one, found, count=10 if narrow else 14, crowd=len(flat))
@@ -148,7 +148,7 @@ def _bracket(axes: Axes, means: dict[Shown, Curve]) -> tuple[Shown, str] | None:
             "markersize": 8 * look.PX,
             "markeredgewidth": look.THIN,
         }
-        axes.plot([last, last], [foot + gap, top - gap], **style, **beam)
+        look.line(axes, [last, last], [foot + gap, top - gap], **style, **beam)
     ratio = look.shown(ends[1] / ends[0])
     at = "" if means[large].time[-1] <= 1.01 * last else f" at {look.tick(round(last))}"
     return large, f"{ratio} × that of M = {look.tick(small.batch_size)}{at}"
@@ -238,7 +238,7 @@ def compared_runs(study: Study, rule: str = "sqrt") -> Study:
     first = next(iter(study.sets.values()), study.part(()))
     if not first.runs or first.unlike is not None:
         return first.part(())
-    known = first.distinct.where(lambda run: int(run["batch_size"].values) > 0)
+    known = first.distinct.where(lambda run: int(run.variables["batch_size"].values) > 0)
     return collapsing(known, "Ση" if rule == "linear" else ITERATION)
 
 

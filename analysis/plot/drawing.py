@@ -7,6 +7,7 @@ pixel shows and rounded to a tenth of one; round dots are lines of length 0 with
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase, RendererBase
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox, IdentityTransform
@@ -204,6 +206,14 @@ class Renderer(RendererBase):
         """Points in pixels of a page."""
         return points / PX
 
+    def get_text_width_height_descent(
+        self, s: str, prop: Any, ismath: Any
+    ) -> tuple[float, float, float]:
+        """Width, height and descent of a text, pixels: a page has many of the same."""
+        if ismath:
+            return super().get_text_width_height_descent(s, prop, ismath)
+        return _measures(s, prop.copy())
+
     def flipy(self) -> bool:
         """Texts are placed from the top, as in the file."""
         return True
@@ -318,6 +328,12 @@ class Renderer(RendererBase):
             if len(lean) > 1:
                 body.append(f"M{' '.join(lean)}{'z' if closed else ''}")
         return "".join(body)
+
+
+@lru_cache(maxsize=4096)
+def _measures(text: str, font: FontProperties) -> tuple[float, float, float]:
+    """Width, height and descent of a text, pixels."""
+    return RendererBase.get_text_width_height_descent(Renderer(0.0, 0.0), text, font, False)
 
 
 def _parts(path: Any, box: tuple[float, ...] | None) -> Iterator[tuple[Array, bool]]:

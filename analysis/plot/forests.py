@@ -260,7 +260,7 @@ def _draw_bar(axes: Axes, row: Row, y: float) -> None:
         low = -math.inf if math.isnan(found.low) else found.low
         high = math.inf if math.isnan(found.high) else found.high
         ends = np.clip([low, high], *span)
-        axes.plot(ends, [y, y], color=colour, linewidth=2.2 * look.PX, alpha=0.85)
+        look.line(axes, ends, [y, y], color=colour, linewidth=2.2 * look.PX, alpha=0.85)
         for beyond, place, head in ((low < span[0], span[0], 4), (high > span[1], span[1], 5)):
             if beyond:
                 style: dict[str, Any] = {
@@ -268,17 +268,19 @@ def _draw_bar(axes: Axes, row: Row, y: float) -> None:
                     "markersize": 5 * look.PX,
                     "markeredgewidth": 0,
                 }
-                axes.plot([place], [y], marker=head, clip_on=False, **style)
+                look.line(axes, [place], [y], marker=head, clip_on=False, **style)
     inside = [x for x in row.parts if span[0] <= x <= span[1]]
     if len(row.parts) > 1:
         dots: dict[str, Any] = {"marker": "o", "markersize": 4.5 * look.PX, "markeredgewidth": 0}
-        axes.plot(inside, [y] * len(inside), color=colour, linestyle="none", alpha=0.7, **dots)
+        look.line(
+            axes, inside, [y] * len(inside), color=colour, linestyle="none", alpha=0.7, **dots
+        )
     if span[0] <= found.value <= span[1]:
         rank = max(row.rank, 0)
         ring: dict[str, Any] = {**look.marked(rank, 6.3, look.PAPER), "zorder": 4}
-        axes.plot([found.value], [y], **ring)
+        look.line(axes, [found.value], [y], **ring)
         marks = look.marked(rank, 5.0, colour, hollow=row.hollow)
-        axes.plot([found.value], [y], **marks, zorder=5)
+        look.line(axes, [found.value], [y], **marks, zorder=5)
 
 
 def _mark_beside(axes: Axes, row: Row, y: float, x: float) -> None:
@@ -286,7 +288,7 @@ def _mark_beside(axes: Axes, row: Row, y: float, x: float) -> None:
     whole: Any = axes.get_figure(root=True)
     moved = offset_copy(axes.get_yaxis_transform(), whole, x * look.PX, 0, units="points")
     style = look.marked(row.rank, 4.0, row.colour, hollow=row.hollow)
-    axes.plot([0], [y], transform=moved, **style)
+    look.line(axes, [0], [y], transform=moved, **style)
 
 
 def ladder(found: Ladder, ax: Axes | None = None) -> Axes:

@@ -1,6 +1,6 @@
 """How far the weights moved: distances, the laws fitted to them, and what these leave."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from ultraslow.analysis.growth import conditioned_curve, growth_curve
+from ultraslow.analysis.growth import conditioned_curve
+from ultraslow.analysis.growth.shape import fitted_law
 from ultraslow.analysis.runs import SUMMED_RATE, clock_words, followed, total_distance
 from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import MINUS, fixed
@@ -36,7 +37,7 @@ ACROSS = {"iteration": "iteration", SUMMED_RATE: f"summed rate {clock_words(SUMM
 def on_clock(run: xr.Dataset, clock: str) -> xr.DataArray:
     """Total distance of a run with the readings of a clock as `clock`, while both are known."""
     if clock == "iteration":
-        distance = total_distance(run).reset_coords(drop=True)
+        distance = total_distance(run)
         return distance.assign_coords(clock=("iteration", distance["iteration"].values))
     distance = followed(run, clock)[0]
     readings = distance[clock].values
@@ -64,12 +65,17 @@ def fits_of(runs: Runs, nodes: Sequence[str], clock: str = "iteration") -> dict[
     """
     whole = study_of(runs)
     study = runs if isinstance(runs, Study) else Study({n: whole.runs[n] for n in nodes})
+    rows = {node: study.found(_fit_of, node, clock) for node in nodes}
+    return {node: row for node, row in rows.items() if row is not None}
+
+
+def _fit_of(study: Study, node: str, clock: str) -> xr.Dataset | None:
+    """The growth fit of a run; None where it has none."""
     fits = study.fits if clock == "iteration" else study.rate_fits
-    if fits is None:
-        return {}
-    there = [node for node in nodes if node in fits["node"].values]
-    rows = {node: fits.sel(node=node) for node in there}
-    return {node: row for node, row in rows.items() if np.isfinite(float(row["exponent"]))}
+    if fits is None or node not in fits["node"].values:
+        return None
+    row = fits.sel(node=node)
+    return row if np.isfinite(float(row["exponent"])) else None
 
 
 def distance(
@@ -125,7 +131,7 @@ def distance(
         count = max(_MARKS // max(len(curves), 1), 4)
         for each in curves.values():
             kept = evenly(each.time, min(count, _RECORDS))
-            axes.plot(each.time[kept], each.value[kept], **one.marks(look.RECORD), zorder=4)
+            look.line(axes, each.time[kept], each.value[kept], **one.marks(look.RECORD), zorder=4)
     _tell_exponent(axes, [float(row["exponent"]) for row in rows.values()], list(curves.values()))
     return axes
 
@@ -165,7 +171,7 @@ def _fitted_line(row: xr.Dataset, run: xr.Dataset, clock: str) -> FittedLine | N
     times = np.geomspace(readings[known][0], readings[known][-1], _GRID)
     other = None if clock == "iteration" else readings
     line = conditioned_curve(row, distance, times, clock=other)
-    law = growth_curve(row, times, clock=None if other is None else times)["distance"].values
+    law = fitted_law(row, times)[0]
     off = np.abs(law - line) > _APART * float(np.nanmax(distance.values[known]))
     near = off | np.roll(off, 1) | np.roll(off, -1) if off.any() else off
     return FittedLine(times, line, np.where(near, law, np.nan))
@@ -174,10 +180,10 @@ def _fitted_line(row: xr.Dataset, run: xr.Dataset, clock: str) -> FittedLine | N
 def _draw_fit(axes: Axes, found: FittedLine, one: Shown) -> None:
     """The line that meets the records of a run, and its law where that runs beside it."""
     pale: dict[str, Any] = {"linewidth": look.FIT, "alpha": 0.2, "solid_capstyle": "butt"}
-    axes.plot(found.times, found.line, color=one.colour, **pale)
+    look.line(axes, found.times, found.line, color=one.colour, **pale)
     if np.isfinite(found.law).any():
         dashes: dict[str, Any] = {"linewidth": look.THIN, "linestyle": look.DASHED}
-        axes.plot(found.times, found.law, color=one.colour, **dashes)
+        look.line(axes, found.times, found.law, color=one.colour, **dashes)
 
 
 def _draw_band(axes: Axes, curves: Sequence[Curve], one: Shown) -> None:
@@ -188,8 +194,8 @@ def _draw_band(axes: Axes, curves: Sequence[Curve], one: Shown) -> None:
     values = np.stack([each.at(middle.time) for each in curves])
     ends = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
     axes.fill_between(middle.time, *ends, color=one.colour, alpha=look.BAND, linewidth=0)
-    axes.plot(middle.time, middle.value, color=one.colour, linewidth=look.LINE)
-    axes.plot(middle.time[::4], middle.value[::4], **one.marks(look.MEAN), zorder=4)
+    look.line(axes, middle.time, middle.value, color=one.colour, linewidth=look.LINE)
+    look.line(axes, middle.time[::4], middle.value[::4], **one.marks(look.MEAN), zorder=4)
 
 
 def _tell_exponent(axes: Axes, exponents: Sequence[float], curves: Sequence[Curve]) -> None:
@@ -281,10 +287,12 @@ def draw_arm(
         axes.fill_between(middle.time, *ends, color=one.colour, alpha=look.BAND, linewidth=0)
     elif not crowded:
         for each in curves:
-            axes.plot(each.time, each.value, color=one.colour, linewidth=look.THIN, zorder=3)
+            look.line(axes, each.time, each.value, color=one.colour, linewidth=look.THIN, zorder=3)
     if len(curves) > 1 or crowded:
-        axes.plot(middle.time, middle.value, color=one.colour, linewidth=look.LINE, zorder=3)
-    axes.plot(middle.time[::4], middle.value[::4], **one.marks(look.MEAN, hollow=hollow), zorder=4)
+        look.line(axes, middle.time, middle.value, color=one.colour, linewidth=look.LINE, zorder=3)
+    look.line(
+        axes, middle.time[::4], middle.value[::4], **one.marks(look.MEAN, hollow=hollow), zorder=4
+    )
     return float(middle.time[-1]), float(middle.value[-1])
 
 
@@ -315,7 +323,12 @@ def residuals(
     axes = look.axes_of(ax, (540, 140))
     study = study_of(runs)
     one = chosen(study, arm)
-    left = _left(study, fits_of(runs, one.nodes, clock), clock)
+    left: dict[str, tuple[Array, Array]] = {}
+    for node, row in fits_of(runs, one.nodes, clock).items():
+        found = study.found(left_of, node, clock) if isinstance(runs, Study) else None
+        found = found or _left(row, study.found(curve_of, node, clock), clock)
+        if found is not None:
+            left[node] = found
     low, high = span or look.limits([times for times, _ in left.values()], log=True, room=0)
     look.frame(axes, x=(low, high), y=(-TOP, TOP), across=ACROSS.get(clock, clock), grid=False)
     axes.axhspan(-_USUAL, _USUAL, color=look.WASH, linewidth=0, zorder=0)
@@ -331,29 +344,30 @@ def residuals(
         inside = np.abs(values) <= TOP
         dots: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 0, "clip_on": False}
         dots |= {"color": one.colour, "zorder": 3}
-        axes.plot(times[inside], values[inside], marker="o", markersize=2.8 * look.PX, **dots)
+        look.line(
+            axes, times[inside], values[inside], marker="o", markersize=2.8 * look.PX, **dots
+        )
         for beyond, end, head in ((values > TOP, TOP, 6), (values < -TOP, -TOP, 7)):
             at = np.full(beyond.sum(), end)
-            axes.plot(times[beyond], at, marker=head, markersize=4.5 * look.PX, **dots)
+            look.line(axes, times[beyond], at, marker=head, markersize=4.5 * look.PX, **dots)
     return axes
 
 
-def _left(
-    study: Study, rows: Mapping[str, xr.Dataset], clock: str
-) -> dict[str, tuple[Array, Array]]:
-    """Times and residuals of each fitted run, % of its final distance, where it was fitted."""
-    found = {}
-    for node, row in rows.items():
-        measured = study.found(curve_of, node, clock)
-        times, values = measured.time, measured.value
-        if clock == "iteration":
-            inside = (times >= float(row["first"])) & (times <= float(row["last"]))
-            times, values = times[inside], values[inside]
-        if not times.size or not values[-1] > 0:
-            continue
-        law = growth_curve(row, times, clock=None if clock == "iteration" else times)
-        found[node] = times, 100 * (values - law["distance"].values) / values[-1]
-    return found
+def left_of(study: Study, node: str, clock: str = "iteration") -> tuple[Array, Array] | None:
+    """What the law fitted to a run of a study leaves; None where it has no fit."""
+    row = fits_of(study, [node], clock).get(node)
+    return None if row is None else _left(row, study.found(curve_of, node, clock), clock)
+
+
+def _left(row: xr.Dataset, measured: Curve, clock: str) -> tuple[Array, Array] | None:
+    """Times and residuals of a fitted run, % of its final distance, where it was fitted."""
+    times, values = measured.time, measured.value
+    if clock == "iteration":
+        inside = (times >= float(row["first"])) & (times <= float(row["last"]))
+        times, values = times[inside], values[inside]
+    if not times.size or not values[-1] > 0:
+        return None
+    return times, 100 * (values - fitted_law(row, times)[0]) / values[-1]
 
 
 def panel(

@@ -13,9 +13,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.path import Path
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import ArrayLike
 
 from ultraslow.analysis.text import MINUS, printable
 
@@ -258,6 +260,20 @@ def frame(
     if up:
         left = max((measured(words[1](t), TEXT) for t in axes.get_yticks()), default=-7.0) + 7
         write(axes, (0, 1), up, offset=(-left, 13), at="axes", va="baseline")
+
+
+def line(axes: Axes, x: ArrayLike, y: ArrayLike, **style: Any) -> Line2D:
+    """A line, or marks, in axes that have their limits, which `Axes.plot` would look for.
+
+    Arguments:
+        axes: to be drawn on.
+        x: shape (point,).
+        y: shape (point,).
+        style: of matplotlib's lines.
+    """
+    drawn = Line2D(x, y, **style)
+    axes.add_artist(drawn)
+    return drawn
 
 
 def put_ticks(axis: Any, places: Iterable[float], words: Callable[[float], str]) -> None:

@@ -71,7 +71,7 @@ def noise_scale(
     for size, band in found_bands.items():
         if size != one.batch_size:
             grey: dict[str, Any] = {"color": look.AXIS, "linewidth": look.THIN, "alpha": 0.7}
-            axes.plot(band["iteration"], band["estimate"], **grey)
+            look.line(axes, band["iteration"].values, band["estimate"].values, **grey)
     if own is not None:
         _draw_band(axes, own, one, span)
     _draw_batch(axes, one, span, own)
@@ -93,9 +93,13 @@ def bands(runs: Runs) -> dict[int, xr.Dataset]:
 def _bands(study: Study) -> dict[int, xr.Dataset]:
     found = {
         size: GradientNoise(members, study.level).over_time()
-        for size, members in noisy_arms(study.runs).items()
+        for size, members in study.found(_noisy).items()
     }
     return {size: band for size, band in found.items() if _told(band)}
+
+
+def _noisy(study: Study) -> dict[int, list[xr.Dataset]]:
+    return noisy_arms(study.runs)
 
 
 def _told(band: xr.Dataset) -> bool:
@@ -111,13 +115,17 @@ def _own_band(runs: Runs, found: dict[int, xr.Dataset], one: Shown | None) -> xr
     if one is None:
         return None
     study = study_of(runs)
-    members = noisy_arms(study.runs).get(one.batch_size, [])
-    names = {str(run["run"].values) for run in members}
-    own = [study.runs[node] for node in one.nodes]
-    if names == {str(run["run"].values) for run in own}:
+    members = study.found(_noisy).get(one.batch_size, [])
+    names = {str(run.variables["run"].values) for run in members}
+    if names == {str(study.runs[node]["run"].values) for node in one.nodes}:
         return found.get(one.batch_size)
-    band = GradientNoise(own, study.level).over_time()
+    band = study.found(_band_of, one.nodes)
     return band if _told(band) else None
+
+
+def _band_of(study: Study, nodes: Sequence[str]) -> xr.Dataset:
+    """B over time of some runs."""
+    return GradientNoise([study.runs[node] for node in nodes], study.level).over_time()
 
 
 def study_arms(runs: Runs, found: dict[int, xr.Dataset]) -> list[Shown]:
@@ -142,8 +150,8 @@ def _draw_all(axes: Axes, shown: Sequence[Shown], found: dict[int, xr.Dataset]) 
         band = found[one.batch_size]
         known = np.isfinite(band["estimate"].values) & (band["estimate"].values > 0)
         x, y = band["iteration"].values[known], band["estimate"].values[known]
-        axes.plot(x, y, color=one.colour, linewidth=look.LINE)
-        axes.plot(x, y, **one.marks(look.MEAN - 0.4))
+        look.line(axes, x, y, color=one.colour, linewidth=look.LINE)
+        look.line(axes, x, y, **one.marks(look.MEAN - 0.4))
         if x.size:
             ends.append(End(float(x[-1]), float(y[-1]), one.title))
     name_ends(axes, ends)
@@ -156,9 +164,9 @@ def _draw_band(axes: Axes, band: xr.Dataset, one: Shown, span: tuple[float, floa
     ends = np.clip(low[told], *span), np.clip(high[told], *span)
     axes.fill_between(x[told], *ends, color=one.colour, alpha=look.BAND, linewidth=0)
     known = np.isfinite(y) & (y > 0)
-    axes.plot(x[known], y[known], color=one.colour, linewidth=look.LINE)
+    look.line(axes, x[known], y[known], color=one.colour, linewidth=look.LINE)
     inside = known & (y >= span[0]) & (y <= span[1])
-    axes.plot(x[inside], y[inside], **one.marks(look.MEAN - 0.4))
+    look.line(axes, x[inside], y[inside], **one.marks(look.MEAN - 0.4))
 
 
 def _draw_batch(
@@ -212,7 +220,7 @@ def _by_size(found: Sequence[ArmScale], axes: Axes) -> Axes:
     area = [x[0], *corners, corners[-1] if corners[-1] >= span[1] else x[1]]
     height = [max(span[0], x[0]), *corners, span[1]]
     axes.fill_between(area, height, span[1], color=look.WASH, linewidth=0, zorder=0)
-    axes.plot(corners, corners, color=look.AXIS, linewidth=look.THIN, linestyle=look.DOTTED)
+    look.line(axes, corners, corners, color=look.AXIS, linewidth=look.THIN, linestyle=look.DOTTED)
     look.write(axes, (0, 1), "an update is mostly noise", offset=(8, -14), at="axes")
     look.write(axes, (1, 0), "mostly gradient", offset=(-6, 12), at="axes", ha="right")
     for size in sizes:
@@ -250,10 +258,10 @@ def _draw_size(
             for v in (one.scale.interval.low, one.scale.interval.value, one.scale.interval.high)
         )
         if np.isfinite([low, high]).all():
-            axes.plot([x, x], [low, high], color=colour, linewidth=look.LINE)
+            look.line(axes, [x, x], [low, high], color=colour, linewidth=look.LINE)
             lowest, highest = min(lowest, low), max(highest, high)
         hollow = bool(one.arm) and one.arm not in ("sqrt", "baseline")
-        axes.plot([x], [value], **look.marked(rank, 5.0, colour, hollow=hollow))
+        look.line(axes, [x], [value], **look.marked(rank, 5.0, colour, hollow=hollow))
         lowest, highest = min(lowest, value), max(highest, value)
     ends = [look.shown(f([one.scale.interval.value for one in own])) for f in (min, max)]
     text = ends[0] if ends[0] == ends[1] else "–".join(ends)

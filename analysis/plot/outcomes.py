@@ -67,10 +67,10 @@ def loss(
         beside = [each.rule_words for each in curves if each.batch_size == one.batch_size]
         dashes = _DASHES[beside.index(one.rule_words) % len(_DASHES)]
         style: dict[str, Any] = {"color": one.colour, "linewidth": look.LINE, "linestyle": dashes}
-        axes.plot(middle.time, middle.value, **style)
+        look.line(axes, middle.time, middle.value, **style)
         hollow = one.rule not in ("sqrt", "") or bool(one.set_name or one.rung)
         marks = one.marks(look.MEAN - 0.2, hollow=hollow)
-        axes.plot(middle.time[::28], middle.value[::28], **marks, zorder=4)
+        look.line(axes, middle.time[::28], middle.value[::28], **marks, zorder=4)
         several = sizes.count(one.batch_size) > 1
         name = f"{one.title}, {one.rule_words}" if several and one.rule_words else one.title
         end = float(middle.time[-1]), float(middle.value[-1])
@@ -123,7 +123,7 @@ def generalization(runs: Runs, ax: Axes | None = None) -> Axes:
     look.frame(axes, x=x, y=y, across=across, up=up, words=(look.tick, words))
     for one, (far, score) in points.items():
         hollow = one.rule not in ("sqrt", "") or bool(one.set_name or one.rung)
-        axes.plot(far, score, **one.marks(4.2, hollow=hollow))
+        look.line(axes, far, score, **one.marks(4.2, hollow=hollow))
     _name_clouds(axes, points)
     return axes
 

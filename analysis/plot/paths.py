@@ -135,13 +135,13 @@ def aging(
     for k, (_, xs, values) in enumerate(drawn):
         pale = 0.3 + 0.7 * k / max(len(drawn) - 1, 1)
         style: dict[str, Any] = {"color": one.colour, "alpha": round(pale, 2)}
-        axes.plot(xs, values, linewidth=look.LINE, **style)
+        look.line(axes, xs, values, linewidth=look.LINE, **style)
         marks: dict[str, Any] = {
             **one.marks(2.4),
             "markerfacecolor": one.colour,
             "alpha": round(pale, 2),
         }
-        axes.plot(xs, values, **marks)
+        look.line(axes, xs, values, **marks)
     ends = [
         End(float(xs[-1]), float(values[-1]), "", f"s = {look.tick(start)}")
         for start, xs, values in (drawn[:1] + drawn[-1:] if len(drawn) > 1 else drawn)
@@ -228,14 +228,14 @@ def landscape(
             "linewidth": look.THIN,
             "linestyle": look.DOTTED,
         }
-        axes.plot(ends, heights, **dots)
+        look.line(axes, ends, heights, **dots)
         inside = min(x[1], start * (y[1] / foot) ** (1 / power))
         middle = start * (inside / start) ** 0.6
         spot = (middle, foot * (middle / start) ** power)
         look.write(axes, spot, f"γ = {power:g}", offset=(4, -6), ha="left").set_gid("halo")
     for one, found in known.items():
-        axes.plot(found.time, found.value, color=one.colour, linewidth=look.LINE)
-        axes.plot(found.time, found.value, **one.marks(look.MEAN - 0.2), zorder=4)
+        look.line(axes, found.time, found.value, color=one.colour, linewidth=look.LINE)
+        look.line(axes, found.time, found.value, **one.marks(look.MEAN - 0.2), zorder=4)
     return axes
 
 

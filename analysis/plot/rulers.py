@@ -80,12 +80,12 @@ def ruler(row: Any, ax: Axes | None = None) -> Axes:
     if (right - left) * wide < _LEAST:
         left, right = at - _LEAST / wide / 2, at + _LEAST / wide / 2
     beam: dict[str, Any] = {"color": colour, "transform": axes.transAxes, "solid_capstyle": "butt"}
-    axes.plot([left, right], [0.5, 0.5], linewidth=9 * look.PX, alpha=0.42, **beam)
+    look.line(axes, [left, right], [0.5, 0.5], linewidth=9 * look.PX, alpha=0.42, **beam)
     for beyond, place, head in ((not low >= span[0], left, 4), (not high <= span[1], right, 5)):
         if beyond:
             tip: dict[str, Any] = {"marker": head, "markersize": 7 * look.PX, "markeredgewidth": 0}
-            axes.plot([place], [0.5], clip_on=False, **tip, **beam)
-    axes.plot([at, at], [0.22, 0.78], linewidth=2.6 * look.PX, **beam)
+            look.line(axes, [place], [0.5], clip_on=False, **tip, **beam)
+    look.line(axes, [at, at], [0.22, 0.78], linewidth=2.6 * look.PX, **beam)
     return axes
 
 
@@ -144,7 +144,7 @@ def verdicts(found: xr.Dataset, ax: Axes | None = None, *, of_set: int = 0) -> A
             "clip_on": False,
         }
         style |= {"color": colour, "markeredgewidth": 1.6 * look.PX}
-        axes.plot([8 / wide], [y], marker=_MARKS.get(word, "_"), linestyle="none", **style)
+        look.line(axes, [8 / wide], [y], marker=_MARKS.get(word, "_"), linestyle="none", **style)
         bold: dict[str, Any] = {"weight": "bold", "color": look.INK}
         look.write(axes, (0, y), name.replace("'", "′"), offset=(22, 0), at="y", **bold)
         look.write(axes, (0, y), word, offset=(62, 0), at="y", color=colour)

@@ -123,7 +123,7 @@ def _decided(key: str, study: Study) -> Verdict:
     """The verdict on a prediction; of one about batch sizes by the runs whose size is known."""
     if "batch_size" not in PREDICTIONS[key].needs or all(study.batch_sizes):
         return TESTS[key](study)
-    known = study.where(lambda run: int(run["batch_size"].values) > 0)
+    known = study.where(lambda run: int(run.variables["batch_size"].values) > 0)
     if known.runs:
         return TESTS[key](known)
     missing = Missing(
@@ -145,7 +145,7 @@ def in_phase(verdict: Verdict, study: Study) -> Verdict:
         has nothing to do with the phase is left as it is.
     """
     entered = verdict.sample.batch_sizes or study.batch_sizes
-    runs = study.where(lambda run: int(run["batch_size"].values) in entered)
+    runs = study.where(lambda run: int(run.variables["batch_size"].values) in entered)
     ends = sorted(runs.ends_of_phase.values())
     about = math.isfinite(verdict.effect) or verdict.unit in _OF_LENGTH
     if not ends or verdict.prediction in _NOT_ON_MOTION or not about:

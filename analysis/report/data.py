@@ -271,7 +271,9 @@ def largest_tensors(runs: dict[str, xr.Dataset]) -> list[str]:
     reached: dict[str, float] = {}
     for run in runs.values():
         last = run["distance_sq"].isel(iteration=-1).values
-        for name, value in zip(run["tensor"].values.tolist(), last.tolist(), strict=True):
+        for name, value in zip(
+            run.variables["tensor"].values.tolist(), last.tolist(), strict=True
+        ):
             reached[str(name)] = max(reached.get(str(name), 0.0), value)
     chosen = set(sorted(reached, key=reached.__getitem__, reverse=True)[:count])
     return [name for name in reached if name in chosen]

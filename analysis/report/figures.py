@@ -88,13 +88,13 @@ def rivals_panel(shown: Rivals, *, colour: str) -> Markup:
         look.frame(axes, x=x, y=(foot, top), up="distance, mean of the seeds")
         axes.fill_between(band.iteration, band.low, band.high, color=colour, alpha=0.17, lw=0)
         pale: dict[str, Any] = {"color": look.INK, "linewidth": look.FIT, "alpha": 0.22}
-        axes.plot(band.iteration, shown.power, **pale, solid_capstyle="butt")
+        look.line(axes, band.iteration, shown.power, **pale, solid_capstyle="butt")
         dashes: dict[str, Any] = {"color": look.INK, "linewidth": look.LINE}
-        axes.plot(band.iteration, shown.logarithm, **dashes, linestyle=_DASHED)
+        look.line(axes, band.iteration, shown.logarithm, **dashes, linestyle=_DASHED)
         dots: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 0, "clip_on": False}
         kept = evenly(band.iteration, 40)
         dots |= {"color": colour, "marker": "o", "markersize": 4.6 * look.PX, "zorder": 4}
-        axes.plot(band.iteration[kept], band.middle[kept], **dots)
+        look.line(axes, band.iteration[kept], band.middle[kept], **dots)
         _mark_decades(axes, shown)
         # Curves that bend upwards leave room at the upper left, others at the lower right.
         _key(axes, shown.laws, shown, upper=shown.ratio > 1)
@@ -120,10 +120,10 @@ def _key(axes: Axes, words: Sequence[str], shown: Rivals, *, upper: bool) -> Non
         ends = np.array([place[0] + 6 / wide, place[0] + 30 / wide])
         at = [place[1] + up / high] * 2
         if k == 0:
-            axes.plot(ends, at, linestyle=_DASHED, linewidth=look.LINE, **sign)
+            look.line(axes, ends, at, linestyle=_DASHED, linewidth=look.LINE, **sign)
         else:
             pale: dict[str, Any] = {"linewidth": look.FIT, "alpha": 0.22}
-            axes.plot(ends, at, solid_capstyle="butt", **pale, **sign)
+            look.line(axes, ends, at, solid_capstyle="butt", **pale, **sign)
         text = look.shortened(f"{name}: {told}", wide * (0.7 if upper else 0.45))
         look.write(axes, place, text, offset=(36, up), at="axes").set_gid("halo")
 
@@ -136,7 +136,7 @@ def _mark_decades(axes: Axes, shown: Rivals) -> None:
         (first, middle, low, half, "× 1"),
         (middle, last, half, high, f"× {fixed(shown.ratio)}"),
     ):
-        axes.plot([start, end, end], [below, below, above], **line)
+        look.line(axes, [start, end, end], [below, below, above], **line)
         look.write(axes, (end, (below + above) / 2), label, offset=(5, 0)).set_gid("halo")
 
 
@@ -161,7 +161,7 @@ def residual_panel(shown: Rivals) -> Markup:
             shade: dict[str, Any] = {"color": look.INK, "alpha": alpha, "linewidth": 0}
             axes.fill_between(band.iteration, band.low, band.high, **shade)
             ink: dict[str, Any] = {"color": look.INK, "linewidth": look.LINE}
-            axes.plot(band.iteration, band.middle, linestyle=style, **ink)
+            look.line(axes, band.iteration, band.middle, linestyle=style, **ink)
         _key(axes, [f"off by {number(miss, 2)} %" for miss in shown.misses], shown, upper=True)
 
     told = "; ".join(
@@ -233,9 +233,9 @@ def _paint_tensor(axes: Axes, dot: Dot, y: float, sizes: Sequence[int]) -> None:
         return
     if np.isfinite(dot.ends).any():
         ends = np.clip(dot.ends, low, high)
-        axes.plot(ends, [y, y], color=colour, linewidth=look.LINE, alpha=0.25)
+        look.line(axes, ends, [y, y], color=colour, linewidth=look.LINE, alpha=0.25)
     if low <= dot.found.value <= high:
-        axes.plot([dot.found.value], [y], **look.marked(rank, 3.4, colour), zorder=3)
+        look.line(axes, [dot.found.value], [y], **look.marked(rank, 3.4, colour), zorder=3)
 
 
 def local_panel(shown: Local, *, colour: str, span: tuple[float, float]) -> Markup:
@@ -264,9 +264,9 @@ def local_panel(shown: Local, *, colour: str, span: tuple[float, float]) -> Mark
         low, high = np.clip(band.low, *span), np.clip(band.high, *span)
         shade: dict[str, Any] = {"color": colour, "alpha": look.BAND, "linewidth": 0}
         axes.fill_between(band.iteration, low, high, **shade)
-        axes.plot(band.iteration, band.middle, color=colour, linewidth=look.LINE)
+        look.line(axes, band.iteration, band.middle, color=colour, linewidth=look.LINE)
         dashes: dict[str, Any] = {"color": look.INK, "linewidth": look.THIN}
-        axes.plot(band.iteration, shown.law, linestyle=_DASHED, **dashes)
+        look.line(axes, band.iteration, shown.law, linestyle=_DASHED, **dashes)
 
     known = band.middle[np.isfinite(band.middle)]
     told = f"From {fixed(known[0])} to {fixed(known[-1])}." if known.size else "Not known."

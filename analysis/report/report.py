@@ -159,7 +159,9 @@ def _some_arm_is_small(fits: xr.Dataset) -> bool:
 
 
 def _with_tensors(run: xr.Dataset, tensors: list[str]) -> xr.Dataset:
-    return run.isel(tensor=np.flatnonzero(np.isin(run["tensor"].values.astype(str), tensors)))
+    return run.isel(
+        tensor=np.flatnonzero(np.isin(run.variables["tensor"].values.astype(str), tensors))
+    )
 
 
 def _numbers(runs: xr.DataTree, found: Findings) -> dict[str, Any]:

@@ -282,18 +282,18 @@ def clocks_of(run: xr.Dataset) -> dict[str, Array]:
     Returns:
         Readings of shape (iteration,) by name.
     """
-    times = run["iteration"].values.astype(np.float64)
+    times = run.variables["iteration"].values.astype(np.float64)
     found = {ITERATIONS: times}
     if "learning_rate_sum" in run:
-        found[SUMMED_RATE] = run["learning_rate_sum"].values
+        found[SUMMED_RATE] = run.variables["learning_rate_sum"].values
     elif "learning_rate" in run:
-        found[SUMMED_RATE] = summed_rate(times, run["learning_rate"].values)
+        found[SUMMED_RATE] = summed_rate(times, run.variables["learning_rate"].values)
     if "step_sq" in run:
-        squares = run["step_sq"].sum("tensor", skipna=False).values
+        squares = run.variables["step_sq"].sum("tensor", skipna=False).values
         found[UPDATES] = np.cumsum(np.where(times > 0, squares, 0.0))
-    size = float(run["batch_size"].values)
+    size = float(run.variables["batch_size"].values)
     if "samples" in run:
-        found[SEEN] = run["samples"].values
+        found[SEEN] = run.variables["samples"].values
     elif size > 0:  # 0 is a batch size that nobody knows
         found[SEEN] = size * times
     return found
@@ -315,7 +315,7 @@ def rate_changes(run: xr.Dataset) -> bool:
     """Whether the learning rate of a run changes over its records."""
     if "learning_rate" not in run:
         return False
-    times, rates = run["iteration"].values, run["learning_rate"].values
+    times, rates = run.variables["iteration"].values, run.variables["learning_rate"].values
     return bool(rate_change(times, rates, times > 0))
 
 
@@ -334,10 +334,10 @@ def followed(run: xr.Dataset, clock: str) -> tuple[xr.DataArray, int]:
     Raises:
         ValueError: when the recording does not hold the clock, or it falls.
     """
-    times, fitted = run["iteration"].values, fitted_at(run)
-    distance = total_distance(run).reset_coords(drop=True)
+    times, fitted = run.variables["iteration"].values, fitted_at(run)
+    distance = total_distance(run)
     unknown = np.full(times.size, np.nan)
-    rates = run["learning_rate"].values if "learning_rate" in run else unknown
+    rates = run.variables["learning_rate"].values if "learning_rate" in run else unknown
     beside = {clock: read_clock(run, clock), "learning_rate": rates}
     distance = distance.assign_coords({name: ("iteration", one) for name, one in beside.items()})
     _check_rises(clock, distance[clock].values, times)

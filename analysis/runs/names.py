@@ -10,27 +10,30 @@ from collections.abc import Hashable, Mapping, Sequence
 from ultraslow.analysis.text import number
 from ultraslow.diffusion.recording import DatasetLike
 
-from .arms import SETTING, arm, ingredients_of, place_of, setting_in_words, setting_key
+from .arms import SETTING, Arm, arm, ingredients_of, place_of, setting_in_words, setting_key
 from .readings import label
 
 
-def arm_names(runs: Mapping[str, DatasetLike]) -> dict[str, str]:
+def arm_names(
+    runs: Mapping[str, DatasetLike], keys: Mapping[str, Hashable] | None = None
+) -> dict[str, str]:
     """The arm of each run in words; empty where it is the only one of its batch size.
 
     Arguments:
         runs: recordings by node name.
+        keys: the `setting_key` of each, where they are at hand.
 
     Returns:
         Names by node name. Equal ones mean equal arms.
     """
+    keys = keys or {name: setting_key(run) for name, run in runs.items()}
     named: dict[str, str] = {}
     for nodes in _by_size(runs).values():
-        keys = {node: setting_key(runs[node]) for node in nodes}
         first: dict[Hashable, DatasetLike] = {}
-        for node, key in keys.items():
-            first.setdefault(key, runs[node])
+        for node in nodes:
+            first.setdefault(keys[node], runs[node])
         words = _told_apart(_words(first))
-        named |= {node: words[key] for node, key in keys.items()}
+        named |= {node: words[keys[node]] for node in nodes}
     return named
 
 
@@ -46,15 +49,18 @@ def _words(arms: Mapping[Hashable, DatasetLike]) -> dict[Hashable, str]:
 
     The rule is left out where all share it and the rest tells.
     """
-    plain = [run for run in arms.values() if ingredients_of(run) is None]
+    own = {key: arm(run) for key, run in arms.items()}
+    plain = {key: run for key, run in arms.items() if ingredients_of(run) is None}
     rates: dict[str, set[float]] = {}
-    for run in plain:
-        rates.setdefault(arm(run).scaling, set()).add(arm(run).rate)
-    several = [name for name in SETTING if len({str(label(run, name)) for run in plain}) > 1]
-    rest = {key: _rest(run, rates, several) for key, run in arms.items()}
+    for key in plain:
+        rates.setdefault(own[key].scaling, set()).add(own[key].rate)
+    several = [
+        name for name in SETTING if len({str(label(run, name)) for run in plain.values()}) > 1
+    ]
+    rest = {key: _rest(run, own[key], rates, several) for key, run in arms.items()}
     if len(rates) == 1 and all(rest.values()):
         return rest
-    rules = {key: arm(run).scaling if _rung(run) is None else "" for key, run in arms.items()}
+    rules = {key: own[key].scaling if _rung(run) is None else "" for key, run in arms.items()}
     return {key: ", ".join(filter(None, (rules[key], rest[key]))) for key in arms}
 
 
@@ -65,12 +71,14 @@ def _rung(run: DatasetLike) -> str | None:
     return place.name or f"rung {place.number}"
 
 
-def _rest(run: DatasetLike, rates: Mapping[str, set[float]], several: Sequence[str]) -> str:
+def _rest(
+    run: DatasetLike, own: Arm, rates: Mapping[str, set[float]], several: Sequence[str]
+) -> str:
     """The rung of a run; or its rate, noise and settings, where others have others."""
     rung = _rung(run)
     if rung is not None:
         return rung
-    own, parts = arm(run), []
+    parts = []
     if len(rates[own.scaling]) > 1:
         parts.append(f"rate {number(own.rate)}")
     if own.noise:

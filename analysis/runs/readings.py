@@ -97,7 +97,7 @@ SAME_GRADIENT = 0.01
 def whole_batch(run: xr.Dataset) -> bool:
     """Whether an update holds as many samples as the training set, and no noise was added."""
     size = label(run, "data_size", None)
-    whole = size is not None and int(run["batch_size"].values) >= int(str(size))
+    whole = size is not None and int(run.variables["batch_size"].values) >= int(str(size))
     return whole and injected_noise(run) == 0
 
 
@@ -116,7 +116,7 @@ def noise_free(run: xr.Dataset) -> bool | None:
 
 def sampling_share(run: xr.Dataset) -> float:
     """1 − M/D, the share of the noise that sampling without replacement leaves; 1 without D."""
-    size = float(run["batch_size"].values)
+    size = float(run.variables["batch_size"].values)
     return float(size * scaling.noise_factor(size, _data_size(run)))
 
 
@@ -124,7 +124,7 @@ def _data_size(run: xr.Dataset) -> float | None:
     size = label(run, "data_size", None)
     if size is None:
         return None
-    return max(float(str(size)), float(run["batch_size"].values))
+    return max(float(str(size)), float(run.variables["batch_size"].values))
 
 
 @dataclass(frozen=True)
@@ -380,9 +380,11 @@ def total_distance(run: xr.Dataset) -> xr.DataArray:
         run: a recording.
 
     Returns:
-        Distances `(iteration,)`, dimensionless.
+        Distances `(iteration,)`, dimensionless, with that coordinate alone.
     """
-    return (run["distance_sq"].sum("tensor", skipna=False) ** 0.5).rename("distance")
+    # Labels of the run would be carried along by each step, which takes most of the time.
+    distance = run.variables["distance_sq"].sum("tensor", skipna=False) ** 0.5
+    return xr.DataArray(distance, {"iteration": run.variables["iteration"]}, name="distance")
 
 
 def clock_values(run: xr.Dataset, clock: str) -> Array:
@@ -397,14 +399,18 @@ def clock_values(run: xr.Dataset, clock: str) -> Array:
     Returns:
         Its values, shape (iteration,).
     """
-    iteration = run["iteration"].values
+    iteration = run.variables["iteration"].values
     if clock == ITERATION:
         return iteration
-    size = int(run["batch_size"].values)
+    size = int(run.variables["batch_size"].values)
     if clock == SAMPLES:
         return iteration * float(size)
     rate = constant_rate(run).rate
-    summed = run["learning_rate_sum"].values if "learning_rate_sum" in run else rate * iteration
+    summed = (
+        run.variables["learning_rate_sum"].values
+        if "learning_rate_sum" in run
+        else rate * iteration
+    )
     return summed if clock == RATE else rate * summed / size
 
 
@@ -423,7 +429,7 @@ def _ends(run: xr.Dataset, clock: str) -> tuple[float, float]:
     stretch = constant_rate(run).iteration
     if not stretch.size:
         return 1.0, 0.0
-    values = clock_values(run, clock)[np.isin(run["iteration"].values, stretch)]
+    values = clock_values(run, clock)[np.isin(run.variables["iteration"].values, stretch)]
     return values[0].item(), values[-1].item()
 
 
@@ -441,7 +447,7 @@ def log_distance(
     """One run's ln d on the times of a clock, shape (time,)."""
     distance = total_distance(run).values
     values = clock_values(run, clock)
-    known = (run["iteration"].values >= 1) & (distance > 0) & (values > 0)
+    known = (run.variables["iteration"].values >= 1) & (distance > 0) & (values > 0)
     return np.interp(np.log(times), np.log(values[known]), np.log(distance[known]))
 
 
@@ -508,8 +514,8 @@ def measured_temperature(run: xr.Dataset, span: Span) -> float:
         T in the unit of the loss; NaN where the noise was not measured there.
     """
     trace = window_mean(run, "noise_trace", span)
-    shares = scaling.noise_factor(int(run["batch_size"].values), _data_size(run))
-    weights = float(run["tensor_size"].sum()) or math.nan
+    shares = scaling.noise_factor(int(run.variables["batch_size"].values), _data_size(run))
+    weights = float(run.variables["tensor_size"].values.sum()) or math.nan
     variance = trace * float(shares) / weights + injected_noise(run) ** 2
     return constant_rate(run).rate * variance / (2 * (1 - momentum(run)))
 
@@ -528,9 +534,11 @@ def window_mean(run: xr.Dataset, field: str, span: Span) -> float:
     """
     if field not in run:
         return math.nan
-    total = run[field].sum("tensor", skipna=False).values
-    at = run["iteration"].values
-    count = run["noise_updates"].values if "noise_updates" in run else np.diff(at, prepend=0)
+    total = run.variables[field].sum("tensor", skipna=False).values
+    at = run.variables["iteration"].values
+    count = (
+        run.variables["noise_updates"].values if "noise_updates" in run else np.diff(at, prepend=0)
+    )
     inside = (at > span[0]) & (at <= span[1]) & np.isfinite(total) & (count > 0)
     covered = np.diff(at, prepend=0)[inside].sum()
     if not inside.any() or covered < _COVERED * (span[1] - span[0]):
@@ -540,7 +548,7 @@ def window_mean(run: xr.Dataset, field: str, span: Span) -> float:
 
 def rate_over_size(run: xr.Dataset) -> float:
     """η·c(M)/(1 − m), to which the temperature is proportional at equal gradient noise."""
-    shares = scaling.noise_factor(int(run["batch_size"].values), _data_size(run))
+    shares = scaling.noise_factor(int(run.variables["batch_size"].values), _data_size(run))
     return constant_rate(run).rate * float(shares) / (1 - momentum(run))
 
 
@@ -568,7 +576,7 @@ def grouped(run: xr.Dataset) -> xr.Dataset:
         The recording along `tensor`, whose names are those of the groups that have a tensor.
     """
     places = group_places(run)
-    squares = run["distance_sq"].transpose("iteration", "tensor").values
+    squares = run.variables["distance_sq"].transpose("iteration", "tensor").values
     summed = np.stack([squares[:, found].sum(axis=1) for found in places.values()], axis=1)
     named = ("learning_rate", "learning_rate_sum", "loss", "loss_updates")
     kept = run[[name for name in named if name in run]].drop_dims("tensor", errors="ignore")
@@ -585,12 +593,14 @@ def group_places(run: xr.Dataset) -> dict[str, NDArray[np.int64]]:
     A recording that was made of groups has those, and `OTHERS` for tensors that are in none.
     """
     if given := json.loads(str(run.attrs.get("tensor_groups", "{}"))):
-        names = [str(name) for name in run["tensor"].values.tolist()]
+        names = [str(name) for name in run.variables["tensor"].values.tolist()]
         own = {name: np.array([place]) for place, name in enumerate(names) if name in given}
         rest = np.array([place for place, name in enumerate(names) if name not in given], int)
         return own | ({OTHERS: rest} if rest.size else {})
     later = np.arange(1, run.sizes["tensor"])
     known = "scale_invariant" in run
-    irrelevant = run["scale_invariant"].values[1:] == 1 if known else np.zeros(later.size, bool)
+    irrelevant = (
+        run.variables["scale_invariant"].values[1:] == 1 if known else np.zeros(later.size, bool)
+    )
     found = {FIRST: np.array([0]), INVARIANT: later[irrelevant], OTHERS: later[~irrelevant]}
     return {group: places for group, places in found.items() if places.size}

@@ -162,7 +162,7 @@ def critical_batch(
     given = runs if isinstance(runs, dict) else runs_of(runs)
     if target is not None and not isinstance(target, Real):
         raise TypeError(f"target: found {type(target).__name__}, expected a training loss")
-    sized = {name: run for name, run in given.items() if int(run["batch_size"].values)}
+    sized = {name: run for name, run in given.items() if int(run.variables["batch_size"].values)}
     if given and not sized:
         needed = "batch sizes, as `ultraslow import --batch-size` tells them"
         return CriticalBatch(reason="no run's batch size is known", needed=needed)
@@ -296,7 +296,7 @@ def _steps(runs: Mapping[str, xr.Dataset], target: float) -> dict[float, Steps]:
     """Iterations to the target by batch size, of one run a seed and rate."""
     steps: dict[float, Steps] = {}
     for name, run in runs.items():
-        rates = steps.setdefault(int(run["batch_size"].values), {})
+        rates = steps.setdefault(int(run.variables["batch_size"].values), {})
         seed, found = label(run, "seed", name), steps_to(run, target)
         rates.setdefault(rate_of(run), {})[seed] = found
     return steps

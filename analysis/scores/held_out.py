@@ -33,13 +33,15 @@ def metric_of(runs: Iterable[xr.Dataset]) -> str:
 
 def has(run: xr.Dataset, metric: str) -> bool:
     """Whether a recording evaluated a metric, be its values finite or not."""
-    return "held_out" in run and metric in run["metric"].values.tolist()
+    return "held_out" in run and metric in run.variables["metric"].values.tolist()
 
 
 def _values(run: xr.Dataset, metric: str) -> NDArray[np.float64]:
     if not has(run, metric):
         return np.empty(0)
-    return run["held_out"].values[:, run["metric"].values.tolist().index(metric)]
+    return run.variables["held_out"].values[
+        :, run.variables["metric"].values.tolist().index(metric)
+    ]
 
 
 def once(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
@@ -50,7 +52,7 @@ def once(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     """
     kept: dict[tuple[object, ...], str] = {}
     for name, run in runs.items():
-        key = (*_draw(name, run), int(run["iteration"].values[-1]))
+        key = (*_draw(name, run), int(run.variables["iteration"].values[-1]))
         if key not in kept or _rule_of(run) < _rule_of(runs[kept[key]]):
             kept[key] = name
     names = set(kept.values())
@@ -68,14 +70,14 @@ def longest_trainings(runs: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
         key = _draw(name, run)
         if (
             key not in kept
-            or run["iteration"].values[-1] > runs[kept[key]]["iteration"].values[-1]
+            or run.variables["iteration"].values[-1] > runs[kept[key]]["iteration"].values[-1]
         ):
             kept[key] = name
     return {name: run for name, run in runs.items() if name in kept.values()}
 
 
 def _draw(name: str, run: xr.Dataset) -> tuple[object, ...]:
-    size = int(run["batch_size"].values)
+    size = int(run.variables["batch_size"].values)
     return size, rate_of(run), setting_of(run), label(run, "seed", name)
 
 
@@ -146,13 +148,13 @@ def trainings(runs: Mapping[str, xr.Dataset], metric: str) -> list[ScoredRun]:
 
 
 def _training(name: str, run: xr.Dataset, metric: str) -> ScoredRun:
-    values, at = _values(run, metric), run["iteration"].values
+    values, at = _values(run, metric), run.variables["iteration"].values
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = values if metric == "accuracy" else -np.log(values)
     known = np.isfinite(scores) & (at[: scores.size] > 0)
     earlier = known.any() and at[: scores.size][known][0] < at[-1]
     return ScoredRun(
-        batch_size=int(run["batch_size"].values),
+        batch_size=int(run.variables["batch_size"].values),
         rate=rate_of(run),
         seed=label(run, "seed", name),
         last=int(at[-1]),
@@ -172,5 +174,5 @@ def rate_of(run: xr.Dataset) -> float:
     """The learning rate a run was started with, or its highest where a warm-up starts at 0."""
     base = float(str(label(run, "base_learning_rate", 0.0)))
     if not base > 0 and "learning_rate" in run:
-        base = float(np.nanmax(run["learning_rate"].values))
+        base = float(np.nanmax(run.variables["learning_rate"].values))
     return float(f"{base:.4g}")

@@ -34,7 +34,10 @@ def smoothed(run: xr.Dataset) -> tuple[Array, Array]:
     Returns:
         Iterations and losses, shape (window,) each.
     """
-    iteration, loss = run["iteration"].values.astype(np.float64), run["loss"].values
+    iteration, loss = (
+        run.variables["iteration"].values.astype(np.float64),
+        run.variables["loss"].values,
+    )
     middle = (iteration + np.concatenate([[0.0], iteration[:-1]]) + 1) / 2
     updates = np.diff(iteration, prepend=0.0)
     known = (iteration >= 1) & np.isfinite(loss)
@@ -95,12 +98,12 @@ def untrained(runs: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
     falls = {name: _fall(run) for name, run in runs.items()}
     most: dict[int, float] = {}
     for name, run in runs.items():
-        size = int(run["batch_size"].values)
+        size = int(run.variables["batch_size"].values)
         most[size] = max(most.get(size, 0.0), falls[name])
     return tuple(
         name
         for name, run in runs.items()
-        if falls[name] < _FALL * most[int(run["batch_size"].values)] or _ceases(run)
+        if falls[name] < _FALL * most[int(run.variables["batch_size"].values)] or _ceases(run)
     )
 
 
@@ -118,9 +121,9 @@ def ended_early(runs: Mapping[str, xr.Dataset]) -> dict[str, int]:
     fallen = set(untrained(runs))
     arms: dict[tuple[int, float], dict[str, int]] = {}
     for name, run in runs.items():
-        known = run["iteration"].values[np.isfinite(run["loss"].values)]
+        known = run.variables["iteration"].values[np.isfinite(run.variables["loss"].values)]
         if name not in fallen and known.size:
-            own = arms.setdefault((int(run["batch_size"].values), rate_of(run)), {})
+            own = arms.setdefault((int(run.variables["batch_size"].values), rate_of(run)), {})
             own[name] = int(known[-1])
     found: dict[str, int] = {}
     for lasts in arms.values():
@@ -137,7 +140,7 @@ def _fall(run: xr.Dataset) -> float:
 
 
 def _ceases(run: xr.Dataset) -> bool:
-    iteration, loss = run["iteration"].values, run["loss"].values
+    iteration, loss = run.variables["iteration"].values, run.variables["loss"].values
     return not np.isfinite(loss[iteration > iteration[-1] / 2]).any()
 
 
@@ -156,7 +159,7 @@ def common_target(runs: Mapping[str, xr.Dataset], enough: int = SEEDS) -> float:
     fallen = set(untrained(runs))
     arms: dict[tuple[int, float], list[str]] = {}
     for name, run in runs.items():
-        arms.setdefault((int(run["batch_size"].values), rate_of(run)), []).append(name)
+        arms.setdefault((int(run.variables["batch_size"].values), rate_of(run)), []).append(name)
     counted = [
         name
         for names in arms.values()

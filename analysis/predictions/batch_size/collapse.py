@@ -387,18 +387,18 @@ def _recorded(study: Study) -> str:
     by_size: dict[int, list[float]] = {}
     for run in study.runs.values():
         step = _mean_step(run, study.last_decade)
-        by_size.setdefault(int(run["batch_size"].values), []).append(step)
+        by_size.setdefault(int(run.variables["batch_size"].values), []).append(step)
     low, high = (fmean(by_size[size]) for size in (min(by_size), max(by_size)))
     return f"; the recorded paths make it {rounded(high / low)}" if low > 0 and high > 0 else ""
 
 
 def _mean_step(run: xr.Dataset, span: Span) -> float:
     """Mean squared length of an update in a span; NaN where no part of it lies between records."""
-    at = run["iteration"].values
+    at = run.variables["iteration"].values
     within = np.flatnonzero((at > span[0]) & (at <= span[1]))
     if not within.size or within[0] == 0:
         return math.nan
-    path = float(run["step_sq"].sum("tensor", skipna=False).values[within].sum())
+    path = float(run.variables["step_sq"].sum("tensor", skipna=False).values[within].sum())
     return path / float(at[within[-1]] - at[within[0] - 1])
 
 

@@ -64,11 +64,11 @@ def huge_batch(study: Study) -> Verdict:
     if missing is not None:
         return blank.lacking(missing, kept.sample)
     size = max(huge_sizes(kept.runs))
-    growth = log_growth(kept.where(lambda run: int(run["batch_size"].values) == size))
+    growth = log_growth(kept.where(lambda run: int(run.variables["batch_size"].values) == size))
     times = last_common_decade(kept.runs)
     curves = log_curves(kept, times).mean()
     blank = replace(blank, sample=kept.sample, span=(float(times[0]), float(times[-1])))
-    smaller = told_arm(kept.where(lambda run: int(run["batch_size"].values) < size))
+    smaller = told_arm(kept.where(lambda run: int(run.variables["batch_size"].values) < size))
     found = _judge(blank, growth, Place.of(curves, size), smaller[1] if smaller else "")
     return replace(found, assumptions=(*found.assumptions, *notes))
 

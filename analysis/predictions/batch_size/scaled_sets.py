@@ -194,7 +194,7 @@ def short_of_noise(study: Study, *, margin: float = MARGIN) -> dict[int, float]:
     """
     shares: dict[int, float] = {}
     for run in study.runs.values():
-        size = int(run["batch_size"].values)
+        size = int(run.variables["batch_size"].values)
         shares[size] = min(sampling_share(run), shares.get(size, 1.0))
     first = shares.get(min(shares, default=0), 1.0)
     found = {size: math.sqrt(share / first) for size, share in shares.items() if share < first}
@@ -203,7 +203,7 @@ def short_of_noise(study: Study, *, margin: float = MARGIN) -> dict[int, float]:
 
 def without_short(study: Study, short: Mapping[int, float]) -> Study:
     """The runs without those of batch sizes that `short_of_noise` names."""
-    return study.where(lambda run: int(run["batch_size"].values) not in short)
+    return study.where(lambda run: int(run.variables["batch_size"].values) not in short)
 
 
 def set_aside(short: Mapping[int, float], claim: Claim) -> tuple[str, ...]:
@@ -240,7 +240,7 @@ def lacking_sizes(study: Study, candidates: Study, claim: Claim) -> Missing | No
     """
     if not candidates.runs:
         runs = study.runs.values()
-        found = sorted({str(run["scaling"].values) for run in runs if "scaling" in run})
+        found = sorted({str(run.variables["scaling"].values) for run in runs if "scaling" in run})
         listed = ", ".join(item[:40] for item in found) or "none recorded"
         return Missing(
             f"No run has the scaling rule {claim.scaling!r} (found: {listed}).",
@@ -397,10 +397,13 @@ def _unmeasured(study: Study, claim: Claim) -> Missing | None:
     for node, run in study.runs.items():
         lost = _lost(run, times, claim)
         if node in early:
-            lost = np.flatnonzero(run["iteration"].values > measured_until(run))
+            lost = np.flatnonzero(run.variables["iteration"].values > measured_until(run))
         if lost.size:
-            at, value = int(run["iteration"].values[lost[0]]), total_distance(run).values[lost[0]]
-            name = str(run["run"].values)[:80]
+            at, value = (
+                int(run.variables["iteration"].values[lost[0]]),
+                total_distance(run).values[lost[0]],
+            )
+            name = str(run.variables["run"].values)[:80]
             return Missing(
                 f"The distance of run {name} is {value:g} at iteration {at}.",
                 f"{LEAST_SEEDS} runs a batch size whose distance is known up to iteration "

@@ -155,7 +155,7 @@ def law_runs(study: Study) -> tuple[Study, SlopeLaw | None]:
 
 def _by_sampling(run: xr.Dataset) -> bool:
     """Whether the noise of a run's gradients is that of its batches."""
-    known = int(run["batch_size"].values) > 0
+    known = int(run.variables["batch_size"].values) > 0
     return known and not whole_batch(run) and injected_noise(run) == 0
 
 

@@ -123,7 +123,7 @@ def huge_sizes(runs: Mapping[str, xr.Dataset]) -> set[int]:
     Returns:
         The sizes, samples.
     """
-    pairs = [(int(run["batch_size"].values), _data_size(run)) for run in runs.values()]
+    pairs = [(int(run.variables["batch_size"].values), _data_size(run)) for run in runs.values()]
     return {size for size, whole in pairs if whole > 0 and size >= HUGE_SHARE * whole}
 
 

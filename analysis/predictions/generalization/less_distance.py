@@ -151,7 +151,11 @@ def _of_few_seeds(runs: Mapping[str, xr.Dataset]) -> int:
 
 def _counts(runs: Mapping[str, xr.Dataset]) -> Counter:
     return Counter(
-        (int(run["batch_size"].values), int(run["iteration"].values[-1]), rate_of(run))
+        (
+            int(run.variables["batch_size"].values),
+            int(run.variables["iteration"].values[-1]),
+            rate_of(run),
+        )
         for run in runs.values()
     )
 
@@ -182,7 +186,7 @@ def ends(study: Study) -> list[End]:
 
 
 def _final_distance(run: xr.Dataset) -> float:
-    return math.sqrt(float(run["distance_sq"].values[-1].sum()))
+    return math.sqrt(float(run.variables["distance_sq"].values[-1].sum()))
 
 
 def _best(

@@ -163,19 +163,21 @@ def aging(study: Study) -> Verdict:
 
 def _times(run: xr.Dataset) -> NDArray[np.int64]:
     """Recorded iterations at a constant rate whose displacements are known."""
-    at = run["iteration"].values
+    at = run.variables["iteration"].values
     if _is_exact(run):
-        finite = np.isfinite(run["displacement_sq"].values).all(axis=1)
-        at = np.intersect1d(at[finite], run["since"].values)
+        finite = np.isfinite(run.variables["displacement_sq"].values).all(axis=1)
+        at = np.intersect1d(at[finite], run.variables["since"].values)
     else:
-        at = at[np.isfinite(run["sketch"].values).all(axis=1)]
+        at = at[np.isfinite(run.variables["sketch"].values).all(axis=1)]
     stretch = constant_rate(run).iteration
     return at[(at >= FIRST) & np.isin(at, stretch)]
 
 
 def _is_exact(run: xr.Dataset) -> bool:
     """Whether displacements were measured, as of checkpoints, and not estimated from sketches."""
-    return "displacement_sq" in run and bool(np.isfinite(run["displacement_sq"].values).any())
+    return "displacement_sq" in run and bool(
+        np.isfinite(run.variables["displacement_sq"].values).any()
+    )
 
 
 def _is_long(run: xr.Dataset) -> bool:

@@ -137,7 +137,9 @@ def path_ratio(run: xr.Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64
     """
     distance = total_distance(run)
     at = distance["iteration"].values.astype(float)
-    path = np.cumsum(np.where(at > 0, run["step_sq"].sum("tensor", skipna=False).values, 0.0))
+    path = np.cumsum(
+        np.where(at > 0, run.variables["step_sq"].sum("tensor", skipna=False).values, 0.0)
+    )
     known = (path > 0) & (distance.values > 0) & (at >= 1)
     free = (1 + momentum(run)) / (1 - momentum(run))
     return at[known], distance.values[known] ** 2 / path[known] / free

@@ -122,6 +122,9 @@ def barriers(study: Study) -> Verdict:
     return replace(verdict, null=(1 / FACTOR, FACTOR), effect_low=least)
 
 
+_LOSSES = ("line_loss", "center_loss")
+
+
 def crossings(run: xr.Dataset) -> list[Crossing]:
     """The ways between consecutive checkpoints at a constant learning rate.
 
@@ -132,7 +135,7 @@ def crossings(run: xr.Dataset) -> list[Crossing]:
         One crossing a checkpoint after the first in the stretch; those with an infinite or NaN
         loss are left out.
     """
-    ordered = run.sortby("fraction")
+    ordered = run[[name for name in _LOSSES if name in run]].sortby("fraction")
     rows = _checkpoints(ordered)
     at = ordered["iteration"].values[rows].tolist()
     stretch = constant_rate(run).iteration
@@ -152,10 +155,10 @@ def _checkpoints(run: xr.Dataset) -> NDArray[np.int64]:
 
     A run that was resumed may have lost the checkpoint that a line starts from.
     """
-    measured = np.isfinite(run["line_loss"].values).any(axis=1)
+    measured = np.isfinite(run.variables["line_loss"].values).any(axis=1)
     if "center_loss" in run:
-        measured |= np.isfinite(run["center_loss"].values).any(axis=1)
-    return np.flatnonzero(measured & (run["iteration"].values > 0))
+        measured |= np.isfinite(run.variables["center_loss"].values).any(axis=1)
+    return np.flatnonzero(measured & (run.variables["iteration"].values > 0))
 
 
 def _crossing(start: int, end: int, loss: Array) -> Crossing:

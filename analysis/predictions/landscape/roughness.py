@@ -106,7 +106,7 @@ def scans(run: xr.Dataset, ensemble: str, *, reach: float) -> list[LossScan]:
         One scan a record where the loss was measured along `DIRECTIONS` directions or more. A
         record has one or two directions along the trajectory; those of all records make one scan.
     """
-    if "loss_difference" not in run or ensemble not in run["ensemble"].values.tolist():
+    if "loss_difference" not in run or ensemble not in run.variables["ensemble"].values.tolist():
         return []
     named = [name for name in ("loss_difference", "difference_noise") if name in run]
     chosen = run[named].sel(ensemble=ensemble)
@@ -237,7 +237,9 @@ def landscape_growth(study: Study) -> Verdict:
     known, missing = study.comparable("loss_difference", "distance_sq")
     if missing is not None:
         return blank.lacking(missing, known.sample)
-    there = {kind for run in known.runs.values() for kind in run["ensemble"].values.tolist()}
+    there = {
+        kind for run in known.runs.values() for kind in run.variables["ensemble"].values.tolist()
+    }
     kinds = [kind for kind in (*RANDOM, TRAJECTORY) if kind in there]
     wide = known.at(1 - (1 - study.level) / len(kinds))
     judged = [item for kind in kinds for item in _judge(kind, wide)]
