@@ -19,6 +19,7 @@ from .fit import (
 from .grids import thinned as thinned, time_grid as time_grid
 from .late_logarithm import (
     BEGINNINGS as BEGINNINGS,
+    BENT as BENT,
     ONSET as ONSET,
     SETTLED as SETTLED,
     Advantage as Advantage,

@@ -10,7 +10,8 @@ logarithms and by laws that are no logarithm ever. Late logarithms are
   the end at most. Without that bound a broad enough turn is any power below the first one: over
   three decades t^0.12 then was a logarithm to 0.2 % of its growth, however long it lasted;
 - ln t after a start that saturates within a fifth of the iterations;
-- powers of ln(1 + t/τ) whose slope grows like t^±0.05 in the end at most.
+- powers of ln(1 + t/τ) whose slope grows like t^±0.075 in the end at most: (ln t)^(2/α) is what
+  rougher landscapes predict, and no power of t may pass for one near them.
 
 Against them stand powers of t beyond the margin, and beside those that saturate, curves whose
 growth ends within the iterations. What is compared is how much of the curve each leaves
@@ -63,13 +64,20 @@ _WIDTHS = (1.0, 0.75, 0.5, 0.3, 0.15)
 # over, share of the iterations; and shares of the growth that they have.
 _BRIEF = 0.05
 _SHARES = (0.1, 0.2, 0.35, 0.5, 0.7)
-# Powers of ln(1 + t/τ): the largest τ, share of the iterations, and how far their slopes are from
-# flat in the end, shares of the margin.
+# Powers of ln(1 + t/τ): the largest τ, share of the iterations, and the powers of t by which their
+# slopes grow in the end; flat is ln(1 + t/τ) itself.
 _UNITS = 0.1
-_BENDS = (-1.0, -0.5, 0.25, 0.5, 0.75, 1.0)
+BENT = 1.5 * MARGIN
+_BENDS = np.concatenate([side * np.linspace(BENT / 30, BENT, 30) for side in (-1, 1)])
 # Growth that ends: exponents before, and when its slope begins to fall like e^(−t/t_e).
 _ENDING = (0.0, 0.25, 0.5, 1.0)
 _ENDS = np.geomspace(0.03, 0.4, 7)
+# Onsets lie close together, for powers as for logarithms: a power that sets in between two of them
+# would be misfit by all, and the longer and quieter its record, the more surely a late logarithm
+# would win. The latest of powers, share of the iterations; and of those that saturate two more.
+# Close ones as late as these fit curves that turn from t^.75 into ln t at a fifth of the time.
+_STEP = 1.6
+_SOON, _LATER = 1 / 30, (0.1, 1 / 3)
 _FASTER = np.arange(0.075, 1.21, 0.025)
 _SLOWER = -np.geomspace(0.075, 4.0, 20)
 _FLOOR = 1e-12  # share of a curve that counts as explained
@@ -108,11 +116,15 @@ class _Family:
     lengths: Array
 
     def explained(self, white: Array) -> Array:
-        """Squares that each explains of whitened curves, shape (series, curve).
+        """Squares that the best explains of whitened curves, shape (series,).
 
         Growth only: a shape may not be turned upside down.
         """
-        return np.asarray(np.maximum(white @ self.shapes.T, 0.0) ** 2)
+        return np.asarray(np.maximum((white @ self.shapes.T).max(axis=-1), 0.0) ** 2)
+
+    def best(self, white: Array) -> int:
+        """Place of the one that explains most of a whitened curve."""
+        return int((self.shapes @ white).argmax())
 
 
 @dataclass(frozen=True)
@@ -151,7 +163,7 @@ def advantage(times: Array, values: Array) -> Advantage:
     whole = (white**2).sum(axis=1)
 
     def unexplained(family: _Family) -> Array:
-        return np.maximum(whole - family.explained(white).max(axis=1), _FLOOR * whole)
+        return np.maximum(whole - family.explained(white), _FLOOR * whole)
 
     late = np.log(unexplained(rivals.late))
     return Advantage(
@@ -198,7 +210,7 @@ def candidates(times: Array, values: Array, *, faster: bool) -> Candidates:
     ones = float(np.linalg.norm(rivals.metric @ np.ones(times.size)))
 
     def best(family: _Family) -> tuple[Array, str]:
-        place = int(family.explained(white).argmax())
+        place = family.best(white)
         scale = max(float(white @ family.shapes[place]), 0.0) / family.lengths[place]
         rest = level - scale * float((rivals.metric @ family.curves[place]) @ rivals.constant)
         return np.asarray(scale * family.curves[place] + rest / ones), family.names[place]
@@ -227,21 +239,27 @@ def _rivals(key: bytes) -> _Rivals:
         )
 
     last = times[-1]
-    soon = (0.0, 0.001 * last, 0.01 * last)
-    late = (0.0, *np.geomspace(0.001 * last, last / 3, 6))
+    soon = (0.0, *_onsets(times[0], _SOON * last))
     return _Rivals(
         metric,
         constant,
         family(_late_logarithms(times)),
         family(_powers(times, _FASTER, soon)),
-        family(_powers(times, _SLOWER, late) + _ended(times)),
+        family(_powers(times, _SLOWER, (*soon, *np.array(_LATER) * last)) + _ended(times)),
     )
+
+
+def _onsets(first: float, latest: float) -> Array:
+    """Onsets up to the latest, each so many times the one before it that no law falls between."""
+    earliest = min(first / 2, latest)
+    count = 1 + int(np.ceil(np.log(latest / earliest) / np.log(_STEP)))
+    return np.geomspace(earliest, latest, count)
 
 
 def _late_logarithms(times: Array) -> list[tuple[str, Array]]:
     """Each with its law, in words."""
     first, last = times[0], times[-1]
-    early = np.geomspace(max(first / 2, last / 3000), 0.1 * last, 12)
+    early = _onsets(first, 0.1 * last)
     # The later the onset, the more of the curve bends with it.
     onsets = (0.0, *early, *np.linspace(0.15, ONSET, 8) * last)
     settled = np.geomspace(max(first, _EARLIEST * last), SETTLED * last, 16)
@@ -274,10 +292,10 @@ def _late_logarithms(times: Array) -> list[tuple[str, Array]]:
 def _logarithm_powers(times: Array) -> list[tuple[str, Array]]:
     """[ln(1 + t/τ)]^q, whose slope grows like t^(q − 1)/ln(1 + T/τ) in the end, in words."""
     found = []
-    for unit in np.geomspace(times[0], _UNITS * times[-1], 8):
+    for unit in _onsets(2 * times[0], _UNITS * times[-1]):
         log_time = np.log1p(times / unit)
-        for share in _BENDS:
-            q = 1 + share * MARGIN * log_time[-1]
+        for bend in _BENDS:
+            q = 1 + bend * log_time[-1]
             found.append((f"log(1 + t/{number(unit)})^{number(q, 2)}", log_time**q))
     return found
 

@@ -146,12 +146,19 @@ POWERS |= {"p = .2": 0.2, "p = .45": 0.45, "p = .7": 0.7, "p = 1": 1.0, "p = -.5
 PAIR = "log, onsets T/20 to T/10"
 LATE_PAIR = "log, onsets T/4 to T/2"
 
+# Powers whose growth sets in at an iteration, 0 for a share of the iterations.
+SET_IN = {
+    f"p = {p:g}, onset {name}".replace("0.", "."): (p, onset, share)
+    for p in (0.1, 0.2, 0.45, -0.2, -0.5)
+    for name, onset, share in (("5", 5.0, 0.0), ("T/300", 0.0, 1 / 300), ("T/50", 0.0, 0.02))
+}
+
 GROWING = ("p = .1", "p = .12", "p = .2", "p = .45", "p = 1")
 
 # Truths whose contradiction is wrong, whose support is wrong, and which should be supported.
 LOGARITHMS = ("p = 0", "p = .05", "p = -.05", *ONSETS, PAIR, *CROSSOVERS, *MIXTURES)
 LOGARITHMS = (*LOGARITHMS, *LATE, LATE_PAIR)
-NOT_LOGARITHMS = tuple(name for name in POWERS if name != "p = 0")
+NOT_LOGARITHMS = (*(name for name in POWERS if name != "p = 0"), *SET_IN)
 EARLY = ("log, onset T/1000", "log, onset T/100")
 
 
@@ -191,6 +198,9 @@ def truths(times, seeds, rng):
             yield name, spread, power(times, own).reshape(shape)
     for name, share in (ONSETS | LATE).items():
         yield name, 0.0, np.broadcast_to(power(times, [0.0], share * times[-1]), shape)
+    for name, (exponent, onset, part) in SET_IN.items():
+        curve = power(times, [exponent], onset + part * times[-1])
+        yield name, 0.0, np.broadcast_to(curve, shape)
     for name, earliest in ((PAIR, 1 / 20), (LATE_PAIR, 1 / 4)):
         own = earliest * times[-1] * 2.0 ** rng.random((SETS, seeds, 1))
         yield name, 0.0, unit(np.log(times + own))
@@ -524,7 +534,7 @@ def design_lines(cells):
 def length_lines(cells):
     """Shares contradicted; more iterations never take power away."""
     lines = ["| law | " + " | ".join(LENGTHS) + " |", "|" + "---|" * (len(LENGTHS) + 1)]
-    for name in GROWING:
+    for name in (*GROWING, *SET_IN):
         own = [share(where(cells, truths=(name,), design=one), "contradicted") for one in LENGTHS]
         lines.append(f"| {name} | {' | '.join(map(str, own))} |")
     return lines
@@ -636,8 +646,14 @@ def test_powers_are_told(cells):
         assert found.value > bound - 3 * found.error, name
 
 
+def test_powers_that_set_in_are_told(cells):
+    for name, (exponent, *_) in SET_IN.items():
+        found = share(where(cells, truths=(name,)), "contradicted")
+        assert found.value > (0.5 if abs(exponent) > 0.15 else 0.3) - 3 * found.error, name
+
+
 def test_longer_runs_tell_more(cells):
-    for name in GROWING:
+    for name in (*GROWING, *SET_IN):
         found = [
             share(where(cells, truths=(name,), design=one), "contradicted") for one in LENGTHS
         ]

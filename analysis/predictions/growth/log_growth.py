@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ultraslow.analysis.comparison import arm_compared, in_words
 from ultraslow.analysis.growth import (
     BEGINNINGS,
+    BENT,
     DECADES,
     DISQUALIFYING,
     LEAST_SEEDS,
@@ -488,7 +489,7 @@ def _conditions(shown: SpeakingArm, found: Judgement) -> tuple[str, ...]:
         f"that grow like t^{BEGINNINGS[0]:g} to t^{BEGINNINGS[-1]:g} at first, or begin with what "
         f"saturates, and are log t by about iteration {settled(shown.last)}",
         "powers of log t, which rougher landscapes predict, grow between log t and t^p: those "
-        f"whose slope in log t grows like t^±{MARGIN:g} at most in the end count as log t, others "
+        f"whose slope in log t grows like t^±{BENT:g} at most in the end count as log t, others "
         "are left to P1'",
         f"10^p = {number(power)} is what t^p without onset or bend adds in a decade for each 1 "
         "in the one before",

@@ -1,10 +1,13 @@
 """P5: on a fixed landscape the log-slope goes like T^(2/α), with the temperature T ∝ η/M.
 
 Within a seed, ln of the log-slope is a line in ln T over the arms; its slope is one number a seed.
+Arms are compared at equal learning rates where some there differ enough in temperature: weights
+that drift move ∝ η as well, so that a temperature which goes with the rate shows the power of the
+rate, and supports nothing.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,6 +50,8 @@ FACTOR = 1.5
 RANGE = 3.0
 # α ≤ 2 for any self-affine landscape, so that 2/α is 1 at least, measured or not.
 _LEAST = 1.0
+# Rates as far apart count as equal.
+_EQUAL = 1.02
 MEASURED = "temperature from the measured gradient noise"
 PROPORTIONAL = "temperature taken ∝ η/M, as not every run recorded its gradient noise"
 
@@ -70,7 +75,35 @@ class _Grid:
     @property
     def apart(self) -> float:
         """Factor between the highest and the lowest temperature."""
-        known = [self.heats[name] for name in self.study.runs]
+        return self._apart(self.study.runs)
+
+    @property
+    def at_equal_rates(self) -> list[list[str]]:
+        """Runs of each learning rate, of rates at which temperatures differ enough; or none."""
+        rates = sorted((arm.rate, names) for arm, names in self.study.arms.items() if arm.rate > 0)
+        groups: list[list[str]] = []
+        last = 0.0
+        for rate, names in rates:
+            groups = [*groups, []] if rate > _EQUAL * last else groups
+            groups[-1].extend(names)
+            last = rate
+        apart = [self._apart(names) for names in groups]
+        enough = max(apart, default=1.0) >= RANGE
+        several = [names for names in groups if len(self.study.part(names).arms) > 1]
+        return several if enough else []
+
+    @property
+    def rates_apart(self) -> float:
+        """Factor between the highest and the lowest learning rate; 1 where one is unknown."""
+        known = [arm.rate for arm in self.study.arms]
+        return max(known) / min(known) if known and min(known) > 0 else 1.0
+
+    def widest(self, groups: Sequence[Sequence[str]]) -> float:
+        """Largest factor between temperatures within groups of runs."""
+        return max(map(self._apart, groups))
+
+    def _apart(self, names: Iterable[str]) -> float:
+        known = [self.heats[name] for name in names]
         return max(known) / min(known) if known else 1.0
 
     @property
@@ -88,9 +121,10 @@ def activation(study: Study) -> Verdict:
     """Verdict on P5.
 
     Supported when the interval of the exponent lies within a factor of 1.5 of 2/α, contradicted
-    when it lies beyond it. 2/α is at least 1, as α ≤ 2 for any self-affine landscape; the
-    landscape tells how much more where it was recorded. Where it was not, an exponent that is too
-    small for any α contradicts, and nothing supports.
+    when it lies beyond it. Arms are compared at equal learning rates where these tell; where the
+    temperature goes with the rate alone, nothing supports. 2/α is at least 1, as α ≤ 2 for any
+    self-affine landscape; the landscape tells how much more where it was recorded. Where it was
+    not, an exponent that is too small for any α contradicts, and nothing supports.
 
     Arguments:
         study: the runs.
@@ -113,17 +147,21 @@ def activation(study: Study) -> Verdict:
         return blank.lacking(missing, (grid.study if grid.enough else known).sample)
     used, span = grown.study, grown.span
     slopes = {name: positive_slope(run, span) for name, run in used.runs.items()}
-    exponents = _exponents(used.runs, grown.heats, slopes)
+    groups = grown.at_equal_rates
+    exponents = _exponents(used.runs, grown.heats, slopes, groups or [list(used.runs)])
     found = t_interval(exponents, level=study.level)
     expected = _expected(used)
     word = _word(found, expected)
+    tied = word == SUPPORTED and not groups and grown.rates_apart > _EQUAL
+    word = UNDECIDABLE if tied else word
     more = Missing("", "")
     if word == UNDECIDABLE:
-        more = _more(exponents, expected, grown, study.level)
+        more = _AT_ONE_RATE if tied else _more(exponents, expected, grown, study.level)
     return blank.decided(
         word,
         found,
-        reason=_reason(word, found, expected, grown),
+        reason=_reason(word, found, expected, grown, groups) + (_TIED if tied else ""),
+        meaning=f"{EFFECT}, at equal learning rates" if groups else EFFECT,
         needed=more.needed,
         sample=used.sample,
         assumptions=(
@@ -141,6 +179,12 @@ def activation(study: Study) -> Verdict:
     )
 
 
+_TIED = " As temperatures go with the learning rate, weights that only drift would move alike."
+_AT_ONE_RATE = Missing(
+    "",
+    f"arms at one learning rate whose temperatures differ by a factor of {RANGE:g}, as of another "
+    f"batch size, {SEEDS} seeds each",
+)
 # Arms are compared within seeds, which takes out what runs of one seed have in common.
 _UNPAIRED = (
     "their seed is unknown or lacking in some arm, their arm has too few, they are shorter than "
@@ -286,20 +330,24 @@ def _cold(long: Study, grid: _Grid) -> Missing:
 
 
 def _exponents(
-    runs: Mapping[str, xr.Dataset], heats: Mapping[str, float], slopes: Mapping[str, float]
+    runs: Mapping[str, xr.Dataset],
+    heats: Mapping[str, float],
+    slopes: Mapping[str, float],
+    groups: Sequence[Sequence[str]],
 ) -> list[float]:
-    """Slope of ln(log-slope) over ln T within each seed."""
-    members: dict[object, list[str]] = {}
-    for name, run in runs.items():
-        members.setdefault(label(run, "seed", None), []).append(name)
-    return [
-        float(
-            np.polyfit(
-                np.log([heats[n] for n in names]), np.log([slopes[n] for n in names]), deg=1
-            )[0]
-        )
-        for names in members.values()
-    ]
+    """Slope of ln(log-slope) over ln T within each seed, of groups with levels of their own."""
+    products: dict[object, list[float]] = {}
+    squares: dict[object, list[float]] = {}
+    for group in groups:
+        members: dict[object, list[str]] = {}
+        for name in group:
+            members.setdefault(label(runs[name], "seed", None), []).append(name)
+        for seed, names in members.items():
+            heat, moved = (np.log([of[n] for n in names]) for of in (heats, slopes))
+            heat -= heat.mean()
+            products.setdefault(seed, []).append(float(heat @ moved))
+            squares.setdefault(seed, []).append(float(heat @ heat))
+    return [sum(products[seed]) / sum(squares[seed]) for seed in products]
 
 
 def _expected(study: Study) -> Interval:
@@ -330,10 +378,14 @@ def _word(found: Interval, expected: Interval) -> str:
     return UNDECIDABLE
 
 
-def _reason(word: str, found: Interval, expected: Interval, grid: _Grid) -> str:
+def _reason(
+    word: str, found: Interval, expected: Interval, grid: _Grid, groups: Sequence[Sequence[str]]
+) -> str:
+    apart = grid.widest(groups) if groups else grid.apart
+    alike = ", at equal learning rates," if groups and grid.rates_apart > _EQUAL else ""
     said = (
-        f"Between temperatures {number(grid.apart)} times apart the log-slope goes like T^x with "
-        f"x = {found} {over(grid.span)}"
+        f"Between temperatures {number(apart)} times apart{alike} the log-slope goes like T^x "
+        f"with x = {found} {over(grid.span)}"
     )
     ends = f"{number(expected.low / FACTOR)} to {number(expected.high * FACTOR)}"
     if not math.isfinite(expected.high):

@@ -137,9 +137,10 @@ def test_the_advantage_is_that_of_explicit_generalized_least_squares():
         return growth_basis(TIMES / LAST, exponent=exponent, onset=onset)
 
     late = [curve for _, curve in module._late_logarithms(TIMES)]
-    faster = [power(p, onset) for p in module._FASTER for onset in (0, 0.001, 0.01)]
-    onsets = (0.0, *np.geomspace(0.001, 1 / 3, 6))
-    slower = [power(p, onset) for p in module._SLOWER for onset in onsets]
+    # Each 1.6 times the one before it or less.
+    soon = (0.0, *np.geomspace(0.5 / LAST, 1 / 30, 15))
+    faster = [power(p, onset) for p in module._FASTER for onset in soon]
+    slower = [power(p, onset) for p in module._SLOWER for onset in (*soon, 0.1, 1 / 3)]
     slower += [curve for _, curve in module._ended(TIMES)]
     found = advantage(TIMES, table)
     for place, values in enumerate(table):

@@ -61,6 +61,43 @@ def test_the_exponent_is_set_against_the_landscape(make, power, gamma, word):
     assert found.verdict == word
 
 
+def at_rates(make, rates, sizes, law):
+    """Runs of log-slope law(η, M) at several learning rates and batch sizes."""
+    runs = {}
+    for rate in rates:
+        for size in sizes:
+            options = {"rate": rate, "scaling": "fixed", "base_learning_rate": rate}
+            for seed in range(4):
+                slope = law(rate, size) * 1.01 ** (seed - 1.5)
+                more = {"noise": 0.0, "records": TIMES, "noise_trace": None, **options}
+                run = make(batch_size=size, seed=seed, slope=slope, **landscape(1.0, seed), **more)
+                runs[f"r{rate}-b{size}-s{seed}"] = run
+    return runs
+
+
+def test_drift_that_goes_with_the_rate_is_no_activation(make):
+    """d ∝ η whatever M: over all arms ln b goes like .7 ln T here, at equal rates like T^0."""
+    runs = at_rates(make, (0.01, 0.1, 1.0), (32, 128), lambda rate, size: 10 * rate)
+    found = activation(Study(runs))
+    assert (found.verdict, found.effect) == ("contradicted", pytest.approx(0, abs=1e-6))
+    assert "4 times apart, at equal learning rates," in found.reason
+
+
+def test_activation_at_several_rates_and_sizes_is_supported(make):
+    found = activation(Study(at_rates(make, (0.05, 0.1), (32, 64, 256), lambda r, m: 64 * r / m)))
+    assert (found.verdict, found.effect) == ("supported", pytest.approx(1, abs=1e-6))
+
+
+def test_temperatures_that_go_with_the_rate_support_nothing(make):
+    runs = at_rates(make, (0.01, 0.03, 0.1), (64,), lambda rate, size: 10 * rate)
+    found = activation(Study(runs))
+    assert (found.verdict, found.effect) == ("undecidable", pytest.approx(1, abs=1e-6))
+    assert "weights that only drift would move alike" in found.reason
+    assert found.needed.startswith("arms at one learning rate")
+    weak = activation(Study(at_rates(make, (0.01, 0.1), (64,), lambda rate, _: rate**0.3)))
+    assert weak.verdict == "contradicted"
+
+
 def test_without_a_landscape_scans_are_asked_for(make):
     assert "landscape scans" in activation(Study(grid(make, 1.0))).needed
 
