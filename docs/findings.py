@@ -360,7 +360,21 @@ def optimizers(reports):
     if not rows:
         return "No study has optimizers at several rates or batch sizes."
     law = "Over the last decade that runs have in common, d ∝ η^x·M^(−y):"
-    return f"{law}\n\n{table(head, rows)}"
+    return f"{by_set(reports)}{law}\n\n{table(head, rows)}"
+
+
+def by_set(reports):
+    """Verdicts on how distances grow, of studies with several sets, as optimizers are."""
+    rows = []
+    keys = ("P1", "P2", "P9")
+    for name, report in reports.items():
+        sets = dict.fromkeys(one["set"] for one in report["verdicts"])
+        if len(sets) > 1:
+            rows += [[name, one, *(brief(report, key, one) for key in keys)] for one in sets]
+    if not rows:
+        return ""
+    head = ["study", "runs of", *(f"{key}: {PREDICTIONS[key].title}" for key in keys)]
+    return f"What the verdicts are about for each, at equal batch sizes:\n\n{table(head, rows)}\n\n"
 
 
 def gain(found):
@@ -412,9 +426,10 @@ def in_short(reports):
     return table(["question", "prediction", *reports], rows)
 
 
-def brief(report, key):
-    """The verdict of a study on one prediction, with its number."""
-    found = next((one for one in report["verdicts"] if one["prediction"] == key), None)
+def brief(report, key, of_set=None):
+    """The verdict of a study, or a set of its runs, on one prediction, with its number."""
+    own = [one for one in report["verdicts"] if of_set in (None, one["set"])]
+    found = next((one for one in own if one["prediction"] == key), None)
     if found is None:
         return "–"
     effect = within(found["effect"], found["effect_low"], found["effect_high"])
