@@ -374,7 +374,7 @@ def by_set(reports):
     if not rows:
         return ""
     head = ["study", "runs of", *(f"{key}: {PREDICTIONS[key].title}" for key in keys)]
-    return f"What the verdicts are about for each, at equal batch sizes:\n\n{table(head, rows)}\n\n"
+    return f"How distances grow, set by set of equal runs:\n\n{table(head, rows)}\n\n"
 
 
 def gain(found):
