@@ -164,6 +164,7 @@ class Quantities:
 
     def __init__(self, quantities: Mapping[str, Quantity]) -> None:
         """Take over quantities by name."""
+        self.noted: Callable[[str], None] = lambda _: None  # told of each that fails
         self._all = dict(quantities)
         # At every update, so those for which it is nothing are not asked.
         own = (one for one in quantities.values() if type(one).update is not Quantity.update)
@@ -266,11 +267,9 @@ class Quantities:
         except Exception as error:
             quantity.failed = repr(error)
             quantity.stop()
-            warnings.warn(
-                f"the {quantity.called} failed and was switched off: {error!r}",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+            told = f"the {quantity.called} failed and was switched off: {error!r}"
+            self.noted(told)
+            warnings.warn(told, RuntimeWarning, stacklevel=4)
             return None
 
 

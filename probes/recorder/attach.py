@@ -248,6 +248,8 @@ def _begun(
     try:
         begun = _with_quantities(setup, start, quantities)
         writer = _writer(setup, begun)
+        for text in start.told:
+            writer.note(start.state.iteration, text)
         writer.mirrored_by(setup.mirrors)
         folder, new = setup.store.folder, start.recorded < 0 and not quiet
         writer.tell = (lambda records: say(folder, outlook(folder, records))) if new else None

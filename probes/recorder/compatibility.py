@@ -1,8 +1,7 @@
 """Whether a run can be recorded, and whether what is on disk belongs to it."""
 
 import shlex
-import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,12 @@ def refuse_unreadable(static: Mapping[str, Any], attributes: Mapping[str, str]) 
 
 
 def refuse_other_run(
-    folder: Path, records: xr.Dataset, static: Mapping[str, object], probes: Collection[str]
+    folder: Path,
+    records: xr.Dataset,
+    static: Mapping[str, object],
+    probes: Collection[str],
+    *,
+    warn: Callable[[str], None],
 ) -> None:
     """A run goes on with the same tensors, batch and probes; of the rest it is warned.
 
@@ -67,6 +71,7 @@ def refuse_other_run(
         records: that are there.
         static: coordinates of the run that goes on.
         probes: all that it runs, `scaler` among them with mixed precision.
+        warn: is told of the rest.
 
     Raises:
         ValueError: saying what differs.
@@ -91,7 +96,8 @@ def refuse_other_run(
                 f"probes: the recording {had} {field}, which {probe!r} makes; resume with the "
                 "same probes and scaler"
             )
-    _warn_of_other_metadata(folder, records, static)
+    for told in _other_metadata(folder, records, static):
+        warn(told)
 
 
 def refuse_other_landscape(
@@ -170,42 +176,35 @@ def refuse_other_weights(
         )
 
 
-def warn_of_other_weights(folder: Path, state: State, distance_sq: float) -> None:
-    """Tell when the weights are not as far from w0 as they were at the state's iteration."""
+def other_weights(state: State, distance_sq: float) -> str:
+    """What to say where the weights are not as far from w0 as at the state's iteration."""
     known = np.isfinite(state.distance_sq)
-    if known and not np.isclose(state.distance_sq, distance_sq, rtol=_SAME, atol=0.0):
-        warn(
-            folder,
-            f"the weights are {distance_sq**0.5:.9g} from the initial ones, but were "
-            f"{state.distance_sq**0.5:.9g} at iteration {state.iteration}; load the checkpoint of "
-            "that iteration before attaching",
-        )
+    if not known or np.isclose(state.distance_sq, distance_sq, rtol=_SAME, atol=0.0):
+        return ""
+    return (
+        f"the weights are {distance_sq**0.5:.9g} from the initial ones, but were "
+        f"{state.distance_sq**0.5:.9g} at iteration {state.iteration}; load the checkpoint of "
+        "that iteration before attaching"
+    )
 
 
-def warn(folder: Path, message: str) -> None:
-    """Warn of a recording."""
-    warnings.warn(f"recording {folder}: {message}", RuntimeWarning, stacklevel=3)
-
-
-def _warn_of_other_metadata(
+def _other_metadata(
     folder: Path, records: xr.Dataset, static: Mapping[str, object]
-) -> None:
+) -> Iterator[str]:
+    """What to say of metadata that a recording has otherwise, and of those that it lacks."""
     scalars = [name for name in static if name in records and records[name].ndim == 0]
-    changed = [
-        name
-        for name in scalars
-        if name not in _MAY_DIFFER and records[name].values[()] != static[name]
-    ]
+    had = {name: records[name].values[()] for name in scalars if name not in _MAY_DIFFER}
+    changed = [name for name, value in had.items() if value != static[name]]
     if changed:
-        told = ", ".join(f"{name} {records[name].values[()]}" for name in changed)
-        warn(folder, f"goes on with its own {told}, and not with what was given now")
+        told = ", ".join(f"{name} {had[name]}" for name in changed)
+        given = ", ".join(f"{name} {static[name]}" for name in changed)
+        yield f"goes on with its own {told}, and not with what was given now, {given}"
     new = [name for name in LABELS if name in static and name not in records]
     if new := [name for name in new if name not in _MAY_DIFFER]:
         words = " ".join(shlex.quote(f"{name}={static[name]}") for name in new)
-        warn(
-            folder,
+        yield (
             f"was begun without {', '.join(new)} and goes on without; when it is closed, run "
-            f"`ultraslow label {shlex.quote(str(folder))} {words}`",
+            f"`ultraslow label {shlex.quote(str(folder))} {words}`"
         )
 
 

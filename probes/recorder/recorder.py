@@ -93,6 +93,7 @@ class Recorder:
         self._batch_size, self._schedule = batch_size, schedule
         kept = Notices(writer.store.folder, lambda text: writer.note(self.iteration, text))
         self._warn = kept.warn
+        quantities.noted = lambda text: writer.note(self.iteration, text)
         self._alone, self._changed = alone, ChangedWeights(subject, quantities, self._warn)
         self._units = DeclaredUnits(self._warn)
         self._stage, self._open = Stage.BETWEEN, True

@@ -33,17 +33,16 @@ from ultraslow.probes.steps import Optimizers
 from ultraslow.probes.storage import Mirror, OnDisk, SegmentStore, Upload, initial
 
 from .compatibility import (
+    other_weights,
     refuse_earlier_initial,
     refuse_other_initial,
     refuse_other_landscape,
     refuse_other_run,
     refuse_other_weights,
     refuse_unreadable,
-    warn,
-    warn_of_other_weights,
 )
 from .metadata import superseded
-from .outlook import say
+from .outlook import Notices, say
 
 _T = TypeVar("_T")
 _LATE_FIELDS = ("noise_left_out",)  # recordings of earlier versions do without
@@ -106,6 +105,7 @@ class Start:
         gap: the last iteration before a hole, which sums lack; None where there is none.
         lacks: fields of today that the recording has never had.
         scaled: whether it has those of mixed precision.
+        told: what was warned of.
     """
 
     state: State
@@ -118,6 +118,7 @@ class Start:
     gap: int | None = None
     lacks: tuple[str, ...] = ()
     scaled: bool = False
+    told: tuple[str, ...] = ()
 
 
 def begin(setup: RunSetup, resume: Resume | None, *, overwrite: bool = False) -> Start:
@@ -248,7 +249,9 @@ def _saved_as(names: list[str], digest: str) -> dict[str, str]:
 def _on(setup: RunSetup, resume: Any) -> Start:
     store, writes, upload = setup.store, setup.processes.writes, setup.upload
     _together(setup, lambda: upload.fetch() if upload is not None and writes else None)
-    found = _together(setup, lambda: _found(setup, resume) if writes else None)
+    told: list[str] = []
+    warn = Notices(store.folder, told.append).warn
+    found = _together(setup, lambda: _found(setup, resume, warn) if writes else None)
     there, iteration, recorded = _added(
         setup, [1.0, found.state.iteration, found.recorded + 1.0] if found else [0.0] * 3
     )
@@ -263,11 +266,11 @@ def _on(setup: RunSetup, resume: Any) -> Start:
     if found is None:
         state = State(int(iteration), empty_window(setup.recorded_tensors, 0.0))
         found = Start(state, int(recorded) - 1, initial_sq, setup.static, {})
-    warn_of_other_weights(store.folder, found.state, float(distance_sq.sum()))
-    return replace(found, initial_sq=initial_sq)
+    warn(other_weights(found.state, float(distance_sq.sum())))
+    return replace(found, initial_sq=initial_sq, told=tuple(told))
 
 
-def _found(setup: RunSetup, resume: Any) -> Start | None:
+def _found(setup: RunSetup, resume: Any, warn: Callable[[str], None]) -> Start | None:
     """What is on disk, on the process that writes; None when there is nothing."""
     store = setup.store
     there = store.file.exists() or store.segments() or initial.weight_files(store.folder)
@@ -279,8 +282,8 @@ def _found(setup: RunSetup, resume: Any) -> Start | None:
     store.open(resume=True)
     records = _readable(store)
     if records is None:
-        return _unrecorded(setup, resume)
-    refuse_other_run(store.folder, records, setup.static, setup.probes)
+        return _unrecorded(setup, resume, warn)
+    refuse_other_run(store.folder, records, setup.static, setup.probes, warn=warn)
     refuse_other_landscape(records, setup.static, setup.attributes)
     if isinstance(resume, State):
         state = resume
@@ -289,7 +292,7 @@ def _found(setup: RunSetup, resume: Any) -> Start | None:
         state = from_records(records, last if resume is True else resume)
     refuse_other_initial(store.folder, state, initial.identity(store.folder))
     _tell_of_end(store.folder, records, state.iteration, lost)
-    return _continued(setup, state, records, whole=isinstance(resume, State))
+    return _continued(setup, state, records, warn, whole=isinstance(resume, State))
 
 
 def _tell_of_end(folder: Path, records: xr.Dataset, iteration: int, lost: str) -> None:
@@ -311,7 +314,7 @@ def _readable(store: SegmentStore) -> xr.Dataset | None:
         raise RecordError(error.source, [*error.faults, advice]) from error
 
 
-def _unrecorded(setup: RunSetup, resume: Any) -> Start:
+def _unrecorded(setup: RunSetup, resume: Any, warn: Callable[[str], None]) -> Start:
     """A run that was killed before its first record was on disk."""
     folder, tensors = setup.store.folder, setup.recorded_tensors
     digest, recorded = initial.identity(folder), -1
@@ -329,21 +332,27 @@ def _unrecorded(setup: RunSetup, resume: Any) -> Start:
     attributes = {**setup.attributes, **_saved_as(names, digest)}
     gap = -1 if state.recorded > recorded else None
     if gap is not None:
-        _warn_of_lost_records(folder, recorded, state)
+        warn(_lost_records(recorded, state))
     return Start(state, recorded, np.zeros(tensors), setup.static, attributes, gap=gap)
 
 
-def _warn_of_lost_records(folder: Path, last: int, state: State) -> None:
-    """Tell of records that a state knows of and that the disk has lost."""
-    warn(
-        folder,
+def _lost_records(last: int, state: State) -> str:
+    """What to say of records that a state knows of and that the disk has lost."""
+    return (
         f"the records from iteration {last + 1} to {state.recorded} were made before the "
         f"checkpoint of iteration {state.iteration} and are not on disk: the recording has a "
-        "hole, and what is added up over updates lacks theirs",
+        "hole, and what is added up over updates lacks theirs"
     )
 
 
-def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: bool) -> Start:
+def _continued(
+    setup: RunSetup,
+    state: State,
+    records: xr.Dataset,
+    warn: Callable[[str], None],
+    *,
+    whole: bool,
+) -> Start:
     """What goes on after records; the state is whole when a recorder gave it."""
     kept = records["iteration"].values[records["iteration"].values <= state.iteration]
     last = int(kept[-1]) if kept.size else -1
@@ -353,14 +362,13 @@ def _continued(setup: RunSetup, state: State, records: xr.Dataset, *, whole: boo
     gap = None
     if state.recorded > recorded:
         part["unrecorded_since"] = gap = recorded
-        _warn_of_lost_records(setup.store.folder, recorded, state)
+        warn(_lost_records(recorded, state))
     if not whole and last != state.iteration:
         part["unrecorded_since"] = gap = last
         warn(
-            setup.store.folder,
             f"iteration {state.iteration} is not recorded: what was measured since iteration "
             f"{last} is lost, and its samples and learning rates are estimated; pass the "
-            "recorder's state_dict of the checkpoint to lose nothing",
+            "recorder's state_dict of the checkpoint to lose nothing"
         )
     told = records.attrs.get("config", "{}"), setup.attributes.get("config", "{}")
     config, earlier = _told_anew(*told)

@@ -152,6 +152,12 @@ class RecordingWriter:
         """Those of earlier parts of the run, then those of this one."""
         return [*events_of(self.attributes), *self.events]
 
+    @property
+    def _last(self) -> int:
+        """The iteration of the last record, waiting or on disk; 0 where there is none."""
+        last = self.waiting[-1] if self.waiting else self.newest
+        return 0 if last is None else int(last["iteration"])
+
     def write(self, records: Sequence[Record], *, hold: int = -1) -> None:
         """Write records, and those that waited, as one segment.
 
@@ -193,14 +199,14 @@ class RecordingWriter:
         if self.waiting:
             self._try(self._write_waiting, f"lost {len(self.waiting)} records at its end")
         self._end_mirrors()
-        if not self.lost:
-            closing = partial(self.store.compact, self._told_events())
-            self._try(closing, "was left live, in its folder")
         for file, last in self.store.tails.items():
             self._warn(
                 f"kept in {file.name}: records up to iteration {last}, which an earlier part of "
                 "this run had made and this one has not reached"
             )
+        if not self.lost:
+            closing = partial(self.store.compact, self._told_events())
+            self._try(closing, "was left live, in its folder")
         self.leave()
 
     def leave(self) -> None:
@@ -315,6 +321,7 @@ class RecordingWriter:
             self._warned.add(kind)
             kept = "; records are kept in memory and tried again at every flush"
             text = message + (kept if kind == "could not write" else "")
+            self.note(self._last, message)
             warnings.warn(f"recording {self.store.folder}: {text}", RuntimeWarning, stacklevel=2)
 
 

@@ -1,6 +1,7 @@
 """What happens to a run stands in its recording."""
 
 import json
+import re
 import warnings
 
 import numpy as np
@@ -109,6 +110,84 @@ def test_a_run_that_goes_on_keeps_those_of_the_part_that_is_kept(tmp_path):
         recorder.close()
     assert events(tmp_path / "run.nc") == [(0, "early")]
     assert np.isfinite(xr.load_dataset(tmp_path / "run.nc")["weight_sq"]).all()
+
+
+@pytest.mark.parametrize(
+    ("resume", "at", "words"),
+    [
+        (True, 6, "the weights are .* but were .* at iteration 6; load the checkpoint"),
+        (4, 4, "the weights are .* but were .* at iteration 4; load the checkpoint"),
+        (5, 5, "iteration 5 is not recorded: what was measured since iteration 4 is lost"),
+    ],
+)
+def test_what_going_on_is_warned_of_stays_in_the_recording(tmp_path, resume, at, words):
+    """The weights are those of iteration 2."""
+    model, optimizer = problem()
+    options = {"batch_size": 4, "schedule": [0, 2, 4, 6, 7]}
+    recorder = probes.attach(model, optimizer, tmp_path / "run", **options)
+    for iteration in range(1, 7):
+        step(model, optimizer)
+        if iteration == 2:
+            weights = {name: value.clone() for name, value in model.state_dict().items()}
+    recorder._flush_alone()
+    recorder._leave()
+    model.load_state_dict(weights)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        recorder = probes.attach(model, optimizer, tmp_path / "run", **options, resume=resume)
+        for _ in range(7 - at):
+            step(model, optimizer)
+        recorder.close()
+    ((iteration, text),) = events(tmp_path / "run.nc")
+    assert iteration == at
+    assert re.match(words, text)
+    assert [str(one.message).endswith(text) for one in warned] == [True]
+    found = happened(runs_of(analysis.load(tmp_path / "run.nc")))
+    assert f"run, iteration {at}: {text}" in found
+
+
+def test_another_optimizer_is_noted_and_so_are_records_that_were_not_reached_again(tmp_path):
+    model, optimizer = problem()
+    with probes.attach(model, optimizer, tmp_path / "run", batch_size=4, schedule=range(4)):
+        weights = {name: value.clone() for name, value in model.state_dict().items()}
+        for _ in range(3):
+            step(model, optimizer)
+    model.load_state_dict(weights)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    options = {"batch_size": 4, "schedule": range(2), "resume": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with probes.attach(model, optimizer, tmp_path / "run", **options):
+            step(model, optimizer)
+    assert [(at, text.partition(":")[0]) for at, text in events(tmp_path / "run.nc")] == [
+        (
+            0,
+            "goes on with its own optimizer SGD, weight_decay 0.0, and not with what was given "
+            "now, optimizer AdamW, weight_decay 0.01",
+        ),
+        (1, "kept in tail-1.nc.aside"),
+    ]
+
+
+def test_a_probe_that_fails_is_noted(tmp_path):
+    model, optimizer = problem()
+    evaluation = probes.Evaluation(lambda _: {"loss": 1 / 0}, schedule=[2])
+    with (
+        pytest.warns(RuntimeWarning, match="the evaluation failed"),
+        probes.attach(
+            model,
+            optimizer,
+            tmp_path / "run",
+            batch_size=4,
+            schedule=range(4),
+            evaluation=evaluation,
+        ),
+    ):
+        for _ in range(3):
+            step(model, optimizer)
+    ((iteration, text),) = events(tmp_path / "run.nc")
+    assert iteration == 2
+    assert text.startswith("the evaluation failed and was switched off: ZeroDivisionError")
 
 
 def test_the_same_is_noted_once_and_not_without_end(tmp_path):
