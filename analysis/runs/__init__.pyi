@@ -44,6 +44,7 @@ from .readings import (
     common_window as common_window,
     constant_rate as constant_rate,
     distance_at as distance_at,
+    distances as distances,
     fitted_at as fitted_at,
     fitted_by as fitted_by,
     group_places as group_places,

@@ -383,8 +383,16 @@ def total_distance(run: xr.Dataset) -> xr.DataArray:
         Distances `(iteration,)`, dimensionless, with that coordinate alone.
     """
     # Labels of the run would be carried along by each step, which takes most of the time.
-    distance = run.variables["distance_sq"].sum("tensor", skipna=False) ** 0.5
-    return xr.DataArray(distance, {"iteration": run.variables["iteration"]}, name="distance")
+    return xr.DataArray(_total(run), {"iteration": run.variables["iteration"]}, name="distance")
+
+
+def distances(run: xr.Dataset) -> Array:
+    """The values of `total_distance`, shape (iteration,), which are had in half of its time."""
+    return np.asarray(_total(run).values)
+
+
+def _total(run: xr.Dataset) -> xr.Variable:
+    return run.variables["distance_sq"].sum("tensor", skipna=False) ** 0.5
 
 
 def clock_values(run: xr.Dataset, clock: str) -> Array:
@@ -445,7 +453,7 @@ def log_distance(
     run: xr.Dataset, times: NDArray[np.float64], *, clock: str = ITERATION
 ) -> NDArray[np.float64]:
     """One run's ln d on the times of a clock, shape (time,)."""
-    distance = total_distance(run).values
+    distance = distances(run)
     values = clock_values(run, clock)
     known = (run.variables["iteration"].values >= 1) & (distance > 0) & (values > 0)
     return np.interp(np.log(times), np.log(values[known]), np.log(distance[known]))
@@ -471,14 +479,12 @@ def slope(run: xr.Dataset, span: Span) -> float:
     Returns:
         The slope, in the unit of the distance; NaN with fewer than `RECORDS` finite records.
     """
-    distance = total_distance(run)
-    return line(distance["iteration"].values, distance.values, span)[0]
+    return line(run.variables["iteration"].values, distances(run), span)[0]
 
 
 def positive_slope(run: xr.Dataset, span: Span) -> float:
     """As `slope`; NaN where the distance does not grow beyond rounding."""
-    distance = total_distance(run)
-    found, middle = line(distance["iteration"].values, distance.values, span)
+    found, middle = line(run.variables["iteration"].values, distances(run), span)
     return found if found > _ROUNDING * middle else math.nan
 
 
@@ -495,9 +501,9 @@ def line(times: Array, values: Array, span: Span) -> tuple[float, float]:
 
 def distance_at(run: xr.Dataset, iteration: float) -> float:
     """Total distance at the last record up to an iteration."""
-    distance = total_distance(run)
-    known = (distance["iteration"].values <= iteration) & np.isfinite(distance.values)
-    return float(distance.values[known][-1]) if known.any() else math.nan
+    distance = distances(run)
+    known = (run.variables["iteration"].values <= iteration) & np.isfinite(distance)
+    return float(distance[known][-1]) if known.any() else math.nan
 
 
 def measured_temperature(run: xr.Dataset, span: Span) -> float:

@@ -23,12 +23,12 @@ from ultraslow.analysis.runs import (
     clock_values,
     common_window,
     constant_rate,
+    distances,
     label,
     last_common_decade,
     log_distance,
     measured_until,
     sampling_share,
-    total_distance,
 )
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number, plural, rounded
@@ -347,7 +347,7 @@ def _lost_early(study: Study) -> set[str]:
 
 def _lost(run: xr.Dataset, times: Array, claim: Claim) -> NDArray[np.int64]:
     """Places of records in the compared decade without a finite, positive distance."""
-    found = total_distance(run).values
+    found = distances(run)
     values = clock_values(run, claim.clock)
     inside = (values >= times[0]) & (values <= times[-1])
     return np.flatnonzero(inside & ~(np.isfinite(found) & (found > 0)))
@@ -399,10 +399,8 @@ def _unmeasured(study: Study, claim: Claim) -> Missing | None:
         if node in early:
             lost = np.flatnonzero(run.variables["iteration"].values > measured_until(run))
         if lost.size:
-            at, value = (
-                int(run.variables["iteration"].values[lost[0]]),
-                total_distance(run).values[lost[0]],
-            )
+            at = int(run.variables["iteration"].values[lost[0]])
+            value = distances(run)[lost[0]]
             name = str(run.variables["run"].values)[:80]
             return Missing(
                 f"The distance of run {name} is {value:g} at iteration {at}.",

@@ -43,7 +43,7 @@ from ultraslow.analysis.predictions.evidence import (
 )
 from ultraslow.analysis.predictions.means import Measure, Zone
 from ultraslow.analysis.predictions.verdict import Verdict, question
-from ultraslow.analysis.runs import Span, constant_rate, total_distance
+from ultraslow.analysis.runs import Span, constant_rate, distances
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import interval, number, rounded
 from ultraslow.diffusion.sketch import two_time_refined
@@ -246,7 +246,7 @@ def displacements(run: xr.Dataset, pairs: Pairs) -> tuple[Array, Array]:
     """Ln Δ²(s, τ) and ln d²(s) of one run, each of shape (pair,)."""
     times = np.unique(np.concatenate([pairs.start, pairs.start + pairs.lag])).astype(np.int64)
     chosen = run.sel(iteration=times)
-    distance_sq = total_distance(chosen).values ** 2
+    distance_sq = distances(chosen) ** 2
     if _is_exact(run):
         squares = chosen["displacement_sq"].sel(since=times).values
     else:

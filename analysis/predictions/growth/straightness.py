@@ -27,7 +27,7 @@ from ultraslow.analysis.predictions.evidence import (
 )
 from ultraslow.analysis.predictions.means import Zone
 from ultraslow.analysis.predictions.verdict import Verdict, question
-from ultraslow.analysis.runs import constant_rate, line, momentum, total_distance
+from ultraslow.analysis.runs import constant_rate, distances, line, momentum
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number, rounded
 
@@ -135,14 +135,14 @@ def path_ratio(run: xr.Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64
     Returns:
         Iterations t ≥ 1 at which path and distance are known, and R, both of shape (record,).
     """
-    distance = total_distance(run)
-    at = distance["iteration"].values.astype(float)
+    distance = distances(run)
+    at = run.variables["iteration"].values.astype(float)
     path = np.cumsum(
         np.where(at > 0, run.variables["step_sq"].sum("tensor", skipna=False).values, 0.0)
     )
-    known = (path > 0) & (distance.values > 0) & (at >= 1)
+    known = (path > 0) & (distance > 0) & (at >= 1)
     free = (1 + momentum(run)) / (1 - momentum(run))
-    return at[known], distance.values[known] ** 2 / path[known] / free
+    return at[known], distance[known] ** 2 / path[known] / free
 
 
 def _reason(found: Arms, last: float, *, steady: bool) -> str:

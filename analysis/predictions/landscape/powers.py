@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.growth import DECADES, NoiseModel, noise_covariance
-from ultraslow.analysis.runs import constant_rate, total_distance
+from ultraslow.analysis.runs import constant_rate, distances
 
 Array = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ def log_power(run: xr.Dataset) -> float:
 def _fitted(run: xr.Dataset) -> tuple[float, float] | None:
     """The power q and the unit τ of the best fit; None where the distance has no logarithm."""
     stretch = constant_rate(run).iteration
-    distance = total_distance(run).sel(iteration=stretch).values
+    distance = distances(run)[np.isin(run.variables["iteration"].values, stretch)]
     if not (stretch.size > 3 and np.isfinite(distance).all() and (distance > 0).all()):
         return None
     log_distance = np.log(distance) - np.log(distance).mean()
@@ -76,7 +76,7 @@ def power_advantage(run: xr.Dataset) -> float:
         run: a recording.
     """
     stretch = constant_rate(run).iteration
-    distance = total_distance(run).sel(iteration=stretch).values
+    distance = distances(run)[np.isin(run.variables["iteration"].values, stretch)]
     if not (stretch.size > 5 and np.isfinite(distance).all() and np.ptp(distance) > 0):
         return math.nan
     metric, constant, logarithms, powers = _rivals(stretch.astype(np.float64).tobytes())
