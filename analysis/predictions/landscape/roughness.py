@@ -106,22 +106,23 @@ def scans(run: xr.Dataset, ensemble: str, *, reach: float) -> list[LossScan]:
         One scan a record where the loss was measured along `DIRECTIONS` directions or more. A
         record has one or two directions along the trajectory; those of all records make one scan.
     """
-    if "loss_difference" not in run or ensemble not in run.variables["ensemble"].values.tolist():
+    kinds = run.variables["ensemble"].values.tolist() if "loss_difference" in run else []
+    if ensemble not in kinds:
         return []
-    named = [name for name in ("loss_difference", "difference_noise") if name in run]
-    chosen = run[named].sel(ensemble=ensemble)
-    order = np.argsort(chosen["radius"].values, kind="stable")
-    radii = chosen["radius"].values[order]
-    near = chosen.isel(radius=order[(radii > 0) & (radii <= reach * (1 + 1e-9))])
-    values = near["loss_difference"].transpose("iteration", "radius", "direction").values
+    place = kinds.index(ensemble)
+    radii = run.variables["radius"].values
+    order = np.argsort(radii, kind="stable")
+    near = order[(radii[order] > 0) & (radii[order] <= reach * (1 + 1e-9))]
+    losses = run.variables["loss_difference"].isel(ensemble=place)
+    values = losses.transpose("iteration", "radius", "direction").values[:, near]
     rows = np.flatnonzero(np.isfinite(values).any(axis=(1, 2)))
-    at, noise = near["iteration"].values[rows].tolist(), _noise(near)[rows]
+    at, noise = run.variables["iteration"].values[rows].tolist(), _noise(run, place)[rows]
     if ensemble == TRAJECTORY and rows.size:
         pooled = np.concatenate(list(values[rows]), axis=1)
-        found = [_scan(at[-1], near["radius"].values, pooled, float(noise.mean()))]
+        found = [_scan(at[-1], radii[near], pooled, float(noise.mean()))]
     else:
         measured = zip(at, values[rows], noise.tolist(), strict=True)
-        found = [_scan(when, near["radius"].values, part, own) for when, part, own in measured]
+        found = [_scan(when, radii[near], part, own) for when, part, own in measured]
     return [scan for scan in found if scan is not None]
 
 
@@ -145,10 +146,10 @@ def _scan(iteration: int, radius: Array, values: Array, noise: float) -> LossSca
     return LossScan(iteration, radius[:last], measured[:last], noise)
 
 
-def _noise(chosen: xr.Dataset) -> Array:
-    if "difference_noise" not in chosen:
-        return np.zeros(chosen.sizes["iteration"])
-    return np.nan_to_num(chosen["difference_noise"].values)
+def _noise(run: xr.Dataset, ensemble: int) -> Array:
+    if "difference_noise" not in run:
+        return np.zeros(run.sizes["iteration"])
+    return np.nan_to_num(run.variables["difference_noise"].isel(ensemble=ensemble).values)
 
 
 def exponent(scan: LossScan, *, low: float = 0.0) -> float:
