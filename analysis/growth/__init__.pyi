@@ -63,6 +63,7 @@ from .runs import (
 )
 from .shape import (
     conditioned_curve as conditioned_curve,
+    fitted_law as fitted_law,
     growth_curve as growth_curve,
     local_shape as local_shape,
 )

@@ -9,8 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from ultraslow.analysis.growth import conditioned_curve
-from ultraslow.analysis.growth.shape import fitted_law
+from ultraslow.analysis.growth import conditioned_curve, fitted_law
 from ultraslow.analysis.runs import SUMMED_RATE, clock_words, followed, total_distance
 from ultraslow.analysis.study import Study
 from ultraslow.analysis.text import MINUS, fixed

@@ -77,7 +77,7 @@ def group_exponents(study: Study) -> tuple[str, ...]:
     chosen = {name: grouped(run) for name, run in entered.runs.items()}
     if max((run.sizes["tensor"] for run in chosen.values()), default=0) < 2:
         return ()
-    fits = fit_tensors(chosen, level=study.level, intervals=False)
+    fits = fit_tensors(chosen, level=study.level, intervals=False, phases=False)
     # An exponent that may have a late onset is off, and nothing here allows for it.
     off = [*DISQUALIFYING, "two_phases", "saturated", "p_unbounded", "onset_edge"]
     known = fits["exponent"].where(~fits["status"].isin(off))
