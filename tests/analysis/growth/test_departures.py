@@ -82,6 +82,15 @@ def test_two_phases_are_told_with_their_exponents():
     assert f"p before it {told.exponent_before.item():.2f}" in told.reason.item()
 
 
+def test_phases_that_are_not_asked_for_change_nothing_else():
+    values = noisy(np.log(np.minimum(TIMES, 1500)) + LATE - 1)
+    whole, bare = fit(values), fit(values, phases=False)
+    assert bare.reason.item() == whole.reason.item().partition("; p before it")[0]
+    assert np.isnan(bare.exponent_before) and np.isnan(bare.exponent_after)
+    told = ["reason", "exponent_before", "exponent_after"]
+    xr.testing.assert_identical(bare.drop_vars(told), whole.drop_vars(told))
+
+
 def test_a_clock_is_named_where_a_curve_breaks_on_it():
     values = noisy(np.log(TIMES)) + 0.3 * (TIMES >= 500)
     told = fit(values, clock=xr.DataArray(TIMES * 0.01, {"iteration": TIMES}, ["iteration"]))
