@@ -353,7 +353,10 @@ def _none_of(total: int) -> str:
 def shortage(fits: xr.Dataset) -> str:
     """What to do, in plain words: mostly, until which iteration to train on."""
     if not (fits["last"] > 0).any():
-        return "recordings that hold the learning rate: nothing else says where it was constant"
+        return (
+            "recordings that hold the learning rate; where it was constant, "
+            "`ultraslow import --learning-rate 0.001` says so"
+        )
     if not (fits["last"] > fits["first"]).any():
         return (
             "runs at a constant learning rate: it changes from record to record here, where "

@@ -18,6 +18,7 @@ from .disk import (
     whole_file as whole_file,
 )
 from .errors import (
+    ForeignError as ForeignError,
     RecordError as RecordError,
     UnfamiliarError as UnfamiliarError,
     brief as brief,

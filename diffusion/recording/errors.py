@@ -51,6 +51,10 @@ class RecordError(ValueError):
         return type(self), (self.source, self.faults)
 
 
+class ForeignError(RecordError):
+    """A file of another kind, which never was a recording, so that none is to be had from it."""
+
+
 class UnfamiliarError(Exception):
     """The bytes of a file are not written as this package writes them."""
 

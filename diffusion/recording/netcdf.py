@@ -38,7 +38,7 @@ import xarray as xr
 from xarray.backends.locks import HDF5_LOCK, NETCDFC_LOCK, combine_locks
 
 from .contract import check, seam_faults
-from .errors import RecordError, UnfamiliarError, brief, damage
+from .errors import ForeignError, RecordError, UnfamiliarError, brief, damage
 from .fields import COORDINATES, FIELDS
 from .headers import MEMORY_LIMIT, Header, read_header, read_whole
 from .outside import SIGNATURE, outside_faults
@@ -285,12 +285,15 @@ def _through_library(content: bytes, source: str) -> xr.Dataset:
     """
     if faults := list(outside_faults(content)):
         raise RecordError(source, faults)
-    kind = "is a damaged or cut-off" if content.startswith(_STARTS) else "is not a"
+    if not content.startswith(_STARTS):
+        raise ForeignError(source, ["is not a NetCDF file"])
     with (
         _LIBRARY,
-        damage(source, f"{kind} NetCDF file"),
+        damage(source, "is a damaged or cut-off NetCDF file"),
         netCDF4.Dataset(_NAME, "r", memory=content) as header,
     ):
+        if "schema" not in header.ncattrs():
+            raise ForeignError(source, ["attribute schema is missing: this is not a recording"])
         if faults := list(_header_faults(header, len(content))):
             raise RecordError(source, faults)
         return _dataset(header)
@@ -312,9 +315,6 @@ def _declared(header: netCDF4.Dataset) -> dict[str, netCDF4.Variable]:
 
 def _header_faults(header: netCDF4.Dataset, size: int) -> Iterator[str]:
     """Why the values must not be read; texts are looked at where all else may be."""
-    if "schema" not in header.ncattrs():
-        yield "attribute schema is missing: this is not a recording"
-        return
     variables = _declared(header)
     yield from list(claim_faults(variables, size)) or text_faults(variables)
 

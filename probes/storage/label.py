@@ -18,12 +18,11 @@ from ultraslow.diffusion.recording import (
     as_label,
     check,
     nearest,
-    nearest_file,
     pack,
     read_file,
 )
 
-from .segments import SegmentStore
+from .segments import SegmentStore, absent_recording
 
 
 @dataclass(frozen=True)
@@ -89,14 +88,13 @@ def label_recording(path: str | Path, labels: Mapping[str, object]) -> Labelled:
     values = {name: as_label(name, value) for name, value in labels.items()}
     store = SegmentStore(path)
     live = not store.file.exists()
-    absent = f"path: found no recording at {path}{nearest_file(store.file)}"
     if live and not (store.segments() or store.lease.path.exists()):
-        raise FileNotFoundError(absent)
+        raise FileNotFoundError(absent_recording(path))
     if live:
         _lease(store)
         try:
             if not store.segments():
-                raise FileNotFoundError(absent)
+                raise FileNotFoundError(absent_recording(path))
             store.compact()
         finally:
             store.close()

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from ultraslow.diffusion.recording import (
     RecordError,
-    nearest_file,
     read_file,
     seam_faults,
     sync_folder,
 )
 
 from . import initial
-from .segments import SegmentStore
+from .segments import SegmentStore, absent_recording
 from .weights import read_header, refuse_damaged
 
 ASIDE = ".broken"
@@ -80,8 +79,7 @@ def repair_recording(path: str | Path) -> Repair:
     store = SegmentStore(path)
     closed, segments = store.file.exists(), store.segments()
     if not closed and not segments:
-        near = nearest_file(store.file)
-        raise FileNotFoundError(f"path: found no recording at {path}{near}")
+        raise FileNotFoundError(absent_recording(path))
     live = store.folder.is_dir()
     if live:
         store.lease.acquire(take_over=False)

@@ -32,6 +32,7 @@ from ultraslow.diffusion.recording import (
     join_segments,
     local_path,
     make_folder,
+    nearest_file,
     read_file,
     segment_file,
     segments_of,
@@ -44,7 +45,28 @@ from ultraslow.diffusion.recording import (
 # Of the longest name beside a recording's own: a dot, the suffix, 32 digits and ".tmp".
 _BESIDE = len(f".{SUFFIX}.{uuid.UUID(int=0).hex}.tmp")
 _NAME_LENGTH = 255  # bytes, of nearly all file systems
+_LISTED = 3  # recordings of a folder that a message names
 _TAIL = "tail-*.nc.aside"
+
+
+def absent_recording(path: str | Path) -> str:
+    """That there is no recording at a path where a single one is wanted, and what may be meant.
+
+    Arguments:
+        path: as it was typed.
+    """
+    typed = Path(os.path.expanduser(local_path(path)))
+    if typed.is_file():
+        wanted = f"a file ending in {SUFFIX}, or a live folder"
+        return f"path: found {path}, expected a recording: {wanted}"
+    if not typed.is_dir():
+        file = typed if typed.suffix == SUFFIX else closed_file(typed)
+        return f"path: found no recording at {path}{nearest_file(file)}"
+    entries = sorted(typed.iterdir())
+    held = [one for one in entries if one.suffix == SUFFIX or segments_of(one)]
+    listed = [str(one) for one in held[:_LISTED]] + ["…"] * (len(held) > _LISTED)
+    holds = f"one of those in it: {', '.join(listed)}" if held else "and none is in it"
+    return f"path: found the folder {path}, expected a single recording, {holds}"
 
 
 class SegmentStore:

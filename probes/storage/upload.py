@@ -34,7 +34,7 @@ from ultraslow.diffusion.recording import (
 )
 
 from . import initial
-from .segments import SegmentStore
+from .segments import SegmentStore, absent_recording
 
 FOLDER = "uploads"  # of recordings that go to a store, where nobody names another
 _RETRY, _SELDOM = 5.0, 300.0  # seconds between two attempts, at first and at last
@@ -298,7 +298,7 @@ def upload(path: str | Path, url: str, *, overwrite: bool = False) -> None:
     _, target = recorded_at(url, folder)
     one = Upload(folder, target)
     if not one.missing():
-        raise FileNotFoundError(f"path: found no recording at {path}")
+        raise FileNotFoundError(absent_recording(path))
     try:
         here = SegmentStore(folder).read()
     except RecordError as error:

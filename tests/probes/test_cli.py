@@ -79,6 +79,13 @@ def test_sound_records_are_not_called_repaired(cut, capsys):
 def test_nothing_to_repair_is_a_fault(tmp_path, capsys):
     assert main(["repair", str(tmp_path / "none")]) == 2
     assert "found no recording" in capsys.readouterr().err
+    assert main(["repair", str(tmp_path)]) == 2
+    told = f"found the folder {tmp_path}, expected a single recording, and none is in it"
+    assert told in capsys.readouterr().err
+    (tmp_path / "a.nc").write_bytes(b"")
+    assert main(["repair", str(tmp_path)]) == 2
+    told = f"expected a single recording, one of those in it: {tmp_path / 'a.nc'}\n"
+    assert told in capsys.readouterr().err
 
 
 def test_a_flipped_bit_never_reads_as_another_number(cut):
@@ -140,11 +147,20 @@ def test_labels_are_added_and_told(two_runs, capsys, monkeypatch, tmp_path):
         (["{a}", "data_size=-1"], "data_size: found -1, expected a number of samples, >= 1"),
         (["{a}-none", "seed=3"], "path: found no recording at {a}-none"),
         (["{near}", "seed=3"], "path: found no recording at {near} ({b}?)"),
+        (
+            ["{folder}", "seed=3"],
+            "path: found the folder {folder}, expected a single recording, one of",
+        ),
+        (
+            ["{here}", "seed=3"],
+            "path: found {here}, expected a recording: a file ending in .nc, or",
+        ),
     ],
 )
 def test_what_cannot_be_labelled_is_told_and_stays(two_runs, capsys, words, message):
     places = {"a": two_runs[0], "b": two_runs[1]}
     places["near"] = Path(two_runs[1]).with_name("b=1x")
+    places |= {"folder": Path(two_runs[1]).parent, "here": Path(__file__)}
     files = [Path(f"{two_runs[0]}.nc"), Path(two_runs[1])]
     before = [file.read_bytes() for file in files]
     assert main(["label", *(word.format(**places) for word in words)]) == 2

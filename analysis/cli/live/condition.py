@@ -172,7 +172,9 @@ def _alarms(sight: Sight, due: NextRecord, now: float) -> list[str]:
         told.append("left without being closed; it can be resumed from a checkpoint of the run")
     elif sight.state == "vanished":
         told.append(f"vanished: neither {sight.path} nor its closed file is there any more")
-    if sight.fault:
+    if sight.state == "foreign":
+        told.append(sight.fault)
+    elif sight.fault:
         remedy = "" if sight.state == "live" else f": `ultraslow repair {sight.path}`"
         told.append(f"not all of it can be read: {sight.fault}{remedy}")
     if due.overdue(now):

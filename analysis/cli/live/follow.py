@@ -22,6 +22,7 @@ from ultraslow.analysis.runs.where import Condition, condition, value_of
 from ultraslow.diffusion.recording import (
     FIELDS,
     SUFFIX,
+    ForeignError,
     Owner,
     RecordError,
     closed_file,
@@ -51,7 +52,8 @@ class Sight:
     Attributes:
         path: the closed file, or the live folder.
         records: its records, tensors summed; None while there are none.
-        state: "closed", "vanished", or what `state_of` tells of a live folder.
+        state: "closed", "foreign" (a file that is no recording), "vanished", or what `state_of`
+            tells of a live folder.
         written: when the last of its files was written, seconds since 1970; NaN without any.
         owner: the process that records, as it says.
         lost: what a killed process had not written, in words.
@@ -69,7 +71,7 @@ class Sight:
     @property
     def ended(self) -> bool:
         """Whether nothing more is to come."""
-        return self.state in ("closed", "killed", "left", "vanished")
+        return self.state in ("closed", "foreign", "killed", "left", "vanished")
 
 
 class Followed:
@@ -96,6 +98,7 @@ class Followed:
         self._bad: tuple[Stamp, float] | None = None  # and since when
         self._written = math.nan
         self._gone = False
+        self._foreign = False
 
     def look(self) -> Sight:
         """Read what is new, and say what there is."""
@@ -129,7 +132,7 @@ class Followed:
         """Add what is new; returns why not all of it could be."""
         if not files:  # gone or about to begin anew: the last of what was there may be shown
             return ""
-        same = 0
+        self._foreign, same = False, 0
         for old, new in zip(self._stamps, stamps, strict=False):
             if old != new:
                 break
@@ -167,6 +170,7 @@ class Followed:
             self._records = self._records.isel(iteration=kept)
 
     def _unreadable(self, error: RecordError, path: Path, stamp: Stamp, *, last: bool) -> str:
+        self._foreign = isinstance(error, ForeignError) and path == self.file
         if self._bad is None or self._bad[0] != stamp:
             self._bad = (stamp, time.monotonic())
         arriving = last and path != self.file and time.monotonic() - self._bad[1] < PATIENCE
@@ -178,7 +182,8 @@ class Followed:
     def _sight(self, files: Sequence[Path], state: str, fault: str) -> Sight:
         self._gone = not files and not self.folder.is_dir()
         if files == [self.file]:
-            return Sight(self.file, self._records, "closed", self._written, fault=fault)
+            closed = "foreign" if self._foreign else "closed"
+            return Sight(self.file, self._records, closed, self._written, fault=fault)
         if self._gone:
             return Sight(self.folder, self._records, "vanished", self._written)
         return Sight(

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import xarray as xr
 
 from ultraslow.analysis.cli.watching import _Screen
 from ultraslow.diffusion.cli import main
@@ -138,6 +139,19 @@ def test_what_cannot_be_is_told_in_a_line(tmp_path, save, capsys):
     (tmp_path / "bad.nc").write_bytes(b"")
     assert main(["watch", "--once", str(tmp_path / "bad.nc")]) == 1
     assert "bad.nc has zero bytes: `ultraslow repair" in capsys.readouterr().out
+
+
+def test_a_file_of_another_kind_is_no_recording_that_could_be_repaired(tmp_path, capsys):
+    xr.Dataset({"a": ("b", [1.0])}).to_netcdf(tmp_path / "other.nc")
+    (tmp_path / "h.py").write_text("x = 1\n")
+    for name, why in (("h.py", "is not a NetCDF file"), ("other.nc", "this is not a recording")):
+        path = tmp_path / name
+        assert main(["watch", str(path)]) == 1
+        told = capsys.readouterr().out
+        assert f"{name}: foreign, no record" in told
+        assert why in told
+        assert "repair" not in told
+        assert f"ended: {name} is no recording: {path}" in told
 
 
 def test_an_interrupt_leaves_a_page_that_does_not_load_itself(writer, tmp_path, capsys):

@@ -453,7 +453,8 @@ def test_the_run_whose_rate_is_constant_last_has_to_go_on_longest():
         "training on at the same constant learning rate until iteration 6325 or later; it was "
         "constant up to iteration 900, and 2.5 decades are needed"
     )
-    assert "hold the learning rate" in shortage(fits(["ok"]).assign(last=("node", [0])))
+    unknown = shortage(fits(["ok"]).assign(last=("node", [0])))
+    assert "`ultraslow import --learning-rate 0.001` says so" in unknown
 
 
 def test_many_runs_left_out_are_counted_and_not_listed():
