@@ -54,6 +54,7 @@ from .status import (
     Settings,
     assess,
     check_fit,
+    check_not_negative,
     unfit,
 )
 from .surface import standing, surface
@@ -133,10 +134,11 @@ def fit_growth(
         the standard deviation it gathers between the first and the last record.
 
     Raises:
-        TypeError: when `distance` is no `xarray.DataArray` of real numbers.
-        ValueError: when `distance` has no usable `iteration` coordinate, `learning_rate` is not
-            given at its iterations, there is no such clock or it falls, chunks split
-            `iteration`, or an option is out of range.
+        TypeError: when `distance` is no `xarray.DataArray` of real numbers, or `learning_rate` is
+            none.
+        ValueError: when `distance` is negative or has no usable `iteration` coordinate,
+            `learning_rate` or `clock` is not given at its iterations, there is no such clock or it
+            falls, chunks split `iteration`, or an option is out of range.
 
     >>> times = np.unique(np.geomspace(1, 1e4, 40).astype(int))
     >>> curve = xr.DataArray(3 + 2 * np.log(times), {"iteration": times}, ["iteration"])
@@ -167,6 +169,7 @@ def _columns(
     times = np.asarray(distance["iteration"].values, dtype=np.float64)
     count = int(np.prod(distance.shape[:-1]))
     table = np.asarray(distance.values, dtype=np.float64).reshape(count, times.size)
+    check_not_negative(distance)
     clocks = series_clocks(distance, clock, learning_rate)
     fits = _on_clocks(times, table, clocks, settings)
     names = [item.name for item in fields(GridFit) if item.name not in _APART]

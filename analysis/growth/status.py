@@ -156,7 +156,8 @@ def check_fit(
         learning_rate: over `iteration`, and over dimensions of `distance`.
 
     Raises:
-        TypeError: when `distance` is no `xarray.DataArray` of real numbers.
+        TypeError: when `distance` is no `xarray.DataArray` of real numbers, or `learning_rate` is
+            none.
         ValueError: when `distance` has no usable `iteration` coordinate, `learning_rate` is not
             given at its iterations, or a setting is out of range.
     """
@@ -191,6 +192,25 @@ def _check_distance(distance: xr.DataArray) -> None:
         )
 
 
+def check_not_negative(distance: xr.DataArray) -> None:
+    """Refuse a distance below 0.
+
+    Arguments:
+        distance: d, with dimension `iteration`; all its values are looked at.
+
+    Raises:
+        ValueError: with the first of them and where it is.
+    """
+    places = np.argwhere(distance.values < 0)
+    if not places.size:
+        return
+    at = distance[tuple(places[0])]
+    iteration = f"iteration {at['iteration'].item():g}"
+    series = [f"{dim} {at[dim].item()}" for dim in distance.dims if dim in at.coords]
+    where = ", ".join([*(one for one in series if not one.startswith("iteration ")), iteration])
+    raise ValueError(f"distance: found {at.item():g} at {where}, expected 0 or more")
+
+
 def _check_settings(settings: Settings, last: float | None) -> None:
     check_level(settings.level)
     if settings.onset is not None and not 0 <= settings.onset < np.inf:
@@ -208,6 +228,11 @@ def _check_settings(settings: Settings, last: float | None) -> None:
 
 
 def _check_learning_rate(rate: xr.DataArray, distance: xr.DataArray) -> None:
+    if not isinstance(rate, xr.DataArray):
+        raise TypeError(
+            f"learning_rate: found {type(rate).__name__}, expected xarray.DataArray over "
+            "`iteration`, as run['learning_rate']; a constant rate needs none"
+        )
     ordered = distance.transpose(..., "iteration")
     if set(rate.dims) - set(ordered.dims) or "iteration" not in rate.dims:
         found = ", ".join(map(str, rate.dims)) or "none"

@@ -47,11 +47,13 @@ class Timeline(NamedTuple):
         words: what they are called.
         iterations: at the records, where the times are not proportional to them; else None.
         still: records left out as that clock stood still.
+        unread: records left out as it was not read there.
     """
 
     words: str
     iterations: Array | None = None
     still: int = 0
+    unread: int = 0
 
     def told(self, change: str) -> Told:
         """What to tell of a series whose learning rate changes like this, or "" where it stays."""
@@ -61,6 +63,10 @@ class Timeline(NamedTuple):
         if self.still:
             count = plural(self.still, "record")
             notes.append(f"{count} at which {self.words} did not go on left out")
+        if self.unread:
+            notes.append(
+                f"{plural(self.unread, 'record')} without a reading of {self.words} left out"
+            )
         return Told(self.words, "", "; ".join(notes))
 
 
@@ -89,10 +95,11 @@ class SeriesClock(NamedTuple):
         if self.name == ITERATIONS:
             return ON_ITERATIONS
         used = self.used(times)
-        still = int(np.sum(times > 0) - used.sum())
+        unread = int(np.sum(~np.isfinite(self.values[times > 0])))
+        still = int(np.sum(times > 0) - used.sum()) - unread
         speed = self.values[used] / times[used]
         steady = bool(np.all(np.abs(np.diff(speed)) <= _STEADY * speed[1:]))
-        return Timeline(clock_words(self.name), None if steady else times[used], still)
+        return Timeline(clock_words(self.name), None if steady else times[used], still, unread)
 
 
 def clock_words(name: str) -> str:
@@ -227,6 +234,13 @@ def _named(
         if "iteration" not in clock.dims or set(clock.dims) - set(distance.dims):
             found = ", ".join(map(str, clock.dims)) or "none"
             raise ValueError(f"clock: found dimensions {found}, expected some of {distance.dims}")
+        times, there = distance["iteration"].values, clock["iteration"].values
+        missed = times[(times > 0) & ~np.isin(times, there)]
+        if missed.size:
+            raise ValueError(
+                f"clock: found no reading of {name} at {missed.size} of {times.size} iterations, "
+                f"as {missed[0]:g}, expected one at every iteration of distance"
+            )
         return str(name), _rows(clock.reset_coords(drop=True), distance)
     try:
         values = np.asarray(clock, dtype=np.float64)

@@ -56,7 +56,8 @@ def timed(call: Callable[[], np.ndarray]) -> tuple[float, float, np.ndarray]:
 
 def ours(values: np.ndarray, *, calibrate: bool) -> np.ndarray:
     """Intervals of this package."""
-    table = xr.DataArray(values, {"iteration": TIMES}, ["series", "iteration"])
+    distances = values - min(values.min(), 0.0)
+    table = xr.DataArray(distances, {"iteration": TIMES}, ["series", "iteration"])
     fit = fit_growth(table, calibrate=calibrate)
     return np.stack([fit.exponent_low.values, fit.exponent_high.values], axis=1)
 

@@ -45,7 +45,7 @@ def curves(count: int, seed: int = 0) -> np.ndarray:
     span = np.log(TIMES[-1] / TIMES[0])
     noise = NoiseModel("ar_log_t", -span / (TIMES.size - 1) / np.log(0.7))
     drawn = simulate_noise(noise, TIMES, count, rng=np.random.default_rng(seed))
-    return np.log(TIMES / TIMES[0]) / span + 0.011 * drawn
+    return 1 + np.log(TIMES / TIMES[0]) / span + 0.011 * drawn
 
 
 def table(values: Any) -> xr.DataArray:

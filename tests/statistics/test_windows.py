@@ -61,6 +61,7 @@ def curves(times, seeds, rng):
 def said(times, values):
     """Whether a misfit is said of each set, of curves (set, seed, time)."""
     flat = values.reshape(-1, times.size)
+    flat = flat - min(flat.min(), 0.0)  # a distance is not negative
     fits = fit_growth(
         xr.DataArray(flat, {"iteration": times}, ["run", "iteration"]), calibrate=False
     )

@@ -123,13 +123,14 @@ def test_learning_rate_may_differ_between_runs():
 
 
 def test_a_curve_without_growth_is_weak():
-    fit = fit_growth(series(np.random.default_rng(0).standard_normal(60)), calibrate=False)
+    noise = np.random.default_rng(0).standard_normal(60)
+    fit = fit_growth(series(9 + noise), calibrate=False)
     assert fit.status.item() == "weak_signal"
     assert fit.exponent_low.item() == -np.inf
 
 
 def test_a_falling_curve_is_fitted_and_says_so():
-    fit = fit_growth(series(-law(TIMES, 0.2)), calibrate=False)
+    fit = fit_growth(series(99 - law(TIMES, 0.2)), calibrate=False)
     assert fit.slope.item() < 0
     assert "the series falls" in fit.reason.item()
 
@@ -143,6 +144,18 @@ def test_a_falling_curve_is_fitted_and_says_so():
         (series(np.ones(3), [1.0, 1.0, 2.0]), "iteration 1 follows 1"),
         (series(np.ones(3), [-1.0, 1.0, 2.0]), "negative or not finite"),
         (series(np.ones(3), [np.nan, 1.0, 2.0]), "negative or not finite"),
+        (
+            series([1.0, -0.5, 2.0], [1.0, 2.0, 3.0]),
+            "distance: found -0.5 at iteration 2, expected 0 or more",
+        ),
+        (
+            xr.DataArray(
+                [[1.0, 2.0], [3.0, -4.0]],
+                {"run": ["a", "b"], "iteration": [1, 9]},
+                ["run", "iteration"],
+            ),
+            "distance: found -4 at run b, iteration 9, expected 0 or more",
+        ),
     ],
 )
 def test_bad_iterations_are_named(distance, message):
@@ -166,12 +179,29 @@ def test_bad_iterations_are_named(distance, message):
             {"learning_rate": series(np.ones(3), [1.5, 2.5, 3.5])},
             "learning_rate: expected values at every iteration",
         ),
+        (
+            {"clock": series(TIMES[:49], TIMES[:49]).rename("samples")},
+            f"clock: found no reading of samples at 11 of 60 iterations, as {TIMES[49]:g}",
+        ),
         ({"onset": 1e12}, "onset: found 1e\\+12, expected at most 100 times the last"),
     ],
 )
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         fit_growth(series(law(TIMES, 0.2)), **options)
+
+
+def test_a_rate_that_is_a_number_is_told_what_is_expected():
+    with pytest.raises(TypeError, match="learning_rate: found float, expected xarray.DataArray"):
+        fit_growth(series(law(TIMES, 0.2)), learning_rate=0.1)
+
+
+def test_records_without_a_reading_of_the_clock_are_told_as_that():
+    readings = np.where(TIMES < 30, np.nan, TIMES)
+    curve = series(law(TIMES, 0.5), samples=("iteration", readings))
+    reason = fit_growth(curve, clock="samples", calibrate=False).reason.item()
+    assert f"{np.sum(TIMES < 30)} records without a reading of samples left out" in reason
+    assert "did not go on" not in reason
 
 
 def test_no_series_gives_an_empty_result():
@@ -270,7 +300,7 @@ def test_an_onset_late_in_the_records_opens_the_interval_or_is_in_it():
     # Half of the growth of ln(1 + t/6000) over 30,000 iterations comes before its onset.
     times = np.unique(np.geomspace(1, 3e4, 60).round())
     noise = np.random.default_rng(0).standard_normal((20, times.size))
-    values = np.log1p(times / 6000) + 0.005 * noise
+    values = 1 + np.log1p(times / 6000) + 0.005 * noise
     curves = xr.DataArray(values, {"iteration": times}, ["run", "iteration"])
     fit = fit_growth(curves, draws=200)
     assert ((fit.exponent_low <= 0) & (fit.exponent_high >= 0)).sum() >= 18
@@ -316,8 +346,8 @@ def test_peaks_alone_are_those_of_the_whole_fit(records):
     times = np.unique(np.geomspace(1, 2e4, records).round())
     rng = np.random.default_rng(3)
     curves = np.stack([law(times, p) / law(times, p)[-1] for p in np.linspace(-1, 1, 12)])
-    values = curves + 0.02 * rng.standard_normal(curves.shape)
-    values[-2], values[-1] = rng.standard_normal(times.size), 1.0
+    values = 1 + curves + 0.02 * rng.standard_normal(curves.shape)
+    values[-2], values[-1] = 9 + rng.standard_normal(times.size), 1.0
     table = xr.DataArray(values, {"iteration": times}, ["run", "iteration"])
     whole = fit_growth(table, calibrate=False)
     exponents, signals = fit_peaks(times, values)
@@ -363,7 +393,7 @@ def test_what_cycles_of_the_rate_leave_does_not_bend_the_law():
     rates = 0.01 + 0.99 * (1 - np.abs(1 - (updates - 0.5) % 2000 / 1000))
     # A logarithm of what high rates drive more than in proportion: no function of the summed rate.
     driven = np.cumsum(rates**1.5)
-    distance = np.log(driven / driven[-1] + 0.02)[at - 1]
+    distance = 4 + np.log(driven / driven[-1] + 0.02)[at - 1]
     curve = xr.DataArray(distance, {"iteration": at}, ["iteration"])
     fit = fit_growth(curve, clock=np.cumsum(rates)[at - 1], calibrate=False)
     assert fit.exponent.item() == pytest.approx(0.0, abs=0.08)  # −0.11 by smooth wander in ln t
@@ -375,7 +405,7 @@ def test_a_rate_that_has_all_but_ended_is_fitted(least):
     rates = np.where(np.arange(1, 1001) < 500, 1.0, least)
     at = np.unique(np.geomspace(1, 1000, 60).round()).astype(int)
     summed = np.cumsum(rates)[at - 1]
-    distance = np.log(summed) + 0.01 * np.random.default_rng(0).standard_normal(at.size)
+    distance = 1 + np.log(summed) + 0.01 * np.random.default_rng(0).standard_normal(at.size)
     curve = xr.DataArray(distance, {"iteration": at}, ["iteration"])
     fit = fit_growth(curve, clock=summed, calibrate=False)
     assert fit.exponent.item() == pytest.approx(0.0, abs=0.02)
