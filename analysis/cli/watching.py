@@ -141,8 +141,8 @@ def _ending(found: "Sequence[Condition]") -> str:
         (one,) = found
         path = escaped(one.sight.path)
         after = f" after iteration {number(one.iteration)}" if one.iteration >= 0 else ""
-        states = {"vanished": "vanished", "foreign": "is no recording"}
-        how = states.get(one.sight.state, f"was {one.sight.state}")
+        words = {"vanished": "vanished", "foreign": "is no recording"}
+        how = words.get(one.sight.state, f"was {one.sight.state}")
         return f"ended: {one.name} {how}{after}: {path}"
     states = [one.sight.state for one in found]
     told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))

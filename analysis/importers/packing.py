@@ -19,6 +19,7 @@ from ultraslow.diffusion.recording import (
     NAME_LENGTH,
     SCALARS,
     check,
+    check_sizes,
     events_attributes,
     events_of,
     pack,
@@ -471,7 +472,12 @@ def _labels(
     if not found.get("batch_size"):
         assumed.append("nobody says how many samples an update has; --batch-size tells it")
     weights: dict[str, Any] = {"tensor_size": [sizes["tensor_size"]]}
-    return {"batch_size": 0, **found, **said.labels, **weights}
+    labels = {"batch_size": 0, **found, **said.labels}
+    try:
+        check_sizes(labels)
+    except ValueError as error:
+        raise sheet.fault(str(error)) from error
+    return {**labels, **weights}
 
 
 def _varies(sheet: Sheet, rows: Rows, name: str) -> bool:

@@ -234,8 +234,8 @@ def _named(
         if "iteration" not in clock.dims or set(clock.dims) - set(distance.dims):
             found = ", ".join(map(str, clock.dims)) or "none"
             raise ValueError(f"clock: found dimensions {found}, expected some of {distance.dims}")
-        times, there = distance["iteration"].values, clock["iteration"].values
-        missed = times[(times > 0) & ~np.isin(times, there)]
+        times = distance["iteration"].values
+        missed = times[(times > 0) & ~np.isin(times, clock["iteration"].values)]
         if missed.size:
             raise ValueError(
                 f"clock: found no reading of {name} at {missed.size} of {times.size} iterations, "

@@ -34,6 +34,7 @@ from .labels import (
     LABELS as LABELS,
     SCALARS as SCALARS,
     as_label as as_label,
+    check_sizes as check_sizes,
     parsed_label as parsed_label,
 )
 from .lease import (

@@ -6,6 +6,7 @@ one comes from a person.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -39,7 +40,8 @@ _RANGES = {
     "ghost_size": _SAMPLES,
     "world_size": Range(1, math.inf, "a number of processes, >= 1"),
     "momentum": Range(0, 1, "a number in [0, 1)"),
-    "base_learning_rate": _NOT_NEGATIVE,
+    "seed": Range(0, math.inf, "an integer >= 0"),
+    "base_learning_rate": Range(math.ulp(0.0), math.inf, "a number above 0"),
     "weight_decay": _NOT_NEGATIVE,
     "added_noise": _NOT_NEGATIVE,
     "gradient_difference": _NOT_NEGATIVE,
@@ -112,6 +114,23 @@ def parsed_label(name: str, text: str) -> str | int | float:
             wanted = "an integer" if FIELDS[name].dtype == "i8" else "a number"
             raise ValueError(f"{name}: found {_shown(text)}, expected {wanted}") from None
     return as_label(name, number)
+
+
+def check_sizes(labels: Mapping[str, object]) -> None:
+    """Refuse a training set that is smaller than a batch of it.
+
+    Arguments:
+        labels: values by name, each checked by itself; a batch size of 0 is one that nobody knows.
+
+    Raises:
+        ValueError: with both sizes.
+    """
+    data, batch = (int(str(labels.get(name) or 0)) for name in ("data_size", "batch_size"))
+    if 0 < data < batch:
+        raise ValueError(
+            f"data_size: found {data} beside batches of {batch}, expected the samples in the "
+            "training set, a batch or more"
+        )
 
 
 def _text(name: str, value: object, called: str) -> str:

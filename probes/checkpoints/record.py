@@ -23,6 +23,7 @@ from ultraslow.diffusion.recording import (
     RecordError,
     as_label,
     check,
+    check_sizes,
     events_attributes,
     make_folder,
     pack,
@@ -181,8 +182,8 @@ def prepare(request: CheckpointRequest, files: OpenFiles) -> Prepared:
     """
     if request.batch_size is not None:
         as_label("batch_size", request.batch_size, "--batch-size")
-    for name, value in request.labels.items():
-        as_label(name, value)
+    labels = {name: as_label(name, value) for name, value in request.labels.items()}
+    check_sizes({"batch_size": request.batch_size, **labels})
     store = SegmentStore(request.output)
     if fault := name_fault(store.folder):
         raise ValueError(f"--output: {fault}")

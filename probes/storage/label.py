@@ -17,6 +17,7 @@ from ultraslow.diffusion.recording import (
     SCALARS,
     as_label,
     check,
+    check_sizes,
     nearest,
     pack,
     read_file,
@@ -76,8 +77,8 @@ def label_recording(path: str | Path, labels: Mapping[str, object]) -> Labelled:
         What was changed; where nothing is to change the file stays as it is.
 
     Raises:
-        ValueError, TypeError: for a label that there is not, or a value that is none of its own;
-            nothing was changed then.
+        ValueError, TypeError: for a label that there is not, or a value that is none of its own,
+            or a training set smaller than a batch; nothing was changed then.
         FileNotFoundError: when there is no recording.
         FileExistsError: while the recording is being written.
         RecordError: when it is damaged.
@@ -95,6 +96,7 @@ def label_recording(path: str | Path, labels: Mapping[str, object]) -> Labelled:
         try:
             if not store.segments():
                 raise FileNotFoundError(absent_recording(path))
+            _check_sizes(read_file(store.segments()[0])[0], values)
             store.compact()
         finally:
             store.close()
@@ -119,12 +121,17 @@ def _lease(store: SegmentStore) -> None:
         raise FileExistsError(message) from None
 
 
+def _check_sizes(records: xr.Dataset, values: Mapping[str, object]) -> None:
+    check_sizes({"batch_size": records["batch_size"].item(), **values})
+
+
 def _relabel(
     store: SegmentStore, values: Mapping[str, object], *, closed: bool
 ) -> dict[str, tuple[object, object]]:
     """Write the file with other labels, where they are others."""
     records, _ = read_file(store.file)
     before = {name: records[name].item() if name in records else None for name in values}
+    _check_sizes(records, values)
     changes = {name: (before[name], now) for name, now in values.items() if before[name] != now}
     if changes:
         told = str(Labelled(store.file, changes, closed))

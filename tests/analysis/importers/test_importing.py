@@ -674,3 +674,10 @@ def test_distances_that_are_no_numbers_are_counted_and_told(run, write, tmp_path
         "left_out"
     ]
     assert told == "of the curve, without a finite number: 'NaN' at line 3, column 'cos'"
+
+
+def test_a_training_set_that_is_smaller_than_a_batch_is_refused(write):
+    log = write("log.csv", curve(batch_size=64))
+    with pytest.raises(RecordError, match="data_size: found 10 beside batches of 64, expected"):
+        us.import_runs(log, labels={"data_size": 10})
+    assert int(only(us.import_runs(log, labels={"data_size": 64}))["data_size"]) == 64
