@@ -222,6 +222,18 @@ def has_decimal_commas(cells: Iterable[object]) -> bool:
     return any(_COMMA.fullmatch(text) and not _EITHER.fullmatch(text) for text in texts)
 
 
+def either_way(text: str) -> str:
+    """Both numbers that a text may be whose commas stand between thousands or before decimals.
+
+    >>> either_way("8,312"), either_way("1,234,567"), either_way("8,31"), either_way("8312")
+    ('8312 or 8.312', '1234567', '', '')
+    """
+    if not _EITHER.fullmatch(text.strip()):
+        return ""
+    parts = text.strip().split(",")
+    return " or ".join(["".join(parts), *([".".join(parts)] if len(parts) == 2 else [])])
+
+
 def is_grouped(text: str) -> bool:
     """Whether points stand between the thousands of a number, if they are no decimal points.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ultraslow.analysis.text import has_decimal_commas, is_grouped, is_pointed
+from ultraslow.analysis.text import either_way, has_decimal_commas, is_grouped, is_pointed
 from ultraslow.diffusion.recording import RecordError, escaped
 
 Cell = str | int | float | bool | None
@@ -22,8 +22,6 @@ Rows = NDArray[np.int64]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?", re.ASCII)
-# 5,000 is five or five thousand.
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
 _INFINITE = {"inf": np.inf, "infinity": np.inf, "∞": np.inf, "-∞": -np.inf}
 _INFINITE |= {"+inf": np.inf, "-inf": -np.inf, "-infinity": -np.inf, "+infinity": np.inf}
 _ABSENT = {"", "null", "none", "na", "n/a", "<na>"}
@@ -216,12 +214,11 @@ def _decimal_commas(sheet: Sheet, name: str, cells: Sequence[Cell], places: Rows
     ]
     if not texts:
         return False
-    if all(_THOUSANDS.fullmatch(text) for _, text in texts):
+    if all(either_way(text) for _, text in texts):
         place, text = texts[0]
         raise sheet.fault(
-            f"{sheet.at(int(place), name)}: found {shown(text)}, which is "
-            f"{text.replace(',', '')} or {text.replace(',', '.', 1)}; expected numbers without "
-            "commas between thousands"
+            f"{sheet.at(int(place), name)}: found {shown(text)}, which is {either_way(text)}; "
+            "expected numbers without commas between thousands"
         )
     points = any(isinstance(cell, str) and "." in cell for cell in cells)
     return sheet.decimal_commas and not points

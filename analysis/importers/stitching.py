@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ultraslow.analysis.text import is_grouped
+
 from .sheet import Array, Numbers, Rows, Sheet, column_numbers, is_absent, shown
 
 # Steps that fall this often are in no order at all, as many workers write them, and are sorted.
@@ -110,11 +112,20 @@ def _with_steps(
         cell = sheet.columns[iteration][int(rows[at])]
         raise sheet.fault(
             f"{sheet.at(int(rows[at]), iteration)}: found {shown(cell)}, expected a number of "
-            "updates: a whole number of 0 or more"
+            f"updates: a whole number of 0 or more{_without_points(cell)}"
         )
     if not rows.size:
         raise sheet.fault(f"no row has a number in {shown(iteration)}")
     return rows, steps.astype(np.int64)
+
+
+def _without_points(cell: object) -> str:
+    """What to write for 1.000, if that is a thousand; nothing for others."""
+    text = str(cell).strip()
+    if not isinstance(cell, str) or not is_grouped(text):
+        return ""
+    plain = text.replace(".", "").replace(",", ".")
+    return f"; if its points stand between thousands, write {plain}, and no comma in any number"
 
 
 def _in_order(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ultraslow.analysis.intervals import SEEDS
 from ultraslow.analysis.text import (
+    either_way,
     first_of,
     has_decimal_commas,
     is_grouped,
@@ -200,6 +201,9 @@ class _Row:
             value = -1.0
         if math.isinf(value) and value > 0:
             return math.nan
+        if not value > 0 and (either := either_way(text)):
+            told = f"{either}, whichever it is: numbers without commas between thousands"
+            raise self.fault(head, told)
         if not value > 0:
             raise self.fault(head, what)
         return value

@@ -40,8 +40,7 @@ _RANGES = {
     "ghost_size": _SAMPLES,
     "world_size": Range(1, math.inf, "a number of processes, >= 1"),
     "momentum": Range(0, 1, "a number in [0, 1)"),
-    "seed": Range(0, math.inf, "an integer >= 0"),
-    "base_learning_rate": Range(math.ulp(0.0), math.inf, "a number above 0"),
+    "base_learning_rate": _NOT_NEGATIVE,  # 0 at the first update of a warm-up
     "weight_decay": _NOT_NEGATIVE,
     "added_noise": _NOT_NEGATIVE,
     "gradient_difference": _NOT_NEGATIVE,

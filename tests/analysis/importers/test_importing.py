@@ -676,6 +676,17 @@ def test_distances_that_are_no_numbers_are_counted_and_told(run, write, tmp_path
     assert told == "of the curve, without a finite number: 'NaN' at line 3, column 'cos'"
 
 
+def test_points_in_steps_beside_commas_that_may_be_either_are_told_the_remedy(write):
+    log = write("log.csv", "step;distance\n1.133;2,359\n2.133;2,459\n")
+    with pytest.raises(
+        RecordError, match="found '1.133'.* write 1133, and no comma in any number"
+    ):
+        us.import_runs(log)
+    log = write("log.csv", "step;distance\n1133;2,359\n2133;2,459\n")
+    with pytest.raises(RecordError, match=r"found '2,359', which is 2359 or 2\.359; expected"):
+        us.import_runs(log)
+
+
 def test_a_training_set_that_is_smaller_than_a_batch_is_refused(write):
     log = write("log.csv", curve(batch_size=64))
     with pytest.raises(RecordError, match="data_size: found 10 beside batches of 64, expected"):

@@ -130,7 +130,11 @@ def test_commas_before_decimals_and_points_between_thousands_are_read(read, mark
     ("rows", "words"),
     [
         ("32;16.126\n64;9.077\n", "row 2, column steps: found '16.126', expected 16126 or 16,126"),
-        ("32;16,126\n64;9,077\n", "row 2, column steps: found '16,126', expected a positive"),
+        (
+            "32;16,126\n64;9,077\n",
+            "row 2, column steps: found '16,126', expected 16126 or 16.126, whi",
+        ),
+        ("32;1.133,5\n64;2,359\n128;9.07\n", "row 4, column steps: found '9.07', expected points"),
         ("32;16126,5\n64;9.5\n", "row 3, column steps: found '9.5', expected points between"),
     ],
 )
@@ -154,7 +158,15 @@ def test_numbers_that_may_be_thousands_or_thousandths_are_refused(read, rows, wo
         ("batch,steps\nmany,9\n", "row 2, column batch: found 'many', expected a positive batch"),
         ("batch,steps\n,9\n", "row 2, column batch: found '', expected a positive batch size"),
         ("batch,steps\n-64,9\n", "row 2, column batch: found '-64'"),
-        ('batch,steps\n64,"1,600"\n', "column steps: found '1,600', expected a positive number"),
+        (
+            'batch,steps\n64,"1,600"\n',
+            "column steps: found '1,600', expected 1600 or 1.600, which",
+        ),
+        (
+            'batch,steps\n"1,024",1600\n',
+            "row 2, column batch: found '1,024', expected 1024 or 1.024, whichever it is: numbers "
+            "without commas between thousands",
+        ),
         ("batch,steps\n64,9,3\n", "row 2: found 3 cells, expected 2 as in the row of heads"),
         ("batch,batch,steps\n", "row 1: found the head 'batch' twice, expected different ones"),
         (
