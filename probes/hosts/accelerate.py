@@ -130,16 +130,14 @@ class AccelerateRecorder(AbstractContextManager["AccelerateRecorder"]):
                 "batch_size: the loader was not prepared by the accelerator, so it is not known; "
                 "give samples in an update over all processes"
             )
-        size = self._batch_size or each * accelerator.gradient_accumulation_steps
-        data_size = length(getattr(loader, "dataset", None), least=size)
         return attach(
             self._model,
             self._optimizer,
             self._path,
-            batch_size=size,
+            batch_size=self._batch_size or each * accelerator.gradient_accumulation_steps,
             scaler=accelerator.scaler,
             resume=self._resume,
-            **with_labels(self._options, data_size=data_size),
+            **with_labels(self._options, data_size=length(getattr(loader, "dataset", None))),
         )
 
     @property

@@ -43,13 +43,12 @@ def with_labels(options: Mapping[str, Any], **known: Any) -> dict[str, Any]:
     return {**{name: new[name] for name in new if name not in given}, **options}
 
 
-def length(collection: object, *, least: int = 1) -> int | None:
-    """How many entries there are; None where nobody knows, or there are fewer than `least`."""
+def length(collection: object) -> int | None:
+    """How many entries there are; None where that is not known, or none."""
     try:
-        found = len(collection)  # type: ignore[arg-type]
+        return len(collection) or None  # type: ignore[arg-type]
     except (TypeError, NotImplementedError):
         return None
-    return found if found >= least else None
 
 
 def samples_of(batch: Any) -> int:

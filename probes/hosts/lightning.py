@@ -128,17 +128,17 @@ class LightningRecorder(Callback):
         loader, optimizers = trainer.train_dataloader, trainer.optimizers
         each = self._size_of_batches(trainer, loader)
         options = {"resume": self._resume(trainer), **self._options}
-        size = self._batch_size or each * trainer.accumulate_grad_batches * _replicas(trainer)
         return attach(
             trainer.strategy.model,
             optimizers[0] if len(optimizers) == 1 else optimizers,
             self._path,
-            batch_size=size,
+            batch_size=self._batch_size
+            or each * trainer.accumulate_grad_batches * _replicas(trainer),
             scaler=getattr(trainer.precision_plugin, "scaler", None),
             **with_labels(
                 options,
                 seed=_seed(),
-                data_size=length(getattr(loader, "dataset", None), least=size),
+                data_size=length(getattr(loader, "dataset", None)),
             ),
         )
 

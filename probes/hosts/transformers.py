@@ -91,15 +91,13 @@ class TransformersRecorder(TrainerCallback):
         if anew and state.global_step == 0:
             self._options["overwrite"] = True
         options = {"resume": self._resume(state), **self._options}
-        size = self._batch_size or trainer.get_total_train_batch_size(args)
-        data_size = length(trainer.train_dataset, least=size)
         self.recorder = attach(
             trainer.model_wrapped,
             trainer.optimizer,
             self._path,
-            batch_size=size,
+            batch_size=self._batch_size or trainer.get_total_train_batch_size(args),
             scaler=getattr(trainer.accelerator, "scaler", None),
-            **with_labels(options, seed=args.seed, data_size=data_size),
+            **with_labels(options, seed=args.seed, data_size=length(trainer.train_dataset)),
         )
         stands = {
             "get_batch_samples": self._get_batch_samples,

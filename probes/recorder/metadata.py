@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ultraslow.diffusion.recording import SCALARS, as_label, check_sizes
+from ultraslow.diffusion.recording import SCALARS, as_label
 from ultraslow.probes.buffer import TensorGroups
 
 _VERSIONS = ("ultraslow", "torch", "numpy", "xarray", "netCDF4")
@@ -34,8 +34,7 @@ def described(metadata: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
 
     Raises:
         TypeError: for a label of another type, naming what was found and what was expected.
-        ValueError: for a label out of range, one that was given twice with different values, and a
-            training set smaller than a batch.
+        ValueError: for a label out of range, or that was given twice with different values.
     """
     found = {}
     for name, value in metadata.items():
@@ -52,7 +51,6 @@ def described(metadata: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
             raise ValueError(
                 f"{argument}: found {own!r}, and {found[name]!r} in metadata; give one of them"
             )
-    check_sizes(found)
     return found
 
 

@@ -47,15 +47,6 @@ def test_the_commit_is_that_of_the_folder_or_else_of_the_program(tmp_path):
     assert commit("other.py", outside) == ""
 
 
-def test_a_training_set_is_not_smaller_than_a_batch():
-    told = "data_size: found 10 beside batches of 64, expected the samples in the training set"
-    with pytest.raises(ValueError, match=told):
-        described({"data_size": 10}, {"batch_size": 64})
-    with pytest.raises(ValueError, match=told):
-        described({}, {"batch_size": 64, "data_size": 10})
-    assert described({"data_size": 64}, {"batch_size": 64})["data_size"] == 64
-
-
 @pytest.mark.filterwarnings("error")
 def test_other_keys_and_those_beside_the_label_are_not():
     described({"seeds": [1, 2], "note": 1, "data_dir": "d", "git": "a"}, {"seed": 1})
