@@ -313,6 +313,12 @@ _LONGER = ("decades", "iterations")
 # What is missing, in the order in which a reader would go about it; the first that holds.
 MISSING: tuple[tuple[str, Callable[[Mapping[str, Any]], bool]], ...] = (
     ("No design within reach", lambda row: row["needed"].startswith("nothing ")),
+    (
+        "More seeds",
+        lambda row: (
+            row["unit"] == "seeds" and real(row["have"]) > 0 and row["needed"][:1].isdecimal()
+        ),
+    ),
     ("An arm that was not run", lambda row: row["prediction"] in _OF_ARMS),
     ("Longer runs", lambda row: row["unit"] in _LONGER or "training on" in row["needed"]),
     ("More seeds", lambda row: "seeds" in row["unit"] and real(row["have"]) > 0),
