@@ -58,6 +58,7 @@ class Settings:
         progress: called with the number of series fitted since the last call and of all, or None.
         threads: that series are dealt out to; None for as many as processors.
         phases: whether exponents of the phases of curves that change are fitted.
+        shipped: whether critical values that come with the package are taken, where they do.
     """
 
     level: float = 0.95
@@ -68,6 +69,7 @@ class Settings:
     progress: Progress | None = None
     threads: int | None = None
     phases: bool = True
+    shipped: bool = True
 
 
 class Assessment(NamedTuple):

@@ -3,6 +3,7 @@
 Contents:
     simulation  signed roots of true exponents on one time grid, cell by cell
     disk        what was simulated, kept between calls and shared by processes
+    shipped     what comes with the package, for the records of the default schedule
 """
 
 import lazy_loader

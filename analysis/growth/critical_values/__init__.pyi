@@ -1,4 +1,10 @@
 from .disk import Rows as Rows, cache_folder as cache_folder, rows_of as rows_of
+from .shipped import (
+    STEP as STEP,
+    Shipped as Shipped,
+    packed as packed,
+    shipped_values as shipped_values,
+)
 from .simulation import (
     DEVIATES as DEVIATES,
     EXPONENT_NODES as EXPONENT_NODES,
@@ -8,6 +14,8 @@ from .simulation import (
     NullRatios as NullRatios,
     cell_of as cell_of,
     corrections as corrections,
+    increasing as increasing,
+    number_of as number_of,
     numbers_of as numbers_of,
     roots_at_deviates as roots_at_deviates,
 )

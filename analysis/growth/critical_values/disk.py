@@ -18,7 +18,7 @@ import platform
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -78,12 +78,8 @@ def cache_folder() -> Path | None:
 @cache
 def made_by() -> str:
     """Digest of the code and the libraries that the numbers come from; empty where unknown."""
-    above = Path(__file__).parents[3]
-    found = hashlib.sha256()
-    try:
-        for source in SOURCES:
-            found.update((above / source).read_bytes())
-    except OSError:  # the package lies in an archive
+    code = code_digest(SOURCES)
+    if not code:
         return ""
     libraries = [
         (one.get("internal_api"), one.get("version"), one.get("architecture"))
@@ -91,7 +87,22 @@ def made_by() -> str:
         if one.get("user_api") == "blas"
     ]
     versions = np.__version__, scipy.__version__, platform.machine(), sorted(map(str, libraries))
-    found.update(repr(versions).encode())
+    return hashlib.sha256(f"{code} {versions!r}".encode()).hexdigest()
+
+
+def code_digest(sources: Iterable[str]) -> str:
+    """Digest of the text of some modules; empty where they cannot be read.
+
+    Arguments:
+        sources: their files, below the package's folder.
+    """
+    above = Path(__file__).parents[3]
+    found = hashlib.sha256()
+    try:
+        for source in sources:
+            found.update((above / source).read_bytes().replace(b"\r\n", b"\n"))
+    except OSError:  # the package lies in an archive
+        return ""
     return found.hexdigest()
 
 

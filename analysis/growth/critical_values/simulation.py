@@ -12,6 +12,7 @@ References:
     Hansen (1999), Rev. Econ. Stat. 81, 594: the grid bootstrap, which this follows.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import NamedTuple
@@ -72,8 +73,13 @@ def cell_of(number: int) -> Cell:
     return Cell(model, exponent, number // 8 % 8, number % 8)
 
 
-def _number_of(cell: Cell) -> int:
+def number_of(cell: Cell) -> int:
+    """The number that a cell goes by."""
     return int(numbers_of(np.array([cell[1:]]), np.array([cell.model]))[0])
+
+
+def _nothing(_: Cell) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class NullRatios:
         draws: simulated series per cell.
         seed: of the simulations; a cell's series do not depend on which cells came before.
         kept: where what is simulated is kept between calls; nowhere by default.
+        known: the roots of cells that need no simulation, and None of others.
         roots: of each cell so far, what `roots_at_deviates` reads from its sample, (deviate,).
         noises: products of noise drawn from models, for as long as cells are being added.
         locks: one for each cell begun, so that threads share the work and never repeat it.
@@ -95,6 +102,7 @@ class NullRatios:
     draws: int = 1000
     seed: int = 0
     kept: Rows = field(default_factory=lambda: Rows(None, DEVIATES.size))
+    known: Callable[[Cell], Array | None] = _nothing
     roots: dict[Cell, Array] = field(default_factory=dict)
     noises: dict[int, Products] = field(default_factory=dict)
     locks: dict[Cell, Lock] = field(default_factory=dict)
@@ -106,7 +114,13 @@ class NullRatios:
 
     def simulate_cells(self, wanted: list[Cell]) -> None:
         """Add the roots of cells that are not there yet."""
-        missing = sorted(cell for cell in wanted if cell not in self.roots)
+        missing = []
+        for cell in sorted(cell for cell in wanted if cell not in self.roots):
+            roots = self.known(cell)
+            if roots is None:
+                missing.append(cell)
+            else:
+                self.roots[cell] = roots
         # First the cells that no other thread and no other process has begun, then the others,
         # which may be waited for.
         for blocking in (False, True):
@@ -123,7 +137,7 @@ class NullRatios:
         """A cell's roots, as another process has kept them or simulated here."""
         if cell in self.roots:
             return
-        number = _number_of(cell)
+        number = number_of(cell)
         with self.kept.claimed(number, patience=patience) as free:
             self._take_over()
             if free and cell not in self.roots:
@@ -135,7 +149,9 @@ class NullRatios:
     def _take_over(self) -> None:
         """The cells that were kept since this was last called."""
         for number, roots in self.kept.new().items():
-            self.roots.setdefault(cell_of(number), roots)
+            cell = cell_of(number)
+            if self.known(cell) is None:  # what is known has not to be found again
+                self.roots.setdefault(cell, roots)
 
     def noise(self, model: int) -> Products:
         """Noise drawn from one model, the same for all its cells."""
@@ -186,6 +202,15 @@ def roots_at_deviates(sample: Array) -> Array:
     """
     around = ndtr(DEVIATES[:, None] * _AROUND)
     found = np.mean(np.quantile(sample, around) / _AROUND, axis=1)
+    return increasing(found)
+
+
+def increasing(found: Array) -> Array:
+    """Signed roots that increase, at least `LEAST_SPREAD` times as far out as the deviates.
+
+    Arguments:
+        found: signed roots at `DEVIATES`, shape (deviate,).
+    """
     least = LEAST_SPREAD * DEVIATES
     found = np.where(DEVIATES > 0, np.maximum(found, least), found)
     return np.maximum.accumulate(np.where(DEVIATES < 0, np.minimum(found, least), found))
