@@ -27,7 +27,15 @@ from ultraslow.analysis.runs.arms import setting_in_words
 from ultraslow.analysis.study import Study
 
 from .scaled_sets import MARGIN
-from .slope_law import Members, SlopeLaw, exponents, lacking_arms, law_runs, shared_runs
+from .slope_law import (
+    Members,
+    SlopeLaw,
+    exponents,
+    lacking_arms,
+    law_runs,
+    longest_runs,
+    shared_runs,
+)
 
 DISTANCE, NOISE_SCALE = "distance", "noise scale"
 _ROOT, _LINEAR = 0.5, 1.0
@@ -115,10 +123,11 @@ def _sign(found: Interval) -> int:
 def optimizer_exponents(study: Study) -> list[OptimizerExponents]:
     """The exponents of distance and noise scale in η and M, for each optimizer of a study.
 
-    Each set of equal runs is taken by itself. The number of a run is the mean of ln d over the
-    last decade of a clock that all its runs have in common, as P2 takes it, or ln of
-    B = tr Σ/|G|² of the updates in the last decade of iterations. Within each seed that all arms
-    have it is regressed on ln η and ln M; intervals are t intervals across seeds (`slope_law`).
+    Each set of equal runs is taken by itself, without runs that end before most. The number of a
+    run is the mean of ln d over the last decade of a clock that all its runs have in common, as P2
+    takes it, or ln of B = tr Σ/|G|² of the updates in the last decade of iterations. Within each
+    seed that all arms have it is regressed on ln η and ln M; intervals are t intervals across
+    seeds (`slope_law`).
 
     Arguments:
         study: the runs.
@@ -142,7 +151,8 @@ def _in_full(one: OptimizerExponents, name: str) -> str:
 
 
 def _of_set(part: Study) -> list[OptimizerExponents]:
-    known, lacking = law_runs(part)
+    noisy, lacking = law_runs(part)
+    known = longest_runs(noisy)
     members = shared_runs(known)
     if lacking is not None or lacking_arms(members) is not None:
         return []

@@ -17,11 +17,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import Interval, fieller, t_interval
+from ultraslow.analysis.predictions.evidence import most_seen
 from ultraslow.analysis.runs import (
     RECORDS,
     Arm,
     Span,
     by_seed,
+    constant_rate,
     injected_noise,
     positive_slope,
     slope,
@@ -131,8 +133,16 @@ def slope_law(study: Study) -> SlopeLaw:
     known, lacking = law_runs(study)
     if lacking is not None:
         return lacking
-    members = shared_runs(known)
+    members = shared_runs(longest_runs(known))
     return _with_left_out(_estimated(known, members), study, known, list(members))
+
+
+def longest_runs(known: Study) -> Study:
+    """Those that go on for as long as most do: a short run does not end what others show."""
+    steady = {name: constant_rate(run).iteration for name, run in known.runs.items()}
+    ends = {name: float(times[-1]) for name, times in steady.items() if times.size}
+    names = most_seen(ends, lambda names: lacking_arms(shared_runs(known.part(names))) is None)
+    return known.part(names) if names else known
 
 
 def law_runs(study: Study) -> tuple[Study, SlopeLaw | None]:
@@ -195,7 +205,7 @@ def _with_left_out(found: SlopeLaw, study: Study, known: Study, used: Sequence[A
     """The law with the arms that did not enter, and with what is needed of these."""
     seeds = {arm: len(by_seed(known.runs, names)) for arm, names in known.arms.items()}
     left = [arm for arm in study.arms if arm not in used]
-    few = [arm for arm in left if arm.rate and arm in seeds]
+    few = [arm for arm in left if arm.rate and seeds.get(arm, LEAST_SEEDS) < LEAST_SEEDS]
     would = [arm for arm in few if found.arms and found.reason and _tells([*used, arm])]
     needed = found.needed
     if would:
@@ -208,6 +218,8 @@ def _why_left_out(arm: Arm, seeds: Mapping[Arm, int]) -> str:
         return f"{arm} has no known rate"
     if arm.noise:
         return f"{_name(arm)} does not owe its noise to its batches"
+    if seeds.get(arm, 0) >= LEAST_SEEDS:
+        return f"{_name(arm)} ends before most others"
     if arm not in seeds:
         return f"{_name(arm)} is near the whole training set or lacks distances"
     return f"{_name(arm)} has {plural(seeds[arm], 'seed')}, {LEAST_SEEDS} needed"

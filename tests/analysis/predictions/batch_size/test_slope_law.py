@@ -53,6 +53,15 @@ def study(make, x, y, *, arms=SPREAD, seeds=4, spread=0.0, rng=None, **options):
     return runs
 
 
+def test_a_short_arm_does_not_end_what_others_show(make):
+    runs = study(make, 1.0, 0.5)
+    short = study(make, 3.0, 0.5, arms=((256, 0.4, "fixed"),))
+    short = {name: run.isel(iteration=slice(0, 25)) for name, run in short.items()}
+    alone, found = slope_law(Study(runs)), slope_law(Study(runs | short))
+    assert (found.rate, found.size, found.arms) == (alone.rate, alone.size, alone.arms)
+    assert any("ends before most others" in text for text in found.left_out)
+
+
 @pytest.mark.parametrize(("x", "y"), [(1.0, 0.5), (1.0, 1.0), (0.4, -0.2), (0.0, 0.0)])
 def test_known_exponents_come_back(make, x, y):
     found = slope_law(Study(study(make, x, y)))
