@@ -57,6 +57,12 @@ _WRITTEN = (
     "gradients were changed in the backward pass in which they came, in place or in `.grad`, and "
     "had not been in those before"
 )
+_KEPT = (
+    "gradients were not cleared before the first backward pass of the update, so they hold those "
+    "of updates before: call optimizer.zero_grad() after each step"
+)
+# Times that gradients are looked at, which waits for the device, and are found to be zero.
+_LOOKS = 16
 _TAKEN_AWAY = (
     "gradients were taken away in the backward pass, and not by an optimizer, so the gradient of "
     "the update cannot be seen"
@@ -97,6 +103,7 @@ class GradientTap:
         self.passes = 0  # those that have ended, of all updates
         self.cleared = 0  # times that gradients were, without a step and in succession
         self.paused = self.making = False
+        self.clears = True  # whether gradients should be cleared between updates, all of them
         self.protection: AbstractContextManager[None] = nullcontext()  # of what ends a pass
         self.ended: Callable[[], None] = lambda: None  # called when a unit has
         self.begins: Callable[[], None] = lambda: None  # told of each pass of the training
@@ -118,6 +125,8 @@ class GradientTap:
         self._places = {id(parameter): index for index, parameter in enumerate(parameters)}
         self._stepped: dict[int, Tensor] = {}  # squares of gradients that were used in this pass
         self._turn, self._now = turn, turn()
+        self._used: Mark | None = None  # the first gradient after the last step
+        self._looks = {True: _LOOKS, False: _LOOKS}  # at what was left alone since then, or not
         self._small = SmallGradients(parameters, most=SMALL)
         self._squares: dict[int, Tensor] = {}
         parts = [local(p) for p in parameters]
@@ -158,6 +167,7 @@ class GradientTap:
         self.cleared = 0
         self.making = False
         self._fresh_inputs = []
+        self._used = self._first_gradient() if self.measures else None
         self._reset()
         return seen
 
@@ -361,6 +371,22 @@ class GradientTap:
             self.cleared = 0 if tried else self.cleared + 1
             self._lost += self.units
             self._reset()
+        first = not (self.units or self._joined or self._aside)
+        if first and now is not None and self.clears:
+            self._look_back(now)
+
+    def _look_back(self, now: Mark) -> None:
+        """See whether an update begins with gradients of those before.
+
+        Arguments:
+            now: the first gradient that there is.
+        """
+        alike = now == self._used
+        if self._whole and self._looks[alike]:
+            if self._zeroed():
+                self._looks[alike] -= 1
+            else:
+                self._fault = _KEPT
 
     def _forget_aside(self) -> None:
         left, self._left = self._left, {}
@@ -381,7 +407,9 @@ class GradientTap:
 
     def _zeroed(self) -> bool:
         """Whether gradients were set to zero; it waits for the device."""
-        return self._whole and not any(bool(g.any()) for g in self._gradients().values())
+        found = self._gradients().values() if self._whole else ()
+        dense = (g.to_dense() if g.layout is not torch.strided else g for g in found)
+        return self._whole and not any(bool(g.any()) for g in dense)
 
     def _first_gradient(self) -> Mark | None:
         """Which the first gradient is that there is, and how often it was changed."""

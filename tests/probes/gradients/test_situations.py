@@ -14,6 +14,7 @@ from launches import torchrun
 from situations import batch, called, compare, compare_with, mean_loss, recorded
 
 from ultraslow import probes
+from ultraslow.diffusion.recording import events_of
 
 
 def remainders(model, optimizer, recorder, twin, *, batches=10, k=4, epochs=3, by="k", declare=()):
@@ -430,21 +431,54 @@ def test_gradients_that_grew_before_the_step_are_told_of(tmp_path):
     ] == [True]
 
 
-def kept(model, optimizer, recorder, twin):
-    """Gradients are not cleared after the step."""
-    for _ in range(6):
+def kept(model, optimizer, recorder, twin, *, clear=lambda model: None, since=2):
+    """Gradients are not cleared after some steps."""
+    for update in range(1, 7):
         for _ in range(3):
             made = batch(4)
             twin.unit(1 / 3, 4, partial(mean_loss, batch=made))
             (mean_loss(model, made) / 3).backward()
         optimizer.step()
+        if update + 1 < since:
+            optimizer.zero_grad()
+        else:
+            clear(model)
         twin.step()
 
 
-def test_gradients_that_were_not_cleared_are_told_of(tmp_path):
-    recording, _, said = recorded(tmp_path, kept, batch_size=12)
-    assert recording["noise_left_out"].values[-1] == 1
-    assert ["or it was not cleared before" in one for one in said] == [True]
+def decay(model):
+    """A momentum that is made of gradients."""
+    for p in model.parameters():
+        p.grad *= 0.9
+
+
+def zero_data(model):
+    for p in model.parameters():
+        p.grad.data.zero_()
+
+
+@pytest.mark.parametrize(("clear", "since"), [(lambda model: None, 2), (decay, 2), (decay, 4)])
+def test_updates_from_the_first_on_that_holds_earlier_gradients_are_unknown(
+    tmp_path, clear, since
+):
+    loop = partial(kept, clear=clear, since=since)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=12)
+    unknown = np.arange(1, 7) >= since
+    for name, known in zip(("gradient_sq", "noise_trace"), twin.estimates(), strict=True):
+        found = recording[name].sum("tensor", skipna=False).values[1:]
+        np.testing.assert_allclose(found[~unknown], known[~unknown], rtol=1e-5)
+        assert np.isnan(found[unknown]).all()
+    assert np.isnan(recording["mean_sq"].values[1:]).all(axis=1).tolist() == unknown.tolist()
+    assert ["were not cleared before the first backward pass" in one for one in said] == [True]
+    noted = events_of(recording.attrs)
+    assert [at for at, text in noted if "were not cleared" in text] == [since]
+
+
+def test_gradients_that_are_set_to_zero_where_nobody_sees_it_are_cleared(tmp_path):
+    loop = partial(kept, clear=zero_data)
+    recording, twin, said = recorded(tmp_path, loop, batch_size=12)
+    compare(recording, twin)
+    assert said == []
 
 
 def divided(model, optimizer, recorder, twin, *, by=3, clip=None, added=0.0, unseen=False):
