@@ -120,7 +120,7 @@ def arm_rows(study: "Study") -> list[dict[str, Any]]:
     Returns:
         One row an arm, its interval at the level that decides P1 where it is the only one.
     """
-    from ultraslow.analysis.growth import at_latest_onset
+    from ultraslow.analysis.growth import at_latest_onset, falls
     from ultraslow.analysis.predictions.growth import judged_arms
 
     sets = study.sets
@@ -133,6 +133,7 @@ def arm_rows(study: "Study") -> list[dict[str, Any]]:
             "exponent_low": said.exponent.low,
             "exponent_high": said.exponent.high,
             "latest_onset": at_latest_onset(part.fits.sel(node=list(arm.nodes))),
+            "falls": falls(part.fits.sel(node=list(arm.nodes))),
             "level": said.level,
             "verdict": said.word,
             "first": arm.first,
@@ -187,6 +188,8 @@ def arms_table(rows: Sequence[Mapping[str, Any]], study: "Study") -> "Table":
             f"onset at the latest allowed, a tenth of the iterations: {first_of(late)}; with a "
             "later one p would lie lower than its interval"
         )
+    if falling := [row["arm"] for row in rows if row["falls"]]:
+        notes.append(f"the distance falls, which no law of growth describes: {first_of(falling)}")
     return Table(lead=(lead,), columns=columns, rows=rows, notes=tuple(notes))
 
 

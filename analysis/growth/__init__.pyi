@@ -57,6 +57,7 @@ from .rule import (
 from .runs import (
     LATE_GROWTH as LATE_GROWTH,
     at_latest_onset as at_latest_onset,
+    falls as falls,
     fit_on as fit_on,
     fit_tensors as fit_tensors,
     fit_totals as fit_totals,

@@ -29,7 +29,7 @@ from .fit import fit_growth
 from .grids import ONSET_SHARE
 from .late_logarithm import advantage
 from .noise_models import NOISE_PARTS, fitted_noise
-from .status import LATEST, LEAST_RECORDS, Progress, Settings
+from .status import LATEST, LEAST_RECORDS, WEAK_SIGNAL, Progress, Settings
 from .windows import window_columns
 
 Curves = dict[str, xr.DataArray]
@@ -67,6 +67,18 @@ def at_latest_onset(fits: xr.Dataset) -> bool:
         return False
     at_end = fits["onset"].values >= LATEST * ONSET_SHARE * fits["last"].values
     return bool(2 * at_end.sum() > at_end.size)
+
+
+def falls(fits: xr.Dataset) -> bool:
+    """Whether the fits of most seeds of an arm fall, by far more than their noise.
+
+    Their exponents tell how the distance falls; a law of growth describes none of it.
+
+    Arguments:
+        fits: as `fit_totals` gives them, those of the arm.
+    """
+    falling = (fits["slope"].values < 0) & (fits["signal"].values >= WEAK_SIGNAL)
+    return bool(2 * falling.sum() > falling.size)
 
 
 def fit_totals(

@@ -26,6 +26,7 @@ from ultraslow.analysis.growth import (
     SETTLED,
     ArmJudgement,
     Judgement,
+    falls,
     fit_tensors,
     judge,
     logarithm_ratio,
@@ -52,7 +53,7 @@ from ultraslow.analysis.planning.pilot import pilot
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import Arm, arm_names, grouped
 from ultraslow.analysis.study import Missing, Study
-from ultraslow.analysis.text import fixed, number, percent, plural, sentence
+from ultraslow.analysis.text import first_of, fixed, number, percent, plural, sentence
 
 from .speaking import (
     SpeakingArm,
@@ -139,10 +140,13 @@ def log_growth(study: Study) -> Verdict:
     compared = arm_compared(shown.name, own.runs, level=study.level)
     besides = power_of_logarithm(shown, found, own, compared)
     brief = _brief(shown, found, level=study.level)
+    reason = _reason(shown, arms, found, besides, level=study.level)
+    if told := _falling(arms, kept):
+        brief, reason = brief and f"{told} {brief}", f"{told} {reason}"
     return replace(blank, brief=brief).decided(
         found.word,
         found.arms[shown.name].exponent,
-        reason=_reason(shown, arms, found, besides, level=study.level),
+        reason=reason,
         needed=advice.needed,
         meaning=f"{EFFECT}, mean of {len(shown.nodes)} seeds at {shown.name}",
         sample=entered.sample,
@@ -279,6 +283,14 @@ def _reason(
     parts = [_growth(shown, found, level=level), _rival(shown, said, found.word), besides]
     told = [f"{part}." for part in parts if part]
     return " ".join([*told, *_arms_say(arms, found, level=level)])
+
+
+def _falling(arms: Sequence[SpeakingArm], kept: Study) -> str:
+    """That the distance of some arms falls, in a sentence; empty where none does."""
+    names = [arm.name for arm in arms if falls(kept.fits.sel(node=list(arm.nodes)))]
+    if not names:
+        return ""
+    return f"The distance falls at {first_of(names)}, which no law of growth describes."
 
 
 def _growth(shown: SpeakingArm, found: Judgement, *, level: float) -> str:

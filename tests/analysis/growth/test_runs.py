@@ -4,6 +4,7 @@ import pytest
 from ultraslow.analysis.growth.runs import (
     LATE_GROWTH,
     at_latest_onset,
+    falls,
     fit_on,
     fit_tensors,
     fit_totals,
@@ -48,6 +49,21 @@ def test_a_logarithm_that_sets_in_late_is_told_from_a_root(make):
         own = fits.sel(node=[name for name in runs if name.startswith(law)])
         assert at_latest_onset(own) is known
     assert not at_latest_onset(fits.isel(node=[]))
+
+
+def test_a_distance_that_falls_is_told_from_one_that_grows(make):
+    times = np.unique(np.geomspace(1, 3000, 60).astype(int))
+    laws = {"down": 9 - np.log(times), "up": 1 + np.log(times), "still": np.full(times.size, 5.0)}
+    runs = {}
+    for name, seed in ((name, seed) for name in laws for seed in range(3)):
+        noise = 0.02 * np.random.default_rng(seed).standard_normal(times.size)
+        squares = (laws[name] + noise)[:, None] ** 2 * np.array([0.6, 0.3, 0.1])
+        runs[f"{name}{seed}"] = make(run=name, seed=seed, records=times, distance_sq=squares)
+    fits = fit_totals(runs)
+    for name in laws:
+        own = fits.sel(node=[node for node in runs if node.startswith(name)])
+        assert falls(own) is (name == "down")
+    assert not falls(fits.isel(node=[]))
 
 
 def test_a_run_without_a_rate_gets_a_row_and_a_reason(make):

@@ -49,6 +49,7 @@ def fitted(runs, exponents, *, better=NONE, ratio=1.0, decades=3.5, half=0.02):
         "faster_advantage": sides[:, 0],
         "slower_advantage": sides[:, 1],
         "slope": np.ones(count),
+        "signal": np.full(count, 50.0),
         "sigma": np.full(count, 0.05),
         "noise_kind": np.full(count, "white"),
         **{f"noise_{part}": np.zeros(count) for part in ("length", "nugget", "power")},
