@@ -122,9 +122,7 @@ def sampling_share(run: xr.Dataset) -> float:
 
 def _data_size(run: xr.Dataset) -> float | None:
     size = label(run, "data_size", None)
-    if size is None:
-        return None
-    return max(float(str(size)), float(run.variables["batch_size"].values))
+    return None if size is None else max(float(str(size)), float(run.variables["batch_size"]))
 
 
 @dataclass(frozen=True)
@@ -382,17 +380,14 @@ def total_distance(run: xr.Dataset) -> xr.DataArray:
     Returns:
         Distances `(iteration,)`, dimensionless, with that coordinate alone.
     """
-    # Labels of the run would be carried along by each step, which takes most of the time.
-    return xr.DataArray(_total(run), {"iteration": run.variables["iteration"]}, name="distance")
+    at = {"iteration": run.variables["iteration"]}
+    return xr.DataArray(distances(run), at, ["iteration"], name="distance")
 
 
 def distances(run: xr.Dataset) -> Array:
     """The values of `total_distance`, shape (iteration,), which are had in half of its time."""
-    return np.asarray(_total(run).values)
-
-
-def _total(run: xr.Dataset) -> xr.Variable:
-    return run.variables["distance_sq"].sum("tensor", skipna=False) ** 0.5
+    # Labels of the run would be carried along by each step, which takes most of the time.
+    return np.sqrt(run.variables["distance_sq"].sum("tensor", skipna=False).values)
 
 
 def clock_values(run: xr.Dataset, clock: str) -> Array:
@@ -414,11 +409,8 @@ def clock_values(run: xr.Dataset, clock: str) -> Array:
     if clock == SAMPLES:
         return iteration * float(size)
     rate = constant_rate(run).rate
-    summed = (
-        run.variables["learning_rate_sum"].values
-        if "learning_rate_sum" in run
-        else rate * iteration
-    )
+    known = run.variables.get("learning_rate_sum")
+    summed = rate * iteration if known is None else known.values
     return summed if clock == RATE else rate * summed / size
 
 
@@ -542,9 +534,8 @@ def window_mean(run: xr.Dataset, field: str, span: Span) -> float:
         return math.nan
     total = run.variables[field].sum("tensor", skipna=False).values
     at = run.variables["iteration"].values
-    count = (
-        run.variables["noise_updates"].values if "noise_updates" in run else np.diff(at, prepend=0)
-    )
+    known = run.variables.get("noise_updates")
+    count = np.diff(at, prepend=0) if known is None else known.values
     inside = (at > span[0]) & (at <= span[1]) & np.isfinite(total) & (count > 0)
     covered = np.diff(at, prepend=0)[inside].sum()
     if not inside.any() or covered < _COVERED * (span[1] - span[0]):
@@ -586,9 +577,7 @@ def grouped(run: xr.Dataset) -> xr.Dataset:
     summed = np.stack([squares[:, found].sum(axis=1) for found in places.values()], axis=1)
     named = ("learning_rate", "learning_rate_sum", "loss", "loss_updates")
     kept = run[[name for name in named if name in run]].drop_dims("tensor", errors="ignore")
-    if (
-        "noise_trace" in run
-    ):  # its total, which says with the loss where the training set is fitted
+    if "noise_trace" in run:  # its total and the loss say where the training set is fitted
         kept = kept.assign(noise_trace=run["noise_trace"].sum("tensor", skipna=False))
     return kept.assign(distance_sq=(("iteration", "tensor"), summed), tensor=list(places))
 
@@ -604,9 +593,7 @@ def group_places(run: xr.Dataset) -> dict[str, NDArray[np.int64]]:
         rest = np.array([place for place, name in enumerate(names) if name not in given], int)
         return own | ({OTHERS: rest} if rest.size else {})
     later = np.arange(1, run.sizes["tensor"])
-    known = "scale_invariant" in run
-    irrelevant = (
-        run.variables["scale_invariant"].values[1:] == 1 if known else np.zeros(later.size, bool)
-    )
+    known = run.variables.get("scale_invariant")
+    irrelevant = np.zeros(later.size, bool) if known is None else known.values[1:] == 1
     found = {FIRST: np.array([0]), INVARIANT: later[irrelevant], OTHERS: later[~irrelevant]}
     return {group: places for group, places in found.items() if places.size}
