@@ -114,7 +114,8 @@ def arm_of(setting, exponents, onset, rng):
 
 def fitted(times, values):
     """Fits of runs, and what P1 reads off them."""
-    table = xr.DataArray(values, {"iteration": times}, ["node", "iteration"])
+    above = values - min(values.min(), 0.0)  # a distance is not negative
+    table = xr.DataArray(above, {"iteration": times}, ["node", "iteration"])
     fits = fit_growth(table.assign_coords(node=np.arange(len(values))), calibrate=False)
     usable = ~fits["status"].isin(DISQUALIFYING).values & np.isfinite(fits["exponent"].values)
     return fits, ArmCurves(

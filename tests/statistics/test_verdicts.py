@@ -42,7 +42,8 @@ def of_size(single, distance, times, *, size, seed):
 def fitted(distances, times=TIMES):
     """Fits as `fit_totals` gives them; across seeds, no interval within a run is needed."""
     last = int(times[-1])
-    table = xr.DataArray(distances, {"iteration": times}, ["node", "iteration"])
+    above = distances - min(distances.min(), 0.0)  # a distance is not negative
+    table = xr.DataArray(above, {"iteration": times}, ["node", "iteration"])
     fits = fit_growth(table, calibrate=False)
     names = [f"n{k}" for k in range(len(distances))]
     same = np.full(len(names), "")

@@ -29,7 +29,7 @@ def curves():
     values[3], values[4] = np.log(TIMES), TIMES**0.3 + noise[4]
     values[5] = noise[5]
     values[6, 30] = np.nan
-    return xr.DataArray(values, {"iteration": TIMES}, ["series", "iteration"])
+    return xr.DataArray(2 + values, {"iteration": TIMES}, ["series", "iteration"])
 
 
 def traced(call):

@@ -14,7 +14,8 @@ TIMES = record_times(1000)
 
 def fitted(times, values):
     """Curves of a table, each with the law of its own fit."""
-    table = xr.DataArray(values, {"iteration": times}, ["node", "iteration"])
+    above = values - min(values.min(), 0.0)  # a distance is not negative
+    table = xr.DataArray(above, {"iteration": times}, ["node", "iteration"])
     fits = fit_growth(table.assign_coords(node=range(len(values))), calibrate=False)
     laws = zip(values, fits["exponent"].values, fits["onset"].values, strict=True)
     return [FittedCurve(times, row, float(p), float(onset)) for row, p, onset in laws]
