@@ -41,6 +41,7 @@ from ultraslow.diffusion.recording import (
     segments_of,
     state_of,
     unwritten,
+    update_seconds,
 )
 
 from .stored import Chunks, chunks_by_dimension, stored
@@ -295,7 +296,7 @@ def _read_live(folder: Path, segments: Sequence[Path]) -> tuple[xr.Dataset, tupl
         sha256=hashlib.sha256("".join(digests).encode()).hexdigest(),
         state=state_of(folder),
         written=_written(segments[-1]),
-        unwritten=unwritten(folder),
+        unwritten=unwritten(folder, update_seconds(joined)),
     )
     return joined, tuple(left_out)
 

@@ -42,16 +42,20 @@ from .lease import (
     Lease as Lease,
     Owner as Owner,
     TakenOver as TakenOver,
+    killed_behind as killed_behind,
+    lost_in_words as lost_in_words,
     recorded_by as recorded_by,
     state_of as state_of,
     unwritten as unwritten,
 )
 from .netcdf import (
+    FOLLOWS as FOLLOWS,
     SUFFIX as SUFFIX,
     closed_file as closed_file,
     from_bytes as from_bytes,
     is_file as is_file,
     join_segments as join_segments,
+    missing_segments as missing_segments,
     read_content as read_content,
     read_file as read_file,
     read_variable as read_variable,
@@ -60,6 +64,7 @@ from .netcdf import (
     segments_of as segments_of,
     size_fault as size_fault,
     to_bytes as to_bytes,
+    update_seconds as update_seconds,
     write_file as write_file,
     write_groups as write_groups,
 )

@@ -170,21 +170,44 @@ def recorded_by(folder: Path) -> "Owner":
     return owner_of(written(folder / NAME))
 
 
-def unwritten(folder: Path) -> str:
+def unwritten(folder: Path, update_seconds: float = 0.0) -> str:
     """What a process that was killed had not written yet, in words; empty where none was killed.
 
     The moment of its end stands nowhere, so the most that it can be is told.
 
     Arguments:
         folder: with segments.
+        update_seconds: that an update took; 0 where that is unknown.
     """
-    if state_of(folder) != "killed":
-        return ""
-    seconds = owner_of(written(folder / NAME)).flush_seconds
+    lag = killed_behind(folder)
+    return "" if lag is None else lost_in_words(lag, update_seconds)
+
+
+def killed_behind(folder: Path) -> float | None:
+    """About how many seconds the disk lay behind a process that was killed; 0 where unknown.
+
+    Arguments:
+        folder: with segments.
+
+    Returns:
+        None where no process was killed.
+    """
+    killed = state_of(folder) == "killed"
+    return owner_of(written(folder / NAME)).flush_seconds if killed else None
+
+
+def lost_in_words(lag: float, update_seconds: float = 0.0) -> str:
+    """What was lost with a process that wrote so many seconds late, each update taking so long.
+
+    >>> lost_in_words(0.5, 0.1)
+    'up to 6 updates of its last 0.5 s or so are lost'
+    """
+    held = HELD_UPDATES
+    if lag > 0 and update_seconds > 0:
+        held = max(1, min(held, round(lag / update_seconds)))
     # One more may be made while those that are held are on their way to the disk.
-    most = f"up to {HELD_UPDATES + 1} updates"
-    span = f" of its last {seconds:g} s or so" if seconds else ""
-    return f"{most}{span} are lost"
+    span = f" of its last {lag:g} s or so" if lag else ""
+    return f"up to {held + 1} updates{span} are lost"
 
 
 @dataclass(frozen=True)

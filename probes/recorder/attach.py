@@ -372,6 +372,7 @@ def _writer(setup: RunSetup, start: Start) -> RecordingWriter:
         several_units=start.several_units,
         gap=start.gap,
         lacks=start.lacks,
+        follows=start.on_disk,
     )
 
 

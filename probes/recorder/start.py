@@ -23,7 +23,9 @@ from ultraslow.diffusion.recording import (
     events_attributes,
     events_of,
     events_version,
-    unwritten,
+    killed_behind,
+    lost_in_words,
+    update_seconds,
 )
 from ultraslow.probes.buffer import Resume, State, empty_window, from_plain, from_records
 from ultraslow.probes.distributed import Processes, fail_together, refuse_unlike
@@ -106,6 +108,7 @@ class Start:
         lacks: fields of today that the recording has never had.
         scaled: whether it has those of mixed precision.
         told: what was warned of.
+        on_disk: the last iteration that is there; −1 for none.
     """
 
     state: State
@@ -119,6 +122,7 @@ class Start:
     lacks: tuple[str, ...] = ()
     scaled: bool = False
     told: tuple[str, ...] = ()
+    on_disk: int = -1
 
 
 def begin(setup: RunSetup, resume: Resume | None, *, overwrite: bool = False) -> Start:
@@ -278,7 +282,7 @@ def _found(setup: RunSetup, resume: Any, warn: Callable[[str], None]) -> Start |
         if resume is True:
             return None
         raise FileNotFoundError(f"path: found no recording at {store.folder} to resume")
-    lost = unwritten(store.folder)
+    lag = killed_behind(store.folder)
     store.open(resume=True)
     records = _readable(store)
     if records is None:
@@ -291,6 +295,7 @@ def _found(setup: RunSetup, resume: Any, warn: Callable[[str], None]) -> Start |
         last = int(records["iteration"][-1])
         state = from_records(records, last if resume is True else resume)
     refuse_other_initial(store.folder, state, initial.identity(store.folder))
+    lost = "" if lag is None else lost_in_words(lag, update_seconds(records))
     _tell_of_end(store.folder, records, state.iteration, lost)
     return _continued(setup, state, records, warn, whole=isinstance(resume, State))
 
@@ -393,6 +398,7 @@ def _continued(
         gap=gap,
         lacks=lacks,
         scaled="skipped" in records,
+        on_disk=last,
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ultraslow.diffusion.recording import (
     RecordError,
+    missing_segments,
     read_file,
     seam_faults,
     sync_folder,
@@ -108,7 +109,12 @@ def _repaired(store: SegmentStore, closed: list[Path], segments: list[Path]) -> 
         path = store.file if closed else store.folder
         return Repair(path, count, tuple(faults), ())
     if not found.broken:
-        faults += [f"no records {_between(gap)}: their files were set aside" for gap in untold]
+        gone = {*missing_segments(found.sound)}
+        faults += [
+            f"no records {_between(gap)}: "
+            + ("their segments are missing" if gap in gone else "their files were set aside")
+            for gap in untold
+        ]
     aside = tuple(_set_aside(file) for file in found.broken)
     path = store.compact({"gaps": json.dumps(gaps)})
     return Repair(path, count, tuple(faults), aside, rebuilt=True)
@@ -141,9 +147,7 @@ def _set_aside(file: Path) -> Path:
     return aside
 
 
-def _gaps(
-    sound: Sequence[xr.Dataset], broken: Sequence[Path], earlier: Sequence[Path]
-) -> list[Gap]:
+def _gaps(sound: list[xr.Dataset], broken: Sequence[Path], earlier: Sequence[Path]) -> list[Gap]:
     """Last iteration before and first after each hole; None where nothing follows.
 
     Arguments:
@@ -153,7 +157,7 @@ def _gaps(
     """
     there = np.concatenate([part["iteration"].values for part in sound])
     lost = [*_starts(broken), *(start for start in _starts(earlier) if start not in there)]
-    gaps = {_around(there, start) for start in lost}
+    gaps: set[Gap] = {_around(there, start) for start in lost} | {*missing_segments(sound)}
     for before, after in _known_gaps(sound[-1]):
         if _around(there, before) == (before, after):
             gaps.add((before, after))

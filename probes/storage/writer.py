@@ -16,6 +16,7 @@ from ultraslow.diffusion.recording import (
     EVENT_LENGTH,
     EVENTS,
     FIELDS,
+    FOLLOWS,
     TakenOver,
     events_attributes,
     events_of,
@@ -83,7 +84,9 @@ class RecordingWriter:
     disk. `gap` is the last iteration before a hole that ends with the next record; the recording's
     attribute `gaps` lists all, each with the first iteration after it. `lacks` are fields that a
     recording which goes on has never had. `mirrors` follow what is on disk.
-    `newest` is the last record there. `upload` copies it to an object store.
+    `newest` is the last record there, and `follows` the iteration of the one that the next
+    segment comes after, by which a segment that is missing is noticed. `upload` copies it to an
+    object store.
     """
 
     store: SegmentStore
@@ -103,6 +106,7 @@ class RecordingWriter:
     events: list[tuple[int, str]] = field(default_factory=list)
     lacks: Collection[str] = ()
     newest: Record | None = None
+    follows: int = -1
     mirrors: Mirrors | None = None
     upload: Upload | None = None
     _units_compared: bool = False
@@ -254,7 +258,8 @@ class RecordingWriter:
             self.attributes = {**self.attributes, "gaps": json.dumps([*known, hole])}
             self.gap = None
         records = self.dataset(self.waiting)
-        self.store.write(records)
+        self.store.write(records.assign_attrs({FOLLOWS: self.follows}))
+        self.follows = int(self.waiting[-1]["iteration"])
         self.newest, self.waiting = self.waiting[-1], []
         if self.upload is not None:
             self.upload.notify()

@@ -33,6 +33,7 @@ from ultraslow.diffusion.recording import (
     segments_of,
     state_of,
     unwritten,
+    update_seconds,
 )
 
 # Seconds that a last segment may take to arrive until it is told that it cannot be read.
@@ -186,13 +187,14 @@ class Followed:
             return Sight(self.file, self._records, closed, self._written, fault=fault)
         if self._gone:
             return Sight(self.folder, self._records, "vanished", self._written)
+        pace = 0.0 if self._records is None else update_seconds(self._records)
         return Sight(
             self.folder,
             self._records if files else None,
             state,
             self._written,
             recorded_by(self.folder),
-            unwritten(self.folder) if state == "killed" else "",
+            unwritten(self.folder, pace) if state == "killed" else "",
             fault,
         )
 

@@ -14,6 +14,7 @@ from ultraslow.diffusion.recording.lease import (
     Owner,
     TakenOver,
     _started,
+    lost_in_words,
     owner_of,
     state_of,
     this_process,
@@ -248,6 +249,14 @@ def test_what_a_killed_process_had_not_written_is_told(tmp_path, seconds, told):
     assert unwritten(tmp_path) == ""  # it lives
     (tmp_path / NAME).write_text(json.dumps({**owner, "started": "1"}))
     assert unwritten(tmp_path) == told
+
+
+@pytest.mark.parametrize(
+    ("lag", "each", "most"),
+    [(0.01, 0.1, 2), (1.0, 0.1, 11), (60.0, 0.001, 257), (60.0, 0.0, 257), (0.0, 0.1, 257)],
+)
+def test_no_more_updates_are_lost_than_fit_into_the_time(lag, each, most):
+    assert lost_in_words(lag, each).startswith(f"up to {most} updates")
 
 
 def test_a_lease_tells_how_far_the_disk_lies_behind(tmp_path):

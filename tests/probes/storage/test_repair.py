@@ -7,6 +7,7 @@ import xarray as xr
 from every_field import every_field
 from records import records
 
+from ultraslow.diffusion.recording import FOLLOWS
 from ultraslow.diffusion.recording.errors import RecordError
 from ultraslow.probes.storage.repair import repair_recording
 from ultraslow.probes.storage.segments import SegmentStore
@@ -151,3 +152,41 @@ def test_a_recording_that_is_being_written_is_left_alone(tmp_path):
     store.lease.acquire()
     with pytest.raises(FileExistsError, match="records at"):
         repair_recording(tmp_path / "run")
+
+
+def chained(path, *parts):
+    """A live folder whose segments tell which record they follow."""
+    store, last = SegmentStore(path), -1
+    store.open()
+    for part in parts:
+        store.write(records(*part).assign_attrs({FOLLOWS: last}))
+        last = part[-1]
+    store.lease.release()
+    return store
+
+
+@pytest.mark.parametrize(
+    ("gone", "gaps"), [((1,), [[0, 9]]), ((0,), [[-1, 1]]), ((0, 2), [[-1, 1], [5, 15]])]
+)
+def test_a_segment_that_is_missing_is_told(tmp_path, gone, gaps):
+    store = chained(tmp_path / "run", (0,), (1, 2, 5), (9, 12), (15,))
+    segments = store.segments()
+    assert "gaps" not in store.read().attrs
+    for index in gone:
+        segments[index].unlink()
+    assert json.loads(store.read().attrs["gaps"]) == gaps
+    found = repair_recording(tmp_path / "run")
+    assert sum("their segments are missing" in fault for fault in found.faults) == len(gaps)
+    closed = xr.load_dataset(found.path)
+    assert json.loads(closed.attrs["gaps"]) == gaps
+    assert FOLLOWS not in closed.attrs
+
+
+def test_one_is_told_beside_a_broken_one_and_what_was_lost_before(tmp_path):
+    store = chained(tmp_path / "run", (0,), (1, 2, 5), (9, 12), (15,), (20,))
+    segments = store.segments()
+    segments[1].unlink()
+    spoil(segments[3], "truncated")
+    repair_recording(tmp_path / "run")
+    closed = xr.load_dataset(tmp_path / "run.nc")
+    assert sorted(json.loads(closed.attrs["gaps"])) == [[0, 9], [12, 20]]

@@ -64,7 +64,9 @@ def test_alarms(writer, dead):
     live.lease(pid=dead)
     live.put(0, 22)
     told = "\n".join(known(live.folder).alarms)
-    assert f"killed: process {dead} is gone; up to 257 updates" in told
+    assert (
+        f"killed: process {dead} is gone; up to 26 updates of its last 5 s" in told
+    )  # of 0.2 s each
     assert "no finite distance after iteration 18 of 30" in told
     assert "no records after iteration 5 and before 9" in told
 
