@@ -158,7 +158,9 @@ def arms_table(rows: Sequence[Mapping[str, Any]], study: "Study") -> "Table":
 
     if not rows:
         return Table()
+    sets = any(row["set"] for row in rows)
     columns = (
+        *((entry("of", "set", left=True),) if sets else ()),
         Column("arm", lambda row: row["arm"], left=True),
         entry("p", "exponent", rounded),
         Column(

@@ -73,6 +73,18 @@ def test_fit_prints_and_writes_every_run_and_tensor(runs, tmp_path, capsys):
         assert written["tensors/exponent"].shape == (2, 3)
 
 
+def test_arms_of_several_optimizers_are_told_apart_by_fit(save, tmp_path, capsys):
+    folder = tmp_path / "arms"
+    for optimizer, exponent in (("sgd", 0.5), ("adamw", 0.25)):
+        for seed in range(3):
+            options = {"seed": seed, "exponent": exponent, "optimizer": optimizer}
+            save(f"{optimizer}-s{seed}", folder, last=3000, **options)
+    assert main(["fit", str(folder)]) == 0
+    arms = capsys.readouterr().out.strip().split("\n\n")[0]
+    head, *lines = [line.split()[:2] for line in arms.split("\n")[1:]]
+    assert (head, sorted(lines)) == (["of", "arm"], [["AdamW", "64"], ["SGD", "64"]])
+
+
 def test_fit_begins_with_the_arms_whose_seeds_repeat(save, tmp_path, capsys):
     folder = tmp_path / "arms"
     for size, exponent in ((64, 0.5), (256, 0.25)):
