@@ -11,6 +11,7 @@ Contents:
     headers   what a sealed file declares, and values, read off its bytes
     pieces    values that such a file keeps in pieces
     netcdf    the one reader and writer of files, and their seal
+    joining   what is missing between the segments of a live recording
     remote    recordings in object stores, by their URLs
     lease     who writes a live folder
 """

@@ -30,6 +30,11 @@ from .errors import (
 )
 from .fields import ASKED_WITH as ASKED_WITH, COORDINATES as COORDINATES, FIELDS as FIELDS
 from .headers import HeaderVariable as HeaderVariable
+from .joining import (
+    FOLLOWS as FOLLOWS,
+    missing_segments as missing_segments,
+    update_seconds as update_seconds,
+)
 from .labels import (
     LABELS as LABELS,
     SCALARS as SCALARS,
@@ -49,13 +54,11 @@ from .lease import (
     unwritten as unwritten,
 )
 from .netcdf import (
-    FOLLOWS as FOLLOWS,
     SUFFIX as SUFFIX,
     closed_file as closed_file,
     from_bytes as from_bytes,
     is_file as is_file,
     join_segments as join_segments,
-    missing_segments as missing_segments,
     read_content as read_content,
     read_file as read_file,
     read_variable as read_variable,
@@ -64,7 +67,6 @@ from .netcdf import (
     segments_of as segments_of,
     size_fault as size_fault,
     to_bytes as to_bytes,
-    update_seconds as update_seconds,
     write_file as write_file,
     write_groups as write_groups,
 )

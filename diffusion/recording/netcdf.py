@@ -24,11 +24,10 @@ xarray, netCDF4 or h5py.
 """
 
 import hashlib
-import json
 import math
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,11 +41,11 @@ from .contract import check, seam_faults
 from .errors import ForeignError, RecordError, UnfamiliarError, brief, damage
 from .fields import COORDINATES, FIELDS
 from .headers import MEMORY_LIMIT, Header, read_header, read_whole
+from .joining import joined_attributes
 from .outside import SIGNATURE, outside_faults
 
 SUFFIX = ".nc"  # of a closed recording; that of a live one is none
 _SEGMENT = "segment-*.nc"
-FOLLOWS = "follows"  # attribute of a segment: the last iteration of the one before it
 _NAME = "recording"  # of a file that is nowhere
 _STARTS = (b"\x89HDF", b"CDF")
 
@@ -358,8 +357,7 @@ def _variable(variable: netCDF4.Variable) -> xr.Variable:
 def join_segments(parts: list[xr.Dataset], source: str = "recording") -> xr.Dataset:
     """Records of consecutive segments of one recording as one dataset.
 
-    Attributes are those of the last segment, which knows of resumptions; segments that are missing
-    are added to its `gaps`.
+    Attributes are those of the last segment, and missing segments stand among its `gaps`.
 
     Arguments:
         parts: the segments in their order.
@@ -368,8 +366,7 @@ def join_segments(parts: list[xr.Dataset], source: str = "recording") -> xr.Data
     Raises:
         RecordError: when the segments do not follow one another.
     """
-    faults = [fault for pair in pairwise(parts) for fault in seam_faults(*pair)]
-    if faults:
+    if faults := [fault for pair in pairwise(parts) for fault in seam_faults(*pair)]:
         raise RecordError(source, faults)
     joined = xr.concat(
         parts,
@@ -380,50 +377,8 @@ def join_segments(parts: list[xr.Dataset], source: str = "recording") -> xr.Data
         join="override",
         combine_attrs="override",
     )
-    attributes = {name: value for name, value in parts[-1].attrs.items() if name != FOLLOWS}
-    if holes := missing_segments(parts):
-        known = _listed(attributes.get("gaps", "[]"))
-        new = [list(hole) for hole in holes if list(hole) not in known]
-        attributes["gaps"] = json.dumps([*known, *new])
-    joined.attrs = attributes
+    joined.attrs = joined_attributes(parts)
     return joined
-
-
-def update_seconds(records: xr.Dataset) -> float:
-    """How long an update took between the last two records; 0 where that is not known."""
-    if not {"wall_time", "iteration"} <= set(records.variables) or records.sizes["iteration"] < 2:
-        return 0.0
-    times, clock = (records[name].values[-2:] for name in ("iteration", "wall_time"))
-    found = float(clock[1] - clock[0]) / float(times[1] - times[0])
-    return found if math.isfinite(found) else 0.0
-
-
-def missing_segments(parts: Sequence[xr.Dataset]) -> list[tuple[int, int]]:
-    """Stretches of segments that are gone, as each tells which record it follows.
-
-    Arguments:
-        parts: the segments that are there, in their order.
-
-    Returns:
-        Of each the last iteration before, −1 where there is none, and the first after it.
-    """
-    holes, last = [], -1
-    for part in parts:
-        iterations = part["iteration"].values
-        follows = part.attrs.get(FOLLOWS, -1)
-        if isinstance(follows, int | np.integer) and follows > last:
-            holes.append((last, int(iterations[0])))
-        last = int(iterations[-1])
-    return holes
-
-
-def _listed(text: Any) -> list[Any]:
-    """What a list in JSON holds; nothing where the text is none."""
-    try:
-        found = json.loads(str(text))
-    except (ValueError, RecursionError):
-        return []
-    return found if isinstance(found, list) else []
 
 
 def to_bytes(records: xr.Dataset) -> bytes:

@@ -114,7 +114,8 @@ class RowReader:
         self._moved = False  # whether they were moved before another
         self._divided = False  # by a loss scale that nobody told of, in the update at hand
         tap.begins = self._pass_begins
-        tap.clears = len(optimizers.given) == 1  # else some may step, and be cleared, more rarely
+        # Else some may step, and be cleared, more rarely.
+        tap.clearing.expected = len(optimizers.given) == 1
 
     @property
     def units(self) -> int:

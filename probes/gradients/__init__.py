@@ -2,6 +2,7 @@
 
 Contents:
     hooks     tensor hooks of plain modules and DistributedDataParallel
+    clearing  whether gradients are cleared between updates
     small     small gradients, which are held until the pass has ended
     fsdp      gradients before `fully_shard` reduces and scatters them
     autograd  what to do at the end of a backward pass

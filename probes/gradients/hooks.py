@@ -46,6 +46,7 @@ from .autograd import (
     keeps_graph,
     rows_of,
 )
+from .clearing import KEPT, Clearing
 from .small import SmallGradients
 
 # The position of a gradient, which it is, and how often it was changed.
@@ -57,12 +58,6 @@ _WRITTEN = (
     "gradients were changed in the backward pass in which they came, in place or in `.grad`, and "
     "had not been in those before"
 )
-_KEPT = (
-    "gradients were not cleared before the first backward pass of the update, so they hold those "
-    "of updates before: call optimizer.zero_grad() after each step"
-)
-# Times that gradients are looked at, which waits for the device, and are found to be zero.
-_LOOKS = 16
 _TAKEN_AWAY = (
     "gradients were taken away in the backward pass, and not by an optimizer, so the gradient of "
     "the update cannot be seen"
@@ -103,15 +98,13 @@ class GradientTap:
         self.passes = 0  # those that have ended, of all updates
         self.cleared = 0  # times that gradients were, without a step and in succession
         self.paused = self.making = False
-        self.clears = True  # whether gradients should be cleared between updates, all of them
+        self.clearing = Clearing()
         self.protection: AbstractContextManager[None] = nullcontext()  # of what ends a pass
         self.ended: Callable[[], None] = lambda: None  # called when a unit has
         self.begins: Callable[[], None] = lambda: None  # told of each pass of the training
         self._parameters = list(parameters)
         self._model = model
-        self.processes = processes
-        self._failed = failed
-        self._scale = scale
+        self.processes, self._failed, self._scale = processes, failed, scale
         nothing = torch.zeros((), dtype=torch.float64, device=self._parameters[0].device)
         self._zero = nothing if measure else nothing + nan
         self._nothing = self._zero.expand(len(self._parameters))
@@ -125,8 +118,6 @@ class GradientTap:
         self._places = {id(parameter): index for index, parameter in enumerate(parameters)}
         self._stepped: dict[int, Tensor] = {}  # squares of gradients that were used in this pass
         self._turn, self._now = turn, turn()
-        self._used: Mark | None = None  # the first gradient after the last step
-        self._looks = {True: _LOOKS, False: _LOOKS}  # at what was left alone since then, or not
         self._small = SmallGradients(parameters, most=SMALL)
         self._squares: dict[int, Tensor] = {}
         parts = [local(p) for p in parameters]
@@ -167,7 +158,7 @@ class GradientTap:
         self.cleared = 0
         self.making = False
         self._fresh_inputs = []
-        self._used = self._first_gradient() if self.measures else None
+        self.clearing.stepped(self._first_gradient() if self.measures else None)
         self._reset()
         return seen
 
@@ -372,21 +363,8 @@ class GradientTap:
             self._lost += self.units
             self._reset()
         first = not (self.units or self._joined or self._aside)
-        if first and now is not None and self.clears:
-            self._look_back(now)
-
-    def _look_back(self, now: Mark) -> None:
-        """See whether an update begins with gradients of those before.
-
-        Arguments:
-            now: the first gradient that there is.
-        """
-        alike = now == self._used
-        if self._whole and self._looks[alike]:
-            if self._zeroed():
-                self._looks[alike] -= 1
-            else:
-                self._fault = _KEPT
+        if first and now is not None and self._whole and self.clearing.failed(now, self._zeroed):
+            self._fault = KEPT
 
     def _forget_aside(self) -> None:
         left, self._left = self._left, {}
