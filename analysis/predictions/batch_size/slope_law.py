@@ -138,10 +138,20 @@ def slope_law(study: Study) -> SlopeLaw:
 
 
 def longest_runs(known: Study) -> Study:
-    """Those that go on for as long as most do: a short run does not end what others show."""
+    """Those that go on for as long as most do: a short run does not end what others show.
+
+    Where the smallest or the largest batch size was run more briefly, all runs.
+    """
     steady = {name: constant_rate(run).iteration for name, run in known.runs.items()}
     ends = {name: float(times[-1]) for name, times in steady.items() if times.size}
-    names = most_seen(ends, lambda names: lacking_arms(shared_runs(known.part(names))) is None)
+    sizes = [size for size in known.batch_sizes if size]
+
+    def enough(names: list[str]) -> bool:
+        members = shared_runs(known.part(names))
+        of_arms = {arm.batch_size for arm in members}
+        return lacking_arms(members) is None and {min(sizes), max(sizes)} <= of_arms
+
+    names = most_seen(ends, enough)
     return known.part(names) if names else known
 
 
