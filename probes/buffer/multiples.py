@@ -84,7 +84,7 @@ class Multiples:
         if name := self._named(factor, share, norm_sq):
             return self._met(name, factor, share)
         multiple = self._in_force(share)
-        if multiple != 1 and factor < multiple * _ROUNDED and not _same(factor, 1.0):
+        if multiple != 1 and factor < multiple * _ROUNDED and not _is_one(factor):
             return self, Found(multiple, sure=True)
         undivided = self.undivided or (share < 1 and factor > share)
         seen = replace(self, undivided=undivided, last=factor, last_sq=norm_sq)
@@ -111,7 +111,7 @@ class Multiples:
         """The multiple that a factor is, by its name; empty where it may be clipping's."""
         if share < 1 and _same(factor, share):
             return _SHARE
-        if _same(factor, 1.0):
+        if _is_one(factor):
             return ""
         for name in self.known:
             if name != _SHARE and _same(factor, float(name)):
@@ -146,6 +146,11 @@ def _value(name: str, share: float) -> float:
 
 def _same(factor: float, other: float) -> bool:
     return abs(factor - other) < _SAME * other
+
+
+def _is_one(factor: float) -> bool:
+    """Whether gradients were multiplied by nothing but rounding, as sums over processes leave."""
+    return 1 / _ROUNDED < factor < _ROUNDED
 
 
 def _is_power(factor: float) -> bool:

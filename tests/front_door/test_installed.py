@@ -169,7 +169,8 @@ def test_a_distribution_holds_the_package_and_nothing_else(sdist, wheel):
     expected = {*map(Path, about), *(Path("src", "ultraslow") / path for path in door), *rooms}
     assert files_of(sdist) == expected
     suffixes = {path.suffix for path in of_the_package()}
-    assert {".py", ".pyi", ".typed", ".toml", ".html", ".css", ".js", ".nc"} >= suffixes - {""}
+    known = {".py", ".pyi", ".typed", ".toml", ".html", ".css", ".js", ".nc", ".npz"}
+    assert known >= suffixes - {""}
 
 
 def test_recordings_come_with_the_package_and_are_those_of_the_repository(sdist, wheel):
