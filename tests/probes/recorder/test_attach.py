@@ -85,6 +85,7 @@ def test_a_cell_that_is_run_again_begins_anew_where_that_is_asked_for(tmp_path):
     for _ in range(9):
         model(torch.randn(4, 3)).mean().backward()
         optimizer.step()
+        optimizer.zero_grad()
     again = {"batch_size": 4, "schedule": [], "overwrite": True}
     with pytest.raises(FileExistsError, match="this process records at .*/run already"):
         probes.attach(*problem(), tmp_path / "run", batch_size=4)
@@ -173,6 +174,7 @@ def test_what_hosts_make_of_an_optimizer_is_followed(tmp_path, monkeypatch):
             for _ in range(3):
                 model(torch.ones(4, 3)).mean().backward()
                 given.step()
+                optimizer.zero_grad()
         found[name] = xr.load_dataset(tmp_path / f"{name}.nc")
     for name in ("once", "twice"):
         assert found[name]["iteration"].values.tolist() == [0, 1, 2, 3]
@@ -242,6 +244,7 @@ def test_every_parameter_group_has_its_learning_rate(tmp_path):
         for _ in range(3):
             model(torch.randn(4, 3)).mean().backward()
             optimizer.step()
+            optimizer.zero_grad()
             decay.step()
     run = xr.load_dataset(tmp_path / "run.nc")
     assert run["tensor"].values.tolist() == ["weight", "bias"]

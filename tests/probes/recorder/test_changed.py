@@ -143,6 +143,7 @@ def test_a_swap_before_the_close_is_no_part_of_the_trajectory(tmp_path):
     for _ in range(2):
         model(torch.ones(8, 32)).mean().backward()
         optimizer.step()
+        optimizer.zero_grad()
     moved = sum(
         float((p - w).detach().double().square().sum())
         for p, w in zip(model.parameters(), start, strict=True)
