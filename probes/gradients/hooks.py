@@ -343,6 +343,10 @@ class GradientTap:
         self.making = True
         self.begins()
         self._forget_cleared()
+        first = not (self.units or self._joined or self._aside)
+        now = self._first_gradient()
+        if first and now is not None and self._whole and self.clearing.failed(now, self._zeroed):
+            self._fault = KEPT
         self._count_inputs()
         self._keeps = keeps_graph()
         if self._joined is None:
@@ -362,9 +366,6 @@ class GradientTap:
             self.cleared = 0 if tried else self.cleared + 1
             self._lost += self.units
             self._reset()
-        first = not (self.units or self._joined or self._aside)
-        if first and now is not None and self._whole and self.clearing.failed(now, self._zeroed):
-            self._fault = KEPT
 
     def _forget_aside(self) -> None:
         left, self._left = self._left, {}
