@@ -19,7 +19,9 @@ import numpy as np
 import xarray as xr
 
 import ultraslow as us
+from ultraslow.analysis.growth.grids import ONSET_SHARE
 from ultraslow.analysis.growth.shape import bend
+from ultraslow.analysis.growth.status import LATEST
 from ultraslow.analysis.intervals import Interval
 from ultraslow.analysis.text import number, p_value, plural, real, rounded
 from ultraslow.diffusion.predictions import PREDICTIONS
@@ -272,7 +274,9 @@ def arms(report):
         noise = asked.get("gradient_noise")
         beside += [f"noise σ {number(noise)} added"] if noise else []
         of_arm = [fits[run["node"]] for run in own]
-        late = 2 * sum(real(fit["onset"]) >= 0.098 * fit["last"] for fit in of_arm) > len(own)
+        ends = [LATEST * ONSET_SHARE * fit["last"] for fit in of_arm]
+        at_end = [real(fit["onset"]) >= end for fit, end in zip(of_arm, ends, strict=True)]
+        late = 2 * sum(at_end) > len(own)
         rows.append(
             [
                 number(own[0]["batch_size"]),

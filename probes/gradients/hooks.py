@@ -342,9 +342,8 @@ class GradientTap:
         self._task, self._squares, self._stepped = task, {}, {}
         self.making = True
         self.begins()
-        self._forget_cleared()
+        now = self._forget_cleared()
         first = not (self.units or self._joined or self._aside)
-        now = self._first_gradient()
         if first and now is not None and self._whole and self.clearing.failed(now, self._zeroed):
             self._fault = KEPT
         self._count_inputs()
@@ -353,8 +352,12 @@ class GradientTap:
             self._small.begin(task, alone=self._alone)
         return True
 
-    def _forget_cleared(self) -> None:
-        """Forget units, and passes that were none, whose gradients were cleared without a step."""
+    def _forget_cleared(self) -> Mark | None:
+        """Forget units, and passes that were none, whose gradients were cleared without a step.
+
+        Returns:
+            The first gradient that there is.
+        """
         if self._left:
             self._forget_aside()
         now = self._first_gradient()
@@ -366,6 +369,7 @@ class GradientTap:
             self.cleared = 0 if tried else self.cleared + 1
             self._lost += self.units
             self._reset()
+        return now
 
     def _forget_aside(self) -> None:
         left, self._left = self._left, {}
@@ -415,7 +419,7 @@ class GradientTap:
         self._square_small()
         self._end_unit()
 
-    def _guarded(self, action: Callable[[], None]) -> None:
+    def _guarded(self, action: Callable[[], object]) -> None:
         """Do a part of the work after a pass, unless the tap has failed."""
         if self._silent:
             return

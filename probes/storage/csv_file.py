@@ -6,9 +6,10 @@ the first time, the file is written anew beside itself and takes its own place.
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from ultraslow.diffusion.recording import whole_file
 
 _ITERATION = "iteration"
 
@@ -48,10 +49,9 @@ class CsvFile:
 
     def _write(self, rows: Sequence[Mapping[str, str]]) -> None:
         """The whole file, in place of what there is."""
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         head = dict(zip(self._names, self._names, strict=True))
-        beside.write_text(_lines(self._names, [head, *rows]), encoding="utf-8", newline="")
-        beside.replace(self._path)
+        with whole_file(self._path) as file:
+            file.write(_lines(self._names, [head, *rows]).encode())
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:

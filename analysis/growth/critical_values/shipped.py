@@ -72,18 +72,17 @@ class Shipped:
 def shipped_values() -> Shipped | None:
     """What comes with the package; None where there is nothing, or it is of other code."""
     try:
-        with FILE.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            if str(file["code"]) != code_digest(MADE_BY):
-                return None
-        return held()
+        found, code = held()
     except (OSError, EOFError, ValueError, LookupError, BadZipFile):
         return None
+    return found if code == code_digest(MADE_BY) else None
 
 
-def held() -> Shipped:
-    """What the file holds, whatever code it is of."""
-    with np.load(FILE, allow_pickle=False) as file:
-        return Shipped(file["lasts"], file["numbers"], file["steps"])
+def held() -> tuple[Shipped, str]:
+    """What the file holds, and the digest of the code that it is of."""
+    with FILE.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        found = Shipped(file["lasts"], file["numbers"], file["steps"])
+        return found, str(file["code"])
 
 
 def packed(lasts: ArrayLike, roots: Mapping[tuple[int, float], Array]) -> dict[str, NDArray]:
