@@ -132,8 +132,8 @@ def arm_rows(study: "Study") -> list[dict[str, Any]]:
             "exponent": said.exponent.value,
             "exponent_low": said.exponent.low,
             "exponent_high": said.exponent.high,
-            "latest_onset": at_latest_onset(part.fits.sel(node=list(arm.nodes))),
-            "falls": falls(part.fits.sel(node=list(arm.nodes))),
+            "latest_onset": at_latest_onset(own),
+            "falls": falls(own),
             "level": said.level,
             "verdict": said.word,
             "first": arm.first,
@@ -142,6 +142,7 @@ def arm_rows(study: "Study") -> list[dict[str, Any]]:
         }
         for name, part in sets.items()
         for arm, said in judged_arms(part)
+        for own in [part.fits.sel(node=list(arm.nodes))]
     ]
 
 
