@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ultraslow.analysis.predictions.growth import FAR, READINGS, aged, path_ratio
 from ultraslow.analysis.predictions.landscape import scans_of
 from ultraslow.analysis.study import Study
+from ultraslow.diffusion.recording import has_holes
 
 from . import look
 from .arms import Curve, Runs, Shown, arms_of, chosen, leading, study_of
@@ -81,7 +82,7 @@ def path_curves(study: Study, one: Shown) -> list[Curve]:
     found = []
     for node in one.nodes:
         run = study.runs[node]
-        if "step_sq" in run and "gaps" not in run.attrs:
+        if "step_sq" in run and not has_holes(run.attrs):
             at, ratio = path_ratio(run)
             if at.size > 1:
                 found.append(Curve(at.astype(float), ratio))

@@ -33,7 +33,10 @@ from ultraslow.diffusion.recording import (
     is_url,
     join_segments,
     local_path,
+    missing_end,
     nearest_file,
+    reach_files,
+    reached,
     read_content,
     read_file,
     read_object,
@@ -214,9 +217,10 @@ def read(path: Place) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
         return _read_remote(path)
     closed, folder = (closed_file(path), path) if path.is_dir() else (path, path.with_suffix(""))
     for _ in range(_ATTEMPTS):
+        reach = _reach(folder)  # before the segments, which may become more
         segments = [] if is_file(closed) else segments_of(folder)
         try:
-            return _read_live(folder, segments) if segments else _read_closed(closed)
+            return _read_live(folder, segments, reach) if segments else _read_closed(closed)
         except RecordError:
             # A run that was closed or resumed meanwhile has moved its files; nothing else may
             # hide.
@@ -264,6 +268,7 @@ def _read_remote(place: RemoteRecording) -> tuple[xr.Dataset, tuple[Unusable, ..
         return parts[0], ()
     joined = join_segments(parts, place.url)
     check(joined, place.url)
+    joined.attrs.update(_ends(joined, place.reach if not left_out else -1))
     joined.attrs.update(
         path=place.url,
         sha256=hashlib.sha256("".join(digests).encode()).hexdigest(),
@@ -274,7 +279,17 @@ def _read_remote(place: RemoteRecording) -> tuple[xr.Dataset, tuple[Unusable, ..
     return joined, tuple(left_out)
 
 
-def _read_live(folder: Path, segments: Sequence[Path]) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
+def _reach(folder: Path) -> int:
+    return reached([one.name for one in reach_files(folder)])
+
+
+def _ends(run: xr.Dataset, reach: int) -> dict[str, object]:
+    return missing_end(run.attrs, int(run["iteration"][-1]), reach)
+
+
+def _read_live(
+    folder: Path, segments: Sequence[Path], reach: int
+) -> tuple[xr.Dataset, tuple[Unusable, ...]]:
     parts: list[xr.Dataset] = []
     digests: list[str] = []
     left_out: list[Unusable] = []
@@ -291,6 +306,8 @@ def _read_live(folder: Path, segments: Sequence[Path]) -> tuple[xr.Dataset, tupl
         raise RecordError(str(folder), [fault for item in left_out for fault in item.faults])
     joined = join_segments(parts, str(folder))
     check(joined, str(folder))
+    # What is broken tells of itself; a run that is resumed has another end meanwhile.
+    joined.attrs.update(_ends(joined, -1 if left_out else min(reach, _reach(folder))))
     joined.attrs.update(
         path=str(folder),
         sha256=hashlib.sha256("".join(digests).encode()).hexdigest(),

@@ -32,7 +32,12 @@ from .fields import ASKED_WITH as ASKED_WITH, COORDINATES as COORDINATES, FIELDS
 from .headers import HeaderVariable as HeaderVariable
 from .joining import (
     FOLLOWS as FOLLOWS,
+    has_holes as has_holes,
+    missing_end as missing_end,
     missing_segments as missing_segments,
+    reach_files as reach_files,
+    reached as reached,
+    tell_reached as tell_reached,
     update_seconds as update_seconds,
 )
 from .labels import (

@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from .errors import brief, escaped
+from .joining import reached
 from .netcdf import SUFFIX, size_fault
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _CUT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]")  # what pathlib makes of one
 _SEGMENT = re.compile(r"segment-\d{12,18}\.nc")
-_OWN = re.compile(r"\.nc|/segment-\d{12,18}\.nc|/initial-\d{5}-of-\d{5}\.safetensors")
+_OWN = re.compile(
+    r"\.nc|/segment-\d{12,18}\.nc|/reached-\d{12,18}|/initial-\d{5}-of-\d{5}\.safetensors"
+)
 _LOCAL = ("file://", "local://")
 # What is installed for the stores that most people have.
 _EXTRAS = {
@@ -192,12 +195,14 @@ class RemoteRecording:
         files: URLs of the closed file, or of the segments in their order.
         live: whether it has segments.
         written: when the last of them was, in UTC to the second; empty where nobody says.
+        reach: the last iteration that segments held, some of which may be missing; −1 if unknown.
     """
 
     url: str
     files: tuple[str, ...]
     live: bool = False
     written: str = ""
+    reach: int = -1
 
     def __str__(self) -> str:
         return self.url
@@ -231,6 +236,10 @@ def _grouped(found: dict[str, dict[str, Any]], name_of: Any) -> list[RemoteRecor
     names = sorted(name for name in found if name.endswith(SUFFIX))
     segments: dict[str, list[str]] = {}
     closed: list[str] = []
+    told: dict[str, list[str]] = {}
+    for name in found:
+        folder, _, last = name.rpartition("/")
+        told.setdefault(folder, []).append(last)
     for name in names:
         folder, _, last = name.rpartition("/")
         if _SEGMENT.fullmatch(last):
@@ -240,7 +249,11 @@ def _grouped(found: dict[str, dict[str, Any]], name_of: Any) -> list[RemoteRecor
     whole = [RemoteRecording(name_of(name), (name_of(name),)) for name in closed]
     live = [
         RemoteRecording(
-            name_of(folder), tuple(map(name_of, parts)), True, _written(found[parts[-1]])
+            name_of(folder),
+            tuple(map(name_of, parts)),
+            True,
+            _written(found[parts[-1]]),
+            reached(told[folder]),
         )
         for folder, parts in segments.items()
         if folder + SUFFIX not in found

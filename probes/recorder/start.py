@@ -282,9 +282,16 @@ def _found(setup: RunSetup, resume: Any, warn: Callable[[str], None]) -> Start |
         if resume is True:
             return None
         raise FileNotFoundError(f"path: found no recording at {store.folder} to resume")
-    lag = killed_behind(store.folder)
+    lag, reach = killed_behind(store.folder), store.reach
     store.open(resume=True)
     records = _readable(store)
+    last = -1 if records is None else int(records["iteration"][-1])
+    if reach > last:
+        since = f" after that of iteration {last}" if last >= 0 else ""
+        warn(
+            f"records up to iteration {reach} were on disk, and all{since} are missing now, as "
+            "where a file was lost or not copied; put it back to go on from there"
+        )
     if records is None:
         return _unrecorded(setup, resume, warn)
     refuse_other_run(store.folder, records, setup.static, setup.probes, warn=warn)
@@ -292,7 +299,6 @@ def _found(setup: RunSetup, resume: Any, warn: Callable[[str], None]) -> Start |
     if isinstance(resume, State):
         state = resume
     else:
-        last = int(records["iteration"][-1])
         state = from_records(records, last if resume is True else resume)
     refuse_other_initial(store.folder, state, initial.identity(store.folder))
     lost = "" if lag is None else lost_in_words(lag, update_seconds(records))
@@ -379,6 +385,7 @@ def _continued(
     config, earlier = _told_anew(*told)
     resumed = [*json.loads(records.attrs.get("resumed", "[]")), {**part, **earlier}]
     attributes = {**records.attrs, "resumed": json.dumps(resumed), "config": config}
+    attributes |= _holes_before(state.iteration, attributes)
     if "events" in attributes and events_version(attributes) <= EVENTS_SCHEMA:
         # Of the part that is kept.
         past = [event for event in events_of(records.attrs) if event[0] <= state.iteration]
@@ -400,6 +407,18 @@ def _continued(
         scaled="skipped" in records,
         on_disk=last,
     )
+
+
+def _holes_before(iteration: int, attributes: Mapping[str, Any]) -> dict[str, str]:
+    """The holes that stay where a run goes on; what was lost after that is made anew."""
+    if "gaps" not in attributes:
+        return {}
+    try:
+        holes = [(int(a), b) for a, b in json.loads(attributes["gaps"])]
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    kept = [hole for hole in holes if isinstance(hole[1], int) and hole[1] <= iteration]
+    return {"gaps": json.dumps(kept)}
 
 
 def _told_anew(earlier: str, now: str) -> tuple[str, dict[str, Any]]:

@@ -103,13 +103,15 @@ def _repaired(store: SegmentStore, closed: list[Path], segments: list[Path]) -> 
     faults = [*found.faults, *_initial_faults(store.folder)]
     count = sum(part.sizes["iteration"] for part in found.sound)
     earlier = sorted(store.folder.glob(f"segment-*{ASIDE}*"))
-    known, gaps = _known_gaps(found.sound[-1]), _gaps(found.sound, found.broken, earlier)
+    last = int(found.sound[-1]["iteration"][-1])
+    ends = [(last, None)] if not closed and store.reach > last else []
+    known, gaps = _known_gaps(found.sound[-1]), _gaps(found.sound, found.broken, earlier, ends)
     untold = [gap for gap in gaps if gap not in known]
     if not found.broken and (closed or not untold):
         path = store.file if closed else store.folder
         return Repair(path, count, tuple(faults), ())
     if not found.broken:
-        gone = {*missing_segments(found.sound)}
+        gone = {*missing_segments(found.sound), *ends}
         faults += [
             f"no records {_between(gap)}: "
             + ("their segments are missing" if gap in gone else "their files were set aside")
@@ -147,17 +149,23 @@ def _set_aside(file: Path) -> Path:
     return aside
 
 
-def _gaps(sound: list[xr.Dataset], broken: Sequence[Path], earlier: Sequence[Path]) -> list[Gap]:
+def _gaps(
+    sound: list[xr.Dataset], broken: Sequence[Path], earlier: Sequence[Path], ends: Sequence[Gap]
+) -> list[Gap]:
     """Last iteration before and first after each hole; None where nothing follows.
 
     Arguments:
         sound: segments that are kept.
         broken: files that are not.
         earlier: files that were set aside before; what was recorded again is no hole any more.
+        ends: the hole at the end, where there is one.
     """
     there = np.concatenate([part["iteration"].values for part in sound])
     lost = [*_starts(broken), *(start for start in _starts(earlier) if start not in there)]
-    gaps: set[Gap] = {_around(there, start) for start in lost} | {*missing_segments(sound)}
+    gaps: set[Gap] = {_around(there, start) for start in lost} | {
+        *missing_segments(sound),
+        *ends,
+    }
     for before, after in _known_gaps(sound[-1]):
         if _around(there, before) == (before, after):
             gaps.add((before, after))

@@ -5,6 +5,7 @@ and renamed, so a reader sees whole segments only and a killed run loses what wa
 nothing else. Every segment is a valid recording of its own records; they join along `iteration`.
 Closing writes all records to one `.nc` beside the folder in the same way, and only then removes
 the segments. At any moment the `.nc`, where there is one, or else the segments hold all records.
+An empty file tells by its name how far they reach, so that a missing end is noticed.
 
 Nothing is locked or appended to: appending with xarray would replace the first records instead of
 adding to them, and network file systems lock badly. Of a disk only exclusive creation, writing in
@@ -32,12 +33,16 @@ from ultraslow.diffusion.recording import (
     join_segments,
     local_path,
     make_folder,
+    missing_end,
     nearest_file,
+    reach_files,
+    reached,
     read_file,
     segment_file,
     segments_of,
     size_fault,
     sync_folder,
+    tell_reached,
     to_bytes,
     whole_file,
 )
@@ -115,6 +120,7 @@ class SegmentStore:
     def _remove(self) -> None:
         """Remove all records, from the end, so that what a crash leaves has no gap."""
         self._clear_away()
+        self._forget_reach()
         self.file.unlink(missing_ok=True)
         for segment in (*self.folder.glob(_TAIL), *reversed(self.segments())):
             segment.unlink()
@@ -123,6 +129,20 @@ class SegmentStore:
     def segments(self) -> list[Path]:
         """Whole segments in the order of their records."""
         return segments_of(self.folder)
+
+    @property
+    def reach(self) -> int:
+        """The last iteration that segments held, some of which may be missing; −1 if unknown."""
+        return reached([one.name for one in reach_files(self.folder)])
+
+    def _forget_reach(self) -> None:
+        """No longer tell how far segments reach, before some of them go."""
+        told = reach_files(self.folder)
+        with suppress(OSError):
+            for one in told:
+                one.unlink()
+            if told:
+                sync_folder(self.folder)
 
     def read(self) -> xr.Dataset | None:
         """All records, live or closed; None when there are none.
@@ -146,7 +166,9 @@ class SegmentStore:
         """
         target = segment_file(self.folder, int(records["iteration"][0]))
         _write_whole(target, records, permit=self.lease.check)
-        self._overtake(int(records["iteration"][-1]))
+        last = int(records["iteration"][-1])
+        self._overtake(last)
+        tell_reached(self.folder, last)
         return target
 
     def replace(self, records: xr.Dataset) -> None:
@@ -183,6 +205,7 @@ class SegmentStore:
             last: last iteration to keep.
         """
         self._clear_away()
+        self._forget_reach()
         if self.file.exists():
             self._finish()
             with whole_file(segment_file(self.folder, 0), permit=self.lease.check) as copy:
@@ -244,6 +267,8 @@ class SegmentStore:
                 raise FileNotFoundError(f"{self.folder}: found no segments to close")
             records = join_segments([read_file(part)[0] for part in parts], str(self.folder))
             records = records.assign_attrs(attributes or {})
+            ends = missing_end(records.attrs, int(records["iteration"][-1]), self.reach)
+            records = records.assign_attrs(ends)
             _write_whole(self.file, records, permit=self.lease.check)
         self._finish()
         self.close()
@@ -257,6 +282,7 @@ class SegmentStore:
 
     def _finish(self) -> None:
         """Remove the segments that the closed file holds as well."""
+        self._forget_reach()
         segments = self.segments()
         closed = read_file(self.file)[0]["iteration"].values if segments else np.array([])
         for segment in segments:

@@ -26,6 +26,7 @@ from ultraslow.diffusion.recording import (
     local_path,
     objects_of,
     put_object,
+    reach_files,
     read_object,
     refuse_hostile,
     remove_object,
@@ -125,7 +126,7 @@ class Upload:
         here = {name for name, _ in self._files()}
         if not here:
             there = objects_of(self.url)
-            names = [name for name in there if SUFFIX not in there or "segment-" not in name]
+            names = [name for name in there if SUFFIX not in there or not _is_live(name)]
             for name in sorted(names, key=lambda name: (name == SUFFIX, name)):
                 target = closed_file(self.folder) if name == SUFFIX else self.folder / name[1:]
                 get_object(self.url + name, target)
@@ -191,7 +192,8 @@ class Upload:
         """What is to be in the store, in the order in which it comes there."""
         closed = closed_file(self.folder)
         records = [closed] if closed.is_file() else segments_of(self.folder)
-        kept = [*initial.weight_files(self.folder), *records]
+        reach = [] if closed.is_file() else reach_files(self.folder)
+        kept = [*initial.weight_files(self.folder), *records, *reach]
         return [(SUFFIX if one == closed else f"/{one.name}", one) for one in kept]
 
     def _run(self) -> None:
@@ -228,7 +230,8 @@ class Upload:
             self._strange, self.owns = found, True
         wanted = dict(self._files())
         if SUFFIX not in wanted:  # records that were set aside go from the end, before others come
-            self._remove(lambda name: "segment-" in name and name not in wanted)
+            self._remove(lambda name: name.startswith("/reached-") and name not in wanted)
+            self._remove(lambda name: _is_live(name) and name not in wanted)
         for name, file in wanted.items():
             state = _state(file)
             if state is None or self._there.get(name) == state:
@@ -236,6 +239,10 @@ class Upload:
             self._copying = True
             try:
                 put_object(file, self.url + name)
+            except (StoreError, OSError):
+                if _state(file) is None:  # it went meanwhile, and another stands for it
+                    continue
+                raise
             finally:
                 self._copying = False
             self._there[name] = state
@@ -249,6 +256,11 @@ class Upload:
             remove_object(self.url + name)
             self._there.pop(name, None)
             self._strange = (self._strange or set()) - {name}
+
+
+def _is_live(name: str) -> bool:
+    """Whether an object is one of a live recording, which its closed file replaces."""
+    return name.startswith(("/segment-", "/reached-"))
 
 
 def _state(file: Path) -> tuple[int, int] | None:
@@ -328,7 +340,9 @@ def _other_than(here: xr.Dataset | None, folder: Path, url: str, found: dict[str
     if not names:  # a copy that had just begun
         files = {f"/{file.name}": file for file in initial.weight_files(folder)}
         same = all(
-            name in files and files[name].stat().st_size == size for name, size in found.items()
+            name in files and files[name].stat().st_size == size
+            for name, size in found.items()
+            if not _is_live(name)
         )
         return "" if same else "the weights of another run"
     try:

@@ -30,6 +30,7 @@ from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import constant_rate, distances, line, momentum
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number, rounded
+from ultraslow.diffusion.recording import has_holes
 
 EFFECT = "straightness R at the end of the constant rate, momentum divided out (1: diffusion)"
 FALL = "d ln R/d ln t over the last decade (below 0: R falls)"
@@ -113,7 +114,7 @@ def random_motion(study: Study) -> Verdict:
 def _course(run: xr.Dataset) -> _Course | None:
     stretch = constant_rate(run)
     # A repaired recording says which records it lost; their part of the path is lost as well.
-    if stretch.decades < DECADES or "gaps" in run.attrs:
+    if stretch.decades < DECADES or has_holes(run.attrs):
         return None
     at, ratio = path_ratio(run)
     last = float(stretch.iteration[-1])

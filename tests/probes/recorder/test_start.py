@@ -174,6 +174,32 @@ def test_a_state_newer_than_the_disk_tells_of_the_hole(setup):
     assert json.loads(start.attributes["resumed"]) == [part]
 
 
+@pytest.mark.filterwarnings("ignore:.*the weights are 0 from")
+def test_a_missing_end_is_told_where_the_run_goes_on_and_is_no_hole(setup):
+    first = begin(setup, None)
+    setup = recorded(setup, first, (0, 5, 7))
+    setup.store.segments()[-1].unlink()
+    setup.store.close()
+    with pytest.warns(
+        RuntimeWarning, match="up to iteration 7 were on disk, and all after that of"
+    ):
+        start = begin(setup, resume=True)
+    assert (start.recorded, start.gap) == (5, None)
+    assert "gaps" not in start.attributes
+    recorded(setup, start, (7,))
+    assert "gaps" not in setup.store.read().attrs
+
+
+@pytest.mark.filterwarnings("ignore:.*the weights are 0 from")
+def test_holes_that_a_run_fills_again_are_none(setup):
+    first = begin(setup, None)
+    setup = recorded(setup, first, (0, 5))
+    setup.store.write(every_field(9).assign_attrs(first.attributes, gaps="[[0, 5], [9, null]]"))
+    setup.store.close()
+    start = begin(setup, resume=True)
+    assert json.loads(start.attributes["gaps"]) == [[0, 5]]
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_state_of_records_that_are_there_or_wait_has_no_hole(setup):
     first = begin(setup, None)

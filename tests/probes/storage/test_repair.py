@@ -7,7 +7,8 @@ import xarray as xr
 from every_field import every_field
 from records import records
 
-from ultraslow.diffusion.recording import FOLLOWS
+from ultraslow.analysis.runs.load import load
+from ultraslow.diffusion.recording import FOLLOWS, has_holes, reach_files
 from ultraslow.diffusion.recording.errors import RecordError
 from ultraslow.probes.storage.repair import repair_recording
 from ultraslow.probes.storage.segments import SegmentStore
@@ -142,7 +143,7 @@ def test_nothing_sound_changes_nothing(tmp_path):
     spoil(store.segments()[0], "one bit")
     with pytest.raises(RecordError, match="no part is sound; segment-000000000000.nc: is damaged"):
         repair_recording(tmp_path / "run")
-    assert os.listdir(tmp_path / "run") == ["segment-000000000000.nc"]
+    assert set(os.listdir(tmp_path / "run")) == {"segment-000000000000.nc", "reached-000000000000"}
     with pytest.raises(FileNotFoundError, match="found no recording at"):
         repair_recording(tmp_path / "other")
 
@@ -180,6 +181,51 @@ def test_a_segment_that_is_missing_is_told(tmp_path, gone, gaps):
     closed = xr.load_dataset(found.path)
     assert json.loads(closed.attrs["gaps"]) == gaps
     assert FOLLOWS not in closed.attrs
+
+
+@pytest.mark.parametrize(("gone", "gaps"), [((3,), [[12, None]]), ((1, 2, 3), [[0, None]])])
+def test_a_missing_end_is_told_and_stops_nobody(tmp_path, gone, gaps):
+    store = chained(tmp_path / "run", (0,), (1, 2, 5), (9, 12), (15,))
+    assert "gaps" not in load(tmp_path / "run")["x"].attrs
+    segments = store.segments()
+    for index in gone:
+        segments[index].unlink()
+    live = load(tmp_path / "run")["x"]
+    assert json.loads(live.attrs["gaps"]) == gaps
+    assert live.sizes["iteration"] == {1: 6, 3: 1}[len(gone)]
+    assert not has_holes(live.attrs)  # of what there is, all is known
+    found = repair_recording(tmp_path / "run")
+    assert [fault for fault in found.faults if "initial weights" not in fault] == [
+        f"no records after iteration {gaps[0][0]}: their segments are missing"
+    ]
+    assert json.loads(load(found.path)["x"].attrs["gaps"]) == gaps
+    assert os.listdir(tmp_path) == ["run.nc"]
+
+
+def test_a_close_tells_of_a_missing_end(tmp_path):
+    store = chained(tmp_path / "run", (0,), (1, 2, 5), (9, 12))
+    store.segments()[-1].unlink()
+    store.open(resume=True)
+    assert json.loads(xr.load_dataset(store.compact()).attrs["gaps"]) == [[5, None]]
+
+
+@pytest.mark.parametrize("gone", ["reached", "cut", "written again", "behind"])
+def test_no_end_is_missed_that_is_there(tmp_path, gone):
+    """What tells of the end may be lost, or be older than the records; cut off is not missing."""
+    store = chained(tmp_path / "run", (0,), (1, 2, 5), (9, 12))
+    (told,) = reach_files(store.folder)
+    assert told.name == "reached-000000000012"
+    if gone == "reached":
+        told.unlink()
+    elif gone == "behind":
+        told.rename(told.with_name("reached-000000000005"))
+    else:
+        store.cut(5)
+        assert not reach_files(store.folder)
+    if gone == "written again":
+        store.write(records(6))
+        assert [one.name for one in reach_files(store.folder)] == ["reached-000000000006"]
+    assert "gaps" not in load(tmp_path / "run")["x"].attrs
 
 
 def test_one_is_told_beside_a_broken_one_and_what_was_lost_before(tmp_path):

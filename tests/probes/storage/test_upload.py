@@ -1,5 +1,6 @@
 """Recordings that are copied to object stores: one of this process, and a server of S3."""
 
+import json
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from ultraslow.diffusion.recording import (
     closed_file,
     objects_of,
     read_object,
+    remove_object,
 )
 from ultraslow.probes.storage import Upload
 from ultraslow.probes.storage.upload import recorded_at
@@ -60,6 +62,13 @@ def test_what_is_there_opens_while_the_run_lives_and_when_it_is_closed(here, cap
     live = us.load("memory://bucket")["run"]
     assert (live.attrs["path"], live.attrs["state"]) == (URL, "uploaded")
     assert live["iteration"][-1] > 10
+    assert "gaps" not in live.attrs
+    last = max(name for name in objects_of(URL) if "segment-" in name)
+    whole = read_object(URL + last)
+    remove_object(URL + last)
+    lost = us.load("memory://bucket")["run"]
+    assert json.loads(lost.attrs["gaps"]) == [[int(lost["iteration"][-1]), None]]
+    fsspec.filesystem("memory").pipe(URL + last, whole)
     recorder.close()
     assert set(objects_of(URL)) == {".nc", "/initial-00000-of-00001.safetensors"}
     assert read_object(f"{URL}.nc") == closed_file(here).read_bytes()
