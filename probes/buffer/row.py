@@ -114,8 +114,7 @@ class RowReader:
         self._moved = False  # whether they were moved before another
         self._divided = False  # by a loss scale that nobody told of, in the update at hand
         tap.begins = self._pass_begins
-        # Else some may step, and be cleared, more rarely.
-        tap.clearing.expected = len(optimizers.given) == 1
+        tap.clearing.owners = [sorted(optimizers.owned(one)) for one in optimizers.given]
 
     @property
     def units(self) -> int:
@@ -203,17 +202,20 @@ class RowReader:
             return False
         self.skipped += 1
         self._units.drop()
+        self._tap.clearing.step = numbers
         self._tap.take()
         self._begin_update()
         return True
 
-    def read(self, unknown: str = "") -> tuple[Row, float]:
+    def read(self, unknown: str = "", *, numbers: Collection[int] = (0,)) -> tuple[Row, float]:
         """The row of the update that was just committed, and the seconds its tap has taken.
 
         Arguments:
             unknown: why its gradient is unknown, where the steps tell.
+            numbers: of the optimizers that have stepped.
         """
         scale = scale_of(self._scaler)
+        self._tap.clearing.step = numbers
         seen = self._tap.take()
         # A scheduler changes a learning rate on the device in place.
         rates = self._optimizers.rates(seen=seen.units != 0)

@@ -46,7 +46,7 @@ from .autograd import (
     keeps_graph,
     rows_of,
 )
-from .clearing import KEPT, Clearing
+from .clearing import Clearing, zeroed
 from .small import SmallGradients
 
 # The position of a gradient, which it is, and how often it was changed.
@@ -98,7 +98,7 @@ class GradientTap:
         self.passes = 0  # those that have ended, of all updates
         self.cleared = 0  # times that gradients were, without a step and in succession
         self.paused = self.making = False
-        self.clearing = Clearing()
+        self.clearing = Clearing(parameters)
         self.protection: AbstractContextManager[None] = nullcontext()  # of what ends a pass
         self.ended: Callable[[], None] = lambda: None  # called when a unit has
         self.begins: Callable[[], None] = lambda: None  # told of each pass of the training
@@ -144,6 +144,7 @@ class GradientTap:
             self._fail(RuntimeError(_TAKEN_AWAY))
         squares = (self._unit_sq, self._total_sq)
         units = (nan if self._silent else self.units) if self._measures else 1
+        kept = self.clearing.take(seen=self.measures)
         seen = Seen(
             units,
             *squares,
@@ -152,13 +153,12 @@ class GradientTap:
             self._lost,
             self._seen_inputs(),
             bool(self._aside),
-            self._fault,
+            self._fault or kept,
         )
         self._discarded, self._seconds, self._lost = 0, 0.0, 0
         self.cleared = 0
         self.making = False
         self._fresh_inputs = []
-        self.clearing.stepped(self._first_gradient() if self.measures else None)
         self._reset()
         return seen
 
@@ -342,34 +342,29 @@ class GradientTap:
         self._task, self._squares, self._stepped = task, {}, {}
         self.making = True
         self.begins()
-        now = self._forget_cleared()
-        first = not (self.units or self._joined or self._aside)
-        if first and now is not None and self._whole and self.clearing.failed(now, self._zeroed):
-            self._fault = KEPT
+        self._forget_cleared()
+        self.clearing.look(first=not (self.units or self._joined or self._aside))
         self._count_inputs()
         self._keeps = keeps_graph()
         if self._joined is None:
             self._small.begin(task, alone=self._alone)
         return True
 
-    def _forget_cleared(self) -> Mark | None:
-        """Forget units, and passes that were none, whose gradients were cleared without a step.
-
-        Returns:
-            The first gradient that there is.
-        """
+    def _forget_cleared(self) -> None:
+        """Forget units, and passes that were none, whose gradients were cleared without a step."""
         if self._left:
             self._forget_aside()
         now = self._first_gradient()
         self._alone = now is None and self.processes == 1
         before, self._now = self._now, self._turn()
         tried = before is not self._now  # and not taken, or the units would have been
-        if self.units and (tried or now is None or (now != self._mark and self._zeroed())):
+        if self.units and (
+            tried or now is None or (now != self._mark and zeroed(self._gradients().values()))
+        ):
             self._discarded += 1
             self.cleared = 0 if tried else self.cleared + 1
             self._lost += self.units
             self._reset()
-        return now
 
     def _forget_aside(self) -> None:
         left, self._left = self._left, {}
@@ -387,12 +382,6 @@ class GradientTap:
         self._fresh_inputs = []
         if first and self._inputs and self.units >= len(self._inputs):
             self._joint += 1
-
-    def _zeroed(self) -> bool:
-        """Whether gradients were set to zero; it waits for the device."""
-        found = self._gradients().values() if self._whole else ()
-        dense = (g.to_dense() if g.layout is not torch.strided else g for g in found)
-        return self._whole and not any(bool(g.any()) for g in dense)
 
     def _first_gradient(self) -> Mark | None:
         """Which the first gradient is that there is, and how often it was changed."""

@@ -504,7 +504,7 @@ class Recorder:
 
     def _add(self) -> None:
         self.iteration += 1
-        row, seconds = self._rows.read(self._turns.fault)
+        row, seconds = self._rows.read(self._turns.fault, numbers=self._turns.stepped)
         self._alone.saw(row.shares.units)
         self._clocks.probe_seconds += seconds
         self._flushes.buffer.add(row)

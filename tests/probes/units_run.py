@@ -1,6 +1,7 @@
 """Loops of two processes whose units are not equal: recordings and their twins in a folder."""
 
 import sys
+import warnings
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,16 @@ CASES = {
     "two losses": ("ddp", [[(4,), (4,)]] * 3, 8, (), True),
     "two losses, sharded": ("fsdp", [[(4,), (4,)]] * 3, 8, (), True),
     "last batch is short, sharded": ("fsdp", [[(4,), (4,)], [(1,), (1,)]], 8, (), False),
+}
+# Which optimizers clear from which update on: name: wrapper, optimizers, cleared, how, unknown since
+CLEARED = {
+    "none, sharded": ("fsdp", 1, (), "none", 3),
+    "none of two, sharded": ("fsdp", 2, (), "none", 3),
+    "one of two, sharded": ("fsdp", 2, (0,), "none", 3),
+    "the other of two": ("ddp", 2, (1,), "none", 3),
+    "all, sharded": ("fsdp", 2, (0, 1), "none", 0),
+    "to zero, sharded": ("fsdp", 2, (0, 1), "zero", 0),
+    "each before its own pass": ("ddp", 2, (0, 1), "late", 0),
 }
 LEFT_OUT = {"remainder": [1], "unequal processes": [1]}
 
@@ -68,6 +79,33 @@ def train(path, kind, updates, batch_size, declared, joined, *, rank, world):
     return twin
 
 
+def clears(path, kind, count, cleared, how, *, rank):
+    """Six updates, of which those from the third on find some gradients uncleared."""
+    bare = network()
+    late = {"find_unused_parameters": True} if how == "late" else {}
+    model = DistributedDataParallel(bare, **late) if kind == "ddp" else fully_shard(bare)
+    weights = list(model.parameters())
+    groups = [weights[:2], weights[2:]] if count == 2 else [weights]
+    optimizers = [torch.optim.SGD(group, lr=0.05) for group in groups]
+    torch.manual_seed(rank)
+    with probes.attach(model, optimizers, path, batch_size=8, schedule=range(7)) as recorder:
+        for update in range(1, 7):
+            for one in (1, 0) if how == "late" else (None,):
+                if how == "late":
+                    optimizers[one].zero_grad()
+                    for number, group in enumerate(groups):
+                        for p in group:
+                            p.requires_grad_(number == one)
+                made = torch.randn(4, WIDTH), torch.randint(CLASSES, (4,))
+                mean_loss(model, made).backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            for number, optimizer in enumerate(optimizers) if how != "late" else ():
+                if update < 2 or number in cleared:
+                    optimizer.zero_grad(set_to_none=how == "none")
+    return recorder
+
+
 def follow(model, bare):
     with torch.no_grad():
         for one, other in zip(bare.parameters(), model.parameters(), strict=True):
@@ -88,4 +126,10 @@ if __name__ == "__main__":
                 units=[len(one) for one in twin.updates],
                 estimates=twin.estimates(),
             )
+    for name, (kind, count, cleared, how, _) in CLEARED.items():
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            clears(folder / name, kind, count, cleared, how, rank=ranks["rank"])
+        told = [str(one.message) for one in said]
+        (folder / f"{name} {ranks['rank']}.txt").write_text("\n".join(told))
     leave()

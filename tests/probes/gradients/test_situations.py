@@ -653,3 +653,17 @@ def test_units_of_two_processes(two_processes, name):
     compare_with(
         recording, np.load(two_processes / f"{name}.npz"), units_run.LEFT_OUT.get(name, ())
     )
+
+
+@pytest.mark.parametrize("name", units_run.CLEARED)
+def test_gradients_that_two_processes_do_not_clear_are_told(two_processes, name):
+    """Also those of one of two optimizers; cleared late, before a pass of their own, they are."""
+    *_, since = units_run.CLEARED[name]
+    recording = xr.load_dataset(two_processes / f"{name}.nc")
+    unknown = np.isnan(recording["mean_sq"].values[1:]).all(axis=1)
+    expected = np.arange(1, 7) >= since if since else np.zeros(6, dtype=bool)
+    assert unknown.tolist() == expected.tolist()
+    assert np.isfinite(recording["distance_sq"]).all()
+    for rank in (0, 1):
+        said = (two_processes / f"{name} {rank}.txt").read_text()
+        assert ("not cleared" in said) == bool(since), said
