@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .multiples import SHRUNK, Multiples
+from .multiples import SHRUNK, Found, Multiples
 from .units import UNIT_COLUMNS, UnitShares
 from .window import Updates
 
@@ -337,10 +337,12 @@ class Judge:
             self.history = replace(self.history, multiples=multiples)
             unknown[at] = np.isnan(found.multiple)
             if unknown[at]:
-                self._tell("twice", _TWICE.format(factor))
+                self._tell_unknown(found, factor, twice=changed > 1.5)
                 continue
             factors[at] = found.multiple
-            if found.sure:
+            if found.varies:
+                self._tell("varies", _VARIES.format(factor) + _before(found.earlier))
+            elif found.sure:
                 self._tell_multiple(found.multiple, share, found.earlier)
             shrunk = factor / found.multiple < SHRUNK
             self.history = replace(self.history, shrunk=self.history.shrunk + 1 if shrunk else 0)
@@ -348,12 +350,22 @@ class Judge:
                 self._tell("shrunk", _SHRANK.format(factor))
         return factors, unknown
 
+    def _tell_unknown(self, found: Found, factor: float, *, twice: bool) -> None:
+        if found.varies:
+            self._tell("unclear", _UNCLEAR.format(factor))
+        elif twice:
+            self._tell("twice", _TWICE.format(factor))
+        else:
+            self._tell("little", _LITTLE.format(factor))
+
     def _tell_multiple(self, multiple: float, share: float, earlier: int) -> None:
         if share < 1 and multiple == share:
             self._tell("divided", _WERE_DIVIDED + _before(earlier))
         else:
             over = f" = 1/{1 / multiple:.6g}" if multiple < 1 else ""
-            self._tell("scaled", _WERE_SCALED.format(f"{multiple:.6g}{over}") + _before(earlier))
+            told = _WERE_SCALED if multiple < 1 else _WERE_ENLARGED
+            number = f"{multiple:.6g}{over}"
+            self._tell("scaled", told.format(number, multiple**2) + _before(earlier))
 
     def _clip_factors(self, factors: Array) -> Array:
         """Those that can be clipping's, which makes no gradient larger."""
@@ -421,6 +433,24 @@ _WERE_SCALED = (
 _GREW = (
     "the optimizer found gradients {:.6g} times as large as the backward passes that were "
     "measured had left them; mean_sq and noise are of these, without what was added"
+)
+_WERE_ENLARGED = (
+    "gradients were multiplied by one number between their passes and the step, first by {}: "
+    "mean_sq, |G|² and tr Σ are those of the multiplied ones, {:.6g} times those of the losses; "
+    "the noise scale tr Σ/|G|² does not depend on it"
+)
+_VARIES = (
+    "gradients were multiplied by another number at each update between their passes and the "
+    "step, as where they are divided by a number of tokens, once by {:.6g}; noise and mean_sq are "
+    "those of the multiplied ones"
+)
+_UNCLEAR = (
+    "the gradient of an update was multiplied by a number of its own, {:.6g}, and may have been "
+    "clipped as well; such updates are left out of the noise and of mean_sq"
+)
+_LITTLE = (
+    "gradients were multiplied by {:.2g} between their passes and the step, which is little for "
+    "clipping; until other updates tell what it is, they are left out of the noise and of mean_sq"
 )
 _SHRANK = (
     "gradients were multiplied by factors such as {:.2g} between their passes and the step, which "

@@ -7,6 +7,13 @@ number whenever the norm is another, so a factor that comes again with another n
 as c ≤ 1 it is the largest of all. Some numbers are known at sight, as clipping hits them in one of
 ten million updates: one over the number of passes, powers of two and, while nothing speaks against
 it, numbers of two digits.
+
+The multiple may be another one at each update, as where losses are summed over tokens and their
+gradients divided by how many there were. Clipping by the norm leaves the same norm, whatever the
+factor; where factors and norms both change, and none was ever 1, it is a multiple. So is what is
+larger than any clipping can be: above 1, or above the multiple that is known. Where the gradient
+was changed a second time, some of it may be clipping's, and neither is known. Nor is what a factor
+below 1/200 is, until some have told.
 """
 
 import math
@@ -23,9 +30,13 @@ _ROUNDED = 1.0001  # of larger tensors, or in low precision
 # Below this factor clipping is rare.
 SHRUNK = 1 / 200
 _SHARE = "1/n"
-# Updates after which a multiple is sure although others were multiplied by more.
+# Updates after which a multiple is sure although others were multiplied by more, and pairs of
+# updates that tell clipping from multiples.
 _SURE = 3
 _DIGITS = 100
+# Factors, and squared norms, that differ by less are taken for equal ones where clipping is looked
+# for: low precision rounds as much.
+_LIKE = 0.02
 # So many multiples are remembered; a scale that changes has had others before.
 _KEPT = 8
 
@@ -37,11 +48,13 @@ class Found(NamedTuple):
         multiple: m; NaN where it is not known and the update is to be left out.
         sure: whether m is a multiple that was found, and not 1 for want of any.
         earlier: updates before the first such one that were taken for clipped ones.
+        varies: whether it is another one than before, and known of this update alone.
     """
 
     multiple: float
     sure: bool = False
     earlier: int = 0
+    varies: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,11 +65,16 @@ class Multiples:
         known: updates by the number that their gradients were multiplied by, the last one last;
             "1/n" is one over the number of passes on a process.
         undivided: whether gradients were multiplied by more than one over that number.
-        clipped: updates that were taken for clipped ones while nothing was known.
+        clipped: updates that were taken for clipped ones while it was not known.
         largest: the largest factor that was none of the known.
         largest_sq: the squared norm of the gradient that had it.
-        last: the last such factor.
+        last: the last factor.
         last_sq: the squared norm of its gradient.
+        unchanged: whether a gradient was left as it was, so that others were clipped.
+        again: updates whose multiple was one of those before.
+        varied: pairs of updates in a row whose factors differ, and their norms after it as well.
+        steady: those whose norms after it are the same, as clipping leaves them.
+        most_sq: the largest squared norm after it.
     """
 
     known: Mapping[str, int] = field(default_factory=dict)
@@ -66,6 +84,21 @@ class Multiples:
     largest_sq: float = math.nan
     last: float = 0.0
     last_sq: float = math.nan
+    unchanged: bool = False
+    again: int = 0
+    varied: int = 0
+    steady: int = 0
+    most_sq: float = 0.0
+
+    @property
+    def varies(self) -> bool:
+        """Whether gradients are multiplied by another number at each update.
+
+        Beside an update that was not clipped, where the multiple is constant, are two pairs that
+        differ.
+        """
+        alike = self.steady + 3 * self.again
+        return not self.unchanged and self.varied >= _SURE and self.varied > alike
 
     def after(
         self, factor: float, *, share: float, changed: float, norm_sq: float
@@ -81,28 +114,71 @@ class Multiples:
         """
         if not 0 < factor < math.inf:
             return self, Found(self._in_force(share) or 1.0)
-        if name := self._named(factor, share, norm_sq):
-            return self._met(name, factor, share)
+        name = "" if self.varies else self._named(factor, share, norm_sq)
+        if name:
+            return self._met(name, factor, share, norm_sq)
+        seen = self._beside(factor, norm_sq)
+        if seen.varies:
+            return self._with_another(seen, factor, changed)
         multiple = self._in_force(share)
-        if multiple != 1 and factor < multiple * _ROUNDED and not _is_one(factor):
-            return self, Found(multiple, sure=True)
+        known = multiple not in (0.0, 1.0)
+        if known and factor < multiple * _ROUNDED and not _is_one(factor):
+            guessed = not self.again  # one number that has not come again
+            return replace(seen, clipped=self.clipped + guessed), Found(multiple, sure=True)
         undivided = self.undivided or (share < 1 and factor > share)
-        seen = replace(self, undivided=undivided, last=factor, last_sq=norm_sq)
+        seen = replace(seen, undivided=undivided)
         if factor > self.largest:
             seen = replace(seen, largest=factor, largest_sq=norm_sq)
+        if known and not _is_one(factor):
+            seen = replace(seen, varied=seen.varied + _SURE)
+        if factor > 1 + _LIKE or (known and not _is_one(factor)):
+            found = _another(factor, unclear=changed > 1.5)
+            return seen, found._replace(earlier=self.clipped)
         twice = changed > 1.5 and factor < (share if share < 1 else SHRUNK)
-        if twice and not undivided:
+        little = factor < SHRUNK and not (seen.steady >= _SURE or seen.unchanged)
+        if (twice and not undivided) or little:
             return seen, Found(math.nan)
-        clipped = factor < 1 - _SAME and not self.known
-        return replace(seen, clipped=self.clipped + clipped), Found(1.0)
+        return replace(seen, clipped=self.clipped + (factor < 1 - _SAME)), Found(1.0)
 
-    def _met(self, name: str, factor: float, share: float) -> tuple["Multiples", Found]:
+    def _beside(self, factor: float, norm_sq: float) -> "Multiples":
+        """After an update, by which factors and norms are told apart."""
+        used_sq, before_sq = factor**2 * norm_sq, self.last**2 * self.last_sq
+        seen = replace(self, last=factor, last_sq=norm_sq, most_sq=max(self.most_sq, used_sq))
+        if _is_one(factor):
+            return replace(seen, unchanged=True)
+        finite = math.isfinite(used_sq + before_sq)
+        if not self.last or _is_like(factor, self.last) or not finite:
+            return seen
+        same = _is_like(used_sq, before_sq)
+        return replace(seen, steady=self.steady + same, varied=self.varied + (not same))
+
+    def _with_another(
+        self, seen: "Multiples", factor: float, changed: float
+    ) -> tuple["Multiples", Found]:
+        """After an update whose gradient was multiplied by a number of its own.
+
+        Where some are clipped, those of the largest norm may be.
+        """
+        used_sq = seen.last**2 * seen.last_sq
+        largest = used_sq > self.most_sq or _is_like(used_sq, self.most_sq)
+        found = _another(factor, unclear=largest and (changed > 1.5 or self.steady > 0))
+        return seen, found._replace(earlier=self.clipped)
+
+    def _met(
+        self, name: str, factor: float, share: float, norm_sq: float
+    ) -> tuple["Multiples", Found]:
         """After an update whose gradient was multiplied, and not clipped."""
         rest = {key: seen for key, seen in self.known.items() if key != name}
         kept = dict(list(rest.items())[1 - _KEPT :])
         undivided = self.undivided or (share < 1 and factor > share * (1 + _SAME))
         met = {**kept, name: self.known.get(name, 0) + 1}
-        seen = replace(self, known=met, undivided=undivided)
+        again = name in self.known or self._came_before(factor, norm_sq)
+        seen = replace(
+            self._beside(factor, norm_sq),
+            known=met,
+            undivided=undivided,
+            again=self.again + again,
+        )
         multiple = _value(name, share)
         sure = seen._is_sure(name, share)
         return seen, Found(multiple, sure, self.clipped if sure and not self.known else 0)
@@ -138,6 +214,15 @@ class Multiples:
         value = _value(name, share) * (1 + _SAME)
         more = self.undivided if name == _SHARE else self.largest > value
         return self.known[name] >= (_SURE if more else 1)
+
+
+def _another(factor: float, *, unclear: bool) -> Found:
+    """What is known of an update that has a multiple of its own; nothing where that is unclear."""
+    return Found(math.nan if unclear else factor, sure=not unclear, varies=True)
+
+
+def _is_like(one: float, other: float) -> bool:
+    return abs(one - other) <= _LIKE * other
 
 
 def _value(name: str, share: float) -> float:

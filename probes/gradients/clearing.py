@@ -17,6 +17,11 @@ KEPT = (
     "gradients were not cleared before the first backward pass of the update, so they hold those "
     "of updates before: call optimizer.zero_grad() after each step"
 )
+ADDED_UP = (
+    "an optimizer that steps more rarely keeps gradients of updates before, to which those of the "
+    "update were added, so that it has no one gradient: attach a recorder to the module and the "
+    "optimizer of each alone"
+)
 # Times that gradients are looked at, which waits for the device, and are found to be zero.
 _LOOKS = 16
 
@@ -35,9 +40,10 @@ class Clearing:
         self.step: Collection[int] = (0,)
         self._parameters = parameters
         self._stepped: set[int] | None = None  # at the end of the update before; all at first
-        self._kept: set[int] = set()  # those whose gradients are still those of before
+        self._kept: dict[int, Hashable] = {}  # whose gradients are still those of before
         self._used: dict[int, Hashable] = {}  # the first gradient of each after its step
         self._looks = {True: _LOOKS, False: _LOOKS}  # at what was left alone since then, or not
+        self._left = _LOOKS  # at what was left alone and is not zero
 
     def look(self, *, first: bool) -> None:
         """See who has gradients of the update before, when a pass begins.
@@ -46,34 +52,50 @@ class Clearing:
             first: whether it is the first of an update.
         """
         if first:
-            stepped = set(range(len(self.owners))) if self._stepped is None else self._stepped
-            self._kept = {one for one in stepped | self._kept if self._keeps(one)}
+            marks = ((one, self._mark(one)) for one in range(len(self.owners)))
+            self._kept = {one: mark for one, mark in marks if self._keeps(one, mark)}
         elif self._kept:
-            self._kept = {one for one in self._kept if self._keeps(one)}
+            kept = self._kept.items()
+            self._kept = {one: at for one, at in kept if self._keeps(one, self._mark(one))}
 
-    def take(self, *, seen: bool) -> str:
-        """Why the gradient of the update that is over is unknown; empty where it is known.
+    def take(self, *, seen: bool) -> tuple[str, list[int]]:
+        """What the update that is over has found uncleared.
 
         Arguments:
             seen: whether passes are looked at.
+
+        Returns:
+            Why its gradient is unknown, empty where it is known; and the tensors whose gradients
+            are of earlier updates and were not used in it, as their optimizer has not stepped.
         """
-        fault = KEPT if not self._kept.isdisjoint(self.step) else ""
-        self._kept -= set(self.step)
+        fault = ""
+        unused: list[int] = []
+        for one, mark in self._kept.items():
+            if one in self.step and (self._stepped is None or one in self._stepped):
+                fault = KEPT
+            elif one in self.step or self._mark(one) != mark:
+                fault = fault or ADDED_UP
+            else:
+                unused += self.owners[one]
+        self._kept = {}
         self._stepped = set(self.step)
         if seen:
             self._used.update((one, self._mark(one)) for one in self.step)
-        return fault
+        return fault, unused
 
-    def _keeps(self, one: int) -> bool:
-        mark = self._mark(one)
+    def _keeps(self, one: int, mark: Hashable) -> bool:
+        """Whether an optimizer's gradients, the first of which is such, are not cleared."""
         if mark is None:
             return False
         alike = mark == self._used.get(one)
         if not self._looks[alike]:
             return False
+        if alike and not self._left:
+            return True
         if zeroed(self._parameters[i].grad for i in self.owners[one]):
             self._looks[alike] -= 1
             return False
+        self._left -= alike
         return True
 
     def _mark(self, one: int) -> Hashable:
@@ -85,7 +107,7 @@ class Clearing:
 
 
 def zeroed(gradients: Iterable[Tensor | None]) -> bool:
-    """Whether all gradients that there are, or their parts here, are zero; waits for the device."""
+    """Whether all gradients that there are here are zero; it waits for the device."""
     parts = (local(gradient) for gradient in gradients if gradient is not None)
     dense = (part if part.layout is torch.strided else part.to_dense() for part in parts)
     return not any(bool(part.any()) for part in dense)

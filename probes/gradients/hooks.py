@@ -142,12 +142,15 @@ class GradientTap:
         """What was seen since the last call."""
         if self._missing:
             self._fail(RuntimeError(_TAKEN_AWAY))
-        squares = (self._unit_sq, self._total_sq)
         units = (nan if self._silent else self.units) if self._measures else 1
-        kept = self.clearing.take(seen=self.measures)
+        kept, unused = self.clearing.take(seen=self.measures)
+        if unused and self._measures:
+            places = torch.tensor(unused, device=self._total_sq.device)
+            self._total_sq = self._total_sq.index_fill(0, places, 0.0)
         seen = Seen(
             units,
-            *squares,
+            self._unit_sq,
+            self._total_sq,
             self._discarded,
             self._seconds,
             self._lost,

@@ -29,7 +29,7 @@ CASES = {
     "two losses, sharded": ("fsdp", [[(4,), (4,)]] * 3, 8, (), True),
     "last batch is short, sharded": ("fsdp", [[(4,), (4,)], [(1,), (1,)]], 8, (), False),
 }
-# Which optimizers clear from which update on: name: wrapper, optimizers, cleared, how, unknown since
+# name: wrapper, optimizers, which of them clear, how, since when gradients are unknown
 CLEARED = {
     "none, sharded": ("fsdp", 1, (), "none", 3),
     "none of two, sharded": ("fsdp", 2, (), "none", 3),
