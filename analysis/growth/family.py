@@ -251,13 +251,11 @@ def frame(
         The frame.
     """
     basis = family_basis(times, onsets, latest)
-    shapes = [noise_covariance(model, times, iterations) for model in models]
-    roots = np.stack([_root(shape) for shape in shapes])
-    parts = [_whitener(root) for root in roots]
-    whiteners = np.stack([part[0] for part in parts])
+    roots = _roots(np.stack([noise_covariance(model, times, iterations) for model in models]))
+    whiteners, constants = _whiteners(roots)
     turned = whiteners @ basis.vectors
     grams = turned.transpose(0, 2, 1) @ turned
-    constants = np.array([part[1] for part in parts]) - [handicap(model) for model in models]
+    constants = constants - [handicap(model) for model in models]
     return Frame(
         basis=basis,
         models=models,
@@ -271,11 +269,18 @@ def frame(
     )
 
 
-def _root(shape: Array) -> Array:
+def _roots(shapes: Array) -> Array:
     """L with LL' = C, for C + 10⁻⁹ I·(mean variance) where records lie closer than rounding tells.
 
     They do on clocks that hardly move, such as a summed rate that has all but ended.
     """
+    try:
+        return np.asarray(np.linalg.cholesky(shapes))
+    except np.linalg.LinAlgError:
+        return np.stack([_root(shape) for shape in shapes])
+
+
+def _root(shape: Array) -> Array:
     try:
         return np.asarray(np.linalg.cholesky(shape))
     except np.linalg.LinAlgError:
@@ -283,14 +288,16 @@ def _root(shape: Array) -> Array:
         return np.asarray(np.linalg.cholesky(raised))
 
 
-def _whitener(root: Array) -> tuple[Array, float]:
-    """F as in `Frame.whiteners`, and the series-independent part of the likelihood."""
-    inverse = np.linalg.inv(root)
-    ones = inverse.sum(axis=1)
-    length = float(ones @ ones)
-    projected = inverse - np.outer(ones, ones @ inverse) / length
-    log_det = 2 * float(np.sum(np.log(np.diagonal(root))))
-    return projected, 0.5 * (-log_det - np.log(length) + np.log(root.shape[0]))
+def _whiteners(roots: Array) -> tuple[Array, Array]:
+    """F as in `Frame.whiteners`, and the series-independent part of each likelihood, (model,)."""
+    inverses = np.linalg.inv(roots)
+    ones = inverses.sum(axis=2)
+    length = (ones[:, None] @ ones[:, :, None])[:, 0]
+    along = (ones[:, None] @ inverses)[:, 0]
+    projected = inverses - ones[:, :, None] * along[:, None] / length[..., None]
+    log_det = 2 * np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+    constants = 0.5 * (-log_det - np.log(length[:, 0]) + np.log(roots.shape[1]))
+    return projected, constants
 
 
 def _lattice(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 Array = NDArray[np.float64]
 # Of a chunk's series, and of what is read beside them: results by name, each (series, …).
@@ -148,17 +148,19 @@ class OneThread:
     """Linear algebra by one thread, for as long as any thread is inside.
 
     The limit is one of the whole process: the first that enters sets it, the last that leaves
-    takes it back.
+    takes it back. The libraries are looked for once, as that takes a millisecond.
     """
 
     def __init__(self) -> None:
         self._guard, self._inside = Lock(), 0
+        self._libraries: ThreadpoolController | None = None
         self._limits: threadpool_limits | None = None
 
     def __enter__(self) -> None:
         with self._guard:
             if not self._inside:
-                self._limits = threadpool_limits(1, user_api="blas")
+                self._libraries = self._libraries or ThreadpoolController()
+                self._limits = self._libraries.limit(limits=1, user_api="blas")
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:

@@ -1,11 +1,12 @@
 """Critical values that come with the package, for records that recorders make by default.
 
 Simulating them is most of a first fit. On the default schedule they depend on the last iteration T
-alone, and hardly on that. They are there at four T, each ten times the one before, for the cells
-that fits look into, and between these T are interpolated in ln T. They differ from a simulation by
-0.104, root of the mean square, and two simulations by 0.087: they err by a third more. Cells that
-are not there are simulated as ever, and so are all at other records, at another number of draws,
-from another seed, and where the onset is known.
+alone, and hardly on that; nor do they on a few more records, as at checkpoints. They are there at
+four T, each ten times the one before, for the cells that fits look into, and between these T are
+interpolated in ln T. They differ from a simulation by 0.104, root of the mean square, and two
+simulations by 0.087: they err by a third more. Cells that are not there are simulated as ever, and
+so are all at other records, at another number of draws, from another seed, and where the onset is
+known.
 
 `docs/critical_values.py` makes the file, which says what code its values were simulated by, and is
 passed over by any other.

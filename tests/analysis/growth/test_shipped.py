@@ -66,7 +66,9 @@ def test_a_first_fit_on_the_default_schedule_simulates_nothing(table, alone, mon
         (TIMES, replace(Settings(), onset=0.0)),
         (TIMES, replace(Settings(), shipped=False)),
         (TIMES[1:], Settings()),
-        (np.union1d(TIMES, [4000.0]), Settings()),
+        (np.union1d(TIMES, np.arange(500.0, 5000.0, 200.0)), Settings()),  # too many
+        (np.union1d(TIMES, np.arange(4000.0, 4010.0)), Settings()),  # all at one time
+        (TIMES[::2], Settings()),
         (log_spaced(200)[1:].astype(float), Settings()),
         (TIMES + 0.5, Settings()),
     ],
@@ -76,6 +78,35 @@ def test_what_they_are_not_for_is_simulated(table, alone, times, settings):
     assert all(null.known(cell_of(number)) is None for number in table.numbers.tolist())
     here = grids.time_grid(TIMES, Settings()).test.null
     assert all(here.known(cell_of(number)) is not None for number in table.numbers.tolist())
+
+
+CHECKPOINTS = 2.0 ** np.arange(5, 13)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [np.union1d(TIMES, CHECKPOINTS), np.setdiff1d(TIMES, TIMES[20:60:10])],
+    ids=["more", "fewer"],
+)
+def test_they_are_for_records_that_lie_nearly_so(table, alone, times):
+    null = grids.time_grid(times, Settings()).test.null
+    assert all(null.known(cell_of(number)) is not None for number in table.numbers.tolist())
+
+
+def test_with_checkpoints_they_differ_as_two_simulations_do(table):
+    times = log_spaced(1000)[1:].astype(float)
+    numbers = np.random.default_rng(2).choice(table.numbers, 12, replace=False).tolist()
+
+    def simulated(at, seed):
+        null = grids.time_grid(at, replace(Settings(), shipped=False, seed=seed)).test.null
+        null.simulate_cells([cell_of(number) for number in numbers])
+        null.noises.clear()
+        return np.stack([null.roots[cell_of(number)] for number in numbers])
+
+    one, other = simulated(times, 1), simulated(times, 2)
+    beside = simulated(np.union1d(times, CHECKPOINTS[:5]), 2)
+    apart, by_chance = (np.sqrt(np.mean((each - one) ** 2)) for each in (beside, other))
+    assert apart < 1.3 * by_chance
 
 
 def test_another_clock_is_simulated(table, alone):
