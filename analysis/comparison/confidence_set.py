@@ -22,7 +22,6 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult, minimize
 from scipy.special import stdtr, stdtrit
 
 from .forecast import Forecast, check_curves, forecasts
@@ -31,9 +30,10 @@ from .laws import CANDIDATES, Candidate
 Array = NDArray[np.float64]
 
 # Values of each shape that are tried at first, for laws of one and of two; from how many of the
-# best a search begins, and how many values it may ask for.
+# best a search begins, and how many steps it may take.
 _TRIED, _TRIED_OF_TWO = 81, 31
-_STARTS, _STEPS = 3, 200
+_STARTS, _STEPS = 3, 100
+_NEAR, _ALIKE = 1e-6, 1e-3  # θ and |t| of the corners of a simplex that ends
 _FINER, _STAGES = 8, 6  # how many times finer each further stage looks for the one of one shape
 _ROUNDING = 1e-9  # a relative miss below it is none
 # No law is the whole truth, and enough seeds refute each. What holds to a few per cent is worth
@@ -200,10 +200,9 @@ def _smallest(
     steps = (high - low) / (tried - 1)
     if low.size == 1:
         return _zoomed(function, corners, steps, low, high, best, enough)
-    for corner in corners:
-        if best > enough:
-            best = min(best, _walked(function, corner, steps, low, high, enough))
-    return best
+    if best <= enough:
+        return best
+    return min(best, _walked(function, corners, steps, low, high, enough))
 
 
 def _zoomed(
@@ -230,32 +229,44 @@ def _zoomed(
 
 def _walked(
     function: Callable[[Array], Array],
-    corner: Array,
+    corners: Array,
     steps: Array,
     low: Array,
     high: Array,
     enough: float,
 ) -> float:
-    """The minimum that the simplex of Nelder and Mead finds from values of two shapes."""
+    """The minimum that simplexes of Nelder and Mead find from values of two shapes.
 
-    def stop_at_enough(intermediate_result: OptimizeResult) -> None:
-        if intermediate_result.fun <= enough:
-            raise StopIteration
-
-    ended = minimize(
-        lambda shape: float(function(shape[None])[0]),
-        corner,
-        method="Nelder-Mead",
-        bounds=list(zip(low, high, strict=True)),
-        callback=stop_at_enough,
-        options={
-            "initial_simplex": _simplex(corner, steps, high),
-            "maxfev": _STEPS,
-            "xatol": 1e-6,
-            "fatol": 1e-3,
-        },
-    )
-    return float(ended.fun)
+    They move together, each by its own rule, as a value costs as much as values for all of them.
+    """
+    simplex = np.stack([_simplex(corner, steps, high) for corner in corners])
+    found = function(simplex.reshape(-1, low.size)).reshape(simplex.shape[:2])
+    every = np.arange(len(corners))
+    for _ in range(_STEPS):
+        order = np.argsort(found, axis=1)
+        simplex = simplex[every[:, None], order]
+        found = np.take_along_axis(found, order, axis=1)
+        apart = np.abs(simplex[:, 1:] - simplex[:, :1]).max(), (found[:, -1] - found[:, 0]).max()
+        if found[:, 0].min() <= enough or (apart[0] <= _NEAR and apart[1] <= _ALIKE):
+            break
+        middle = simplex[:, :-1].sum(axis=1) / low.size
+        away = middle - simplex[:, -1]
+        reflected = np.clip(middle + away, low, high)
+        first = function(reflected)
+        # Where that is the best yet, twice as far; where it is the worst, half of it or back.
+        best, worst = first < found[:, 0], first >= found[:, -2]
+        back = first >= found[:, -1]
+        share = np.where(best, 2.0, np.where(back, -0.5, 0.5))
+        other = np.clip(middle + share[:, None] * away, low, high)
+        second = function(other)
+        lower = second < np.where(back, found[:, -1], first)
+        taken = lower & (best | worst)
+        simplex[:, -1] = np.where(taken[:, None], other, reflected)
+        found[:, -1] = np.where(taken, second, first)
+        if (shrunk := np.flatnonzero(worst & ~lower)).size:
+            simplex[shrunk] = (simplex[shrunk, :1] + simplex[shrunk]) / 2
+            found[shrunk] = function(simplex[shrunk].reshape(-1, low.size)).reshape(-1, 3)
+    return float(found.min())
 
 
 def _simplex(corner: Array, steps: Array, high: Array) -> Array:

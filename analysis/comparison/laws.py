@@ -37,6 +37,8 @@ from ultraslow.diffusion.laws import (
 Array = NDArray[np.float64]
 
 _MODES = 30  # of the quadratic laws; their curvatures are even in ln h
+# Of each mode, the shares of the logarithms of the smallest and the largest ηh.
+_EVEN = np.stack([np.linspace(1, 0, _MODES), np.linspace(0, 1, _MODES)])
 _UNIT = np.array(1.0)
 
 
@@ -97,9 +99,7 @@ def _log_power(times: Array, shapes: Array) -> Array:
 
 def _curvatures(shapes: Array) -> Array:
     """ηh of the modes, shape (θ, mode)."""
-    ends = np.exp(shapes)
-    curvatures = np.geomspace(ends[:, 0], ends[:, 1], _MODES, axis=-1)
-    return np.asarray(curvatures, dtype=np.float64)
+    return np.asarray(np.exp(shapes @ _EVEN))
 
 
 def _quadratic(times: Array, shapes: Array) -> Array:

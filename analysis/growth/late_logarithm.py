@@ -230,7 +230,8 @@ def _rivals(key: bytes) -> _Rivals:
     constant /= np.linalg.norm(constant)
 
     def family(curves: list[tuple[str, Array]]) -> _Family:
-        scaled = np.stack([curve / np.ptp(curve) for _, curve in curves])
+        stacked = np.stack([curve for _, curve in curves])
+        scaled = stacked / np.ptp(stacked, axis=1, keepdims=True)
         white = scaled @ metric.T
         white -= np.outer(white @ constant, constant)
         lengths = np.linalg.norm(white, axis=1)

@@ -4,7 +4,8 @@ Contents:
     load      files, live folders and globs
     catalog   the same by their headings alone, thousands of them
     heading   what is kept of a recording in a list
-    readings  phases of constant rate, clocks, distances and slopes of one run
+    readings  settings, clocks, distances and slopes of one run
+    phases    stretches of a run at one learning rate
     clocks    what distances are followed against where the rate changes
     arms      runs that differ in their seeds only, sets of equal runs
     distinct  which runs are draws of their own, and why others are none

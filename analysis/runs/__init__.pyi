@@ -31,9 +31,9 @@ from .gaps import arms_in_words as arms_in_words, listed_seeds as listed_seeds
 from .heading import Heading as Heading, LadderPlace as LadderPlace, Stretch as Stretch
 from .load import unusable as unusable
 from .names import arm_names as arm_names
+from .phases import FITTED_SHARE as FITTED_SHARE, fitted_by as fitted_by
 from .readings import (
     CLOCKS as CLOCKS,
-    FITTED_SHARE as FITTED_SHARE,
     GRID as GRID,
     ITERATION as ITERATION,
     RATE as RATE,
@@ -46,7 +46,6 @@ from .readings import (
     distance_at as distance_at,
     distances as distances,
     fitted_at as fitted_at,
-    fitted_by as fitted_by,
     group_places as group_places,
     grouped as grouped,
     injected_noise as injected_noise,

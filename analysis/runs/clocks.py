@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ultraslow.analysis.text import plural
 
-from .readings import RATE_TOLERANCE, fitted_at, measured_until, total_distance
+from .phases import RATE_TOLERANCE
+from .readings import fitted_at, measured_until, total_distance
 
 Array = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""What is read off one run: settings, phases of constant rate, clocks, distances, slopes, heat.
+"""What is read off one run: settings, its phase of constant rate, clocks, distances, slopes, heat.
 
 A growth law is a statement about one learning rate, before the training set is fitted; a drop of
 the rate bends every curve. Phases are read from the recorded rate. A clock is known from the rates
@@ -19,23 +19,20 @@ References:
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ultraslow.diffusion import scaling
 from ultraslow.diffusion.recording import DatasetLike
 
 from .heading import Heading, Stretch
+from .phases import FITTED_SHARE, longest
 
 Array = NDArray[np.float64]
 Span = tuple[float, float]
 
-# A rate that stays within 1 % of its first value counts as constant: a change of the rate by 1 %
-# moves the logarithmic slope of a distance by about as much, far less than seeds differ.
-RATE_TOLERANCE = 0.01
 ITERATION, RATE, NOISE, SAMPLES = "iteration", "Ση", "Ση²/M", "samples"
 CLOCKS = (ITERATION, RATE, NOISE, SAMPLES)
 GRID = 33  # times at which curves of several runs are compared
@@ -43,10 +40,6 @@ GRID = 33  # times at which curves of several runs are compared
 RECORDS = 5
 _ROUNDING = 1e-9  # of a distance, which is a sum of many squares
 _COVERED = 0.7  # of a span that is averaged over, from which on a mean is one over the span
-# A training set is fitted at this share of the first loss. Of a small residual network on 320
-# images the loss stays at 7 % for a while, with half of the gradient noise of the start; from 5 %
-# on both fall by powers of ten.
-FITTED_SHARE = 0.05
 # The noise of the gradients, tr Σ, falls with the loss where samples are fitted. Where they are
 # not it stays: at a third of the first loss it is that of the start in the recordings of CIFAR-10.
 _CALM = 0.5
@@ -123,88 +116,6 @@ def sampling_share(run: xr.Dataset) -> float:
 def _data_size(run: xr.Dataset) -> float | None:
     size = label(run, "data_size", None)
     return None if size is None else max(float(str(size)), float(run.variables["batch_size"]))
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of records with one learning rate.
-
-    Attributes:
-        first: first iteration, at least 1.
-        last: last iteration.
-        records: how many records there are.
-        learning_rate: the rate; NaN where it is unknown.
-    """
-
-    first: float
-    last: float
-    records: int
-    learning_rate: float
-
-    @property
-    def decades(self) -> float:
-        """Length log10(last/first)."""
-        return float(np.log10(self.last / self.first))
-
-
-def phases(
-    iteration: ArrayLike, learning_rate: ArrayLike, *, rate_sum: ArrayLike | None = None
-) -> list[Phase]:
-    """Stretches of constant learning rate, in order.
-
-    A phase begins at the first record that no earlier phase holds, and lasts while the rates at
-    the records, and the mean rates between them, stay within `RATE_TOLERANCE` of its first rate.
-
-    Arguments:
-        iteration: t, shape (time,), increasing; records at iteration 0 are left out, which precede
-            the first update.
-        learning_rate: shape (time,); a record without a finite, positive rate belongs to no phase.
-        rate_sum: Σ of the rates up to each record, shape (time,), from which the mean rates
-            between records follow; without it a change that is undone between two records passes
-            unseen.
-
-    Returns:
-        The phases.
-
-    Raises:
-        ValueError: when the shapes differ, or iterations do not increase.
-
-    >>> [(phase.first, phase.last) for phase in phases([0, 1, 2, 3, 4], [1, 1, 1, 0.1, 0.1])]
-    [(1.0, 2.0), (3.0, 4.0)]
-    """
-    times = np.asarray(iteration, dtype=np.float64)
-    rates = np.asarray(learning_rate, dtype=np.float64)
-    sums = None if rate_sum is None else np.asarray(rate_sum, dtype=np.float64)
-    for name, given in (("learning_rate", rates), ("rate_sum", sums)):
-        if given is not None and (times.shape != given.shape or times.ndim != 1):
-            raise ValueError(
-                f"{name}: found shape {given.shape}, expected that of iteration, {times.shape}"
-            )
-    _check_increasing(times)
-    started = times > 0
-    times, rates = times[started], rates[started]
-    between = rates[1:] if sums is None else np.diff(sums[started]) / np.diff(times)
-    found, start = [], 0
-    while start < times.size:
-        end = _end(rates, between, start)
-        if np.isfinite(rates[start]) and rates[start] > 0:
-            count = end - start + 1
-            found.append(Phase(float(times[start]), float(times[end]), count, float(rates[start])))
-        start = end + 1
-    return found
-
-
-def _check_increasing(times: Array) -> None:
-    if not (np.isfinite(times).all() and np.all(np.diff(times) > 0)):
-        raise ValueError("iteration: expected finite values that increase")
-
-
-def _end(rates: Array, between: Array, start: int) -> int:
-    """Last record of the phase that begins at a record; itself where that has no rate."""
-    bound = RATE_TOLERANCE * rates[start]
-    same = np.abs(rates[start + 1 :] - rates[start]) <= bound
-    same &= np.abs(between[start:] - rates[start]) <= bound
-    return start + (same.size if same.all() else int(np.argmin(same)))
 
 
 def fitted_at(run: DatasetLike) -> int:
@@ -338,35 +249,12 @@ def whole_constant_rate(run: xr.Dataset) -> Stretch:
 
 
 def _longest(run: DatasetLike, fitted: int, until: float) -> Stretch:
-    empty = np.empty(0, dtype=np.int64)
-    if "learning_rate" not in run.variables:
-        return Stretch(empty, float("nan"), "the learning rate was not recorded")
     known = run.variables
-    iteration, rate = known["iteration"].values, known["learning_rate"].values
-    sums = known["learning_rate_sum"].values if "learning_rate_sum" in known else None
-    found = phases(iteration, rate, rate_sum=sums)
-    if not found:
-        return Stretch(empty, float("nan"), "no record after iteration 0 has a positive rate")
-    end = min(fitted or math.inf, until)
-    before = [phase for phase in found if phase.first <= end]
-    if not before:
-        cut = fitted if fitted and fitted <= until else 0
-        why = fitted_by(fitted) if cut else f"no distance is finite after iteration {until:.0f}"
-        reason = f"{why}, before the learning rate is constant"
-        return Stretch(empty, found[0].learning_rate, reason, cut)
-    chosen = max(before, key=lambda phase: min(phase.last, end) / phase.first)
-    last = min(chosen.last, end)
-    used = (iteration >= chosen.first) & (iteration <= last)
-    whole = min(chosen.last, fitted or math.inf)
-    cut, lost = (fitted, 0) if last == fitted < chosen.last else (0, int(whole))
-    lost = lost if last < whole else 0
-    return Stretch(iteration[used].astype(np.int64), chosen.learning_rate, "", cut, lost)
-
-
-def fitted_by(iteration: int) -> str:
-    """That a training set is fitted by an iteration, in words without a full stop."""
-    share = f"loss at {FITTED_SHARE:.0%} of its start"
-    return f"the training set is fitted by iteration {iteration} ({share})"
+    if "learning_rate" not in known:
+        return Stretch(np.empty(0, dtype=np.int64), math.nan, "the learning rate was not recorded")
+    named = ("iteration", "learning_rate", "learning_rate_sum")
+    series = [np.asarray(known[name].values, np.float64) for name in named if name in known]
+    return longest(tuple(one.tobytes() for one in series), fitted, until)
 
 
 def total_distance(run: xr.Dataset) -> xr.DataArray:
@@ -387,7 +275,13 @@ def total_distance(run: xr.Dataset) -> xr.DataArray:
 def distances(run: xr.Dataset) -> Array:
     """The values of `total_distance`, shape (iteration,), which are had in half of its time."""
     # Labels of the run would be carried along by each step, which takes most of the time.
-    return np.sqrt(run.variables["distance_sq"].sum("tensor", skipna=False).values)
+    return np.sqrt(_over_tensors(run, "distance_sq"))
+
+
+def _over_tensors(run: DatasetLike, name: str) -> Array:
+    """The sum of a variable over tensors, shape (iteration,), without xarray's overhead."""
+    found = run.variables[name]
+    return np.asarray(found.values.sum(axis=found.dims.index("tensor")))
 
 
 def clock_values(run: xr.Dataset, clock: str) -> Array:
@@ -532,7 +426,7 @@ def window_mean(run: xr.Dataset, field: str, span: Span) -> float:
     """
     if field not in run:
         return math.nan
-    total = run.variables[field].sum("tensor", skipna=False).values
+    total = _over_tensors(run, field)
     at = run.variables["iteration"].values
     known = run.variables.get("noise_updates")
     count = np.diff(at, prepend=0) if known is None else known.values

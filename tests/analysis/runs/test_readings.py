@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from ultraslow.analysis.runs import readings
+from ultraslow.analysis.runs.phases import phases
 from ultraslow.analysis.runs.readings import (
     CLOCKS,
     GRID,
@@ -18,7 +19,6 @@ from ultraslow.analysis.runs.readings import (
     injected_noise,
     last_common_decade,
     log_distance,
-    phases,
     total_distance,
 )
 from ultraslow.diffusion import scaling

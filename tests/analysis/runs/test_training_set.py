@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ultraslow.analysis.runs import constant_rate, fitted_at, whole_constant_rate
-from ultraslow.analysis.runs.readings import FITTED_SHARE, grouped
+from ultraslow.analysis.runs import FITTED_SHARE, constant_rate, fitted_at, whole_constant_rate
+from ultraslow.analysis.runs.readings import grouped
 from ultraslow.diffusion.recording.schedule import log_spaced
 
 SIZE, DATA = 128, 1280  # a pass is 10 updates
