@@ -449,8 +449,8 @@ _UNCLEAR = (
     "clipped as well; such updates are left out of the noise and of mean_sq"
 )
 _LITTLE = (
-    "gradients were multiplied by {:.2g} between their passes and the step, which is little for "
-    "clipping; until other updates tell what it is, they are left out of the noise and of mean_sq"
+    "gradients were multiplied by {:.2g} between their passes and the step, and until more updates "
+    "tell whether that is clipping they are left out of the noise and of mean_sq"
 )
 _SHRANK = (
     "gradients were multiplied by factors such as {:.2g} between their passes and the step, which "
