@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
@@ -213,13 +214,13 @@ def test_verdicts_on_less_distance(case, word):
 
 
 def moved(gaps, distances, *, sd, spread, rng, seeds=5):
-    """Runs of each batch size with their scores and final distances."""
+    """Runs of each batch size at three rates, with their scores and final distances ∝ rate."""
     runs = {}
-    for size in SIZES:
-        values = accuracies(gaps.get(size, 0.0), 1.0, sd=sd, seeds=seeds, rng=rng)
+    for size, factor in product(SIZES, (0.25, 1.0, 4.0)):
+        values = accuracies(gaps.get(size, 0.0), factor, sd=sd, seeds=seeds, rng=rng)
         for seed, value in enumerate(values):
-            distance = distances[size] * np.exp(spread * rng.standard_normal())
-            one = run(size=size, seed=seed, value=value, distance=distance)
+            distance = factor * distances[size] * np.exp(spread * rng.standard_normal())
+            one = run(size=size, seed=seed, value=value, factor=factor, distance=distance)
             runs[str(one["run"].values)] = one
     return runs
 

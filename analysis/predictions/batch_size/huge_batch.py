@@ -54,7 +54,8 @@ def huge_batch(study: Study) -> Verdict:
         study: the runs.
 
     Returns:
-        The verdict, with the ratio of the distance to the nearest of the others and their trend.
+        The verdict, with the ratio of the distance to the nearest of the others and their trend;
+        with its exponent where that alone decides.
     """
     scaled = study.distinct.where(lambda run: label(run, "scaling") in SCALINGS)
     scaled, notes = _of_one_rule(scaled)
@@ -246,7 +247,7 @@ def _judge(blank: Verdict, growth: Verdict, place: Place, others: str) -> Verdic
     elif place.on and growth.verdict == SUPPORTED:
         word = CONTRADICTED
     needed, have, need, unit = _needed(growth, place)
-    return blank.decided(
+    found = blank.decided(
         word,
         place.nearest.mapped(math.exp),
         reason=_reason(blank.span, growth, place, others),
@@ -256,6 +257,16 @@ def _judge(blank: Verdict, growth: Verdict, place: Place, others: str) -> Verdic
         need=need,
         unit=unit,
     )
+    if place.off or growth.verdict != CONTRADICTED:
+        return found
+    return replace(
+        found,
+        effect=growth.effect,
+        effect_low=growth.effect_low,
+        effect_high=growth.effect_high,
+        effect_meaning=growth.effect_meaning,
+        span=growth.span,
+    )
 
 
 def _reason(span: Span, growth: Verdict, place: Place, others: str) -> str:
@@ -263,23 +274,20 @@ def _reason(span: Span, growth: Verdict, place: Place, others: str) -> str:
     far = f"off all others and their trend, where {low:.2f} to {high:.2f} counts as one curve"
     near = "on the curve of the others"
     where = far if place.off else near if place.on else "neither surely on the others nor off them"
-    exponent = Interval(growth.effect, growth.effect_low, growth.effect_high)
-    law = {
-        SUPPORTED: "and grows like log t",
-        CONTRADICTED: f"and grows like t^p with p = {exponent}, which is not log t",
-        UNDECIDABLE: "and may or may not grow like log t",
-    }[growth.verdict]
     nearest = place.nearest
-    said = (
-        f"Over iterations {number(round(span[0]))} to {number(round(span[1]))} the distance at "
-        f"batch size {place.size} lies {where} ({nearest.mapped(ratio_of)} times that "
-        f"of {nearest.name.partition(' over ')[2]}), {law}."
-    )
-    if growth.verdict != CONTRADICTED:
-        return said
-    enough = "Either" if place.off else "That it is no logarithm"
+    ratio = f"{nearest.mapped(ratio_of)} times that of {nearest.name.partition(' over ')[2]}"
+    lies = f"the distance at batch size {place.size} lies {where} ({ratio})"
+    over = f"ver iterations {number(round(span[0]))} to {number(round(span[1]))}"
+    exponent = Interval(growth.effect, growth.effect_low, growth.effect_high)
+    power = f"grows like t^p with p = {exponent}, which is not log t"
     alike = ", though smaller batch sizes grow like none either" if others == CONTRADICTED else ""
-    return f"{said} {enough} is enough for the claim{alike}."
+    if growth.verdict == CONTRADICTED and not place.off:
+        law = f"At batch size {place.size} the distance {power}: that is enough for the claim"
+        return f"{law}{alike}. O{over} {lies}."
+    if growth.verdict == CONTRADICTED:
+        return f"O{over} {lies}, and {power}. Either is enough for the claim{alike}."
+    grows = "grows like log t" if growth.verdict == SUPPORTED else "may or may not grow like log t"
+    return f"O{over} {lies}, and {grows}."
 
 
 def _needed(growth: Verdict, place: Place) -> tuple[str, float, float, str]:

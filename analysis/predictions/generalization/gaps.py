@@ -61,31 +61,41 @@ class Gap:
     def untuned(self) -> Missing | None:
         """Which batch size stands in the way of a decision by its rates, and what to try."""
         if self.contrast.low > self.margin and not self.large.enclosed:
-            return _untuned(f"batch size {self.batch_size}", self.large)
+            return untuned(f"batch size {self.batch_size}", self.large.rates, self.large.best)
         if self.contrast.high < self.margin and not self.base.enclosed:
-            return _untuned("the smallest batch size", self.base)
+            return untuned("the smallest batch size", self.base.rates, self.base.best)
         return None
 
     def __str__(self) -> str:
         return f"{self.contrast} (batch size {self.batch_size})"
 
 
-def _untuned(name: str, tuned: Tuned) -> Missing:
+def untuned(
+    name: str, rates: Sequence[float], best: float, *, seeds: int = TUNING_SEEDS
+) -> Missing:
+    """That rates on both sides of the best one were not tried, and which to try.
+
+    Arguments:
+        name: whose rates they are, in words.
+        rates: learning rates tried, in order.
+        best: the one with the best mean score.
+        seeds: how many a rate takes.
+    """
     subject = f"{name[:1].upper()}{name[1:]}"
-    lower, higher = (number(rate) for rate in (tuned.rates[0] / 2, 2 * tuned.rates[-1]))
-    if len(tuned.rates) == 1:
+    lower, higher = (number(rate) for rate in (rates[0] / 2, 2 * rates[-1]))
+    if len(rates) == 1:
         return Missing(
-            f"{subject} was not tuned: it was run at the one learning rate {tuned.rates[0]:g}.",
-            f"learning rates {lower} and {higher} at {name} as well, {TUNING_SEEDS} seeds each",
+            f"{subject} was not tuned: it was run at the one learning rate {rates[0]:g}.",
+            f"learning rates {lower} and {higher} at {name} as well, {seeds} seeds each",
             1,
             3,
             "learning rates",
         )
-    lowest = tuned.best == tuned.rates[0]
+    lowest = best == rates[0]
     return Missing(
         f"{subject} does best at the {'lowest' if lowest else 'highest'} learning rate tried, "
-        f"{tuned.best:g}.",
-        f"learning rate {lower if lowest else higher} at {name} as well, {TUNING_SEEDS} seeds",
+        f"{best:g}.",
+        f"learning rate {lower if lowest else higher} at {name} as well, {seeds} seeds",
     )
 
 

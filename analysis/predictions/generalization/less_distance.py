@@ -34,7 +34,7 @@ from ultraslow.analysis.study import Missing, Sample, Study
 from ultraslow.analysis.text import number, plural, rounded
 
 from .equal_updates import without_scores
-from .gaps import without_value
+from .gaps import untuned, without_value
 
 EFFECT = "ratio of final distances, the better over the worse arm of a pair"
 # Largest relative difference of distances that counts as none.
@@ -54,6 +54,8 @@ class End:
         batch_size: M, samples.
         scores: held-out scores at each learning rate that may be the best, shape (run,) each.
         log_distances: ln of the final distances at the same rates, shape (run,) each.
+        rates: learning rates tried, in order.
+        best: the one with the best mean score.
         last: last iteration.
     """
 
@@ -61,12 +63,19 @@ class End:
     batch_size: int
     scores: tuple[Array, ...]
     log_distances: tuple[Array, ...]
+    rates: tuple[float, ...]
+    best: float
     last: int = 0
 
     @property
     def seeds(self) -> int:
         """Fewest runs at a rate."""
         return min(values.size for values in self.scores)
+
+    @property
+    def enclosed(self) -> bool:
+        """Whether lower and higher rates than the best one were tried."""
+        return self.rates[0] < self.best < self.rates[-1]
 
     @property
     def mean(self) -> float:
@@ -100,6 +109,10 @@ def less_distance(study: Study) -> Verdict:
     arm, of which one has to show it against all that may be best for the other. Contradicted when
     scores of all pairs are told apart or equal, and the better one always moved farther, by more
     than the margin and at whichever of these rates.
+
+    An arm at too large a rate moves far and scores badly, which says nothing of the claim. So the
+    worse arm of a pair that supports it needs rates tried on both sides of its best one, and every
+    arm where it is contradicted, as another rate of either might show the claim.
 
     Arguments:
         study: the runs.
@@ -207,6 +220,8 @@ def _best(
         size,
         tuple(tables[rate][:, 0] for rate in kept),
         tuple(tables[rate][:, 1] for rate in kept),
+        tuple(sorted(tables)),
+        max(tables, key=lambda rate: float(tables[rate][:, 0].mean())),
         last,
     )
 
@@ -298,9 +313,13 @@ def _judge(
     count = len(found) * (len(found) - 1) // 2
     sharp = at_one_rate(found, level=level)
     less = [p for p in sharp if p.score.low > margin and p.distance.high < limit]
+    tuned = [pair for pair in less if pair.worse.enclosed]
+    if tuned:
+        clearest = max(tuned, key=lambda pair: pair.score.low)
+        return _told(blank, SUPPORTED, clearest, f"{_capital(str(clearest))}.")
     if less:
         clearest = max(less, key=lambda pair: pair.score.low)
-        return _told(blank, SUPPORTED, clearest, f"{_capital(str(clearest))}.")
+        return _untuned(blank, clearest, clearest.worse, f"{_capital(str(clearest))}")
     plain = pairs(found, level=level)
     apart = [pair for pair in plain if pair.score.low > margin]
     equal = [pair for pair in plain if -margin < pair.score.low and pair.score.high < margin]
@@ -308,8 +327,11 @@ def _judge(
     if len(found) >= ARMS and apart and len(farther) == len(apart) == count - len(equal):
         nearest = min(farther, key=lambda pair: pair.distance.low)
         reason = f"In all {plural(len(apart), 'pair')} that differ in score the better one moved"
-        reason += f" farther; least so {nearest}."
-        return _told(blank, CONTRADICTED, nearest, reason)
+        reason += f" farther; least so {nearest}"
+        loose = next((end for end in found if not end.enclosed), None)
+        if loose is not None:
+            return _untuned(blank, nearest, loose, reason)
+        return _told(blank, CONTRADICTED, nearest, f"{reason}.")
     blank = _with_seeds(blank, sharp, plain, clearer, margin=margin, level=level)
     return _open(blank, plain, apart, few=len(found) < ARMS)
 
@@ -323,7 +345,14 @@ def _with_seeds(
     margin: float,
     level: float,
 ) -> Verdict:
-    """The seeds that would decide it: some pair for the claim, or all pairs against it."""
+    """The seeds that would decide it: some pair for the claim, or all pairs against it.
+
+    Where no arm that could be the worse one is tuned, rates that would.
+    """
+    able = [pair for pair in sharp if pair.worse.enclosed]
+    if not able:
+        worse = max(plain, key=lambda pair: pair.score.value).worse
+        return _with_rates(blank, worse)
     limit = math.log1p(DISTANCE_MARGIN)
     shared = 1 - (1 - level) / (2 * len(sharp))
 
@@ -337,9 +366,11 @@ def _with_seeds(
         return scores * chance_within(pair.distance, seeds, low=limit, level=level, arms=2) + equal
 
     def chance(seeds: int) -> float:
-        against = math.prod(farther(pair, seeds) for pair in plain) if len(plain) > 1 else 0.0
-        return max(max(less(pair, seeds) for pair in sharp), against)
+        against = math.prod(farther(pair, seeds) for pair in plain) if whole else 0.0
+        return max(max(less(pair, seeds) for pair in able), against)
 
+    ends_of = (end for pair in plain for end in (pair.better, pair.worse))
+    whole = len(plain) > 1 and all(end.enclosed for end in ends_of)
     count = min(pair.score.n for pair in plain)
     more = seeds_to_decide(chance, count)
     if not more.count:
@@ -369,6 +400,24 @@ def _told(blank: Verdict, word: str, pair: Pair, reason: str) -> Verdict:
         need=blank.need,
         unit=blank.unit,
     )
+
+
+def _untuned(blank: Verdict, pair: Pair, loose: End, reason: str) -> Verdict:
+    """That a pair would decide it if the rates of an arm had been tried to both sides."""
+    missing = _rates(loose)
+    told = f"{reason}, but {missing.reason[:1].lower()}{missing.reason[1:]}"
+    return _told(_with_rates(blank, loose), UNDECIDABLE, pair, told)
+
+
+def _with_rates(blank: Verdict, loose: End) -> Verdict:
+    missing = _rates(loose)
+    return replace(
+        blank, needed=missing.needed, have=missing.have, need=missing.need, unit=missing.unit
+    )
+
+
+def _rates(loose: End) -> Missing:
+    return untuned(loose.name, loose.rates, loose.best, seeds=SEEDS)
 
 
 def _open(blank: Verdict, plain: list[Pair], apart: list[Pair], *, few: bool) -> Verdict:

@@ -317,6 +317,8 @@ def _brief(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
     if not math.isfinite(ratio.value):
         return ""
     told = f"{fixed(ratio.value)} {ratio.ends(fixed)} times as much distance as the one before"
+    if ratio.high < _NOTHING:
+        told = "no distance"
     by_log = max(logarithm_ratio(shown.last, shown.onset), 1.0) if exponent.contains(0.0) else 1.0
     added = f"At {shown.name} the last decade added {told}"
     if found.word == UNDECIDABLE:
@@ -359,6 +361,8 @@ def _last_decade(shown: SpeakingArm, exponent: Interval, *, level: float) -> str
         return "its last decade cannot be compared with the one before"
     told = f"{fixed(ratio.value)} times {ratio.ends(fixed)}"
     added = f"its last decade added {told} as much as the one before"
+    if ratio.high < _NOTHING:
+        added = "its last decade added nothing"
     expected = logarithm_ratio(shown.last, shown.onset)
     if exponent.contains(0.0) and expected > _AS_MUCH:
         law = f"log(t + {number(round(shown.onset))}), with the onset that was fitted,"
@@ -366,6 +370,7 @@ def _last_decade(shown: SpeakingArm, exponent: Interval, *, level: float) -> str
     return f"{added}; a logarithm past its onset adds 1 time as much, diffusion 3.16 times"
 
 
+_NOTHING = 0.005  # ρ below which a decade adds nothing, or takes away: there is no less than none
 _AS_MUCH = 1.05  # ρ below which a logarithm adds as much in both decades, to the eye
 
 

@@ -114,7 +114,7 @@ def test_the_demo_decides_for_and_against(tmp_path, capsys):
     folder = tmp_path / "demo"
     assert main(["demo", "--folder", str(folder)]) == 0
     known, told = capsys.readouterr().out.split("\n\nTraining ")
-    assert known.startswith("What is known: 12 recordings")
+    assert known.startswith("What is known: 15 recordings")
     verdicts = us.test(us.load(folder))["verdict"].squeeze().to_series()
     assert verdicts[["P2", "P9"]].eq("contradicted").all()
     assert verdicts["H-c"] == "supported"

@@ -15,9 +15,11 @@ from ultraslow.analysis.predictions.verdict import question
 from ultraslow.analysis.study import Study
 
 SIZES = (64, 256, 1024)
+# Times the best rate of a batch size; a rate on each side of it tells that it is the best one.
+TUNED = (0.5, 1.0, 2.0)
 
 
-def sweep(train, *, gaps, distances, sizes=SIZES, seeds=5, sd=0.003, factors=(1.0,)):
+def sweep(train, *, gaps, distances, sizes=SIZES, seeds=5, sd=0.003, factors=TUNED):
     """Arms whose accuracy falls by `gaps` and whose final distance is about `distances`."""
     rng = np.random.default_rng(11)
     runs = {}
@@ -84,9 +86,41 @@ def test_a_rate_that_is_too_large_does_not_speak(train):
         train,
         gaps=dict.fromkeys(SIZES, 0.0),
         distances=dict.fromkeys(SIZES, 5.0),
-        factors=(1.0, 4.0),
+        factors=(0.5, 1.0, 4.0),
     )
     assert less_distance(Study(runs)).verdict == "undecidable"
+
+
+@pytest.mark.parametrize(
+    ("tried", "said", "advised"),
+    [
+        ((1.0,), "but batch size 1024 after 1000 iterations was not tuned", "0.2 and 0.8"),
+        ((1.0, 2.0), "does best at the lowest learning rate tried, 0.4", "learning rate 0.2 at"),
+        ((0.5, 1.0), "does best at the highest learning rate tried, 0.4", "learning rate 0.8 at"),
+    ],
+)
+def test_a_worse_arm_that_is_not_tuned_supports_nothing(train, tried, said, advised):
+    """Its rate may be too large: it then moves far and scores badly, whatever the claim."""
+    distances = {64: 5.0, 256: 8.0, 1024: 10.0}
+    two = {"gaps": GAPS, "distances": distances}
+    small = sweep(train, sizes=(64,), factors=(1.0,), **two)
+    large = sweep(train, sizes=(1024,), factors=tried, **two)
+    found = less_distance(Study(small | large))
+    assert found.verdict == "undecidable"
+    assert said in found.reason
+    assert advised in found.needed and "4 seeds" in found.needed
+    # The better arm need not be: it does score above a tuned one with less distance.
+    tuned = sweep(train, sizes=(1024,), **two)
+    assert less_distance(Study(small | tuned)).verdict == "supported"
+
+
+def test_arms_that_are_not_tuned_contradict_nothing(train):
+    distances = {64: 10.0, 256: 8.0, 1024: 5.0}
+    runs = sweep(train, gaps=GAPS, distances=distances, sizes=(64, 256))
+    runs |= sweep(train, gaps=GAPS, distances=distances, sizes=(1024,), factors=(1.0,))
+    found = less_distance(Study(runs))
+    assert found.verdict == "undecidable"
+    assert "better one moved farther" in found.reason and "was not tuned" in found.reason
 
 
 def test_too_few_seeds_are_said(train):
@@ -108,7 +142,7 @@ def test_the_end_of_a_run_is_its_last_record(train):
 def test_pairs_put_the_better_arm_first():
     rng = np.random.default_rng(0)
     arms = [
-        End(name, 64, (rng.normal(m, 0.1, 5),), (np.zeros(5),))
+        End(name, 64, (rng.normal(m, 0.1, 5),), (np.zeros(5),), (0.1,), 0.1)
         for name, m in zip("abc", (1, 3, 2), strict=True)
     ]
     found = pairs(arms, level=0.95)
@@ -120,7 +154,8 @@ def end(name, score, log_distance, *, wide=1e-4):
     shape = np.array([-1.5, -0.5, 0.5, 1.5]) / np.std([-1.5, -0.5, 0.5, 1.5], ddof=1)
     # Two arms of four: half = t_6·s·√(2/4), with t = 2.447 at 95 %.
     spread = wide / 2.446912 / math.sqrt(0.5)
-    return End(name, 64, (score + 1e-5 * shape,), (log_distance + spread * shape,))
+    scores, distances = (score + 1e-5 * shape,), (log_distance + spread * shape,)
+    return End(name, 64, scores, distances, rates=(0.1, 0.2, 0.4), best=0.2)
 
 
 LIMIT = math.log(1.1)
@@ -154,7 +189,7 @@ def test_margins_of_score_and_distance(found, word):
 def test_scores_and_distances_have_welchs_intervals_at_the_level_asked_for():
     rng = np.random.default_rng(1)
     arms = [
-        End(name, 64, (rng.normal(mean, 0.1, 5),), (rng.normal(size=5),))
+        End(name, 64, (rng.normal(mean, 0.1, 5),), (rng.normal(size=5),), (0.1,), 0.1)
         for name, mean in (("a", 1.0), ("b", 0.0))
     ]
     for level in (0.8, 0.99):
@@ -167,7 +202,9 @@ def test_scores_and_distances_have_welchs_intervals_at_the_level_asked_for():
 def test_rates_that_are_clearly_worse_do_not_speak(train):
     gaps, distances = dict.fromkeys(SIZES, 0.0), dict.fromkeys(SIZES, 5.0)
     runs = sweep(train, gaps=gaps, distances=distances, factors=(1.0, 4.0))
-    assert [len(one.scores) for one in ends(Study(runs))] == [1, 1, 1]
+    found = ends(Study(runs))
+    assert [len(one.scores) for one in found] == [1, 1, 1]
+    assert [(one.best, len(one.rates)) for one in found] == [(one.rates[0], 2) for one in found]
 
 
 def test_a_distance_that_falls_is_read_at_the_end(train):
@@ -183,7 +220,7 @@ def test_copies_add_no_runs(train):
     copies = {f"{name}-again": run for name, run in runs.items()}
     found = less_distance(Study(runs | copies))
     assert found == less_distance(Study(runs))
-    assert (found.sample.runs, found.sample.seeds) == (15, 5)
+    assert (found.sample.runs, found.sample.seeds) == (45, 5)
 
 
 @pytest.mark.parametrize(

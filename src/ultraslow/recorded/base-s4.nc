@@ -1,0 +1,1 @@
+../../../data/limit-study/base-s4.nc

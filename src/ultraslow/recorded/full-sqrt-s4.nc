@@ -1,0 +1,1 @@
+../../../data/limit-study/full-sqrt-s4.nc

@@ -1,0 +1,1 @@
+../../../data/limit-study/sqrt-b512-s4.nc
