@@ -244,7 +244,8 @@ def decade_ratio_interval(
         name: of the run, in words.
 
     Returns:
-        ρ with its interval; it speaks of this trajectory and not of the next seed.
+        ρ with its interval; it speaks of this trajectory and not of the next seed. Where one of
+        the decades added nothing, the ends are those of what each of the two added.
     """
     last, before = _increments(times, values) if spans(times) else (np.nan, np.nan)
     if not np.isfinite(last):
@@ -252,8 +253,16 @@ def decade_ratio_interval(
         reason = "nothing grew in the last two decades" if spans(times) else short
         return Interval(float("nan"), 0.0, float("inf"), 1, name, reason)
     contrasts = _contrasts(np.asarray(times, dtype=np.float64).tobytes())
+    deviate = float(ndtri(0.5 + level / 2))
+    errors = deviate * np.sqrt(np.einsum("ij,jk,ik->i", contrasts, covariance, contrasts))
+    added, floor = contrasts @ values, _FLOOR * abs(float(values[-1]))
+    if added.min() <= floor:  # ln ρ has no error that is small beside it
+        most = np.maximum(added + errors, floor)
+        least = np.maximum(added - errors, 0.0)
+        high = most[0] / before if added[1] > floor else np.inf
+        return Interval(float(last / before), float(least[0] / most[1]), float(high), 1, name)
     gradient = contrasts[0] / last - contrasts[1] / before
-    half = float(ndtri(0.5 + level / 2) * np.sqrt(gradient @ covariance @ gradient))
+    half = deviate * float(np.sqrt(gradient @ covariance @ gradient))
     middle = float(np.log(last / before))
     return Interval.around(middle, half, n=1, name=name).mapped(lambda value: float(np.exp(value)))
 

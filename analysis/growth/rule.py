@@ -11,10 +11,15 @@ other. An arm speaks
   advantage;
 - else neither.
 
+What the last decade added beside the one before (`decade_ratio`, ρ) says two things more, with no
+fit. A logarithm has ρ ≥ 1, so that nothing is supported where ρ lies clearly below that, or beyond
+the latest onset's. And where less than a third was added the growth has all but ended, which is
+`ENDED` and no logarithm, whatever a fit over all iterations makes of it.
+
 Without the second half a curve that becomes a logarithm after an onset or a faster beginning would
 be taken for a power: its exponent over all iterations is far from 0 as well. The logarithm is
 contradicted where one arm speaks against it with the error shared among all, or all do together
-(Stouffer's sum); it is supported where an arm speaks for it and none lies beyond the margin. What
+(Stouffer's sum), or where the growth of one has ended; it is supported where an arm speaks for it and none lies beyond the margin. What
 this gets wrong and how often it tells is simulated: tests/statistics/p1_table.md.
 
 References:
@@ -76,6 +81,13 @@ _LEANING = 0.1  # error at which an arm is found beyond the margin, and nothing 
 _ROUNDING = 1e-12  # of the largest value: a spread below it is none
 # Support has this part of the error: a law at the margin would else be supported with all of it.
 SUPPORT = 0.35
+# Growth has ended where the last decade adds less than this share of the one before: t^p with
+# p < −.48. A logarithm that begins with what saturates by T/25 may have .44.
+ENDED = 1 / 3
+_ENDED_ERROR = 0.002  # of that test, beside the error of the others
+# ρ of log(t + T/10), of the latest onset that support allows.
+_LATEST_RATIO = 3.15
+_BENT_ERROR = 0.05  # of the test that ρ is none of a logarithm, beyond the margin
 
 
 @dataclass(frozen=True)
@@ -85,10 +97,12 @@ class ArmCurves:
     Attributes:
         exponents: p̂, shape (seed,).
         advantage: by how much powers fit better than late logarithms, of the same runs.
+        ratios: ρ of the same runs; None where it is not looked at, as of curves that are planned.
     """
 
     exponents: Array
     advantage: Advantage
+    ratios: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +117,8 @@ class ArmJudgement:
         level: of that interval.
         beyond: one-sided p-values of |p| ≤ margin, against larger and against smaller exponents.
         better: one-sided p-values of A ≤ 0, for powers on these two sides.
+        ended: one-sided p-value of ρ ≥ `ENDED`; 1 where ρ is not known.
+        bent: whether ρ is none of a logarithm's.
     """
 
     word: str
@@ -110,6 +126,8 @@ class ArmJudgement:
     level: float
     beyond: tuple[float, float]
     better: tuple[float, float]
+    ended: float = 1.0
+    bent: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,12 +139,14 @@ class Judgement:
         carrying: names of the arms that carry the word.
         arms: what each arm says, by name, of those with `LEAST_SEEDS` runs.
         together: whether no arm contradicts by itself, but all do together.
+        ended: whether it is contradicted since growth has ended, and by nothing else.
     """
 
     word: str
     carrying: tuple[str, ...]
     arms: Mapping[str, ArmJudgement]
     together: bool = False
+    ended: bool = False
 
 
 def judge(curves: Mapping[str, ArmCurves], *, level: float) -> Judgement:
@@ -163,23 +183,28 @@ def judge(curves: Mapping[str, ArmCurves], *, level: float) -> Judgement:
             own = tuple(name for name, p_value in against.items() if p_value < error)
             alike = tuple(name for name, found in arms.items() if found.beyond[side] < 0.5)
             return Judgement(CONTRADICTED, alone or own or alike, arms, not alone)
+    ended = tuple(name for name, found in arms.items() if found.ended < _ENDED_ERROR / count)
+    if ended:
+        return Judgement(CONTRADICTED, ended, arms, ended=True)
     supporting = tuple(name for name, found in arms.items() if found.word == SUPPORTED)
     # By each arm's own test: joint intervals of few seeds are so wide that no power would block.
-    leaning = any(min(found.beyond) < _LEANING for found in arms.values())
+    leaning = any(found.bent or min(found.beyond) < _LEANING for found in arms.values())
     word = SUPPORTED if supporting and not leaning else UNDECIDABLE
     return Judgement(word, supporting if word == SUPPORTED else tuple(arms), arms)
 
 
 def _judge_arm(name: str, arm: ArmCurves, level: float, count: int) -> ArmJudgement:
     tested = _tests(arm.exponents, arm.advantage)
-    word = str(arm_words(arm.exponents, arm.advantage, level=level))
+    word = str(arm_words(arm.exponents, arm.advantage, level=level, ratios=arm.ratios))
+    unknown = np.full(arm.exponents.shape, np.nan)
+    ratio = _ratio_tests(unknown if arm.ratios is None else arm.ratios)
     deciding = joint_level(level, count)
     exponent = _mean(arm.exponents, deciding, name)
     if word == SUPPORTED or exponent.farthest < MARGIN:
         deciding = 1 - SUPPORT * (1 - level)
         exponent = _mean(arm.exponents, deciding, name)
     sides = tested.beyond.tolist(), tested.better.tolist()
-    return ArmJudgement(word, exponent, deciding, tuple(sides[0]), tuple(sides[1]))
+    return ArmJudgement(word, exponent, deciding, tuple(sides[0]), tuple(sides[1]), float(ratio.ended), bool(ratio.bent))
 
 
 def _mean(exponents: Array, level: float, name: str) -> Interval:
@@ -206,13 +231,35 @@ def _tests(exponents: Array, advantage: Advantage) -> _Tests:
     return _Tests(beyond, np.stack([_one_sided(root) for root in roots]))
 
 
-def arm_words(exponents: Array, advantage: Advantage, *, level: float) -> NDArray[np.str_]:
+class _RatioTests(NamedTuple):
+    """What ρ says, each of shape (*,)."""
+
+    ended: Array  # p-values of ρ ≥ `ENDED`
+    bent: Array  # whether ρ is none of a logarithm's
+
+
+def _ratio_tests(ratios: Array) -> _RatioTests:
+    """Of ρ, shape (*, seed); NaN, where a run has none, decides nothing."""
+    known = np.isfinite(ratios) & (ratios > 0)
+    logs = np.log(np.where(known, ratios, 1.0))
+    whole = known.all(axis=-1)
+    margin = MARGIN * math.log(10)
+    ended = np.where(whole, _one_sided(math.log(ENDED) - logs), 1.0)
+    below = _one_sided(-margin - logs) < _BENT_ERROR
+    above = _one_sided(logs - math.log(_LATEST_RATIO) - margin) < _BENT_ERROR
+    return _RatioTests(ended, whole & (below | above))
+
+
+def arm_words(
+    exponents: Array, advantage: Advantage, *, level: float, ratios: Array | None = None
+) -> NDArray[np.str_]:
     """What arms say, each by itself, of many simulated ones at once.
 
     Arguments:
         exponents: p̂, shape (*, seed), of `LEAST_SEEDS` seeds or more.
         advantage: by how much powers fit better, of the same shape.
         level: confidence level.
+        ratios: ρ, of the same shape; None where it is not looked at.
 
     Returns:
         Supported, contradicted or undecidable, shape (*,).
@@ -224,6 +271,10 @@ def arm_words(exponents: Array, advantage: Advantage, *, level: float) -> NDArra
     within = np.stack([_one_sided(MARGIN - exponents), _one_sided(MARGIN + exponents)])
     supported = (within < SUPPORT * (1 - level) / 2).all(axis=0)
     supported &= (tested.better > ADVANTAGE).all(axis=0)
+    if ratios is not None:
+        ratio = _ratio_tests(ratios)
+        supported &= ~ratio.bent
+        against |= ratio.ended < _ENDED_ERROR
     return np.where(against, CONTRADICTED, np.where(supported, SUPPORTED, UNDECIDABLE))
 
 

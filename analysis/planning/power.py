@@ -187,7 +187,8 @@ def set_words(found: ArmCurves, *, level: float) -> NDArray[np.str_]:
             return values[rows][known[rows]].reshape(-1, count)
 
         better = Advantage(usable_of(found.advantage.faster), usable_of(found.advantage.slower))
-        words[rows] = arm_words(usable_of(found.exponents), better, level=level)
+        ratios = None if found.ratios is None else usable_of(found.ratios)
+        words[rows] = arm_words(usable_of(found.exponents), better, level=level, ratios=ratios)
     return words
 
 

@@ -14,6 +14,7 @@ import pytest
 from scipy.stats import norm, t as student
 
 from ultraslow.analysis.growth import LEAST_SEEDS, ArmCurves, judge
+from ultraslow.analysis.growth.decade_ratio import ratios
 from ultraslow.analysis.growth.grids import thinned, time_grid
 from ultraslow.analysis.growth.late_logarithm import Advantage, advantage
 from ultraslow.analysis.growth.noise_models import NoiseModel, simulate_noise
@@ -261,6 +262,7 @@ class Runs(NamedTuple):
     usable: np.ndarray
     faster: np.ndarray
     slower: np.ndarray
+    ratio: np.ndarray  # ρ, as `decade_ratio` has it
     late: np.ndarray  # ln ρ
     before: np.ndarray  # ln ρ half a decade earlier
     late_off: np.ndarray  # the same less those of the fitted logarithm
@@ -309,7 +311,8 @@ def found_of(times, values):
     fit = (flat @ centred.T) ** 2 / (centred**2).sum(axis=1)
     own, fitted = np.stack(log_ratios(times, flat)), np.stack(log_ratios(times, logs))
     off = own - fitted[:, fit.argmax(axis=1)]
-    columns = (exponent, usable, better.faster, better.slower, *own, *off)
+    ratio = ratios(times[kept], flat[:, kept])
+    columns = (exponent, usable, better.faster, better.slower, ratio, *own, *off)
     return Runs(*(column.reshape(shape) for column in columns))
 
 
@@ -319,7 +322,7 @@ def arm(runs, place):
     if kept.sum() < max(LEAST_SEEDS, kept.size / 2):
         return None
     found = Advantage(runs.faster[place][kept], runs.slower[place][kept])
-    return ArmCurves(runs.exponent[place][kept], found)
+    return ArmCurves(runs.exponent[place][kept], found, runs.ratio[place][kept])
 
 
 def words_of(runs, number):
@@ -327,7 +330,7 @@ def words_of(runs, number):
     rows = slice(number * SETS, (number + 1) * SETS)
     exponents = np.where(runs.usable[rows], runs.exponent[rows], np.nan)
     better = Advantage(runs.faster[rows], runs.slower[rows])
-    return set_words(ArmCurves(exponents, better), level=LEVEL)
+    return set_words(ArmCurves(exponents, better, runs.ratio[rows]), level=LEVEL)
 
 
 def said(arms):

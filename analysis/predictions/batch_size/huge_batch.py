@@ -19,7 +19,7 @@ from ultraslow.analysis.intervals import (
 )
 from ultraslow.analysis.predictions.generalization import HUGE_SHARE, huge_sizes
 from ultraslow.analysis.predictions.growth import told_arm
-from ultraslow.analysis.predictions.growth.log_growth import log_growth
+from ultraslow.analysis.predictions.growth.log_growth import RATIO_EFFECT, log_growth
 from ultraslow.analysis.predictions.verdict import Verdict, question
 from ultraslow.analysis.runs import Span, common_window, label, last_common_decade
 from ultraslow.analysis.study import Missing, Study
@@ -32,7 +32,10 @@ from .scaled_sets import (
     Curves,
     log_curves,
     ratio_of,
+    set_aside,
+    short_of_noise,
     sound_part,
+    without_short,
 )
 
 EFFECT = "ratio of distances, the huge batch size over what is nearest to it, last common decade"
@@ -48,17 +51,20 @@ def huge_batch(study: Study) -> Verdict:
     from their trend in ln M by more than they depart from it themselves: where the others drift
     apart as well, a huge batch that drifts on is no news. Contradicted when it is logarithmic and
     lies within the margin of every smaller batch size, or of their trend. Each of the two findings
-    that support it has half of the error.
+    that support it has half of the error. The others are batch sizes far below the training set's
+    (`short_of_noise`): one that is near it departs from the common curve by the same causes.
 
     Arguments:
         study: the runs.
 
     Returns:
-        The verdict, with the ratio of the distance to the nearest of the others and their trend;
-        with its exponent where that alone decides.
+        The verdict, with the ratio of the distance to that of the others which decides; with the
+        number that decides P1 there where that alone does.
     """
     scaled = study.distinct.where(lambda run: label(run, "scaling") in SCALINGS)
     scaled, notes = _of_one_rule(scaled)
+    scaled, aside = _references(scaled)
+    notes += aside
     kept = scaled.of_arms(SEEDS)
     blank = question("H-b", EFFECT)
     missing = _missing(study, scaled, kept)
@@ -132,8 +138,11 @@ class Place:
         return all(within) or decide(self.trend.low, self.trend.high, limit) == SUPPORTED
 
     @property
-    def nearest(self) -> Interval:
-        """Of the ratios and the trend, the one nearest to 1."""
+    def telling(self) -> Interval:
+        """What it hangs on: where it lies on all others the farthest, else the nearest to 1."""
+        limit = math.log1p(MARGIN)
+        if all(decide(one.low, one.high, limit) == SUPPORTED for one in self.ratios):
+            return max(self.ratios, key=lambda ratio: abs(ratio.value))
         return min([*self.ratios, self.trend], key=lambda ratio: abs(ratio.value))
 
     def chance(self, seeds: int) -> float:
@@ -188,6 +197,13 @@ def _of_one_rule(scaled: Study) -> tuple[Study, tuple[str, ...]]:
         return scaled, ()
     part, notes = sound_part(scaled, SQUARE_ROOT)
     return (part, notes) if huge_sizes(part.runs) else (scaled, ())
+
+
+def _references(scaled: Study) -> tuple[Study, tuple[str, ...]]:
+    """The largest batch size and those it is compared with, and a note on each left out."""
+    near = short_of_noise(scaled)
+    near.pop(max(scaled.batch_sizes, default=0), None)
+    return (without_short(scaled, near), set_aside(near, SQUARE_ROOT)) if near else (scaled, ())
 
 
 def _missing(study: Study, scaled: Study, kept: Study) -> Missing | None:
@@ -249,7 +265,7 @@ def _judge(blank: Verdict, growth: Verdict, place: Place, others: str) -> Verdic
     needed, have, need, unit = _needed(growth, place)
     found = blank.decided(
         word,
-        place.nearest.mapped(math.exp),
+        place.telling.mapped(math.exp),
         reason=_reason(blank.span, growth, place, others),
         needed=needed,
         assumptions=(f"P1 at batch size {place.size}: {growth.reason}", *growth.assumptions),
@@ -274,12 +290,11 @@ def _reason(span: Span, growth: Verdict, place: Place, others: str) -> str:
     far = f"off all others and their trend, where {low:.2f} to {high:.2f} counts as one curve"
     near = "on the curve of the others"
     where = far if place.off else near if place.on else "neither surely on the others nor off them"
-    nearest = place.nearest
-    ratio = f"{nearest.mapped(ratio_of)} times that of {nearest.name.partition(' over ')[2]}"
+    telling = place.telling
+    ratio = f"{telling.mapped(ratio_of)} times that of {telling.name.partition(' over ')[2]}"
     lies = f"the distance at batch size {place.size} lies {where} ({ratio})"
     over = f"ver iterations {number(round(span[0]))} to {number(round(span[1]))}"
-    exponent = Interval(growth.effect, growth.effect_low, growth.effect_high)
-    power = f"grows like t^p with p = {exponent}, which is not log t"
+    power = _no_logarithm(growth)
     alike = ", though smaller batch sizes grow like none either" if others == CONTRADICTED else ""
     if growth.verdict == CONTRADICTED and not place.off:
         law = f"At batch size {place.size} the distance {power}: that is enough for the claim"
@@ -288,6 +303,14 @@ def _reason(span: Span, growth: Verdict, place: Place, others: str) -> str:
         return f"O{over} {lies}, and {power}. Either is enough for the claim{alike}."
     grows = "grows like log t" if growth.verdict == SUPPORTED else "may or may not grow like log t"
     return f"O{over} {lies}, and {grows}."
+
+
+def _no_logarithm(growth: Verdict) -> str:
+    """How the distance grows where P1 is contradicted, in words."""
+    found = Interval(growth.effect, growth.effect_low, growth.effect_high)
+    if growth.effect_meaning.startswith(RATIO_EFFECT):
+        return f"all but stops growing (its last decade added {found} times as much), unlike log t"
+    return f"grows like t^p with p = {found}, which is not log t"
 
 
 def _needed(growth: Verdict, place: Place) -> tuple[str, float, float, str]:

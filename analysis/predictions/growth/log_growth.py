@@ -106,6 +106,9 @@ def _part(group: str, exponents: NDArray[np.float64], *, level: float) -> str:
 STATEMENT = "With a constant learning rate the distance from the initial weights grows like log t."
 EFFECT = "exponent p of the distance (0: log t, 0.5: diffusion, 1: ballistic)"
 NULL = (-MARGIN, MARGIN)
+# What decides where growth has ended, and its values at which log t holds.
+RATIO_EFFECT = "ratio of what the last decade added to what the one before did (1 or more: log t)"
+_OF_DECADES = (RATIO_EFFECT, (10**-MARGIN, math.inf))
 _NAMED = 4  # arms that a sentence names; of more their number is told
 
 
@@ -143,12 +146,16 @@ def log_growth(study: Study) -> Verdict:
     reason = _reason(shown, arms, found, besides, level=study.level)
     if told := _falling(arms, kept):
         brief, reason = brief and f"{told} {brief}", f"{told} {reason}"
+    effect, meaning, null = found.arms[shown.name].exponent, EFFECT, NULL
+    if found.ended:
+        effect, meaning, null = mean_decade_ratio(shown.ratios, level=study.level), *_OF_DECADES
     return replace(blank, brief=brief).decided(
         found.word,
-        found.arms[shown.name].exponent,
+        effect,
         reason=reason,
         needed=advice.needed,
-        meaning=f"{EFFECT}, mean of {len(shown.nodes)} seeds at {shown.name}",
+        meaning=f"{meaning}, mean of {len(shown.nodes)} seeds at {shown.name}",
+        null=null,
         sample=entered.sample,
         assumptions=(
             *_conditions(shown, found),
@@ -280,6 +287,8 @@ def _reason(
 ) -> str:
     """How the distance grew, what tells it from the rival, and which arms say so."""
     said = found.arms[shown.name]
+    if found.ended:
+        return " ".join([_end(shown, level=level), *_arms_say(arms, found, level=level)])
     parts = [_growth(shown, found, level=level), _rival(shown, said, found.word), besides]
     told = [f"{part}." for part in parts if part]
     return " ".join([*told, *_arms_say(arms, found, level=level)])
@@ -291,6 +300,17 @@ def _falling(arms: Sequence[SpeakingArm], kept: Study) -> str:
     if not names:
         return ""
     return f"The distance falls at {first_of(names)}, which no law of growth describes."
+
+
+def _end(shown: SpeakingArm, *, level: float) -> str:
+    """That growth has all but ended, whatever a fit over all iterations makes of it."""
+    ratio = mean_decade_ratio(shown.ratios, level=level)
+    times = f"{fixed(ratio.value)} times {ratio.ends(fixed)} as much as the one before"
+    added = "nothing" if ratio.high < _NOTHING else times
+    return (
+        f"Up to iteration {number(shown.last)} growth has all but ended at {shown.name}: its last "
+        f"decade added {added}, where a logarithm adds as much or more."
+    )
 
 
 def _growth(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
@@ -323,6 +343,8 @@ def _brief(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
     added = f"At {shown.name} the last decade added {told}"
     if found.word == UNDECIDABLE:
         laws = f"p = {exponent} does not tell log t from a power"
+        if clear_of_zero(exponent) > MARGIN:
+            laws = f"p = {exponent} is no logarithm's, but late logarithms may fit as well"
         return f"{added}, and {laws}."
     again = "as much again" if by_log < _AS_MUCH else f"{fixed(by_log)} times as much"
     return f"{added}, where a logarithm adds {again} and diffusion 3.16 times as much."
@@ -390,7 +412,9 @@ def _rival(shown: SpeakingArm, said: ArmJudgement, word: str) -> str:
     if clear_of_zero(said.exponent) > MARGIN:
         return _chance(shown, faster, power)
     if said.exponent.farthest < MARGIN:
-        return "This counts as log t, but powers of t fit better than logarithms"
+        bent = "the last decade is none of a logarithm's"
+        power = "powers of t fit better than logarithms that set in late"
+        return f"Over all iterations this counts as log t, but {bent if said.bent else power}"
     ends = number(said.exponent.low, 2), number(said.exponent.high, 2)
     log = "log t is one of them"
     if not said.exponent.contains(0.0):
@@ -551,7 +575,13 @@ def _advice(shown: SpeakingArm, found: Judgement, kept: Study) -> Missing:
     """What would decide, for the arm that the sentence is about."""
     if found.word != UNDECIDABLE:
         return Missing("", "")
-    return _advised(kept.part(shown.nodes), shown.name, len(found.arms))
+    own = kept.part(shown.nodes)
+    if found.arms[shown.name].bent and found.arms[shown.name].exponent.farthest < MARGIN:
+        # A law fitted to all iterations forecasts nothing of growth that has left it.
+        later = 10.0 * shown.last
+        why = "which shows whether the growth goes on as it bends"
+        return Missing("", f"{own.longer(later)}, {why}", shown.last, later, "iterations")
+    return _advised(own, shown.name, len(found.arms))
 
 
 def _advised(own: Study, where: str, arms: int) -> Missing:

@@ -25,10 +25,10 @@ from ultraslow.analysis.intervals import (
     Interval,
     t_interval,
 )
-from ultraslow.analysis.predictions.landscape import log_power, power_advantage
+from ultraslow.analysis.predictions.landscape import log_power, power_advantage, shifted_power
 from ultraslow.analysis.runs import Arm, arm_names
 from ultraslow.analysis.study import Study
-from ultraslow.analysis.text import of_batch_size
+from ultraslow.analysis.text import number, of_batch_size
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _speaking(arm: Arm, nodes: Sequence[str], which: str, kept: Study) -> Speaki
         f"{of_batch_size(arm.batch_size)} ({which})" if which else str(arm),
         arm.batch_size,
         tuple(nodes),
-        ArmCurves(fits["exponent"].values, better),
+        ArmCurves(fits["exponent"].values, better, fits["decade_ratio"].values),
         fits["decade_ratio"].values,
         float(fits["onset"].mean()),
         int(fits["first"].max()),
@@ -163,7 +163,12 @@ def power_of_logarithm(shown: SpeakingArm, found: Judgement, own: Study, compare
     q = t_interval(powers, level=own.level)
     if q.n < len(powers) or not (q.low > 1 if exponent.value > 0 else q.high < 1):
         return ""
-    told = f"A power of the logarithm, (ln t)^q with q = {q},"
+    shifted = t_interval(list(own.each(shifted_power).values()), level=own.level)
+    if not (shifted.low > 1 if exponent.value > 0 else shifted.high < 1):
+        return ""
+    # How the start is read decides q: an interval across seeds, which share it, would mislead.
+    readings = sorted({number(one.value, 2) for one in (q, shifted)})
+    told = f"A power of the logarithm, about (ln t)^{' to (ln t)^'.join(readings)},"
     rest = "P1' speaks of such growth, which is not log t"
     forecasts = not compared.tolerance and _LOG_POWER in surviving
     if exponent.value < 0:

@@ -112,6 +112,36 @@ def _rivals(key: bytes) -> tuple[Array, Array, Array, Array]:
     return metric, constant, shapes(logarithms), shapes(powers)
 
 
+def shifted_power(run: xr.Dataset) -> float:
+    """The power q of d = c + s·[ln(1 + t/τ)]^q over the phase of constant learning rate.
+
+    As `log_power`, but for a constant that is fitted as well, and with residuals of d and not of
+    ln d: the first records, which decide q there, weigh little here. Of (ln t)^1.5 over 1 to 10⁴
+    the one finds 1.71 and the other 1.41: apart, they show how little a curve says of q.
+
+    Arguments:
+        run: a recording.
+
+    Returns:
+        q, between 0.4 and 4; NaN with too few finite records.
+    """
+    stretch = constant_rate(run).iteration
+    distance = distances(run)[np.isin(run.variables["iteration"].values, stretch)]
+    if not (stretch.size > 5 and np.isfinite(distance).all() and np.ptp(distance) > 0):
+        return math.nan
+    metric, constant, logarithms, _ = _rivals(stretch.astype(np.float64).tobytes())
+    white = metric @ distance
+    white = white - (white @ constant) * constant
+    fits = (np.maximum(logarithms @ white, 0.0) ** 2).reshape(_UNITS, -1).max(axis=0)
+    best = int(fits.argmax())
+    if best in (0, fits.size - 1):
+        return float(_OF_LOGARITHM[best])
+    below, at, above = fits[best - 1 : best + 2]
+    shift = (above - below) / (2 * (2 * at - below - above))
+    step = float(np.log(_OF_LOGARITHM[1] / _OF_LOGARITHM[0]))
+    return float(_OF_LOGARITHM[best] * math.exp(shift * step))
+
+
 def seen_after(run: xr.Dataset) -> float:
     """Iteration at which a run has gone on for `DECADES` beyond its τ; NaN as for `log_power`."""
     fitted = _fitted(run)

@@ -8,6 +8,7 @@ from scipy import stats
 
 from ultraslow.analysis.growth.decade_ratio import (
     DECADES,
+    averages,
     decade_ratio,
     decade_ratio_interval,
     mean_decade_ratio,
@@ -157,3 +158,24 @@ def test_what_cannot_be_asked_is_named(options, message):
         decade_ratio(series([np.sqrt(TIMES)], seed=[0]), **options)
     with pytest.raises(TypeError, match="distance: found list"):
         decade_ratio([1.0])
+
+
+def test_where_a_decade_took_away_the_interval_is_of_what_was_added():
+    """ln ρ has no small error there: by it the upper end was 10^51."""
+    times = np.geomspace(1, 1e4, 81)
+    falls = 2 + np.log(times) - times / 3000
+    found = decade_ratio_interval(times, falls, 0.02**2 * np.eye(times.size), level=0.95)
+    means = averages(times, np.arange(3.0)) @ falls
+    added = -np.diff(means)
+    assert added[0] < 0 < added[1]
+    assert 0 <= found.low <= found.value < 0.01 and found.high < 0.05
+    # By noise as large as what it took away it may have added something.
+    wide = decade_ratio_interval(times, falls, np.eye(times.size), level=0.95)
+    assert wide.low == 0 and 0.05 < wide.high < 2
+
+
+def test_growth_that_has_just_begun_has_no_upper_end():
+    times = np.geomspace(1, 1e4, 81)
+    late = 5 + np.maximum(times - 3000, 0) / 1000
+    found = decade_ratio_interval(times, late, 0.01**2 * np.eye(times.size), level=0.95)
+    assert found.high == np.inf and found.low > 10

@@ -43,8 +43,52 @@ LATE = arm(0.4, 0.01)  # beyond the margin, and a late logarithm fits better
 WIDE = arm(0.02, 0.2)
 
 
+def with_ratio(arm, middle, spread=0.02):
+    """The arm with ρ around `middle` in its seeds."""
+    return ArmCurves(arm.exponents, arm.advantage, middle * np.exp(spread * UNIT))
+
+
 def word(**arms):
     return judge(arms, level=0.95).word
+
+
+@pytest.mark.parametrize(
+    ("ratio", "spread", "said"),
+    [
+        (1.0, 0.02, "supported"),
+        (0.9, 0.02, "supported"),  # as t^-.046, within the margin
+        (0.83, 0.02, "undecidable"),  # no logarithm adds less than it did
+        (0.83, 0.3, "supported"),  # not surely
+        (3.2, 0.02, "supported"),  # of the latest onset
+        (3.8, 0.02, "undecidable"),
+        (0.4, 0.02, "undecidable"),
+        (0.1, 0.02, "contradicted"),
+        (0.1, 1.0, "undecidable"),
+        (math.nan, 0.02, "supported"),  # not known, and left out
+    ],
+)
+def test_what_the_last_decade_added_has_a_say(ratio, spread, said):
+    found = judge({"a": with_ratio(LOGARITHM, ratio, spread)}, level=0.95)
+    assert found.word == said and found.arms["a"].word == said
+    assert found.ended == (said == "contradicted")
+    assert judge({"a": LOGARITHM}, level=0.95).word == "supported"
+
+
+def test_growth_that_ended_in_one_arm_contradicts_beside_others_at_a_shared_error():
+    # One-sided p of ρ ≥ 1/3 with 3 degrees of freedom, between .002/12 and .002.
+    nearly = with_ratio(LOGARITHM, 0.2, 0.1)
+    assert word(a=nearly) == "contradicted"
+    others = {f"o{k}": with_ratio(LOGARITHM, 1.0) for k in range(11)}
+    found = judge({"a": nearly} | others, level=0.95)
+    assert 0.002 / 12 < found.arms["a"].ended < 0.002
+    assert found.word == "undecidable"
+    clear = judge({"a": with_ratio(LOGARITHM, 0.1)} | others, level=0.95)
+    assert (clear.word, clear.carrying, clear.ended) == ("contradicted", ("a",), True)
+
+
+def test_powers_that_contradict_are_told_before_growth_that_ended():
+    found = judge({"a": with_ratio(SATURATING, 0.1)}, level=0.95)
+    assert found.word == "contradicted" and not found.ended
 
 
 def test_one_arm_is_judged_by_both_of_its_halves():
