@@ -13,11 +13,11 @@ SIZES = (64, 256, 1024)
 
 
 def sweep(make, *, factor=1.0, sizes=SIZES, seeds=4, **options):
-    """√M runs that coincide but for a factor on the distance at 1024 of 1024 samples."""
+    """√M runs that coincide but for a factor on the distance at 1024 of 2000 samples."""
     runs = {}
     for size in sizes:
         for seed in range(seeds):
-            run = make(batch_size=size, seed=seed, **{"data_size": 1024, "last": 3000, **options})
+            run = make(batch_size=size, seed=seed, **{"data_size": 2000, "last": 3000, **options})
             squares = ("distance_sq", "overlap", "weight_sq")
             if size == 1024:
                 run = run.assign({name: run[name] * factor**2 for name in squares})
@@ -72,6 +72,22 @@ def test_either_departure_supports_the_claim(make, factor, exponent, word, place
         assert found.reason.endswith("and grows like log t.")
         assert found.effect == pytest.approx(factor, rel=0.01) and found.span == (300, 3000)
     assert found.sample.batch_sizes == SIZES
+
+
+@pytest.mark.parametrize("between", [512, 768])
+def test_a_batch_size_near_the_training_set_is_no_reference(make, between):
+    """It leaves the common curve as the huge one does, and hid that beside it."""
+    runs = sweep(make, factor=1.4)
+    alone = huge_batch(Study(runs, fitted=fitted(runs, 0.0)))
+    assert alone.verdict == "supported"
+    more = sweep(make, sizes=(between,))
+    squares = ("distance_sq", "overlap", "weight_sq")
+    for name, run in more.items():
+        more[name] = run.assign({key: run[key] * 1.4**2 for key in squares})
+    found = huge_batch(Study(runs | more, fitted=fitted(runs | more, 0.0)))
+    assert (found.verdict, found.reason) == (alone.verdict, alone.reason)
+    assert (found.effect, found.sample) == (alone.effect, alone.sample)
+    assert any(f"batch size {between} set aside" in told for told in found.assumptions)
 
 
 @pytest.mark.parametrize(("factor", "word"), [(1.0, "contradicted"), (1.4, "supported")])
