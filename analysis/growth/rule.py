@@ -204,7 +204,15 @@ def _judge_arm(name: str, arm: ArmCurves, level: float, count: int) -> ArmJudgem
         deciding = 1 - SUPPORT * (1 - level)
         exponent = _mean(arm.exponents, deciding, name)
     sides = tested.beyond.tolist(), tested.better.tolist()
-    return ArmJudgement(word, exponent, deciding, tuple(sides[0]), tuple(sides[1]), float(ratio.ended), bool(ratio.bent))
+    return ArmJudgement(
+        word,
+        exponent,
+        deciding,
+        tuple(sides[0]),
+        tuple(sides[1]),
+        float(ratio.ended),
+        bool(ratio.bent),
+    )
 
 
 def _mean(exponents: Array, level: float, name: str) -> Interval:

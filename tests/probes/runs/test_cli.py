@@ -116,8 +116,8 @@ def test_the_demo_decides_for_and_against(tmp_path, capsys):
     known, told = capsys.readouterr().out.split("\n\nTraining ")
     assert known.startswith("What is known: 15 recordings")
     verdicts = us.test(us.load(folder))["verdict"].squeeze().to_series()
-    assert verdicts[["P2", "P9"]].eq("contradicted").all()
-    assert verdicts["H-c"] == "supported"
+    assert verdicts[["P1", "P2", "P9"]].eq("contradicted").all()
+    assert verdicts["P2'"] == "supported"
     assert len(told.splitlines()) <= 14
 
 

@@ -394,7 +394,11 @@ def test_a_wide_arm_is_told_how_many_seeds(make):
     [
         (POWER, NONE, "better than a power of t: it misses them by 86% less."),
         ([0.0, 2.0, -2.0, 1.0], NONE, "are possible, and log t is one of them."),
-        (LOGARITHM, FASTER, "counts as log t, but powers of t fit better than logarithms that set in late."),
+        (
+            LOGARITHM,
+            FASTER,
+            "counts as log t, but powers of t fit better than logarithms that set in late.",
+        ),
     ],
 )
 def test_an_undecided_arm_says_why_and_what_decides_it(make, exponents, better, why):
