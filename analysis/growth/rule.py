@@ -19,8 +19,9 @@ the latest onset's. And where less than a third was added the growth has all but
 Without the second half a curve that becomes a logarithm after an onset or a faster beginning would
 be taken for a power: its exponent over all iterations is far from 0 as well. The logarithm is
 contradicted where one arm speaks against it with the error shared among all, or all do together
-(Stouffer's sum), or where the growth of one has ended; it is supported where an arm speaks for it and none lies beyond the margin. What
-this gets wrong and how often it tells is simulated: tests/statistics/p1_table.md.
+(Stouffer's sum), or where the growth of one has ended; it is supported where an arm speaks for it
+and none lies beyond the margin. What this gets wrong and how often it tells is simulated:
+tests/statistics/p1_table.md.
 
 References:
     Ibragimov and Müller (2010), Journal of Business & Economic Statistics 28, 453: t tests across
@@ -243,19 +244,19 @@ class _RatioTests(NamedTuple):
     """What ρ says, each of shape (*,)."""
 
     ended: Array  # p-values of ρ ≥ `ENDED`
-    bent: Array  # whether ρ is none of a logarithm's
+    bent: NDArray[np.bool_]  # whether ρ is none of a logarithm's
 
 
 def _ratio_tests(ratios: Array) -> _RatioTests:
     """Of ρ, shape (*, seed); NaN, where a run has none, decides nothing."""
     known = np.isfinite(ratios) & (ratios > 0)
     logs = np.log(np.where(known, ratios, 1.0))
-    whole = known.all(axis=-1)
+    whole = np.asarray(known.all(axis=-1))
     margin = MARGIN * math.log(10)
     ended = np.where(whole, _one_sided(math.log(ENDED) - logs), 1.0)
-    below = _one_sided(-margin - logs) < _BENT_ERROR
-    above = _one_sided(logs - math.log(_LATEST_RATIO) - margin) < _BENT_ERROR
-    return _RatioTests(ended, whole & (below | above))
+    below = _one_sided(-margin - logs)
+    above = _one_sided(logs - math.log(_LATEST_RATIO) - margin)
+    return _RatioTests(ended, np.where(whole, np.minimum(below, above) < _BENT_ERROR, False))
 
 
 def arm_words(
