@@ -449,7 +449,7 @@ _UNCLEAR = (
     "clipped as well; such updates are left out of the noise and of mean_sq"
 )
 _LITTLE = (
-    "gradients were multiplied by {:.2g} between their passes and the step, and until more updates "
+    "gradients were multiplied by {:.2g} between their passes and the step; until more updates "
     "tell whether that is clipping they are left out of the noise and of mean_sq"
 )
 _SHRANK = (
