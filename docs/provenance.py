@@ -29,11 +29,7 @@ had moved, and not to those at the checkpoint. What P4 says of them along filter
 on these lengths; its other directions do not.
 
 `limit-study` is in compact form: values have 21 significant bits, those of sketches 12, which
-moves no verdict (`docs/compact.py`). Every arm of the recipe is recorded in four seeds or more;
-those of added noise and the ladder at the full batch have four, of five that the recipe asks for:
-`ultraslow sweep limit-study --folder FOLDER --data-folder cifar10` goes on in a copy of the folder
-with the runs that are missing, where `cifar10` holds the images ([as
-files](../docs/record/recipes.md#images)).
+moves no verdict (`docs/compact.py`). All runs of the recipe are there.
 
 This page is written by `docs/provenance.py`.
 """

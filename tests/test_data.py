@@ -72,7 +72,9 @@ def test_each_run_of_the_study_has_scans_and_sketches():
 
 def test_every_arm_of_the_study_at_the_limit_has_four_seeds():
     runs = analysis.load(str(DATA / "limit-study")).values()
-    arms = Counter(json.loads(one.attrs["config"])["arm"] for one in runs)
+    configs = [json.loads(one.attrs["config"]) for one in runs]
+    arms = Counter(config.get("arm", "rung") for config in configs)
+    assert len(runs) == 184 and arms["rung"] == 36
     assert set(arms) >= {
         "base",
         "rate",
@@ -86,6 +88,7 @@ def test_every_arm_of_the_study_at_the_limit_has_four_seeds():
         "adamw-linear",
         "lamb",
         "lamb-linear",
+        "isotropic",
     }
     alike = ("batch_size", "learning_rate", "scaling", "optimizer")
     sizes = Counter(tuple(one[name].values.flat[0] for name in alike) for one in runs)
@@ -95,7 +98,8 @@ def test_every_arm_of_the_study_at_the_limit_has_four_seeds():
 @pytest.mark.slow
 def test_the_study_at_the_limit_decides_eleven_predictions():
     verdicts = analysis.test(analysis.load(str(DATA / "limit-study")))
-    assert verdicts["set"].values.tolist() == ["SGD", "AdamW", "LAMB"]
+    plain = [f"{name}, no weight decay" for name in ("SGD", "AdamW", "LAMB")]
+    assert verdicts["set"].values.tolist() == [*plain, "SGD, weight decay 0.0005"]
     words = verdicts["verdict"].isel(set=0).to_series()
     assert len(words) == 15
     # These lie near their margins, as more seeds would not change.
@@ -108,13 +112,14 @@ def test_the_study_at_the_limit_decides_eleven_predictions():
         assert (others["verdict"] == "contradicted").all() and (others["effect_low"] > 1.1).all()
 
 
-def test_every_rung_of_the_ladder_has_two_seeds():
-    runs = analysis.load(str(DATA / "limit-cifar10-small"))
+@pytest.mark.parametrize(("folder", "seeds"), [("limit-cifar10-small", 2), ("limit-study", 4)])
+def test_every_rung_of_the_ladder_has_its_seeds(folder, seeds):
+    runs = analysis.load(str(DATA / folder))
     found = ladders({name: node.to_dataset() for name, node in runs.items()})
     assert [one.metric for one in found] == ["accuracy", "loss"]
     for rung in found[0].rungs:
-        assert (rung.runs, rung.failed) == (2, 0)
-        assert rung.place.number == 0 or rung.over_before.pooled
+        assert (rung.runs, rung.failed) == (seeds, 0)
+        assert rung.place.number == 0 or rung.over_before.pooled == (seeds < 4)
     assert len(found[0].rungs) == 9
 
 
