@@ -15,6 +15,7 @@ from ultraslow.analysis.intervals import SEEDS
 from ultraslow.analysis.runs import (
     SUMMED_RATE,
     Arm,
+    OddRun,
     Span,
     constant_rate,
     counted_in_words,
@@ -22,7 +23,9 @@ from ultraslow.analysis.runs import (
     equal_sets,
     injected_noise,
     last_decade,
+    odd_runs,
     rate_changes,
+    relabelled_in_words,
     rungs_in_words,
     seeds,
     setting_differences,
@@ -260,6 +263,11 @@ class Study:
         """As `distinct`, where so many seeds of an arm speak without those that ended early."""
         return self.part(draws(self.runs, enough=enough, known=self.each(traits)))
 
+    @cached_property
+    def odd(self) -> tuple[OddRun, ...]:
+        """The runs whose distance is far from that of all other seeds of their arm."""
+        return odd_runs(self.distinct.runs, self.distinct.each(traits))
+
     def of_arms(self, count: int = SEEDS) -> "Study":
         """The runs of arms of so many seeds, arm by arm."""
         full = [names for arm, names in self.arms.items() if self.seeds(arm) >= count]
@@ -324,7 +332,8 @@ class Study:
         """In words, which runs verdicts are not about, and which of the others count once."""
         above = rungs_in_words(self.runs)
         told = [self._of_set(name, part) for name, part in self.sets.items()]
-        return " ".join(filter(None, [above, *told]))
+        relabelled = relabelled_in_words(self.runs, self.each(traits))
+        return " ".join(filter(None, [above, *told, relabelled]))
 
     def _of_set(self, name: str, part: "Study") -> str:
         said = counted_in_words(part.runs, part.each(traits))

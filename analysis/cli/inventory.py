@@ -21,6 +21,7 @@ from .shared import add_json, add_paths, catalog_of, say
 
 if TYPE_CHECKING:
     from ultraslow.analysis.report.table import Table
+    from ultraslow.analysis.runs import Heading
     from ultraslow.diffusion.recording import DatasetLike
 
 _MEASUREMENTS = {"loss": "loss", "noise_trace": "noise", "learning_rate": "rate"}
@@ -69,7 +70,8 @@ def _info(arguments: argparse.Namespace) -> int:
         rows=found.unusable,
         below=lambda item: item.faults,
     )
-    lacks, missing = absences(runs), gaps(runs)
+    doubts, single = doubtful(runs)
+    lacks, missing = absences(runs), gaps(single)
     arms = arm_rows(rows, runs)
     content = {
         "recordings": rows,
@@ -77,12 +79,13 @@ def _info(arguments: argparse.Namespace) -> int:
         "unusable": bad.json(),
         "lacking": list(lacks),
         "gaps": list(missing),
+        "doubtful": list(doubts),
     }
     if len(rows) == 1:
         tables = [card(rows[0], next(iter(runs.values())))]
     else:
         tables = [_runs_table(rows) if arguments.verbose else _arms_table(arms)]
-    told = (remarks(rows, runs), lacks, missing)
+    told = (remarks(rows, runs), doubts, lacks, missing)
     notes = [Table(notes=_some(lines, arguments.verbose)) for lines in told]
     say(arguments, content, *tables, bad, *notes)
     return 0
@@ -238,6 +241,34 @@ def _short(value: Any) -> str:
     elif isinstance(value, list):
         value = ", ".join(map(str, value))
     return printable(str(value), _VALUE)
+
+
+def doubtful(
+    runs: "Mapping[str, Heading]",
+) -> "tuple[tuple[str, ...], dict[str, Heading]]":
+    """What makes one doubt that runs are draws of their own, or draws of one arm.
+
+    Arguments:
+        runs: recordings by node name.
+
+    Returns:
+        A sentence each on copies and repeated seeds, on copies under other labels, and on runs
+        that differ from all other seeds of their arm; and the recordings that are no copies.
+    """
+    from ultraslow.analysis.runs import (
+        counted_in_words,
+        draws,
+        odd_in_words,
+        odd_runs,
+        relabelled_in_words,
+        traits,
+    )
+    from ultraslow.analysis.runs.distinct import copies, without
+
+    known = {name: traits(run) for name, run in runs.items()}
+    counted = counted_in_words(runs, known), relabelled_in_words(runs, known)
+    odd = odd_in_words(odd_runs(draws(runs, known=known), known))
+    return (*filter(None, counted), *odd), without(runs, copies(known))
 
 
 def remarks(

@@ -68,7 +68,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     from ultraslow.analysis.report import exponent_tables, fit_rows
     from ultraslow.analysis.report.absent import lost_distances
     from ultraslow.analysis.report.table import Table
-    from ultraslow.analysis.runs import runs_of
+    from ultraslow.analysis.runs import odd_in_words, runs_of
     from ultraslow.analysis.study import Study
 
     if arguments.output is not None:
@@ -104,6 +104,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         del tables["/"]
     shown = list(tables.values()) if arguments.verbose else list(map(_short, tables.values()))
     notes = (*lost_distances(runs), *([_RATE_UNKNOWN] if unknown else []))
+    notes = (*notes, *odd_in_words(study.odd), *filter(None, [study.note]))
     hint = () if arguments.verbose else ("`--verbose` has the rest, and why remarks are made.",)
     say(arguments, content, arms_table(arms, study), *shown, Table(notes=(*notes, *hint)))
     others = [*content["learning_rate_sum"], *content["iteration"]]

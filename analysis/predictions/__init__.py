@@ -4,6 +4,7 @@ Contents:
     table           all of them, and `test`
     verdict         what a verdict holds
     survivors       `compare_laws`: which laws of growth survive on each arm
+    odd_seeds       what a verdict would be without a run unlike all others of its arm
     evidence        runs that may be compared, means across seeds, what is missing
     means           what means across the seeds of arms say together, and how many seeds would
     growth          P1, P6, P8, P9: how the distance grows

@@ -27,6 +27,7 @@ from ultraslow.analysis.text import plural
 from ultraslow.diffusion.predictions import PREDICTIONS
 
 from .evidence import LONG_SEEDS
+from .odd_seeds import naming_odd_runs
 from .verdict import Verdict, question
 
 # The test of each prediction in `diffusion.predictions`, in the order of their numbers.
@@ -50,6 +51,7 @@ TESTS: Mapping[str, Callable[[Study], Verdict]] = {
 
 # On scores, and on the landscape alone: these hold whatever is fitted.
 _NOT_ON_MOTION = ("P3", "P4", "H-a", "H-c")
+_ON_SCORES = ("P3", "H-a")
 # What lacks these is about the phase though nothing was estimated.
 _OF_LENGTH = ("decades", "iterations", LONG_SEEDS)
 
@@ -122,15 +124,21 @@ def verdicts_on(study: Study) -> xr.Dataset:
 def _decided(key: str, study: Study) -> Verdict:
     """The verdict on a prediction; of one about batch sizes by the runs whose size is known."""
     if "batch_size" not in PREDICTIONS[key].needs or all(study.batch_sizes):
-        return TESTS[key](study)
+        return _tested(key, study)
     known = study.where(lambda run: int(run.variables["batch_size"].values) > 0)
     if known.runs:
-        return TESTS[key](known)
+        return _tested(key, known)
     missing = Missing(
         "The batch size of no run is known.",
         "the samples in an update, as `ultraslow import` and `ultraslow checkpoints` take them",
     )
     return question(key, PREDICTIONS[key].measurement).lacking(missing, study.sample)
+
+
+def _tested(key: str, study: Study) -> Verdict:
+    """The verdict on a prediction; on one about the motion with the names of odd runs."""
+    found = TESTS[key](study)
+    return found if key in _ON_SCORES else naming_odd_runs(found, study, TESTS[key])
 
 
 def in_phase(verdict: Verdict, study: Study) -> Verdict:

@@ -9,6 +9,7 @@ Contents:
     clocks    what distances are followed against where the rate changes
     arms      runs that differ in their seeds only, sets of equal runs
     distinct  which runs are draws of their own, and why others are none
+    odd       runs unlike all other seeds of their arm
     names     how arms are called
     gaps      seeds and arms that a sweep lacks
     where     conditions that choose some of them

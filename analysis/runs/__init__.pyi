@@ -26,11 +26,22 @@ from .clocks import (
     rate_changes as rate_changes,
     series_clocks as series_clocks,
 )
-from .distinct import counted_in_words as counted_in_words, draws as draws, traits as traits
+from .distinct import (
+    counted_in_words as counted_in_words,
+    draws as draws,
+    relabelled_in_words as relabelled_in_words,
+    traits as traits,
+)
 from .gaps import arms_in_words as arms_in_words, listed_seeds as listed_seeds
 from .heading import Heading as Heading, LadderPlace as LadderPlace, Stretch as Stretch
 from .load import unusable as unusable
 from .names import arm_names as arm_names
+from .odd import (
+    OddRun as OddRun,
+    odd_in_words as odd_in_words,
+    odd_names as odd_names,
+    odd_runs as odd_runs,
+)
 from .phases import FITTED_SHARE as FITTED_SHARE, fitted_by as fitted_by
 from .readings import (
     CLOCKS as CLOCKS,

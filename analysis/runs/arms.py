@@ -12,6 +12,7 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
@@ -144,9 +145,12 @@ def setting_key(run: DatasetLike) -> Hashable:
     return arm(run), setting_of(run), ingredients_of(run)
 
 
+Recording = TypeVar("Recording", bound=DatasetLike)
+
+
 def one_per_seed(
-    runs: dict[str, xr.Dataset], keys: Mapping[str, Hashable] | None = None
-) -> dict[str, xr.Dataset]:
+    runs: Mapping[str, Recording], keys: Mapping[str, Hashable] | None = None
+) -> dict[str, Recording]:
     """One run of each seed in each arm: that of most finite distances, of equals the first.
 
     A repeated seed is a copy or a rerun and no further draw; it would narrow intervals wrongly.
@@ -164,7 +168,7 @@ def one_per_seed(
     return {name: run for name, run in runs.items() if name in kept}
 
 
-def _last(run: xr.Dataset) -> tuple[float, int]:
+def _last(run: DatasetLike) -> tuple[float, int]:
     last = int(run.variables["iteration"].values[-1])
     return min(measured_until(run), last), last
 

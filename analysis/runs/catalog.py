@@ -29,6 +29,7 @@ from ultraslow.diffusion.recording import (
 )
 
 from .arms import place_of, rank
+from .distinct import loss_left, total_distances
 from .heading import Heading, Stretch
 from .load import Outcome, Paths, Place, Unusable, attempt, gathered, read
 from .readings import constant_rate, fitted_at, injected_noise, measured_until
@@ -164,6 +165,8 @@ class _Reader:
             measured_until(run),
             injected_noise(run),
             place_of(run),
+            total_distances(run).astype(np.float32),
+            loss_left(run),
         )
 
     def shared(self, heading: Heading) -> Heading:

@@ -8,14 +8,27 @@ and neither shortens what they show nor passes for what it did not see.
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.text import first_of, number, sentence
+from ultraslow.diffusion.recording import DatasetLike
 
-from .arms import IS_ARE, arm, called, one_per_seed, recordings_told, setting_key
+from .arms import (
+    IS_ARE,
+    SETTING,
+    Recording,
+    arm,
+    called,
+    ingredients_of,
+    one_per_seed,
+    recordings_told,
+    setting_key,
+    setting_of,
+)
+from .heading import Heading
 
 # Distances of two seeds differ by far more at some record; those of a recording that was written
 # again in single precision, or as text, do not.
@@ -51,13 +64,25 @@ class Traits:
         return (int(self.times[0]), int(self.times[-1])) if self.times.size else (0, 0)
 
 
-def traits(run: xr.Dataset) -> Traits:
+def traits(run: DatasetLike) -> Traits:
     """The traits of a run, which a study reads once."""
-    squares, times = run.variables["distance_sq"], run.variables["iteration"].values
-    distance = np.sqrt(squares.sum("tensor", skipna=False).values)
+    distance, times = total_distances(run), run.variables["iteration"].values
+    if not distance.size:
+        times = times[:0]
     known = (times > 0) & np.isfinite(distance) & (distance > 0)
     curve = times[known].astype(np.int64), distance[known]
-    return Traits(setting_key(run), *curve, _loss_left(run))
+    return Traits(setting_key(run), *curve, loss_left(run))
+
+
+def total_distances(run: DatasetLike) -> NDArray[np.float64]:
+    """‖w − w0‖ over all tensors at each record, shape (iteration,); empty without any."""
+    if isinstance(run, Heading):
+        return run.distance.astype(np.float64)
+    squares = run.variables.get("distance_sq")
+    if squares is None:
+        return np.empty(0)
+    axes = tuple(place for place, dim in enumerate(squares.dims) if dim != "iteration")
+    return np.asarray(np.sqrt(np.asarray(squares.values, dtype=np.float64).sum(axis=axes)))
 
 
 Known = Mapping[str, Traits]
@@ -94,6 +119,33 @@ def copies(known: Known) -> dict[str, str]:
             else:
                 found[name] = twin
     return found
+
+
+def copies_elsewhere(known: Known) -> dict[str, str]:
+    """Recordings of the curve of another in another arm: labels are wrong, or change nothing.
+
+    Arguments:
+        known: traits of the runs by node name.
+
+    Returns:
+        Of each such recording the first that it repeats.
+    """
+    found: dict[str, str] = {}
+    begun = {name: own for name, own in known.items() if own.times.size}
+    place = {name: at for at, name in enumerate(known)}
+    # Curves that begin alike stand beside each other; each is compared with those before it.
+    ordered = sorted(begun, key=lambda name: (begun[name].times[0], begun[name].distances[0]))
+    for at, name in enumerate(ordered):
+        own = begun[name]
+        for one in ordered[at + 1 :]:
+            other = begun[one]
+            near = other.distances[0] <= own.distances[0] * (1 + _SAME)
+            if other.times[0] != own.times[0] or not near:
+                break
+            if other.key != own.key and _same(own, other):
+                first, second = sorted((name, one), key=lambda node: place[node])
+                found.setdefault(second, first)
+    return dict(sorted(found.items(), key=lambda item: place[item[0]]))
 
 
 def _same(one: Traits, other: Traits) -> bool:
@@ -170,8 +222,10 @@ def diverged(known: Known) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _loss_left(run: xr.Dataset) -> float:
+def loss_left(run: DatasetLike) -> float:
     """The training loss at the end over that at the start; NaN where it was not recorded."""
+    if isinstance(run, Heading):
+        return run.loss_left
     if "loss" not in run.variables:
         return math.nan
     loss = np.asarray(run.variables["loss"].values, dtype=np.float64)
@@ -182,7 +236,7 @@ def _loss_left(run: xr.Dataset) -> float:
 
 
 @dataclass(frozen=True)
-class _Counted:
+class _Counted(Generic[Recording]):
     """Which runs of a set are draws of their own, and why the others are none.
 
     Attributes:
@@ -197,10 +251,10 @@ class _Counted:
     again: list[str]
     short: dict[str, int]
     lost: list[str]
-    kept: dict[str, xr.Dataset]
+    kept: dict[str, Recording]
 
 
-def _counted(runs: Mapping[str, xr.Dataset], enough: int, known: Known) -> _Counted:
+def _counted(runs: Mapping[str, Recording], enough: int, known: Known) -> _Counted[Recording]:
     twins = copies(known)
     single = without(runs, twins)
     once = one_per_seed(single, {name: known[name].key for name in single})
@@ -212,8 +266,8 @@ def _counted(runs: Mapping[str, xr.Dataset], enough: int, known: Known) -> _Coun
 
 
 def draws(
-    runs: Mapping[str, xr.Dataset], *, enough: int = MANY, known: Known | None = None
-) -> dict[str, xr.Dataset]:
+    runs: Mapping[str, Recording], *, enough: int = MANY, known: Known | None = None
+) -> dict[str, Recording]:
     """The runs that are draws of their own: copies and repeated seeds once, none broken off.
 
     Arguments:
@@ -224,17 +278,17 @@ def draws(
     return _counted(runs, enough, known or _read(runs)).kept
 
 
-def _read(runs: Mapping[str, xr.Dataset]) -> dict[str, Traits]:
+def _read(runs: Mapping[str, DatasetLike]) -> dict[str, Traits]:
     return {name: traits(run) for name, run in runs.items()}
 
 
-def without(runs: Mapping[str, xr.Dataset], names: Iterable[str]) -> dict[str, xr.Dataset]:
+def without(runs: Mapping[str, Recording], names: Iterable[str]) -> dict[str, Recording]:
     """The runs but for those named."""
     left_out = set(names)
     return {name: run for name, run in runs.items() if name not in left_out}
 
 
-def counted_in_words(runs: Mapping[str, xr.Dataset], known: Known | None = None) -> str:
+def counted_in_words(runs: Mapping[str, DatasetLike], known: Known | None = None) -> str:
     """In words, which runs of a set count once or not at all, and why; empty without any.
 
     Arguments:
@@ -269,6 +323,41 @@ def counted_in_words(runs: Mapping[str, xr.Dataset], known: Known | None = None)
     return " ".join(filter(None, said))
 
 
+def relabelled_in_words(runs: Mapping[str, DatasetLike], known: Known) -> str:
+    """In words, which recordings repeat the curve of another arm; empty without any.
+
+    Arguments:
+        runs: recordings by node name.
+        known: their traits.
+    """
+    found = copies_elsewhere(known)
+    pairs = [f"{_file(runs[name])} and {_file(runs[twin])}" for name, twin in found.items()]
+    if not pairs:
+        return ""
+    which = "recording has" if len(pairs) == 1 else "recordings have"
+    differ = sorted(
+        {what for name, twin in found.items() for what in _differing(runs[name], runs[twin])}
+    )
+    told = f" ({', '.join(differ)})" if differ else ""
+    return (
+        f"{len(pairs)} {which} the same distance at every record as another whose labels differ"
+        f"{told}: {first_of(pairs)}. Either "
+        "labels are wrong, or what differs changed nothing; both are counted."
+    )
+
+
+def _differing(one: DatasetLike, other: DatasetLike) -> list[str]:
+    """What the labels of two recordings differ in."""
+    pairs = zip(SETTING, setting_of(one), setting_of(other), strict=True)
+    names = [name for name, a, b in pairs if a != b]
+    here, there = arm(one), arm(other)
+    names += ["batch size"] if here.batch_size != there.batch_size else []
+    names += ["scaling"] if here.scaling != there.scaling else []
+    names += ["learning rate"] if here.rate != there.rate else []
+    names += ["rung"] if ingredients_of(one) != ingredients_of(other) else []
+    return [name.replace("_", " ") for name in names]
+
+
 _COPY = ("is a copy of another,", "are copies of others,")
 _SAME_SEED = "the seed of another at the same batch size, rule and rate"
 _LONGEST = "Verdicts count one of each, the longest that recorded what they need."
@@ -277,11 +366,11 @@ _NOT_AS_FAR = (
 )
 
 
-def _named(runs: Mapping[str, xr.Dataset], names: Iterable[str]) -> list[str]:
+def _named(runs: Mapping[str, DatasetLike], names: Iterable[str]) -> list[str]:
     return [called(runs[name]) for name in names]
 
 
-def _ended(runs: Mapping[str, xr.Dataset], known: Known, names: Iterable[str]) -> list[str]:
+def _ended(runs: Mapping[str, DatasetLike], known: Known, names: Iterable[str]) -> list[str]:
     """The runs with the iterations that each has a finite distance at."""
     spans = {name: known[name].span for name in names}
     return [
@@ -292,7 +381,7 @@ def _ended(runs: Mapping[str, xr.Dataset], known: Known, names: Iterable[str]) -
     ]
 
 
-def _told_shortened(runs: Mapping[str, xr.Dataset], known: Known) -> list[str]:
+def _told_shortened(runs: Mapping[str, DatasetLike], known: Known) -> list[str]:
     """That an arm is read up to where the first of its runs ends, where others go on."""
     said = []
     for names in _by_arm({name: known[name] for name in runs}).values():
@@ -309,7 +398,7 @@ def _told_shortened(runs: Mapping[str, xr.Dataset], known: Known) -> list[str]:
     return said
 
 
-def _file(run: xr.Dataset) -> str:
+def _file(run: DatasetLike) -> str:
     """The file of a run, as copies have its name; the name where it came from no file."""
     path = str(run.attrs.get("path", ""))
     return path.replace("\\", "/").rsplit("/", 1)[-1][:60] or called(run)

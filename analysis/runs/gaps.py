@@ -109,19 +109,19 @@ def _seeds_missing(arms: Mapping[str, set[int]]) -> Iterator[str]:
         having = [name for name in arms if name not in without]
         if len(without) <= len(having):
             there = f"{len(having)} of {len(arms)} arms have {them}"
-            yield f"{which} {verb} missing at {_at(without)}; {there}"
+            yield f"{which} {verb} missing at {at_sizes(without)}; {there}"
         else:
-            yield f"{which} {verb} at {_at(having)} alone, of {len(arms)} arms"
+            yield f"{which} {verb} at {at_sizes(having)} alone, of {len(arms)} arms"
     holes = sorted(set(range(every[0], every[-1])) - set(every)) if every else []
     if holes and len(holes) <= len(every):
         which = f"seed{'s' * (len(holes) > 1)} {listed_seeds(holes)}"
         yield f"{which} missing at all arms, where seeds go to {every[-1]}"
 
 
-def _at(arms: Sequence[str]) -> str:
+def at_sizes(arms: Sequence[str]) -> str:
     """Arms in a sentence.
 
-    >>> _at(["64", "256, sqrt"])
+    >>> at_sizes(["64", "256, sqrt"])
     'batch sizes 64, 256 (sqrt)'
     """
     parts = [name.partition(", ") for name in arms]

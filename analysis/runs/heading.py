@@ -62,6 +62,8 @@ class Heading:
         until: as `readings.measured_until` has it.
         noise: as `readings.injected_noise` has it.
         place: as `arms.place_of` has it.
+        distance: ‖w − w0‖ over all tensors, shape (iteration,); empty where it was not recorded.
+        loss_left: as `distinct.traits` has it.
     """
 
     sizes: Mapping[str, int]
@@ -72,3 +74,5 @@ class Heading:
     until: float
     noise: float
     place: LadderPlace | None
+    distance: NDArray[np.float32]
+    loss_left: float

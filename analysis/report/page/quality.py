@@ -15,7 +15,7 @@ from ultraslow.analysis.report import markup
 from ultraslow.analysis.report.absent import happened, in_part
 from ultraslow.analysis.report.markup import piece
 from ultraslow.analysis.report.tables import origin_table
-from ultraslow.analysis.runs import measured_until
+from ultraslow.analysis.runs import measured_until, odd_in_words
 from ultraslow.analysis.text import first_of, fixed, number, of_batch_size, percent, plural
 
 from .answer import chosen_runs
@@ -78,6 +78,7 @@ def quality(found: Findings, content: dict[str, Any]) -> tuple[str, str, list[Ma
     note = str(found.verdicts.attrs.get("note", ""))  # which of the recordings were counted once
     notes = [
         *([note] if note else []),
+        *odd_in_words(found.study.odd),
         "Bad values: distances, losses or gradients that are not finite. Wanders: the residuals "
         "of the fit go like a random walk, which makes the interval of p wide.",
     ]

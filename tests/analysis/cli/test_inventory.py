@@ -110,3 +110,19 @@ def test_a_killed_run_is_told_from_a_living_one(make, tree, state, said):
 def test_a_live_run_without_a_time_is_told_by_its_state(make, tree):
     run = make(run="a", records=FEW).assign_attrs(state="live", written="yesterday")
     assert remarks(inputs(tree(run)), {}) == ("a: live",)
+
+
+def test_copies_and_odd_runs_are_told(save, tmp_path, make, capsys):
+    folder = tmp_path / "odd"
+    for seed in range(5):
+        save(f"s{seed}", folder, seed=seed, slope=9.0 if seed == 2 else 1.0)
+    copy = make(run="copy", seed=12)
+    copy = copy.assign(distance_sq=make(seed=1)["distance_sq"])
+    copy.to_netcdf(folder / "copy.nc", engine="netcdf4")
+    other = make(seed=4).assign_coords(run="other", optimizer="adamw")
+    other.to_netcdf(folder / "other.nc", engine="netcdf4")
+    out = " ".join(told(capsys, "info", str(folder)).split())
+    assert "is a copy of another, with the same distance at every record: copy.nc of s1.nc" in out
+    assert "labels differ (optimizer): s4.nc and other.nc" in out
+    assert "s2 differs from the other 4 seeds at batch size 64" in out
+    assert "missing at all arms" not in out  # the copy's label is the seed of nothing

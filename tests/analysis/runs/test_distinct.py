@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from ultraslow.analysis.runs import counted_in_words, draws
+from ultraslow.analysis.runs import counted_in_words, draws, relabelled_in_words
 from ultraslow.analysis.runs.arms import one_per_seed
-from ultraslow.analysis.runs.distinct import copies, diverged, stopped_early, traits
+from ultraslow.analysis.runs.distinct import (
+    copies,
+    copies_elsewhere,
+    diverged,
+    stopped_early,
+    traits,
+)
 
 FEW = [0, 1, 2, 4, 8]
 
@@ -160,3 +166,24 @@ def test_a_run_that_learns_nothing_is_left_out_and_named(make):
     still = {name: run.assign(loss=2.3 + 0 * run["loss"]) for name, run in runs.items()}
     assert diverged(read(still | {"lost": lost})) == ()
     assert diverged(read({"s0": runs["s0"], "lost": lost})) == ()
+
+
+def test_a_curve_under_other_labels_is_named_with_what_they_differ_in(make):
+    runs = {f"s{k}": make(run=f"s{k}", seed=k) for k in range(3)}
+    fakes = {
+        "adam": runs["s0"].assign_coords(run="adam", optimizer="adamw"),
+        "large": runs["s2"].assign_coords(run="large", batch_size=128),
+    }
+    every = fakes | runs
+    known = read(every)
+    assert copies_elsewhere(known) == {"s0": "adam", "s2": "large"}
+    assert copies(known) == {}
+    assert relabelled_in_words(every, known) == (
+        "2 recordings have the same distance at every record as another whose labels differ "
+        "(batch size, optimizer): s0 and adam, s2 and large. Either labels are wrong, or what "
+        "differs changed nothing; both are counted."
+    )
+    # Copies within an arm are another matter, and other trainings of other arms are none.
+    apart = runs | {"other": make(run="other", seed=0, batch_size=256)}
+    assert copies_elsewhere(read(apart | {"copy": runs["s0"]})) == {}
+    assert relabelled_in_words(apart, read(apart)) == ""
