@@ -47,12 +47,14 @@ from .rule import (
     ArmJudgement as ArmJudgement,
     Judgement as Judgement,
     arm_words as arm_words,
+    earlier_records as earlier_records,
     judge as judge,
     mostly_left_out as mostly_left_out,
     shortage as shortage,
     signed_root as signed_root,
     told_apart as told_apart,
     usable as usable,
+    with_beginnings as with_beginnings,
 )
 from .runs import (
     LATE_GROWTH as LATE_GROWTH,

@@ -48,7 +48,7 @@ from ultraslow.analysis.intervals import (
     t_interval,
     t_quantile,
 )
-from ultraslow.analysis.runs import fitted_by
+from ultraslow.analysis.runs import fitted_by, rests_at
 from ultraslow.analysis.text import number, plural
 
 from .family import EXPONENT_HIGH, EXPONENT_LOW
@@ -318,7 +318,37 @@ def _stouffer(p_values: list[float]) -> float:
     return float(ndtr(-deviates.sum() / math.sqrt(len(p_values))))
 
 
-_ASKED = ("decades", "last", "first", "fitted", "status", "reason", "exponent", "noise_kind")
+_ASKED = (
+    "decades",
+    "last",
+    "first",
+    "fitted",
+    "begun",
+    "rest",
+    "status",
+    "reason",
+    "exponent",
+    "noise_kind",
+)
+
+
+def with_beginnings(fits: xr.Dataset, runs: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Fits with what short phases are told by.
+
+    Arguments:
+        fits: as `fit_totals` gives them.
+        runs: the recordings by node name.
+
+    Returns:
+        The fits with `begun`, the first iteration of the phase where the records begin with it,
+        and `rest`, that of a first record whose distance is 0; 0 otherwise.
+    """
+    begun, rest = [], []
+    for node, first in zip(fits["node"].values.tolist(), fits["first"].values, strict=True):
+        times = runs[node].variables["iteration"].values
+        begun.append(int(first) if first > 1 and first == times[times > 0][0] else 0)
+        rest.append(rests_at(runs[node]))
+    return fits.assign(begun=("node", begun), rest=("node", rest))
 
 
 def usable(fits: xr.Dataset) -> tuple[list[str], dict[str, str]]:
@@ -351,6 +381,17 @@ def _shortcoming(fit: xr.Dataset) -> str:
     if decades < DECADES and int(fit.get("fitted", 0)):
         return (
             f"{fitted_by(int(fit['fitted']))}: {decades:.2f} decades before it, {DECADES} needed"
+        )
+    if decades < DECADES and int(fit.get("rest", 0)):
+        return (
+            f"{decades:.2f} decades of constant learning rate, {DECADES} needed, counted from an "
+            f"iteration 0 before the records, though the distance is 0 at iteration "
+            f"{number(int(fit['rest']))}"
+        )
+    if decades < DECADES and int(fit.get("begun", 0)):
+        return (
+            f"the records span {decades:.2f} decades of constant learning rate, from iteration "
+            f"{number(int(fit['begun']))} on, {DECADES} needed"
         )
     if decades < DECADES:
         return f"{decades:.2f} decades of constant learning rate, {DECADES} needed"
@@ -408,6 +449,24 @@ def told_apart(left_out: dict[str, str]) -> list[str]:
 
 def _none_of(total: int) -> str:
     return "The run cannot be used" if total == 1 else f"None of the {total} runs can be used"
+
+
+def earlier_records(fits: xr.Dataset) -> str:
+    """What records rather than longer trainings would change, an instruction; empty for nothing.
+
+    Arguments:
+        fits: `with_beginnings`.
+    """
+    short = fits["decades"] < DECADES
+    resting = sorted({int(x) for x in fits["rest"].values[short.values] if x})
+    if resting:
+        return (
+            "iterations counted from where the distance is 0, if that is where training begins: "
+            f"`ultraslow import --shift -{resting[0]}` does so"
+        )
+    known = fits.isel(node=((fits["begun"] > 0) & short).values)
+    latest = int(float(known["last"].min()) / 10**DECADES) if known.sizes["node"] else 0
+    return f"records from iteration {number(latest)} on at the latest" if latest >= 1 else ""
 
 
 def shortage(fits: xr.Dataset) -> str:

@@ -19,6 +19,7 @@ from ultraslow.analysis.runs import (
     followed,
     label,
     one_per_seed,
+    rests_at,
     total_distance,
 )
 from ultraslow.analysis.runs.arms import setting_key
@@ -253,6 +254,11 @@ def _why_short(window: Stretch, run: xr.Dataset) -> str:
     if 0 < count < LEAST_RECORDS <= records:
         found = f"the learning rate stays constant for {plural(count, 'record')} at most"
         return f"{found}, at least {LEAST_RECORDS} are needed"
+    if window.decades < 1 and (rest := rests_at(run)):
+        return (
+            f"the distance is 0 at iteration {rest}, where the records begin: if training does, "
+            f"`ultraslow import --shift -{rest}` counts from there"
+        )
     return window.reason
 
 

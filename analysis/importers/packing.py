@@ -102,6 +102,7 @@ def pack_run(
     motion = _motion(sheet, columns, found, said, assumed)
     _check_rates(sheet, rows, columns)
     assumed += _counted_from_0(found.iteration)
+    assumed += _counted_from_before(found.iteration, motion)
     keep = _records(columns, found)
     if not keep.any():
         raise sheet.fault(f"run {shown(name)}: no row has a number beside its step")
@@ -256,6 +257,17 @@ def _counted_from_0(iteration: NDArray[np.int64]) -> list[str]:
     return [
         f"steps are {iteration[0]}, {iteration[1]}, …: where the first update was step 0, they "
         f"are 1 too small, and --shift 1 makes them {iteration[0] + 1}, {iteration[1] + 1}, …"
+    ]
+
+
+def _counted_from_before(iteration: NDArray[np.int64], motion: Mapping[str, Array]) -> list[str]:
+    """That weights which rest at a late first step begin there, in a sentence; else nothing."""
+    squares = motion.get("distance_sq")
+    if squares is None or iteration[0] <= 1 or squares[0] != 0:
+        return []
+    return [
+        f"step {iteration[0]} is update {iteration[0]}, though the distance is 0 there: where "
+        f"training begins at it, --shift -{iteration[0]} counts from it"
     ]
 
 

@@ -14,7 +14,14 @@ from ultraslow.analysis.intervals import (
     seeds_at_most,
     t_interval,
 )
-from ultraslow.analysis.runs import Span, arm_names, constant_rate, label, noise_free
+from ultraslow.analysis.runs import (
+    Span,
+    arm_names,
+    constant_rate,
+    label,
+    noise_free,
+    split_by_rate,
+)
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import first_of, number, plural
 
@@ -313,9 +320,10 @@ def few_seeds(study: Study, what: str, unit: str = "seeds") -> Missing:
     most = max(counts.values(), default=0)
     largest = dict.fromkeys(str(arm) for arm, count in counts.items() if count == most)
     where = f", at {first_of(list(largest))}" if largest else ""
+    split = split_by_rate(study.arms, SEEDS)
     return Missing(
         f"The seeds are the sample, and no arm has {SEEDS} with {what} "
-        f"({plural(most, 'seed')} at most{where}).",
+        f"({plural(most, 'seed')} at most{where}).{f' {split}' if split else ''}",
         f"{SEEDS} seeds or more at one batch size, with {what}",
         float(most),
         float(SEEDS),

@@ -12,6 +12,7 @@ from .arms import (
     setting_differences as setting_differences,
     setting_of as setting_of,
     some_runs as some_runs,
+    split_by_rate as split_by_rate,
 )
 from .blocks import ONE_THREAD as ONE_THREAD, Results as Results, in_blocks as in_blocks
 from .clocks import (
@@ -40,6 +41,7 @@ from .odd import (
     OddRun as OddRun,
     odd_in_words as odd_in_words,
     odd_names as odd_names,
+    odd_one as odd_one,
     odd_runs as odd_runs,
 )
 from .phases import FITTED_SHARE as FITTED_SHARE, fitted_by as fitted_by
@@ -71,6 +73,7 @@ from .readings import (
     noise_free as noise_free,
     positive_slope as positive_slope,
     rate_over_size as rate_over_size,
+    rests_at as rests_at,
     sampling_share as sampling_share,
     slope as slope,
     total_distance as total_distance,

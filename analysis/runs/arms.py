@@ -114,6 +114,39 @@ def by_arm(arm_of: Mapping[str, Arm]) -> dict[Arm, list[str]]:
     )
 
 
+def split_by_rate(members: Mapping[Arm, Sequence[str]], enough: int) -> str:
+    """That runs of a batch size have several rates, and too few of each, in a sentence.
+
+    Arguments:
+        members: names of the runs of each arm, one a seed.
+        enough: seeds of an arm that speak.
+
+    Returns:
+        A sentence on the batch size of most such runs; empty where no rate stands in the way.
+
+    >>> split_by_rate({Arm(64, "", 0.1): ["a"], Arm(64, "", 0.11): ["b", "c"]}, 3)
+    '3 runs at batch size 64 have 2 learning rates (0.1, 0.11), and only runs of one rate are an \
+arm.'
+    """
+    alike: dict[tuple[int, str, float], dict[float, int]] = {}
+    for own, names in members.items():
+        place = own.batch_size, own.scaling, own.noise
+        alike.setdefault(place, {})[own.rate] = len(names)
+    split = {
+        place: counts
+        for place, counts in alike.items()
+        if len(counts) > 1 and max(counts.values()) < enough <= sum(counts.values())
+    }
+    if not split:
+        return ""
+    (size, _, _), counts = max(split.items(), key=lambda item: sum(item[1].values()))
+    rates = first_of([number(rate, 4) for rate in sorted(counts)])
+    return (
+        f"{plural(sum(counts.values()), 'run')} at {of_batch_size(size)} have {len(counts)} "
+        f"learning rates ({rates}), and only runs of one rate are an arm."
+    )
+
+
 def setting_differences(runs: Iterable[xr.Dataset]) -> tuple[str, ...]:
     """In what runs differ that ought to be equal, in words.
 

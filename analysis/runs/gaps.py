@@ -9,6 +9,7 @@ from .arms import arm, called, equal_sets, place_of
 from .names import arm_names
 from .readings import label
 
+_NEAR = 1.25  # largest over smallest rate that nobody would compare as rates
 _FIRST = 4  # arms that a sentence names
 
 
@@ -27,7 +28,12 @@ def gaps(runs: Mapping[str, DatasetLike]) -> tuple[str, ...]:
         members: dict[str, list[str]] = {}
         for node in nodes:
             members.setdefault(arms[node], []).append(node)
-        told += _seeds_missing({name: _seeds(runs, own) for name, own in members.items()})
+        split = _split(runs, members)
+        told += _split_told(split)
+        whole = {name for name in members} - {name for names in split.values() for name in names}
+        told += _seeds_missing(
+            {name: _seeds(runs, members[name]) for name in members if name in whole}
+        )
         told += _rules_missing([runs[node] for node in nodes])
         told += _rungs_missing([runs[node] for node in nodes])
     groups: dict[str, list[str]] = {}
@@ -55,6 +61,32 @@ def arms_in_words(runs: Mapping[str, DatasetLike]) -> dict[str, str]:
         node: ", ".join(filter(None, (number(size) if size else "unknown", names[node])))
         for node, size in sizes.items()
     }
+
+
+def _split(
+    runs: Mapping[str, DatasetLike], members: Mapping[str, Sequence[str]]
+) -> dict[int, dict[str, float]]:
+    """Arms of one run each whose rates hardly differ: names and rates by batch size."""
+    found: dict[int, dict[str, float]] = {}
+    for name, nodes in members.items():
+        own = arm(runs[nodes[0]])
+        if len(nodes) == 1 and own.rate > 0:
+            found.setdefault(own.batch_size, {})[name] = own.rate
+    return {
+        size: rates
+        for size, rates in found.items()
+        if len(rates) > 1 and max(rates.values()) <= _NEAR * min(rates.values())
+    }
+
+
+def _split_told(split: Mapping[int, Mapping[str, float]]) -> Iterator[str]:
+    """That nearly equal rates make an arm of each run."""
+    for size, rates in split.items():
+        low, high = min(rates.values()), max(rates.values())
+        yield (
+            f"{of_batch_size(size)} is split into {len(rates)} arms of one run each by learning "
+            f"rates from {number(low, 4)} to {number(high, 4)}; only runs of one rate are an arm"
+        )
 
 
 def listed_seeds(seeds: Sequence[int]) -> str:

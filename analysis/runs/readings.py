@@ -243,6 +243,17 @@ def measured_until(run: DatasetLike) -> float:
     return float(times[finite][-1]) if finite.any() else math.inf
 
 
+def rests_at(run: DatasetLike) -> int:
+    """The iteration of the first record where that is later than 1 and its distance 0; else 0.
+
+    Training begins there, and iterations that count from an earlier one lie on another clock.
+    """
+    times, squares = run.variables["iteration"].values, run.variables.get("distance_sq")
+    if squares is None or isinstance(run, Heading) or not times.size or times[0] <= 1:
+        return 0
+    return 0 if np.any(squares.values[:1] != 0) else int(times[0])
+
+
 def whole_constant_rate(run: xr.Dataset) -> Stretch:
     """As `constant_rate`, however well the training set is fitted: for scores, not for laws."""
     return _longest(run, 0, math.inf)

@@ -6,7 +6,9 @@ Contents:
     ladder          what each step of a recipe gains
     target_loss     iterations to a target loss
     hyperbola       steps against examples to a target
+    odd_sizes       batch sizes off the curve of the others
     best_rates      the noise scale that the best learning rates tell
+    completing      what a table lacks for one
     critical_batch  where larger batches stop paying
     batch_table     tables of steps to a target, or of best rates
 """

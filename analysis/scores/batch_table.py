@@ -25,7 +25,8 @@ from ultraslow.analysis.text import (
 )
 
 from .best_rates import BestRates, best_rates
-from .critical_batch import CriticalBatch, Steps, from_steps
+from .completing import Steps
+from .critical_batch import CriticalBatch, from_steps
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
 # Names that columns have, in small letters with `_` for blanks and dashes.

@@ -10,8 +10,7 @@ steps of one run a size, have the interval of `hyperbola.profile_hyperbola`.
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -21,10 +20,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ultraslow.analysis.intervals import SEEDS, Interval, check_level
-from ultraslow.analysis.runs import equal_sets, injected_noise, label, runs_of
+from ultraslow.analysis.runs import equal_sets, injected_noise, label, odd_one, runs_of
 from ultraslow.analysis.text import first_of, number, p_value, percent, plural, printable
 
 from .best_rates import BestRates, tuned_rates
+from .completing import Steps, completion
 from .held_out import longest_trainings, rate_of
 from .hyperbola import (
     MISFIT,
@@ -36,6 +36,7 @@ from .hyperbola import (
     fit_hyperbola,
     profile_hyperbola,
 )
+from .odd_sizes import OddSizes, odd_sizes
 from .target_loss import (
     common_target,
     ended_early,
@@ -230,10 +231,6 @@ def _of_runs(
     )
 
 
-# Iterations to the target by learning rate and seed; a rate of 0 is not known.
-Steps = dict[float, dict[object, float]]
-
-
 def from_steps(
     steps: Mapping[float, Steps],
     enough: int = 1,
@@ -270,7 +267,7 @@ def from_steps(
     blank = CriticalBatch(unknown, target=target, notes=told, rates=_rates(steps, table, level))
     reason = _too_little(table, shared, target, enough)
     if reason:
-        return replace(blank, reason=reason, needed=_more(steps, table, enough))
+        return replace(blank, reason=reason, needed=completion(steps, table, enough))
     if enough < SEEDS:
         return _by_profile(table, blank, level=level)
     return _fitted(table, shared, blank, level=level, rng=np.random.default_rng(seed))
@@ -419,78 +416,6 @@ def _too_little(
     return ""
 
 
-def _more(steps: Mapping[float, Steps], table: Mapping[float, Steps], enough: int) -> str:
-    """What would complete a table that is too small, an instruction."""
-    lacking = SIZES - len(table)
-    if lacking <= 0:
-        arms = [(size, rate, seeds) for size in table for rate, seeds in table[size].items()]
-        common = _commonest(arms)
-        if len(common) < enough:
-            return f"the same {enough} seeds at every batch size and learning rate"
-        return _seeds_at([arm for arm in arms if not {*common} <= {*arm[2]}], common)
-    most = {s: max(map(len, rates.values())) for s, rates in steps.items() if s not in table}
-    few = sorted((size for size in most if most[size] < enough), key=lambda size: -most[size])
-    nearest = [(size, *_nearest(steps[size])) for size in few]
-    arms = [(size, rate, seeds) for size in table for rate, seeds in table[size].items()]
-    parts = [_seeds_at(nearest, _commonest([*arms, *nearest]))] if nearest else []
-    slow = [size for size in most if most[size] >= enough] if len(few) < lacking else []
-    if slow:
-        parts.append(f"longer training at {_listed(slow)}, or a higher target")
-    lacking -= len(few) + len(slow)
-    if lacking > 0:
-        what = f"{enough} seeds" if enough > 1 else "runs"
-        parts.append(f"{what} at {plural(lacking, 'more batch size')}")
-    return ", and ".join(parts)
-
-
-def _listed(sizes: Sequence[float]) -> str:
-    """Batch sizes, all of them, as an instruction has to name them."""
-    return f"batch size{'s' if len(sizes) > 1 else ''} {', '.join(map(str, sizes))}"
-
-
-def _nearest(rates: Steps) -> tuple[float, dict[object, float]]:
-    """The rate of a batch size with most seeds, all of which reached the target soonest."""
-
-    def lacks(rate: float) -> tuple[int, float, float]:
-        values = list(rates[rate].values())
-        return -len(values), sum(map(math.isnan, values)), float(np.mean(values))
-
-    rate = min(rates, key=lacks)
-    return rate, rates[rate]
-
-
-def _commonest(arms: Sequence[tuple[float, float, Mapping[object, float]]]) -> list[object]:
-    """The seeds, `SEEDS` at most, that most arms of batch size, rate and seeds have."""
-    counts = Counter(seed for _, _, seeds in arms for seed in seeds)
-    ranked = sorted(counts, key=lambda seed: (-counts[seed], str(seed)))
-    return ranked[:SEEDS]
-
-
-def _seeds_at(
-    arms: Sequence[tuple[float, float, Mapping[object, float]]], common: Sequence[object]
-) -> str:
-    """The seeds that arms lack, by their labels where other arms have them; like ones together."""
-    unlabelled = any(isinstance(seed, str) for _, _, seeds in arms for seed in seeds)
-    known = [] if unlabelled else common  # the names of runs are no seeds that others could have
-    alike: dict[tuple[int, str], list[tuple[float, float]]] = {}
-    for size, rate, seeds in arms:
-        new = [str(seed) for seed in known if seed not in seeds]
-        named = f" (seed{'s' if len(new) > 1 else ''} {', '.join(new)})"
-        shown = named if len(known) == SEEDS and new else ""
-        alike.setdefault((max(len(new), SEEDS - len(seeds)), shown), []).append((size, rate))
-    parts = []
-    for (lacking, shown), own in alike.items():
-        rates = list(dict.fromkeys(number(rate) for _, rate in own if rate))
-        at = f" and learning rate {rates[0]}" if rates else ""
-        if len(rates) > 1:
-            at = f" and learning rates {', '.join(number(rate) for _, rate in own)} in turn"
-        each = " each" if len(own) > 1 else ""
-        where = _listed([size for size, _ in own])
-        parts.append(f"{plural(lacking, 'more seed')}{each} at {where}{at}{shown}")
-    same = ", the same at all of them, which `ultraslow label` tells" if unlabelled else ""
-    return ", and ".join(parts) + same
-
-
 def _shared(table: Mapping[float, Steps]) -> list[object]:
     """Seeds that all rates of all batch sizes have."""
     everyone = [set(seeds) for rates in table.values() for seeds in rates.values()]
@@ -510,9 +435,16 @@ def _fitted(
         np.log([[seeds[s] for s in shared] for seeds in rates.values()])
         for rates in table.values()
     ]
-    fit = fit_hyperbola(np.array(list(table), dtype=np.float64), logs, level=level, rng=rng)
-    fastest = [float(np.exp(rates.mean(axis=1).min())) for rates in logs]
-    return _judged(fit, replace(blank, steps=dict(zip(table, fastest, strict=True))))
+    sizes = np.array(list(table), dtype=np.float64)
+    fit = fit_hyperbola(sizes, logs, level=level, rng=rng)
+    fastest = np.array([rates.mean(axis=1).min() for rates in logs])
+    steps = dict(zip(table, np.exp(fastest).tolist(), strict=True))
+    found = _judged(fit, replace(blank, steps=steps))
+
+    def refit(kept: Sequence[int]) -> Hyperbola:
+        return fit_hyperbola(sizes[kept], [logs[k] for k in kept], level=level, rng=rng)
+
+    return _naming_odd(found, table, odd_sizes(sizes, fastest), refit)
 
 
 def _by_profile(
@@ -522,12 +454,83 @@ def _by_profile(
     logs = [
         np.log([*rates[_fastest(rates)].values()], dtype=np.float64) for rates in table.values()
     ]
-    fit = profile_hyperbola(np.array(list(table), dtype=np.float64), logs, level=level)
-    means = [float(np.exp(one.mean())) for one in logs]
+    sizes = np.array(list(table), dtype=np.float64)
+    fit = profile_hyperbola(sizes, logs, level=level)
+    means = np.array([one.mean() for one in logs])
     most = max(one.size for one in logs)
-    found = _judged(fit, replace(blank, steps=dict(zip(table, means, strict=True))))
-    about = _about_profile(fit.basis, most) if found.answers else ()
+    steps = dict(zip(table, np.exp(means).tolist(), strict=True))
+    counts = np.array([float(one.size) for one in logs])
+
+    def refit(kept: Sequence[int]) -> Hyperbola:
+        return profile_hyperbola(sizes[kept], [logs[k] for k in kept], level=level)
+
+    odd = odd_sizes(sizes, means, counts)
+    found = _naming_odd(_judged(fit, replace(blank, steps=steps)), table, odd, refit)
+    about = _about_profile(found.basis, most) if found.answers else ()
     return replace(found, notes=(*about, *found.notes))
+
+
+def _naming_odd(
+    found: CriticalBatch,
+    table: Mapping[float, Steps],
+    odd: OddSizes | None,
+    refit: Callable[[Sequence[int]], Hyperbola],
+) -> CriticalBatch:
+    """The result with the runs and sizes that are unlike the others, and what it is without these.
+
+    Where iterations rise again the smaller sizes are those that may follow a hyperbola, and the
+    estimate is theirs; a size that is off alone counts. The interval holds both in either case.
+    """
+    found = replace(found, notes=(*_odd_seeds(table), *found.notes))
+    if odd is None:
+        return found
+    sizes = np.array(list(table), dtype=np.float64)
+    kept = [place for place in range(sizes.size) if place not in odd.places]
+    fit = refit(kept)
+    if fit.beyond < MISFIT:  # the others follow no hyperbola either
+        without = "the others follow no hyperbola either"
+        doubts = [f"{odd.in_words(sizes)}; {without}", found.reason]
+        return replace(found, status="misfit", reason="; ".join(filter(None, doubts)))
+    known = [one for one in (found.size, fit.critical) if not math.isnan(one.low)]
+    ends = {"low": min(one.low for one in known), "high": max(one.high for one in known)}
+    shown, other = (fit.critical, found.size) if odd.rise else (found.size, fit.critical)
+    fewest = (fit.fewest_steps, found.fewest_steps)
+    told = f"{_in_numbers(other, fewest[1 if odd.rise else 0])}; the interval holds both"
+    which = "without it"
+    if odd.rise:
+        which = f"the estimate is of the {len(kept)} sizes up to there, and of all {sizes.size}"
+        found = replace(found, fewest_steps=fewest[0], departure=fit.departure, basis=fit.basis)
+    size = replace(shown, **ends)
+    doubts = [f"{odd.in_words(sizes)}; {which}: {told}", _open_ends(replace(fit, critical=size))]
+    reason = "; ".join(filter(None, doubts))
+    return replace(found, size=size, status="misfit", reason=reason)
+
+
+def _in_numbers(size: Interval, fewest: float) -> str:
+    """A critical batch size that is told beside another."""
+    if math.isnan(size.low):
+        return "none"
+    least = f", fewest iterations {number(fewest)}" if math.isfinite(fewest) else ""
+    return f"{number(size.value)} {size.ends(number)}{least}"
+
+
+def _odd_seeds(table: Mapping[float, Steps]) -> list[str]:
+    """The runs whose iterations are far from those of all other seeds of their size and rate."""
+    told = []
+    for size, rates in table.items():
+        for seeds in rates.values():
+            logs = np.log([*seeds.values()])
+            place = odd_one(logs)
+            if place is None:
+                continue
+            rest, name = np.delete(logs, place), printable(str(list(seeds)[place]), 40)
+            factor = number(math.exp(float(logs[place] - rest.mean())))
+            said = f"{'seed ' * name.isdigit()}{name} takes {factor} times as many iterations as"
+            agree = percent(float(rest.std(ddof=1)), 1)
+            told.append(
+                f"at batch size {size} {said} the other {rest.size}, which agree to {agree}"
+            )
+    return told
 
 
 def _about_profile(basis: str, most: int) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from ultraslow.analysis.runs import (
     log_distance,
     measured_until,
     sampling_share,
+    split_by_rate,
 )
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import number, plural, rounded
@@ -256,8 +257,10 @@ def lacking_sizes(study: Study, candidates: Study, claim: Claim) -> Missing | No
         )
     if len(candidates.of_arms(LEAST_SEEDS).batch_sizes) < 2:
         short = [str(arm) for arm, names in candidates.arms.items() if len(names) < LEAST_SEEDS]
+        split = split_by_rate(candidates.arms, LEAST_SEEDS)
         return Missing(
-            f"Fewer than two batch sizes have {LEAST_SEEDS} seeds, and the seeds are the sample.",
+            f"Fewer than two batch sizes have {LEAST_SEEDS} seeds, and the seeds are the sample."
+            f"{f' {split}' if split else ''}",
             f"another seed at each of {', '.join(short)}" if short else "runs with other seeds",
         )
     return None

@@ -26,7 +26,7 @@ from ultraslow.analysis.growth import (
     SETTLED,
     ArmJudgement,
     Judgement,
-    falls,
+    earlier_records,
     fit_tensors,
     judge,
     logarithm_ratio,
@@ -36,6 +36,7 @@ from ultraslow.analysis.growth import (
     shortage,
     told_apart,
     usable,
+    with_beginnings,
 )
 from ultraslow.analysis.intervals import (
     CONTRADICTED,
@@ -51,13 +52,14 @@ from ultraslow.analysis.intervals import (
 from ultraslow.analysis.planning import Pilot, advise
 from ultraslow.analysis.planning.pilot import pilot
 from ultraslow.analysis.predictions.verdict import Verdict, question
-from ultraslow.analysis.runs import Arm, arm_names, grouped
+from ultraslow.analysis.runs import Arm, arm_names, grouped, split_by_rate
 from ultraslow.analysis.study import Missing, Study
-from ultraslow.analysis.text import first_of, fixed, number, percent, plural, sentence
+from ultraslow.analysis.text import fixed, number, percent, plural, sentence
 
 from .speaking import (
     SpeakingArm,
     clear_of_zero,
+    falling,
     long_enough,
     power_of_logarithm,
     speaking_arms,
@@ -128,7 +130,7 @@ def log_growth(study: Study) -> Verdict:
     blank = replace(question("P1", EFFECT), statement=STATEMENT, null=NULL)
     if runs.unlike is not None:
         return blank.lacking(runs.unlike, runs.sample)
-    names, unusable = usable(runs.fits)
+    names, unusable = usable(with_beginnings(runs.fits, runs.runs))
     if not names:
         return blank.lacking(_no_run(runs, unusable), runs.sample)
     kept = runs.part(names)
@@ -144,7 +146,7 @@ def log_growth(study: Study) -> Verdict:
     besides = power_of_logarithm(shown, found, own, compared)
     brief = _brief(shown, found, level=study.level)
     reason = _reason(shown, arms, found, besides, level=study.level)
-    if told := _falling(arms, kept):
+    if told := falling(arms, kept):
         brief, reason = brief and f"{told} {brief}", f"{told} {reason}"
     effect, meaning, null = found.arms[shown.name].exponent, EFFECT, NULL
     if found.ended:
@@ -194,8 +196,14 @@ def _no_run(runs: Study, unusable: Mapping[str, str]) -> Missing:
         return Missing(reason, shortage(runs.fits))
     if runs.ends_of_phase:  # how another training set would be learnt, none of these tell
         return Missing(reason, shortage(runs.fits), decades, DECADES, "decades")
+    records = earlier_records(begun := with_beginnings(runs.fits, runs.runs))
+    if records and begun["rest"].any():
+        return Missing(reason, records, decades, DECADES, "decades")
     arm, own = _most_seeds(runs)
     way = _advised(own, str(arm), 1) if decades > 0 else Missing("", "")
+    if records:
+        longer = way.needed or shortage(runs.fits)
+        return Missing(reason, f"{records}, or {longer}", decades, DECADES, "decades")
     if math.isfinite(way.need):
         return replace(way, reason=reason)
     return Missing(reason, way.needed or shortage(runs.fits), decades, DECADES, "decades")
@@ -217,6 +225,8 @@ def _without_arms(
         f"The seeds are the sample, and no arm has {LEAST_SEEDS} that can be used: "
         f"{plural(most, 'seed')} at {arm}."
     )
+    split = split_by_rate(kept.arms, LEAST_SEEDS)
+    reason = f"{reason} {split}" if split else reason
     whole = len(long_enough(runs, arm))
     if most >= LEAST_SEEDS:
         reason = f"Of {whole} seeds at {arm} only {most} can be used, fewer than half."
@@ -232,6 +242,8 @@ def _without_arms(
     if few and most == whole:
         advised = _advised(own, str(arm), 1)
         way = advised if advised.needed else way
+    if split:
+        way = replace(way, needed=f"{way.needed}, all at one learning rate")
     clearest = max(
         kept.runs, key=lambda node: clear_of_zero(_within_run(kept.fits.sel(node=node)))
     )
@@ -292,14 +304,6 @@ def _reason(
     parts = [_growth(shown, found, level=level), _rival(shown, said, found.word), besides]
     told = [f"{part}." for part in parts if part]
     return " ".join([*told, *_arms_say(arms, found, level=level)])
-
-
-def _falling(arms: Sequence[SpeakingArm], kept: Study) -> str:
-    """That the distance of some arms falls, in a sentence; empty where none does."""
-    names = [arm.name for arm in arms if falls(kept.fits.sel(node=list(arm.nodes)))]
-    if not names:
-        return ""
-    return f"The distance falls at {first_of(names)}, which no law of growth describes."
 
 
 def _end(shown: SpeakingArm, *, level: float) -> str:

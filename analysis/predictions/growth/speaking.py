@@ -15,6 +15,7 @@ from ultraslow.analysis.growth import (
     ArmCurves,
     ArmJudgement,
     Judgement,
+    falls,
     judge,
     signed_root,
     usable,
@@ -28,7 +29,7 @@ from ultraslow.analysis.intervals import (
 from ultraslow.analysis.predictions.landscape import log_power, power_advantage, shifted_power
 from ultraslow.analysis.runs import Arm, arm_names
 from ultraslow.analysis.study import Study
-from ultraslow.analysis.text import number, of_batch_size
+from ultraslow.analysis.text import first_of, number, of_batch_size
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,14 @@ def speaking_arms(kept: Study, runs: Study) -> list[SpeakingArm]:
     # Told apart from each other alone: an arm that says nothing lengthens no name.
     words = arm_names({node: kept.runs[node] for nodes in members.values() for node in nodes})
     return [_speaking(arm, nodes, words[nodes[0]], kept) for arm, nodes in members.items()]
+
+
+def falling(arms: Sequence[SpeakingArm], kept: Study) -> str:
+    """That the distance of some arms falls, in a sentence; empty where none does."""
+    names = [arm.name for arm in arms if falls(kept.fits.sel(node=list(arm.nodes)))]
+    if not names:
+        return ""
+    return f"The distance falls at {first_of(names)}, which no law of growth describes."
 
 
 def judged_arms(study: Study) -> list[tuple[SpeakingArm, ArmJudgement]]:

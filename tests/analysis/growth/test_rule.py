@@ -14,11 +14,13 @@ from ultraslow.analysis.growth.rule import (
     MARGIN,
     ArmCurves,
     arm_words,
+    earlier_records,
     judge,
     mostly_left_out,
     shortage,
     told_apart,
     usable,
+    with_beginnings,
 )
 from ultraslow.analysis.intervals import t_interval
 
@@ -452,6 +454,43 @@ def test_two_and_a_half_decades_are_needed():
         ["r0"],
         {"r1": "2.40 decades of constant learning rate, 2.5 needed"},
     )
+
+
+def recorded(times, distance):
+    """A recording of these iterations and distances."""
+    squares = (("iteration", "tensor"), np.asarray(distance, dtype=float)[:, None] ** 2)
+    return xr.Dataset({"distance_sq": squares, "iteration": ("iteration", times)})
+
+
+def test_records_that_begin_late_are_told_from_a_short_phase():
+    short = fits(["ok", "ok"]).assign(
+        decades=("node", [2.3, 2.3]), first=("node", [100, 100]), last=("node", [20_000, 20_000])
+    )
+    runs = {
+        "r0": recorded([0, 100, 20_000], [0, 1, 2]),  # the phase is as long as the records
+        "r1": recorded([0, 1, 100, 20_000], [0, 1, 2, 3]),  # the rate changed at 100
+    }
+    found = with_beginnings(short, runs)
+    assert usable(found)[1] == {
+        "r0": "the records span 2.30 decades of constant learning rate, from iteration 100 on, "
+        "2.5 needed",
+        "r1": "2.30 decades of constant learning rate, 2.5 needed",
+    }
+    # 20,000/10^2.5 = 63.2
+    assert earlier_records(found) == "records from iteration 63 on at the latest"
+    assert earlier_records(found.sel(node=["r1"])) == ""
+
+
+def test_weights_that_rest_at_a_late_first_record_are_told():
+    short = fits(["ok"]).assign(
+        decades=("node", [0.04]), first=("node", [100_000]), last=("node", [110_000])
+    )
+    runs = {"r0": recorded([100_000, 100_001, 110_000], [0, 1, 2])}
+    found = with_beginnings(short, runs)
+    assert "though the distance is 0 at iteration 100,000" in usable(found)[1]["r0"]
+    assert "`ultraslow import --shift -100000` does so" in earlier_records(found)
+    moving = {"r0": recorded([100_000, 100_001, 110_000], [0.5, 1, 2])}
+    assert "distance is 0" not in usable(with_beginnings(short, moving))[1]["r0"]
 
 
 def test_a_run_without_a_constant_rate_says_what_it_lacks():

@@ -459,6 +459,27 @@ def test_steps_one_below_an_interval_may_be_counted_from_0(write, steps, hinted)
         assert any("--shift 1" in one for one in told) == (hinted and not shift)
 
 
+@pytest.mark.parametrize(
+    ("steps", "distance", "hinted"),
+    [
+        ([100_000, 100_001, 100_002], [0, 1, 2], True),
+        ([100_000, 100_001, 100_002], [1, 2, 3], False),
+        ([0, 1, 2], [0, 1, 2], False),
+        ([1, 2, 3], [0, 1, 2], False),
+    ],
+)
+def test_a_distance_of_0_at_a_late_step_may_be_where_training_begins(
+    write, steps, distance, hinted
+):
+    log = write("one.csv", table({"step": steps, "distance": distance}))
+    told = json.loads(only(us.import_runs(log)).attrs["origin"])["assumptions"]
+    assert any("--shift -100000 counts from it" in one for one in told) == hinted
+    if hinted:
+        moved = only(us.import_runs(log, shift=-100_000))
+        assert moved["iteration"].values.tolist() == [0, 1, 2]
+        assert "--shift" not in moved.attrs["origin"]
+
+
 def test_runs_told_apart_by_batch_size_have_it(write):
     columns = {"step": [1, 2, 1, 2], "distance": [1, 2, 1, 3], "batch_size": [32, 32, 64, 64]}
     found = us.import_runs(write("all.csv", table(columns)), by="batch_size")

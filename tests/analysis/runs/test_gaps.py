@@ -101,3 +101,18 @@ def test_seeds_in_a_row_are_a_range():
         "0, 1",
         "0–2",
     ]
+
+
+def test_nearly_equal_rates_that_split_an_arm_are_told_and_no_seed_is_missing(make):
+    def runs(*rates):
+        return {
+            f"s{seed}": make(run=f"s{seed}", seed=seed, records=FEW, rate=rate)
+            for seed, rate in enumerate(rates)
+        }
+
+    assert gaps(runs(0.1, 0.101, 0.102)) == (
+        "batch size 64 is split into 3 arms of one run each by learning rates from 0.1 to 0.102; "
+        "only runs of one rate are an arm",
+    )
+    # Rates that far apart are compared.
+    assert not any("split" in one for one in gaps(runs(0.1, 0.2, 0.4)))

@@ -637,3 +637,19 @@ def test_a_distance_that_falls_has_added_nothing(make):
     verdict = log_growth(Study(runs))
     assert verdict.verdict == "contradicted"
     assert "its last decade added nothing" in verdict.reason
+
+
+def test_rates_that_split_an_arm_are_told(make):
+    rates = [0.1 + 0.001 * seed for seed in range(5)]
+    runs = {f"s{k}": make(run=f"s{k}", seed=k, last=3000, rate=rates[k]) for k in range(5)}
+    verdict = log_growth(Study(runs))
+    told = "5 runs at batch size 64 have 5 learning rates (0.1, 0.101, 0.102, …)"
+    assert told in verdict.reason
+    assert verdict.needed.endswith(", all at one learning rate")
+
+
+def test_late_records_are_advised_earlier_and_not_longer_alone(make):
+    late = [0, *range(100, 20_001, 200)]
+    verdict = log_growth(Study({f"s{k}": make(seed=k, records=late) for k in range(4)}))
+    assert "the records span 2.30 decades of constant" in verdict.reason
+    assert verdict.needed.startswith("records from iteration 62 on at the latest, or ")
