@@ -492,7 +492,7 @@ def _naming_odd(
         doubts = [f"{odd.in_words(sizes)}; {without}", found.reason]
         return replace(found, status="misfit", reason="; ".join(filter(None, doubts)))
     known = [one for one in (found.size, fit.critical) if not math.isnan(one.low)]
-    ends = {"low": min(one.low for one in known), "high": max(one.high for one in known)}
+    low, high = min(one.low for one in known), max(one.high for one in known)
     shown, other = (fit.critical, found.size) if odd.rise else (found.size, fit.critical)
     fewest = (fit.fewest_steps, found.fewest_steps)
     told = f"{_in_numbers(other, fewest[1 if odd.rise else 0])}; the interval holds both"
@@ -500,7 +500,7 @@ def _naming_odd(
     if odd.rise:
         which = f"the estimate is of the {len(kept)} sizes up to there, and of all {sizes.size}"
         found = replace(found, fewest_steps=fewest[0], departure=fit.departure, basis=fit.basis)
-    size = replace(shown, **ends)
+    size = replace(shown, low=low, high=high)
     doubts = [f"{odd.in_words(sizes)}; {which}: {told}", _open_ends(replace(fit, critical=size))]
     reason = "; ".join(filter(None, doubts))
     return replace(found, size=size, status="misfit", reason=reason)
