@@ -73,7 +73,7 @@ def odd_sizes(sizes: Array, means: Array, weights: Array | None = None) -> OddSi
     >>> sizes = np.array([16.0, 64, 256, 1024, 4096, 8192])
     >>> steps = 100 * (1 + 512 / sizes) * [1, 1, 1, 1, 1.5, 3]
     >>> print(odd_sizes(sizes, np.log(steps)).in_words(sizes))
-    beyond batch size 1024 the iterations rise again, by 113% over the fewest at 8,192, which no \
+    beyond batch size 1024 the iterations rise again, by 112% over the fewest at 8192, which no \
 hyperbola does
     """
     count = sizes.size
