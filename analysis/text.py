@@ -194,6 +194,16 @@ def sizes_in_words(listed: str) -> str:
     return f"batch size{'s' if len(sizes) > 1 else ''} {', '.join(sizes)}"
 
 
+def sizes_and(sizes: Sequence[int]) -> str:
+    """Batch sizes in a sentence.
+
+    >>> sizes_and([64]), sizes_and([64, 256]), sizes_and([64, 256, 25_000])
+    ('batch size 64', 'batch sizes 64 and 256', 'batch sizes 64, 256 and 25,000')
+    """
+    *most, last = map(number, sizes)
+    return f"batch sizes {', '.join(most)} and {last}" if most else of_batch_size(sizes[0])
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun.
 

@@ -17,8 +17,14 @@ from .clocks import (
 )
 from .colours import COLOURS as COLOURS, role_of_size as role_of_size
 from .drawing import MARGINS as MARGINS, Paint as Paint, svg as svg
-from .forests import exponents as exponents, ladder as ladder, rows_of_arms as rows_of_arms
+from .forests import (
+    Row as Row,
+    exponents as exponents,
+    ladder as ladder,
+    rows_of_arms as rows_of_arms,
+)
 from .growth import (
+    curve_of as curve_of,
     distance as distance,
     panel as panel,
     residuals as residuals,

@@ -201,9 +201,10 @@ def leading(every: Sequence[Shown]) -> list[Shown]:
     Rungs of ladders and further sets of equal runs are left out where others are there.
     """
     plain = [one for one in every if not one.rung and not one.set_name] or list(every)
+    following = _following(plain)
     alike: dict[tuple[str, float], set[int]] = {}
     for one in plain:
-        alike.setdefault(_following(one), set()).add(one.batch_size)
+        alike.setdefault(following[one], set()).add(one.batch_size)
     # Of rates that follow one rule those with most batch sizes, first of √M.
     kinds = sorted(
         alike,
@@ -212,16 +213,31 @@ def leading(every: Sequence[Shown]) -> list[Shown]:
     found: dict[int, Shown] = {}
     for one in plain:
         best = found.get(one.batch_size)
-        if _following(one) == kinds[0] and (best is None or len(one.nodes) > len(best.nodes)):
+        if following[one] == kinds[0] and (best is None or len(one.nodes) > len(best.nodes)):
             found[one.batch_size] = one
     return [found[size] for size in sorted(found)]
 
 
-def _following(one: Shown) -> tuple[str, float]:
-    """The rule of an arm, and its constant: η/M^x to two digits."""
+def _following(every: Iterable[Shown]) -> dict[Shown, tuple[str, float]]:
+    """The rule of each arm, and the constant η/M^x that it shares with others of the rule."""
+    found: dict[Shown, tuple[str, float]] = {}
+    shared: dict[str, float] = {}
+    for one in sorted(every, key=_constant):
+        rule, constant = _constant(one)
+        # Rounded rates differ a little: those alike take the lowest, and no digit parts them.
+        if not constant <= shared.get(rule, -1.0) * (1 + _ALIKE):
+            shared[rule] = constant
+        found[one] = rule, shared[rule]
+    return found
+
+
+_ALIKE = 0.05  # by which constants of one rule may differ, as rates were rounded
+
+
+def _constant(one: Shown) -> tuple[str, float]:
     power = {"sqrt": 0.5, "linear": 1.0}.get(one.rule, 0.0)
     known = one.rate and one.batch_size
-    return one.rule, float(f"{one.rate / one.batch_size**power:.2g}") if known else 0.0
+    return one.rule, one.rate / one.batch_size**power if known else 0.0
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.transforms import offset_copy
 
-from ultraslow.analysis.growth import MARGIN, at_latest_onset
+from ultraslow.analysis.growth import MARGIN, ArmJudgement, at_latest_onset
 from ultraslow.analysis.intervals import SEEDS, Interval, t_interval
+from ultraslow.analysis.predictions.growth import deciding_arms
 from ultraslow.analysis.runs import SUMMED_RATE, clock_words
 from ultraslow.analysis.scores import Ladder
 from ultraslow.analysis.study import Study
@@ -39,6 +40,7 @@ class Row:
         rank: of the batch size, which gives mark and colour; −1 for ink.
         sizes: number of batch sizes.
         hollow: whether its mark is open.
+        level: confidence level at which P1 judges the arm; NaN where it does not.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Row:
     rank: int = -1
     sizes: int = 1
     hollow: bool = False
+    level: float = math.nan
 
     @property
     def colour(self) -> str:
@@ -77,9 +80,10 @@ def exponents(
 ) -> Axes:
     """Growth exponents p with intervals, an arm a row: 0 is log t, ½ diffusion.
 
-    Small dots are seeds; the bar is the interval of their mean for four seeds or more, else the
-    intervals of the runs joined. The green zone counts as log t. Open marks: most seeds have their
-    onset at the latest allowed, a tenth of the iterations, and a later one would lower p.
+    Small dots are seeds; the bar is the interval with which P1 judges the arm; where it does not,
+    that of the mean for four seeds or more, else the intervals of the runs joined. The green zone
+    counts as log t. Open marks: most seeds have their onset at the latest allowed, a tenth of the
+    iterations, and a later one would lower p.
 
     Arguments:
         runs: a study, recordings as `us.load` gives them, or what `us.fit_growth` gives, a series
@@ -127,17 +131,29 @@ def rows_of_arms(study: Study, clock: str = "iteration") -> list[Row]:
     if fits is None:
         return []
     found = []
+    judged = study.found(_judged) if clock == "iteration" else {}
     for one in arms_of(study):
         nodes = [node for node in one.nodes if node in fits["node"].values]
         own = fits.sel(node=nodes)
         own = own.isel(node=np.flatnonzero(np.isfinite(own["exponent"].values)))
         if own.sizes["node"]:
-            found.append(_arm_row(one, own))
+            said = next((judged[node] for node in nodes if node in judged), None)
+            found.append(_arm_row(one, own, said))
     return found[:MOST]
 
 
-def _arm_row(one: Shown, own: xr.Dataset) -> Row:
-    summary = summed_up(own)
+def _judged(study: Study) -> dict[str, ArmJudgement]:
+    """What P1 takes of the arms that speak, by each of their runs."""
+    return {
+        node: said
+        for part in study.sets.values()
+        for arm, said in deciding_arms(part)
+        for node in arm.nodes
+    }
+
+
+def _arm_row(one: Shown, own: xr.Dataset, said: ArmJudgement | None = None) -> Row:
+    summary = summed_up(own) if said is None else said.exponent
     onsets = [look.shown(f(own["onset"].values), 2) for f in (np.min, np.max)]
     onset = onsets[0] if onsets[0] == onsets[1] else "–".join(onsets)
     return Row(
@@ -149,6 +165,7 @@ def _arm_row(one: Shown, own: xr.Dataset) -> Row:
         one.rank,
         one.sizes,
         hollow=at_latest_onset(own),
+        level=math.nan if said is None else said.level,
     )
 
 

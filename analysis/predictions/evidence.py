@@ -252,6 +252,7 @@ def decided_by_arms(
         assumptions=(*assumptions, *joint, *few),
         null=(show(zone.low), show(zone.high)),
         span=span,
+        level=found.judged.level,
         have=need.have,
         need=need.need,
         unit=need.unit,

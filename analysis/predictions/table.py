@@ -78,6 +78,13 @@ COLUMNS = {
     "unit": "of `have` and `need`",
 }
 
+# Texts beside the columns, for who has room for a sentence only.
+BESIDE = {
+    "brief": "what was found, in a sentence or two",
+    "about": "the arms that the verdict is about, where they are not all",
+    "law": "the law that was found in place of log t",
+}
+
 
 def test(runs: xr.DataTree, *, level: float = 0.95) -> xr.Dataset:
     """Verdicts on the predictions about how the distance grows.
@@ -110,7 +117,7 @@ test.__test__ = False  # type: ignore[attr-defined]
 def verdicts_on(study: Study) -> xr.Dataset:
     """Verdicts on the predictions about recordings at hand, as `test` gives them."""
     found = {
-        name: [in_phase(_decided(key, part), part) for key in TESTS]
+        name: [in_phase(_decided(key, part), part).told_at(study.level) for key in TESTS]
         for name, part in study.sets.items()
     }
     recordings = [len(part.runs) for part in study.sets.values()]
@@ -197,10 +204,15 @@ def as_dataset(found: Mapping[str, Sequence[Verdict]], *, level: float) -> xr.Da
         for place, (name, meaning) in enumerate(COLUMNS.items())
     }
     names = [item.prediction for item in next(iter(found.values()))]
-    # Beside the reasons, for who has room for a sentence only.
-    brief = np.asarray([[item.brief for item in verdicts] for verdicts in found.values()])
-    told = ("set", "prediction"), brief, {"long_name": "what was found, in one sentence"}
-    coords = {"set": list(found), "prediction": names, "brief": told}
+    told = {
+        name: (
+            ("set", "prediction"),
+            np.asarray([[getattr(item, name) for item in own] for own in found.values()]),
+            {"long_name": meaning},
+        )
+        for name, meaning in BESIDE.items()
+    }
+    coords = {"set": list(found), "prediction": names, **told}
     return xr.Dataset(variables, coords=coords, attrs={"level": level})
 
 

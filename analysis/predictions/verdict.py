@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from ultraslow.analysis.intervals import NOT_APPLICABLE, UNDECIDABLE, Interval
 from ultraslow.analysis.runs import Span
 from ultraslow.analysis.study import Missing, Sample
+from ultraslow.analysis.text import percent
 from ultraslow.diffusion.predictions import PREDICTIONS
 
 
@@ -21,6 +22,8 @@ class Verdict:
         effect_low: lower end of its interval.
         effect_high: upper end of its interval.
         effect_meaning: what the effect is, and for which part of the sample.
+        effect_level: confidence level of its interval, where a rule shares or splits the error;
+            NaN for that of the study.
         null: the values of the effect at which the prediction holds, (lowest, highest); NaN where
             the rule is about more than one number.
         span: first and last iteration that it speaks of; NaN where nothing was measured.
@@ -31,7 +34,9 @@ class Verdict:
         assumptions: conditions that were checked, with what was found.
         reason: why this verdict, in one sentence.
         needed: what would decide it; empty when it is decided.
-        brief: what was found in one sentence, where that is not how the reason begins.
+        brief: what was found in a sentence or two, where that is not how the reason begins.
+        about: the arms that the word is about, in words, where they are not all; else empty.
+        law: the law that P1 found in place of log t; empty for log t and for none.
     """
 
     prediction: str
@@ -51,6 +56,9 @@ class Verdict:
     assumptions: tuple[str, ...] = ()
     needed: str = ""
     brief: str = ""
+    about: str = ""
+    law: str = ""
+    effect_level: float = math.nan
 
     def lacking(self, missing: Missing, sample: Sample) -> "Verdict":
         """The verdict that nothing can be decided about a sample, and why."""
@@ -83,6 +91,7 @@ class Verdict:
         assumptions: tuple[str, ...] | None = None,
         null: tuple[float, float] | None = None,
         span: Span | None = None,
+        level: float = math.nan,
         have: float = math.nan,
         need: float = math.nan,
         unit: str = "",
@@ -99,6 +108,7 @@ class Verdict:
             assumptions: what it takes for granted; as they were by default.
             null: the values of the effect at which the prediction holds; as they were by default.
             span: first and last iteration that it speaks of; as it was by default.
+            level: confidence level of the effect's interval; that of the study by default.
             have: how much there is of what is missing; told only where nothing could be decided.
             need: how much of it would decide.
             unit: of both.
@@ -120,7 +130,18 @@ class Verdict:
             unit=unit if undecided else "",
             null=self.null if null is None else null,
             span=self.span if span is None else span,
+            effect_level=level,
         )
+
+    def told_at(self, usual: float) -> "Verdict":
+        """The verdict with the level of its interval in words, where that is not the usual one."""
+        if not abs(self.effect_level - usual) > _ROUNDING:
+            return self
+        meaning = f"{self.effect_meaning}; {percent(self.effect_level, 1)} interval"
+        return replace(self, effect_meaning=meaning)
+
+
+_ROUNDING = 1e-9
 
 
 def question(prediction: str, effect_meaning: str) -> Verdict:

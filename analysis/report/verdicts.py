@@ -37,7 +37,7 @@ def verdict_tables(found: xr.Dataset, *, whole: bool = False) -> list[Table]:
     """
     tables = []
     for place, name in enumerate(found["set"].values.tolist()):
-        rows = verdict_rows(found.sel(set=[name]))
+        rows = _rows(found, name)
         tables += _titled(found, name)
         if whole:
             tables += _in_whole(rows, brief=place > 0)
@@ -52,7 +52,7 @@ def answer_tables(found: xr.Dataset) -> list[Table]:
     """What each set answers to the question, and how many predictions came out how."""
     tables = []
     for name in found["set"].values.tolist():
-        rows = verdict_rows(found.sel(set=[name]))
+        rows = _rows(found, name)
         tables += [
             *_titled(found, name),
             Table(notes=(_answer(rows, _finding(found, name)), _counted(rows))),
@@ -82,6 +82,15 @@ def effect(row: Mapping[str, Any]) -> str:
     return str(Interval(value, low, high))
 
 
+def _rows(found: xr.Dataset, name: str) -> list[dict[str, Any]]:
+    """The verdicts on a set, each with the arms that it is about, where they are not all."""
+    rows = verdict_rows(found.sel(set=[name]))
+    told = [""] * len(rows)
+    if "about" in found.coords:
+        told = found["about"].sel(set=name).values.tolist()
+    return [row | {"about": about} for row, about in zip(rows, told, strict=True)]
+
+
 def _titled(found: xr.Dataset, name: str) -> list[Table]:
     if found.sizes["set"] == 1:
         return []
@@ -97,8 +106,23 @@ def _finding(found: xr.Dataset, name: str) -> str:
 
 def _answer(rows: Sequence[Mapping[str, Any]], finding: str) -> str:
     first = next(row for row in rows if row["prediction"] == QUESTION)
-    said = f"{PREDICTIONS[QUESTION].title}: {first['verdict']}. {finding or first['reason']}"
+    at = f" {first['about']}" if first["about"] else ""
+    why = without_place(finding or first["reason"], first["about"])
+    said = f"{PREDICTIONS[QUESTION].title}: {first['verdict']}{at}. {why}"
     return f"{said} Would decide it: {first['needed']}." if first["needed"] else said
+
+
+def without_place(finding: str, place: str) -> str:
+    """A finding after the place that it is about has been named.
+
+    >>> without_place("At batch size 64 it added much.", "at batch size 64")
+    'It added much.'
+    """
+    begins = f"{place[:1].upper()}{place[1:]} "
+    if not place or not finding.startswith(begins):
+        return finding
+    rest = finding.removeprefix(begins)
+    return rest[:1].upper() + rest[1:]
 
 
 def _counted(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -116,7 +140,7 @@ def _in_lines(rows: Sequence[Mapping[str, Any]], finding: str, *, brief: bool) -
         entry("", "prediction", left=True),
         entry("verdict", "verdict", left=True),
         Column("effect", effect, left=True, solid=True),
-        Column("", lambda row: PREDICTIONS[row["prediction"]].title, left=True),
+        Column("", _title, left=True),
     )
     shown = [row for row in rows if not (brief and folded(row))]
     hidden = len(rows) - len(shown)
@@ -125,6 +149,11 @@ def _in_lines(rows: Sequence[Mapping[str, Any]], finding: str, *, brief: bool) -
     notes = (said,) if hidden else ()
     lines = Table(columns=columns, rows=shown if len(shown) > 1 else (), notes=notes)
     return [Table(notes=(_answer(rows, finding),)), lines]
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    title = PREDICTIONS[row["prediction"]].title
+    return f"{title} ({row['about']})" if row["about"] else title
 
 
 def _in_whole(rows: Sequence[Mapping[str, Any]], *, brief: bool) -> list[Table]:

@@ -13,7 +13,8 @@ own, on the clock in question. What is left is the root mean square of ln d.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
@@ -48,7 +49,7 @@ from ultraslow.analysis.runs import (
     window_mean,
 )
 from ultraslow.analysis.study import Study
-from ultraslow.analysis.text import number, percent, rounded
+from ultraslow.analysis.text import number, percent, rounded, sentence, sizes_and
 from ultraslow.diffusion.noise import increment_excess
 
 from .scaled_sets import (
@@ -57,6 +58,7 @@ from .scaled_sets import (
     MARGIN,
     RATE_TOLERANCE,
     SQUARE_ROOT,
+    TIMES,
     Claim,
     Curves,
     lacking_sizes,
@@ -140,18 +142,41 @@ def _collapse(study: Study, claim: Claim) -> Verdict:
     )
     times = last_common_decade(chosen.runs, clock=claim.clock)
     found = _compare(log_curves(chosen, times, clock=claim.clock), claim)
+    few = chosen.batch_sizes != following.batch_sizes
     blank = replace(
         blank,
         sample=chosen.sample,
         assumptions=noted,
+        about=sizes_and(chosen.batch_sizes) if few else "",
         null=(1 / (1 + MARGIN), 1 + MARGIN),
         span=_iterations(chosen, times, claim),
     )
     longer = chosen.longer(10 * common_window(chosen.runs)[1])
-    if claim.clock == ITERATION:
-        return _judge(blank, found, None, _span(times, claim), longer)
-    by_slope = _slopes(log_slopes(chosen, times, clock=claim.clock), claim)
-    return _judge(blank, found, by_slope, _span(times, claim), longer)
+    by_slope = None
+    if claim.clock != ITERATION:
+        by_slope = _slopes(log_slopes(chosen, times, clock=claim.clock), claim)
+    verdict = _judge(blank, found, by_slope, _span(times, claim), longer)
+    if not few:
+        return verdict
+    gone = _not_compared(set(following.batch_sizes) - set(chosen.batch_sizes), short)
+    return replace(verdict, brief=f"{_first(verdict.reason)} {gone}")
+
+
+def _first(reason: str) -> str:
+    """The sentence that a reason begins with."""
+    return re.split(r"(?<=\.) (?=[A-Z])", reason, maxsplit=1)[0]
+
+
+def _not_compared(gone: Collection[int], short: Mapping[int, float]) -> str:
+    """Which batch sizes under the rule did not enter, in sentences."""
+    near, others = (sorted(size for size in gone if (size in short) is so) for so in (True, False))
+    told = []
+    if near:
+        are = "is" if len(near) == 1 else "are"
+        told.append(f"{sizes_and(near)}, near the training set's size, {are} set aside")
+    if others:
+        told.append(f"{sizes_and(others)} could not be compared")
+    return " ".join(map(sentence, told))
 
 
 def collapsing(study: Study, clock: str = ITERATION) -> Study:
@@ -174,8 +199,9 @@ def collapsing(study: Study, clock: str = ITERATION) -> Study:
 class _Ratios:
     """Ratios of distances: of the extremes over the decade and at its end, and of all pairs.
 
-    Or of log-slopes, whose extremes are known over the decade alone. What contradicts is held to
-    the level at which all of these hold together, with half of the error to spare.
+    The latter also at the level at which all of them hold together, `surely`. Or of log-slopes,
+    whose extremes are known over the decade alone. What contradicts is held to the level at which
+    all of these hold together, with half of the error to spare.
     """
 
     extremes: tuple[Interval, ...]
@@ -184,6 +210,7 @@ class _Ratios:
     level: float
     sharp: float
     spread: float = 0.0
+    surely: Sequence[Interval] = ()
 
     @property
     def word(self) -> str:
@@ -213,7 +240,14 @@ def _compare(curves: Curves, claim: Claim) -> _Ratios:
         curves.level,
         sharp.level,
         max(float(values.std(ddof=1)) for values in means.logs.values()),
+        _all_pairs(curves),
     )
+
+
+def _all_pairs(curves: Curves) -> list[Interval]:
+    """The ratios of all pairs in time with intervals that hold together."""
+    count = len(curves.pairs_in_time())
+    return replace(curves, level=joint_level(curves.level, count)).pairs_in_time()
 
 
 def _sharp(curves: Curves, claim: Claim) -> float:
@@ -243,7 +277,7 @@ def _judge(
 ) -> Verdict:
     """The verdict on distances, and over the summed rate on log-slopes as well."""
     in_rate = blank.prediction == LINEAR.prediction
-    word, reason = found.word, _reason(found, span)
+    word, reason = found.word, _reason(found, span, blank.about)
     if in_rate and slopes is None:
         word = UNDECIDABLE if word == SUPPORTED else word
         reason += " The distance of some runs falls, and has no log-slope."
@@ -274,6 +308,7 @@ def _judge(
         found.extremes[0].mapped(ratio_of),
         reason=reason,
         needed=needed,
+        level=found.sharp,
         assumptions=(*blank.assumptions, *between),
         have=count if seeds else math.nan,
         need=seeds or math.nan,
@@ -311,26 +346,34 @@ def _zone(margin: float) -> str:
     return f"{1 / (1 + margin):.2f} to {1 + margin:.2f}"
 
 
-def _reason(found: _Ratios, span: str) -> str:
+def _reason(found: _Ratios, span: str, about: str = "") -> str:
     extremes, at_end = found.extremes
-    widest = max(found.everywhere, key=lambda ratio: ratio.farthest)
+    place = max(range(len(found.everywhere)), key=lambda k: found.everywhere[k].farthest)
+    widest = found.everywhere[place]
     one_curve = f"where {_zone(MARGIN)} counts as one curve"
     if found.word == SUPPORTED:
+        every = f"every two of {about}" if len(found.everywhere) > TIMES and about else about
         return (
-            f"Over {span} every two batch sizes have moved equally far, {one_curve}; the least "
-            f"certain ratio is {named(widest, ratio_of)}."
+            f"Over {span} {every or 'every two batch sizes'} have moved equally far, {one_curve}; "
+            f"the least certain ratio is {named(widest, ratio_of)}."
         )
     largest, smallest = extremes.name.replace("batch", "batch size").split(" over ")
-    still = "still " if found.word == CONTRADICTED else ""
+    still = "still " if abs(at_end.value) <= abs(extremes.value) else ""
     moved = (
         f"Over {span} {largest} has moved {extremes.mapped(ratio_of)} times as far as {smallest}, "
         f"and {still}{at_end.mapped(ratio_of)} times at the end, {one_curve}"
     )
     if found.word == CONTRADICTED:
         return f"{moved}."
+    if widest.name == extremes.name:
+        when = ("at the start", "in the middle", "")[place % TIMES]
+        return f"{moved}; {when} it was {widest.mapped(ratio_of)} times." if when else f"{moved}."
     # The claim is judged by the extremes, named beforehand; of several pairs one is far by chance.
-    chosen = ", which as the farthest of them may be so by chance"
-    by_chance = chosen if _beyond(widest, found.limit) else ""
+    by_chance = ""
+    if _beyond(found.surely[place], found.limit):
+        by_chance = ", which is no chance; the extremes, named beforehand, decide"
+    elif _beyond(widest, found.limit):
+        by_chance = ", which as the farthest of them may be so by chance"
     return f"{moved}; of all pairs the farthest apart is {named(widest, ratio_of)}{by_chance}."
 
 

@@ -281,6 +281,7 @@ def _judge(blank: Verdict, growth: Verdict, place: Place, others: str) -> Verdic
         effect_low=growth.effect_low,
         effect_high=growth.effect_high,
         effect_meaning=growth.effect_meaning,
+        effect_level=growth.effect_level,
         span=growth.span,
     )
 

@@ -44,7 +44,7 @@ DECADES = 2.0
 RATE_TOLERANCE = 0.01
 # Largest relative difference that counts as none.
 MARGIN = 0.10
-_TIMES = 3
+TIMES = 3  # start, middle and end of the decade
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Curves:
 
     def pairs_in_time(self) -> list[Interval]:
         """Ratios of all pairs at the start, in the middle and at the end of the times."""
-        columns = np.linspace(0, GRID - 1, _TIMES).astype(int)
+        columns = np.linspace(0, GRID - 1, TIMES).astype(int)
         together = [self.at(column).pairs() for column in columns]
         return [ratio for pair in zip(*together, strict=True) for ratio in pair]
 

@@ -84,8 +84,8 @@ def generalization(study: Study) -> Verdict:
     if given is None:
         return too_few_seeds(blank, study)
     # Several batch sizes may each contradict the claim for all; their errors are shared out.
-    joint = replace(given, level=1 - (1 - study.level) / len(given.larger))
-    return _judge(blank, given, _gaps(given), _gaps(joint))
+    wide = replace(given, level=_joint(given))
+    return _judge(blank, given, _gaps(given), _gaps(wide))
 
 
 def without_scores(blank: Verdict, study: Study, *, full: bool = False) -> Verdict | None:
@@ -179,10 +179,11 @@ def _judge(
     if staying:
         worst = max(staying, key=lambda gap: gap.contrast.low)
         reason = f"{after} {given.told(worst)}, {given.equal}."
-        return _decided(blank, CONTRADICTED, reason, worst, given)
+        return _at_joint(_decided(blank, CONTRADICTED, reason, worst, given), given)
     needless = [gaps for gaps in wide.values() if gaps.needless]
     if needless and needless[0].epochs is not None:
-        return _needless(blank, needless[0].epochs, str(needless[0].base_rate), given)
+        told = _needless(blank, needless[0].epochs, str(needless[0].base_rate), given)
+        return _at_joint(told, given)
     if not updates or not epochs:
         missing = _without_arm(given, "updates" if not updates else "samples")
         return blank.lacking(missing, blank.sample)
@@ -202,6 +203,15 @@ def _judge(
 def _decided(blank: Verdict, word: str, reason: str, gap: Gap, given: Setting) -> Verdict:
     told = meaning(given, gap.batch_size, "equal updates")
     return blank.decided(word, gap.contrast, reason=reason, needed="", meaning=told)
+
+
+def _at_joint(verdict: Verdict, given: Setting) -> Verdict:
+    """A verdict whose interval shares the error among all larger batch sizes."""
+    return replace(verdict, effect_level=_joint(given))
+
+
+def _joint(given: Setting) -> float:
+    return 1 - (1 - given.level) / len(given.larger)
 
 
 def _needless(blank: Verdict, epochs: Gap, base_rate: str, given: Setting) -> Verdict:
@@ -269,7 +279,7 @@ def _undecided(
 
 def _chance(given: Setting, updates: Sequence[Gap], wide: Mapping[int, Gaps], seeds: int) -> float:
     """Chance that so many seeds decide: a gap that stays, or all closed beside one that was."""
-    joint = 1 - (1 - given.level) / len(given.larger)
+    joint = _joint(given)
     shared = [gaps.updates for gaps in wide.values() if gaps.updates is not None]
     stays = max((chance_beyond(gap, seeds, level=joint) for gap in shared), default=0.0)
     there = [gaps.epochs for gaps in wide.values() if gaps.epochs is not None]

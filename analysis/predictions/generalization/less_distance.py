@@ -316,7 +316,8 @@ def _judge(
     tuned = [pair for pair in less if pair.worse.enclosed]
     if tuned:
         clearest = max(tuned, key=lambda pair: pair.score.low)
-        return _told(blank, SUPPORTED, clearest, f"{_capital(str(clearest))}.")
+        told = _told(blank, SUPPORTED, clearest, f"{_capital(str(clearest))}.")
+        return replace(told, effect_level=_shared(sharp, level))
     if less:
         clearest = max(less, key=lambda pair: pair.score.low)
         return _untuned(blank, clearest, clearest.worse, f"{_capital(str(clearest))}")
@@ -354,7 +355,7 @@ def _with_seeds(
         worse = max(plain, key=lambda pair: pair.score.value).worse
         return _with_rates(blank, worse)
     limit = math.log1p(DISTANCE_MARGIN)
-    shared = 1 - (1 - level) / (2 * len(sharp))
+    shared = _shared(sharp, level)
 
     def less(pair: Pair, seeds: int) -> float:
         scores = chance_within(pair.score, seeds, low=margin, level=shared, arms=2)
@@ -381,6 +382,11 @@ def _with_seeds(
         return replace(blank, needed=needed)
     needed = more.in_words("an arm")
     return replace(blank, needed=needed, have=count, need=more.count, unit="seeds")
+
+
+def _shared(sharp: list[Pair], level: float) -> float:
+    """The level of what supports: scores and distances of so many pairs share the error."""
+    return 1 - (1 - level) / (2 * len(sharp))
 
 
 def _capital(text: str) -> str:

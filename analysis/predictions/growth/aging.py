@@ -158,7 +158,8 @@ def aging(study: Study) -> Verdict:
     joint = joint_level(study.level, len(arms))
     wide = [_jackknife(arm, level=joint) for arm in arms]
     span = _span(arms)
-    return _verdict(blank, used, found, wide, notes=notes, span=span, level=study.level)
+    levels = study.level, joint
+    return _verdict(blank, used, found, wide, notes=notes, span=span, levels=levels)
 
 
 def _times(run: xr.Dataset) -> NDArray[np.int64]:
@@ -324,7 +325,7 @@ def _verdict(
     *,
     notes: tuple[str, ...] = (),
     span: Span = (math.nan, math.nan),
-    level: float = 0.95,
+    levels: tuple[float, float] = (0.95, 0.95),
 ) -> Verdict:
     margin, against_margin = math.log1p(MARGIN), math.log(AGAINST)
     word, item = UNDECIDABLE, max(found, key=lambda item: float(item.high.max()))
@@ -335,7 +336,7 @@ def _verdict(
         word, item = SUPPORTED, _clearest([one for one in found if one.high.max() < -margin])
     best = int((item.low if word == CONTRADICTED else item.high).argmax())
     value, low, high = (float(np.exp(ends[best])) for ends in (item.log, item.low, item.high))
-    need = _need(found, level) if word == UNDECIDABLE else Missing("", "")
+    need = _need(found, levels[0]) if word == UNDECIDABLE else Missing("", "")
     return blank.decided(
         word,
         Interval(value, low, high, item.seeds),
@@ -346,6 +347,7 @@ def _verdict(
         assumptions=(*_estimated(study), *notes),
         null=(0.0, 1 / (1 + MARGIN)),
         span=span,
+        level=levels[word == CONTRADICTED],
         have=need.have,
         need=need.need,
         unit=need.unit,

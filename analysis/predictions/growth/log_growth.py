@@ -43,7 +43,6 @@ from ultraslow.analysis.intervals import (
     SEEDS,
     SUPPORTED,
     UNDECIDABLE,
-    VERDICTS,
     Interval,
     joint_level,
     t_interval,
@@ -56,6 +55,7 @@ from ultraslow.analysis.runs import Arm, arm_names, grouped, split_by_rate
 from ultraslow.analysis.study import Missing, Study
 from ultraslow.analysis.text import fixed, number, percent, plural, sentence
 
+from .each_arm import about, arms_say, otherwise
 from .speaking import (
     SpeakingArm,
     clear_of_zero,
@@ -111,7 +111,6 @@ NULL = (-MARGIN, MARGIN)
 # What decides where growth has ended, and its values at which log t holds.
 RATIO_EFFECT = "ratio of what the last decade added to what the one before did (1 or more: log t)"
 _OF_DECADES = (RATIO_EFFECT, (10**-MARGIN, math.inf))
-_NAMED = 4  # arms that a sentence names; of more their number is told
 
 
 def log_growth(study: Study) -> Verdict:
@@ -145,13 +144,24 @@ def log_growth(study: Study) -> Verdict:
     compared = arm_compared(shown.name, own.runs, level=study.level)
     besides = power_of_logarithm(shown, found, own, compared)
     brief = _brief(shown, found, level=study.level)
+    if brief and (others := otherwise(arms, found)):
+        brief = f"{brief} {sentence(others)}"
     reason = _reason(shown, arms, found, besides, level=study.level)
     if told := falling(arms, kept):
         brief, reason = brief and f"{told} {brief}", f"{told} {reason}"
     effect, meaning, null = found.arms[shown.name].exponent, EFFECT, NULL
+    of_effect = found.arms[shown.name].level
     if found.ended:
         effect, meaning, null = mean_decade_ratio(shown.ratios, level=study.level), *_OF_DECADES
-    return replace(blank, brief=brief).decided(
+        of_effect = study.level
+    late = found.word == SUPPORTED and logarithm_ratio(shown.last, shown.onset) >= _AS_MUCH
+    blank = replace(
+        blank,
+        brief=brief,
+        about=about(arms, found, len(runs.arms)),
+        law=shown.late_law if late else "",
+    )
+    return blank.decided(
         found.word,
         effect,
         reason=reason,
@@ -168,6 +178,7 @@ def log_growth(study: Study) -> Verdict:
             *told_apart(unusable),
         ),
         span=(shown.first, shown.last),
+        level=of_effect,
         have=advice.have,
         need=advice.need,
         unit=advice.unit,
@@ -300,10 +311,10 @@ def _reason(
     """How the distance grew, what tells it from the rival, and which arms say so."""
     said = found.arms[shown.name]
     if found.ended:
-        return " ".join([_end(shown, level=level), *_arms_say(arms, found, level=level)])
+        return " ".join([_end(shown, level=level), *arms_say(arms, found, level=level)])
     parts = [_growth(shown, found, level=level), _rival(shown, said, found.word), besides]
     told = [f"{part}." for part in parts if part]
-    return " ".join([*told, *_arms_say(arms, found, level=level)])
+    return " ".join([*told, *arms_say(arms, found, level=level)])
 
 
 def _end(shown: SpeakingArm, *, level: float) -> str:
@@ -323,7 +334,7 @@ def _growth(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
     span = f"Over iterations {number(shown.first)} to {number(shown.last)}"
     log = found.word == SUPPORTED
     grew = {
-        SUPPORTED: f"the distance at {shown.name} grew like {_logarithm(shown)}",
+        SUPPORTED: f"the distance at {shown.name} grew like {shown.logarithm}",
         CONTRADICTED: f"the distance at {shown.name} grew like t^p",
         UNDECIDABLE: f"t^p fitted to the distance at {shown.name} comes out",
     }[found.word]
@@ -343,15 +354,18 @@ def _brief(shown: SpeakingArm, found: Judgement, *, level: float) -> str:
     told = f"{fixed(ratio.value)} {ratio.ends(fixed)} times as much distance as the one before"
     if ratio.high < _NOTHING:
         told = "no distance"
-    by_log = max(logarithm_ratio(shown.last, shown.onset), 1.0) if exponent.contains(0.0) else 1.0
+    by_log = max(logarithm_ratio(shown.last, shown.onset), 1.0) if _may_be_log(exponent) else 1.0
     added = f"At {shown.name} the last decade added {told}"
     if found.word == UNDECIDABLE:
         laws = f"p = {exponent} does not tell log t from a power"
         if clear_of_zero(exponent) > MARGIN:
             laws = f"p = {exponent} is no logarithm's, but late logarithms may fit as well"
         return f"{added}, and {laws}."
-    again = "as much again" if by_log < _AS_MUCH else f"{fixed(by_log)} times as much"
-    return f"{added}, where a logarithm adds {again} and diffusion 3.16 times as much."
+    if by_log >= _AS_MUCH:
+        law = f"{shown.late_law} as fitted adds {fixed(by_log)} times as much"
+        rest = "diffusion adds 3.16 times as much, but no power of t fits whole curves better"
+        return f"{added}, and {law}; {rest}."
+    return f"{added}, where a logarithm adds as much again and diffusion 3.16 times as much."
 
 
 def _shared(said: ArmJudgement, shown: SpeakingArm, arms: int, *, level: float) -> str:
@@ -367,17 +381,9 @@ def _shared(said: ArmJudgement, shown: SpeakingArm, arms: int, *, level: float) 
 _WIDER = 0.1  # of an interval: less changes nothing that anybody would read off it
 
 
-def _logarithm(shown: SpeakingArm) -> str:
-    """The law of an arm that counts as log t, with the iteration from which its slope shows it."""
-    onset = round(shown.onset)
-    begins = _BEGUN * onset
-    if begins <= shown.last / 100:  # all of the last two decades are logarithmic
-        return "log t"
-    since = f", log t from about iteration {number(begins)} on," if begins < shown.last else ""
-    return f"log(t + {number(onset)}){since}"
-
-
-_BEGUN = 10  # onsets after which log(t + τ) grows within 10 % as log t does
+def _may_be_log(exponent: Interval) -> bool:
+    """Whether an exponent is that of log t, or counts as it."""
+    return exponent.contains(0.0) or exponent.farthest < MARGIN
 
 
 def _last_decade(shown: SpeakingArm, exponent: Interval, *, level: float) -> str:
@@ -390,8 +396,8 @@ def _last_decade(shown: SpeakingArm, exponent: Interval, *, level: float) -> str
     if ratio.high < _NOTHING:
         added = "its last decade added nothing"
     expected = logarithm_ratio(shown.last, shown.onset)
-    if exponent.contains(0.0) and expected > _AS_MUCH:
-        law = f"log(t + {number(round(shown.onset))}), with the onset that was fitted,"
+    if _may_be_log(exponent) and expected > _AS_MUCH:
+        law = f"{shown.late_law}, with the onset that was fitted,"
         return f"{added}, where {law} adds {fixed(expected)} times"
     return f"{added}; a logarithm past its onset adds 1 time as much, diffusion 3.16 times"
 
@@ -468,56 +474,6 @@ def _misses(shown: SpeakingArm, faster: bool) -> float:
     """Residuals of the best late logarithm over those of the best power, in the metric of A."""
     better = shown.curves.advantage
     return math.exp(float((better.faster if faster else better.slower).mean()) / 2)
-
-
-def _arms_say(arms: Sequence[SpeakingArm], found: Judgement, *, level: float) -> list[str]:
-    """Which arms carry the word, and which by themselves say something else."""
-    if len(arms) == 1:
-        return []
-    ordered = sorted(arms, key=lambda arm: arm.batch_size)
-    words = {arm.short: found.arms[arm.name].word for arm in ordered}
-    alone = {word: [name for name, own in words.items() if own == word] for word in VERDICTS}
-    decided = [
-        f"{_sizes(alone[word])} alone would be {word}"
-        for word in (SUPPORTED, CONTRADICTED)
-        if word != found.word and alone[word]
-    ]
-    if found.together:
-        if alone[CONTRADICTED]:
-            nearly = f"{_sizes(alone[CONTRADICTED])} alone would be {CONTRADICTED}"
-            few = f"which is not enough among {len(arms)} arms; all together show it"
-            return [sentence(f"{nearly}, {few}")]
-        return [f"None of {len(arms)} arms shows this by itself, all together do."]
-    if found.word == UNDECIDABLE:
-        return [sentence("; ".join(decided)) if decided else f"None of {len(arms)} arms decides."]
-    carrying = [arm.short for arm in ordered if arm.name in found.carrying]
-    less = len([name for name in alone[found.word] if name not in carrying])
-    if len(carrying) == len(arms):
-        return [f"All {len(arms)} arms show this, each by itself."]
-    show = "shows this by itself" if len(carrying) == 1 else "show this, each by itself"
-    told = [f"{_sizes(carrying)} {show}"]
-    told += [_less_surely(less, len(arms), level)] if less else []
-    open_ones = alone[UNDECIDABLE]
-    verb = "decides" if len(open_ones) == 1 else "decide"
-    # Support needs that none leans beyond the margin.
-    against = ", and none speaks against it" if found.word == SUPPORTED else ""
-    told += [f"{_sizes(open_ones)} alone {verb} nothing{against}"] if open_ones else []
-    return [sentence("; ".join([*told, *decided]))]
-
-
-def _less_surely(less: int, arms: int, level: float) -> str:
-    """That so many arms would contradict alone, and not with the error shared among all."""
-    alone, shared = (percent(joint_level(level, count), 1) for count in (1, arms))
-    say = "says" if less == 1 else "say"
-    return f"{less} more {say} so at {alone}, not at the {shared} that each of {arms} arms needs"
-
-
-def _sizes(names: Sequence[str]) -> str:
-    """Batch sizes in a row."""
-    more = len(names) - _NAMED
-    listed = [*names[:_NAMED], *([f"{more} more"] if more > 0 else [])]
-    joined = " and ".join(filter(None, [", ".join(listed[:-1]), listed[-1]]))
-    return f"batch size{'' if len(names) == 1 else 's'} {joined}"
 
 
 def _conditions(shown: SpeakingArm, found: Judgement) -> tuple[str, ...]:

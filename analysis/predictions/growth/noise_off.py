@@ -111,6 +111,7 @@ def noise_off(study: Study) -> Verdict:
         assumptions=_assumptions(known, long, used, compared),
         null=(-AT_REST, AT_REST),
         span=compared[place].span,
+        level=joint if word == CONTRADICTED else study.level,
         have=need.have,
         need=need.need,
         unit=need.unit,

@@ -61,6 +61,25 @@ class SpeakingArm:
         """Its name in a list of arms."""
         return self.name.removeprefix("batch size ")
 
+    @property
+    def late_law(self) -> str:
+        """The logarithm with the onset that was fitted."""
+        return f"log(t + {number(round(self.onset))})"
+
+    @property
+    def logarithm(self) -> str:
+        """Its law where it counts as log t, with the iteration from which its slope shows that."""
+        begins = _BEGUN * round(self.onset)
+        if begins <= self.last / 100:  # all of the last two decades are logarithmic
+            return "log t"
+        seen = begins <= _SEEN * self.last
+        since = f", log t from about iteration {number(begins)} on," if seen else ""
+        return f"{self.late_law}{since}"
+
+
+_BEGUN = 10  # onsets after which log(t + τ) grows within 10 % as log t does
+_SEEN = 0.3  # of the iterations: what sets in later than half a decade before the end is not seen
+
 
 def speaking_arms(kept: Study, runs: Study) -> list[SpeakingArm]:
     """The arms that speak on P1.
@@ -105,6 +124,19 @@ def judged_arms(study: Study) -> list[tuple[SpeakingArm, ArmJudgement]]:
     arms = speaking_arms(kept, runs) if kept.runs else []
     alone = [judge({arm.name: arm.curves}, level=study.level) for arm in arms]
     return [(arm, found.arms[arm.name]) for arm, found in zip(arms, alone, strict=True)]
+
+
+def deciding_arms(study: Study) -> list[tuple[SpeakingArm, ArmJudgement]]:
+    """The arms that speak on P1, each as the verdict takes it: they share the error.
+
+    Arguments:
+        study: a set of equal runs.
+    """
+    runs = study.drawn(LEAST_SEEDS)
+    kept = runs.part(usable(runs.fits)[0])
+    arms = speaking_arms(kept, runs) if kept.runs and runs.unlike is None else []
+    found = judge({arm.name: arm.curves for arm in arms}, level=study.level)
+    return [(arm, found.arms[arm.name]) for arm in arms]
 
 
 def _speaking(arm: Arm, nodes: Sequence[str], which: str, kept: Study) -> SpeakingArm:

@@ -324,6 +324,7 @@ def _none_of(verdict: Verdict, steps: int, *, level: float) -> Verdict:
     return replace(
         verdict,
         effect_high=1 - (1 - level) ** (1 / steps),
+        effect_level=level,
         assumptions=(*verdict.assumptions, told),
     )
 

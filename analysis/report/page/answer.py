@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import xarray as xr
@@ -15,23 +15,25 @@ from ultraslow.analysis.intervals import (
     UNDECIDABLE,
 )
 from ultraslow.analysis.report.absent import lost_distances
+from ultraslow.analysis.report.verdicts import without_place
 from ultraslow.analysis.text import first_of, fixed, plural, printable
 
-from .cards import anchor, emphasized, finding, printed
+from .cards import anchor, emphasized, finding, printed, three_digits
 
 ASKED = ("P1", "P2")  # what recordings are made for
-# What the verdicts on these say, before the finding.
+# What the verdicts on these say, before the finding: of a law, and of some arms or all.
 _SAID = {
-    ("P1", SUPPORTED): "Distance grows like log t",
-    ("P1", CONTRADICTED): "Distance does not grow like log t",
+    ("P1", SUPPORTED): "Distance grows like {law}{at}",
+    ("P1", CONTRADICTED): "Distance does not grow like log t{at}",
     ("P1", UNDECIDABLE): "Whether distance grows like log t is undecidable so far",
     ("P1", NOT_APPLICABLE): "Whether distance grows like log t does not arise here",
-    ("P2", SUPPORTED): "With η ∝ √M all batch sizes share one curve",
-    ("P2", CONTRADICTED): "With η ∝ √M batch sizes do not share one curve",
+    ("P2", SUPPORTED): "With η ∝ √M {sizes} share one curve",
+    ("P2", CONTRADICTED): "With η ∝ √M {sizes} do not share one curve",
     ("P2", UNDECIDABLE): "Whether batch sizes share one curve under η ∝ √M is undecidable so far",
     ("P2", NOT_APPLICABLE): "Whether batch sizes share one curve does not arise here",
 }
 _SHORT = 150  # letters of a finding in the answer, above which its later clauses are left to cards
+_SETS = 2  # further sets that the first screen names; of more it tells how many say what
 
 
 @dataclass(frozen=True)
@@ -57,31 +59,77 @@ class Answer:
         sentences: the answer.
         tally: how many verdicts came out how.
         strip: a cell each.
+        of: the set that it is about, where there are others.
     """
 
     sentences: Markup
     tally: tuple[tuple[str, int], ...]
     strip: tuple[Cell, ...]
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside the verdicts on a set, by prediction where there is something.
+
+    Attributes:
+        brief: findings in a sentence or two.
+        about: the arms that they are about, where they are not all.
+        law: the law that was found in place of log t.
+    """
+
+    brief: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
+    law: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, verdicts: xr.Dataset, name: str) -> "Beside":
+        """Of a set, by its name."""
+        of_set = verdicts.sel(set=name)
+        keys = of_set["prediction"].values.tolist()
+        texts = [
+            dict(zip(keys, of_set[one].values.tolist(), strict=True))
+            if one in of_set.coords
+            else {}
+            for one in ("brief", "about", "law")
+        ]
+        return cls(*texts)
+
+    def statement(self, key: str, word: str) -> str:
+        """What the verdict on P1 or P2 says."""
+        about = three_digits(self.about.get(key, ""))
+        fallback = "all batch sizes" if word == SUPPORTED else "batch sizes"
+        law = three_digits(self.law.get(key, "")) or "log t"
+        at = f" {about}" if about else ""
+        return _SAID[key, word].format(law=law, at=at, sizes=about or fallback)
 
 
 def answered(
-    rows: Sequence[Mapping[str, Any]], briefs: Mapping[str, str], place: int = 0, seen: str = ""
+    rows: Sequence[Mapping[str, Any]],
+    beside: Beside | None = None,
+    place: int = 0,
+    seen: str = "",
+    of: str = "",
 ) -> Answer:
     """The answer of a set of runs.
 
     Arguments:
         rows: its verdicts.
-        briefs: findings in a sentence, by prediction, where verdicts have one.
+        beside: what stands beside them.
         place: of the set, the first 0; others say what they decide and nothing of what they lack.
         seen: what the picture shows beside the first answer; empty for nothing.
+        of: the set, where there are others; empty for the only one.
     """
-    said = []
+    beside, said, whose = beside or Beside(), [], of
     for row in rows:
         key, word = row["prediction"], row["verdict"]
         decided = word in (SUPPORTED, CONTRADICTED)
         if key in ASKED and (place == 0 or decided or key == ASKED[0]):
-            told = _told(_SAID[key, word], finding(row, briefs.get(key, "")))
-            said.append(told)
+            why = finding(row, beside.brief.get(key, ""))
+            about = three_digits(beside.about.get(key, ""))
+            why = without_place(why, about).replace(f"{about} have", "they have")
+            said.append(_told(in_set(of, beside.statement(key, word)), why))
+            of = ""  # the sentences that follow are about the same set
             if key == ASKED[0] and seen and not decided:
                 said.append(emphasized(seen))
     words = [row["verdict"] for row in rows]
@@ -92,15 +140,40 @@ def answered(
         Cell(printed(row["prediction"]), anchor(row["prediction"], place), row["verdict"])
         for row in rows
     ]
-    return Answer(Markup(" ").join(said), tuple(tally), tuple(strip))
+    return Answer(Markup(" ").join(said), tuple(tally), tuple(strip), whose)
+
+
+def in_set(name: str, statement: str) -> str:
+    """A statement with the set of runs that it is about, where that has a name."""
+    return f"In the set {name} {_lowered(statement)}" if name else statement
+
+
+def other_sets(found: Sequence[tuple[str, str, str]]) -> str:
+    """What further sets that decide the first question answer to it; empty where none does.
+
+    Arguments:
+        found: of each the name, the statement of its verdict, and the word.
+    """
+    decided = [one for one in found if one[2] in (SUPPORTED, CONTRADICTED)]
+    if len(decided) > _SETS:
+        words = [word for _, _, word in decided]
+        grow = f"{words.count(SUPPORTED)} grow like log t, {words.count(CONTRADICTED)} do not"
+        return f"Of {len(found)} other sets of runs {grow}."
+    return " ".join(f"{in_set(name, said)}." for name, said, _ in decided)
 
 
 def _told(statement: str, why: str) -> Markup:
-    """A statement and why, in one breath: the finding's first clause."""
-    clause = why.rstrip(".")
-    if len(clause) > _SHORT:
-        clause = re.split(r"; |, and (?=still )|, where ", clause, maxsplit=1)[0]
-    return Markup("{}: {}.").format(_with_weight(statement), emphasized(_lowered(clause)))
+    """A statement and why, in one breath: of the finding's sentences the first clauses."""
+    first, *more = map(_shortened, re.split(r"(?<=[^\d]\.) (?=[A-Z])", why.strip()))
+    told = Markup("{}: {}.").format(_with_weight(statement), emphasized(_lowered(first)))
+    return Markup(" ").join([told, *(f"{one}." for one in more)])
+
+
+def _shortened(text: str) -> str:
+    clause = text.rstrip(".")
+    if len(clause) <= _SHORT:
+        return clause
+    return re.split(r"; |, and (?=still )|, where ", clause, maxsplit=1)[0]
 
 
 def _with_weight(statement: str) -> Markup:

@@ -2,7 +2,7 @@
 
 import warnings as python_warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from ultraslow.analysis.report.verdicts import set_title
 from ultraslow.analysis.text import percent, plural, printable
 
 from . import laws, measures, motion, quality, recipes
-from .answer import Answer, answered, exponents_seen, warnings
+from .answer import ASKED, Answer, Beside, answered, exponents_seen, other_sets, warnings
 from .cards import Card, card, groups, three_digits
 from .findings import Findings
 from .palette import colour_rules
@@ -114,7 +114,7 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
         title=TITLE,
         overline=[
             made,
-            plural(len(found.study.runs), "run"),
+            _counted(len(found.study.runs), found.verdicts.sizes["set"]),
             *(printable(one, 80) for one in sorted(what)[:2]),
             f"{made_on.day}\u00a0{made_on:%B}\u00a0{made_on.year}",
         ],
@@ -128,10 +128,15 @@ def whole_page(found: Findings, content: dict[str, Any]) -> str:
     )
 
 
+def _counted(runs: int, sets: int) -> str:
+    return plural(runs, "run") + (f" in {sets} sets" if sets > 1 else "")
+
+
 def _lead(level: float) -> str:
     return (
         "Each claim of the theory, what was found, and how the finding lies to the region in "
-        f"which the claim would hold (shaded). Intervals are at {percent(level)}."
+        f"which the claim would hold (shaded). Intervals are at {percent(level)} unless another "
+        "level stands beside them."
     )
 
 
@@ -167,7 +172,7 @@ def _judged(found: Findings, content: Mapping[str, Any], there: set[str]) -> lis
     told = []
     for place, name in enumerate(names):
         rows = [row for row in content["verdicts"] if row["set"] == name]
-        briefs = _briefs(table, name)
+        beside = Beside.of(table, name)
         seen = exponents_seen(found.study.fits) if place == 0 else ""
         figures = {
             key: (f"#{section}", f"See {title.lower()}")
@@ -177,7 +182,7 @@ def _judged(found: Findings, content: Mapping[str, Any], there: set[str]) -> lis
 
         def carded(
             rows: Sequence[Mapping[str, Any]],
-            briefs: Mapping[str, str] = briefs,
+            briefs: Mapping[str, str] = beside.brief,
             place: int = place,
             figures: Mapping[str, tuple[str, str]] = figures,
         ) -> tuple[Card, ...]:
@@ -187,21 +192,32 @@ def _judged(found: Findings, content: Mapping[str, Any], there: set[str]) -> lis
             )
 
         decided, still = groups(rows)
+        title = three_digits(set_title(table, name)) if len(names) > 1 else ""
         told.append(
             Judged(
-                three_digits(set_title(table, name)) if len(names) > 1 else "",
-                answered(rows, briefs, place, seen),
+                title,
+                answered(
+                    rows, beside, place, seen, printable(name, 40) if title and place == 0 else ""
+                ),
                 tuple((word, carded(own)) for word, own in decided),
                 tuple((missing, carded(own)) for missing, own in still),
             )
         )
+    if len(told) > 1:
+        told[0] = _with_others(told[0], table)
     return told
 
 
-def _briefs(table: Any, name: str) -> dict[str, str]:
-    """Findings of a set in a sentence each, where verdicts have one that still holds."""
-    if "brief" not in table.coords:
-        return {}
-    of_set = table.sel(set=name)
-    keys, texts = of_set["prediction"].values.tolist(), of_set["brief"].values.tolist()
-    return dict(zip(keys, texts, strict=True))
+def _with_others(first: Judged, table: Any) -> Judged:
+    """The first set with what the others answer to the first question."""
+    words = table["verdict"].sel(prediction=ASKED[0])
+    others = other_sets(
+        [
+            (printable(name, 40), Beside.of(table, name).statement(ASKED[0], word), word)
+            for name, word in zip(table["set"].values[1:], words.values[1:].tolist(), strict=True)
+        ]
+    )
+    if not others:
+        return first
+    said = Markup('{} <a href="#others">{}</a>').format(first.answer.sentences, others)
+    return replace(first, answer=replace(first.answer, sentences=said))

@@ -13,14 +13,16 @@ from ultraslow.analysis import plot
 from ultraslow.analysis.growth import MARGIN as EXPONENT_MARGIN, ONSET, misfits
 from ultraslow.analysis.intervals import CONTRADICTED, SUPPORTED
 from ultraslow.analysis.predictions.batch_size import OptimizerExponents, clock_errors
-from ultraslow.analysis.predictions.growth import settled
+from ultraslow.analysis.predictions.growth import settled, told_arm
 from ultraslow.analysis.report import data, figures
 from ultraslow.analysis.report.by_optimizer import optimizer_table, rules_table
 from ultraslow.analysis.report.exponents import exponent_table
 from ultraslow.analysis.report.markup import piece
 from ultraslow.analysis.runs import CLOCKS, ITERATION, SUMMED_RATE, clock_words
-from ultraslow.analysis.text import fixed, number, percent, plural
+from ultraslow.analysis.text import first_of, fixed, number, percent, plural
 
+from .answer import Beside
+from .cards import three_digits
 from .drawings import captioned, older, panel
 from .findings import Findings
 from .rulers import shown
@@ -59,7 +61,7 @@ def hero(found: Findings) -> Markup:
     how = (
         "Thin lines: seeds; markers: their mean; dashed: the straight line that a logarithm "
         f"fitted to iterations {shown(low, exact=True)} to {shown(high, exact=True)} would follow."
-        f"{arms}"
+        f"{_beside_late_law(found)}{arms}{_not_drawn(plot.arms_of(study), list(curves))}"
     )
     return piece("hero", drawn, captioned(_first_finding(found, several=len(curves) > 1), how))
 
@@ -68,15 +70,61 @@ def _first_finding(found: Findings, *, several: bool) -> str:
     """What the first picture shows, by the verdicts on it."""
     words = found.verdicts.isel(set=0)["verdict"]
     log, curve = (str(words.sel(prediction=key).values) for key in ("P1", "P2"))
+    beside = Beside.of(found.verdicts, str(found.verdicts["set"].values[0]))
+    law, about, sizes = (
+        three_digits(texts.get(key, ""))
+        for texts, key in ((beside.law, "P1"), (beside.about, "P1"), (beside.about, "P2"))
+    )
     first = {
         CONTRADICTED: "Distances leave the logarithm",
-        SUPPORTED: "Distances follow the logarithm",
+        SUPPORTED: f"Distances follow {law or 'the logarithm'}",
     }.get(log, "Distances beside the logarithm through their beginnings")
     second = {
-        CONTRADICTED: ", each batch size on its own curve",
-        SUPPORTED: ", all batch sizes on one curve",
+        CONTRADICTED: f", {sizes or 'batch sizes'} not on one curve",
+        SUPPORTED: f", {sizes or 'all batch sizes'} on one curve",
     }.get(curve, "")
-    return f"{first}{second if several else ''}."
+    return f"{first}{' ' + about if about else ''}{second if several else ''}."
+
+
+def _beside_late_law(found: Findings) -> str:
+    """How near the late logarithm that P1 found comes, where the dashed line is none; or empty."""
+    verdicts = found.verdicts.isel(set=0)
+    if "law" not in verdicts.coords or not str(verdicts["law"].sel(prediction="P1").values):
+        return ""
+    told = told_arm(next(iter(found.study.sets.values())))
+    if told is None:
+        return ""
+    arm = told[0]
+    middle = plot.mean((found.study.found(plot.curve_of, node) for node in arm.nodes), 53)
+    if middle is None:
+        return ""
+    clock = np.log(middle.time + arm.onset)
+    law = np.polynomial.Polynomial.fit(clock, middle.value, 1)(clock)
+    off = float(np.abs(middle.value - law).max() / middle.value[-1])
+    return (
+        " That line is no measure of a logarithm that sets in later: "
+        f"log(t + {shown(round(arm.onset), exact=True)}), fitted to all iterations at "
+        f"{three_digits(arm.name)}, keeps within {fixed(100 * off, 1)} % of the final distance."
+    )
+
+
+def _not_drawn(every: Sequence[plot.Shown], drawn: Sequence[plot.Shown]) -> str:
+    """Which arms a picture leaves out, in a sentence; empty where it shows all."""
+    first, gone = drawn[0], [one for one in every if one not in drawn]
+    own = [one for one in gone if not one.set_name and not one.rung]
+    sizes = {one.batch_size for one in drawn}
+    like = [one for one in own if one.rule == first.rule and one.batch_size not in sizes]
+    others = len(own) - len(like)
+    sets = dict.fromkeys(one.set_name for one in gone if one.set_name)
+    rungs = sum(bool(one.rung) for one in gone)
+    told = [
+        first_of(list(dict.fromkeys(one.title for one in like))),
+        f"{plural(others, 'arm')} at other rates" if others else "",
+        f"the set{'s' if len(sets) > 1 else ''} {first_of(list(sets), 2)}" if sets else "",
+        f"{plural(rungs, 'rung')} of the ladder" if rungs else "",
+    ]
+    listed = "; ".join(filter(None, told))
+    return f" Not drawn: {listed}." if listed else ""
 
 
 def _ends(curves: dict[Any, list[Any]], span: tuple[float, float]) -> list[str]:
@@ -189,13 +237,19 @@ def _bends(found: Findings) -> str:
         return "Distances of every arm."
     above = sum(bool(one > EXPONENT_MARGIN) for one in means)
     below = sum(bool(one < -EXPONENT_MARGIN) for one in means)
-    for count, word in ((above, "bends above"), (below, "bends below")):
+    along = len(means) - above - below
+    bent = "a straight line in log t"
+    for count, does in (
+        (above, f"bends above {bent}"),
+        (below, f"bends below {bent}"),
+        (along, "follows a logarithm with its onset"),
+    ):
         if count == len(means):
             each = "every arm" if count > 1 else "the arm"
-            return f"In {each} the distance {word} a straight line in log t."
+            return f"In {each} the distance {does}."
     return (
-        f"Of {plural(len(means), 'arm')}, {above} bend above a straight line in log t, {below} "
-        f"below, {len(means) - above - below} follow it."
+        f"Of {plural(len(means), 'arm')}, {above} bend above {bent}, {below} below, {along} "
+        "follow a logarithm with its onset."
     )
 
 
@@ -208,10 +262,10 @@ def _distance_caption(found: Findings, arms: Sequence[plot.Shown]) -> str:
             "Markers: records of all seeds, thinned. No law could be fitted over a constant "
             f"learning rate; the data quality says why.{more}"
         )
-    walks = sum(str(model).startswith("walk") for model in fits["noise_model"].values[known])
+    walks = int((fits["status"].values[known] == "noise_nonstationary").sum())
     wander = (
         f" In {walks} of {plural(int(known.sum()), 'fit')} the residuals wander like a random "
-        "walk: the line follows that walk and the interval of p is wide for that reason."
+        "walk: the line follows that walk, and the interval of p allows for it."
         if walks
         else ""
     )
@@ -252,17 +306,31 @@ def exponents(found: Findings, _: dict[str, Any]) -> tuple[str, str, list[Markup
     drawn = _forest(found, ITERATION)
     if not drawn:
         return "Exponents", lead, [_tensors(found)]
-    how = (
-        f"Small dots: seeds. Bars: the {percent(found.study.level)} interval of the mean for four "
-        "seeds or more, else the intervals of the runs joined. Shaded: counts as log t."
-    )
-    if any(row.hollow for row in found.study.found(plot.rows_of_arms, "iteration")):
+    rows = found.study.found(plot.rows_of_arms, "iteration")
+    how = f"Small dots: seeds. Bars: {_bars(rows, found.study.level)}. Shaded: counts as log t."
+    if any(row.hollow for row in rows):
         how += (
             " Open marks: the onset lies at the latest allowed, a tenth of the iterations; with a "
             "later one p would be lower, beyond the bar."
         )
     caption = piece("caption", captioned(_clear_of_log(found), how))
     return "Exponents", lead, [drawn, caption, *_misfits(fits), _tensors(found), _along(found)]
+
+
+def _bars(rows: Sequence[plot.Row], level: float) -> str:
+    """What the bars of exponents are."""
+    levels = sorted({round(row.level, 6) for row in rows if np.isfinite(row.level)})
+    ends = list(dict.fromkeys(percent(one, 1) for one in (*levels[:1], *levels[-1:])))
+    judged = f"the {' to '.join(ends)} interval with which P1 judges the arm"
+    others = (
+        f"the {percent(level)} interval of the mean for four seeds or more, else the intervals of "
+        "the runs joined"
+    )
+    if not levels:
+        return others
+    if all(np.isfinite(row.level) for row in rows):
+        return judged
+    return f"{judged}; for arms that it does not judge {others}"
 
 
 def _misfits(fits: xr.Dataset) -> list[Markup]:
@@ -356,7 +424,8 @@ def _rivals(found: Findings) -> Markup:
         f"A {law} follows the curves to {power} of their growth, a late logarithm to {log}.",
     )
     how = (
-        f"Dots: mean of {plural(shown.seeds, 'seed')}; bands: from the lowest to the highest. "
+        f"Dots: mean of {plural(shown.seeds, 'seed')} at {three_digits(shown.name)}; bands: from "
+        "the lowest to the highest. "
         f"Steps: the last decade added {fixed(shown.ratio)} times as much as the one before; on "
         "this axis log t is straight. Late logarithms: log(t + τ) with τ up to "
         f"{number(round(ONSET * last))}, and curves that grow in another way at first and turn "

@@ -80,7 +80,7 @@ def quality(found: Findings, content: dict[str, Any]) -> tuple[str, str, list[Ma
         *([note] if note else []),
         *odd_in_words(found.study.odd),
         "Bad values: distances, losses or gradients that are not finite. Wanders: the residuals "
-        "of the fit go like a random walk, which makes the interval of p wide.",
+        "of the fit go like a random walk, which the interval of p allows for.",
     ]
     lead = (
         f"What each arm can carry, worst first. Verdicts on growth need {DECADES:g} decades of it "

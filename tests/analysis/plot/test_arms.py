@@ -43,6 +43,15 @@ def test_of_each_batch_size_the_arm_of_the_root_rule_leads(study):
     ]
 
 
+def test_rates_that_were_rounded_part_no_batch_size_from_the_others(make):
+    """0.1/√64 and 1.976/√25000 lie on both sides of 0.0125, where two digits change."""
+    rates = {64: 0.1, 256: 0.2, 25_000: 1.976, 50_000: 2.795}
+    runs = {str(size): make(batch_size=size, rate=rate) for size, rate in rates.items()}
+    runs["far"] = make(batch_size=64, rate=0.12)
+    shown = leading(arms_of(Study(runs)))
+    assert [(one.batch_size, one.rate) for one in shown] == list(rates.items())
+
+
 def test_copies_of_a_seed_and_unknown_sizes(make):
     runs = {"a": make(seed=0), "b": make(seed=0), "c": make(seed=1, batch_size=0)}
     found = arms_of(Study(runs))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from ultraslow.analysis.predictions.table import as_dataset
 from ultraslow.analysis.predictions.verdict import Verdict
 from ultraslow.analysis.report.numbers import verdict_rows
@@ -30,6 +32,15 @@ def test_the_answer_comes_first_then_a_line_each_and_how_to_read_on():
     assert "0.500 [0.400, 0.600]" in lines.splitlines()[1]
     assert "Near" not in lines and "No path" not in lines
     assert hint.startswith("`--verbose` says why")
+
+
+def test_arms_that_a_verdict_is_about_are_told_where_they_are_not_all():
+    first = replace(FIRST, about="at batch size 64", brief="At batch size 64 it grew much.")
+    second = replace(OPEN, about="batch sizes 64 and 256")
+    found = as_dataset({"all runs": [first, second]}, level=0.95)
+    answer, lines, _ = printed(verdict_tables(found)).split("\n\n")
+    assert answer == "Logarithmic growth: contradicted at batch size 64. It grew much."
+    assert "(at batch size 64)" in lines and "(batch sizes 64 and 256)" in lines
 
 
 def test_what_would_decide_the_question_is_told_at_once():

@@ -336,6 +336,57 @@ def test_the_full_batch_decides_nothing(make, slope):
     (note,) = [item for item in found.assumptions if "set aside" in item]
     assert note.startswith("batch size 4096 set aside: drawn without replacement")
     assert not any("set aside" in item for item in alone.assumptions)
+    # Neither the reason nor what is told in short speaks of all.
+    assert (alone.about, found.about) == ("", "batch sizes 64 and 256")
+    assert "every two batch sizes have moved equally far" in alone.reason
+    assert "batch sizes 64 and 256 have moved equally far" in found.reason
+    gone = " Batch size 4096, near the training set's size, is set aside."
+    assert found.brief.endswith(gone) and not alone.brief
+
+
+def test_batch_sizes_that_cannot_be_compared_are_told(make):
+    runs = sweep(make, {64: 1.0, 256: 1.0, 512: 1.0}) | {"lone": make(batch_size=1024)}
+    found = collapse(Study(runs))
+    assert found.about == "batch sizes 64, 256 and 512"
+    assert "every two of batch sizes 64, 256 and 512 have moved equally far" in found.reason
+    assert found.brief.endswith(" Batch size 1024 could not be compared.")
+
+
+RATIO = Interval(0.2, 0.05, 0.35, 3, "batch 1024 over batch 64")
+PAIR = replace(RATIO, name="batch 1024 over batch 256")
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_the_ratio_of_the_extremes_is_told_once(place):
+    """At the end it stands already; elsewhere it is told when that was."""
+    times = [Interval(0.1, 0.05, 0.15, 3, RATIO.name)] * 3
+    times[place] = replace(RATIO, value=0.3, high=0.45)
+    found = _reason(_Ratios((RATIO, RATIO), times, 0.095, 0.95, 0.975), "Ση")
+    assert "of all pairs" not in found and "by chance" not in found
+    when = ("at the start", "in the middle", "")[place]
+    assert (f"; {when} it was 1.350 [1.051, 1.568] times." in found) == bool(when)
+    assert found.endswith("counts as one curve.") == (not when)
+
+
+@pytest.mark.parametrize(("end", "still"), [(0.3, False), (0.2, True), (0.15, True)])
+def test_only_a_ratio_that_has_not_grown_is_still_so(end, still):
+    last = Interval(end, end - 0.05, end + 0.05, 3, RATIO.name)
+    first = replace(RATIO, low=0.15)
+    found = _reason(_Ratios((first, last), [first, last, last], 0.095, 0.95, 0.975), "Ση")
+    assert ("and still" in found) == still
+    assert f"{math.exp(end):.3f} [" in found
+
+
+def test_a_pair_that_is_far_apart_for_sure_is_no_chance():
+    extremes = replace(RATIO, low=-0.1)
+    far = replace(PAIR, value=0.5, low=0.3, high=0.7)
+    wide = replace(far, low=0.2, high=0.8)
+    told = [
+        _reason(_Ratios((extremes,) * 2, [far], 0.095, 0.95, 0.975, 0.0, (surely,)), "Ση")
+        for surely in (wide, replace(far, low=0.01))
+    ]
+    assert ["which is no chance" in one for one in told] == [True, False]
+    assert ["may be so by chance" in one for one in told] == [False, True]
 
 
 def test_the_full_batch_does_not_hide_a_difference(make):
@@ -582,7 +633,8 @@ def test_the_farthest_of_several_pairs_is_told_to_be_that_by_chance_where_it_is_
     far = Interval(0.6, 0.15, 1.05, 3, "batch 1024 over batch 256")
     near = replace(far, low=-0.1)
     told = [
-        _reason(_Ratios((extremes, extremes), [extremes, one], 0.095, 0.95, 0.975), "Ση")
+        _reason(_Ratios((extremes,) * 2, pairs, 0.095, 0.95, 0.975, 0.0, [extremes] * 2), "Ση")
         for one in (replace(far, high=1.3), replace(near, high=1.3))
+        for pairs in [[extremes, one]]
     ]
     assert ["by chance" in one for one in told] == [True, False]

@@ -303,11 +303,46 @@ def test_a_logarithm_that_sets_in_late_is_one_from_then_on(make):
     fits = fitted(runs := arms(make, 4), LOGARITHM)
     for onset, told in (
         (2.0, "the distance at batch size 64 grew like log t with p = "),
-        (200.0, "grew like log(t + 200), log t from about iteration 2000 on, with p = "),
+        (50.0, "grew like log(t + 50), log t from about iteration 500 on, with p = "),
+        # What would begin near the end of the runs, at 3000, is not seen.
+        (200.0, "grew like log(t + 200) with p = "),
         (400.0, "grew like log(t + 400) with p = "),
     ):
         fits["onset"][:] = onset
         assert told in log_growth(Study(runs, fitted=fits)).reason
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.03])
+def test_a_late_onset_is_told_with_what_its_logarithm_adds(make, exponent):
+    """Whether p = 0 is in the interval or it only counts as log t."""
+    fits = fitted(runs := arms(make, 4), np.array(LOGARITHM) + exponent, ratio=2.0)
+    fits["onset"][:] = 300.0
+    ends = [math.log(3000 * 10**-k + 300) for k in (0.1, 1.1, 2.1)]
+    expected = (ends[0] - ends[1]) / (ends[1] - ends[2])
+    verdict = log_growth(Study(runs, fitted=fits))
+    assert (verdict.verdict, verdict.law) == ("supported", "log(t + 300)")
+    assert f"and log(t + 300) as fitted adds {expected:.2f} times as much; " in verdict.brief
+    assert "a logarithm adds as much again" not in verdict.brief
+    assert f"with the onset that was fitted, adds {expected:.2f} times" in verdict.reason
+    fits["onset"][:] = 3.0
+    assert log_growth(Study(runs, fitted=fits)).law == ""
+
+
+def test_a_verdict_that_not_all_arms_carry_names_those_that_do(make):
+    runs = arms(make, 4, sizes=(64, 256))
+    both = np.concatenate([POWER, LOGARITHM])
+    sides = [FASTER] * 4 + [NONE] * 4
+    verdict = verdict_of(runs, both, better=sides)
+    assert (verdict.verdict, verdict.about) == ("contradicted", "at batch size 64")
+    assert verdict.brief.endswith(" Batch size 256 alone would be supported.")
+    alike = verdict_of(runs, np.tile(POWER, 2), better=FASTER)
+    assert (alike.verdict, alike.about) == ("contradicted", "")
+    assert "alone would be" not in alike.brief
+    # An arm of a single seed says nothing, and nothing is said of it.
+    lone = arms(make, 1, sizes=(512,))
+    fewer = verdict_of(runs | lone, np.tile(POWER, 3)[:9], better=FASTER)
+    assert fewer.about == "at batch sizes 64 and 256"
+    assert verdict_of(runs, np.tile(LOGARITHM, 2)).about == ""
 
 
 def test_what_saturates_is_called_so(make):

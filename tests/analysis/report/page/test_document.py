@@ -19,6 +19,7 @@ from ultraslow.analysis.runs.arms import LadderPlace
 from ultraslow.analysis.scores.critical_batch import CriticalBatch
 from ultraslow.analysis.scores.ladder import Ladder, Rung, ladders
 from ultraslow.analysis.study import Study
+from ultraslow.diffusion.recording.schedule import log_spaced
 
 FEW = [0, 1, 2, 4, 8]
 ABSENT = {"loss": None, "gradient_sq": None, "noise_trace": None, "noise_updates": None}
@@ -186,23 +187,84 @@ def test_runs_at_rest_or_without_a_distance_still_make_a_page(make, tree, value)
     assert "Distance and fitted laws" in headings(page)
 
 
-WALK, FREE = "walk_log_t", "white"
+def caption(found):
+    return words(str(motion.hero(found)))
+
+
+def judged(found, key, word, **texts):
+    """Findings with another verdict, and what stands beside it."""
+    table = found.verdicts.copy(deep=True)
+    place = table["prediction"].values.tolist().index(key)
+    for name, text in {"verdict": word, **texts}.items():
+        values = table[name].values.astype("<U99")
+        values[0, place] = text
+        table[name] = table[name].dims, values
+    return replace(found, verdicts=table)
+
+
+def test_the_caption_of_the_first_picture_names_what_it_speaks_of(make):
+    found = findings(sweep(make, [64, 256, 1024], 2, data_size=10**6))
+    found = judged(found, "P1", "contradicted", about="at batch size 64")
+    told = caption(judged(found, "P2", "supported", about="batch sizes 64 and 256"))
+    assert "Distances leave the logarithm at batch size 64, batch sizes 64 and 256 on one" in told
+    assert "batch sizes not on one curve" in caption(judged(found, "P2", "contradicted"))
+    assert "Not drawn" not in told
+
+
+def test_the_caption_says_what_the_first_picture_leaves_out(make):
+    sizes = [64, 128, 256, 512, 1024, 2048]
+    runs = sweep(make, sizes, 1) | {
+        "fixed": make(run="fixed", batch_size=256, scaling="fixed", rate=0.7, records=FEW),
+        "other": make(run="other", batch_size=64, weight_decay=0.1, records=FEW),
+    }
+    told = caption(findings(runs))
+    assert re.search(r"Not drawn: M = \d+; 1 arm at other rates; the set [^;]*0\.1", told)
+
+
+def test_a_late_logarithm_is_compared_in_place_of_the_line(make):
+    times = log_spaced(3000)
+    runs = {}
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        law = np.log1p(times / 300) * np.exp(0.002 * rng.standard_normal(times.size))
+        squares = law[:, None] ** 2 * [0.6, 0.3, 0.1]
+        runs[f"s{seed}"] = make(seed=seed, records=times, distance_sq=squares)
+    found = findings(runs)
+    late = judged(found, "P1", "supported", law="log(t + 299)")
+    told = caption(late)
+    assert "Distances follow log(t + 299)." in told
+    (onset, off) = re.search(
+        r"log\(t \+ (\d+)\), fitted to all iterations at batch size 64, keeps within ([\d.]+) %",
+        told,
+    ).groups()
+    # Noise of 0.2 % a seed, of the mean of three.
+    assert 250 < int(onset) < 350 and float(off) < 0.6
+    assert "keeps within" not in caption(judged(found, "P1", "supported", law=""))
+
+
+WANDERS, FITS = "noise_nonstationary", "two_phases"
 
 
 @pytest.mark.parametrize(
-    ("models", "said"),
-    [((FREE, FREE), ""), ((WALK, FREE), "In 1 of 2 fits"), ((WALK, WALK), "In 2 of 2 fits")],
+    ("marked", "said"),
+    [
+        ((FITS, FITS), ""),
+        ((WANDERS, FITS), "In 1 of 2 fits"),
+        ((WANDERS, WANDERS), "In 2 of 2 fits"),
+    ],
 )
-def test_runs_that_wander_are_told(make, tree, monkeypatch, models, said):
+def test_runs_that_a_fit_marks_as_wandering_are_told(make, tree, monkeypatch, marked, said):
+    """And no others: the noise of a misfit goes like a walk as well, and widens nothing."""
     found = findings(sweep(make, [64], 2))
     values = {"exponent": 0.0, "offset": 1.0, "slope": 1.0, "onset": 0.0}
     fits = found.study.fits.assign({name: ("node", np.full(2, v)) for name, v in values.items()})
-    fits = fits.assign(noise_model=("node", list(models)))
+    fits = fits.assign(noise_model=("node", ["walk_log_t"] * 2), status=("node", list(marked)))
     monkeypatch.setattr(motion, "_panels", lambda *_: [Markup("<p></p>")])
     found = replace(found, study=replace(found.study, fitted=fits))
     text = words(whole_page(found, content(found, tree)))
     assert ("wander like a random walk" in text) == bool(said)
     assert said in text
+    assert "interval of p is wide" not in text
 
 
 def test_every_verdict_has_a_cell_in_the_strip_that_leads_to_its_card(make, tree):
