@@ -108,9 +108,8 @@ def _part(group: str, exponents: NDArray[np.float64], *, level: float) -> str:
 STATEMENT = "With a constant learning rate the distance from the initial weights grows like log t."
 EFFECT = "exponent p of the distance (0: log t, 0.5: diffusion, 1: ballistic)"
 NULL = (-MARGIN, MARGIN)
-# What decides where growth has ended, and its values at which log t holds.
+# What decides where growth has ended.
 RATIO_EFFECT = "ratio of what the last decade added to what the one before did (1 or more: log t)"
-_OF_DECADES = (RATIO_EFFECT, (10**-MARGIN, math.inf))
 
 
 def log_growth(study: Study) -> Verdict:
@@ -139,21 +138,12 @@ def log_growth(study: Study) -> Verdict:
     entered = kept.part(node for arm in arms for node in arm.nodes)
     found = judge({arm.name: arm.curves for arm in arms}, level=study.level)
     shown = telling_arm(arms, found)
-    advice = _advice(shown, found, kept)
-    own = kept.part(shown.nodes)
+    advice, own = _advice(shown, found, kept), kept.part(shown.nodes)
     compared = arm_compared(shown.name, own.runs, level=study.level)
     besides = power_of_logarithm(shown, found, own, compared)
-    brief = _brief(shown, found, level=study.level)
-    if brief and (others := otherwise(arms, found)):
-        brief = f"{brief} {sentence(others)}"
-    reason = _reason(shown, arms, found, besides, level=study.level)
+    brief, reason = _said(shown, arms, found, besides, level=study.level)
     if told := falling(arms, kept):
         brief, reason = brief and f"{told} {brief}", f"{told} {reason}"
-    effect, meaning, null = found.arms[shown.name].exponent, EFFECT, NULL
-    of_effect = found.arms[shown.name].level
-    if found.ended:
-        effect, meaning, null = mean_decade_ratio(shown.ratios, level=study.level), *_OF_DECADES
-        of_effect = study.level
     late = found.word == SUPPORTED and logarithm_ratio(shown.last, shown.onset) >= _AS_MUCH
     blank = replace(
         blank,
@@ -161,13 +151,12 @@ def log_growth(study: Study) -> Verdict:
         about=about(arms, found, len(runs.arms)),
         law=shown.late_law if late else "",
     )
-    return blank.decided(
+    verdict = blank.decided(
         found.word,
-        effect,
+        found.arms[shown.name].exponent,
         reason=reason,
         needed=advice.needed,
-        meaning=f"{meaning}, mean of {len(shown.nodes)} seeds at {shown.name}",
-        null=null,
+        meaning=f"{EFFECT}, {_mean_of(shown)}",
         sample=entered.sample,
         assumptions=(
             *_conditions(shown, found),
@@ -178,10 +167,29 @@ def log_growth(study: Study) -> Verdict:
             *told_apart(unusable),
         ),
         span=(shown.first, shown.last),
-        level=of_effect,
+        level=found.arms[shown.name].level,
         have=advice.have,
         need=advice.need,
         unit=advice.unit,
+    )
+    return _of_decades(verdict, shown, level=study.level) if found.ended else verdict
+
+
+def _mean_of(shown: SpeakingArm) -> str:
+    return f"mean of {len(shown.nodes)} seeds at {shown.name}"
+
+
+def _of_decades(verdict: Verdict, shown: SpeakingArm, *, level: float) -> Verdict:
+    """The verdict with ρ as its effect, as growth that has ended shows in it and not in p."""
+    ratio = mean_decade_ratio(shown.ratios, level=level)
+    return replace(
+        verdict,
+        effect=ratio.value,
+        effect_low=ratio.low,
+        effect_high=ratio.high,
+        effect_level=level,
+        effect_meaning=f"{RATIO_EFFECT}, {_mean_of(shown)}",
+        null=(10**-MARGIN, math.inf),
     )
 
 
@@ -194,9 +202,6 @@ def told_arm(study: Study) -> tuple[SpeakingArm, str] | None:
         return None
     found = judge({arm.name: arm.curves for arm in arms}, level=study.level)
     return telling_arm(arms, found), found.word
-
-
-# Where nothing speaks.
 
 
 def _no_run(runs: Study, unusable: Mapping[str, str]) -> Missing:
@@ -300,21 +305,21 @@ def settled(last: float) -> str:
     return number(round(SETTLED * last))
 
 
-def _reason(
+def _said(
     shown: SpeakingArm,
     arms: Sequence[SpeakingArm],
     found: Judgement,
     besides: str,
     *,
     level: float,
-) -> str:
-    """How the distance grew, what tells it from the rival, and which arms say so."""
-    said = found.arms[shown.name]
-    if found.ended:
-        return " ".join([_end(shown, level=level), *arms_say(arms, found, level=level)])
+) -> tuple[str, str]:
+    """In brief, and how the distance grew, what tells it from the rival, which arms say so."""
+    brief, said = _brief(shown, found, level=level), found.arms[shown.name]
+    if brief and (others := otherwise(arms, found)):
+        brief = f"{brief} {sentence(others)}"
     parts = [_growth(shown, found, level=level), _rival(shown, said, found.word), besides]
-    told = [f"{part}." for part in parts if part]
-    return " ".join([*told, *arms_say(arms, found, level=level)])
+    told = [_end(shown, level=level)] if found.ended else [f"{part}." for part in parts if part]
+    return brief, " ".join([*told, *arms_say(arms, found, level=level)])
 
 
 def _end(shown: SpeakingArm, *, level: float) -> str:
