@@ -94,6 +94,7 @@ class Arms:
         names: of the arms, in words.
         entered: the runs that did.
         level: confidence level of an arm's interval.
+        members: nodes of the runs of each arm.
     """
 
     judged: Judged
@@ -101,6 +102,7 @@ class Arms:
     names: tuple[str, ...]
     entered: Study
     level: float
+    members: tuple[tuple[str, ...], ...]
 
     @property
     def word(self) -> str:
@@ -111,6 +113,11 @@ class Arms:
     def name(self) -> str:
         """The arm that the word hangs on."""
         return self.names[self.judged.arm]
+
+    @property
+    def shown(self) -> Study:
+        """The runs of that arm; others may be shorter or longer."""
+        return self.entered.part(self.members[self.judged.arm])
 
     @property
     def mean(self) -> Interval:
@@ -171,6 +178,7 @@ def judge_arms(study: Study, *numbers: tuple[Mapping[str, float], Zone]) -> Arms
         tuple(titles[names[0]] for names in arms.values()),
         entered,
         study.level,
+        tuple(map(tuple, arms.values())),
     )
 
 

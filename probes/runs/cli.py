@@ -176,7 +176,7 @@ def _after_recorded(folder: str) -> str:
     """What to do after the recorded study was shown."""
     page = shlex.quote(str(Path(folder, "recorded.html")))
     kept = "" if folder == "demo" else f" --folder {shlex.quote(folder)}"
-    return f"Open {page}; `ultraslow demo{kept}` trains a small study of your own (3 minutes)."
+    return f"Open {page}; `{_program()} demo{kept}` trains a small study of your own (3 minutes)."
 
 
 def _introduction(configs: Sequence["Config"]) -> str:
@@ -191,13 +191,20 @@ def _introduction(configs: Sequence["Config"]) -> str:
 def _next(folder: str, *, quick: bool) -> str:
     """What to do after the demo."""
     kept = "" if folder == "demo" else f" --folder {shlex.quote(folder)}"
-    tried = f"\nThat was for seconds only; `ultraslow demo{kept}` trains enough to decide."
+    tried = f"\nThat was for seconds only; `{_program()} demo{kept}` trains enough to decide."
     page = shlex.quote(str(Path(folder, "report.html")))
     return (
-        f"Open {page}, or see why: ultraslow test {shlex.quote(folder)} --verbose\n"
+        f"Open {page}, or see why: {_program()} test {shlex.quote(folder)} --verbose\n"
         "Your own run: recorder = us.attach(model, optimizer, …), see docs/record/any-loop.md"
         f"{tried if quick else ''}"
     )
+
+
+def _program() -> str:
+    """How the command is called here: by its name, or by its path where the shell finds none."""
+    own = Path(sys.argv[0])
+    known = shutil.which("ultraslow") or own.name != "ultraslow"
+    return "ultraslow" if known else shlex.quote(os.path.relpath(own))
 
 
 def _checked(configs: Sequence["Config"]) -> tuple[list["Config"], int]:

@@ -98,7 +98,7 @@ def random_motion(study: Study) -> Verdict:
         else:
             found = found.told_by(0)
     falling = found.judged.measure == 1
-    span = reach(found.entered)
+    span = reach(found.shown)
     return decided_by_arms(
         replace(blank, effect_meaning=FALL) if falling else blank,
         used,

@@ -99,7 +99,8 @@ def barriers(study: Study) -> Verdict:
         # Arms whose checkpoints are too evenly spaced to show a rise can only contradict.
         judged = judge_arms(used, (ratios, _RATIO), (rises, _RISES)) or judged
     entered = [item for name in judged.entered.runs for item in found[name]]
-    span = float(min(i.start for i in entered)), float(max(i.end for i in entered))
+    of_arm = [item for name in judged.shown.runs for item in found[name]]
+    span = float(min(i.start for i in of_arm)), float(max(i.end for i in of_arm))
     rising = judged.judged.measure == 1
     verdict = decided_by_arms(
         replace(blank, effect_meaning=RISE) if rising else blank,

@@ -100,7 +100,7 @@ def closed_loop(study: Study) -> Verdict:
         found,
         reason=_product_reason(found),
         assumptions=("landscape along random directions", *alike, *near, *short, *still),
-        span=reach(found.entered),
+        span=reach(found.shown),
     )
 
 

@@ -308,7 +308,7 @@ def _verdict(blank: Verdict, study: Study, judged: list[_Judged], kinds: list[st
             *_assumptions(measured, kinds),
             *left_out(study, measured, f"their arms have fewer than {SEEDS} seeds with radii"),
         ),
-        span=_scanned(measured),
+        span=_scanned(found.shown),
         show=float,
     )
     null = verdict.null if shown.beyond else (1 - MARGIN, 1 + MARGIN)
@@ -365,7 +365,7 @@ def _reason(word: str, shown: _Judged) -> str:
         share = f"{found.mean.value:.0%} {found.mean.ends(lambda x: f'{x:.0%}')}"
         fall = "none" if found.mean.high == 0 else share
         verb = "lowers" if found.mean.high == 0 else "lower"
-        when = over(_scanned(found.entered))
+        when = over(_scanned(found.shown))
         said = f"At {found.name} {fall} {steps} {verb} the loss, {when}"
         return f"{said}; among barriers {FALLING:.0%} or more do.{found.others}"
     said = (

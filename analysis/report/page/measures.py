@@ -105,17 +105,23 @@ def _grown(values: np.ndarray) -> str:
 
 
 def _noise_finding(known: Sequence[ArmScale]) -> str:
-    """How many arms lie above the diagonal."""
+    """In how many arms B surely lies above the diagonal, and in how many it cannot be told."""
     values = [one.scale.interval.value for one in known]
     if not values:
         return "The noise scale while training."
     low, high = shown(min(values)), shown(max(values))
     within = f"between {low} and {high}" if low != high else f"at {low}"
-    above = sum(one.scale.interval.value > one.batch_size for one in known)
+    above = sum(one.scale.interval.low > one.batch_size for one in known)
+    near = sum(one.scale.interval.contains(one.batch_size) for one in known)
+    untold = f", in {near} B and M cannot be told apart" if near else ""
     return (
         f"B lies {within} samples; in {above} of {plural(len(known), 'arm')} a batch is mostly "
-        "noise."
+        f"noise{untold}."
     )
+
+
+def _geometric(values: Sequence[float]) -> float:
+    return float(np.exp(np.mean(np.log(values))))
 
 
 def path(found: Findings, _: dict[str, Any]) -> Section:
@@ -130,7 +136,7 @@ def path(found: Findings, _: dict[str, Any]) -> Section:
     if not ends:
         return "Path", lead, []
     told = "; ".join(
-        f"{one.title} ends at R = {shown(float(np.mean(own)))}" for one, own in ends.items()
+        f"{one.title} ends at R = {shown(_geometric(own))}" for one, own in ends.items()
     )
     drawn = figures.figure(
         partial(plot.straightness, study),
@@ -140,9 +146,10 @@ def path(found: Findings, _: dict[str, Any]) -> Section:
         wide=_HALF,
         narrow=_HALF_NARROW,
     )
-    means = [float(np.mean(own)) for own in ends.values()]
+    means = [_geometric(own) for own in ends.values()]
     low, high = shown(min(means)), shown(max(means))
-    finding = f"R ends {f'between {low} and {high}' if low != high else f'at {low}'}."
+    drawn_ones = "" if len(ends) == len(plot.arms_of(study)) else " in the arms that are drawn"
+    finding = f"R ends {f'between {low} and {high}' if low != high else f'at {low}'}{drawn_ones}."
     how = (
         "Thin lines: seeds; markers: their geometric mean; momentum is divided out. Independent "
         "steps have R = 1; a walker held back by barriers would lie in the shaded zone, and fall."

@@ -312,3 +312,19 @@ def test_an_interruption_says_what_was_kept():
         " The same command goes on."
     )
     assert "no run was under way" in interruption([Outcome("a", "left")])
+
+
+def test_what_to_run_next_can_be_run_as_it_stands(tmp_path, monkeypatch):
+    """`make demo` installs beside the checkout, where no shell looks."""
+    from ultraslow.probes.runs import cli
+
+    program = tmp_path / ".venv" / "bin" / "ultraslow"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(program), "demo"])
+    monkeypatch.setenv("PATH", "")
+    assert "see why: .venv/bin/ultraslow test demo --verbose" in cli._next("demo", quick=False)
+    monkeypatch.setenv("PATH", str(program.parent))
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert "see why: ultraslow test demo --verbose" in cli._next("demo", quick=False)

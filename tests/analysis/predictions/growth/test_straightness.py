@@ -233,3 +233,15 @@ def test_the_path_begins_with_the_first_update(make):
     for run in runs.values():
         run["step_sq"][0] = 1e6
     assert random_motion(Study(runs)).effect == found
+
+
+def test_the_iteration_that_is_told_is_the_last_of_the_arm_that_is_named(make):
+    """A shorter arm beside it had lent its own."""
+    runs = walks(make, 2.0, batch_size=64)
+    short = walks(make, 1.0, batch_size=256)
+    last = int(TIMES[TIMES >= 500][0])
+    cut = {f"short-{name}": run.sel(iteration=slice(0, last)) for name, run in short.items()}
+    found = random_motion(Study(runs | cut))
+    assert found.verdict == "contradicted" and found.effect_meaning.endswith("at batch size 64")
+    assert "At batch size 64 the squared distance at iteration 3000 is" in found.reason
+    assert found.span[1] == 3000
