@@ -55,7 +55,7 @@ def test_a_step_of_the_recorder_that_was_broken_off_ends_the_recording(tmp_path,
     class Alarm(Exception):
         pass
 
-    def ring(*_):
+    def ring(*_, **__):
         raise Alarm
 
     with monkeypatch.context() as patch:
