@@ -43,8 +43,11 @@ def whole_file(target: Path, *, permit: Callable[[], None] = lambda: None) -> It
             os.fsync(file.fileno())
         permit()
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        # A full disk is told without a name, a read-only folder with one that nobody knows.
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(target), None
         raise
     sync_folder(target.parent)
 

@@ -1,3 +1,4 @@
+import errno
 import os
 
 import pytest
@@ -74,3 +75,17 @@ def test_a_file_system_that_cannot_sync_folders_is_no_fault(tmp_path, monkeypatc
     else:
         with pytest.raises(OSError, match="Input/output error"):
             sync_folder(tmp_path)
+
+
+def test_what_fails_is_told_with_the_name_that_was_asked_for(tmp_path):
+    target = tmp_path / "page.html"
+    with pytest.raises(FileNotFoundError) as missing, whole_file(tmp_path / "no" / "page.html"):
+        pass
+    assert missing.value.filename == str(tmp_path / "no" / "page.html")
+    with pytest.raises(OSError) as full, whole_file(target):
+        raise OSError(errno.ENOSPC, "No space left on device")  # as a write says it
+    assert str(target) in str(full.value) and not list(tmp_path.iterdir())
+    other = str(tmp_path / "other")
+    with pytest.raises(OSError) as apart, whole_file(target):
+        raise OSError(errno.EIO, "Input/output error", other)
+    assert apart.value.filename == other
