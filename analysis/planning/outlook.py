@@ -113,7 +113,9 @@ def _outlook(design: _Design, level: float) -> Outlook:
     truths = _Truths(of, seeds[-1], lasts)
     sets = [truths.until(until) for until in lasts]
     decided = [[_decided(runs, n, level) for runs in sets] for n in seeds]
-    return Outlook((count, last), seeds, lasts, np.array(decided), _obstacle(sets[-1], level))
+    return Outlook(
+        (count, last), seeds, lasts, np.array(decided), _obstacle(sets[-1], level, one=count == 1)
+    )
 
 
 def _decided(runs: ArmCurves, seeds: int, level: float) -> float:
@@ -133,8 +135,8 @@ def _rounded_up(iteration: float) -> int:
     return math.ceil(iteration / unit - 1e-9) * max(unit, 1)
 
 
-def _obstacle(runs: ArmCurves, level: float) -> str:
-    """Why most of the sets that are left open are, in words."""
+def _obstacle(runs: ArmCurves, level: float, *, one: bool) -> str:
+    """Why most of the sets that are left open are, in words; of one run no spread is known."""
     known = runs.exponents[np.isfinite(runs.exponents).all(axis=1)]
     if len(known) < len(runs.exponents) / 2:
         return "most fits would fail"
@@ -145,7 +147,8 @@ def _obstacle(runs: ArmCurves, level: float) -> str:
     if near.mean() < 0.5:
         return "powers of t and late logarithms may fit alike"
     if np.median(half[near]) > _WIDE:
-        return f"exponents of seeds differ by ±{known.std(axis=1, ddof=1).mean():.2g}"
+        differ = "are taken to differ" if one else "differ"
+        return f"exponents of seeds {differ} by ±{known.std(axis=1, ddof=1).mean():.2g}"
     return f"the exponent may lie near ±{MARGIN:g}, up to which growth counts as log t"
 
 
