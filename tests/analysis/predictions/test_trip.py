@@ -66,7 +66,7 @@ def test_a_recording_passes_few_modules_on_its_way_to_p2(save, tmp_path, monkeyp
     passed = entered(lambda: verdicts.append(table.test(ultraslow.load(tmp_path))))
     assert verdicts[0]["verdict"].values.tolist() == [["supported"]]
     assert "analysis/predictions/batch_size/collapse.py" in passed  # that the trace sees it
-    # Five of them look for copies, odd runs and phases of constant rate, on the way to any verdict.
+    # Five of them look for copies, odd runs and phases of constant rate, as for any verdict.
     assert len(passed) <= 15, sorted(passed)
 
 
