@@ -11,17 +11,18 @@ other. An arm speaks
   advantage;
 - else neither.
 
+Without the second half a curve that becomes a logarithm after an onset or a faster beginning would
+be taken for a power: its exponent over all iterations is far from 0 as well.
+
 What the last decade added beside the one before (`decade_ratio`, ρ) says two things more, with no
 fit. A logarithm has ρ ≥ 1, so that nothing is supported where ρ lies clearly below that, or beyond
 the latest onset's. And where less than a third was added the growth has all but ended, which is
-`ENDED` and no logarithm, whatever a fit over all iterations makes of it.
+no logarithm, whatever a fit over all iterations makes of it.
 
-Without the second half a curve that becomes a logarithm after an onset or a faster beginning would
-be taken for a power: its exponent over all iterations is far from 0 as well. The logarithm is
-contradicted where one arm speaks against it with the error shared among all, or all do together
-(Stouffer's sum), or where the growth of one has ended; it is supported where an arm speaks for it
-and none lies beyond the margin. What this gets wrong and how often it tells is simulated:
-tests/statistics/p1_table.md.
+The logarithm is contradicted where one arm speaks against it with the error shared among all, or
+all do together (Stouffer's sum), or where the growth of one has ended; it is supported where an
+arm speaks for it and none lies beyond the margin. What this gets wrong and how often it tells is
+simulated: tests/statistics/p1_table.md.
 
 References:
     Ibragimov and Müller (2010), Journal of Business & Economic Statistics 28, 453: t tests across

@@ -247,14 +247,7 @@ def _undecided(
 ) -> Verdict:
     untuned = next((gap.untuned for gap in (*updates, *epochs) if gap.untuned), None)
     if untuned is not None:
-        return replace(
-            blank,
-            reason=untuned.reason,
-            needed=untuned.needed,
-            have=untuned.have,
-            need=untuned.need,
-            unit=untuned.unit,
-        )
+        return blank.lacking(untuned, blank.sample)
     worst = max(updates, key=lambda gap: gap.contrast.high)
     most = max(epochs, key=lambda gap: gap.contrast.high)
     largest, whole = given.larger[-1], given.whole

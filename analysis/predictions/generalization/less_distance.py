@@ -416,10 +416,7 @@ def _untuned(blank: Verdict, pair: Pair, loose: End, reason: str) -> Verdict:
 
 
 def _with_rates(blank: Verdict, loose: End) -> Verdict:
-    missing = _rates(loose)
-    return replace(
-        blank, needed=missing.needed, have=missing.have, need=missing.need, unit=missing.unit
-    )
+    return blank.lacking(_rates(loose), blank.sample)
 
 
 def _rates(loose: End) -> Missing:

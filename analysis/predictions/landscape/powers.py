@@ -75,13 +75,10 @@ def power_advantage(run: xr.Dataset) -> float:
     Arguments:
         run: a recording.
     """
-    stretch = constant_rate(run).iteration
-    distance = distances(run)[np.isin(run.variables["iteration"].values, stretch)]
-    if not (stretch.size > 5 and np.isfinite(distance).all() and np.ptp(distance) > 0):
+    found = _whitened(run)
+    if found is None:
         return math.nan
-    metric, constant, logarithms, powers = _rivals(stretch.astype(np.float64).tobytes())
-    white = metric @ distance
-    white = white - (white @ constant) * constant
+    white, logarithms, powers = found
     whole = float(white @ white)
 
     def unexplained(shapes: Array) -> float:
@@ -89,6 +86,20 @@ def power_advantage(run: xr.Dataset) -> float:
         return max(whole - best, _FLOOR * whole)
 
     return math.log(unexplained(logarithms) / unexplained(powers))
+
+
+def _whitened(run: xr.Dataset) -> tuple[Array, Array, Array] | None:
+    """The distance at a constant rate in the metric of the rivals, and the shapes of both kinds.
+
+    None with too few finite records.
+    """
+    stretch = constant_rate(run).iteration
+    distance = distances(run)[np.isin(run.variables["iteration"].values, stretch)]
+    if not (stretch.size > 5 and np.isfinite(distance).all() and np.ptp(distance) > 0):
+        return None
+    metric, constant, logarithms, powers = _rivals(stretch.astype(np.float64).tobytes())
+    white = metric @ distance
+    return white - (white @ constant) * constant, logarithms, powers
 
 
 @lru_cache(maxsize=16)
@@ -125,13 +136,10 @@ def shifted_power(run: xr.Dataset) -> float:
     Returns:
         q, between 0.4 and 4; NaN with too few finite records.
     """
-    stretch = constant_rate(run).iteration
-    distance = distances(run)[np.isin(run.variables["iteration"].values, stretch)]
-    if not (stretch.size > 5 and np.isfinite(distance).all() and np.ptp(distance) > 0):
+    found = _whitened(run)
+    if found is None:
         return math.nan
-    metric, constant, logarithms, _ = _rivals(stretch.astype(np.float64).tobytes())
-    white = metric @ distance
-    white = white - (white @ constant) * constant
+    white, logarithms, _ = found
     fits = (np.maximum(logarithms @ white, 0.0) ** 2).reshape(_UNITS, -1).max(axis=0)
     best = int(fits.argmax())
     if best in (0, fits.size - 1):
